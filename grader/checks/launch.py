@@ -1,0 +1,190 @@
+"""launch: for every case the launch function fills in a launch that the device accepts."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from grader import signature
+from grader.model.execution import Compilation, CompiledKernel, Invocation, LaunchConfig, Outcome
+from grader.model.exercise import Array, Case, Kernel
+from grader.model.result import Check, Finding, Status
+from grader.secret import redact_finding
+
+ID = "launch"
+
+# struct Launch of grader.cuh: grid, block, shared_bytes, variant, workspace_bytes, sm_count, max_shared_bytes
+_LAYOUT = struct.Struct("<3I3IIiQii")
+
+SM_COUNT = 132  # what the CPU gives out as the device: an H200
+MAX_SHARED_BYTES = 232_448  # a block's, static and dynamic together, compute capability 9.0
+MAX_WORKSPACE_BYTES = 64 << 20
+MAX_BLOCK_THREADS = 1024
+MAX_BLOCK = (1024, 1024, 64)
+MAX_GRID = (2**31 - 1, 65_535, 65_535)
+REGISTERS_PER_BLOCK = 65_536
+WARP = 32
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How to launch one kernel on one case, or why it cannot be launched."""
+
+    kernel: str = ""
+    line: int = 0  # the kernel's
+    config: LaunchConfig = LaunchConfig()
+    takes_workspace: bool = False
+    findings: tuple[Finding, ...] = ()
+    unsupported: Finding | None = None
+    printed: str = ""
+
+
+def request(kernel: Kernel, case: Case) -> tuple[Invocation, tuple[Array, ...]]:
+    """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
+    values = {p.name: case.arguments[p.name] for p in kernel.launch_parameters}
+    arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
+    given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, SM_COUNT, MAX_SHARED_BYTES)
+    arrays.append(Array("launch", np.frombuffer(given, np.uint8).copy(), access="inout"))
+    arguments: list[str | tuple[int, int]] = [
+        p.name if isinstance(values[p.name], Array) else (_integer(values[p.name]), p.bytes)
+        for p in kernel.launch_parameters
+    ]
+    return Invocation(kernel.launch_name, LaunchConfig(), (*arguments, "launch")), tuple(arrays)
+
+
+def plan(kernel: Kernel, compilation: Compilation, filename: str, outcome: Outcome) -> Plan:
+    """Decode and validate what the launch function left behind."""
+    if outcome.findings or outcome.unsupported:
+        return Plan(findings=outcome.findings, unsupported=outcome.unsupported, printed=outcome.printed)
+    config = decode(outcome.outputs["launch"])
+    launcher = next(k for k in compilation.kernels if k.name == kernel.launch_name)
+    compiled = signature.variants(kernel, compilation).get(config.variant)
+    if compiled is None:
+        name = kernel.variant_name(config.variant)
+        problems = [f"variant is {config.variant}, and there is no kernel {name}"]
+    else:
+        problems = list(_problems(config, kernel, compiled))
+    findings = tuple(
+        Finding("bad-launch", filename, launcher.line, f"{kernel.launch_name}: {problem}")
+        for problem in problems
+    )
+    return Plan(
+        kernel=compiled.name if compiled else "",
+        line=compiled.line if compiled else 0,
+        config=config,
+        takes_workspace=compiled is not None and signature.takes_workspace(kernel, compiled),
+        findings=findings,
+        printed=outcome.printed,
+    )
+
+
+def decode(launch: np.ndarray) -> LaunchConfig:
+    gx, gy, gz, bx, by, bz, shared, variant, workspace, _, _ = _LAYOUT.unpack(launch.tobytes())
+    return LaunchConfig((gx, gy, gz), (bx, by, bz), shared, variant, workspace)
+
+
+def judge(plans: Sequence[tuple[Case, Plan]]) -> Check:
+    """One check for all cases: the first bad case's findings, and how many other cases fail."""
+    bad = sorted((p for p in plans if p[1].findings), key=lambda p: p[0].secret)
+    lacking = [plan.unsupported for _, plan in plans if plan.unsupported]
+    measurements = {"printed": printed} if (printed := _printed(plans)) else {}
+    if bad:
+        findings = _in_case(*bad[0], others=len(bad) - 1)
+        return Check(
+            ID, Status.FAILED, findings[0].message, device="cpu", findings=findings, measurements=measurements
+        )
+    if lacking:
+        reason = f"{lacking[0].message} ({lacking[0].file}:{lacking[0].line})"
+        return Check(ID, Status.NOT_JUDGED, reason=reason, device="cpu")
+    return Check(ID, Status.PASSED, _summary(plans), device="cpu", measurements=measurements)
+
+
+def _in_case(case: Case, plan: Plan, *, others: int) -> tuple[Finding, ...]:
+    more = f", and {others} more" if others else ""
+    if case.secret:
+        return tuple(redact_finding(f) for f in plan.findings[:1])
+    note = f"in case {case.name}{more}: {case.summary}"
+    return tuple(msgspec.structs.replace(f, notes=(*f.notes, note)) for f in plan.findings)
+
+
+def _printed(plans: Sequence[tuple[Case, Plan]]) -> str:
+    """What the launch function printed for the first case that is no secret."""
+    return next((plan.printed for case, plan in plans if plan.printed and not case.secret), "")
+
+
+def _problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[str]:
+    """Every reason for which a device would refuse this launch, in the words of the student's own code."""
+    yield from _dimension_problems(config)
+    threads = config.block[0] * config.block[1] * config.block[2]
+    if threads > MAX_BLOCK_THREADS:
+        yield f"block {_by(config.block)} has {threads} threads; the most is {MAX_BLOCK_THREADS}"
+    elif compiled.max_threads and threads > compiled.max_threads:
+        yield (
+            f"block {_by(config.block)} has {threads} threads; "
+            f"__launch_bounds__ of {compiled.name} allows {compiled.max_threads}"
+        )
+    else:
+        yield from _register_problems(threads, compiled)
+    yield from _shared_problems(config, compiled)
+    yield from _workspace_problems(config, kernel, compiled)
+
+
+def _dimension_problems(config: LaunchConfig) -> Iterator[str]:
+    for name, size, limits in (("grid", config.grid, MAX_GRID), ("block", config.block, MAX_BLOCK)):
+        if not any(size):
+            yield f"launch->{name} was not set; no component may stay 0"
+            continue
+        for axis, value, limit in zip("xyz", size, limits, strict=True):
+            if value == 0:
+                yield f"launch->{name}.{axis} is 0; no component may be 0"
+            elif value > limit:
+                yield f"launch->{name}.{axis} is {value}; the most is {limit}"
+
+
+def _register_problems(threads: int, compiled: CompiledKernel) -> Iterator[str]:
+    """A multiprocessor gives out registers by the warp; more than it has, and the launch fails."""
+    if compiled.resources is None:
+        return
+    registers = -(-compiled.resources.registers // 8) * 8
+    warps = -(-threads // WARP)
+    if registers * WARP * warps > REGISTERS_PER_BLOCK:
+        yield (
+            f"{threads} threads with {compiled.resources.registers} registers each need more than the "
+            f"{REGISTERS_PER_BLOCK} registers of a multiprocessor; launch fewer threads or "
+            f"declare __launch_bounds__({threads})"
+        )
+
+
+def _shared_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[str]:
+    static = compiled.resources.shared_bytes if compiled.resources else 0
+    if static + config.shared_bytes > MAX_SHARED_BYTES:
+        beside = f" beside {static} static ones" if static else ""
+        most = MAX_SHARED_BYTES - static
+        yield f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}"
+
+
+def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[str]:
+    wanted = config.workspace_bytes
+    takes = signature.takes_workspace(kernel, compiled)
+    if wanted > MAX_WORKSPACE_BYTES:
+        yield f"launch->workspace_bytes is {wanted}; the most is {MAX_WORKSPACE_BYTES} (64 MiB)"
+    if wanted and not takes:
+        yield f"launch->workspace_bytes is {wanted}, but {compiled.name} has no parameter void* workspace"
+    if takes and not wanted:
+        yield f"{compiled.name} takes a workspace, but launch->workspace_bytes is 0"
+
+
+def _integer(value: Array | int) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _by(size: Sequence[int]) -> str:
+    return "×".join(map(str, size))
+
+
+def _summary(plans: Sequence[tuple[Case, Plan]]) -> str:
+    kernels = sorted({plan.kernel for _, plan in plans})
+    return f"{len(plans)} cases launch {', '.join(kernels)}"

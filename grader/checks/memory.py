@@ -1,0 +1,43 @@
+"""memory[CASE]: every access is in bounds and of written memory, no races, no stuck barrier, and it ends."""
+
+from __future__ import annotations
+
+from grader.model.execution import Outcome
+from grader.model.exercise import Case
+from grader.model.result import Check, Status
+
+NAME = "memory"
+
+
+def identity(case: Case) -> str:
+    return f"{NAME}[{case.name}]"
+
+
+def judge(case: Case, outcome: Outcome) -> Check:
+    """Everything that the executor found; what the numbers are worth, `correct` says."""
+    status, message, reason = Status.PASSED, "every access checked", None
+    if outcome.findings:
+        status, message = Status.FAILED, outcome.findings[0].message
+    elif outcome.unsupported:
+        lacking = outcome.unsupported
+        status, message = Status.NOT_JUDGED, ""
+        reason = f"{lacking.message} ({lacking.file}:{lacking.line})"
+    return Check(
+        id=identity(case),
+        status=status,
+        message=message,
+        reason=reason,
+        case=case.name,
+        device="cpu",
+        findings=outcome.findings,
+        measurements=_measurements(outcome),
+    )
+
+
+def _measurements(outcome: Outcome) -> dict[str, float | str]:
+    measured: dict[str, float | str] = {
+        "seconds": outcome.jit_seconds + outcome.run_seconds,
+        "jit_seconds": outcome.jit_seconds,
+        "run_seconds": outcome.run_seconds,
+    }
+    return measured | ({"printed": outcome.printed} if outcome.printed else {})

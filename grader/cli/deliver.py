@@ -1,0 +1,81 @@
+"""Where a Result goes: the terminal, a JSON file, an HTML file, a browser."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from grader.cli.closed_pipe import give_up_stdout
+from grader.model import codec
+from grader.model.exercise import Exercise
+from grader.model.result import Result
+
+STDOUT = Path("-")
+
+
+class Destinations(NamedTuple):
+    """None: not asked for."""
+
+    json: Path | None = None
+    html: Path | None = None
+    browser: bool = False
+
+
+def deliver(
+    result: Result, exercise: Exercise | None, source: str | None, to: Destinations, *, verbose: bool = False
+) -> bool:
+    """False where something could not be written, which is said; the verdict is shown in every case."""
+    written = to.json is None or write(to.json, codec.encode(result))
+    show(result, exercise, source, verbose=verbose, to_stderr=to.json == STDOUT)
+    page = to.html or (_temporary() if to.browser else None)
+    if page is not None:
+        written = write_report(result, exercise, source, page) and written
+    if page is not None and to.browser and page.exists():
+        webbrowser.open(page.resolve().as_uri())
+    return written
+
+
+def show(
+    result: Result, exercise: Exercise | None, source: str | None, *, verbose: bool, to_stderr: bool
+) -> None:
+    from grader.cli.terminal import console, print_result
+
+    try:
+        print_result(console(to_stderr=to_stderr), result, exercise, source, verbose=verbose)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        give_up_stdout()
+
+
+def write_report(result: Result, exercise: Exercise | None, source: str | None, file: Path) -> bool:
+    import reports
+
+    done = write(file, reports.render(result, exercise, source).encode(errors="replace"))
+    if done and file != STDOUT:
+        click.echo(f"Report: {file}", err=True)
+    return done
+
+
+def write(file: Path, content: bytes) -> bool:
+    try:
+        if file == STDOUT:
+            sys.stdout.buffer.write(content)
+            sys.stdout.flush()
+        else:
+            file.write_bytes(content)
+    except BrokenPipeError:
+        give_up_stdout()
+    except OSError as error:
+        click.echo(f"grade: cannot write {file}: {error.strerror}", err=True)
+        return False
+    return True
+
+
+def _temporary() -> Path:
+    """A report that only the browser asked for; it must outlive this process."""
+    return Path(tempfile.mkdtemp(prefix="grade-")) / "report.html"

@@ -1,0 +1,136 @@
+"""grade doctor: what this machine can judge, what is missing, what to install."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from ctypes.util import find_library
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from grader import machine
+from grader.cli import exits
+
+PYTHON = (3, 11)
+PIP = "python -m pip install"
+
+
+class Part(NamedTuple):
+    """Something that grading needs. `missing` says what to do; None where it is there."""
+
+    name: str
+    found: str
+    missing: str | None = None
+
+
+@click.command("doctor")
+def command() -> int:
+    """Say what this machine can judge, what is missing, and what to install."""
+    cpu, gpu = list(_cpu_parts()), list(_gpu_parts())
+    _print("Needed to grade at all", cpu)
+    _print("Needed to judge speed, and useful beside", gpu)
+    can_grade = not any(part.missing for part in cpu)
+    # The first two GPU parts are the ones that timing stands on.
+    can_time = can_grade and not any(part.missing for part in gpu[:2])
+    if not can_grade:
+        click.echo("This machine cannot grade yet: install what is missing above.")
+        return exits.ERROR
+    speed = "speed too" if can_time else "not speed: that needs an NVIDIA GPU"
+    click.echo(f"This machine judges compile, launch, memory, correct, rules and quality; {speed}.")
+    return exits.PASSED
+
+
+def _cpu_parts() -> Iterator[Part]:
+    yield _python()
+    yield _system()
+    yield _toolkit()
+    yield _package("cupy", "cupy-cuda13x", "cupy-cuda13x>=14.2,<15")
+    yield _package("llvmlite", "llvmlite", "llvmlite>=0.45,<1")
+    yield _package("numpy", "numpy", "numpy>=2.0,<3")
+    yield _exercises()
+
+
+def _gpu_parts() -> Iterator[Part]:
+    yield _gpu()
+    yield _cublas()
+    yield _package("torch", "torch", "torch>=2.11,<2.14")
+    yield _tool("ncu", "cuda-nsight-compute-13-0, from NVIDIA's packages for your system")
+    yield _tool("compute-sanitizer", "cuda-sanitizer-13-0, from NVIDIA's packages for your system")
+
+
+def _python() -> Part:
+    wanted = None if sys.version_info >= PYTHON else "Python 3.11 or newer, from python.org or your system"
+    return Part("Python", platform.python_version(), wanted)
+
+
+def _system() -> Part:
+    name = f"{platform.system()} {platform.machine()}, {machine.cores()} cores"
+    on_linux = platform.system() == "Linux"
+    return Part(
+        "system", name, None if on_linux else "a Linux container: NVIDIA's compiler has no build for this"
+    )
+
+
+def _toolkit() -> Part:
+    from grader.compile import toolkit
+
+    try:
+        toolkit.root()
+    except toolkit.ToolkitMissing as error:
+        return Part("NVRTC and CUDA headers", "", str(error))
+    return Part("NVRTC and CUDA headers", machine.package("nvidia-cuda-nvrtc") or "found")
+
+
+def _package(name: str, distribution: str, requirement: str) -> Part:
+    version = machine.package(distribution)
+    return Part(name, version or "", None if version else f"{PIP} '{requirement}'")
+
+
+def _exercises() -> Part:
+    from grader import catalog
+    from grader.errors import UsageError
+
+    try:
+        folder = catalog.exercises_folder()
+    except UsageError as error:
+        return Part("exercises", "", str(error))
+    return Part("exercises", f"{len(list(folder.glob('*/exercise.toml')))} in {folder}")
+
+
+def _gpu() -> Part:
+    count = machine.gpus()
+    if not count:
+        return Part("NVIDIA GPU", "", "a GPU of compute capability 8.0 or newer, with driver 580 or newer")
+    return Part("NVIDIA GPU", f"{count}, driver {machine.driver_version() or 'unknown'}")
+
+
+def _cublas() -> Part:
+    """Looked for beside the compiler, then where the system keeps its libraries; never loaded."""
+    from grader.compile import toolkit
+
+    try:
+        beside = toolkit.root() / "lib" / "libcublas.so.13"
+    except toolkit.ToolkitMissing:
+        beside = Path("libcublas.so.13")
+    found = str(beside) if beside.exists() else find_library("cublas")
+    return Part("cuBLAS", found or "", None if found else f"{PIP} 'cupy-cuda13x[ctk]' (423 MB)")
+
+
+def _tool(name: str, remedy: str) -> Part:
+    path = shutil.which(name)
+    return Part(name, path or "", None if path else remedy)
+
+
+def _print(title: str, parts: list[Part]) -> None:
+    click.echo(title)
+    for part in parts:
+        mark = click.style("missing", fg="yellow") if part.missing else click.style("ok", fg="green")
+        pad = " " * (7 - len("missing" if part.missing else "ok"))
+        click.echo(f"  {mark}{pad}  {part.name}{': ' + part.found if part.found else ''}")
+        if part.missing:
+            click.echo(f"           install: {part.missing}")
+    click.echo()

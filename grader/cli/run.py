@@ -1,0 +1,116 @@
+"""grade run: grade one submission, show the verdict, write the Result."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import secrets
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli import exits
+from grader.errors import GraderError
+
+if TYPE_CHECKING:
+    from grader.model.exercise import Exercise
+    from grader.model.result import Result
+    from grader.secret import Secret
+    from grader.submission import Source
+
+SEEDS = 2**32
+
+# Wanted at the end; a thread imports them while the child works.
+_LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("run")
+@click.argument("exercise")
+@click.argument("file", required=False, type=_PATH)
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the Result; - is stdout.")
+@click.option("--html", "html_file", metavar="FILE", type=_PATH, help="Write the report.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
+@click.option("--gpu", metavar="N", type=click.IntRange(min=0), help="Which GPU; means --device cuda.")
+@click.option("--seed", metavar="N", type=click.IntRange(0, SEEDS - 1), help="Repeat the run with this seed.")
+@click.option("--secret", metavar="FILE", type=_PATH, help="An instructor's own cases, shown redacted.")
+@click.option("--strict", is_flag=True, help="Exit 3 when a required check was not judged.")
+@click.option("--open", "browser", is_flag=True, help="Open the report in a browser.")
+@click.option("-v", "--verbose", is_flag=True, help="Show everything that was found.")
+def command(
+    exercise: str,
+    file: Path | None,
+    exercises: Path | None,
+    json_file: Path | None,
+    html_file: Path | None,
+    device: str,
+    gpu: int | None,
+    seed: int | None,
+    secret: Path | None,
+    strict: bool,
+    browser: bool,
+    verbose: bool,
+) -> int:
+    """Grade FILE (default: the exercise's starter.cu) as a solution of EXERCISE.
+
+    EXERCISE is a number or a name: 1, 01 and 01_simple_grouped_gemm are the same.
+
+    \b
+    Exit status:
+      0  passed, or nothing found wrong and something not judged
+      1  failed
+      2  wrong usage
+      3  with --strict: a required check was not judged
+      4  the grader or this machine failed
+    """
+    from grader import catalog, submission
+    from grader import secret as secret_cases
+
+    chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
+    source = submission.read(file or chosen.starter)
+    hidden = secret_cases.read(secret) if secret else None
+    _require_device(device, gpu)
+    result = _grade(chosen, source, secrets.randbelow(SEEDS) if seed is None else seed, hidden)
+
+    from grader.cli.deliver import Destinations, deliver
+
+    to = Destinations(json_file, html_file, browser)
+    written = deliver(result, chosen, source.text, to, verbose=verbose)
+    return exits.of(result.verdict, strict=strict) if written else exits.ERROR
+
+
+def _require_device(device: str, gpu: int | None) -> None:
+    """Raises GraderError where a GPU was asked for and cannot be had."""
+    if device != "cuda" and gpu is None:
+        return
+    from grader import machine
+
+    if not machine.gpus():
+        raise GraderError(
+            "no NVIDIA GPU found on this machine; grade doctor says what is missing.\n"
+            "Without --device cuda the CPU judges everything but speed."
+        )
+    raise GraderError("this version of the grader does not run submissions on a GPU yet; leave --device away")
+
+
+def _grade(exercise: Exercise, source: Source, seed: int, secret: Secret | None) -> Result:
+    from grader import pipeline
+    from grader.cli.status import StatusLine
+    from grader.executors import open_cpu
+
+    threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
+    with StatusLine() as line:
+        return pipeline.grade(
+            exercise, source, seed=seed, open_executor=open_cpu, secret=secret, on_progress=line.show
+        )
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    """What fails here fails again, and is said, where it is needed."""
+    with contextlib.suppress(Exception):
+        for module in modules:
+            importlib.import_module(module)

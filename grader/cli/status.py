@@ -1,0 +1,39 @@
+"""What is being done right now: one line that overwrites itself, on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from grader.pipeline import Progress
+
+CLEAR = "\r\x1b[2K"
+
+
+class StatusLine:
+    """Writes to stderr, so that what is piped stays clean; leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._shows = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def __enter__(self) -> StatusLine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._write(CLEAR)
+
+    def show(self, progress: Progress) -> None:
+        at = f"  case {progress.done + 1} of {progress.of}" if progress.done < progress.of else ""
+        text = f"grading: {progress.doing}{at}"
+        self._write(CLEAR + text[: shutil.get_terminal_size().columns - 1])
+
+    def _write(self, text: str) -> None:
+        if self._shows:
+            sys.stderr.write(text)
+            sys.stderr.flush()

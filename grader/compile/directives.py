@@ -1,0 +1,105 @@
+"""Includes of a submission: which there are, and which are refused before the compiler sees them.
+
+NVRTC prints lines of the files it reads, and a submission is untrusted, so it may name headers of the include
+folders and nothing else. The scan is wary instead of exact: what could be a directive under any reading of the
+comments and strings around it is taken for one.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_SPLICE = re.compile(r"\\\n")
+_COMMENT = r"(?>/\*.*?\*/)"
+_GAP = rf"(?>(?:[ \t\v\f]|{_COMMENT})*)"
+# A directive's "#" (or the digraph "%:") is the first thing in its line, but for comments and a comment's end.
+_DIRECTIVE = re.compile(
+    rf"^(?:[^\n]*\*/)?{_GAP}(?:\#|%:){_GAP}(?P<name>include_next|include|import|embed|line|\d+)\b{_GAP}"
+    r'(?P<target>"[^"\n]*"|<[^>\n]*>|[^\n]*)',
+    re.MULTILINE | re.DOTALL,
+)
+_PROBE = re.compile(r"\b__has_(?:include_next|include|embed)\b")
+_PROBED = re.compile(rf"{_GAP}\({_GAP}(?P<target>\"[^\"\n]*\"|<[^>\n]*>){_GAP}\)", re.DOTALL)
+_ASKED_IF_DEFINED = re.compile(r"(?:\bdefined\s*\(?|(?:\#|%:)\s*(?:el)?ifn?def)\s*$")
+
+
+@dataclass(frozen=True)
+class Include:
+    line: int
+    target: str  # without quotes or angle brackets
+
+
+@dataclass(frozen=True)
+class Refusal:
+    line: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    includes: tuple[Include, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def scan(text: str) -> Scan:
+    """Every include directive of a source, and every directive that is not let through."""
+    spliced = _Spliced(text)
+    includes: list[Include] = []
+    refusals: list[Refusal] = []
+    for match in _DIRECTIVE.finditer(spliced.text):
+        line = spliced.line(match.start("name"))
+        name, target = match.group("name"), match.group("target").strip()
+        if problem := _problem(name, target):
+            refusals.append(Refusal(line, problem))
+        else:
+            includes.append(Include(line, target[1:-1]))
+    refusals += _probes(spliced)
+    return Scan(tuple(includes), tuple(sorted(refusals, key=lambda refusal: refusal.line)))
+
+
+def _problem(name: str, target: str) -> str:
+    if name == "line" or name.isdigit():
+        return "#line is not allowed: findings name the lines of this file"
+    if name != "include":
+        return f"#{name} is not allowed; use #include"
+    if not _is_quoted(target):
+        return "an #include must name its header directly, not through a macro"
+    return "" if _is_inside(target) else f"#include {target}: only headers of the include folders are allowed"
+
+
+def _probes(spliced: _Spliced) -> Iterator[Refusal]:
+    for match in _PROBE.finditer(spliced.text):
+        probed = _PROBED.match(spliced.text, match.end())
+        if probed and _is_inside(probed.group("target")):
+            continue
+        before = spliced.text[max(0, match.start() - 40) : match.start()]
+        if not probed and _ASKED_IF_DEFINED.search(before):
+            continue
+        message = f"{match.group()} may ask only for a header of the include folders, by its name"
+        yield Refusal(spliced.line(match.start()), message)
+
+
+def _is_quoted(target: str) -> bool:
+    return len(target) > 2 and target[0] + target[-1] in ('""', "<>")
+
+
+def _is_inside(target: str) -> bool:
+    """A relative path that does not climb: the include folders are all that it can reach."""
+    path = target[1:-1]
+    return not path.startswith("/") and "\\" not in path and ".." not in path.split("/")
+
+
+class _Spliced:
+    """A source with its continued lines joined, as the compiler reads it, which still knows the line numbers."""
+
+    def __init__(self, text: str) -> None:
+        self.text = _SPLICE.sub("", text)
+        # The k-th splice of the text (two characters each) lies at this place of the joined text.
+        self._splices = [match.start() - 2 * k for k, match in enumerate(_SPLICE.finditer(text))]
+        self._newlines = [match.start() for match in re.finditer("\n", self.text)]
+
+    def line(self, at: int) -> int:
+        return 1 + bisect_right(self._newlines, at - 1) + bisect_right(self._splices, at)

@@ -1,0 +1,55 @@
+"""The kernels that a PTX text defines, with their parameters' widths.
+
+Reads headers only, so that it also knows the kernels of a file whose instructions the CPU engine cannot read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import prod
+
+from grader.model.execution import CompiledKernel, Resources
+
+_BYTES = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
+_ENTRY = re.compile(r"^\s*(?:\.visible\s+|\.weak\s+)*\.entry\s+([\w$]+)\s*(?:\(([^)]*)\))?([^{;]*)\{", re.M)
+_PARAMETER = re.compile(r"\.param\s+(?:\.align\s+\d+\s+)?\.[a-z]+(\d+)\b[^,\[]*(?:\[(\d+)\])?")
+_THREADS = re.compile(r"\.(?:maxntid|reqntid)\s+([\d, ]+)")
+_LOCATION = re.compile(r"^\s*\.loc\s+(\d+)\s+([1-9]\d*)\s", re.M)
+_FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
+
+
+def kernels(ptx: str, text: str, source_name: str, resources: Mapping[str, Resources]) -> tuple[CompiledKernel, ...]:
+    """In the order of their lines in the source `text`."""
+    numbers = [number for number, name in _FILE.findall(ptx) if name == source_name]
+    found = [_kernel(match, ptx, text, numbers, resources) for match in _ENTRY.finditer(ptx)]
+    return tuple(sorted(found, key=lambda kernel: kernel.line))
+
+
+def line_of(name: str, text: str) -> int:
+    """The line of a kernel's name in its definition; 0 where a macro wrote it."""
+    match = re.search(rf"__global__\b[^;{{}}]*?\b({re.escape(name)})\s*\(", text)
+    return text.count("\n", 0, match.start(1)) + 1 if match else 0
+
+
+def _kernel(
+    match: re.Match[str], ptx: str, text: str, numbers: list[str], resources: Mapping[str, Resources]
+) -> CompiledKernel:
+    name, parameters, directives = match.groups()
+    threads = _THREADS.search(directives)
+    return CompiledKernel(
+        name,
+        tuple(_BYTES[bits] * int(count or 1) for bits, count in _PARAMETER.findall(parameters or "")),
+        line_of(name, text) or _first_location(ptx, match.end(), numbers),
+        resources.get(name),
+        prod(int(n) for n in threads.group(1).split(",")) if threads else None,
+    )
+
+
+def _first_location(ptx: str, start: int, numbers: list[str]) -> int:
+    """The first line of the submission that the body at `start` was generated from."""
+    end = ptx.find("\n}", start)
+    for number, line in _LOCATION.findall(ptx[start:end]):
+        if number in numbers:
+            return int(line)
+    return 0

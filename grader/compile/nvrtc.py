@@ -1,0 +1,55 @@
+"""NVRTC through CuPy's own binding, which needs neither GPU nor driver (cupy.RawModule needs both)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cupy_backends.cuda.libs import nvrtc
+
+from grader.compile import recipe
+
+COMPILATION_FAILED = 6  # NVRTC_ERROR_COMPILATION: the source is at fault
+INVALID_OPTION = 5  # NVRTC_ERROR_INVALID_OPTION: this package is
+
+
+@dataclass(frozen=True)
+class Built:
+    """What NVRTC made of a source. `log` is raw: it may quote any file that the compiler could read."""
+
+    ok: bool
+    log: str
+    ptx: str = ""
+    cubin: bytes = b""
+
+
+def build(text: str, arch: str) -> Built:
+    """Compile for `arch`: sm_NN gives cubin and PTX, compute_NN PTX alone. Releases the GIL meanwhile."""
+    contents = tuple(content.encode() for content in recipe.headers().values())
+    names = tuple(name.encode() for name in recipe.headers())
+    program = nvrtc.createProgram(text, recipe.SOURCE_NAME, contents, names)
+    try:
+        error = _compile(program, recipe.options(arch))
+        log = _log(program)
+        if error is not None:
+            return Built(False, log if error.status == COMPILATION_FAILED else f"{log}\n{error}")
+        cubin = nvrtc.getCUBIN(program) if arch.startswith("sm_") else b""
+        return Built(True, log, nvrtc.getPTX(program).decode(), cubin)
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def _compile(program: int, options: tuple[str, ...]) -> nvrtc.NVRTCError | None:
+    try:
+        nvrtc.compileProgram(program, options)
+    except nvrtc.NVRTCError as error:
+        if error.status == INVALID_OPTION:
+            raise
+        return error
+    return None
+
+
+def _log(program: int) -> str:
+    try:
+        return str(nvrtc.getProgramLog(program)).rstrip("\0")
+    except UnicodeDecodeError:  # a line cut within a character
+        return ""

@@ -1,0 +1,104 @@
+"""What an exercise is: its kernels, its cases, its rubric."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+ParameterType = Literal["array", "int", "long long"]
+
+
+class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One parameter of a kernel, as `exercise.toml` names it."""
+
+    name: str
+    ctype: str  # as problem.md writes it: "const float*", "int", "long long", "Launch*"
+
+    @property
+    def is_pointer(self) -> bool:
+        return self.ctype.endswith("*")
+
+    @property
+    def bytes(self) -> int:
+        """Width in PTX, where every pointer is a nameless .u64."""
+        return 8 if self.is_pointer or self.ctype == "long long" else 4
+
+
+class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A kernel that a submission defines, with its launch function."""
+
+    name: str  # ends in _kernel
+    parameters: tuple[Parameter, ...]
+    launch_parameters: tuple[Parameter, ...]  # without the final Launch*
+
+    @property
+    def launch_name(self) -> str:
+        return "launch_" + self.name.removesuffix("_kernel")
+
+    def variant_name(self, variant: int) -> str:
+        return self.name if variant == 0 else f"{self.name}_{variant}"
+
+    def signature(self, *, workspace: bool = False) -> str:
+        """The declaration that a submission must match, for error messages."""
+        parameters = [f"{p.ctype} {p.name}" for p in self.parameters]
+        if workspace:
+            parameters.append("void* workspace")
+        return f'extern "C" __global__ void {self.name}({", ".join(parameters)});'
+
+
+class Array(msgspec.Struct, frozen=True):
+    """A kernel argument in memory. `data` is the input, or the shape and dtype of an output.
+
+    access: "in" is read-only for the kernel; "out" arrives uninitialised; "inout" arrives with `data`.
+    """
+
+    name: str
+    data: np.ndarray
+    access: Literal["in", "out", "inout"] = "in"
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One problem to run a submission on.
+
+    `arguments` maps every parameter name of every kernel of the exercise, an array or an int.
+    """
+
+    name: str
+    required: bool
+    arguments: dict[str, Array | int]
+    summary: str  # "M 128 128 128 128, K 256, N 256"
+    secret: bool = False
+
+
+class QualityRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Points of `quality` that the machine gives."""
+
+    rule: Literal["no-warnings", "no-spills", "formatted", "commented"]
+    points: float
+
+
+class Exercise(msgspec.Struct, frozen=True):
+    """An exercise folder, read. `folder` holds problem.md, starter.cu, oracle.py and the rest."""
+
+    name: str  # the folder's name
+    title: str
+    folder: Path
+    kernels: tuple[Kernel, ...]
+    points: dict[str, int]  # correctness, performance, quality
+    baseline: str = ""
+    threshold: float = 0.60
+    objectives: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()  # the required ones, in grading order
+    tolerance: float = 1e-3  # absolute, for every element of every output
+    quality: tuple[QualityRule, ...] = ()
+
+    @property
+    def number(self) -> str:
+        return self.name.split("_", 1)[0]
+
+    @property
+    def starter(self) -> Path:
+        return self.folder / "starter.cu"

@@ -1,0 +1,105 @@
+"""The Result: what grading one submission found. One JSON object, its schema versioned."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    NOT_JUDGED = "not-judged"
+    ERROR = "error"
+
+
+class Verdict(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    INCOMPLETE = "incomplete"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is wrong, at one place. `line` is 1-based in `file`; 0 where no line applies."""
+
+    kind: str
+    file: str
+    line: int
+    message: str
+    count: int = 1
+    column: int = 0
+    notes: tuple[str, ...] = ()  # further lines: the other side of a race, the include chain
+    hint: str = ""  # anchor in problem.md
+
+
+# JSON has no NaN; msgspec would write null and the value would be lost.
+Number = float | Literal["NaN", "Infinity", "-Infinity"]
+
+
+def to_number(value: float) -> Number:
+    """A float as JSON carries it: NaN and infinities by name."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return float(value)
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One check's outcome. `reason`: why it was skipped or not judged; `message`: the learner's line."""
+
+    id: str
+    status: Status
+    message: str = ""
+    reason: str | None = None
+    case: str | None = None
+    device: Literal["cpu", "cuda"] | None = None
+    required: bool = True
+    findings: tuple[Finding, ...] = ()
+    measurements: dict[str, Any] = {}
+
+
+class Points(msgspec.Struct, frozen=True):
+    """Points by rubric; None is "not judged yet", never zero."""
+
+    correctness: float | None
+    performance: float | None
+    quality: float | None
+    manual: float | None
+    total: float | None
+    max: float
+
+
+class Submission(msgspec.Struct, frozen=True):
+    path: str
+    sha256: str
+
+
+class Result(msgspec.Struct, frozen=True):
+    schema: int
+    exercise: str
+    submission: Submission
+    verdict: Verdict
+    points: Points
+    seed: int
+    machine: dict[str, Any]
+    checks: tuple[Check, ...]
+
+
+def verdict_of(checks: tuple[Check, ...]) -> Verdict:
+    """The first rule that applies (DESIGN: failed, error, incomplete, passed)."""
+    required = [c for c in checks if c.required]
+    if any(c.status is Status.FAILED for c in required):
+        return Verdict.FAILED
+    if any(c.status is Status.ERROR for c in checks):
+        return Verdict.ERROR
+    if any(c.status is Status.NOT_JUDGED for c in required):
+        return Verdict.INCOMPLETE
+    return Verdict.PASSED

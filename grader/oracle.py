@@ -1,0 +1,75 @@
+"""An exercise's oracle.py, loaded by path: makes cases and their expected outputs (exercises/README.md)."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from grader.errors import GraderError, UsageError, at_fault
+from grader.model.exercise import Case, Exercise
+
+FUNCTIONS = ("required", "extra", "from_spec", "expected")
+
+T = TypeVar("T")
+
+
+class Oracle:
+    """Every method raises GraderError, which names oracle.py's line, where the oracle fails."""
+
+    def __init__(self, exercise: Exercise) -> None:
+        self._file = exercise.folder / "oracle.py"
+        self._module = _load(self._file, f"grader_oracle_{exercise.name}")
+        missing = [name for name in FUNCTIONS if not callable(getattr(self._module, name, None))]
+        if missing:
+            raise GraderError(
+                f"{self._file}: no function {missing[0]}; exercises/README.md lists what it needs"
+            )
+
+    def cases(self, seed: int) -> Iterator[Case]:
+        """The required cases, then the extra ones."""
+        for function in (self._module.required, self._module.extra):
+            cases: Iterator[Case] = self._guard(partial(_iterate, function, seed))
+            while (case := self._guard(partial(next, cases, None))) is not None:
+                yield case
+
+    def secret(self, spec: Mapping[str, Any], seed: int, name: str) -> Case:
+        """Raises UsageError where the spec is wrong: the instructor's file is at fault."""
+        try:
+            case: Case = self._module.from_spec(spec, seed, name)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return case
+
+    def expected(self, case: Case) -> dict[str, np.ndarray]:
+        """Each output in FP64, by parameter name."""
+        return self._guard(lambda: self._module.expected(case))
+
+    def _guard(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except Exception as error:
+            raise GraderError(at_fault(error, self._file)) from error
+
+
+def _iterate(function: Callable[[int], Iterable[Case]], seed: int) -> Iterator[Case]:
+    return iter(function(seed))
+
+
+def _load(file: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise GraderError(f"{file}: no such file; an exercise needs its oracle")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look it up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise GraderError(at_fault(error, file)) from error
+    return module

@@ -1,0 +1,67 @@
+"""Points by rubric.
+
+correctness: equal shares, one for each required case that is right, one for all the other cases being right.
+performance: equal shares, one for each required case that is fast enough; null where speed was not judged.
+quality:     what the machine's rules give, once a required case is right: an untouched starter earns none.
+             The rest of the rubric's quality is `manual`, null until an instructor gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from grader.model.exercise import Exercise
+from grader.model.result import Check, Points, Status
+
+UNKNOWN = (Status.NOT_JUDGED, Status.ERROR)
+
+
+def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
+    """`total` adds up what is known; null where nothing is."""
+    correct = [check for check in checks if check.id.startswith("correct[")]
+    speed = [check for check in checks if check.id.startswith("speed[")]
+    correctness = _correctness(exercise, correct)
+    performance = _performance(exercise, speed)
+    quality = _quality(checks, any_right=_any_right(exercise, correct))
+    known = [part for part in (correctness, performance, quality) if part is not None]
+    return Points(
+        correctness=correctness,
+        performance=performance,
+        quality=quality,
+        manual=None,
+        total=round(sum(known), 2) if known else None,
+        max=sum(exercise.points.values()),
+    )
+
+
+def _correctness(exercise: Exercise, correct: Sequence[Check]) -> float | None:
+    if any(check.status in UNKNOWN for check in correct):
+        return None
+    right = [check.status is Status.PASSED for check in correct if check.case in exercise.cases]
+    others = [check.status is Status.PASSED for check in correct if check.case not in exercise.cases]
+    shares = [*right, all(others)] if others else right
+    return _share(exercise.points["correctness"], shares)
+
+
+def _performance(exercise: Exercise, speed: Sequence[Check]) -> float | None:
+    if any(check.status in UNKNOWN for check in speed) or not any(check.device == "cuda" for check in speed):
+        return None
+    return _share(exercise.points["performance"], [check.status is Status.PASSED for check in speed])
+
+
+def _quality(checks: Sequence[Check], *, any_right: bool) -> float | None:
+    quality = next((check for check in checks if check.id == "quality"), None)
+    if quality is None or quality.status in UNKNOWN:
+        return None
+    return float(quality.measurements.get("points", 0)) if any_right else 0.0
+
+
+def _any_right(exercise: Exercise, correct: Sequence[Check]) -> bool:
+    """Not judged counts as right: it is no fault of the student's."""
+    good = (Status.PASSED, *UNKNOWN)
+    return any(check.status in good for check in correct if check.case in exercise.cases)
+
+
+def _share(points: float, shares: Iterable[bool]) -> float:
+    flags = list(shares)
+    return round(points * sum(flags) / len(flags), 2) if flags else 0.0

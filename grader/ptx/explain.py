@@ -1,0 +1,207 @@
+"""Fault records into findings: the array by its name, how far outside, which thread and block."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grader.ptx.lower import Lowered, Site
+from grader.ptx.machine import (
+    LOCAL_WINDOW,
+    PARAM_WINDOW,
+    SHARED_WINDOW,
+    STAMP_STEP,
+    VARIABLE_WINDOW,
+    WINDOW_BITS,
+    Kind,
+    window_base,
+)
+from grader.ptx.parser import Location, Module
+
+NAMES = {
+    Kind.OUT_OF_BOUNDS: "out-of-bounds",
+    Kind.UNINITIALISED_READ: "uninitialised-read",
+    Kind.MISALIGNED: "misaligned-access",
+    Kind.RACE: "race",
+    Kind.BLOCK_RACE: "race",
+    Kind.READ_ONLY_WRITE: "read-only-write",
+    Kind.BARRIER_DIVERGENCE: "barrier-divergence",
+    Kind.COLLECTIVE_MISMATCH: "collective-mismatch",
+    Kind.DID_NOT_FINISH: "did-not-finish",
+    Kind.TRAP: "trap",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One finding: `message` says what happened first, `count` how often the same happened at this line."""
+
+    kind: str
+    file: str
+    line: int
+    message: str
+    count: int
+    notes: tuple[str, ...] = ()
+    column: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an address lies: the array's name, and the offset in bytes into it."""
+
+    array: str
+    offset: int
+    size: int
+    item: int = 1  # bytes of an element
+
+    def describe(self, width: int) -> str:
+        name = f"{self.array}[{self.offset // self.item}]" if self.offset % self.item == 0 else (
+            f"{self.array} + {self.offset} bytes"
+        )  # fmt: skip
+        if 0 <= self.offset and self.offset + width <= self.size:
+            return name
+        if self.offset < 0:
+            return f"{name}, {-self.offset} bytes before its start"
+        if self.offset >= self.size:
+            past = self.offset - self.size
+            where = "just past its end" if past == 0 else f"{past} bytes past its end"
+            return f"{name}, {where} ({self.size // self.item} elements)"
+        return f"{name}, across its end ({self.size // self.item} elements)"
+
+
+class Explainer:
+    def __init__(
+        self,
+        lowered: Lowered,
+        arguments: Sequence[Any],
+        module: Module,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        dynamic_shared: int,
+    ) -> None:
+        self.lowered, self.arguments, self.module = lowered, arguments, module
+        self.grid, self.block, self.dynamic_shared = grid, block, dynamic_shared
+
+    def reports(self, faults: list[tuple[int, Kind, Any, int]]) -> list[Report]:
+        """One report per kind, line and array, in the order of blocks and threads."""
+        merged: dict[tuple[str, str, int, str], list[tuple[Any, Report]]] = {}
+        for site_index, kind, record, count in faults:
+            site = self.lowered.sites[site_index]
+            at = submission_frame(site.location)
+            message, array = self._message(kind, site, record)
+            report = Report(NAMES[kind], at.file, at.line, message, count, self._notes(kind, record, site), at.column)
+            merged.setdefault((report.kind, at.file, at.line, array), []).append((record, report))
+        reports = []
+        for entries in merged.values():
+            first = min(entries, key=lambda e: (int(e[0]["block"]), int(e[0]["thread"])))
+            r = first[1]
+            total = sum(e[1].count for e in entries)
+            reports.append((first[0], Report(r.kind, r.file, r.line, r.message, total, r.notes, r.column)))
+        reports.sort(key=lambda e: (ORDER.index(e[1].kind), int(e[0]["block"]), int(e[0]["thread"])))
+        return [report for _, report in reports]
+
+    def _message(self, kind: Kind, site: Site, record: Any) -> tuple[str, str]:
+        who = self._who(int(record["thread"]), int(record["block"]))
+        if kind is Kind.BARRIER_DIVERGENCE:
+            return self._divergence(record), ""
+        if kind is Kind.DID_NOT_FINISH:
+            return f"{who} is still in this loop: it does not seem to end", ""
+        if kind is Kind.TRAP:
+            return f"{who} stopped the kernel here (assert or trap)", ""
+        place = self.place(site, int(record["address"]))
+        verb = "writes" if self._is_write(site) else "reads"
+        what = f"{place.describe(site.width)}"
+        texts = {
+            Kind.OUT_OF_BOUNDS: f"{who} {verb} {what}",
+            Kind.UNINITIALISED_READ: f"{who} reads {what}, which nothing has written",
+            Kind.MISALIGNED: f"{who} {verb} {site.width} bytes at {what}: byte {place.offset} is no multiple of {site.width}",
+            Kind.READ_ONLY_WRITE: f"{who} writes {what}, which a kernel may only read",
+            Kind.RACE: f"{who} {verb} {what} while another thread of the block uses it, with no barrier between",
+            Kind.BLOCK_RACE: f"{who} {verb} {what}, which another block wrote",
+        }
+        return texts[kind], place.array
+
+    def _notes(self, kind: Kind, record: Any, site: Site) -> tuple[str, ...]:
+        if kind not in (Kind.RACE, Kind.BLOCK_RACE):
+            return ()
+        other = self.lowered.sites[int(record["other_site"])]
+        at = submission_frame(other.location)
+        stamp = int(record["other"])
+        block = (stamp >> 32) - 2 if stamp >> 33 else int(record["block"])
+        who = self._who(stamp % STAMP_STEP, block)
+        verb = "wrote" if self._is_write(other) else "read"
+        return (f"{who} {verb} it at line {at.line}",)
+
+    def _divergence(self, record: Any) -> str:
+        count = int(record["other"])
+        who = self._who(int(record["thread"]), int(record["block"]))
+        other = int(record["other_site"])
+        are = "1 thread" if count == 1 else f"{count} threads"
+        if other == 0:
+            return f"{are} of the block never reach this barrier: {who} has already left the kernel"
+        line = submission_frame(self.lowered.sites[other].location).line
+        return f"{are} of the block do not wait here: {who} waits at the barrier in line {line}"
+
+    @staticmethod
+    def _is_write(site: Site) -> bool:
+        return site.opcode.split(".")[0] in ("st", "atom", "red")
+
+    def _who(self, thread: int, block: int) -> str:
+        x, y, _ = self.block
+        at = (thread % x, thread // x % y, thread // (x * y))
+        gx, gy, _ = self.grid
+        where = (block % gx, block // gx % gy, block // (gx * gy))
+        return f"thread ({at[0]},{at[1]},{at[2]}) of block ({where[0]},{where[1]},{where[2]})"
+
+    def place(self, site: Site, address: int) -> Place:
+        """The array that an address belongs to, by the space of the instruction."""
+        mods = site.opcode.split(".")
+        window = address >> WINDOW_BITS
+        if "shared" in mods or "shared::cta" in mods:
+            return self._shared_place(address, site)
+        if window == SHARED_WINDOW:
+            return self._shared_place(address - window_base(SHARED_WINDOW), site)
+        if window == LOCAL_WINDOW:
+            return Place("a local array", address - window_base(LOCAL_WINDOW), self.lowered.frame.local_bytes)
+        index = window - PARAM_WINDOW
+        if 0 <= index < len(self.arguments) and hasattr(self.arguments[index], "data"):
+            buffer = self.arguments[index]
+            return Place(buffer.name, address - window_base(window), buffer.data.nbytes, buffer.data.itemsize)
+        names = [v for v in self.module.variables.values() if v.space in ("global", "const")]
+        if 0 <= window - VARIABLE_WINDOW < len(names):
+            variable = names[window - VARIABLE_WINDOW]
+            return Place(readable(variable.name), address - window_base(window), variable.size)
+        return Place("no array (a null or stray pointer)", address, 0)
+
+    def _shared_place(self, address: int, site: Site) -> Place:
+        address = address - (1 << 64) if address >> 63 else address
+        item = 4 if site.width >= 4 else site.width or 1
+        arrays = [(start, size, readable(name)) for name, (start, size) in self.lowered.shared_names.items()]
+        if self.lowered.shared.dynamic_start < self.lowered.shared.arena and self.dynamic_shared:
+            arrays.append((self.lowered.shared.dynamic_start, self.dynamic_shared, "dynamic shared memory"))
+        if not arrays:
+            return Place("shared memory", address, 0)
+        # The array that it lies in or is closest to.
+        start, size, name = min(arrays, key=lambda a: max(a[0] - address, address - (a[0] + a[1]) + 1, 0))
+        return Place(name, address - start, size, item)
+
+
+ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
+         "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
+
+
+def submission_frame(location: Location) -> Location:
+    """The innermost position in the file of the outermost one: the student's own line, not a header's."""
+    frames = location.frames()
+    return next(f for f in frames if f.file == frames[-1].file)
+
+
+def readable(symbol: str) -> str:
+    """`_ZZ19grouped_gemm_kernelE2As` -> `As` (Itanium mangling: a local name, or a namespace's)."""
+    match = re.search(r"E(\d+)([A-Za-z_]\w*)$", symbol)
+    if match and len(match.group(2)) >= int(match.group(1)):
+        return match.group(2)[: int(match.group(1))]
+    match = re.match(r"_ZN?(?:\d+[A-Za-z_]\w*?)?(\d+)([A-Za-z_]\w*?)E?$", symbol)
+    return match.group(2) if match else symbol

@@ -1,0 +1,274 @@
+"""Control flow of a PTX function: calls expanded, basic blocks, liveness, where pointers come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from grader.ptx.parser import (
+    Address,
+    Function,
+    Immediate,
+    Instruction,
+    Label,
+    Location,
+    Module,
+    Operand,
+    Pair,
+    Register,
+    Symbol,
+    Vector,
+)
+
+BUILT_IN_CALLS = {"vprintf", "__assertfail"}
+NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call", "cp",
+                  "prefetch", "prefetchu", "nanosleep", "discard", "brkpt", "applypriority", "pmevent",
+                  "stmatrix", "griddepcontrol", "setmaxnreg", "wgmma", "tensormap", "clusterlaunchcontrol"}  # fmt: skip
+MAX_INSTRUCTIONS = 200_000
+
+
+class Unsupported(Exception):
+    """An instruction that the engine does not know. `file` and `line` say where it stands."""
+
+    def __init__(self, message: str, location: Location) -> None:
+        super().__init__(message)
+        self.message, self.location = message, location
+        self.file, self.line = location.file, location.line
+
+
+@dataclass(slots=True)
+class Block:
+    index: int
+    instructions: list[Instruction] = field(default_factory=list)
+    successors: list[int] = field(default_factory=list)
+    live_in: frozenset[str] = frozenset()
+    is_resume: bool = False  # entered after a suspension
+
+
+def registers_of(operand: Operand) -> list[str]:
+    if isinstance(operand, Register):
+        return [operand.name.lstrip("!")]
+    if isinstance(operand, Address):
+        return registers_of(operand.base)
+    if isinstance(operand, Vector):
+        return [r for item in operand.items for r in registers_of(item)]
+    if isinstance(operand, Pair):
+        return [operand.first.name, operand.second.name]
+    return []
+
+
+def defs_and_uses(ins: Instruction) -> tuple[list[str], list[str]]:
+    """Registers written and read. A guarded instruction also reads what it may leave unwritten."""
+    uses = [ins.guard] if ins.guard else []
+    operands = list(ins.operands)
+    defs: list[str] = []
+    if ins.base not in NO_DESTINATION and operands:
+        defs = registers_of(operands.pop(0))
+        if ins.guard:
+            uses += defs
+    for operand in operands:
+        uses += registers_of(operand)
+    return defs, uses
+
+
+def expand_calls(module: Module, function: Function) -> Function:
+    """The function with every call replaced by its callee's body.
+
+    Thread state then lives in one frame, and a barrier may stand inside a called function.
+    """
+    expanded = replace(function, body=[], registers=dict(function.registers), variables=dict(function.variables))
+    _Expander(module, expanded).copy(function, {}, None, ())
+    return expanded
+
+
+class _Expander:
+    def __init__(self, module: Module, into: Function) -> None:
+        self.module, self.into, self.calls = module, into, 0
+
+    def copy(self, source: Function, rename: dict[str, str], leave: str | None, stack: tuple[str, ...]) -> None:
+        for item in source.body:
+            if isinstance(item, Label):
+                self.into.body.append(Label(rename.get(item.name, item.name)))
+                continue
+            if item.base == "call":
+                self._call(item, rename, stack)
+                continue
+            opcode = item.opcode
+            operands = tuple(_renamed(o, rename) for o in item.operands) if rename else item.operands
+            if leave and item.base == "ret":
+                opcode, operands = "bra", (Symbol(leave),)
+            guard = rename.get(item.guard, item.guard) if item.guard else None
+            self.into.body.append(Instruction(opcode, operands, guard, item.guard_negated, item.location))
+            if len(self.into.body) > MAX_INSTRUCTIONS:
+                raise Unsupported("the kernel has too many instructions once its calls are expanded", item.location)
+        for name, targets in source.tables.items():
+            self.into.tables[rename.get(name, name)] = tuple(rename.get(t, t) for t in targets)
+
+    def _call(self, call: Instruction, rename: dict[str, str], stack: tuple[str, ...]) -> None:
+        operands = list(call.operands)
+        results = operands.pop(0) if isinstance(operands[0], Vector) else Vector(())
+        target = operands.pop(0)
+        arguments = operands.pop(0) if operands and isinstance(operands[0], Vector) else Vector(())
+        if isinstance(target, Symbol) and target.name in BUILT_IN_CALLS:
+            renamed = tuple(_renamed(o, rename) for o in call.operands)
+            guard = rename.get(call.guard, call.guard) if call.guard else None
+            self.into.body.append(replace(call, operands=renamed, guard=guard))
+            return
+        callee = self.module.functions.get(target.name) if isinstance(target, Symbol) else None
+        if callee is None:
+            name = target.name if isinstance(target, Symbol) else "a function pointer"
+            raise Unsupported(f"a call of {name} cannot be run on the CPU", call.location)
+        if callee.name in stack:
+            raise Unsupported(f"recursion ({callee.name}) cannot be run on the CPU", call.location)
+        self.calls += 1
+        suffix = f"@call{self.calls}"
+        inner = {r: r + suffix for r in callee.registers}
+        inner |= {item.name: item.name + suffix for item in callee.body if isinstance(item, Label)}
+        inner |= {name: name + suffix for name in callee.tables}
+        assert isinstance(results, Vector) and isinstance(arguments, Vector)
+        formal = [p.name for p in (*callee.results, *callee.parameters)]
+        actual = [_renamed(o, rename) for o in (*results.items, *arguments.items)]
+        for parameter, argument in zip(formal, actual, strict=True):
+            assert isinstance(argument, Symbol)
+            inner[parameter] = argument.name
+        for name, variable in callee.variables.items():
+            if variable.space != "shared":
+                inner[name] = name + suffix
+                self.into.variables[name + suffix] = replace(variable, name=name + suffix)
+            else:
+                self.into.variables[name] = variable
+        for register, kind in callee.registers.items():
+            self.into.registers[register + suffix] = kind
+        after = f"after{suffix}"
+        skip = None
+        if call.guard:
+            skip = f"skip{suffix}"
+            guard = rename.get(call.guard, call.guard)
+            self.into.body.append(Instruction("bra", (Symbol(skip),), guard, not call.guard_negated, call.location))
+        self.copy(callee, inner, after, (*stack, callee.name))
+        self.into.body.append(Label(after))
+        if skip:
+            self.into.body.append(Label(skip))
+
+
+def _renamed(operand: Operand, rename: dict[str, str]) -> Operand:
+    if isinstance(operand, Register):
+        negated = "!" if operand.name.startswith("!") else ""
+        name = operand.name.lstrip("!")
+        return Register(negated + rename.get(name, name))
+    if isinstance(operand, Symbol):
+        return Symbol(rename.get(operand.name, operand.name))
+    if isinstance(operand, Address):
+        base = _renamed(operand.base, rename)
+        assert isinstance(base, Register | Symbol | Immediate)
+        return Address(base, operand.offset)
+    if isinstance(operand, Vector):
+        return Vector(tuple(_renamed(o, rename) for o in operand.items))
+    if isinstance(operand, Pair):
+        first, second = _renamed(operand.first, rename), _renamed(operand.second, rename)
+        assert isinstance(first, Register) and isinstance(second, Register)
+        return Pair(first, second)
+    return operand
+
+
+def blocks_of(function: Function, suspends: set[str]) -> list[Block]:
+    """Basic blocks in program order, with live registers. A base opcode in `suspends` ends its block."""
+    blocks = [Block(0)]
+    labels: dict[str, int] = {}
+    ends = {"bra", "brx", "ret", "exit", "trap"}
+
+    def start() -> Block:
+        if blocks[-1].instructions:
+            blocks.append(Block(len(blocks)))
+        return blocks[-1]
+
+    for item in function.body:
+        if isinstance(item, Label):
+            labels[item.name] = start().index
+            continue
+        blocks[-1].instructions.append(item)
+        if item.base in ends or item.base in suspends:
+            blocks.append(Block(len(blocks), is_resume=item.base in suspends))
+    if not blocks[-1].instructions:
+        blocks[-1].instructions.append(Instruction("ret", ()))
+    for block in blocks:
+        last = block.instructions[-1]
+        if last.base in {"bra", "brx"}:
+            for name in branch_targets(function, last):
+                if name not in labels:
+                    raise Unsupported(f"branch to an unknown label {name}", last.location)
+                block.successors.append(labels[name])
+        if last.base not in {"bra", "brx", "ret", "exit", "trap"} or last.guard:
+            block.successors.append(block.index + 1)
+    _liveness(blocks)
+    return blocks
+
+
+def branch_targets(function: Function, branch: Instruction) -> tuple[str, ...]:
+    target = branch.operands[-1]
+    assert isinstance(target, Symbol)
+    return function.tables[target.name] if branch.base == "brx" else (target.name,)
+
+
+def _liveness(blocks: list[Block]) -> None:
+    use: list[set[str]] = []
+    kill: list[set[str]] = []
+    for block in blocks:
+        used: set[str] = set()
+        killed: set[str] = set()
+        for ins in block.instructions:
+            defs, uses = defs_and_uses(ins)
+            used.update(u for u in uses if u not in killed)
+            killed.update(defs)
+        use.append(used)
+        kill.append(killed)
+    live = [set(u) for u in use]
+    changed = True
+    while changed:
+        changed = False
+        for block in reversed(blocks):
+            out = set().union(*(live[s] for s in block.successors)) if block.successors else set()
+            new = use[block.index] | (out - kill[block.index])
+            if new != live[block.index]:
+                live[block.index], changed = new, True
+    for block in blocks:
+        block.live_in = frozenset(live[block.index])
+
+
+MANY = -1
+POINTER_OPS = {"add", "sub", "mov", "cvta", "mad", "selp", "and"}
+
+
+def pointer_origins(function: Function) -> dict[str, int]:
+    """Register -> index of the kernel parameter that its address is made from; MANY where it is not one.
+
+    Flow-insensitive: a fast path is chosen by it, and a wrong guess costs time, never a wrong finding.
+    """
+    index = {p.name: i for i, p in enumerate(function.parameters)}
+    origin: dict[str, int] = {}
+    changed = True
+    while changed:
+        changed = False
+        for ins in function.body:
+            if isinstance(ins, Label) or not ins.operands or not isinstance(ins.operands[0], Register):
+                continue
+            found = _origin(ins, origin, index)
+            name = ins.operands[0].name
+            if found is None or origin.get(name) in (found, MANY):
+                continue
+            origin[name] = MANY if name in origin else found
+            changed = True
+    return origin
+
+
+def _origin(ins: Instruction, origin: dict[str, int], index: dict[str, int]) -> int | None:
+    if ins.opcode in ("ld.param.u64", "ld.param.b64"):
+        address = ins.operands[1]
+        if isinstance(address, Address) and isinstance(address.base, Symbol) and address.offset == 0:
+            return index.get(address.base.name)
+        return None
+    if ins.base not in POINTER_OPS:
+        return None
+    found = {origin[r] for operand in ins.operands[1:] for r in registers_of(operand) if r in origin}
+    if len(found) > 1:
+        return MANY
+    return found.pop() if found else None

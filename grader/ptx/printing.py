@@ -1,0 +1,89 @@
+"""A kernel's printf: formats lines from the arguments that the kernel stored, up to a limit."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import struct
+import threading
+
+import numpy as np
+
+from grader.ptx.machine import window_base
+from grader.ptx.parser import Variable
+
+MAX_CHARACTERS = 64 * 1024
+MAX_ARGUMENT_BYTES = 32 * 8
+SPECIFIER = re.compile(r"%([-+ #0]*)(\d+|\*)?(?:\.(\d+|\*))?(hh|h|ll|l|z|t|j)?([diouxXeEfFgGaAcsp%])")
+
+
+class Printer:
+    """Collects the output of one launch. Worker threads share it."""
+
+    def __init__(self, variables: dict[str, tuple[int, np.ndarray, Variable]]) -> None:
+        self._strings = {window_base(window): data for window, data, _ in variables.values()}
+        self._parts: list[str] = []
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def line(self, format_address: int, values: int) -> int:
+        template = self._string(format_address)
+        if template is None:
+            return -1
+        text = self._format(template, values)
+        with self._lock:
+            if self._size < MAX_CHARACTERS:
+                self._parts.append(text)
+                self._size += len(text)
+        return template.count("%")
+
+    def text(self) -> str:
+        whole = "".join(self._parts)
+        return whole if len(whole) <= MAX_CHARACTERS else whole[:MAX_CHARACTERS] + "\n… (more was printed)\n"
+
+    def _string(self, address: int) -> str | None:
+        for base, data in self._strings.items():
+            if base <= address < base + len(data):
+                raw = data[address - base :].tobytes()
+                return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+        return None
+
+    def _format(self, template: str, values: int) -> str:
+        raw = ctypes.string_at(values, _argument_bytes(template)) if values else b""
+        at = 0
+
+        def one(match: re.Match[str]) -> str:
+            nonlocal at
+            flags, width, precision, length, kind = match.groups()
+            if kind == "%":
+                return "%"
+            wide = kind in "eEfFgGaAsp" or length in ("l", "ll", "z", "t", "j")
+            size = 8 if wide else 4
+            at = (at + size - 1) // size * size
+            piece = raw[at : at + size].ljust(size, b"\0")
+            at += size
+            return _one(flags, width, precision, kind, piece, self._string)
+
+        return SPECIFIER.sub(one, template)
+
+
+def _argument_bytes(template: str) -> int:
+    return min(8 * template.count("%"), MAX_ARGUMENT_BYTES)
+
+
+def _one(flags: str, width: str | None, precision: str | None, kind: str, piece: bytes, string: object) -> str:
+    number = int.from_bytes(piece, "little")
+    layout = f"%{flags}{width or ''}{'.' + precision if precision else ''}"
+    if kind in "di":
+        return (layout + "d") % int.from_bytes(piece, "little", signed=True)
+    if kind == "u":
+        return (layout + "d") % number
+    if kind in "oxX":
+        return (layout + kind) % number
+    if kind == "c":
+        return chr(number & 255)
+    if kind == "s":
+        return (layout + "s") % (string(number) or "(null)")  # type: ignore[operator]
+    if kind == "p":
+        return f"0x{number:x}"
+    return (layout + ("e" if kind in "aA" else kind)) % struct.unpack("<d", piece)[0]

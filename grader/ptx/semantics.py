@@ -1,0 +1,123 @@
+"""The slow, obvious definition of what each PTX instruction computes.
+
+The generated code is tested against it, and `interpreter` runs whole kernels on it. An opcode is the full dotted text,
+without guard and operands: "fma.rn.ftz.f32". Operands and results are raw bit patterns, non-negative ints of the
+operand type's width; predicates are 0 or 1. The conventions for what PTX text shows otherwise:
+
+- an instruction that reads the condition code takes it as its last operand, one that writes it gives it last;
+- `setp` gives (p, q), where the text may name p alone;
+- braces of `mov` become `mov.pack2.b64` (elements in, first one lowest) and `mov.unpack2.b64` (elements out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from grader.ptx.definition import approximate, bits, compare, convert, floating, integer
+from grader.ptx.definition.approximate import Approximation, Tolerance
+from grader.ptx.definition.formats import FORMATS, decode
+from grader.ptx.definition.instruction import WIDTHS, Instruction, unpack
+
+_FAMILIES = (integer, bits, floating, compare, convert)
+_LANES = {"f16x2": ("f16", 2, 16), "bf16x2": ("bf16", 2, 16), "e4m3x2": ("e4m3", 2, 8), "e5m2x2": ("e5m2", 2, 8)}
+
+
+class UnknownInstruction(KeyError):
+    """An opcode that the definition does not cover."""
+
+    def __str__(self) -> str:
+        return f"no definition of {self.args[0]}"
+
+
+def evaluate(opcode: str, operands: Sequence[int]) -> int | tuple[int, ...]:
+    """What the instruction writes: one bit pattern, or a tuple where it has several destinations.
+
+    Raises UnknownInstruction, and ValueError where the operands do not fit the instruction.
+    """
+    instruction = signature(opcode)
+    if len(operands) != len(instruction.operands):
+        raise ValueError(f"{opcode} takes {len(instruction.operands)} operands, not {len(operands)}")
+    for type_, operand in zip(instruction.operands, operands, strict=True):
+        if operand < 0 or operand >> WIDTHS[type_]:
+            raise ValueError(f"{opcode}: {operand:#x} is no bit pattern of .{type_}")
+    return instruction.compute(*operands)
+
+
+def signature(opcode: str) -> Instruction:
+    """The types of an instruction's operands and results."""
+    try:
+        return _instructions()[opcode]
+    except KeyError:
+        raise UnknownInstruction(opcode) from None
+
+
+def opcodes() -> tuple[str, ...]:
+    """Every opcode that the definition covers, approximations included."""
+    return tuple(_instructions())
+
+
+def approximations() -> tuple[str, ...]:
+    """The opcodes whose result the ISA bounds instead of fixing."""
+    return tuple(_approximations())
+
+
+def reference(opcode: str, operands: Sequence[int]) -> float:
+    """The true value, to double precision, that an approximation aims at (of packed operands: their low lane)."""
+    approximation = _approximation(opcode)
+    lane = (1 << approximation.format.width) - 1
+    return approximation.of(*(operand & lane for operand in operands))
+
+
+def tolerance(opcode: str) -> Tolerance:
+    """How far an approximation may lie from its reference."""
+    return _approximation(opcode).tolerance
+
+
+def agrees(opcode: str, operands: Sequence[int], result: int | tuple[int, ...]) -> bool:
+    """Whether a result is right: bit for bit, but for NaN payloads; approximations within their tolerance."""
+    if opcode in _approximations():
+        approximation = _approximations()[opcode]
+        width = approximation.format.width
+        lanes = zip(*(unpack(operand, approximation.lanes, width) for operand in operands), strict=True)
+        results = unpack(result if isinstance(result, int) else result[0], approximation.lanes, width)
+        return all(approximation.accepts(lane, got) for lane, got in zip(lanes, results, strict=True))
+    expected = evaluate(opcode, operands)
+    pairs = zip(signature(opcode).results, _tuple(expected), _tuple(result), strict=True)
+    copies = opcode.split(".")[0] in ("mov", "selp", "slct")
+    return all(want == got or (not copies and same_value(type_, want, got)) for type_, want, got in pairs)
+
+
+def same_value(type_: str, a: int, b: int) -> bool:
+    """Equal bit patterns, or NaN in the same lanes."""
+    lane_type, count, width = _LANES.get(type_, (type_, 1, WIDTHS[type_]))
+    if lane_type not in FORMATS:
+        return a == b
+    lanes = zip(unpack(a, count, width), unpack(b, count, width), strict=True)
+    return all(x == y or (_is_nan(lane_type, x) and _is_nan(lane_type, y)) for x, y in lanes)
+
+
+def _is_nan(type_: str, pattern: int) -> bool:
+    return decode(FORMATS[type_], pattern).is_nan
+
+
+def _tuple(result: int | tuple[int, ...]) -> tuple[int, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+@cache
+def _instructions() -> dict[str, Instruction]:
+    exact = {opcode: instruction for family in _FAMILIES for opcode, instruction in family.entries()}
+    return exact | {opcode: approximation.instruction() for opcode, approximation in _approximations().items()}
+
+
+@cache
+def _approximations() -> dict[str, Approximation]:
+    return dict(approximate.approximations())
+
+
+def _approximation(opcode: str) -> Approximation:
+    try:
+        return _approximations()[opcode]
+    except KeyError:
+        raise UnknownInstruction(opcode) from None

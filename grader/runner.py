@@ -1,0 +1,88 @@
+"""A submission in its child process, started again after a death, so that one bad case costs only itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grader.model.execution import Compilation, Executor, Invocation, Outcome
+from grader.model.exercise import Array
+from grader.model.result import Finding
+from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
+
+OpenExecutor = Callable[[], Executor]
+
+# Each start costs a second; a submission that kills every child gets no more of them.
+MAX_STARTS = 4
+
+# Ten times what a slow but honest kernel takes on the largest case, on one slow core.
+CASE_SECONDS = 60.0
+
+
+class RunnerError(Exception):
+    """The child died and nothing says that the submission is to blame."""
+
+
+class Runner:
+    """`run` raises RunnerError; what is the submission's fault comes back as an Outcome with a finding."""
+
+    def __init__(self, open_executor: OpenExecutor, source: bytes, filename: str) -> None:
+        self._open_executor = open_executor
+        self._source = source
+        self._filename = filename
+        self._starts = 0
+        self._executor: Executor | None = None
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def start(self) -> None:
+        """Let the child come up while the caller does something else."""
+        if self._executor is None:
+            if self._starts == MAX_STARTS:
+                raise RunnerError(f"the child process died {MAX_STARTS} times; no further one was started")
+            self._starts += 1
+            self._executor = self._open_executor()
+
+    def compile(self) -> Compilation:
+        """A compiler that does not end or eats all memory is the submission's doing."""
+        self.start()
+        assert self._executor is not None
+        try:
+            return self._executor.compile(self._source, self._filename)
+        except ChildTimeout as error:
+            return self._failed_compilation("did-not-finish", f"compiling did not finish: {error}")
+        except ChildMemory as error:
+            return self._failed_compilation("compile-error", f"compiling took too much memory: {error}")
+        except ChildDied as error:
+            self._close()
+            raise RunnerError(str(error)) from None
+
+    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
+        if self._executor is None and not self.compile().ok:
+            raise RunnerError("the submission compiled once, but not again in a fresh child process")
+        assert self._executor is not None
+        try:
+            return self._executor.run(invocations, arrays, deadline=CASE_SECONDS)
+        except ChildTimeout:
+            return self._failed_run("did-not-finish", f"did not finish within {CASE_SECONDS:.0f} s")
+        except ChildMemory as error:
+            return self._failed_run("out-of-memory", f"took too much memory: {error}")
+        except ChildDied as error:
+            self._close()
+            raise RunnerError(str(error)) from None
+
+    def _failed_compilation(self, kind: str, message: str) -> Compilation:
+        self._close()
+        return Compilation(ok=False, findings=(Finding(kind, self._filename, 0, message),))
+
+    def _failed_run(self, kind: str, message: str) -> Outcome:
+        self._close()
+        return Outcome(findings=(Finding(kind, self._filename, 0, message),))
+
+    def _close(self) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.close()

@@ -1,0 +1,74 @@
+"""An instructor's secret cases: graded like the others, shown redacted.
+
+The file is TOML or JSON, by its ending:
+
+    seed = 7                    # of the values; without it, the run's seed
+
+    [[cases]]                   # what a case holds, the exercise's oracle says (`from_spec`)
+    M_sizes = [3, 0, 17]
+    K = 48
+    N = 80
+
+The cases are named secret-1, secret-2 and so on; a `name` in the file is for its author alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from grader.errors import UsageError
+from grader.model.result import Check, Finding, Status
+
+REDACTED = "redacted: this case is the instructor's secret"
+
+
+class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    cases: tuple[dict[str, Any], ...]
+    seed: int | None = None
+
+
+def read(file: Path) -> Secret:
+    """Raises UsageError, which names the file and what is wrong in it."""
+    try:
+        content = file.read_bytes()
+        if file.suffix.lower() == ".json":
+            secret = msgspec.json.decode(content, type=Secret)
+        else:
+            secret = msgspec.toml.decode(content, type=Secret)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    if not secret.cases:
+        raise UsageError(f"{file}: holds no cases")
+    if secret.seed is not None and secret.seed < 0:
+        raise UsageError(f"{file}: the seed must not be negative")
+    return secret
+
+
+def specs(secret: Secret) -> list[tuple[str, dict[str, Any]]]:
+    """Each case's public name and what its oracle makes it from."""
+    return [
+        (f"secret-{number}", {key: value for key, value in spec.items() if key != "name"})
+        for number, spec in enumerate(secret.cases, start=1)
+    ]
+
+
+def redact(check: Check) -> Check:
+    """The rule that was broken, and nothing that tells the case: no sizes, values, lines or times."""
+    findings = {finding.kind: redact_finding(finding) for finding in check.findings}
+    return Check(
+        id=check.id,
+        status=check.status,
+        message=REDACTED if check.message else "",
+        reason=check.reason if check.status is Status.SKIPPED else check.reason and REDACTED,
+        case=check.case,
+        device=check.device,
+        required=check.required,
+        findings=tuple(findings.values()),
+    )
+
+
+def redact_finding(finding: Finding) -> Finding:
+    return Finding(kind=finding.kind, file="", line=0, message=REDACTED, hint=finding.hint)

@@ -1,0 +1,67 @@
+"""The student's file, read: its bytes, its hash, and what keeps it from being compiled at all."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from grader.errors import UsageError
+from grader.model.result import Finding
+
+# A generous kernel file has some 50 kB; a compiler that is given more is being teased.
+MAX_BYTES = 1 << 20
+
+_TEXT_CONTROLS = frozenset(b"\t\n\v\f\r")
+_CONTROLS = bytes(sorted(set(range(32)) - _TEXT_CONTROLS))
+
+
+class Source(msgspec.Struct, frozen=True):
+    """`problem` says why the file is no source text; None where it may go to the compiler."""
+
+    path: Path
+    content: bytes
+    sha256: str
+    problem: Finding | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name as messages show it."""
+        return self.path.name.encode(errors="replace").decode()
+
+    @property
+    def text(self) -> str:
+        return self.content.decode(errors="replace")
+
+
+def read(path: Path) -> Source:
+    """Raises UsageError where there is no file to read; a bad content is the student's `compile` to fail."""
+    if not path.is_file():
+        what = "is a folder, not a .cu file" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {what if path.is_dir() or not path.exists() else 'is not a regular file'}")
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+            stream.seek(0)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    source = Source(path, content, digest)
+    message = _problem(content)
+    if message is None:
+        return source
+    finding = Finding("compile-error", source.name, 0, f"{source.name} {message}")
+    return msgspec.structs.replace(source, content=b"", problem=finding)
+
+
+def _problem(content: bytes) -> str | None:
+    if len(content) > MAX_BYTES:
+        return f"is larger than {MAX_BYTES >> 20} MiB; a submission is one CUDA source file"
+    if not content.strip():
+        return "is empty; write the kernel and its launch function"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "is UTF-16 text; save it as UTF-8"
+    if content.translate(None, _CONTROLS) != content:
+        return "is binary, not text; a submission is one CUDA source file"
+    return None

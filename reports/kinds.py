@@ -1,0 +1,72 @@
+"""What each kind of finding is called, and what a student does about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    title: str
+    next_step: str
+
+
+KINDS = {
+    "compile-error": Kind("Does not compile", "Mend the first error first: later ones often follow from it."),
+    "compile-warning": Kind("Compiler warning", "Read it once: it is often the bug of the next hour."),
+    "missing-kernel": Kind(
+        "Kernel not found",
+        'Keep the name that problem.md gives, and extern "C": without it C++ changes the name.',
+    ),
+    "wrong-signature": Kind(
+        "Wrong signature", "Copy the parameters from problem.md, in their order and with their types."
+    ),
+    "bad-launch": Kind(
+        "Bad launch",
+        "Have the launch function set every component of grid and block, within what a block may have.",
+    ),
+    "out-of-bounds": Kind(
+        "Outside the array",
+        "Find which index can grow past the end: a last tile that is not full, or the end of a group. "
+        "Guard the access, and write 0 to shared memory in place of what is not there.",
+    ),
+    "uninitialised-read": Kind(
+        "Read before anything was written",
+        "Find the path on which nothing is stored there first: a thread that skips its load, "
+        "or a part of the tile that no thread fills.",
+    ),
+    "misaligned-access": Kind(
+        "Misaligned access",
+        "A vector access of n bytes wants an address that n divides; where rows start anywhere, narrow it.",
+    ),
+    "race": Kind(
+        "Race between threads",
+        "Put a __syncthreads() between the two accesses, in a place that every thread of the block reaches; "
+        "a loop that reuses a tile needs one before the next load too.",
+    ),
+    "barrier-divergence": Kind(
+        "Not every thread reaches the barrier",
+        "Let threads without work skip the loads and stores, never the __syncthreads(): "
+        "turn an early return into a condition around the work.",
+    ),
+    "collective-mismatch": Kind(
+        "Warp operation with the wrong lanes",
+        "The mask must name exactly the lanes that arrive: compute it before the branch, or leave it first.",
+    ),
+    "read-only-write": Kind(
+        "Write to read-only memory",
+        "Inputs and __device__ tables are read-only: write to the output, or to the workspace.",
+    ),
+    "did-not-finish": Kind(
+        "Did not finish",
+        "Look at what ends the loop: does its counter advance on every path, for a group of 0 rows too?",
+    ),
+    "wrong-values": Kind(
+        "Wrong result",
+        "Take the first wrong element and follow by hand which inputs your kernel reads for it.",
+    ),
+}
+
+
+def kind_of(name: str) -> Kind:
+    """The kind by its name in the Result; a kind unknown here keeps its own name."""
+    return KINDS.get(name) or Kind(name.replace("-", " ").capitalize(), "")

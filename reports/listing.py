@@ -1,0 +1,102 @@
+"""The student's file with the findings beside their lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from markupsafe import Markup
+
+from reports import highlight
+from reports.problems import Problem
+
+# Lines of code shown around a finding, before and after.
+CONTEXT = 3
+
+# A submission may be one mebibyte of empty lines; a page of that helps nobody.
+SHOWN_LINES = 4_000
+
+# How many characters of a note fit into a line of the margin (report.css: --margin), to know how many
+# lines of code stand beside it. Too few only leaves a gap.
+NOTE_COLUMNS = 38
+
+
+@dataclass(frozen=True)
+class Line:
+    number: int
+    code: Markup
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def css_class(self) -> str:
+        """How the line stands out, with findings of its own."""
+        if not self.notes:
+            return "line"
+        return "line hit mild" if all(note.problem.mild for note in self.notes) else "line hit"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A problem in the margin, beside `span` lines from line `row` on."""
+
+    problem: Problem
+    row: int
+    span: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    name: str
+    lines: tuple[Line, ...]
+    omitted: int
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        return tuple(note for line in self.lines for note in line.notes)
+
+    def has(self, problem: Problem) -> bool:
+        return 1 <= problem.line <= len(self.lines) and PurePath(problem.file).name == self.name
+
+    def around(self, problem: Problem) -> tuple[Line, ...]:
+        """The lines about a problem, indented no further than they must be; none where it lies elsewhere."""
+        if not self.has(problem):
+            return ()
+        return _dedent(self.lines[max(0, problem.line - 1 - CONTEXT) : problem.line + CONTEXT])
+
+
+EMPTY = Listing("", (), 0)
+
+
+def make(path: str, source: str, problems: Iterable[Problem]) -> Listing:
+    """`path` is the submission's: a finding belongs to the listing when its file has the same name."""
+    name = PurePath(path).name
+    code = highlight.lines(source)
+    shown = code[:SHOWN_LINES]
+    notes = _place([p for p in problems if PurePath(p.file).name == name and 1 <= p.line <= len(shown)])
+    numbered = (Line(number, text, notes.get(number, ())) for number, text in enumerate(shown, start=1))
+    return Listing(name, tuple(numbered), len(code) - len(shown))
+
+
+def _dedent(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    indents = [len(line.code) - len(line.code.lstrip(" ")) for line in lines if line.code.strip()]
+    common = min(indents, default=0)
+    return tuple(replace(line, code=line.code[common:]) for line in lines)
+
+
+def _place(problems: Iterable[Problem]) -> Mapping[int, tuple[Note, ...]]:
+    """The notes of each line, from top to bottom, none over another."""
+    placed: dict[int, tuple[Note, ...]] = {}
+    free = 1
+    for problem in sorted(problems, key=lambda p: p.line):
+        note = Note(problem, max(problem.line, free), _height(problem))
+        free = note.row + note.span
+        placed[problem.line] = (*placed.get(problem.line, ()), note)
+    return placed
+
+
+def _height(problem: Problem) -> int:
+    """In lines of code, with one of air."""
+    texts = (f"{problem.title}, line {problem.line}", problem.first.message, ", ".join(problem.cases))
+    return 1 + sum(math.ceil(len(text) / NOTE_COLUMNS) for text in texts)

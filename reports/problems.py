@@ -1,0 +1,102 @@
+"""What is wrong, as a student reads it: one problem for one mistake, however many cases show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from grader.model.result import Check, Finding, Result, Status
+from reports.kinds import kind_of
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """One case in which the problem shows; `case` is empty for a check that belongs to none."""
+
+    case: str
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A finding, with every case that shows the same kind at the same line. `line` 0: no line applies."""
+
+    id: str
+    mild: bool  # costs no verdict
+    kind: str
+    file: str
+    line: int
+    occurrences: tuple[Occurrence, ...]
+
+    @property
+    def title(self) -> str:
+        return kind_of(self.kind).title
+
+    @property
+    def next_step(self) -> str:
+        return kind_of(self.kind).next_step
+
+    @property
+    def first(self) -> Finding:
+        return self.occurrences[0].finding
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(o.case for o in self.occurrences if o.case))
+
+    @property
+    def others(self) -> tuple[Occurrence, ...]:
+        """The further cases, where they have something else to tell than the first."""
+        return tuple(o for o in self.occurrences[1:] if o.finding.message != self.first.message)
+
+    @property
+    def hint(self) -> str:
+        return next((o.finding.hint for o in self.occurrences if o.finding.hint), "")
+
+
+def problems(result: Result) -> tuple[Problem, ...]:
+    """What made required checks fail, in grading order: the first is the one to start with."""
+    return _merge("problem", False, filter(_withholds, result.checks))
+
+
+def advice(result: Result) -> tuple[Problem, ...]:
+    """What costs no verdict: findings of checks that passed, such as warnings, or that are not required."""
+    others = (c for c in result.checks if not _withholds(c) and c.status is not Status.ERROR)
+    return _merge("advice", True, others)
+
+
+def grader_errors(result: Result) -> tuple[Check, ...]:
+    return tuple(c for c in result.checks if c.status is Status.ERROR)
+
+
+def not_judged(result: Result) -> tuple[tuple[str, str, tuple[Check, ...]], ...]:
+    """What nobody judged: (family of checks, why, the checks), one entry for each reason."""
+    groups: dict[tuple[str, str], list[Check]] = {}
+    for check in result.checks:
+        if check.status is Status.NOT_JUDGED:
+            groups.setdefault((family(check), check.message or check.reason or ""), []).append(check)
+    return tuple((*key, tuple(checks)) for key, checks in groups.items())
+
+
+def family(check: Check) -> str:
+    """ "memory" of "memory[uniform]"."""
+    return check.id.split("[", 1)[0]
+
+
+def _withholds(check: Check) -> bool:
+    return check.status is Status.FAILED and check.required
+
+
+def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, ...]:
+    groups: dict[tuple[str, str, int], list[Occurrence]] = {}
+    for check in checks:
+        findings = check.findings
+        if not findings and check.status is Status.FAILED:
+            findings = (Finding(family(check), "", 0, check.message or check.reason or "failed"),)
+        for finding in findings:
+            key = (finding.kind, finding.file, finding.line)
+            groups.setdefault(key, []).append(Occurrence(check.case or "", finding))
+    return tuple(
+        Problem(f"{prefix}-{number}", mild, *key, tuple(occurrences))
+        for number, (key, occurrences) in enumerate(groups.items(), start=1)
+    )

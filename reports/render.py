@@ -1,0 +1,110 @@
+"""A Result as one HTML file: no network, no scripts, nothing of the submission's that acts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from grader.model.exercise import Exercise
+from grader.model.result import Points, Result
+from reports import cases, listing, text
+from reports.problems import advice, grader_errors, not_judged, problems
+from reports.verdict import words
+
+_HERE = Path(__file__).parent
+_STYLE = (_HERE / "assets" / "report.css").read_text(encoding="utf-8")
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=text.finalize,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters.update(readable=text.readable, plural=text.plural)
+
+RUBRIC = ("correctness", "performance", "quality")
+
+
+def render(result: Result, exercise: Exercise | None = None, source: str | None = None) -> str:
+    """The report. Without `source` there is no listing; without `exercise` no points by rubric's maximum."""
+    found, worth_a_look = problems(result), advice(result)
+    code = listing.make(result.submission.path, source, found + worth_a_look) if source else listing.EMPTY
+    style = _STYLE + "".join(
+        f"#note-{note.problem.id}{{--row:{note.row}/span {note.span}}}\n" for note in code.notes
+    )
+    own_cases, further_cases = cases.tables(result, exercise)
+    return _ENVIRONMENT.get_template("report.html.j2").render(
+        result=result,
+        exercise=exercise,
+        style=Markup(style),  # noqa: S704 - our own file and integers
+        style_hash=_content_hash(style),
+        words=words(result, found),
+        problems=found,
+        advice=worth_a_look,
+        grader_errors=grader_errors(result),
+        not_judged=not_judged(result),
+        listing=code,
+        points=tuple(_points(result.points, exercise)),
+        columns=cases.COLUMNS,
+        own_cases=own_cases,
+        further_cases=further_cases,
+        other_checks=cases.others(result),
+        resources=_resources(result),
+        printed=tuple(_printed(result)),
+        command=_command(result),
+        machine=tuple(_flat(result.machine)),
+        link_lines=lambda value: text.link_lines(value, len(code.lines)),
+    )
+
+
+def _content_hash(style: str) -> str:
+    """As a content security policy names the one style sheet that may apply."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+
+def _points(points: Points, exercise: Exercise | None) -> Iterator[tuple[str, float | None, float | None]]:
+    """(rubric, given, of)."""
+    for rubric in RUBRIC:
+        yield rubric, getattr(points, rubric), exercise.points.get(rubric) if exercise else None
+    if points.manual is not None:
+        yield "by the instructor", points.manual, None
+
+
+def _resources(result: Result) -> Mapping[str, Mapping[str, Any]]:
+    """What ptxas says of each kernel, where the compile check measured it."""
+    for check in result.checks:
+        kernels = check.measurements.get("kernels")
+        if check.id == "compile" and isinstance(kernels, Mapping):
+            return {name: values for name, values in kernels.items() if isinstance(values, Mapping)}
+    return {}
+
+
+def _printed(result: Result) -> Iterator[tuple[str, str]]:
+    """(case, what its kernels printed)."""
+    for check in result.checks:
+        if output := check.measurements.get("printed"):
+            yield check.case or check.id, str(output)
+
+
+def _command(result: Result) -> str:
+    return shlex.join(["grade", "run", result.exercise, result.submission.path, "--seed", str(result.seed)])
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{prefix} {key}".strip()
+        if isinstance(value, Mapping):
+            yield from _flat(value, name)
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(map(str, value))
+        elif value is not None:
+            yield name, str(value)

@@ -1,0 +1,80 @@
+"""Making text and numbers fit to be read: nothing that a submission prints may steer the page."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from typing import Any
+
+from markupsafe import Markup, escape
+
+_LINE = re.compile(r"\bline (\d{1,6})\b")
+_KEPT_CONTROLS = "\n\t"
+_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def inert(text: str) -> str:
+    """The text with every control, bidirectional and invisible character made visible.
+
+    Jinja's autoescape keeps markup out; this keeps out what reorders, hides or breaks a line, and lone
+    surrogates, which UTF-8 cannot hold.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in _KEPT_CONTROLS or unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)  # Unicode's pictures of the control characters
+    return f"⟨U+{code:04X}⟩"
+
+
+def finalize(value: Any) -> Any:
+    """Jinja's last word on every `{{ }}`: text becomes inert, markup was made by us."""
+    return inert(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def link_lines(text: str, last_line: int) -> Markup:
+    """The text, its mentions of "line N" turned into links where the listing has that line."""
+    parts: list[Markup] = []
+    end = 0
+    text = inert(text)
+    for match in _LINE.finditer(text):
+        number = int(match[1])
+        if 1 <= number <= last_line:
+            link = Markup('<a href="#L{}">{}</a>').format(number, match[0])
+            parts += [escape(text[end : match.start()]), link]
+            end = match.end()
+    return Markup("").join([*parts, escape(text[end:])])
+
+
+def number(value: Any) -> float | None:
+    """A measurement as a float: JSON carries NaN and infinities by name. None where it is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def readable(value: float | None) -> str:
+    """Three significant digits, and no exponent where a person would write none."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "infinite"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if 1e-3 <= abs(value) < 1e6:
+        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.2g}"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

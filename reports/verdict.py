@@ -1,0 +1,54 @@
+"""The verdict in words: a headline and the sentence under it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from grader.model.result import Result, Status, Verdict
+from reports.problems import Problem, family
+from reports.text import plural
+
+
+class Words(NamedTuple):
+    headline: str
+    sentence: str
+
+
+def words(result: Result, problems: tuple[Problem, ...]) -> Words:
+    match result.verdict:
+        case Verdict.FAILED:
+            return _failed(result, problems)
+        case Verdict.ERROR:
+            return Words(
+                "The grader failed, not you",
+                "A check ended in an error of the grader or of this machine. It costs no points. "
+                "Run grade doctor, then grade again.",
+            )
+        case Verdict.INCOMPLETE:
+            return _incomplete(result)
+        case _:
+            return Words("Passed", "Every check passed.")
+
+
+def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
+    failed = {family(c) for c in result.checks if c.status is Status.FAILED and c.required}
+    if failed == {"speed"}:
+        return Words("Right, but too slow", "Every case is right; not every one is fast enough.")
+    if not problems:
+        return Words("Not passed", "The Result says so, and holds no failed check.")
+    first = problems[0]
+    place = f" on line {first.line}" if first.line else ""
+    if first.kind == "compile-error":
+        return Words("Does not compile", f"{plural(len(problems), 'error')}; the first{place or ' below'}.")
+    headline = "Not right yet" if failed & {"compile", "launch", "memory", "correct"} else "Not passed"
+    what = first.title.lower() + place
+    if len(problems) == 1:
+        return Words(headline, f"One thing to mend: {what}.")
+    return Words(headline, f"{len(problems)} things to mend. Start here: {what}.")
+
+
+def _incomplete(result: Result) -> Words:
+    open_families = {family(c) for c in result.checks if c.status is Status.NOT_JUDGED and c.required}
+    if open_families == {"speed"}:
+        return Words("Right; speed not judged", "Every case is right and clean. Nobody timed it yet.")
+    return Words("Not judged in full", "What was judged is right. Not everything could be judged here.")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import math
+
+import jsonschema
+import msgspec
+import pytest
+
+from grader.model import codec
+from grader.model.result import Check, Finding, Points, Result, Status, Submission, Verdict, to_number
+
+RESULT = Result(
+    schema=1,
+    exercise="01_simple_grouped_gemm",
+    submission=Submission("starter.cu", "0" * 64),
+    verdict=Verdict.FAILED,
+    points=Points(8.0, None, 12.0, None, 20.0, 100),
+    seed=7,
+    machine={"cpu": "a CPU", "gpu": None, "packages": {"numpy": "2.0"}},
+    checks=(
+        Check("compile", Status.PASSED),
+        Check(
+            "correct[uniform]",
+            Status.FAILED,
+            message="wrong",
+            case="uniform",
+            device="cpu",
+            findings=(Finding("wrong-values", "starter.cu", 3, "wrong", notes=("why",)),),
+            measurements={"max_abs_error": to_number(math.nan), "mismatches": 4, "elements": 8},
+        ),
+        Check("speed[uniform]", Status.SKIPPED, reason="correct[uniform] failed", case="uniform"),
+    ),
+)
+
+
+def with_measurements(**values: object) -> Result:
+    return msgspec.structs.replace(RESULT, checks=(Check("c", Status.PASSED, measurements=values),))
+
+
+def test_a_result_survives_the_round_trip() -> None:
+    assert codec.decode(codec.encode(RESULT)) == RESULT
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_nan_and_infinity_survive_wherever_a_check_left_them(value: float) -> None:
+    text = codec.encode(with_measurements(max_abs_error=value, routes={"a": [value]}))
+    measured = codec.decode(text).checks[0].measurements
+    for back in (measured["max_abs_error"], measured["routes"]["a"][0]):
+        assert repr(float(back)) == repr(value)
+
+
+def test_the_json_is_strict_json() -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    json.loads(codec.encode(with_measurements(max_abs_error=math.nan)), parse_constant=refuse)
+
+
+def test_the_shipped_schema_is_current() -> None:
+    assert codec.SCHEMA_FILE.read_text() == codec.schema_text(), "run: python -m grader.model.codec"
+
+
+def test_results_validate_against_the_schema() -> None:
+    schema = json.loads(codec.SCHEMA_FILE.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(codec.encode(RESULT)), schema)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("verdict", "great"), ("schema", 2), ("seed", "7"), ("points", {}), ("checks", [{"id": "compile"}])],
+)
+def test_the_schema_refuses_what_is_no_result(field: str, value: object) -> None:
+    schema = json.loads(codec.SCHEMA_FILE.read_text())
+    broken = json.loads(codec.encode(RESULT)) | {field: value}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)
+
+
+def test_the_schema_knows_the_measurements() -> None:
+    schema = json.loads(codec.SCHEMA_FILE.read_text())
+    broken = json.loads(codec.encode(with_measurements(mismatches="many")))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"", "truncated"),
+        (b"not json", "malformed"),
+        (b"[]", "object"),
+        (b"{}", "schema"),
+        (b'{"schema": 99}', "version 99"),
+        (codec.encode(RESULT).replace(b'"failed"', b'"fine"'), "fine"),
+        (b"\xff\xfe", ""),
+    ],
+)
+def test_what_is_no_result_is_refused_with_the_reason(text: bytes, says: str) -> None:
+    with pytest.raises(codec.ResultError, match=says):
+        codec.decode(text)

@@ -1,0 +1,248 @@
+"""The report says what is wrong, where and what next; and nothing of a submission's acts in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from grader.model.result import Finding, Result, Status, Submission
+from reports import render
+from tests.reports import samples
+
+# Elements and attributes that fetch, run or steer.
+ACTIVE = {"script", "iframe", "object", "embed", "form", "base", "img", "audio", "video", "input", "button"}
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</style><script>alert(1)</script>",
+    "{{ 7 * 191 }}{% include '/etc/passwd' %}",
+    "\x00\x07\x1b[31mred\x1b[0m\x7f\x85",
+    "ab\u202edc\u202c \u2066x\u2069 zero\u200bwidth \ufeff \U000e0041 \u2028",
+    "lone \udc80 surrogate",
+    "&amp; &lt;b&gt; ' \" `",
+)
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements, ids, links, and the text outside of <style>."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.style = self.text = ""
+        self._in_style = False
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._in_style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_style:
+            self.style += data
+        else:
+            self.text += data
+
+    def values(self, attribute: str) -> list[str]:
+        return [str(attributes[attribute]) for _, attributes in self.elements if attribute in attributes]
+
+
+def words(source: str) -> str:
+    return " ".join(Page(source).text.split())
+
+
+def report(name: str) -> str:
+    return render(samples.SITUATIONS[name], samples.EXERCISE, samples.SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "headline"),
+    [
+        ("right", "Right; speed not judged"),
+        ("wrong", "Not right yet"),
+        ("faulty", "Not right yet"),
+        ("compile-error", "Does not compile"),
+        ("grader-error", "The grader failed, not you"),
+        ("passed", "Passed"),
+        ("too-slow", "Right, but too slow"),
+    ],
+)
+def test_the_verdict_is_the_heading(name: str, headline: str) -> None:
+    headings = re.findall(r"<h1>(.*?)</h1>", report(name))
+    assert [html.unescape(h) for h in headings] == [headline]
+
+
+@pytest.mark.parametrize("name", samples.SITUATIONS)
+def test_every_report_is_one_inert_file(name: str) -> None:
+    page = Page(report(name))
+    assert not ACTIVE & {tag for tag, _ in page.elements}
+    assert "style" not in {key for _, attributes in page.elements for key in attributes}
+    assert all(link.startswith("#") or link == "data:," for link in page.values("href") + page.values("src"))
+    assert not [key for _, attributes in page.elements for key in attributes if key.startswith("on")]
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+
+
+@pytest.mark.parametrize("name", samples.SITUATIONS)
+def test_ids_are_unique_and_links_arrive(name: str) -> None:
+    page = Page(report(name))
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert {link.removeprefix("#") for link in page.values("href") if link.startswith("#")} <= set(ids)
+    assert set(page.values("aria-labelledby")) <= set(ids)
+
+
+@pytest.mark.parametrize("name", samples.SITUATIONS)
+def test_the_policy_admits_the_style_sheet_and_nothing_else(name: str) -> None:
+    page = Page(report(name))
+    metas = [attributes for tag, attributes in page.elements if tag == "meta"]
+    policy = next(str(m["content"]) for m in metas if m.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_a_finding_says_what_where_and_what_to_do() -> None:
+    text = words(report("faulty"))
+    assert "2 things to mend. Start here: race between threads on line 33." in text
+    assert samples.RACE.message in text
+    assert "On line 33; seen in uniform, variable, imbalanced." in text
+    assert "Put a __syncthreads() between the two accesses" in text
+    assert "Hint: problem.md, “second-barrier”." in text
+
+
+def test_a_finding_stands_beside_its_line() -> None:
+    source = report("faulty")
+    line = source.index('id="L33"')
+    assert line < source.index('id="note-problem-1"') < source.index('id="L34"')
+    assert "#note-problem-1{--row:33/span " in source
+    assert re.search(r'<div class="line hit" id="L33">', source)
+    assert '<a href="#L37">line 37</a>' in source  # the other side of the race
+
+
+def test_hints_come_only_for_what_failed() -> None:
+    assert "What to do" not in words(report("right"))
+    assert "Not every thread reaches the barrier" not in words(report("wrong"))
+
+
+def test_one_mistake_in_two_cases_is_one_problem() -> None:
+    text = words(report("wrong"))
+    assert "One thing to mend: wrong result." in text
+    assert text.count("Take the first wrong element") == 1
+    assert "Seen in variable, imbalanced." in text
+
+
+def test_speed_without_a_gpu_says_how_to_have_it_judged() -> None:
+    text = words(report("right"))
+    assert "speed (uniform, variable, imbalanced, small): no NVIDIA GPU." in text
+    assert "Linux with an NVIDIA GPU" in text
+    assert "52 of 100 points so far" in text
+    assert re.search(r"performance not judged yet 40\b", text)
+
+
+def test_the_cases_are_rows_with_their_errors() -> None:
+    text = words(report("wrong"))
+    assert "1,536 of 131,072 elements; largest error 4.71, allowed 0.001" in text
+    assert "largest error NaN" in text
+    assert text.index("uniform") < text.index("The other checks")
+
+
+def test_speed_is_shown_with_its_interval() -> None:
+    assert "0.41 of cuBLAS (forked streams) (0.4 to 0.42)" in words(report("too-slow"))
+
+
+def test_further_cases_stand_apart() -> None:
+    text = words(report("right"))
+    assert text.index("Further cases, drawn from seed 1234567") < text.index("empty-groups")
+
+
+def test_the_compiler_and_the_machine_are_named() -> None:
+    text = words(report("right"))
+    assert "grouped_gemm_kernel 40 2048 bytes 0 bytes" in text
+    command = "grade run 01_simple_grouped_gemm exercises/01_simple_grouped_gemm/solution.cu --seed 1234567"
+    assert command in text
+    assert "versions nvrtc 13.0.88" in text
+
+
+def test_what_a_kernel_printed_is_shown() -> None:
+    assert "done 0 done 1" in words(report("faulty"))
+
+
+def test_a_finding_in_a_header_names_the_header() -> None:
+    assert "In grader.cuh, line 12." in words(report("compile-error"))
+
+
+def test_a_warning_costs_nothing_and_is_shown() -> None:
+    source = report("wrong")
+    assert words(source).count("Worth a look") == 1
+    assert '<div class="line hit mild" id="L14">' in source
+
+
+def test_without_source_and_exercise_the_report_still_answers() -> None:
+    source = render(samples.SITUATIONS["faulty"])
+    assert "Race between threads" in words(source)
+    assert "Your code" not in words(source)
+    assert "On line 33" not in words(source)  # there is no line to go to
+    assert "starter.cu, line 33" in words(source)
+
+
+def test_a_failed_check_without_findings_shows_its_message() -> None:
+    check = samples.speed("small")
+    slow = msgspec.structs.replace(check, status=Status.FAILED, message="0.31 of cuBLAS; 0.6 is asked")
+    result = msgspec.structs.replace(samples.SITUATIONS["faulty"], checks=(samples.COMPILED, slow))
+    assert "0.31 of cuBLAS; 0.6 is asked" in words(render(result, samples.EXERCISE, samples.SOURCE))
+
+
+def hostile_everywhere(text: str) -> Result:
+    finding = Finding("race" + text, text, 3, text, notes=(text,), hint=text)
+    here = msgspec.structs.replace(finding, file="x.cu")
+    check = msgspec.structs.replace(
+        samples.memory(text, finding, here), message=text, measurements={"printed": text, "summary": text}
+    )
+    kernels = {text: {"registers": text}}
+    compiled = msgspec.structs.replace(
+        samples.COMPILED, message=text, findings=(here,), measurements={"kernels": kernels}
+    )
+    unjudged = msgspec.structs.replace(samples.speed(text), reason=text, id=f"speed{text}")
+    broken = msgspec.structs.replace(samples.LAUNCH, status=Status.ERROR, message=text)
+    result = samples.SITUATIONS["faulty"]
+    return msgspec.structs.replace(
+        result,
+        exercise=text,
+        submission=Submission(text + "/x.cu", text),
+        machine={text: {text: [text]}},
+        checks=(compiled, broken, check, unjudged),
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_inert(text: str) -> None:
+    source = render(hostile_everywhere(text), None, f"// {text}\nint x;\n#include <{text}>\n")
+    page = Page(source)
+    assert not ACTIVE & {tag for tag, _ in page.elements}
+    assert not [key for _, attributes in page.elements for key in attributes if key.startswith("on")]
+    assert "1337" not in source
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\u2028\ufeff]", source)
+    source.encode()  # no lone surrogates
+
+
+def test_a_large_source_is_shown_plain_and_quickly() -> None:
+    lines = "int x = 1;\n" * 50_000
+    source = render(samples.SITUATIONS["compile-error"], samples.EXERCISE, lines)
+    assert "46,000 further lines not shown." in words(source)
+    assert len(source) < 1_000_000
+
+
+def test_a_usual_report_is_small() -> None:
+    assert len(report("faulty").encode()) < 100_000
