@@ -44,8 +44,9 @@ def describe(wrong: np.ndarray, regions: Sequence[Region]) -> str:
     parts = [wrong[r.start : r.stop] for r in regions]
     if _is_full(wrong) and all(_is_full(part) for part in parts):
         return "every element"
-    tile = _row_tile(parts)
-    if tile:
+    tiles = _row_tiles(parts)
+    if tiles:
+        tile = " or ".join(tiles)
         return f"{_partial_tile(parts)} of {_names(parts, regions)} (rows that tiles of {tile} leave over)"
     phrases: dict[str, list[int]] = {}
     for index, part in enumerate(parts):
@@ -65,15 +66,13 @@ def _partial_tile(parts: Sequence[np.ndarray]) -> str:
     return f"{only} in the last partial tile" if only else "the last partial tile"
 
 
-def _row_tile(parts: Sequence[np.ndarray]) -> int | None:
-    """The tile height whose left-over rows are exactly the wrong rows of every region."""
-    for tile in TILES:
-        left_over = [part.shape[0] % tile for part in parts]
-        if any(0 < rest < part.shape[0] for rest, part in zip(left_over, parts, strict=True)) and all(
-            _trailing_rows(part) == rest for rest, part in zip(left_over, parts, strict=True)
-        ):
-            return tile
-    return None
+def _row_tiles(parts: Sequence[np.ndarray]) -> list[str]:
+    """The tile heights whose left-over rows are exactly the wrong rows of every region."""
+    trailing = [_trailing_rows(part) for part in parts]
+    rows = [part.shape[0] for part in parts]
+    if all(count in (0, height) for count, height in zip(trailing, rows, strict=True)):
+        return []  # whole regions, or not at the end: no tile shows
+    return [str(tile) for tile in TILES if trailing == [height % tile for height in rows]]
 
 
 def _trailing_rows(part: np.ndarray) -> int | None:

@@ -14,15 +14,18 @@ from grader.model.exercise import Exercise
 from grader.model.result import Check, Points, Status
 
 UNKNOWN = (Status.NOT_JUDGED, Status.ERROR)
+BEFORE_CORRECT = ("compile", "launch", "memory[")
 
 
 def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     """`total` adds up what is known; null where nothing is."""
     correct = [check for check in checks if check.id.startswith("correct[")]
     speed = [check for check in checks if check.id.startswith("speed[")]
-    correctness = _correctness(exercise, correct)
+    # An error before it says nothing about the submission.
+    lost = any(check.status is Status.ERROR for check in checks if check.id.startswith(BEFORE_CORRECT))
+    correctness = None if lost else _correctness(exercise, correct)
     performance = _performance(exercise, speed)
-    quality = _quality(checks, any_right=_any_right(exercise, correct))
+    quality = _quality(checks, earned=correctness is None or _any_right(exercise, correct))
     known = [part for part in (correctness, performance, quality) if part is not None]
     return Points(
         correctness=correctness,
@@ -49,17 +52,15 @@ def _performance(exercise: Exercise, speed: Sequence[Check]) -> float | None:
     return _share(exercise.points["performance"], [check.status is Status.PASSED for check in speed])
 
 
-def _quality(checks: Sequence[Check], *, any_right: bool) -> float | None:
+def _quality(checks: Sequence[Check], *, earned: bool) -> float | None:
     quality = next((check for check in checks if check.id == "quality"), None)
     if quality is None or quality.status in UNKNOWN:
         return None
-    return float(quality.measurements.get("points", 0)) if any_right else 0.0
+    return float(quality.measurements.get("points", 0)) if earned else 0.0
 
 
 def _any_right(exercise: Exercise, correct: Sequence[Check]) -> bool:
-    """Not judged counts as right: it is no fault of the student's."""
-    good = (Status.PASSED, *UNKNOWN)
-    return any(check.status in good for check in correct if check.case in exercise.cases)
+    return any(check.status is Status.PASSED for check in correct if check.case in exercise.cases)
 
 
 def _share(points: float, shares: Iterable[bool]) -> float:

@@ -39,6 +39,11 @@ class Row:
     summary: str
     cells: dict[str, tuple[Cell, ...]]  # by column; one for each device that judged it
 
+    @property
+    def secret(self) -> bool:
+        """An instructor's own case, by the name that grade run gives it."""
+        return self.case.startswith("secret-")
+
 
 def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """The exercise's own cases, and those drawn from the seed or kept secret by an instructor."""

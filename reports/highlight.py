@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from markupsafe import Markup, escape
-from pygments.lexer import include
+from pygments.lexer import RegexLexer, bygroups, words
 from pygments.lexers.c_like import CudaLexer
-from pygments.token import Comment, Keyword, Literal, Name, Number, Punctuation, String, Token
+from pygments.token import Comment, Keyword, Name, Number, Operator, String, Text, Token
 
 from reports.text import inert
 
-# The lexer is a pile of regular expressions, and a submission may tease them: what is larger than any
-# kernel that a student writes is shown plain.
+# What is larger than any kernel that a student writes is shown plain.
 HIGHLIGHTED_CHARACTERS = 100_000
 
 # A line of code that is longer than this is data, or a trick.
 SHOWN_COLUMNS = 2_000
 
+_KEYWORDS = frozenset(
+    """
+    alignas alignof asm auto bool break case catch char class const const_cast constexpr continue decltype
+    default delete do double dynamic_cast else enum explicit export extern false float for friend goto if
+    inline int long mutable namespace new noexcept nullptr operator private protected public register
+    reinterpret_cast return short signed sizeof static static_assert static_cast struct switch template this
+    throw true try typedef typeid typename union unsigned using virtual void volatile while
+    __launch_bounds__ __cluster_dims__ __grid_constant__
+    """.split()
+).union(CudaLexer.function_qualifiers, CudaLexer.variable_qualifiers, CudaLexer.vector_types)
 
 
-class _Lexer(CudaLexer):
-    """Without the rules for whole function heads: on some comments they take exponential time."""
+class _Lexer(RegexLexer):
+    """A handful of rules, each linear in what it reads.
 
-    tokens = {"root": [include("whitespace"), include("statements"), (r"[{};]", Punctuation)]}  # noqa: RUF012
+    Pygments' own CUDA lexer looks for whole function heads, and a run of comments or of blank lines can
+    make it take exponential or quadratic time: a submission may hold either.
+    """
+
+    tokens: ClassVar = {
+        "root": [
+            (r"\s+", Text),
+            (r"//(?:[^\\\n]|\\[\w\W])*", Comment),
+            (r"/\*(?:[^*]|\*(?!/))*(?:\*/)?", Comment),
+            (r'(#[^\S\n]*include\b[^\S\n]*)("[^"\n]*"|<[^>\n]*>)', bygroups(Comment.Preproc, String)),
+            (r"#", Comment.Preproc, "directive"),
+            (r'"(?:[^"\\\n]|\\[\w\W])*"?', String),
+            (r"'(?:[^'\\\n]|\\[\w\W])*'?", String),
+            (r"\.?\d(?:[eEpP][+-]|'\w|[\w.])*", Number),
+            (words(sorted(_KEYWORDS), suffix=r"\b"), Keyword),
+            (words(sorted(CudaLexer.variables), suffix=r"\b"), Name.Builtin),
+            (r"__\w+(?=\()", Name.Function),
+            (r"\w+", Name),
+            (r"[^\w\s]", Operator),
+        ],
+        "directive": [
+            (r"\n", Text, "#pop"),
+            (r"(?=//|/\*)", Text, "#pop"),
+            (r"[^\\\n/]+|\\[\w\W]?|/", Comment.Preproc),
+        ],
+    }
 
 
-# Innermost token type first: the first that holds the token names its class.
+# The first that holds the token names its class (report.css).
 _CLASSES = (
     (Comment.Preproc, "p"),
-    (Comment.PreprocFile, "s"),
     (Comment, "c"),
     (Keyword, "k"),
     (Name.Builtin, "k"),
+    (Name.Function, "f"),
     (Number, "n"),
     (String, "s"),
-    (Literal, "n"),
-    (Name.Function, "f"),
     (Token, ""),
 )
 

@@ -64,6 +64,12 @@ KINDS = {
         "Wrong result",
         "Take the first wrong element and follow by hand which inputs your kernel reads for it.",
     ),
+    "no-spills": Kind(
+        "Registers spilled to memory",
+        "Keep fewer values alive at once: a smaller tile per thread, or fewer threads in a block.",
+    ),
+    "formatted": Kind("Format", "An editor's formatter mends it in one go."),
+    "commented": Kind("No comment", "Say above the kernel what a block computes and how."),
 }
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from grader.model.result import Check, Finding, Result, Status
 from reports.kinds import kind_of
 
+WARNING = "compile-warning"
+
 
 @dataclass(frozen=True)
 class Occurrence:
@@ -62,7 +64,9 @@ def problems(result: Result) -> tuple[Problem, ...]:
 def advice(result: Result) -> tuple[Problem, ...]:
     """What costs no verdict: findings of checks that passed, such as warnings, or that are not required."""
     others = (c for c in result.checks if not _withholds(c) and c.status is not Status.ERROR)
-    return _merge("advice", True, others)
+    found = _merge("advice", True, others)
+    # The rule about warnings repeats the first of them: each is there already, at its own line.
+    return tuple(p for p in found if p.kind != "no-warnings" or not any(q.kind == WARNING for q in found))
 
 
 def grader_errors(result: Result) -> tuple[Check, ...]:

@@ -41,7 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
     printed: str = ""
 
 
-def request(kernel: Kernel, case: Case) -> tuple[Invocation, tuple[Array, ...]]:
+def request(kernel: Kernel, case: Case) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
     """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
     values = {p.name: case.arguments[p.name] for p in kernel.launch_parameters}
     arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
@@ -51,7 +51,7 @@ def request(kernel: Kernel, case: Case) -> tuple[Invocation, tuple[Array, ...]]:
         p.name if isinstance(values[p.name], Array) else (_integer(values[p.name]), p.bytes)
         for p in kernel.launch_parameters
     ]
-    return Invocation(kernel.launch_name, LaunchConfig(), (*arguments, "launch")), tuple(arrays)
+    return (Invocation(kernel.launch_name, LaunchConfig(), (*arguments, "launch")),), tuple(arrays)
 
 
 def plan(kernel: Kernel, compilation: Compilation, filename: str, outcome: Outcome) -> Plan:

@@ -6,11 +6,10 @@ The words are those of the HTML report. Without `verbose` it fits on a screen.
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from grader.cli import excerpt
@@ -31,6 +30,8 @@ STYLES = {
 }
 CELL_STYLES = {Status.PASSED: "green", Status.FAILED: "red", Status.ERROR: "magenta"}
 DASH = "-"
+INDENT = "  "
+SHOWN_NOTES = 2  # without -v
 
 # Without -v, beside the first problem in full: this many more, a line each.
 FURTHER_PROBLEMS = 3
@@ -60,7 +61,7 @@ def print_result(
 def _verdict(out: Console, result: Result, found: tuple[Problem, ...]) -> None:
     said = words(result, found)
     out.print(Text(f"{result.verdict.upper()}: {said.headline}", STYLES[result.verdict]))
-    out.print(Text(said.sentence))
+    _say(out, said.sentence, indent="")
 
 
 def _cases(out: Console, result: Result, exercise: Exercise | None, *, verbose: bool) -> None:
@@ -68,19 +69,23 @@ def _cases(out: Console, result: Result, exercise: Exercise | None, *, verbose: 
     own, further = tables(result, exercise)
     if not any(cell.status is not Status.SKIPPED for row in (*own, *further) for cell in _cells(row)):
         return
-    table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
-    for header in ("case", *(name.lower() for name in COLUMNS.values())):
-        table.add_column(header, no_wrap=True)
-    for row in (*own, *further) if verbose else own:
-        table.add_row(inert(row.case), *(_cell(row.cells[column]) for column in COLUMNS))
+    rows = [_row(row) for row in ((*own, *further) if verbose else own)]
     if not verbose:
         secret = [row for row in further if row.case.startswith("secret-")]
         extra = [row for row in further if row not in secret]
-        for name, rows in (("extra", extra), ("secret", secret)):
-            if rows:
-                table.add_row(plural(len(rows), f"{name} case"), *(_together(rows, c) for c in COLUMNS))
+        rows += [_together(same, kind) for same, kind in ((extra, "extra"), (secret, "secret")) if same]
+    header = [Text(name, "dim") for name in ("case", *(title.lower() for title in COLUMNS.values()))]
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     out.print()
-    out.print(Padding(table, (0, 0, 0, 2)))
+    for row in (header, *rows):
+        line = Text("  ")
+        for cell, width in zip(row[:-1], widths, strict=False):
+            line += cell + " " * (width - len(cell) + 3)
+        out.print(line + row[-1], no_wrap=True, overflow="ellipsis")
+
+
+def _row(row: Row) -> list[Text]:
+    return [Text(inert(row.case)), *(_cell(row.cells[column]) for column in COLUMNS)]
 
 
 def _cells(row: Row) -> list[Cell]:
@@ -93,8 +98,12 @@ def _cell(cells: Sequence[Cell]) -> Text:
     return Text(cells[-1].word, CELL_STYLES.get(cells[-1].status, "yellow"))
 
 
-def _together(rows: Sequence[Row], column: str) -> Text:
-    """The worst that the rows have in a column, with how many have it."""
+def _together(rows: Sequence[Row], kind: str) -> list[Text]:
+    """Cases of a kind as one row: in each column the worst that they have, and how many have it."""
+    return [Text(plural(len(rows), f"{kind} case")), *(_worst(rows, column) for column in COLUMNS)]
+
+
+def _worst(rows: Sequence[Row], column: str) -> Text:
     cells = [row.cells[column][-1] for row in rows if row.cells[column]]
     for status in (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.PASSED):
         same = [cell for cell in cells if cell.status is status]
@@ -127,24 +136,40 @@ def _problem(
 ) -> None:
     out.print()
     out.print(Text(_heading(problem), "bold yellow" if problem.mild else "bold red"))
-    finding = problem.first
-    for text in (finding.message, *(finding.notes if verbose else finding.notes[:2])):
-        out.print(Padding(Text(inert(text)), (0, 0, 0, 2)))
+    for text in _messages(problem, verbose=verbose):
+        _say(out, text)
     if source is not None and problem.line:
-        for line in excerpt.lines(source, problem.line, out.width - 2, verbose=verbose):
-            out.print(Padding(line, (0, 0, 0, 2)))
+        for line in excerpt.lines(source, problem.line, out.width - len(INDENT), verbose=verbose):
+            out.print(Text(INDENT) + line, no_wrap=True)
     if problem.next_step:
-        out.print(Padding(Text(f"Next: {problem.next_step}"), (0, 0, 0, 2)))
+        _say(out, f"Next: {problem.next_step}")
     if problem.hint:
-        out.print(Padding(Text(f"Hint: {_hint(problem.hint, exercise)}", "cyan"), (0, 0, 0, 2)))
+        _say(out, f"Hint: {_hint(problem.hint, exercise)}", style="cyan")
+
+
+def _messages(problem: Problem, *, verbose: bool) -> list[str]:
+    """The first finding with its notes; those of a check without cases, or all with -v, after it."""
+    found = [o.finding for o in problem.occurrences]
+    if verbose:
+        return list(dict.fromkeys(text for f in found for text in (f.message, *f.notes)))
+    if problem.cases:
+        return [found[0].message, *found[0].notes[:SHOWN_NOTES]]
+    return list(dict.fromkeys(text for f in found for text in (f.message, *f.notes)))[: 1 + SHOWN_NOTES]
+
+
+def _say(out: Console, text: str, *, indent: str = INDENT, style: str = "") -> None:
+    """A paragraph. Wrapped here: rich would fill every line up with blanks."""
+    for line in inert(text).splitlines():
+        for part in textwrap.wrap(line, out.width - len(indent)) or [""]:
+            out.print(Text(indent + part, style), no_wrap=True)
 
 
 def _heading(problem: Problem) -> str:
     """ "starter.cu:31: race (uniform and 3 more)"."""
     place = inert(problem.file) + (f":{problem.line}" if problem.line else "")
-    where = problem.where
-    more = f" and {len(where) - 1} more" if len(where) > 1 else ""
-    return f"{place + ': ' if place else ''}{problem.kind} ({inert(where[0])}{more})"
+    more = f" and {len(problem.cases) - 1} more" if len(problem.cases) > 1 else ""
+    where = f" ({inert(problem.cases[0])}{more})" if problem.cases else ""
+    return f"{place + ': ' if place else ''}{problem.kind}{where}"
 
 
 def _hint(anchor: str, exercise: Exercise | None) -> str:
@@ -158,11 +183,11 @@ def _open_ends(out: Console, result: Result) -> None:
     if errors:
         out.print()
     for check in errors:
-        out.print(Text(f"{check.id}: {inert(check.message)}", "magenta"))
+        _say(out, f"{check.id}: {check.message}", indent="", style="magenta")
     for family, why, checks in not_judged(result):
         out.print()
         name = checks[0].id if len(checks) == 1 else f"{family} ({plural(len(checks), 'case')})"
-        out.print(Text(f"Not judged: {name}: {inert(why)}", "yellow"))
+        _say(out, f"Not judged: {name}: {why}", indent="", style="yellow")
 
 
 def _details(out: Console, result: Result) -> None:
@@ -177,12 +202,12 @@ def _details(out: Console, result: Result) -> None:
             listed = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in taken.items())
             out.print(Text(inert(f"  {name}: {listed}"), "dim"))
         if printed := check.measurements.get("printed"):
-            out.print(Padding(Text(inert(str(printed).rstrip())), (0, 0, 0, 2)))
+            _say(out, str(printed))
 
 
 def _footer(out: Console, result: Result, exercise: Exercise | None) -> None:
     out.print()
-    out.print(Text(f"Points: {_points(result.points, exercise)}"))
+    _say(out, f"Points: {_points(result.points, exercise)}", indent="")
     file = result.submission.path
     number = exercise.number.lstrip("0") if exercise else result.exercise
     again = shlex.join(["grade", "run", number, file, "--seed", str(result.seed)])
@@ -193,7 +218,7 @@ def _points(points: Points, exercise: Exercise | None) -> str:
     parts = []
     for rubric in ("correctness", "performance", "quality"):
         given = getattr(points, rubric)
-        of = f" of {exercise.points[rubric]}" if exercise else ""
+        of = f"/{exercise.points[rubric]}" if exercise else ""
         parts.append(f"{rubric} {'not judged' if given is None else readable(given) + of}")
     total = "" if points.total is None else f"{readable(points.total)} of {readable(points.max)} so far ("
     return f"{total}{', '.join(parts)}{')' if total else ''}"

@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _SPLICE = re.compile(r"\\\n")
-_COMMENT = r"(?>/\*.*?\*/)"
-_GAP = rf"(?>(?:[ \t\v\f]|{_COMMENT})*)"
-# A directive's "#" (or the digraph "%:") is the first thing in its line, but for comments and a comment's end.
+# Every pattern stays within a line: a comment that spans lines is known by its end, or refused behind the "#".
+_GAP = r"(?>(?:[ \t\v\f]|/\*[^\n]*?\*/)*)"
+# A directive's "#" (or the digraph "%:") is the first thing in its line, but for comments.
 _DIRECTIVE = re.compile(
-    rf"^(?:[^\n]*\*/)?{_GAP}(?:\#|%:){_GAP}(?P<name>include_next|include|import|embed|line|\d+)\b{_GAP}"
+    rf"^(?:[^\n]*\*/)?[ \t\v\f]*(?:\#|%:){_GAP}"
+    rf'(?P<name>(?:include_next|include|import|embed|line)\b|\d+(?=[ \t]*")|/\*){_GAP}'
     r'(?P<target>"[^"\n]*"|<[^>\n]*>|[^\n]*)',
-    re.MULTILINE | re.DOTALL,
+    re.MULTILINE,
 )
 _PROBE = re.compile(r"\b__has_(?:include_next|include|embed)\b")
-_PROBED = re.compile(rf"{_GAP}\({_GAP}(?P<target>\"[^\"\n]*\"|<[^>\n]*>){_GAP}\)", re.DOTALL)
+_PROBED = re.compile(rf"{_GAP}\({_GAP}(?P<target>\"[^\"\n]*\"|<[^>\n]*>){_GAP}\)")
 _ASKED_IF_DEFINED = re.compile(r"(?:\bdefined\s*\(?|(?:\#|%:)\s*(?:el)?ifn?def)\s*$")
 
 
@@ -63,6 +64,8 @@ def scan(text: str) -> Scan:
 def _problem(name: str, target: str) -> str:
     if name == "line" or name.isdigit():
         return "#line is not allowed: findings name the lines of this file"
+    if name == "/*":
+        return "a directive must stand in one line: a comment behind its # spans several"
     if name != "include":
         return f"#{name} is not allowed; use #include"
     if not _is_quoted(target):

@@ -50,6 +50,6 @@ def _compile(program: int, options: tuple[str, ...]) -> nvrtc.NVRTCError | None:
 
 def _log(program: int) -> str:
     try:
-        return str(nvrtc.getProgramLog(program)).rstrip("\0")
+        return str(nvrtc.getProgramLog(program)).replace("\0", "\n")  # ends ptxas's part with one
     except UnicodeDecodeError:  # a line cut within a character
         return ""

@@ -10,8 +10,11 @@ from grader.compile import toolkit
 
 ARCH = "sm_90a"  # its PTX is what compute_90a would give, so the CPU needs one compilation, not two
 
-# The submission's name within the compiler: one that no file name can break, mapped back in findings.
-SOURCE_NAME = "submission.cu"
+PTX_ARCH = "compute_90a"  # PTX alone
+
+# The submission's name within the compiler: one that no file name can break, mapped back in findings. Absolute,
+# or the PTX would name it with the working folder in front.
+SOURCE_NAME = "/submission.cu"
 
 OPTIONS = (
     "-std=c++17",

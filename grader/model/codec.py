@@ -51,11 +51,6 @@ def decode(text: bytes) -> Result:
         raise ResultError(str(error)) from None
 
 
-def from_number(value: Any) -> float:
-    """The float that `to_number` named: inverse of it, and of what JSON made of it."""
-    return float(value)
-
-
 def schema() -> dict[str, Any]:
     """The JSON Schema of a Result, as msgspec derives it, with the known measurements spelled out."""
     document = msgspec.json.schema(Result)

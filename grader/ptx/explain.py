@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grader.ptx.lower import Lowered, Site
+from grader.ptx.lower import Lowered, Site, variable_windows
 from grader.ptx.machine import (
     LOCAL_WINDOW,
     PARAM_WINDOW,
@@ -169,9 +169,10 @@ class Explainer:
         if 0 <= index < len(self.arguments) and hasattr(self.arguments[index], "data"):
             buffer = self.arguments[index]
             return Place(buffer.name, address - window_base(window), buffer.data.nbytes, buffer.data.itemsize)
-        names = [v for v in self.module.variables.values() if v.space in ("global", "const")]
-        if 0 <= window - VARIABLE_WINDOW < len(names):
-            variable = names[window - VARIABLE_WINDOW]
+        for name, at in variable_windows(self.module).items() if window >= VARIABLE_WINDOW else ():
+            if at != window:
+                continue
+            variable = self.module.variables[name]
             return Place(readable(variable.name), address - window_base(window), variable.size)
         return Place("no array (a null or stray pointer)", address, 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from grader.ptx.parser import (
@@ -44,15 +45,22 @@ class Block:
     is_resume: bool = False  # entered after a suspension
 
 
+SPECIAL = re.compile(
+    r"(%(tid|ntid|ctaid|nctaid|clusterid|nclusterid|cluster_ctaid|cluster_nctaid)\.[xyz]|%laneid|%n?warpid|%lanemask_\w\w"
+    r"|%n?smid|%gridid|%clock(_hi|64)?|%globaltimer(_lo|_hi)?|%(dynamic|total|aggr)_smem_size|%is_explicit_cluster"
+    r"|%cluster_n?ctarank|%envreg\d+|%pm\d+(_64)?|WARP_SZ|_)$"
+)
+
+
 def registers_of(operand: Operand) -> list[str]:
     if isinstance(operand, Register):
-        return [operand.name.lstrip("!")]
+        return [] if SPECIAL.match(operand.name) else [operand.name.lstrip("!")]
     if isinstance(operand, Address):
         return registers_of(operand.base)
     if isinstance(operand, Vector):
         return [r for item in operand.items for r in registers_of(item)]
     if isinstance(operand, Pair):
-        return [operand.first.name, operand.second.name]
+        return [*registers_of(operand.first), *registers_of(operand.second)]
     return []
 
 

@@ -1,7 +1,8 @@
 """Runs a whole kernel the slow, obvious way: one thread at a time, each instruction by its definition.
 
-The generated code of small kernels is held against it. A thread is a generator that yields at a barrier; blocks run one
-after the other. Every access must lie inside one allocation. Warp collectives and asynchronous copies are not known.
+The generated code of small kernels is held against it. A thread is a generator that yields at a barrier;
+blocks run one after the other. Every access must lie inside one allocation. Warp collectives and asynchronous
+copies are not known.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class InterpreterError(Exception):
     """The kernel did something that has no defined result, or that is not known here."""
 
 
-class _Exited(Exception):
+class _Exited(Exception):  # noqa: N818  (no error)
     """A thread ended by `exit`, at whatever depth of calls."""
 
 
@@ -73,7 +74,10 @@ def _inside(data: memoryview, offset: int, size: int) -> memoryview:
 
 @dataclass(frozen=True)
 class Barrier:
-    """Where a thread waits: a barrier's number, how many threads it waits for (None: all), and a predicate."""
+    """Where a thread waits.
+
+    A barrier's number, how many threads it waits for (None: all), and a predicate.
+    """
 
     number: int
     threads: int | None
@@ -105,7 +109,10 @@ def run(
     arguments: Sequence[Any],
     shared_bytes: int = 0,
 ) -> None:
-    """Run a kernel. Arguments are ints, bytes (a struct by value), or anything with a writable buffer (a pointer)."""
+    """Run a kernel.
+
+    Arguments are ints, bytes (a struct by value), or anything with a writable buffer (a pointer).
+    """
     launch = Launch(module, grid, block, shared_bytes)
     _place_variables(launch)
     function = module.kernels[kernel]
@@ -133,7 +140,9 @@ def _place_variables(launch: Launch) -> None:
             launch.shared[variable.name] = launch.static_bytes
             launch.static_bytes += variable.size
         elif variable.space in ("global", "const"):
-            launch.symbols[variable.name] = launch.memory.map(bytearray(variable.data or bytes(variable.size)))
+            launch.symbols[variable.name] = launch.memory.map(
+                bytearray(variable.data or bytes(variable.size))
+            )
     launch.static_bytes = -(-launch.static_bytes // 16) * 16
     launch.shared |= {variable.name: launch.static_bytes for variable in dynamic}
     for variable in variables:
@@ -158,7 +167,9 @@ def _run_block(launch: Launch, function: Function, parameters: dict[str, bytearr
             _advance(running, waits, index, answer)
 
 
-def _advance(running: dict[int, Waiting], waits: dict[int, Barrier], index: int, answer: list[int] | None) -> None:
+def _advance(
+    running: dict[int, Waiting], waits: dict[int, Barrier], index: int, answer: list[int] | None
+) -> None:
     try:
         waits[index] = next(running[index]) if answer is None else running[index].send(answer)
     except (StopIteration, _Exited):
@@ -171,7 +182,7 @@ def _released(waits: dict[int, Barrier], alive: int) -> dict[int, list[int]]:
         met = {index: barrier for index, barrier in waits.items() if barrier.number == barrier_number}
         counts = {barrier.threads for barrier in met.values()}
         if len(counts) == 1 and len(met) == (counts.pop() or alive):
-            return dict.fromkeys(met, [barrier.predicate for barrier in met.values()])
+            return {index: [barrier.predicate for barrier in met.values()] for index in met}
     raise InterpreterError(f"{len(waits)} threads wait at barriers that will not complete")
 
 
@@ -393,19 +404,21 @@ class Thread:
         if name not in self.launch.module.functions:
             raise InterpreterError(f"{name} is not defined in the module")
         callee = self.launch.module.functions[name]
-        inside = {p.name: bytearray(self.parameters[a]) for p, a in zip(callee.parameters, arguments, strict=True)}
+        inside = {
+            p.name: bytearray(self.parameters[a]) for p, a in zip(callee.parameters, arguments, strict=True)
+        }
         inside |= {r.name: bytearray(r.bytes) for r in callee.results}
         yield from self.call(callee, inside)
         for result, outside in zip(callee.results, results, strict=True):
             self.parameters[outside][:] = inside[result.name]
 
-    def _exit(self, instruction: Instruction) -> None:
+    def _exit(self, _: Instruction) -> None:
         raise _Exited
 
-    def _trap(self, instruction: Instruction) -> None:
+    def _trap(self, _: Instruction) -> None:
         raise InterpreterError("trap")
 
-    def _nothing(self, instruction: Instruction) -> None:
+    def _nothing(self, _: Instruction) -> None:
         """Fences and prefetches: with one thread at a time, memory is always up to date."""
 
 
@@ -438,10 +451,10 @@ def _combine(name: str) -> Callable[..., int]:
 # (type, whether in shared memory, old value, operands) -> new value. PTX ISA, "atom".
 _ATOMICS: dict[str, Callable[..., int]] = {
     **{name: _combine(name) for name in ("add", "min", "max", "and", "or", "xor")},
-    "exch": lambda type_, in_shared, old, value: value,
-    "cas": lambda type_, in_shared, old, expected, value: value if old == expected else old,
-    "inc": lambda type_, in_shared, old, bound: 0 if old >= bound else old + 1,
-    "dec": lambda type_, in_shared, old, bound: bound if old == 0 or old > bound else old - 1,
+    "exch": lambda _type, _shared, _old, value: value,
+    "cas": lambda _type, _shared, old, expected, value: value if old == expected else old,
+    "inc": lambda _type, _shared, old, bound: 0 if old >= bound else old + 1,
+    "dec": lambda _type, _shared, old, bound: bound if old == 0 or old > bound else old - 1,
 }
 
 
@@ -469,7 +482,9 @@ def _literal(immediate: Immediate, type_: str) -> int:
 
 def _special_registers(launch: Launch, block: Dim3, place: Dim3, index: int) -> dict[str, int]:
     vectors = {"%tid": place, "%ntid": launch.block, "%ctaid": block, "%nctaid": launch.grid}
-    registers = {f"{name}.{axis}": v for name, vector in vectors.items() for axis, v in zip("xyz", vector, strict=True)}
+    registers = {
+        f"{name}.{axis}": v for name, vector in vectors.items() for axis, v in zip("xyz", vector, strict=True)
+    }
     lane = index % 32
     registers |= {"%laneid": lane, "%lanemask_eq": 1 << lane, "%lanemask_lt": (1 << lane) - 1}
     registers |= {"%lanemask_le": (2 << lane) - 1, "%lanemask_gt": wrap("b32", ~((2 << lane) - 1))}

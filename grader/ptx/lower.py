@@ -120,8 +120,19 @@ def parameter_layout(function: Function) -> tuple[list[int], int]:
 
 def variable_windows(module: Module) -> dict[str, int]:
     """The window of each variable of the module that lives in global or constant memory."""
-    names = [v.name for v in module.variables.values() if v.space in ("global", "const")]
-    return {name: VARIABLE_WINDOW + i for i, name in enumerate(names)}
+    used: set[str] = set()
+    for function in module.functions.values():
+        for item in function.body:
+            if isinstance(item, Instruction):
+                used.update(symbols_of(item.operands))
+    waiting = [v for v in module.variables.values() if v.name in used and v.space in ("global", "const")]
+    windows: dict[str, int] = {}
+    while waiting:  # what a used table points to is used too
+        variable = waiting.pop(0)
+        if variable.name not in windows:
+            windows[variable.name] = VARIABLE_WINDOW + len(windows)
+            waiting += [module.variables[s] for _, s, _ in variable.relocations if s in module.variables]
+    return windows
 
 
 def access_of(opcode: str) -> tuple[str, int, str, set[str]]:
@@ -163,7 +174,7 @@ class _Kernel:
                     widths.setdefault(name, set()).add(max(bits // 8, 1))
         self.global_granule = min(widths["global"])
         variables = {**self.module.variables, **self.function.variables}
-        used = {s for b in self.blocks for i in b.instructions for s in _symbols(i.operands)}
+        used = {s for b in self.blocks for i in b.instructions for s in symbols_of(i.operands)}
         at, arrays, self.addresses = SHARED_GUARD, [], {}
         self.shared_names: dict[str, tuple[int, int]] = {}
         dynamic = []
@@ -946,13 +957,15 @@ class _Kernel:
         return pointer.load("i64")
 
 
-def _symbols(operands: tuple[Operand, ...]) -> list[str]:
+def symbols_of(operands: tuple[Operand, ...]) -> list[str]:
     names = []
     for operand in operands:
         if isinstance(operand, Symbol):
             names.append(operand.name)
         elif isinstance(operand, Address) and isinstance(operand.base, Symbol):
             names.append(operand.base.name)
+        elif isinstance(operand, Vector):
+            names += symbols_of(operand.items)
     return names
 
 

@@ -1,8 +1,8 @@
 """The slow, obvious definition of what each PTX instruction computes.
 
-The generated code is tested against it, and `interpreter` runs whole kernels on it. An opcode is the full dotted text,
-without guard and operands: "fma.rn.ftz.f32". Operands and results are raw bit patterns, non-negative ints of the
-operand type's width; predicates are 0 or 1. The conventions for what PTX text shows otherwise:
+The generated code is tested against it, and `interpreter` runs whole kernels on it. An opcode is the full
+dotted text, without guard and operands: "fma.rn.ftz.f32". Operands and results are raw bit patterns:
+non-negative ints of the operand type's width, predicates 0 or 1. Where PTX text looks different:
 
 - an instruction that reads the condition code takes it as its last operand, one that writes it gives it last;
 - `setp` gives (p, q), where the text may name p alone;
@@ -20,10 +20,15 @@ from grader.ptx.definition.formats import FORMATS, decode
 from grader.ptx.definition.instruction import WIDTHS, Instruction, unpack
 
 _FAMILIES = (integer, bits, floating, compare, convert)
-_LANES = {"f16x2": ("f16", 2, 16), "bf16x2": ("bf16", 2, 16), "e4m3x2": ("e4m3", 2, 8), "e5m2x2": ("e5m2", 2, 8)}
+_LANES = {
+    "f16x2": ("f16", 2, 16),
+    "bf16x2": ("bf16", 2, 16),
+    "e4m3x2": ("e4m3", 2, 8),
+    "e5m2x2": ("e5m2", 2, 8),
+}
 
 
-class UnknownInstruction(KeyError):
+class UnknownInstruction(KeyError):  # noqa: N818
     """An opcode that the definition does not cover."""
 
     def __str__(self) -> str:
@@ -63,7 +68,10 @@ def approximations() -> tuple[str, ...]:
 
 
 def reference(opcode: str, operands: Sequence[int]) -> float:
-    """The true value, to double precision, that an approximation aims at (of packed operands: their low lane)."""
+    """The true value, to double precision, that an approximation aims at (of packed operands.
+
+    Their low lane).
+    """
     approximation = _approximation(opcode)
     lane = (1 << approximation.format.width) - 1
     return approximation.of(*(operand & lane for operand in operands))
@@ -108,7 +116,9 @@ def _tuple(result: int | tuple[int, ...]) -> tuple[int, ...]:
 @cache
 def _instructions() -> dict[str, Instruction]:
     exact = {opcode: instruction for family in _FAMILIES for opcode, instruction in family.entries()}
-    return exact | {opcode: approximation.instruction() for opcode, approximation in _approximations().items()}
+    return exact | {
+        opcode: approximation.instruction() for opcode, approximation in _approximations().items()
+    }
 
 
 @cache

@@ -94,7 +94,7 @@ def test_the_schema_knows_the_measurements() -> None:
         (b"{}", "schema"),
         (b'{"schema": 99}', "version 99"),
         (codec.encode(RESULT).replace(b'"failed"', b'"fine"'), "fine"),
-        (b"\xff\xfe", ""),
+        (b"\xff\xfe", "malformed"),
     ],
 )
 def test_what_is_no_result_is_refused_with_the_reason(text: bytes, says: str) -> None:

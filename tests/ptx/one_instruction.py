@@ -1,8 +1,9 @@
 """PTX kernels that apply single instructions: one sample per thread, operands in, results out.
 
-A kernel holds many instructions, for compiling a kernel costs more than compiling an instruction. Those with the same
-operand types are a group and share its loads. Every operand of every group, and every result of every instruction,
-takes a slot of 8 bytes: thread i reads slots `i * kernel.inputs …` of `in`, writes `i * kernel.outputs …` of `out`.
+A kernel holds many instructions, for compiling a kernel costs more than compiling an instruction. Those with
+the same operand types are a group and share its loads. Every operand of every group, and every result of
+every instruction, takes a slot of 8 bytes: thread i reads slots `i * kernel.inputs …` of `in`, writes `i *
+kernel.outputs …` of `out`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ CARRY_READERS = ("addc", "subc", "madc")
 
 @dataclass(frozen=True)
 class Case:
-    """An instruction; `immediate` where its last operand before a predicate must be a literal (lop3's table)."""
+    """An instruction; `immediate` is the fourth operand where that must be a literal (lop3's table)."""
 
     opcode: str
     immediate: int | None = None
@@ -82,7 +83,9 @@ def kernels(cases: Iterable[Case], most: int) -> list[Kernel]:
 
 
 def _groups(chunk: list[Case]) -> tuple[Group, ...]:
-    return tuple(Group(operands, tuple(cases)) for operands, cases in groupby(chunk, lambda case: case.operands))
+    return tuple(
+        Group(operands, tuple(cases)) for operands, cases in groupby(chunk, lambda case: case.operands)
+    )
 
 
 def module(all_kernels: Iterable[Kernel]) -> str:
@@ -135,7 +138,9 @@ def _letter(type_: str) -> str:
 
 
 def _register_type(type_: str) -> str:
-    return "pred" if type_ == "pred" else f"b{max(WIDTHS[type_], 16)}"  # 8-bit values live in 16-bit registers
+    return (
+        "pred" if type_ == "pred" else f"b{max(WIDTHS[type_], 16)}"
+    )  # 8-bit values live in 16-bit registers
 
 
 def _declare(types: Sequence[str], stem: str) -> str:

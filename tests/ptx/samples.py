@@ -1,4 +1,7 @@
-"""Operands worth trying: the edges of every type, their neighbours, ties of every narrower type, and random bits."""
+"""Operands worth trying.
+
+The edges of every type, their neighbours, ties of every narrower type, and random bits.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,49 @@ _MAGNITUDES = [
     Fraction(355, 113),
     Fraction(1, 3),
 ]
-_AMOUNTS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 30, 31, 32, 33, 40, 63, 64, 65, 127, 128, 255, 256, 2**31)
+_AMOUNTS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    9,
+    15,
+    16,
+    17,
+    24,
+    30,
+    31,
+    32,
+    33,
+    40,
+    63,
+    64,
+    65,
+    127,
+    128,
+    255,
+    256,
+    2**31,
+)
 _PACKED = {"f16x2": "f16", "bf16x2": "bf16", "u16x2": "u16", "s16x2": "s16", "e4m3x2": "u8", "e5m2x2": "u8"}
+
+
+@cache
+def corners(type_: str) -> tuple[int, ...]:
+    """The few values that no test of a scalar type may leave out."""
+    if type_ in FORMATS:
+        format_ = FORMATS[type_]
+        one = round_to(format_, Real(False, Fraction(1)))
+        smallest_normal, infinity = 1 << format_.mantissa_bits, format_.infinity_code
+        codes = (0, 1, smallest_normal, one, infinity - 1, infinity, format_.nan)
+        return tuple(code | sign for code in codes for sign in (0, format_.sign_bit))
+    width = WIDTHS[type_]
+    values = (0, 1, -1, 1 << (width - 1), (1 << (width - 1)) - 1, 16, 31, 32, 33, 64)
+    return tuple(dict.fromkeys(value & ((1 << width) - 1) for value in values))
 
 
 @cache
@@ -32,7 +76,14 @@ def edges(type_: str) -> tuple[int, ...]:
         return tuple(sorted(_floating_edges(FORMATS[type_])))
     width = WIDTHS[type_]
     powers = [1 << n for n in range(width)]
-    values = {0, *powers, *(p - 1 for p in powers), *(-p for p in powers), *(-p - 1 for p in powers), *_AMOUNTS}
+    values = {
+        0,
+        *powers,
+        *(p - 1 for p in powers),
+        *(-p for p in powers),
+        *(-p - 1 for p in powers),
+        *_AMOUNTS,
+    }
     return tuple(sorted({value & ((1 << width) - 1) for value in values}))
 
 
@@ -40,7 +91,17 @@ def _floating_edges(format_: Format) -> set[int]:
     largest, infinity = format_.infinity_code - 1, format_.infinity_code
     smallest_normal = 1 << format_.mantissa_bits
     quiet = infinity | smallest_normal >> 1
-    codes = {0, 1, 2, smallest_normal - 1, smallest_normal, smallest_normal + 1, largest - 1, largest, infinity}
+    codes = {
+        0,
+        1,
+        2,
+        smallest_normal - 1,
+        smallest_normal,
+        smallest_normal + 1,
+        largest - 1,
+        largest,
+        infinity,
+    }
     codes |= {quiet, infinity + 1, format_.nan}
     codes |= {round_to(format_, Real(False, m), "rz") for m in _MAGNITUDES}
     codes |= {max(code + step, 0) for code in list(codes) if code < infinity for step in (-1, 1)}
@@ -54,6 +115,8 @@ def draw(type_: str, random_: random.Random) -> int:
         return pack((draw(_PACKED[type_], random_) for _ in range(2)), width)
     kind = random_.random()
     ones = (1 << WIDTHS[type_]) - 1
+    if kind < 0.2:
+        return random_.choice(corners(type_))
     if kind < 0.6:
         return random_.choice(edges(type_))
     if type_ in FORMATS:
@@ -69,12 +132,14 @@ def _ordinary(format_: Format, random_: random.Random) -> int:
     return round_to(format_, Real(random_.random() < 0.5, magnitude))
 
 
-def rows(types: tuple[str, ...], count: int, seed: int) -> list[tuple[int, ...]]:
-    """`count` operand tuples. A one-operand instruction sees every edge; others see edges often."""
+@cache
+def rows(types: tuple[str, ...], count: int, seed: int) -> tuple[tuple[int, ...], ...]:
+    """`count` operand tuples. A single operand takes every corner, then as many edges as fit."""
     random_ = random.Random(seed)
     drawn = [tuple(draw(type_, random_) for type_ in types) for _ in range(count)]
     if len(types) == 1 and types[0] not in _PACKED:
-        every = [(edge,) for edge in edges(types[0])]
-        random_.shuffle(every)
+        others = [edge for edge in edges(types[0]) if edge not in corners(types[0])]
+        random_.shuffle(others)
+        every = [(edge,) for edge in (*corners(types[0]), *others)]
         drawn[: len(every)] = every[:count]
-    return drawn
+    return tuple(drawn)

@@ -169,6 +169,7 @@ def right() -> Result:
         LAUNCH,
         *(check for case in (*CASES, *EXTRA) for check in (memory(case), correct(case))),
         *(speed(case) for case in CASES),
+        *(memory("secret-1"), correct("secret-1")),
         Check("quality", Status.PASSED, "12 of 20 points are the machine's to give", required=False),
         path="exercises/01_simple_grouped_gemm/solution.cu",
     )
@@ -193,6 +194,8 @@ def wrong() -> Result:
         "compile-warning", "starter.cu", 14, 'variable "tile" was declared but never referenced'
     )
     compiled = Check("compile", Status.PASSED, COMPILED.message, findings=(warning,))
+    unclean = Finding("no-warnings", "starter.cu", 14, f"the compiler warns: {warning.message}")
+    indented = Finding("formatted", "starter.cu", 31, "a tab; indent with spaces", count=9)
     return result(
         Verdict.FAILED,
         Points(0.0, None, 4.0, None, 4.0, 100.0),
@@ -200,6 +203,7 @@ def wrong() -> Result:
         LAUNCH,
         *checks,
         *(speed(case) for case in CASES),
+        Check("quality", Status.FAILED, required=False, findings=(unclean, indented)),
     )
 
 

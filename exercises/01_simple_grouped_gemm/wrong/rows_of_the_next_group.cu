@@ -22,7 +22,8 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
         __syncthreads();
         if (z < half) parts[z][y][x] += parts[z + half][y][x];
     }
-    if (z == 0) C_concat[(size_t)(group_offsets[group] + row) * N + col] = parts[0][y][x];  // <-- here
+    if (z == 0 && blockIdx.y * ROWS < M)
+        C_concat[(size_t)(group_offsets[group] + row) * N + col] = parts[0][y][x];  // <-- here
 }
 
 extern "C" __global__ void launch_grouped_gemm(const int* M_sizes, int K, int N, int num_groups,

@@ -1,7 +1,8 @@
-"""Fast approximations. PTX ISA, "Floating Point Instructions" (`.approx`, `div.full`) and their half-precision twins.
+"""Fast approximations. PTX ISA, "Floating Point Instructions" (`.approx`, `div.full`) and their f16 twins.
 
-The ISA bounds the error instead of fixing the bits, so an instruction here has a reference and a tolerance. Outside the
-domain that the ISA gives a bound for, any result is acceptable. `evaluate` gives the rounded reference.
+The ISA bounds the error instead of fixing the bits, so an instruction here has a reference and a tolerance.
+Outside the domain that the ISA gives a bound for, any result is acceptable. `evaluate` gives the rounded
+reference.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Tolerance:
 
     relative: float = 0.0
     absolute: float = 0.0
-    domain: Callable[..., bool] = lambda *operands: True
+    domain: Callable[..., bool] = lambda *_: True
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,9 @@ def _of_finite(function: Callable[[float], float]) -> Reference:
 
 def _exactly(operation: Callable[..., Real]) -> Reference:
     """An exact operation, rounded to double; the operands are floats of a narrower format."""
-    return lambda *floats: _float(decode(FORMATS["f64"], round_to(FORMATS["f64"], operation(*map(_real, floats)))))
+    return lambda *floats: _float(
+        decode(FORMATS["f64"], round_to(FORMATS["f64"], operation(*map(_real, floats))))
+    )
 
 
 def _reciprocal_root(x: Real) -> Real:
@@ -126,18 +129,27 @@ def _reciprocal_root(x: Real) -> Real:
     return exact.reciprocal(exact.square_root(x))
 
 
-def _is_normal_divisor(a: float, b: float) -> bool:
+def _is_normal_divisor(_a: float, b: float) -> bool:
     return 2.0**-126 <= abs(b) <= 2.0**126
 
 
-# Bounds as the ISA gives them; for rcp, rsqrt and sqrt an absolute bound over one binade, read as a relative one.
+# Bounds as the ISA gives them; for rcp, rsqrt and sqrt an absolute bound over one binade, read as a relative
+# one.
 _ULPS = 2.0**-23
 _SINGLE: dict[str, tuple[int, Reference, Tolerance]] = {
     "rcp.approx": (1, _exactly(exact.reciprocal), Tolerance(relative=_ULPS)),
     "sqrt.approx": (1, _exactly(exact.square_root), Tolerance(relative=_ULPS)),
     "rsqrt.approx": (1, _exactly(_reciprocal_root), Tolerance(relative=2.0**-21.4)),
-    "sin.approx": (1, _of_finite(math.sin), Tolerance(absolute=2.0**-20.5, domain=lambda x: abs(x) <= math.tau)),
-    "cos.approx": (1, _of_finite(math.cos), Tolerance(absolute=2.0**-20.5, domain=lambda x: abs(x) <= math.tau)),
+    "sin.approx": (
+        1,
+        _of_finite(math.sin),
+        Tolerance(absolute=2.0**-20.5, domain=lambda x: abs(x) <= math.tau),
+    ),
+    "cos.approx": (
+        1,
+        _of_finite(math.cos),
+        Tolerance(absolute=2.0**-20.5, domain=lambda x: abs(x) <= math.tau),
+    ),
     "lg2.approx": (1, _logarithm, Tolerance(relative=2.0**-22, absolute=2.0**-22)),
     "ex2.approx": (1, _power_of_two, Tolerance(relative=2.0**-22)),
     "div.approx": (2, _exactly(exact.divide), Tolerance(relative=2 * _ULPS, domain=_is_normal_divisor)),
@@ -160,4 +172,7 @@ def approximations() -> Iterator[tuple[str, Approximation]]:
             power = Approximation(type_, 1, _power_of_two, bound, ftz=bool(ftz), lanes=lanes)
             yield f"ex2.approx{ftz}.{type_}{suffix}", power
             bound = Tolerance(absolute=tangent)
-            yield f"tanh.approx.{type_}{suffix}", Approximation(type_, 1, math.tanh, bound, ftz=False, lanes=lanes)
+            yield (
+                f"tanh.approx.{type_}{suffix}",
+                Approximation(type_, 1, math.tanh, bound, ftz=False, lanes=lanes),
+            )

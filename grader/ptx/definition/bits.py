@@ -1,7 +1,7 @@
 """Bits: PTX ISA, sections "Logic and Shift Instructions" and the bit-field part of "Integer Arithmetic".
 
-Also `prmt`, `mov` and its vector forms. PTX spells packing and unpacking with braces, `mov.b64 d, {lo, hi}`; here
-`mov.pack2.b64` takes the elements, the first in the low bits, and `mov.unpack2.b64` gives them.
+Also `prmt`, `mov` and its vector forms. PTX spells packing and unpacking with braces, `mov.b64 d, {lo, hi}`;
+here `mov.pack2.b64` takes the elements, the first in the low bits, and `mov.unpack2.b64` gives them.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _counts() -> Entries:
 
 
 def _find(type_: str, as_shift: bool) -> Callable[[int], int]:
-    """Position of the highest bit that differs from the sign (from 0 for unsigned), or how far left it has to go."""
+    """Position of the highest bit unlike the sign (unsigned: of the highest 1), or how far left it has to go."""
 
     def compute(a: int) -> int:
         value = number(type_, a)
@@ -146,8 +146,11 @@ def _find(type_: str, as_shift: bool) -> Callable[[int], int]:
 
 
 def _find_nth_set(bits: int, base: int, offset: int) -> int:
-    """The offset-th set bit from `base` on, upward or downward; offset 0 asks for bit `base` itself. base <= 31."""
-    steps = number("s32", offset)
+    """The offset-th set bit from `base` on, upward or downward; offset 0 asks for bit `base` itself.
+
+    base <= 31.
+    """
+    steps, base = number("s32", offset), base & 31
     if steps == 0:
         return base if bits >> base & 1 else NOT_FOUND
     places = range(base, 32) if steps > 0 else range(base, -1, -1)
@@ -195,7 +198,10 @@ def _permutations() -> Entries:
 
 
 def _permute(a: int, b: int, selector: int) -> int:
-    """Byte i of the result is source byte number nibble i (a's bytes are 0..3, b's 4..7); bit 3: its sign, spread."""
+    """Byte i of the result is source byte number nibble i (a's bytes are 0..3, b's 4..7); bit 3.
+
+    Its sign, spread.
+    """
     source = unpack(b << 32 | a, 8, 8)
     nibbles = unpack(selector & 0xFFFF, 4, 4)
     return pack(((source[n & 7] >> 7) * 0xFF if n & 8 else source[n] for n in nibbles), 8)

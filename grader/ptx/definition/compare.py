@@ -1,4 +1,7 @@
-"""Comparison and selection. PTX ISA, section "Comparison and Selection Instructions" (and its half-precision twin)."""
+"""Comparison and selection.
+
+PTX ISA, section "Comparison and Selection Instructions" (and its half-precision twin).
+"""
 
 from __future__ import annotations
 
@@ -75,8 +78,8 @@ def _floating_comparisons(type_: str, ftz: bool) -> dict[str, Compare]:
     for name, relation in _RELATIONS.items():
         comparisons[name] = partial(_compare_reals, type_, ftz, relation, False)
         comparisons[f"{name}u"] = partial(_compare_reals, type_, ftz, relation, True)
-    comparisons["num"] = partial(_compare_reals, type_, ftz, lambda a, b: True, False)
-    comparisons["nan"] = partial(_compare_reals, type_, ftz, lambda a, b: False, True)
+    comparisons["num"] = partial(_compare_reals, type_, ftz, lambda *_: True, False)
+    comparisons["nan"] = partial(_compare_reals, type_, ftz, lambda *_: False, True)
     return comparisons
 
 
@@ -91,7 +94,10 @@ def _compare_reals(
 def _setp(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
     """p = (a CmpOp b) BoolOp c, q = !(a CmpOp b) BoolOp c; of f16 and bf16, p alone."""
     results = ("pred",) if type_ in ("f16", "bf16") else ("pred", "pred")
-    yield f"setp.{name}{ftz}.{type_}", Instruction((type_, type_), results, _predicates(compare, None, results))
+    yield (
+        f"setp.{name}{ftz}.{type_}",
+        Instruction((type_, type_), results, _predicates(compare, None, results)),
+    )
     for combination, combine in _COMBINATIONS.items():
         compute = _predicates(compare, combine, results)
         yield f"setp.{name}.{combination}{ftz}.{type_}", Instruction((type_, type_, "pred"), results, compute)
@@ -124,17 +130,26 @@ def _set(name: str, ftz: str, type_: str, compare: Compare, destinations: tuple[
 
             operands = (type_, type_, "pred") if combination else (type_, type_)
             infix = f".{combination}" if combination else ""
-            yield f"set.{name}{infix}{ftz}.{destination}.{type_}", Instruction(operands, (destination,), compute)
+            yield (
+                f"set.{name}{infix}{ftz}.{destination}.{type_}",
+                Instruction(operands, (destination,), compute),
+            )
 
 
 def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
-    """f16x2, bf16x2: setp gives p for the low half and q for the high one; set gives a half, or 16 ones, per half."""
+    """f16x2, bf16x2.
+
+    Setp gives p for the low half and q for the high one; set gives a half, or 16 ones, per half.
+    """
     pair = f"{type_}x2"
 
     def both(a: int, b: int) -> list[int]:
         return [int(compare(x, y)) for x, y in zip(unpack(a, 2, 16), unpack(b, 2, 16), strict=True)]
 
-    yield f"setp.{name}{ftz}.{pair}", Instruction((pair, pair), ("pred", "pred"), lambda a, b: tuple(both(a, b)))
+    yield (
+        f"setp.{name}{ftz}.{pair}",
+        Instruction((pair, pair), ("pred", "pred"), lambda a, b: tuple(both(a, b))),
+    )
     for combination, combine in _COMBINATIONS.items():
 
         def combined(a: int, b: int, c: int, f: Combine = combine) -> tuple[int, ...]:
@@ -151,15 +166,22 @@ def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
 
 
 def _selections() -> Entries:
-    """selp: a where the predicate holds, else b. slct: a where c >= 0 (so for -0.0 too), else b (so for NaN)."""
+    """selp: a where the predicate holds, else b.
+
+    slct: a where c >= 0 (so for -0.0 too), else b (so for NaN).
+    """
     types = [f"{kind}{width}" for kind, width in product("bus", (16, 32, 64))] + ["f32", "f64"]
     for type_ in types:
         yield f"selp.{type_}", Instruction((type_, type_, "pred"), (type_,), lambda a, b, c: a if c else b)
-        by_sign = Instruction((type_, type_, "s32"), (type_,), lambda a, b, c: a if number("s32", c) >= 0 else b)
+        by_sign = Instruction(
+            (type_, type_, "s32"), (type_,), lambda a, b, c: a if number("s32", c) >= 0 else b
+        )
         yield f"slct.{type_}.s32", by_sign
         for ftz in optional("ftz"):
             not_negative = partial(_compare_reals, "f32", bool(ftz), _RELATIONS["ge"], False, b=0)
-            by_value = Instruction((type_, type_, "f32"), (type_,), lambda a, b, c, f=not_negative: a if f(c) else b)
+            by_value = Instruction(
+                (type_, type_, "f32"), (type_,), lambda a, b, c, f=not_negative: a if f(c) else b
+            )
             yield f"slct{ftz}.{type_}.f32", by_value
 
 

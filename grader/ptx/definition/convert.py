@@ -1,7 +1,8 @@
 """cvt. PTX ISA, section "Data Movement and Conversion Instructions: cvt".
 
 Float to integer rounds, then clamps to the destination's range.
-`.ftz` flushes f32 inputs and results only. A result narrower than its register is given without the extension.
+`.ftz` flushes f32 inputs and results only. A result narrower than its register is given without the
+extension.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ def _between_integers() -> Entries:
             change = Instruction((source,), (target,), lambda a, s=source, t=target: wrap(t, number(s, a)))
             yield f"cvt.{target}.{source}", change
             if not _contains(target, source):
-                yield f"cvt.sat.{target}.{source}", Instruction((source,), (target,), partial(_clamped, target, source))
+                yield (
+                    f"cvt.sat.{target}.{source}",
+                    Instruction((source,), (target,), partial(_clamped, target, source)),
+                )
 
 
 def _contains(outer: str, inner: str) -> bool:
@@ -107,7 +111,7 @@ def _to_integer(source: str, target: str, mode: str, ftz: bool, bits: int) -> in
 
 
 def _nan(source: str, target: str) -> int:
-    """The ISA says 0; an H200 gives the highest bit alone where 64 bits take part, as the CUDA Math API documents."""
+    """The ISA says 0. An H200 gives the highest bit alone where 64 bits take part, as CUDA's Math API."""
     return 1 << (WIDTHS[target] - 1) if source == "f64" or WIDTHS[target] == 64 else 0
 
 
@@ -149,7 +153,7 @@ def _floating_entry(source: str, target: str, mode: str, modifiers: str) -> tupl
 
 
 def _widening() -> Entries:
-    """To a format that holds every value of the source; also cvt.f32.f32, a move that may flush or saturate."""
+    """To a format that holds all of the source; also cvt.f32.f32, a move that may flush or saturate."""
     for source, target in (("f16", "f32"), ("f16", "f64"), ("bf16", "f32"), ("bf16", "f64"), ("f32", "f64")):
         for tail in _flags(source, target):
             yield _floating_entry(source, target, "", tail)
@@ -159,7 +163,14 @@ def _widening() -> Entries:
 
 
 def _narrowing() -> Entries:
-    pairs = (("f64", "f32"), ("f64", "f16"), ("f32", "f16"), ("f64", "bf16"), ("f16", "bf16"), ("bf16", "f16"))
+    pairs = (
+        ("f64", "f32"),
+        ("f64", "f16"),
+        ("f32", "f16"),
+        ("f64", "bf16"),
+        ("f16", "bf16"),
+        ("bf16", "f16"),
+    )
     for source, target in pairs:
         for mode in ROUNDING_MODES:
             for tail in _flags(source, target):
@@ -198,7 +209,10 @@ def _both(single: Callable[[int], int], width: int) -> Callable[[int, int], int]
 
 
 def _fp8() -> Entries:
-    """e4m3x2, e5m2x2: always .rn.satfinite on the way down, so infinities become the largest finite number."""
+    """e4m3x2, e5m2x2.
+
+    Always .rn.satfinite on the way down, so infinities become the largest finite number.
+    """
     for name in ("e4m3", "e5m2"):
         pair, format_ = f"{name}x2", FORMATS[name]
         for relu in optional("relu"):

@@ -1,7 +1,7 @@
 """Real arithmetic without rounding: IEEE 754 specials and signed zeros, otherwise exact rationals.
 
-`mode` matters only for the sign of an exact zero sum, which is negative when rounding down. A square root is irrational:
-it comes with enough bits, the last one sticky, that every rounding of it is that of the true root.
+The rounding mode matters only for the sign of an exact zero sum, which is negative when rounding down. A
+square root is irrational: it comes with enough bits, the last one sticky, that every rounding is right.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def add(a: Real, b: Real, mode: str = "rn") -> Real:
         if a.is_infinite and b.is_infinite and a.negative != b.negative:
             return NAN
         return a if a.is_infinite else b
-    total = a.value + b.value
+    total = Fraction(a.value) + Fraction(b.value)
     if total != 0:
         return Real(total < 0, abs(total))
     if a.negative == b.negative:
@@ -37,7 +37,7 @@ def subtract(a: Real, b: Real, mode: str = "rn") -> Real:
     return add(a, negate(b), mode)
 
 
-def multiply(a: Real, b: Real, mode: str = "rn") -> Real:
+def multiply(a: Real, b: Real, _mode: str = "rn") -> Real:
     negative = a.negative != b.negative
     if a.is_nan or b.is_nan:
         return NAN
@@ -50,7 +50,7 @@ def multiply_add(a: Real, b: Real, c: Real, mode: str = "rn") -> Real:
     return add(multiply(a, b), c, mode)
 
 
-def divide(a: Real, b: Real, mode: str = "rn") -> Real:
+def divide(a: Real, b: Real, _mode: str = "rn") -> Real:
     negative = a.negative != b.negative
     if a.is_nan or b.is_nan or (a.is_infinite and b.is_infinite) or (a.is_zero and b.is_zero):
         return NAN
@@ -61,16 +61,17 @@ def divide(a: Real, b: Real, mode: str = "rn") -> Real:
     return Real(negative, Fraction(a.magnitude) / Fraction(b.magnitude))
 
 
-def reciprocal(a: Real, mode: str = "rn") -> Real:
+def reciprocal(a: Real, _mode: str = "rn") -> Real:
     return divide(Real(False, Fraction(1)), a)
 
 
-def square_root(a: Real, mode: str = "rn") -> Real:
+def square_root(a: Real, _mode: str = "rn") -> Real:
     if a.is_nan or (a.negative and not a.is_zero):
         return NAN
     if a.is_infinite or a.is_zero:
         return a
-    # scaled by an even power of two so that the integer root has over 60 bits: more than any format's mantissa
+    # scaled by an even power of two so that the integer root has over 60 bits: more than any format's
+    # mantissa
     magnitude = Fraction(a.magnitude)
     shift = max(0, 128 - magnitude.numerator.bit_length() + magnitude.denominator.bit_length())
     shift += shift % 2

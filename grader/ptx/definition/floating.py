@@ -1,7 +1,8 @@
-"""Floating point. PTX ISA, sections "Floating Point Instructions" and "Half Precision Floating Point Instructions".
+"""Floating point. PTX ISA, sections "Floating Point" and "Half Precision Floating Point Instructions".
 
-Every operation is exact rational arithmetic, rounded once. `.ftz` flushes subnormal inputs and results to the zero of
-their sign. NaN results are the canonical NaN of the type: the ISA leaves their payload open, so NaN equals NaN.
+Every operation is exact rational arithmetic, rounded once. `.ftz` flushes subnormal inputs and results to the
+zero of their sign. NaN results are the canonical NaN of the type: the ISA leaves their payload open, so NaN
+equals NaN.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def _half() -> Entries:
                 for tail in tails:
                     compute = _arithmetic(FORMATS[type_], operation, "rn", tail)
                     yield from _scalar_and_packed(f"{name}{rounding}{tail}", type_, count, compute)
-        fma_tails = ("", ".ftz", ".sat", ".ftz.sat", ".relu", ".ftz.relu") if type_ == "f16" else ("", ".relu")
+        fma_tails = (
+            ("", ".ftz", ".sat", ".ftz.sat", ".relu", ".ftz.relu") if type_ == "f16" else ("", ".relu")
+        )
         for tail in fma_tails:
             compute = _arithmetic(FORMATS[type_], exact.multiply_add, "rn", tail)
             yield from _scalar_and_packed(f"fma.rn{tail}", type_, 3, compute)
@@ -144,17 +147,19 @@ def _order(format_: Format, bits: int) -> int:
 
 
 def _sign_changes(type_: str) -> Entries:
-    format_ = FORMATS[type_]
     for ftz in optional("ftz") if type_ in ("f32", "f16") else [""]:
-        prepare = partial(flush, format_) if ftz else (lambda bits: bits)
-        absolute = _without_payload(format_, lambda bits, f=prepare: f(bits) & ~format_.sign_bit)
-        negated = _without_payload(format_, lambda bits, f=prepare: f(bits) ^ format_.sign_bit)
-        yield from _with_pairs(f"abs{ftz}", type_, 1, absolute)
-        yield from _with_pairs(f"neg{ftz}", type_, 1, negated)
+        yield from _with_pairs(f"abs{ftz}", type_, 1, partial(_absolute, FORMATS[type_], bool(ftz)))
+        yield from _with_pairs(f"neg{ftz}", type_, 1, partial(_negated, FORMATS[type_], bool(ftz)))
 
 
-def _without_payload(format_: Format, change: Callable[[int], int]) -> Callable[[int], int]:
-    return lambda bits: format_.nan if decode(format_, bits).is_nan else change(bits)
+def _absolute(format_: Format, ftz: bool, bits: int) -> int:
+    bits = flush(format_, bits) if ftz else bits
+    return format_.nan if decode(format_, bits).is_nan else bits & ~format_.sign_bit
+
+
+def _negated(format_: Format, ftz: bool, bits: int) -> int:
+    bits = flush(format_, bits) if ftz else bits
+    return format_.nan if decode(format_, bits).is_nan else bits ^ format_.sign_bit
 
 
 def _copy_sign(format_: Format, a: int, b: int) -> int:

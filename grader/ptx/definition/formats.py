@@ -64,7 +64,7 @@ class Format:
 
     @property
     def infinity_code(self) -> int:
-        """Code of +infinity, without padding; in a format without infinity, the code above the largest number."""
+        """Code of +infinity, without padding; in a format without one, the code above the largest number."""
         if self.has_infinity:
             return ((1 << self.exponent_bits) - 1) << self.mantissa_bits
         return (1 << (self.exponent_bits + self.mantissa_bits)) - 1
@@ -75,7 +75,9 @@ BF16 = Format(8, 7, nan=0x7FFF)
 F32 = Format(8, 23, nan=0x7FFFFFFF)
 F64 = Format(11, 52, nan=0x7FF8000000000000)
 TF32 = Format(8, 10, nan=0x7FFFFFFF, padding=13)
-E4M3 = Format(4, 3, nan=0x7F, has_infinity=False)  # OCP FP8: exponent 15 is normal, only mantissa 7 there is NaN
+E4M3 = Format(
+    4, 3, nan=0x7F, has_infinity=False
+)  # OCP FP8: exponent 15 is normal, only mantissa 7 there is NaN
 E5M2 = Format(5, 2, nan=0x7F)
 
 FORMATS = {"f16": F16, "bf16": BF16, "f32": F32, "f64": F64, "tf32": TF32, "e4m3": E4M3, "e5m2": E5M2}
@@ -98,7 +100,7 @@ def decode(format_: Format, bits: int) -> Real:
 
 
 def round_to(format_: Format, value: Real, mode: str = "rn", satfinite: bool = False) -> int:
-    """The bit pattern of the format's number that `value` rounds to; `satfinite` turns overflow into the largest."""
+    """The bit pattern that `value` rounds to; `satfinite` turns overflow into the largest number."""
     if value.is_nan:
         return format_.nan
     sign = format_.sign_bit if value.negative else 0
@@ -116,7 +118,8 @@ def round_to(format_: Format, value: Real, mode: str = "rn", satfinite: bool = F
 def _nearest_code(format_: Format, value: Real, mode: str) -> int:
     """Sign-less code of the rounded value as if the exponent had no upper end.
 
-    Codes of neighbouring numbers are neighbours, so a mantissa that rounds up past its end carries into the exponent.
+    Codes of neighbouring numbers are neighbours, so a mantissa that rounds up past its end carries into the
+    exponent.
     """
     magnitude = Fraction(value.magnitude)
     if magnitude == 0:
@@ -134,12 +137,13 @@ def round_to_integer(magnitude: Fraction, mode: str, negative: bool) -> int:
 
 
 _HALF = Fraction(1, 2)
+# (rest above the integer below, that integer, whether the value is negative) -> whether to go up in magnitude
 _ROUNDS_AWAY: dict[str, Callable[[Fraction, int, bool], bool]] = {
-    "rn": lambda rest, below, negative: rest > _HALF or (rest == _HALF and below % 2 == 1),
-    "rna": lambda rest, below, negative: rest >= _HALF,
-    "rz": lambda rest, below, negative: False,
-    "rm": lambda rest, below, negative: rest > 0 and negative,
-    "rp": lambda rest, below, negative: rest > 0 and not negative,
+    "rn": lambda rest, below, _: rest > _HALF or (rest == _HALF and below % 2 == 1),
+    "rna": lambda rest, _below, _negative: rest >= _HALF,
+    "rz": lambda _rest, _below, _negative: False,
+    "rm": lambda rest, _, negative: rest > 0 and negative,
+    "rp": lambda rest, _, negative: rest > 0 and not negative,
 }
 
 
@@ -163,8 +167,8 @@ def flush(format_: Format, bits: int) -> int:
 def round_flushed(format_: Format, value: Real, mode: str = "rn") -> int:
     """.ftz of a result: what is subnormal after rounding to the full mantissa becomes the zero of its sign.
 
-    So a product just below the smallest normal number may round up to it and stay. (The ISA leaves open whether
-    rounding comes first; an H200 does it so.)
+    So a product just below the smallest normal number may round up to it and stay. (The ISA leaves open
+    whether rounding comes first; an H200 does it so.)
     """
     if not (value.is_nan or value.is_infinite or value.is_zero):
         magnitude = Fraction(value.magnitude)

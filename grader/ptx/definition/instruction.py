@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-# Bits that an operand of a type holds. `e4m3x2` and `e5m2x2` are two FP8 codes; `tf32` lives in a 32-bit register.
+# Bits that an operand of a type holds. `e4m3x2` and `e5m2x2` are two FP8 codes; `tf32` lives in a 32-bit
+# register.
 WIDTHS = {
     "pred": 1,
     **{f"{kind}{width}": width for kind in "bus" for width in (8, 16, 32, 64)},
-    **{"f16": 16, "bf16": 16, "tf32": 32, "f32": 32, "f64": 64},
-    **{"f16x2": 32, "bf16x2": 32, "u16x2": 32, "s16x2": 32, "e4m3x2": 16, "e5m2x2": 16},
+    "f16": 16,
+    "bf16": 16,
+    "tf32": 32,
+    "f32": 32,
+    "f64": 64,
+    "f16x2": 32,
+    "bf16x2": 32,
+    "u16x2": 32,
+    "s16x2": 32,
+    "e4m3x2": 16,
+    "e5m2x2": 16,
 }
 
 Compute = Callable[..., "int | tuple[int, ...]"]
@@ -18,7 +28,7 @@ Compute = Callable[..., "int | tuple[int, ...]"]
 
 @dataclass(frozen=True)
 class Instruction:
-    """`compute` takes one bit pattern per operand and gives one per result (a bare int where there is one)."""
+    """`compute` takes a bit pattern per operand and gives one per result (a bare int where there is one)."""
 
     operands: tuple[str, ...]
     results: tuple[str, ...]
@@ -55,7 +65,10 @@ def clamp(type_: str, value: int) -> int:
 
 
 def optional(*modifiers: str) -> list[str]:
-    """Every way to write a row of optional modifiers: `optional("ftz", "sat")` → "", ".ftz", ".sat", ".ftz.sat"."""
+    """Every way to write a row of optional modifiers.
+
+    `optional("ftz", "sat")` → "", ".ftz", ".sat", ".ftz.sat".
+    """
     spellings = [""]
     for modifier in modifiers:
         spellings = [s + tail for s in spellings for tail in ("", f".{modifier}")]
@@ -67,7 +80,9 @@ def packed(compute: Callable[..., int], lanes: int = 2, width: int = 16) -> Call
     lane_mask = (1 << width) - 1
 
     def evaluate(*operands: int) -> int:
-        results = (compute(*((o >> shift) & lane_mask for o in operands)) for shift in range(0, lanes * width, width))
+        results = (
+            compute(*((o >> shift) & lane_mask for o in operands)) for shift in range(0, lanes * width, width)
+        )
         return pack(results, width)
 
     return evaluate

@@ -1,7 +1,8 @@
-"""Integer arithmetic. PTX ISA, sections "Integer Arithmetic Instructions" and "Extended-Precision Arithmetic".
+"""Integer arithmetic. PTX ISA, "Integer Arithmetic" and "Extended-Precision Integer Arithmetic Instructions".
 
-The condition code CC.CF has no register name, so it is made explicit: an instruction that reads it takes it as its last
-operand (0 or 1), one that writes it gives it as its last result. After `sub.cc` it is the borrow, as the ISA says.
+The condition code CC.CF has no register name, so it is made explicit: an instruction that reads it takes it
+as its last operand (0 or 1), one that writes it gives it as its last result. After `sub.cc` it is the borrow,
+as the ISA says.
 
 The ISA leaves division by zero unspecified; quotient and remainder are all ones here, as on an H200.
 """
@@ -47,7 +48,7 @@ def _entry(opcode: str, type_: str, operands: int, exact: Callable[..., int]) ->
     return opcode, Instruction((type_,) * operands, (type_,), _exactly([type_] * operands, type_, exact))
 
 
-def _exactly(operands: list[str], result: str, exact: Callable[..., int]) -> Compute:
+def _exactly(operands: list[str], result: str, exact: Callable[..., int]) -> Callable[..., int]:
     """Integer arithmetic without a width, then wrapped into the result's."""
 
     def compute(*bits: int) -> int:
@@ -93,7 +94,9 @@ def _saturating() -> Entries:
     yield _entry("add.sat.s32", "s32", 2, lambda a, b: clamp("s32", a + b))
     yield _entry("sub.sat.s32", "s32", 2, lambda a, b: clamp("s32", a - b))
     yield _entry("mad.hi.sat.s32", "s32", 3, lambda a, b, c: clamp("s32", (a * b >> 32) + c))
-    yield _entry("mad24.hi.sat.s32", "s32", 3, lambda a, b, c: clamp("s32", (_low24(a) * _low24(b) >> 16) + c))
+    yield _entry(
+        "mad24.hi.sat.s32", "s32", 3, lambda a, b, c: clamp("s32", (_low24(a) * _low24(b) >> 16) + c)
+    )
 
 
 def _relu_and_packed() -> Entries:
@@ -126,7 +129,10 @@ def _products_of_24_bits(type_: str) -> Entries:
 
 
 def _extended(type_: str) -> Entries:
-    """add.cc, addc, sub.cc, subc, mad.cc, madc: the sum is of bit patterns, the same for signed and unsigned."""
+    """add.cc, addc, sub.cc, subc, mad.cc, madc.
+
+    The sum is of bit patterns, the same for signed and unsigned.
+    """
     width, low = WIDTHS[type_], mask(type_)
 
     def add(a: int, b: int, carry: int = 0) -> tuple[int, int]:
@@ -148,8 +154,12 @@ def _extended(type_: str) -> Entries:
         operands = (type_,) * count
         yield f"{name}{part}.cc.{type_}", Instruction(operands, (type_, "pred"), compute)
         yield f"{with_carry}{part}.cc.{type_}", Instruction((*operands, "pred"), (type_, "pred"), compute)
-        only_sum = Instruction((*operands, "pred"), (type_,), lambda *bits, f=compute: f(*bits)[0])
+        only_sum = Instruction((*operands, "pred"), (type_,), _first_result(compute))
         yield f"{with_carry}{part}.{type_}", only_sum
+
+
+def _first_result(compute: Callable[..., tuple[int, int]]) -> Callable[..., int]:
+    return lambda *bits: compute(*bits)[0]
 
 
 def _dot_products() -> Entries:
@@ -170,4 +180,6 @@ def _lanes(type_: str, width: int) -> Callable[[int], list[int]]:
 
 
 def _dot(lanes_of_a: Callable[[int], list[int]], lanes_of_b: Callable[[int], list[int]]) -> Compute:
-    return lambda a, b, c: wrap("u32", c + sum(x * y for x, y in zip(lanes_of_a(a), lanes_of_b(b), strict=True)))
+    return lambda a, b, c: wrap(
+        "u32", c + sum(x * y for x, y in zip(lanes_of_a(a), lanes_of_b(b), strict=True))
+    )

@@ -1,0 +1,49 @@
+"""Compiles one submission. Runs in the child process: the source is untrusted, and so is what NVRTC does with it."""
+
+from __future__ import annotations
+
+import time
+
+from grader.compile import diagnostics, directives, entries, findings, nvrtc, recipe, resources
+from grader.compile.compiled import Compiled
+from grader.model.execution import Compilation
+from grader.model.result import Finding
+
+
+def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
+    """Source text (of `source.decode`) to PTX, and for sm_NN a cubin. Findings name recipe.SOURCE_NAME as the file."""
+    start = time.perf_counter()
+    scan = directives.scan(text)
+    if scan.refusals:
+        refused = tuple(
+            Finding("compile-error", recipe.SOURCE_NAME, refusal.line, refusal.message)
+            for refusal in scan.refusals[: findings.MAX_FINDINGS]
+        )
+        return _failed(refused, findings.log(refused, "", text), start)
+    built = nvrtc.build(text, arch)
+    parsed = diagnostics.parse(built.log)
+    ptx = built.ptx or _ptx_for_lines(text, parsed)
+    found = findings.Reader(text, scan.includes, ptx).findings(parsed)
+    log = findings.log(found, built.log, text)
+    if not built.ok:
+        return _failed(found or (_unexplained(built.log),), log, start)
+    kernels = entries.kernels(ptx, text, recipe.SOURCE_NAME, resources.parse(built.log))
+    compilation = Compilation(True, kernels, found, log, time.perf_counter() - start)
+    return Compiled(compilation, ptx, built.cubin)
+
+
+def _ptx_for_lines(text: str, parsed: list[diagnostics.Diagnostic]) -> str:
+    """ptxas names lines of a PTX text that NVRTC keeps to itself when ptxas fails: make it once more."""
+    if any(d.file == "ptxas" and d.line for d in parsed):
+        return nvrtc.build(text, recipe.PTX_ARCH).ptx
+    return ""
+
+
+def _failed(found: tuple[Finding, ...], log: str, start: float) -> Compiled:
+    return Compiled(Compilation(False, (), found, log, time.perf_counter() - start))
+
+
+def _unexplained(log: str) -> Finding:
+    """The compiler gave up without a diagnostic: it ran out of memory, or crashed inside."""
+    error = next((word for word in log.split() if word.startswith("NVRTC_ERROR")), "no reason given")
+    return Finding("compile-error", recipe.SOURCE_NAME, 0, f"the compiler gave up on this file ({error})")

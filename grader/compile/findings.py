@@ -1,0 +1,160 @@
+"""Diagnostics as findings: on the student's own line, plainly worded, and with nothing of other files in them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from grader.compile import entries, recipe, toolkit
+from grader.compile.diagnostics import FRAME, Diagnostic
+from grader.compile.directives import Include
+from grader.compile.includes import line_leading_to
+from grader.compile.remedies import advise
+from grader.model.result import Finding
+
+MAX_FINDINGS = 50
+MAX_MESSAGE = 400
+MAX_NOTES = 8
+MAX_WORDS = 3
+MAX_LOG_LINE = 200
+
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+
+
+class Reader:
+    """Turns one submission's diagnostics into findings. `text` and `includes` are the submission's."""
+
+    def __init__(self, text: str, includes: Iterable[Include], ptx: str = "") -> None:
+        self.text, self.includes, self.ptx = text, tuple(includes), ptx
+        self.lines = text.split("\n")
+
+    def findings(self, diagnostics: Iterable[Diagnostic]) -> tuple[Finding, ...]:
+        """Equal ones are counted once: a wrong header would say the same of each of its lines."""
+        found: dict[tuple[str, int, str], Finding] = {}
+        for diagnostic in diagnostics:
+            finding = self._finding(diagnostic)
+            if finding is None:
+                continue
+            in_header = bool(diagnostic.file) and finding.notes[:1] == (_in_header(diagnostic),)
+            key = (finding.kind, finding.line, diagnostic.file if in_header else f"{finding.column} {finding.message}")
+            known = found.get(key)
+            found[key] = msgspec.structs.replace(known, count=known.count + 1) if known else finding
+        return tuple(found.values())[:MAX_FINDINGS]
+
+    def _finding(self, diagnostic: Diagnostic) -> Finding | None:
+        if diagnostic.severity == "remark" or "assembly aborted due to errors" in diagnostic.message:
+            return None
+        kind = f"compile-{diagnostic.severity}"
+        if diagnostic.file == "ptxas":
+            return self._from_ptxas(kind, diagnostic)
+        if diagnostic.file == "":
+            return _finding(kind, len(self.text.rstrip().split("\n")), f"at the end of the file: {diagnostic.message}")
+        if diagnostic.file == recipe.SOURCE_NAME:
+            return self._in_submission(kind, diagnostic)
+        if not is_allowed(diagnostic.file):
+            message = "a file outside of the include folders is included here"
+            return _finding("compile-error", self._first_frame(diagnostic), message)
+        return self._in_header(kind, diagnostic)
+
+    def _in_submission(self, kind: str, diagnostic: Diagnostic) -> Finding:
+        column = self._column(diagnostic)
+        advice = advise(diagnostic.message, self._identifier(diagnostic.line, column))
+        notes = [advice.note, *_details(diagnostic)]
+        return _finding(kind, diagnostic.line, advice.message or diagnostic.message, column, notes)
+
+    def _in_header(self, kind: str, diagnostic: Diagnostic) -> Finding | None:
+        line = self._first_frame(diagnostic) or line_leading_to(
+            toolkit.display_name(diagnostic.file), self.includes
+        )
+        if kind == "compile-warning" and line == 0:  # NVIDIA's own affair
+            return None
+        advice = advise(diagnostic.message, "")
+        notes = [_in_header(diagnostic), advice.note, *_details(diagnostic)]
+        return _finding(kind, line, advice.message or diagnostic.message, 0, notes)
+
+    def _from_ptxas(self, kind: str, diagnostic: Diagnostic) -> Finding:
+        kernel = re.search(r"'([\w$]+)'", diagnostic.message)
+        line = self._line_of_ptx(diagnostic.line) or (entries.line_of(kernel[1], self.text) if kernel else 0)
+        advice = advise(diagnostic.message, "")
+        return _finding(kind, line, advice.message or f"ptxas: {diagnostic.message}", 0, [advice.note])
+
+    def _line_of_ptx(self, ptx_line: int) -> int:
+        """The line of the submission whose instruction stands in that line of the PTX (inline assembly)."""
+        files = [n for n, name in re.findall(r'\.file\s+(\d+)\s+"([^"]*)"', self.ptx) if name == recipe.SOURCE_NAME]
+        for line in reversed(self.ptx.split("\n")[:ptx_line]):
+            match = re.match(r"\s*\.loc\s+(\d+)\s+([1-9]\d*)", line)
+            if match and match[1] in files:
+                return int(match[2])
+        return 0
+
+    def _first_frame(self, diagnostic: Diagnostic) -> int:
+        frames = diagnostic.frames()
+        return next((line for file, line in frames if file == recipe.SOURCE_NAME), 0)
+
+    def _column(self, diagnostic: Diagnostic) -> int:
+        """In characters; the compiler counts bytes."""
+        if not diagnostic.column or not 0 < diagnostic.line <= len(self.lines):
+            return 0
+        before = self.lines[diagnostic.line - 1].encode()[: diagnostic.column - 1]
+        return len(before.decode(errors="ignore")) + 1
+
+    def _identifier(self, line: int, column: int) -> str:
+        if not column or not 0 < line <= len(self.lines):
+            return ""
+        match = _IDENTIFIER.match(self.lines[line - 1], column - 1)
+        return match.group() if match else ""
+
+
+def is_allowed(file: str) -> bool:
+    """Whether the compiler was meant to read this file, so that its messages may be shown."""
+    if file in recipe.headers():
+        return True
+    path = Path(os.path.normpath(file))
+    return any(path.is_relative_to(folder) for folder in toolkit.include_folders())
+
+
+def log(findings: Iterable[Finding], raw: str, text: str) -> str:
+    """The compiler's log, written anew: findings with the student's own lines, then what ptxas counted.
+
+    Never the log as it came, in which the compiler quotes any file that it was made to read.
+    """
+    lines = text.split("\n")
+    parts = []
+    for finding in findings:
+        place = f"{finding.file}({finding.line})" if finding.line else finding.file
+        parts.append(f"{place}: {finding.kind.removeprefix('compile-')}: {finding.message}")
+        if 0 < finding.line <= len(lines):
+            parts.append(f"  {lines[finding.line - 1][:MAX_LOG_LINE]}")
+            if 0 < finding.column <= MAX_LOG_LINE:
+                parts.append(" " * (finding.column + 1) + "^")
+        parts += [f"    {note}" for note in finding.notes]
+    parts += [line[:MAX_LOG_LINE] for line in raw.split("\n") if line.startswith("ptxas ")]
+    return "\n".join(parts)
+
+
+def _finding(kind: str, line: int, message: str, column: int = 0, notes: Iterable[str] = ()) -> Finding:
+    kept = tuple(_readable(note) for note in notes if note)[:MAX_NOTES]
+    return Finding(kind, recipe.SOURCE_NAME, line, _readable(message), column=column, notes=kept)
+
+
+def _details(diagnostic: Diagnostic) -> list[str]:
+    """The compiler's further words; of the places that a template was instantiated from, the submission's own."""
+    words = [line for line in diagnostic.details if not FRAME.search(line) and not line.startswith("detected ")]
+    frames = [line for file, line in diagnostic.frames() if file == recipe.SOURCE_NAME]
+    return [*words[:MAX_WORDS], *(f"instantiated from line {line}" for line in frames)]
+
+
+def _in_header(diagnostic: Diagnostic) -> str:
+    return f"in {toolkit.display_name(diagnostic.file)}:{diagnostic.line}"
+
+
+def _readable(message: str) -> str:
+    """Without the compiler's own names for things: the submission is "this file", headers lose their folder."""
+    message = message.replace(f" of {recipe.SOURCE_NAME}", "")
+    for folder in reversed(toolkit.include_folders()):
+        message = message.replace(f"{folder}/", "")
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"

@@ -1,0 +1,125 @@
+"""What a student can do about a compiler's message: its words made plain, and the next step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from grader.compile import recipe, toolkit
+
+DEVICE_ONLY = "a submission is device code only: the grader allocates, copies, launches and measures"
+
+# The header that names a student may miss; nvcc brings some of them in unasked.
+HOMES = {
+    "math.h": r"INFINITY|NAN|HUGE_VALF?|M_[A-Z0-9_]+",
+    "stdint.h": r"u?int(?:8|16|32|64|ptr|max)_t|U?INT(?:8|16|32|64|PTR)_(?:MAX|MIN)|SIZE_MAX",
+    "float.h": r"(?:FLT|DBL)_[A-Z0-9_]+",
+    "limits.h": r"U?(?:CHAR|SCHAR|SHRT|INT|LONG|LLONG)_(?:MAX|MIN|BIT)",
+    "cuda_fp16.h": r"half2?|__half2?|__(?:float2half|half2float)\w*",
+    "cuda_bf16.h": r"(?:__)?nv_bfloat162?|__(?:float2bfloat16|bfloat162float)\w*",
+    "cuda_fp8.h": r"__nv_(?:cvt_\w*fp8\w*|fp8\w+)",
+    "mma.h": r"nvcuda|wmma",
+    "cooperative_groups.h": r"cooperative_groups|cg",
+    "grader.cuh": r"Launch",
+}
+_STD_HOMES = {"algorithm": r"min|max|clamp", "utility": r"swap|exchange", "limits": r"numeric_limits",
+              "cstdint": r"u?int(?:8|16|32|64)_t", "type_traits": r"is_\w+|enable_if\w*|conditional\w*"}  # fmt: skip
+
+
+class Advice(NamedTuple):
+    """A message instead of the compiler's ("" keeps it), and a note that says what to do."""
+
+    message: str = ""
+    note: str = ""
+
+
+def advise(message: str, name: str) -> Advice:
+    """`name` is the identifier that the source has at the place of the message."""
+    for pattern, answer in _ANSWERS:
+        if match := re.search(pattern, message):
+            return answer(match, name)
+    return Advice()
+
+
+def _host_function(_: re.Match[str], name: str) -> Advice:
+    if name == "main":
+        return Advice("main is host code", f"remove it: {DEVICE_ONLY}")
+    return Advice(
+        f"{name or 'this function'} is a host function",
+        f"write __device__ before it, or remove it: {DEVICE_ONLY}",
+    )
+
+
+def _host_variable(_: re.Match[str], name: str) -> Advice:
+    return Advice(f"{name or 'this'} is a host variable", "make it constexpr, __constant__ or __device__")
+
+
+def _undefined(match: re.Match[str], _: str) -> Advice:
+    name = match["name"]
+    for header, names in HOMES.items():
+        if re.fullmatch(names, name):
+            quoted = f'"{header}"' if header == "grader.cuh" else f"<{header}>"
+            return Advice(note=f"add #include {quoted}")
+    if re.fullmatch(r"cu(?:da)?[A-Z]\w*|cublas\w*|CHECK_CUDA|CUDA_CHECK|checkCuda\w*|std|thrust|fprintf|stderr", name):
+        return Advice(note=DEVICE_ONLY)
+    return Advice()
+
+
+def _not_in_std(match: re.Match[str], _: str) -> Advice:
+    name = match["name"]
+    for header, names in _STD_HOMES.items():
+        if re.fullmatch(names, name):
+            return Advice(note=f"add #include <{header}>")
+    if name in ("cout", "cerr", "endl"):
+        return Advice(note="a device has no streams; printf works")
+    return Advice(f"there is no std::{name} on a device", DEVICE_ONLY)
+
+
+def _no_header(match: re.Match[str], _: str) -> Advice:
+    name = match["name"]
+    if name.startswith("crt/"):
+        return Advice(
+            f"a header of CUDA's own is not installed here: {name}",
+            "the machine lacks it: python -m pip install 'cuda-toolkit[crt]==13.0.*'",
+        )
+    if _has_device_version(name):
+        return Advice(f"no header <{name}> for device code", f"its device version is <cuda/std/{name}>")
+    ours = "grader.cuh, CUDA's own headers (cuda_fp8.h, mma.h, cuda/std/...) and " + ", ".join(_c_headers())
+    return Advice(f'there is no header "{name}" for device code', f"{DEVICE_ONLY}; there are {ours}")
+
+
+def _has_device_version(name: str) -> bool:
+    return name.isidentifier() and any((f / "cuda" / "std" / name).is_file() for f in toolkit.include_folders())
+
+
+def _c_headers() -> list[str]:
+    return [name for name in recipe.headers() if name.endswith(".h")]
+
+
+def _host_call(match: re.Match[str], _: str) -> Advice:
+    return Advice(note=f"write __device__ before the definition of {match['name']}")
+
+
+def _launch(_: re.Match[str], __: str) -> Advice:
+    return Advice("<<<...>>> launches a kernel from host code", DEVICE_ONLY)
+
+
+def _shared(match: re.Match[str], _: str) -> Advice:
+    used, most = int(match["used"], 16), int(match["most"], 16)
+    return Advice(
+        f"{match['kernel']} declares {used} bytes of __shared__ memory; a block can have {most}",
+        "make the tile smaller",
+    )
+
+
+_ANSWERS: list[tuple[str, Callable[[re.Match[str], str], Advice]]] = [
+    (r"^A function without execution space annotations", _host_function),
+    (r"^A namespace scope variable without memory space annotations", _host_variable),
+    (r'^cannot open source file "(?P<name>[^"]+)"', _no_header),
+    (r'^identifier "(?P<name>\w+)" is undefined', _undefined),
+    (r'^namespace "std" has no (?:actual )?member "(?P<name>\w+)"', _not_in_std),
+    (r'^calling a __host__ function\("(?P<name>\w+)', _host_call),
+    (r"kernel launch from __device__ or __global__ functions", _launch),
+    (r"'(?P<kernel>\w+)' uses too much shared data \((?P<used>0x\w+) bytes, (?P<most>0x\w+) max\)", _shared),
+]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from grader.checks import correct
+from grader.model.exercise import Array, Case
+from grader.model.result import Check, Status
+
+SIZES = [3, 0, 5]
+REFERENCE = np.random.default_rng(3).random((8, 16)) * 4 - 2
+
+
+def judged(actual: np.ndarray, reference: np.ndarray = REFERENCE, sizes: list[int] = SIZES) -> Check:
+    case = Case("odd", True, {"M_sizes": Array("M_sizes", np.array(sizes, np.int32))}, "M 3 0 5")
+    return correct.judge(
+        case, {"C": actual}, {"C": reference}, tolerance=1e-3, filename="starter.cu", line=12
+    )
+
+
+def changed(row: int, column: int, value: float) -> np.ndarray:
+    actual = REFERENCE.astype(np.float32)
+    actual[row, column] = value
+    return actual
+
+
+def test_rounding_is_no_error() -> None:
+    check = judged(REFERENCE.astype(np.float32))
+    assert (check.id, check.status, check.findings) == ("correct[odd]", Status.PASSED, ())
+    assert 0 < check.measurements["max_abs_error"] < 1e-6
+    assert (check.measurements["mismatches"], check.measurements["elements"]) == (0, 128)
+
+
+def test_one_wrong_element_of_many_fails() -> None:
+    check = judged(changed(4, 7, 0.5))
+    (finding,) = check.findings
+    assert check.status is Status.FAILED
+    assert (finding.kind, finding.file, finding.line, finding.count) == ("wrong-values", "starter.cu", 12, 1)
+    assert finding.message.startswith(f"group 2, row 1, column 7: expected {REFERENCE[4, 7]:.6g}, got 0.5;")
+    assert "1 of 128 elements wrong" in finding.message
+
+
+@pytest.mark.parametrize("error", [1.1e-3, -1.1e-3])
+def test_the_tolerance_is_for_each_element_alone(error: float) -> None:
+    exact = np.zeros((8, 16))
+    assert judged(np.full((8, 16), error * 0.9, np.float32), exact).status is Status.PASSED
+    actual = np.zeros((8, 16), np.float32)
+    actual[7, 15] = error
+    assert judged(actual, exact).status is Status.FAILED
+
+
+def test_the_tolerance_itself_is_too_much() -> None:
+    assert judged(np.full((8, 16), 1e-3), np.zeros((8, 16))).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("value", "named", "says"),
+    [(math.nan, "NaN", "1 NaN"), (math.inf, "Infinity", "1 infinite"), (-math.inf, "Infinity", "1 infinite")],
+)
+def test_nan_and_infinity_are_wrong_and_said(value: float, named: str, says: str) -> None:
+    check = judged(changed(0, 0, value))
+    assert check.status is Status.FAILED
+    assert check.measurements["max_abs_error"] == named
+    assert says in check.findings[0].message
+
+
+def test_a_nan_is_wrong_even_beside_larger_errors() -> None:
+    actual = changed(0, 0, math.nan)
+    actual[7, 7] = 1e30
+    assert judged(actual).measurements["max_abs_error"] == "NaN"
+
+
+def test_says_where_by_group() -> None:
+    actual = REFERENCE.astype(np.float32)
+    actual[3:] = 0
+    assert judged(actual).findings[0].message.endswith("80 of 128 elements wrong: every element of group 2")
+
+
+def test_an_output_without_groups_is_named_itself() -> None:
+    actual = REFERENCE.astype(np.float32)
+    actual[:] = 0
+    assert judged(actual, sizes=[99]).findings[0].message.startswith("C, row 0, column 0: expected ")
+
+
+def test_no_rows_are_no_errors() -> None:
+    assert judged(np.empty((0, 16), np.float32), np.empty((0, 16)), [0]).status is Status.PASSED

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from grader import catalog
+from grader.checks import launch
+from grader.model.execution import Compilation, CompiledKernel, LaunchConfig, Outcome, Resources
+from grader.model.exercise import Array, Case, Exercise
+from grader.model.result import Finding, Status
+from tests.fakes import COMPILED, KERNELS, LAUNCH, changed, pack, write_exercise
+
+WITH_WORKSPACE = changed(KERNELS[0], parameter_bytes=(8, 8, 8, 4, 8))
+MIB = 1 << 20
+
+CASE = Case(
+    "even",
+    True,
+    {
+        "x": Array("x", np.zeros((8, 8), np.float32)),
+        "y": Array("y", np.zeros((8, 8), np.float32), "out"),
+        "M_sizes": Array("M_sizes", np.array([4, 4], np.int32)),
+        "cols": 8,
+    },
+    "M 4 4",
+)
+
+
+@pytest.fixture
+def exercise(tmp_path: Path) -> Exercise:
+    return catalog.read(write_exercise(tmp_path / "01_double"))
+
+
+def planned(exercise: Exercise, config: LaunchConfig, compilation: Compilation = COMPILED) -> launch.Plan:
+    outcome = Outcome(outputs={"launch": pack(config)})
+    return launch.plan(exercise.kernels[0], compilation, "starter.cu", outcome)
+
+
+def with_resources(**resources: int) -> Compilation:
+    taken = {"registers": 32, "shared_bytes": 0, "spill_bytes": 0, "stack_bytes": 0} | resources
+    return changed(KERNELS[0], resources=Resources(**taken))
+
+
+def config(**changes: object) -> LaunchConfig:
+    return msgspec.structs.replace(LAUNCH, **changes)
+
+
+def test_the_launch_function_gets_the_problem_and_a_zeroed_launch(exercise: Exercise) -> None:
+    (invocation,), arrays = launch.request(exercise.kernels[0], CASE)
+    by_name = {array.name: array for array in arrays}
+    assert invocation.kernel == "launch_double"
+    assert (invocation.config.grid, invocation.config.block) == ((1, 1, 1), (1, 1, 1))
+    assert invocation.arguments == ("M_sizes", (8, 4), "launch")
+    assert set(by_name) == {"M_sizes", "launch"}
+    assert (by_name["M_sizes"].access, by_name["launch"].access) == ("in", "inout")
+    given = by_name["launch"].data
+    assert given.nbytes == 48
+    assert not given[:40].any()
+    assert given[40:].view(np.int32).tolist() == [132, 232448]
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        config(grid=(2**31 - 1, 65535, 65535)),
+        config(block=(1024, 1, 1)),
+        config(block=(4, 4, 64)),
+        config(shared_bytes=232448),
+    ],
+)
+def test_what_the_device_accepts_passes(exercise: Exercise, good: LaunchConfig) -> None:
+    plan = planned(exercise, good)
+    assert (plan.findings, plan.config, plan.kernel) == ((), good, "double_kernel")
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (config(grid=(0, 0, 0)), "launch->grid was not set"),
+        (config(block=(0, 0, 0)), "launch->block was not set"),
+        (config(grid=(4, 0, 1)), "launch->grid.y is 0"),
+        (config(block=(32, 8, 0)), "launch->block.z is 0"),
+        (config(block=(1025, 1, 1)), "launch->block.x is 1025; the most is 1024"),
+        (config(block=(1, 1, 65)), "launch->block.z is 65; the most is 64"),
+        (config(block=(64, 32, 1)), "block 64×32×1 has 2048 threads; the most is 1024"),
+        (config(grid=(2**31, 1, 1)), "launch->grid.x is 2147483648"),
+        (config(grid=(1, 65536, 1)), "launch->grid.y is 65536; the most is 65535"),
+        (config(shared_bytes=232449), "launch->shared_bytes is 232449; the most is 232448"),
+        (config(variant=2), "variant is 2, and there is no kernel double_kernel_2"),
+        (config(variant=-1), "variant is -1, and there is no kernel double_kernel_-1"),
+        (config(workspace_bytes=16), "double_kernel has no parameter void* workspace"),
+    ],
+)
+def test_what_it_refuses_is_named(exercise: Exercise, bad: LaunchConfig, says: str) -> None:
+    finding = planned(exercise, bad).findings[0]
+    assert (finding.kind, finding.line) == ("bad-launch", 9)
+    assert says in finding.message
+
+
+def test_an_untouched_launch_is_two_findings(exercise: Exercise) -> None:
+    empty = planned(exercise, LaunchConfig(grid=(0, 0, 0), block=(0, 0, 0)))
+    assert len(empty.findings) == 2
+
+
+def test_static_shared_memory_counts_too(exercise: Exercise) -> None:
+    compilation = with_resources(shared_bytes=32768)
+    assert not planned(exercise, config(shared_bytes=232448 - 32768), compilation).findings
+    (finding,) = planned(exercise, config(shared_bytes=232448 - 32767), compilation).findings
+    assert "beside 32768 static ones; the most is 199680" in finding.message
+
+
+def test_launch_bounds_bound_the_block(exercise: Exercise) -> None:
+    compilation = changed(KERNELS[0], max_threads=32)
+    (finding,) = planned(exercise, LAUNCH, compilation).findings
+    assert "__launch_bounds__ of double_kernel allows 32" in finding.message
+
+
+def test_registers_bound_the_block(exercise: Exercise) -> None:
+    block = config(block=(1024, 1, 1))
+    assert not planned(exercise, block, with_resources(registers=64)).findings
+    (finding,) = planned(exercise, block, with_resources(registers=65)).findings
+    assert "65 registers each" in finding.message
+
+
+def test_workspace_and_its_parameter_belong_together(exercise: Exercise) -> None:
+    assert planned(exercise, config(workspace_bytes=64 * MIB), WITH_WORKSPACE).takes_workspace
+    (without,) = planned(exercise, LAUNCH, WITH_WORKSPACE).findings
+    assert "launch->workspace_bytes is 0" in without.message
+    (too_much,) = planned(exercise, config(workspace_bytes=64 * MIB + 1), WITH_WORKSPACE).findings
+    assert "64 MiB" in too_much.message
+
+
+def test_a_variant_launches_its_own_kernel(exercise: Exercise) -> None:
+    other = CompiledKernel("double_kernel_2", (8, 8, 8, 4), line=20)
+    compilation = msgspec.structs.replace(COMPILED, kernels=(*KERNELS, other))
+    plan = planned(exercise, config(variant=2), compilation)
+    assert (plan.kernel, plan.line, plan.findings) == ("double_kernel_2", 20, ())
+
+
+def test_a_fault_inside_the_launch_function_is_its_own(exercise: Exercise) -> None:
+    fault = Finding("out-of-bounds", "starter.cu", 11, "M_sizes[9] of 2")
+    plan = launch.plan(exercise.kernels[0], COMPILED, "starter.cu", Outcome(findings=(fault,)))
+    check = launch.judge([(CASE, plan)])
+    assert check.status is Status.FAILED
+    assert [(f.kind, f.line) for f in check.findings] == [("out-of-bounds", 11)]
+
+
+def test_the_check_names_the_first_bad_case_and_counts_the_others(exercise: Exercise) -> None:
+    good, bad = planned(exercise, LAUNCH), planned(exercise, config(grid=(0, 1, 1)))
+    cases = [msgspec.structs.replace(CASE, name=name) for name in ("a", "b", "c")]
+    check = launch.judge(list(zip(cases, (good, bad, bad), strict=True)))
+    assert check.status is Status.FAILED
+    assert check.findings[0].notes == ("in case b, and 1 more: M 4 4",)
+
+
+def test_a_secret_case_is_told_by_its_kind_alone(exercise: Exercise) -> None:
+    secret = msgspec.structs.replace(CASE, name="secret-1", secret=True, summary="M 77")
+    check = launch.judge([(secret, planned(exercise, config(grid=(77, 0, 1))))])
+    assert [f.kind for f in check.findings] == ["bad-launch"]
+    assert "77" not in str(check)
+    assert "grid" not in str(check)
+
+
+def test_an_instruction_that_the_engine_lacks_judges_nothing(exercise: Exercise) -> None:
+    lacking = Finding("unsupported-instruction", "starter.cu", 11, "wgmma is not known to the CPU engine")
+    plan = launch.plan(exercise.kernels[0], COMPILED, "starter.cu", Outcome(unsupported=lacking))
+    check = launch.judge([(CASE, plan)])
+    assert check.status is Status.NOT_JUDGED
+    assert check.reason == "wgmma is not known to the CPU engine (starter.cu:11)"

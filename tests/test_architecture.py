@@ -1,0 +1,146 @@
+"""The directions in which the parts may depend on each other (ARCHITECTURE.md), and no cycles."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("grader", "reports", "reference_kernels")
+
+# From the top: a part of `grader` imports only from its own layer and those below.
+LAYERS = (
+    {"__main__", "cli", "pytest_support"},
+    {"pipeline", "batch"},
+    {"catalog", "compile", "executors", "checks", "timing", "sandbox"}
+    | {
+        "invocations",
+        "machine",
+        "mismatch",
+        "oracle",
+        "points",
+        "runner",
+        "secret",
+        "signature",
+        "submission",
+    },
+    {"ptx", "errors"},
+    {"model"},
+)
+DEPTH = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}
+
+# Modules of these folders know nothing of the others beside them.
+CHECKS = {"compile", "launch", "memory", "correct", "speed", "rules", "quality"}
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(file): file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))}
+FILES = {name: file for name, file in FILES.items() if "_exercises" not in name}
+
+
+def imports(name: str) -> Iterator[str]:
+    """Our own modules that a module imports, inside functions and for type checking too."""
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
+        if isinstance(node, ast.Import):
+            candidates = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            candidates = [m if m in FILES else node.module for m in inner]
+        else:
+            continue
+        yield from (c for c in dict.fromkeys(candidates) if c.split(".")[0] in PACKAGES)
+
+
+EDGES = [(name, target) for name in FILES for target in imports(name) if target != name]
+
+
+def part(module: str) -> str:
+    """ "checks" of "grader.checks.memory"; the package itself is at no depth."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def test_every_part_of_grader_has_a_layer() -> None:
+    unplaced = {part(name) for name in FILES if within(name, "grader")} - set(DEPTH) - {""}
+    assert not unplaced, "give each a layer, here and in ARCHITECTURE.md"
+
+
+def test_parts_depend_only_downwards() -> None:
+    upwards = [
+        f"{name} imports {target}"
+        for name, target in EDGES
+        if within(name, "grader") and within(target, "grader") and part(target)
+        if part(name) and DEPTH.get(part(name), 0) > DEPTH.get(part(target), 0)
+    ]
+    assert upwards == []
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("grader.model", ("grader.model",)),
+        ("grader.ptx", ("grader.ptx",)),
+        ("reports", ("reports", "grader.model")),
+        ("reference_kernels", ("reference_kernels",)),
+    ],
+)
+def test_these_stand_on_little(package: str, allowed: tuple[str, ...]) -> None:
+    others = [
+        f"{name} imports {target}"
+        for name, target in EDGES
+        if within(name, package) and not any(within(target, a) for a in allowed)
+    ]
+    assert others == []
+
+
+def test_reports_are_rendered_by_the_faces_alone() -> None:
+    users = {part(name) for name, target in EDGES if within(target, "reports") and within(name, "grader")}
+    assert users <= {"cli", "batch", "pytest_support"}
+
+
+def test_checks_never_import_each_other() -> None:
+    checks = {f"grader.checks.{check}" for check in CHECKS}
+    assert [(a, b) for a, b in EDGES if a in checks and b in checks] == []
+
+
+def test_there_are_no_import_cycles() -> None:
+    graph: dict[str, set[str]] = {name: set() for name in FILES}
+    for name, target in EDGES:
+        graph[name].add(target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_parts_of_grader_form_no_cycle() -> None:
+    graph: dict[str, set[str]] = {}
+    for name, target in EDGES:
+        if within(name, "grader") and within(target, "grader") and part(name) and part(target) != part(name):
+            graph.setdefault(part(name), set()).add(part(target))
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_exercises_stand_on_the_model_and_the_mathematics() -> None:
+    """oracle.py is loaded by path; it may import no more than exercises/README.md says."""
+    for file in (ROOT / "exercises").glob("*/oracle.py"):
+        FILES[file.parent.name] = file
+        try:
+            wrong = [m for m in imports(file.parent.name) if not within(m, "reference_kernels")]
+        finally:
+            del FILES[file.parent.name]
+        assert [m for m in wrong if not within(m, "grader.model")] == []
