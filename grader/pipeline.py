@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from grader import invocations, machine, points
+from grader import hints, invocations, machine, points
 from grader import secret as secrets
 from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, quality, rules, speed
@@ -59,7 +59,9 @@ def grade(
         cases = beside.submit(lambda: _cases(oracle.result(), seed, secret))
         facts = beside.submit(machine.describe)
         grading = _Grading(exercise, source, runner, on_progress)
-        checks = tuple(grading.checks(cases, lambda case: beside.submit(oracle.result().expected, case)))
+        found = grading.checks(cases, lambda case: beside.submit(oracle.result().expected, case))
+        known = hints.sections(exercise)
+        checks = tuple(hints.give(check, known) for check in found)
         return Result(
             schema=SCHEMA_VERSION,
             exercise=exercise.name,

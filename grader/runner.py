@@ -7,7 +7,7 @@ from collections.abc import Callable
 from grader.model.execution import Compilation, Executor, Invocation, Outcome
 from grader.model.exercise import Array
 from grader.model.result import Finding
-from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
+from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout
 
 OpenExecutor = Callable[[], Executor]
 
@@ -57,8 +57,7 @@ class Runner:
         except ChildMemory as error:
             return self._failed_compilation("compile-error", f"compiling took too much memory: {error}")
         except ChildDied as error:
-            self._close()
-            raise RunnerError(str(error)) from None
+            raise self._lost(error) from None
 
     def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
         if self._executor is None and not self.compile().ok:
@@ -71,8 +70,13 @@ class Runner:
         except ChildMemory as error:
             return self._failed_run("out-of-memory", f"took too much memory: {error}")
         except ChildDied as error:
-            self._close()
-            raise RunnerError(str(error)) from None
+            raise self._lost(error) from None
+
+    def _lost(self, error: ChildDied) -> RunnerError:
+        """With the last line that a crashed child wrote: it is the one that says why."""
+        self._close()
+        last = [] if isinstance(error, ChildFailed) else error.stderr.strip().splitlines()[-1:]
+        return RunnerError(": ".join([str(error), *last]))
 
     def _failed_compilation(self, kind: str, message: str) -> Compilation:
         self._close()

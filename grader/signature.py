@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from grader.model.execution import Compilation, CompiledKernel
-from grader.model.exercise import Kernel
+from grader.model.exercise import Kernel, Parameter
 
-POINTER_BYTES = 8
+WORKSPACE = Parameter("workspace", "void*")
+LAUNCH = Parameter("launch", "Launch*")
 
 
 def of_launch(kernel: Kernel) -> str:
-    parameters = [f"{p.ctype} {p.name}" for p in kernel.launch_parameters] + ["Launch* launch"]
-    return f'extern "C" __global__ void {kernel.launch_name}({", ".join(parameters)});'
+    """The launch function's declaration, for error messages."""
+    parameters = ", ".join(f"{p.ctype} {p.name}" for p in launch_parameters(kernel))
+    return f'extern "C" __global__ void {kernel.launch_name}({parameters});'
 
 
-def widths(kernel: Kernel, *, workspace: bool = False) -> tuple[int, ...]:
-    """A kernel that wants a workspace declares one more pointer, its last parameter."""
-    own = tuple(parameter.bytes for parameter in kernel.parameters)
-    return (*own, POINTER_BYTES) if workspace else own
+def launch_parameters(kernel: Kernel) -> tuple[Parameter, ...]:
+    return (*kernel.launch_parameters, LAUNCH)
 
 
-def launch_widths(kernel: Kernel) -> tuple[int, ...]:
-    return (*(parameter.bytes for parameter in kernel.launch_parameters), POINTER_BYTES)
+def widths(parameters: Iterable[Parameter]) -> tuple[int, ...]:
+    return tuple(parameter.bytes for parameter in parameters)
 
 
 def variants(kernel: Kernel, compilation: Compilation) -> dict[int, CompiledKernel]:
@@ -33,4 +34,5 @@ def variants(kernel: Kernel, compilation: Compilation) -> dict[int, CompiledKern
 
 
 def takes_workspace(kernel: Kernel, compiled: CompiledKernel) -> bool:
-    return compiled.parameter_bytes == widths(kernel, workspace=True)
+    """A kernel that wants a workspace declares one more parameter, its last."""
+    return compiled.parameter_bytes == widths((*kernel.parameters, WORKSPACE))

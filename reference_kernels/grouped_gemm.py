@@ -9,16 +9,18 @@ to group; K and N are the same for all. Row-major throughout:
     C_concat (sum M, N)   C[g] = A[g] @ B[g], laid out as A_concat is
 """
 
+# ruff: noqa: N803, N806 - matrices and their sizes are capital letters, as in the papers
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
 def group_offsets(M_sizes: ArrayLike) -> NDArray[np.int32]:
-    """First row of each group, and the end of the last: (G,) row counts -> (G + 1,) = [0, M0, M0 + M1, ...]."""
+    """First row of each group, and the end of the last: (G,) counts to (G + 1,), [0, M0, M0 + M1, ...]."""
     sizes = np.asarray(M_sizes, dtype=np.int64)
     if sizes.ndim != 1 or (sizes < 0).any():
         raise ValueError(f"M_sizes must be one row of counts of at least 0, got {sizes.tolist()}")
@@ -28,7 +30,9 @@ def group_offsets(M_sizes: ArrayLike) -> NDArray[np.int32]:
     return offsets.astype(np.int32)
 
 
-def grouped_gemm(A_concat: NDArray[np.floating], B_concat: NDArray[np.floating], M_sizes: ArrayLike) -> NDArray[np.float64]:
+def grouped_gemm(
+    A_concat: NDArray[np.floating], B_concat: NDArray[np.floating], M_sizes: ArrayLike
+) -> NDArray[np.float64]:
     """C_concat (sum M, N) in FP64. Inputs of any float type are converted first, which is exact.
 
     Raises ValueError where the shapes do not belong together.
@@ -37,14 +41,9 @@ def grouped_gemm(A_concat: NDArray[np.floating], B_concat: NDArray[np.floating],
     _check_shapes(A_concat.shape, B_concat.shape, offsets)
     A = np.asarray(A_concat, dtype=np.float64)
     C = np.empty((A.shape[0], B_concat.shape[2]), dtype=np.float64)
-    for group, (first, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for group, (first, end) in enumerate(pairwise(offsets)):
         np.matmul(A[first:end], B_concat[group].astype(np.float64), out=C[first:end])
     return C
-
-
-def flops(M_sizes: Sequence[int], K: int, N: int) -> int:
-    """Floating-point operations of the product: a multiplication and an addition for each term."""
-    return 2 * sum(M_sizes) * K * N
 
 
 def _check_shapes(A: tuple[int, ...], B: tuple[int, ...], offsets: NDArray[np.int32]) -> None:

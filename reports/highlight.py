@@ -29,7 +29,7 @@ _KEYWORDS = frozenset(
 ).union(CudaLexer.function_qualifiers, CudaLexer.variable_qualifiers, CudaLexer.vector_types)
 
 
-class _Lexer(RegexLexer):
+class _Lexer(RegexLexer):  # type: ignore[misc]  # Pygments has no types
     """A handful of rules, each linear in what it reads.
 
     Pygments' own CUDA lexer looks for whole function heads, and a run of comments or of blank lines can

@@ -40,8 +40,9 @@ KINDS = {
     ),
     "race": Kind(
         "Race between threads",
-        "Put a __syncthreads() between the two accesses, in a place that every thread of the block reaches; "
-        "a loop that reuses a tile needs one before the next load too.",
+        "Within a block: a __syncthreads() between the two accesses, where every thread reaches it; a loop "
+        "that reuses a tile needs one before its next load too. Between blocks: one block for each element, "
+        "or atomics.",
     ),
     "barrier-divergence": Kind(
         "Not every thread reaches the barrier",
@@ -59,6 +60,11 @@ KINDS = {
     "did-not-finish": Kind(
         "Did not finish",
         "Look at what ends the loop: does its counter advance on every path, for a group of 0 rows too?",
+    ),
+    "trap": Kind("Stopped itself", "An assert() failed or __trap() was reached: see why, at that line."),
+    "out-of-memory": Kind(
+        "Took too much memory",
+        "Look for an array far larger than the problem, or a template that expands without end.",
     ),
     "wrong-values": Kind(
         "Wrong result",

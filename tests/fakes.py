@@ -44,7 +44,7 @@ parameters = [
 launch_parameters = [{ name = "M_sizes", ctype = "const int*" }, { name = "cols", ctype = "int" }]
 """
 
-ORACLE = '''
+ORACLE = """
 import numpy as np
 from grader.model.exercise import Array, Case
 
@@ -68,7 +68,7 @@ def make(name, sizes, seed, required=False, secret=False):
     arrays = [Array("x", x), Array("y", np.empty_like(x), "out"), Array("M_sizes", np.array(sizes, np.int32))]
     arguments = {a.name: a for a in arrays} | {"cols": 8}
     return Case(name, required, arguments, f"M {sizes}", secret)
-'''
+"""
 
 SOURCE = b"""#include "grader.cuh"
 
@@ -141,7 +141,9 @@ class FakeExecutor:
     def compile(self, source: bytes, filename: str) -> Compilation:
         return self._compilation
 
-    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
+    def run(
+        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
+    ) -> Outcome:
         self.ran += invocations
         self.seen.append(arrays)
         data = {array.name: array.data for array in arrays}

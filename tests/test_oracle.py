@@ -47,7 +47,7 @@ def test_a_missing_oracle_is_named(tmp_path: Path) -> None:
         ("import numpy as np", "import numpy as np\nimport nowhere", "ModuleNotFoundError"),
         ("def extra", "1 / 0\ndef extra", "ZeroDivisionError"),
         ("def extra(seed):", "def extra(seed)", "expected ':'"),
-        ("    yield make(\"one-row\"", "    {}['k']\n    yield make(\"one-row\"", "KeyError"),
+        ('    yield make("one-row"', "    {}['k']\n    yield make(\"one-row\"", "KeyError"),
     ],
 )
 def test_a_failing_oracle_is_named_with_its_line(tmp_path: Path, old: str, new: str, says: str) -> None:

@@ -14,9 +14,19 @@ from grader.model.execution import Compilation, LaunchConfig, Outcome
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.pipeline import Progress
-from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
+from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout
 from grader.secret import Secret
-from tests.fakes import COMPILED, KERNELS, LAUNCH, ORACLE, Arrays, FakeExecutor, changed, right, write_exercise
+from tests.fakes import (
+    COMPILED,
+    KERNELS,
+    LAUNCH,
+    ORACLE,
+    Arrays,
+    FakeExecutor,
+    changed,
+    right,
+    write_exercise,
+)
 
 RACE = Finding("race", "starter.cu", 6, "two threads, no barrier")
 ENDLESS = Finding("did-not-finish", "starter.cu", 6, "instruction budget spent")
@@ -150,7 +160,9 @@ def test_an_impossible_launch_runs_no_kernel(exercise: Exercise) -> None:
 
 
 def test_each_case_is_launched_as_it_asked(exercise: Exercise) -> None:
-    executor = FakeExecutor(launch=lambda arrays: LaunchConfig(grid=(len(arrays["M_sizes"]), 1, 1), block=(32, 1, 1)))
+    executor = FakeExecutor(
+        launch=lambda arrays: LaunchConfig(grid=(len(arrays["M_sizes"]), 1, 1), block=(32, 1, 1))
+    )
     grade(exercise, executor)
     kernels = [i for i in executor.ran if i.kernel == "double_kernel"]
     assert [i.config.grid[0] for i in kernels] == [2, 3, 1]
@@ -159,7 +171,9 @@ def test_each_case_is_launched_as_it_asked(exercise: Exercise) -> None:
 
 def test_a_workspace_arrives_zeroed_as_the_last_argument(exercise: Exercise) -> None:
     compilation = changed(KERNELS[0], parameter_bytes=(8, 8, 8, 4, 8))
-    executor = FakeExecutor(compilation=compilation, launch=msgspec.structs.replace(LAUNCH, workspace_bytes=96))
+    executor = FakeExecutor(
+        compilation=compilation, launch=msgspec.structs.replace(LAUNCH, workspace_bytes=96)
+    )
     result = grade(exercise, executor)
     assert result.verdict is Verdict.INCOMPLETE
     kernels = [i for i in executor.ran if i.kernel == "double_kernel"]
@@ -260,7 +274,9 @@ def test_a_failed_check_outweighs_an_error(exercise: Exercise) -> None:
 
 
 def test_a_broken_oracle_stops_before_a_result_and_closes_the_child(tmp_path: Path) -> None:
-    folder = write_exercise(tmp_path / "01_double", oracle=ORACLE.replace("def extra(seed):", "def extra(seed):\n    1/0"))
+    folder = write_exercise(
+        tmp_path / "01_double", oracle=ORACLE.replace("def extra(seed):", "def extra(seed):\n    1/0")
+    )
     executor = FakeExecutor()
     with pytest.raises(GraderError, match=r"oracle\.py:\d+: ZeroDivisionError"):
         grade(catalog.read(folder), executor)
@@ -268,7 +284,9 @@ def test_a_broken_oracle_stops_before_a_result_and_closes_the_child(tmp_path: Pa
 
 
 def test_an_oracle_without_the_answer_is_an_error_of_that_check(tmp_path: Path) -> None:
-    folder = write_exercise(tmp_path / "01_double", oracle=ORACLE.replace('return {"y":', 'return {"y": 1 / 0 *'))
+    folder = write_exercise(
+        tmp_path / "01_double", oracle=ORACLE.replace('return {"y":', 'return {"y": 1 / 0 *')
+    )
     result = grade(catalog.read(folder), FakeExecutor())
     assert "oracle.py" in check(result, "correct[even]").message
     assert result.verdict is Verdict.ERROR
@@ -350,3 +368,16 @@ def test_a_file_name_that_is_no_text_does_not_break_the_result(exercise: Exercis
     exercise.starter.rename(odd)
     result = pipeline.grade(exercise, submission.read(odd), seed=7, open_executor=FakeExecutor().open)
     assert codec.decode(codec.encode(result)).submission.path.endswith("caf?.cu")
+
+
+@pytest.mark.parametrize(
+    ("died", "says"),
+    [
+        (ChildDied("the child process died of SIGSEGV", "warming up\nfree(): invalid pointer\n"), "pointer"),
+        (ChildFailed("llvmlite is missing", "Traceback\nImportError: llvmlite"), "llvmlite is missing"),
+    ],
+)
+def test_an_error_ends_in_what_says_why(exercise: Exercise, died: ChildDied, says: str) -> None:
+    message = check(grade(exercise, only_rows(8, died)), "memory[even]").message
+    assert message.startswith(str(died))
+    assert message.endswith(says)

@@ -5,6 +5,7 @@ What the catalog calls (exercises/README.md): required, extra, from_spec, expect
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -111,7 +112,8 @@ def _odd16(rng: np.random.Generator, low: int, high: int) -> int:
 
 
 def _prime(rng: np.random.Generator, low: int, high: int) -> int:
-    return int(rng.choice([p for p in range(max(2, low), high) if all(p % d for d in range(2, int(p**0.5) + 1))]))
+    primes = [p for p in range(max(2, low), high) if all(p % d for d in range(2, math.isqrt(p) + 1))]
+    return int(rng.choice(primes))
 
 
 def _rows(rng: np.random.Generator, groups: int, low: int, high: int) -> list[int]:
@@ -147,7 +149,9 @@ def _one_group(rng: np.random.Generator) -> Sizes:
 
 
 def _many_groups(rng: np.random.Generator) -> Sizes:
-    return _rows(rng, MAX_GROUPS - 1, 0, 10) + [int(rng.integers(1, 10))], _odd16(rng, 1, 3), 16 * int(rng.integers(1, 5))
+    """As many groups as there may be, each of a handful of rows or none."""
+    m_sizes = _rows(rng, MAX_GROUPS - 1, 0, 10)
+    return [*m_sizes, int(rng.integers(1, 10))], _odd16(rng, 1, 3), 16 * int(rng.integers(1, 5))
 
 
 def _narrow(rng: np.random.Generator) -> Sizes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from grader import signature
 from grader.model.execution import Compilation, CompiledKernel
-from grader.model.exercise import Exercise
+from grader.model.exercise import Exercise, Parameter
 from grader.model.result import Check, Finding, Status
 
 ID = "compile"
@@ -16,8 +16,7 @@ ID = "compile"
 def judge(exercise: Exercise, filename: str, compilation: Compilation) -> Check:
     """Warnings stand among the findings of a passed check too: `quality` judges them."""
     if not compilation.ok:
-        errors = tuple(sorted(compilation.findings, key=lambda f: f.kind != "compile-error"))
-        return _failed(errors or (Finding("compile-error", filename, 0, _last_line(compilation.log)),))
+        return _failed(_errors(filename, compilation))
     wrong = tuple(_signature_findings(exercise, filename, compilation))
     if wrong:
         return _failed(wrong + compilation.findings)
@@ -35,6 +34,12 @@ def unreadable(problem: Finding) -> Check:
     return _failed((problem,))
 
 
+def _errors(filename: str, compilation: Compilation) -> tuple[Finding, ...]:
+    """Without the warnings: beside an error most are its echo. At least what the compiler said last."""
+    errors = tuple(finding for finding in compilation.findings if finding.kind != "compile-warning")
+    return errors or (Finding("compile-error", filename, 0, _last_line(compilation.log)),)
+
+
 def _signature_findings(exercise: Exercise, filename: str, compilation: Compilation) -> Iterator[Finding]:
     by_name = {compiled.name: compiled for compiled in compilation.kernels}
     for kernel in exercise.kernels:
@@ -42,50 +47,43 @@ def _signature_findings(exercise: Exercise, filename: str, compilation: Compilat
         if not found:
             yield _missing(kernel.name, kernel.signature(), filename, compilation)
         for compiled in found.values():
-            if compiled.parameter_bytes not in (
-                signature.widths(kernel),
-                signature.widths(kernel, workspace=True),
-            ):
-                yield _wrong_signature(
-                    compiled, signature.widths(kernel), kernel.signature(), filename, workspace=True
-                )
-        launch = by_name.get(kernel.launch_name)
-        widths = signature.launch_widths(kernel)
+            if not signature.takes_workspace(kernel, compiled):
+                yield from _mismatch(compiled, kernel.parameters, kernel.signature(), filename)
+        launch, declaration = by_name.get(kernel.launch_name), signature.of_launch(kernel)
         if launch is None:
-            yield _missing(kernel.launch_name, signature.of_launch(kernel), filename, compilation)
-        elif launch.parameter_bytes != widths:
-            yield _wrong_signature(launch, widths, signature.of_launch(kernel), filename, workspace=False)
+            yield _missing(kernel.launch_name, declaration, filename, compilation)
+        else:
+            yield from _mismatch(launch, signature.launch_parameters(kernel), declaration, filename)
 
 
 def _missing(name: str, declaration: str, filename: str, compilation: Compilation) -> Finding:
-    mangled = [k for k in compilation.kernels if re.match(rf"_Z\d*N?\d*{re.escape(name)}", k.name)]
-    if mangled:
-        message = f'{name} is not declared extern "C", so its name was mangled'
-        return Finding(
-            "missing-kernel", filename, mangled[0].line, message, notes=(f"expected {declaration}",)
-        )
-    others = ", ".join(k.name for k in compilation.kernels)
-    message = f"no kernel named {name}; " + (
-        f"the file defines {others}" if others else "the file defines none"
-    )
-    return Finding("missing-kernel", filename, 0, message, notes=(f"expected {declaration}",))
+    line, message = 0, f"no kernel named {name}; the file defines "
+    message += ", ".join(k.name for k in compilation.kernels) or "none"
+    for compiled in compilation.kernels:
+        if re.match(rf"_Z\d*N?\d*{re.escape(name)}", compiled.name):
+            line = compiled.line
+            message = f'{name} is not declared extern "C", so its name was mangled'
+    return Finding("missing-kernel", filename, line, message, notes=(f"expected {declaration}",))
 
 
-def _wrong_signature(
-    compiled: CompiledKernel, widths: tuple[int, ...], declaration: str, filename: str, *, workspace: bool
-) -> Finding:
+def _mismatch(
+    compiled: CompiledKernel, parameters: Sequence[Parameter], declaration: str, filename: str
+) -> Iterator[Finding]:
     """PTX keeps nothing but the number of parameters and their widths, so that is what can be said."""
-    actual = compiled.parameter_bytes
-    if len(actual) != len(widths) and not (workspace and len(actual) == len(widths) + 1):
-        message = f"{compiled.name} takes {len(actual)} parameters; {len(widths)} are expected"
+    actual, expected = compiled.parameter_bytes, signature.widths(parameters)
+    if actual == expected:
+        return
+    if len(actual) != len(expected):
+        message = f"{compiled.name} takes {len(actual)} parameters; {len(expected)} are expected"
     else:
-        expected = (*widths, signature.POINTER_BYTES)
         at = next(i for i, width in enumerate(actual) if width != expected[i])
-        message = f"{compiled.name}: parameter {at + 1} is {actual[at]} bytes wide; expected: {expected[at]}"
-    notes = [f"expected {declaration}"]
-    if workspace:
-        notes.append("one more, last parameter is allowed: void* workspace")
-    return Finding("wrong-signature", filename, compiled.line, message, notes=tuple(notes))
+        wanted = parameters[at]
+        message = (
+            f"{compiled.name}: parameter {at + 1} ({wanted.name}) has {actual[at]} bytes; "
+            f"{wanted.ctype} has {wanted.bytes}"
+        )
+    notes = (f"expected {declaration}",)
+    yield Finding("wrong-signature", filename, compiled.line, message, notes=notes)
 
 
 def _failed(findings: tuple[Finding, ...]) -> Check:

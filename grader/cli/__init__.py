@@ -1,102 +1,19 @@
-"""The command line: one file per verb, loaded when it is called, so that `grade run` starts fast."""
+"""The command line: one file per verb."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import signal
 import sys
 from typing import NoReturn
 
-import click
-
-from grader import __version__
-from grader.cli.closed_pipe import give_up_stdout
-from grader.cli.exits import ERROR, INTERRUPTED, TERMINATED, USAGE
-from grader.errors import GraderError, UsageError, at_fault
-
-# By verb: the module of grader.cli that holds a click command of that name, and its line in --help.
-VERBS = {
-    "run": "Grade a submission.",
-    "list": "List the exercises.",
-    "doctor": "Say what this machine can judge, and what to install.",
-    "report": "Render a Result (from --json) as HTML again.",
-}
-
-
-class _Verbs(click.Group):
-    """Names every verb without importing any."""
-
-    def list_commands(self, _: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(f"grader.cli.{cmd_name}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(__version__, prog_name="grade")
-def grade() -> None:
-    """Grade CUDA kernel exercises, with or without a GPU.
-
-    \b
-    grade list                   which exercises there are
-    grade run 1                  grade your starter.cu of exercise 1
-    grade run 1 my_kernel.cu     grade another file
-    """
+INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 
 
 def main() -> NoReturn:
-    """The console script. Ends the process; nothing here shows a traceback."""
-    sys.exit(run(sys.argv[1:]))
-
-
-def run(arguments: list[str]) -> int:
-    """One command, to its exit status."""
+    """The console script. It imports inside, so that Ctrl-C shows no traceback even while it loads."""
     try:
-        signal.signal(signal.SIGTERM, _terminate)
-        status = grade.main(arguments, prog_name="grade", standalone_mode=False)
-        sys.stdout.flush()
-        return status if isinstance(status, int) else 0
-    except BrokenPipeError:
-        give_up_stdout()
-        return 0
-    except (KeyboardInterrupt, click.Abort):
-        _say("interrupted")
-        return INTERRUPTED
-    except click.ClickException as error:
-        return _refused(error)
-    except UsageError as error:
-        _say(str(error))
-        return USAGE
-    except GraderError as error:
-        _say(str(error))
-        return ERROR
-    except Exception as error:
-        if os.environ.get("GRADE_TRACEBACK"):
-            raise
-        _say(f"internal error at {at_fault(error)}\nSet GRADE_TRACEBACK=1 to see more, and please report it.")
-        return ERROR
+        from grader.cli.command import invoke
 
-
-def _refused(error: click.ClickException) -> int:
-    context = getattr(error, "ctx", None)
-    _say(error.format_message() + (f"\nTry: {context.command_path} --help" if context else ""))
-    return USAGE
-
-
-def _say(text: str) -> None:
-    click.echo(f"grade: {text}", err=True)
-
-
-def _terminate(*_: object) -> NoReturn:
-    """As an exception, so that the child is closed on the way out."""
-    sys.exit(TERMINATED)
+        status = invoke(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    sys.exit(status)

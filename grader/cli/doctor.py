@@ -16,7 +16,7 @@ from grader import machine
 from grader.cli import exits
 
 PYTHON = (3, 11)
-PIP = "python -m pip install"
+PIP = "install with: python -m pip install"
 
 
 class Part(NamedTuple):
@@ -37,10 +37,10 @@ def command() -> int:
     # The first two GPU parts are the ones that timing stands on.
     can_time = can_grade and not any(part.missing for part in gpu[:2])
     if not can_grade:
-        click.echo("This machine cannot grade yet: install what is missing above.")
+        _say("This machine cannot grade yet: install what is missing above.")
         return exits.ERROR
     speed = "speed too" if can_time else "not speed: that needs an NVIDIA GPU"
-    click.echo(f"This machine judges compile, launch, memory, correct, rules and quality; {speed}.")
+    _say(f"This machine judges compile, launch, memory, correct, rules and quality; {speed}.")
     return exits.PASSED
 
 
@@ -58,12 +58,14 @@ def _gpu_parts() -> Iterator[Part]:
     yield _gpu()
     yield _cublas()
     yield _package("torch", "torch", "torch>=2.11,<2.14")
-    yield _tool("ncu", "cuda-nsight-compute-13-0, from NVIDIA's packages for your system")
-    yield _tool("compute-sanitizer", "cuda-sanitizer-13-0, from NVIDIA's packages for your system")
+    yield _tool("ncu", "install cuda-nsight-compute-13-0 from NVIDIA's packages for your system")
+    yield _tool("compute-sanitizer", "install cuda-sanitizer-13-0 from NVIDIA's packages for your system")
 
 
 def _python() -> Part:
-    wanted = None if sys.version_info >= PYTHON else "Python 3.11 or newer, from python.org or your system"
+    wanted = (
+        None if sys.version_info >= PYTHON else "needs Python 3.11 or newer, from python.org or your system"
+    )
     return Part("Python", platform.python_version(), wanted)
 
 
@@ -71,7 +73,7 @@ def _system() -> Part:
     name = f"{platform.system()} {platform.machine()}, {machine.cores()} cores"
     on_linux = platform.system() == "Linux"
     return Part(
-        "system", name, None if on_linux else "a Linux container: NVIDIA's compiler has no build for this"
+        "system", name, None if on_linux else "use a Linux container: NVIDIA's compiler has no build for this"
     )
 
 
@@ -104,7 +106,9 @@ def _exercises() -> Part:
 def _gpu() -> Part:
     count = machine.gpus()
     if not count:
-        return Part("NVIDIA GPU", "", "a GPU of compute capability 8.0 or newer, with driver 580 or newer")
+        return Part(
+            "NVIDIA GPU", "", "needs a GPU of compute capability 8.0 or newer, with driver 580 or newer"
+        )
     return Part("NVIDIA GPU", f"{count}, driver {machine.driver_version() or 'unknown'}")
 
 
@@ -125,6 +129,10 @@ def _tool(name: str, remedy: str) -> Part:
     return Part(name, path or "", None if path else remedy)
 
 
+def _say(text: str, indent: str = "") -> None:
+    click.echo(click.wrap_text(text, 80, initial_indent=indent, subsequent_indent=indent))
+
+
 def _print(title: str, parts: list[Part]) -> None:
     click.echo(title)
     for part in parts:
@@ -132,5 +140,5 @@ def _print(title: str, parts: list[Part]) -> None:
         pad = " " * (7 - len("missing" if part.missing else "ok"))
         click.echo(f"  {mark}{pad}  {part.name}{': ' + part.found if part.found else ''}")
         if part.missing:
-            click.echo(f"           install: {part.missing}")
+            _say(part.missing, indent=" " * 11)
     click.echo()

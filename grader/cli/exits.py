@@ -9,7 +9,6 @@ FAILED = 1
 USAGE = 2
 INCOMPLETE = 3  # with --strict; without, nothing was found wrong
 ERROR = 4
-INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 TERMINATED = 143  # 128 + SIGTERM
 
 

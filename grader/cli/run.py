@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import secrets
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import exits
+from grader.cli.standby import Standby
 from grader.errors import GraderError
 
 if TYPE_CHECKING:
@@ -67,20 +69,31 @@ def command(
       3  with --strict: a required check was not judged
       4  the grader or this machine failed
     """
-    from grader import catalog, submission
-    from grader import secret as secret_cases
+    # The oracle's products take 0.1 s on one thread; on several, OpenBLAS spins on the cores that the child
+    # needs, and takes longer. It reads this when NumPy is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with Standby() as standby:
+        from grader import catalog, submission
+        from grader import secret as secret_cases
 
-    chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
-    source = submission.read(file or chosen.starter)
-    hidden = secret_cases.read(secret) if secret else None
-    _require_device(device, gpu)
-    result = _grade(chosen, source, secrets.randbelow(SEEDS) if seed is None else seed, hidden)
+        chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
+        source = submission.read(file or _from_here(chosen.starter))
+        hidden = secret_cases.read(secret) if secret else None
+        _require_device(device, gpu)
+        seed = secrets.randbelow(SEEDS) if seed is None else seed
+        result = _grade(chosen, source, seed, hidden, standby)
 
     from grader.cli.deliver import Destinations, deliver
 
     to = Destinations(json_file, html_file, browser)
     written = deliver(result, chosen, source.text, to, verbose=verbose)
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR
+
+
+def _from_here(file: Path) -> Path:
+    """As the student would name it: relative where it lies below."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def _require_device(device: str, gpu: int | None) -> None:
@@ -97,15 +110,14 @@ def _require_device(device: str, gpu: int | None) -> None:
     raise GraderError("this version of the grader does not run submissions on a GPU yet; leave --device away")
 
 
-def _grade(exercise: Exercise, source: Source, seed: int, secret: Secret | None) -> Result:
+def _grade(exercise: Exercise, source: Source, seed: int, secret: Secret | None, standby: Standby) -> Result:
     from grader import pipeline
     from grader.cli.status import StatusLine
-    from grader.executors import open_cpu
 
     threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
     with StatusLine() as line:
         return pipeline.grade(
-            exercise, source, seed=seed, open_executor=open_cpu, secret=secret, on_progress=line.show
+            exercise, source, seed=seed, open_executor=standby.open, secret=secret, on_progress=line.show
         )
 
 

@@ -148,13 +148,12 @@ def _problem(
 
 
 def _messages(problem: Problem, *, verbose: bool) -> list[str]:
-    """The first finding with its notes; those of a check without cases, or all with -v, after it."""
-    found = [o.finding for o in problem.occurrences]
-    if verbose:
-        return list(dict.fromkeys(text for f in found for text in (f.message, *f.notes)))
-    if problem.cases:
-        return [found[0].message, *found[0].notes[:SHOWN_NOTES]]
-    return list(dict.fromkeys(text for f in found for text in (f.message, *f.notes)))[: 1 + SHOWN_NOTES]
+    """What the first case shows, and with `verbose` every case; all of it where there are no cases."""
+    shown = problem.occurrences if verbose or not problem.cases else problem.occurrences[:1]
+    named = verbose and len(problem.cases) > 1
+    messages = [f"{o.case}: {o.finding.message}" if named else o.finding.message for o in shown]
+    notes = [note for o in shown for note in o.finding.notes]
+    return list(dict.fromkeys(messages + (notes if verbose else notes[:SHOWN_NOTES])))
 
 
 def _say(out: Console, text: str, *, indent: str = INDENT, style: str = "") -> None:

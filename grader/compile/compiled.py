@@ -8,7 +8,7 @@ from grader.model.execution import Compilation
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """`ptx` is "" where the compilation failed; `cubin` is empty there and where no device was compiled for."""
+    """`ptx` is "" where the compilation failed; `cubin` is empty there, and where only PTX was wanted."""
 
     compilation: Compilation
     ptx: str = ""

@@ -1,4 +1,4 @@
-"""Compiles one submission. Runs in the child process: the source is untrusted, and so is what NVRTC does with it."""
+"""Compiles one submission. Runs in the child process: with an untrusted source, so is the compiler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grader.model.result import Finding
 
 
 def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
-    """Source text (of `source.decode`) to PTX, and for sm_NN a cubin. Findings name recipe.SOURCE_NAME as the file."""
+    """Text (of `source.decode`) to PTX, and for sm_NN a cubin. Findings name the file recipe.SOURCE_NAME."""
     start = time.perf_counter()
     scan = directives.scan(text)
     if scan.refusals:

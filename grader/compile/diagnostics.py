@@ -22,7 +22,8 @@ _PLACED = re.compile(
 )
 _AT_END = re.compile(r"At end of source: (?P<severity>catastrophic error|error|warning): (?P<message>.*)")
 _PTXAS = re.compile(
-    r"\s*ptxas (?:application ptx input, line (?P<line>\d+); )?(?P<severity>error|warning|fatal)\s*: (?P<message>.*)"
+    r"\s*ptxas (?:application ptx input, line (?P<line>\d+); )?"
+    r"(?P<severity>error|warning|fatal)\s*: (?P<message>.*)"
 )
 _CARET = re.compile(r"\s*\^\s*")
 FRAME = re.compile(r" at line (\d+)(?: of (\S.*?))?$")
@@ -30,7 +31,7 @@ FRAME = re.compile(r" at line (\d+)(?: of (\S.*?))?$")
 
 @dataclass
 class Diagnostic:
-    """`file` is as the compiler writes it; "" is the end of the source, "ptxas" the assembler (`line` of the PTX)."""
+    """`file` as the compiler writes it; "": the end of the source; "ptxas": the assembler, a line of PTX."""
 
     file: str
     line: int

@@ -1,7 +1,7 @@
 """Includes of a submission: which there are, and which are refused before the compiler sees them.
 
 NVRTC prints lines of the files it reads, and a submission is untrusted, so it may name headers of the include
-folders and nothing else. The scan is wary instead of exact: what could be a directive under any reading of the
+folders and nothing else. The scan is wary, not exact: what could be a directive under any reading of the
 comments and strings around it is taken for one.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _SPLICE = re.compile(r"\\\n")
-# Every pattern stays within a line: a comment that spans lines is known by its end, or refused behind the "#".
+# Patterns stay within a line: a comment that spans lines is known by its end, or refused behind the "#".
 _GAP = r"(?>(?:[ \t\v\f]|/\*[^\n]*?\*/)*)"
 # A directive's "#" (or the digraph "%:") is the first thing in its line, but for comments.
 _DIRECTIVE = re.compile(
@@ -96,7 +96,7 @@ def _is_inside(target: str) -> bool:
 
 
 class _Spliced:
-    """A source with its continued lines joined, as the compiler reads it, which still knows the line numbers."""
+    """A source with its continued lines joined, as the compiler reads it; it still knows the line numbers."""
 
     def __init__(self, text: str) -> None:
         self.text = _SPLICE.sub("", text)

@@ -1,4 +1,4 @@
-"""Diagnostics as findings: on the student's own line, plainly worded, and with nothing of other files in them."""
+"""Diagnostics as findings: on the student's own line, plainly worded, with nothing of other files in them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ MAX_MESSAGE = 400
 MAX_NOTES = 8
 MAX_WORDS = 3
 MAX_LOG_LINE = 200
+MAX_LOG = 200_000
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
@@ -40,7 +41,8 @@ class Reader:
             if finding is None:
                 continue
             in_header = bool(diagnostic.file) and finding.notes[:1] == (_in_header(diagnostic),)
-            key = (finding.kind, finding.line, diagnostic.file if in_header else f"{finding.column} {finding.message}")
+            same = diagnostic.file if in_header else f"{finding.column} {finding.message}"
+            key = (finding.kind, finding.line, same)
             known = found.get(key)
             found[key] = msgspec.structs.replace(known, count=known.count + 1) if known else finding
         return tuple(found.values())[:MAX_FINDINGS]
@@ -52,7 +54,10 @@ class Reader:
         if diagnostic.file == "ptxas":
             return self._from_ptxas(kind, diagnostic)
         if diagnostic.file == "":
-            return _finding(kind, len(self.text.rstrip().split("\n")), f"at the end of the file: {diagnostic.message}")
+            last = self.text.rstrip().count("\n") + 1
+            return _finding(
+                kind, last, f"at the end of the file: {diagnostic.message}", 0, _details(diagnostic)
+            )
         if diagnostic.file == recipe.SOURCE_NAME:
             return self._in_submission(kind, diagnostic)
         if not is_allowed(diagnostic.file):
@@ -84,7 +89,7 @@ class Reader:
 
     def _line_of_ptx(self, ptx_line: int) -> int:
         """The line of the submission whose instruction stands in that line of the PTX (inline assembly)."""
-        files = [n for n, name in re.findall(r'\.file\s+(\d+)\s+"([^"]*)"', self.ptx) if name == recipe.SOURCE_NAME]
+        files = re.findall(rf'\.file\s+(\d+)\s+"{re.escape(recipe.SOURCE_NAME)}"', self.ptx)
         for line in reversed(self.ptx.split("\n")[:ptx_line]):
             match = re.match(r"\s*\.loc\s+(\d+)\s+([1-9]\d*)", line)
             if match and match[1] in files:
@@ -133,7 +138,7 @@ def log(findings: Iterable[Finding], raw: str, text: str) -> str:
                 parts.append(" " * (finding.column + 1) + "^")
         parts += [f"    {note}" for note in finding.notes]
     parts += [line[:MAX_LOG_LINE] for line in raw.split("\n") if line.startswith("ptxas ")]
-    return "\n".join(parts)
+    return "\n".join(parts)[:MAX_LOG]
 
 
 def _finding(kind: str, line: int, message: str, column: int = 0, notes: Iterable[str] = ()) -> Finding:
@@ -142,8 +147,12 @@ def _finding(kind: str, line: int, message: str, column: int = 0, notes: Iterabl
 
 
 def _details(diagnostic: Diagnostic) -> list[str]:
-    """The compiler's further words; of the places that a template was instantiated from, the submission's own."""
-    words = [line for line in diagnostic.details if not FRAME.search(line) and not line.startswith("detected ")]
+    """The compiler's further words; of the places a template was instantiated from, the submission's own."""
+    words = [
+        line
+        for line in diagnostic.details
+        if line.startswith("note:") or not (FRAME.search(line) or line.startswith("detected during"))
+    ]
     frames = [line for file, line in diagnostic.frames() if file == recipe.SOURCE_NAME]
     return [*words[:MAX_WORDS], *(f"instantiated from line {line}" for line in frames)]
 
@@ -153,7 +162,7 @@ def _in_header(diagnostic: Diagnostic) -> str:
 
 
 def _readable(message: str) -> str:
-    """Without the compiler's own names for things: the submission is "this file", headers lose their folder."""
+    """Without the compiler's own names: the submission needs none, headers lose their folder."""
     message = message.replace(f" of {recipe.SOURCE_NAME}", "")
     for folder in reversed(toolkit.include_folders()):
         message = message.replace(f"{folder}/", "")

@@ -12,8 +12,8 @@ ARCH = "sm_90a"  # its PTX is what compute_90a would give, so the CPU needs one 
 
 PTX_ARCH = "compute_90a"  # PTX alone
 
-# The submission's name within the compiler: one that no file name can break, mapped back in findings. Absolute,
-# or the PTX would name it with the working folder in front.
+# The submission's name within the compiler: one that no file name can break, mapped back in findings.
+# Absolute, or the PTX would name it with the working folder in front.
 SOURCE_NAME = "/submission.cu"
 
 OPTIONS = (

@@ -23,8 +23,15 @@ HOMES = {
     "cooperative_groups.h": r"cooperative_groups|cg",
     "grader.cuh": r"Launch",
 }
-_STD_HOMES = {"algorithm": r"min|max|clamp", "utility": r"swap|exchange", "limits": r"numeric_limits",
-              "cstdint": r"u?int(?:8|16|32|64)_t", "type_traits": r"is_\w+|enable_if\w*|conditional\w*"}  # fmt: skip
+STD_HOMES = {
+    "algorithm": r"min|max|clamp",
+    "cmath": r"abs|fabs|fmax|fmin|sqrt|exp|log|pow|fma|isnan|isinf|isfinite|floor|ceil|round",
+    "cstdint": r"u?int(?:8|16|32|64)_t",
+    "limits": r"numeric_limits",
+    "type_traits": r"is_\w+|enable_if\w*|conditional\w*",
+    "utility": r"swap|exchange",
+}
+HOST_NAMES = r"cu(?:da)?[A-Z]\w*|cublas\w*|CHECK_CUDA|CUDA_CHECK|checkCuda\w*|std|thrust|fprintf|stderr"
 
 
 class Advice(NamedTuple):
@@ -61,14 +68,14 @@ def _undefined(match: re.Match[str], _: str) -> Advice:
         if re.fullmatch(names, name):
             quoted = f'"{header}"' if header == "grader.cuh" else f"<{header}>"
             return Advice(note=f"add #include {quoted}")
-    if re.fullmatch(r"cu(?:da)?[A-Z]\w*|cublas\w*|CHECK_CUDA|CUDA_CHECK|checkCuda\w*|std|thrust|fprintf|stderr", name):
+    if re.fullmatch(HOST_NAMES, name):
         return Advice(note=DEVICE_ONLY)
     return Advice()
 
 
 def _not_in_std(match: re.Match[str], _: str) -> Advice:
     name = match["name"]
-    for header, names in _STD_HOMES.items():
+    for header, names in STD_HOMES.items():
         if re.fullmatch(names, name):
             return Advice(note=f"add #include <{header}>")
     if name in ("cout", "cerr", "endl"):
@@ -90,7 +97,8 @@ def _no_header(match: re.Match[str], _: str) -> Advice:
 
 
 def _has_device_version(name: str) -> bool:
-    return name.isidentifier() and any((f / "cuda" / "std" / name).is_file() for f in toolkit.include_folders())
+    folders = toolkit.include_folders()
+    return name.isidentifier() and any((folder / "cuda" / "std" / name).is_file() for folder in folders)
 
 
 def _c_headers() -> list[str]:

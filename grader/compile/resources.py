@@ -15,7 +15,7 @@ _GLOBAL = re.compile(r"(\d+) bytes gmem")
 
 
 def parse(log: str) -> dict[str, Resources]:
-    """By kernel name. Functions that a kernel calls have a frame of their own in the log: not counted here."""
+    """By kernel name. Functions that a kernel calls have frames of their own in the log: not counted here."""
     entry = described = ""
     global_bytes = 0
     frames: dict[str, tuple[int, int]] = {}

@@ -15,7 +15,7 @@ REQUIRED = {
 }
 
 
-class ToolkitMissing(Exception):
+class ToolkitMissing(Exception):  # noqa: N818 - what is the case, not an error of ours
     """CUDA's compiler or headers are not installed; the message says what to install."""
 
 

@@ -14,12 +14,13 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from grader.ptx.explain import Explainer, Report
-from grader.ptx.lower import Lowered, lower, variable_windows
+from grader.ptx.lower import Lowered, lower
 from grader.ptx.machine import (
     FAULT,
-    HOST_INITIALISED,
     INITIALISED,
     LAUNCH,
+    MAIL_BYTES,
+    NAMED_BARRIERS,
     PARAM_WINDOW,
     READABLE,
     VARIABLE_WINDOW,
@@ -29,12 +30,14 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
+from grader.ptx.memory import variable_windows
 from grader.ptx.parser import Module, Variable
 from grader.ptx.printing import Printer
-from grader.ptx.runtime import runtime_ir
 
 WINDOWS = 1024
 SINK_BYTES = 1 << 16
+FAULT_LIMIT = 2_000_000  # per worker; a kernel that is wrong everywhere need not run to its end
+MAX_TRACKED_BLOCKS = 1 << 24
 LIBRARY_FUNCTIONS = ("sin", "cos", "log2", "exp2", "tanh")
 PRINT_LINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_uint64, ctypes.c_void_p)
 
@@ -123,12 +126,6 @@ class Program:
 
 # Compiling ------------------------------------------------------------------------------------------------------
 
-DECLARATIONS = """
-declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-!0 = !{!"branch_weights", i32 4000, i32 1}
-!1 = !{!"branch_weights", i32 1, i32 4000}
-"""
-
 _lock = threading.Lock()
 _ready = False
 
@@ -149,13 +146,11 @@ def _prepare_llvm() -> None:
 
 def _jit(lowered: Lowered) -> _Compiled:
     _prepare_llvm()
-    text = DECLARATIONS + lowered.ir
-    text += runtime_ir(lowered.entry, lowered.shared, lowered.frame, lowered.global_granule, len(Kind))
     target = llvm.Target.from_default_triple()
     machine = target.create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
     )
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(lowered.ir)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = False
@@ -246,16 +241,18 @@ class _Launch:
         order = np.arange(self.threads)
         index[:, 0], index[:, 1] = order % block[0], order // block[0] % block[1]
         index[:, 2] = order // (block[0] * block[1])
+        blocks = grid[0] * grid[1] * grid[2]
+        fenced = np.zeros(blocks if blocks <= MAX_TRACKED_BLOCKS else 1, np.uint32)
         values = {
-            "blocks": grid[0] * grid[1] * grid[2], "threads": self.threads, "dynamic_shared": shared_bytes,
+            "blocks": blocks, "threads": self.threads, "dynamic_shared": shared_bytes,
             "arguments": _pointer(parameters), "windows": _pointer(self.windows), "budget": limits.instructions,
-            "thread_index": _pointer(index),
+            "thread_index": _pointer(index), "fault_limit": FAULT_LIMIT, "fenced": _pointer(fenced),
         }  # fmt: skip
         for axis, g, b in zip("xyz", grid, block, strict=True):
             values[f"grid_{axis}"], values[f"block_{axis}"] = g, b
         for name, value in values.items():
             self.record[name] = value
-        self.keep += [parameters, index]
+        self.keep += [parameters, index, fenced]
         self.fault_tables: list[np.ndarray] = []
 
     def _window(self, window: int, data: np.ndarray, size: int, flags: int) -> None:
@@ -293,6 +290,8 @@ class _Launch:
             "status": np.zeros(self.threads, np.uint32),
             "faults": np.zeros(len(low.sites) * len(Kind), FAULT_TYPE),
             "sink": np.zeros(SINK_BYTES, np.uint8),
+            "mail": np.zeros(self.threads * MAIL_BYTES, np.uint8),
+            "arrived": np.zeros(NAMED_BARRIERS, np.uint32),
         }
         worker = _Struct(WORKER, np.zeros(WORKER.size, np.uint8))
         worker["launch"] = _pointer(self.record.memory)
@@ -346,4 +345,4 @@ def _print_line(format_address: int, values: int) -> int:
     return printer.line(format_address, values) if printer else 0
 
 
-__all__ = ["HOST_INITIALISED", "Buffer", "Execution", "Limits", "Program"]
+__all__ = ["Buffer", "Execution", "Limits", "Program"]

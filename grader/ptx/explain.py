@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grader.ptx.lower import Lowered, Site, variable_windows
+from grader.ptx.kernel import Site
+from grader.ptx.lower import Lowered
 from grader.ptx.machine import (
     LOCAL_WINDOW,
     PARAM_WINDOW,
@@ -18,6 +19,7 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
+from grader.ptx.memory import variable_windows
 from grader.ptx.parser import Location, Module
 
 NAMES = {
@@ -60,7 +62,7 @@ class Place:
         name = f"{self.array}[{self.offset // self.item}]" if self.offset % self.item == 0 else (
             f"{self.array} + {self.offset} bytes"
         )  # fmt: skip
-        if 0 <= self.offset and self.offset + width <= self.size:
+        if self.offset >= 0 and self.offset + width <= self.size:
             return name
         if self.offset < 0:
             return f"{name}, {-self.offset} bytes before its start"
@@ -179,7 +181,7 @@ class Explainer:
     def _shared_place(self, address: int, site: Site) -> Place:
         address = address - (1 << 64) if address >> 63 else address
         item = 4 if site.width >= 4 else site.width or 1
-        arrays = [(start, size, readable(name)) for name, (start, size) in self.lowered.shared_names.items()]
+        arrays = [(start, size, readable(name)) for name, (start, size) in self.lowered.shared_arrays.items()]
         if self.lowered.shared.dynamic_start < self.lowered.shared.arena and self.dynamic_shared:
             arrays.append((self.lowered.shared.dynamic_start, self.dynamic_shared, "dynamic shared memory"))
         if not arrays:

@@ -20,8 +20,10 @@ from grader.ptx.parser import (
     Vector,
 )
 
+COLLECTIVES = {"bar", "barrier", "shfl", "vote", "match", "redux", "activemask", "elect"}
+STRONG_LOAD = {"volatile", "relaxed", "acquire", "mmio"}
 BUILT_IN_CALLS = {"vprintf", "__assertfail"}
-NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call", "cp",
+NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call", "cp", "deposit",
                   "prefetch", "prefetchu", "nanosleep", "discard", "brkpt", "applypriority", "pmevent",
                   "stmatrix", "griddepcontrol", "setmaxnreg", "wgmma", "tensormap", "clusterlaunchcontrol"}  # fmt: skip
 MAX_INSTRUCTIONS = 200_000
@@ -43,6 +45,7 @@ class Block:
     successors: list[int] = field(default_factory=list)
     live_in: frozenset[str] = frozenset()
     is_resume: bool = False  # entered after a suspension
+    yields: bool = False  # its jump back lets other threads run now and then
 
 
 SPECIAL = re.compile(
@@ -69,7 +72,8 @@ def defs_and_uses(ins: Instruction) -> tuple[list[str], list[str]]:
     uses = [ins.guard] if ins.guard else []
     operands = list(ins.operands)
     defs: list[str] = []
-    if ins.base not in NO_DESTINATION and operands:
+    writes = ins.base not in NO_DESTINATION or (ins.base in ("bar", "barrier") and ".red." in ins.opcode)
+    if writes and operands:
         defs = registers_of(operands.pop(0))
         if ins.guard:
             uses += defs
@@ -178,8 +182,40 @@ def _renamed(operand: Operand, rename: dict[str, str]) -> Operand:
     return operand
 
 
-def blocks_of(function: Function, suspends: set[str]) -> list[Block]:
-    """Basic blocks in program order, with live registers. A base opcode in `suspends` ends its block."""
+def is_plain_barrier(ins: Instruction) -> bool:
+    """__syncthreads(): barrier 0, for all threads."""
+    return bool(re.fullmatch(r"(bar|barrier)(\.cta)?\.sync(\.aligned)?", ins.opcode)) and ins.operands == (Immediate(0),)
+
+
+def is_arrive(ins: Instruction) -> bool:
+    return ins.base in ("bar", "barrier") and "arrive" in ins.opcode.split(".")
+
+
+def split_collectives(function: Function) -> None:
+    """Put a `deposit` before every collective: there the thread leaves its words and waits; the collective itself
+    then reads what all have left. A guarded one is branched around."""
+    body: list[Instruction | Label] = []
+    for item in function.body:
+        if isinstance(item, Label) or item.base not in COLLECTIVES or is_arrive(item):
+            body.append(item)
+            continue
+        skip = f"skip@{len(body)}"
+        if item.guard:
+            body.append(Instruction("bra", (Symbol(skip),), item.guard, not item.guard_negated, item.location))
+        if not is_plain_barrier(item):
+            body.append(Instruction("deposit", (), location=item.location))
+        body.append(replace(item, guard=None))
+        if item.guard:
+            body.append(Label(skip))
+    function.body = body
+
+
+def suspends(ins: Instruction) -> bool:
+    return ins.base == "deposit" or is_plain_barrier(ins)
+
+
+def blocks_of(function: Function) -> list[Block]:
+    """Basic blocks in program order, with live registers. A suspension ends its block."""
     blocks = [Block(0)]
     labels: dict[str, int] = {}
     ends = {"bra", "brx", "ret", "exit", "trap"}
@@ -194,8 +230,8 @@ def blocks_of(function: Function, suspends: set[str]) -> list[Block]:
             labels[item.name] = start().index
             continue
         blocks[-1].instructions.append(item)
-        if item.base in ends or item.base in suspends:
-            blocks.append(Block(len(blocks), is_resume=item.base in suspends))
+        if item.base in ends or suspends(item):
+            blocks.append(Block(len(blocks), is_resume=suspends(item)))
     if not blocks[-1].instructions:
         blocks[-1].instructions.append(Instruction("ret", ()))
     for block in blocks:
@@ -208,7 +244,23 @@ def blocks_of(function: Function, suspends: set[str]) -> list[Block]:
         if last.base not in {"bra", "brx", "ret", "exit", "trap"} or last.guard:
             block.successors.append(block.index + 1)
     _liveness(blocks)
+    _let_spinning_loops_yield(blocks)
     return blocks
+
+
+def _let_spinning_loops_yield(blocks: list[Block]) -> None:
+    """A loop that may wait for another thread must let that thread run: its head becomes a place to go on from."""
+    for block in blocks:
+        for target in block.successors:
+            body = [i for b in blocks[target : block.index + 1] for i in b.instructions]
+            if target <= block.index and any(map(may_wait, body)) and not any(map(suspends, body)):
+                block.yields = True
+                blocks[target].is_resume = True
+
+
+def may_wait(ins: Instruction) -> bool:
+    """Does it look at what another thread may change: an atomic, a volatile load, a pause?"""
+    return ins.base in ("atom", "nanosleep") or (ins.base == "ld" and bool(STRONG_LOAD & set(ins.opcode.split("."))))
 
 
 def branch_targets(function: Function, branch: Instruction) -> tuple[str, ...]:

@@ -29,14 +29,20 @@ STAMP_STEP = 1024  # threads of a block at most
 FIRST_STAMP = STAMP_STEP
 LAST_STAMP = 0xF000_0000  # from here the shadow is cleared and stamps start over
 GUARD_STAMP = 0xFFFF_FFFF
+IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that nobody has waited for
 STRONG = 0x8000_0000  # flag on a site: atomic or volatile, so no race with its like
-
-HOST_INITIALISED = 1 << 32  # global write stamp of what the host wrote; blocks count from 2
 
 READABLE, WRITABLE, INITIALISED = 1, 2, 4  # flags of a window
 
+# A thread's status: a site, with what it waits for. 0: it has left the kernel.
 EXITED = 0
-ABORTED = -1  # status of a thread that trapped or must stop: its block ends
+ABORTED = -1  # it trapped or must stop: its block ends
+RUNNABLE = -2
+AT_YIELD = 1 << 27  # in a loop that may wait for another thread
+AT_BARRIER = 1 << 28  # bar.sync 0, for all threads
+AT_NAMED = 1 << 29  # any other barrier; the frame says which
+AT_WARP = 1 << 30  # a warp collective
+SITE_MASK = (1 << 27) - 1
 
 
 def window_base(window: int) -> int:
@@ -85,7 +91,9 @@ LAUNCH = Layout(
     arguments="ptr",  # the parameter block
     windows="ptr",  # WINDOW records
     budget="i64",  # instructions that one thread may run
+    fault_limit="i64",  # per worker; with more, the launch ends
     thread_index="ptr",  # i32 x, y, z, 0 per thread
+    fenced="ptr",  # i32 per block: when it last ran a fence that other blocks can rely on
 )
 
 # One per worker, that is per OS thread.
@@ -93,8 +101,15 @@ WORKER = Layout(
     launch="ptr",
     shared="ptr",  # host address of the arena
     cells="ptr",  # its shadow: four i32 arrays, see Shadow in runtime.py
-    now="i32",
-    base="i32",  # `now` when the block started: older stamps belong to earlier blocks
+    now="i32",  # the time, a multiple of STAMP_STEP; barriers and fences advance it
+    barrier="i32",  # when all threads last met: older accesses are ordered before everything since
+    base="i32",  # when the block started: older stamps belong to earlier blocks
+    mail="ptr",  # MAIL_BYTES per thread
+    acquired="i32",  # the block did an atomic or volatile access to global memory
+    true_count="i32",  # bar.red: threads whose predicate holds, threads that took part
+    met_count="i32",
+    idle="i32",  # rounds in which threads only yielded
+    barrier_site="i32",  # where the last thread waited
     frames="ptr",
     status="ptr",  # i32 per thread
     faults="ptr",
@@ -109,6 +124,7 @@ WORKER = Layout(
     sink="ptr",  # where an access that is out of bounds goes instead
     instructions="i64",
     marked="i32",  # shadow guards are in place
+    arrived="ptr",  # i32 per named barrier: threads that arrived and did not wait
 )
 
 WINDOW = Layout(
@@ -122,4 +138,28 @@ WINDOW = Layout(
     read_site="ptr",
 )
 
-FRAME_HEADER = 16  # pc i32, then padding
+# A copy that cp.async has started, in the thread's frame until a wait carries it out.
+COPY = Layout(target="i64", source="ptr", bytes="i32", filled="i32", site="i32", group="i32")
+MAX_COPIES = 128
+
+# The head of a frame: where to go on, and what a thread at a named barrier waits for.
+HEADER = Layout(pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32")
+FRAME_HEADER = (HEADER.size + 15) // 16 * 16
+
+# Mail of a thread: what it brings to a warp collective, and what the collective gave to it.
+MAIL_WORDS = 16
+MAIL = Layout(
+    mask="i32",  # lanes that must take part; 0: whoever is there (activemask)
+    orders="i32",  # 1: orders memory among its lanes (__syncwarp)
+    ballot="i32",  # published: lanes that brought a word with bit 0 set
+    members="i32",  # published: lanes that took part
+    full_time="i32",  # when this thread's whole warp last synchronised
+    part_time="i32",  # when it last synchronised with some lanes
+    part_mask="i32",
+    pad="i32",
+)
+MAIL_BROUGHT = MAIL.size
+MAIL_PUBLISHED = MAIL_BROUGHT + 4 * MAIL_WORDS
+MAIL_BYTES = MAIL_PUBLISHED + 4 * MAIL_WORDS
+NAMED_BARRIERS = 16
+MAX_IDLE_ROUNDS = 3_000_000

@@ -478,7 +478,7 @@ def _initialiser(text: str, width: int, kind: str) -> tuple[bytes, tuple[tuple[i
     data, relocations = bytearray(), []
     for item in _split_operands(text.replace("{", "").replace("}", "")):
         symbol = re.match(r"(?:generic\()?([A-Za-z_$][\w$]*)\)?\s*(?:\+\s*(\d+))?$", item)
-        if symbol and not item[:2].lower() in ("0f", "0d"):
+        if symbol and item[:2].lower() not in ("0f", "0d"):
             relocations.append((len(data), symbol.group(1), int(symbol.group(2) or 0)))
             data += bytes(8)
         elif item:

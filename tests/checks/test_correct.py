@@ -72,6 +72,13 @@ def test_a_nan_is_wrong_even_beside_larger_errors() -> None:
     assert judged(actual).measurements["max_abs_error"] == "NaN"
 
 
+def test_what_was_never_written_is_called_so() -> None:
+    actual = REFERENCE.astype(np.float32)
+    actual.view(np.uint32)[6:] = 0xFFFFFFFF
+    actual[0, 0] = math.nan
+    assert "33 of 128 elements wrong (32 never written, 1 NaN)" in judged(actual).findings[0].message
+
+
 def test_says_where_by_group() -> None:
     actual = REFERENCE.astype(np.float32)
     actual[3:] = 0

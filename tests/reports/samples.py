@@ -190,9 +190,7 @@ def wrong() -> Result:
         bad = (values(case, 3, 1536),) if case in ("variable", "imbalanced") else ()
         checks += [memory(case), correct(case, "NaN" if case == "imbalanced" else 4.7121, 1536, *bad)]
         checks[-1] = checks[-1] if bad else correct(case)
-    warning = Finding(
-        "compile-warning", "starter.cu", 14, 'variable "tile" was declared but never referenced'
-    )
+    warning = Finding("compile-warning", "starter.cu", 14, 'variable "group" was declared but never used')
     compiled = Check("compile", Status.PASSED, COMPILED.message, findings=(warning,))
     unclean = Finding("no-warnings", "starter.cu", 14, f"the compiler warns: {warning.message}")
     indented = Finding("formatted", "starter.cu", 31, "a tab; indent with spaces", count=9)

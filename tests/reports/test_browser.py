@@ -111,7 +111,8 @@ def test_the_reports_are_silent_and_legible(browser: Any, reports: Path, width: 
 def test_what_would_trip_a_reader_is_noticed(browser: Any, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text(
-        "<p style='color:#999'>faint</p><p style='width:200px'><b style='display:block;width:3000px'>wide</b></p>"
+        "<p style='color:#999'>faint</p>"
+        "<p style='width:200px'><b style='display:block;width:3000px'>wide</b></p>"
         "<img src='missing.png'><script>console.log('said')</script>"
     )
     with browser.new_context() as context:

@@ -120,8 +120,8 @@ def test_a_finding_says_what_where_and_what_to_do() -> None:
     assert "2 things to mend. Start here: race between threads on line 33." in text
     assert samples.RACE.message in text
     assert "On line 33; seen in uniform, variable, imbalanced." in text
-    assert "Put a __syncthreads() between the two accesses" in text
-    assert "Hint: problem.md, “second-barrier”." in text
+    assert "a __syncthreads() between the two accesses" in text
+    assert "Hint: 01_simple_grouped_gemm/problem.md#second-barrier" in text
 
 
 def test_a_finding_stands_beside_its_line() -> None:

@@ -1,5 +1,6 @@
 // caught by: compile compile-error
 // A semicolon is missing.
+// clang-format off
 #include "grader.cuh"
 
 constexpr int TILE = 16;

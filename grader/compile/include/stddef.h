@@ -5,6 +5,5 @@
 #ifndef NULL
 #define NULL 0
 #endif
-#ifndef offsetof
+#undef offsetof  // libcu++ has one that is no constant expression
 #define offsetof(type, member) __builtin_offsetof(type, member)
-#endif

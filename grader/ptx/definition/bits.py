@@ -133,7 +133,7 @@ def _counts() -> Entries:
 
 
 def _find(type_: str, as_shift: bool) -> Callable[[int], int]:
-    """Position of the highest bit unlike the sign (unsigned: of the highest 1), or how far left it has to go."""
+    """Position of the highest bit unlike the sign (unsigned: highest 1), or how far left it has to go."""
 
     def compute(a: int) -> int:
         value = number(type_, a)

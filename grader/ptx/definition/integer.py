@@ -170,13 +170,14 @@ def _dot_products() -> Entries:
             bytes_of_a, bytes_of_b = _lanes(a_type, 8), _lanes(b_type, 8)
             yield f"dp4a.{a_type}.{b_type}", Instruction(operands, (sum_type,), _dot(bytes_of_a, bytes_of_b))
             for mode, first in (("lo", 0), ("hi", 2)):
-                dot = _dot(_lanes(a_type, 16), lambda bits, f=bytes_of_b, i=first: f(bits)[i : i + 2])
+                dot = _dot(_lanes(a_type, 16), _lanes(b_type, 8, first, first + 2))
                 yield f"dp2a.{mode}.{a_type}.{b_type}", Instruction(operands, (sum_type,), dot)
 
 
-def _lanes(type_: str, width: int) -> Callable[[int], list[int]]:
+def _lanes(type_: str, width: int, start: int = 0, stop: int = 4) -> Callable[[int], list[int]]:
+    """Reads 32 bits as numbers of `width` bits, signed as the type is; of those, start to stop."""
     lane_type = f"{type_[0]}{width}"
-    return lambda bits: [number(lane_type, lane) for lane in unpack(bits, 32 // width, width)]
+    return lambda bits: [number(lane_type, lane) for lane in unpack(bits, 32 // width, width)[start:stop]]
 
 
 def _dot(lanes_of_a: Callable[[int], list[int]], lanes_of_b: Callable[[int], list[int]]) -> Compute:

@@ -1,0 +1,71 @@
+"""The CPU executor: NVRTC compiles, grader.ptx runs. This file is what the child process runs."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from grader.compile.toolkit import ToolkitMissing
+from grader.sandbox.channel import MAX_MESSAGE_BYTES
+from grader.sandbox.messages import Built, Ran, Run
+from grader.sandbox.serve import SetupError, serve
+
+if TYPE_CHECKING:
+    from grader.executors.launches import Submission
+
+MAX_PTX_CHARACTERS = MAX_MESSAGE_BYTES - (1 << 20)  # of more, the parent gets nothing to cache
+
+
+class CpuEngine:
+    """Holds one submission. Compiler and engine are imported when needed: they are most of a cold start."""
+
+    warm = ("grader.executors.launches", "grader.compile.nvrtc")
+
+    def __init__(self) -> None:
+        self._ptx = ""
+        self._submission: Submission | None = None
+
+    def compile(self, text: str) -> Built:
+        try:
+            from grader.compile import compiler
+        except ModuleNotFoundError as error:
+            raise _missing(error, "cupy-cuda13x>=14.2,<15") from None
+        # NVRTC leaves the interpreter free. An import that fails here fails again, and is said, in `run`.
+        threading.Thread(target=_import_quietly, daemon=True).start()
+        try:
+            compiled = compiler.compile_text(text)
+        except ToolkitMissing as error:
+            raise SetupError(str(error)) from None
+        self.load(compiled.ptx)
+        sent = compiled.ptx if len(compiled.ptx) <= MAX_PTX_CHARACTERS else ""
+        return Built(msgspec.structs.replace(compiled, ptx=sent, cubin=b""))
+
+    def load(self, ptx: str) -> None:
+        self._ptx, self._submission = ptx, None
+
+    def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
+        try:
+            from grader.executors import launches
+        except ModuleNotFoundError as error:
+            raise _missing(error, "llvmlite>=0.45,<1") from None
+        if self._submission is None:
+            self._submission = launches.Submission(self._ptx)
+        return self._submission.run(request, arrays)
+
+
+def _missing(error: ModuleNotFoundError, requirement: str) -> SetupError:
+    return SetupError(f"{error}; install it with: python -m pip install '{requirement}'")
+
+
+def _import_quietly() -> None:
+    try:
+        import grader.executors.launches  # noqa: F401
+    except ImportError:
+        return
+
+
+if __name__ == "__main__":
+    serve(CpuEngine())

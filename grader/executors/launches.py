@@ -1,0 +1,111 @@
+"""Invocations on the CPU engine: arguments into its terms, its reports into findings."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from grader import ptx
+from grader.compile import recipe, toolkit
+from grader.model.execution import Invocation
+from grader.model.result import Finding
+from grader.sandbox.messages import Ran, Run, Slot
+
+MAX_PRINTED = 100_000  # characters
+MAX_FINDINGS = 200
+MAX_TEXT = 1000  # characters of a message or a note
+MAX_NOTES = 20
+MIN_SECONDS = 0.1  # for an invocation after the time is spent: enough to report the loop it sits in
+
+
+class Submission:
+    """One PTX text, read when it is first run."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._program: ptx.Program | None = None
+
+    def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
+        """Every invocation in order, up to the first that has findings: what follows would run on rubbish."""
+        deadline = time.monotonic() + request.seconds
+        total = Ran()
+        written: set[str] = set()
+        try:
+            for invocation in request.invocations:
+                execution = self._launch(invocation, request, arrays, written, deadline)
+                written.update(a for a in invocation.arguments if isinstance(a, str))
+                total = _sum(total, execution)
+                if total.findings:
+                    break
+        except ptx.Unsupported as error:
+            return Ran(unsupported=_unsupported(error.message, error.file, error.line))
+        except ptx.PtxError as error:
+            return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", "", 0))
+        return total
+
+    def _launch(
+        self,
+        invocation: Invocation,
+        request: Run,
+        arrays: dict[str, np.ndarray],
+        written: set[str],
+        deadline: float,
+    ) -> ptx.Execution:
+        if self._program is None:
+            self._program = ptx.Program(ptx.parse(self._text))
+        return self._program.run(
+            invocation.kernel,
+            grid=invocation.config.grid,
+            block=invocation.config.block,
+            shared_bytes=invocation.config.shared_bytes,
+            arguments=_arguments(invocation, request.slots, arrays, written),
+            workers=request.workers,
+            limits=ptx.Limits(seconds=max(MIN_SECONDS, deadline - time.monotonic())),
+        )
+
+
+def _arguments(
+    invocation: Invocation, slots: tuple[Slot, ...], arrays: dict[str, np.ndarray], written: set[str]
+) -> list[ptx.Buffer | int]:
+    """An output that an earlier invocation was given counts as written from there on."""
+    access = {slot.name: slot.access for slot in slots}
+    arguments: list[ptx.Buffer | int] = []
+    for argument in invocation.arguments:
+        if isinstance(argument, str):
+            how = access[argument]
+            initialised = how != "out" or argument in written
+            arguments.append(ptx.Buffer(argument, arrays[argument], how != "in", initialised))
+        else:
+            arguments.append(argument[0])
+    return arguments
+
+
+def _sum(total: Ran, execution: ptx.Execution) -> Ran:
+    return Ran(
+        findings=total.findings + tuple(_finding(report) for report in execution.findings[:MAX_FINDINGS]),
+        printed=(total.printed + execution.printed)[:MAX_PRINTED],
+        jit_seconds=total.jit_seconds + execution.jit_seconds,
+        run_seconds=total.run_seconds + execution.run_seconds,
+    )
+
+
+def _finding(report: ptx.Report) -> Finding:
+    return Finding(
+        report.kind,
+        _file(report.file),
+        report.line,
+        report.message[:MAX_TEXT],
+        count=report.count,
+        column=report.column,
+        notes=tuple(note[:MAX_TEXT] for note in report.notes[:MAX_NOTES]),
+    )
+
+
+def _unsupported(message: str, file: str, line: int) -> Finding:
+    return Finding("unsupported-instruction", _file(file), line, message[:MAX_TEXT])
+
+
+def _file(name: str) -> str:
+    """A header by the name that it is included by; what has no place is the submission's."""
+    return toolkit.display_name(name) if name else recipe.SOURCE_NAME

@@ -1,0 +1,221 @@
+"""Warp collectives. Each lane brings words, waits until all lanes of the mask are there, then reads theirs.
+
+PTX ISA, "Data Movement and Conversion Instructions: shfl.sync" and "Parallel Synchronization and Communication
+Instructions".
+"""
+
+from __future__ import annotations
+
+from grader.ptx.arithmetic import BITS, intrinsic, is_signed
+from grader.ptx.ir import Value
+from grader.ptx.kernel import Kernel
+from grader.ptx.machine import (
+    AT_NAMED,
+    AT_WARP,
+    HEADER,
+    MAIL,
+    MAIL_BROUGHT,
+    MAIL_BYTES,
+    MAIL_PUBLISHED,
+    WORKER,
+    Kind,
+)
+from grader.ptx.parser import Instruction, Operand, Pair
+
+
+def mail_of(u: Kernel, thread: Value) -> Value:
+    return WORKER.get(u.worker, "mail").at(thread.zext("i64") * MAIL_BYTES)
+
+
+def bring(u: Kernel, mask: Value, *words: Value, orders: bool = False) -> None:
+    mail = mail_of(u, u.f["tid"])
+    MAIL.set(mail, "mask", mask)
+    MAIL.set(mail, "orders", u.f.const("i32", int(orders)))
+    for k, word in enumerate(words):
+        mail.at(MAIL_BROUGHT + 4 * k).store(word)
+
+
+def word_of(u: Kernel, lane: Value, k: int = 0) -> Value:
+    """Word `k` that `lane` of this thread's warp brought."""
+    first = u.f["tid"] & -32
+    return mail_of(u, first | lane).at(MAIL_PUBLISHED + 4 * k).load("i32")
+
+
+def _own(u: Kernel, name: str) -> Value:
+    return MAIL.get(mail_of(u, u.f["tid"]), name)
+
+
+def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) -> None:
+    if isinstance(operand, Pair):
+        u.assign(operand.first, value)
+        u.assign(operand.second, predicate)
+    else:
+        u.assign(operand, value)
+
+
+# What a lane brings ---------------------------------------------------------------------------------------------
+
+
+def deposit(u: Kernel, ins: Instruction) -> int:
+    """Leave this lane's words for collective `ins`; returns what the thread then waits for."""
+    mods = ins.opcode.split(".")[1:]
+    if ins.base in ("bar", "barrier"):
+        if mods[0] == "warp":
+            bring(u, u.value(ins.operands[0], "b32"), orders=True)
+            return AT_WARP
+        return _deposit_barrier(u, ins)
+    if ins.base == "activemask":
+        bring(u, u.f.const("i32", 0))
+        return AT_WARP
+    mask = u.value(ins.operands[-1], "b32")
+    if ins.base == "elect":
+        bring(u, mask)
+    elif ins.base == "vote":
+        bring(u, mask, u.value(ins.operands[1], "pred").zext("i32"))
+    elif ins.base == "match" and mods[-1] == "b64":
+        value = u.value(ins.operands[1], "b64")
+        bring(u, mask, value.trunc("i32"), (value >> 32).trunc("i32"))
+    elif ins.base in ("shfl", "redux", "match"):
+        bring(u, mask, u.value(ins.operands[1], "b32"))
+    else:
+        raise u.unsupported()
+    return AT_WARP
+
+
+def _deposit_barrier(u: Kernel, ins: Instruction) -> int:
+    """bar.sync with a number or a count, and bar.red. Operands: barrier, [threads], [predicate]."""
+    operands = list(ins.operands)
+    f, frame = u.f, u.f["frame"]
+    if "red" in ins.opcode.split("."):
+        predicate = operands.pop()
+        operands.pop(0)
+        HEADER.set(frame, "predicate", u.value(predicate, "pred").zext("i32"))
+    else:
+        HEADER.set(frame, "predicate", f.const("i32", 0))
+    HEADER.set(frame, "barrier", u.value(operands[0], "u32") & 15)
+    HEADER.set(frame, "count", u.value(operands[1], "u32") if len(operands) > 1 else f.const("i32", 0))
+    return AT_NAMED
+
+
+def arrive(u: Kernel, ins: Instruction) -> None:
+    """bar.arrive: counts, and does not wait."""
+    at = WORKER.get(u.worker, "arrived").index("i32", u.value(ins.operands[0], "u32") & 15)
+    at.store(at.load("i32") + 1)
+
+
+# What it reads --------------------------------------------------------------------------------------------------
+
+
+def shuffle(u: Kernel, ins: Instruction) -> None:
+    f = u.f
+    mode = ins.opcode.split(".")[2]
+    destination, _, b, c, _ = ins.operands
+    lane = f["tid"] & 31
+    index, clamp = u.value(b, "b32") & 31, u.value(c, "b32")
+    segment, limit = (clamp >> 8) & 31, clamp & 31
+    low = lane & segment
+    high = low | (limit & (segment ^ 31))
+    source = {
+        "up": lambda: lane - index,
+        "down": lambda: lane + index,
+        "bfly": lambda: lane ^ index,
+        "idx": lambda: low | (index & (segment ^ 31)),
+    }[mode]()
+    inside = source.icmp("sge" if mode == "up" else "sle", high)
+    source = f.select(inside, source, lane)
+    _must_take_part(u, source)
+    _assign_pair(u, destination, word_of(u, source), inside)
+
+
+def _must_take_part(u: Kernel, lane: Value) -> None:
+    """The value of a lane that is not in the mask is undefined."""
+    f = u.f
+    absent = ((_own(u, "members") >> lane) & 1).eq(0)
+    kind, site, zero = f.const("i32", int(Kind.COLLECTIVE_MISMATCH)), f.const("i32", u.site()), f.const("i64", 0)
+    with f.when(absent, likely=False):
+        lane_read = lane.zext("i64") + 1
+        f.call("void", "record", u.worker, kind, site, f["tid"], lane_read, zero, f.const("i32", 0))
+
+
+def vote(u: Kernel, ins: Instruction) -> None:
+    mode = ins.opcode.split(".")[2]
+    ballot, members = _own(u, "ballot"), _own(u, "members")
+    results = {
+        "ballot": lambda: ballot,
+        "any": lambda: ballot.ne(0),
+        "all": lambda: ballot.eq(members),
+        "uni": lambda: ballot.eq(members) | ballot.eq(0),
+    }
+    u.assign(ins.operands[0], results[mode]())
+
+
+def match(u: Kernel, ins: Instruction) -> None:
+    f = u.f
+    mods = ins.opcode.split(".")
+    members, words = _own(u, "members"), 2 if mods[-1] == "b64" else 1
+    mine = [word_of(u, f["tid"] & 31, k) for k in range(words)]
+    same = f.const("i32", 0)
+    for lane in range(32):
+        here = f.const("i32", lane)
+        equal = f.const("i1", 1)
+        for k in range(words):
+            equal = equal & word_of(u, here, k).eq(mine[k])
+        same = same | f.select(equal, f.const("i32", 1 << lane), f.const("i32", 0))
+    same = same & members
+    if mods[1] == "any":
+        u.assign(ins.operands[0], same)
+        return
+    everyone = same.eq(members)
+    _assign_pair(u, ins.operands[0], f.select(everyone, members, f.const("i32", 0)), everyone)
+
+
+def reduce(u: Kernel, ins: Instruction) -> None:
+    f = u.f
+    mods = ins.opcode.split(".")
+    operation, type_ = mods[2], mods[-1]
+    if BITS.get(type_) != 32 or type_ == "f32":
+        raise u.unsupported()
+    signed = is_signed(type_)
+    identity = {"add": 0, "or": 0, "xor": 0, "and": -1, "min": 2**31 - 1 if signed else -1,
+                "max": -(2**31) if signed else 0}[operation]  # fmt: skip
+    members, total = _own(u, "members"), f.const("i32", identity)
+    for lane in range(32):
+        take = ((members >> lane) & 1).ne(0)
+        word = f.select(take, word_of(u, f.const("i32", lane)), f.const("i32", identity))
+        if operation in ("min", "max"):
+            total = intrinsic(u, ("s" if signed else "u") + operation, total, word)
+        else:
+            total = total._binary(operation, word)
+    u.assign(ins.operands[0], total)
+
+
+def active_mask(u: Kernel, ins: Instruction) -> None:
+    u.assign(ins.operands[0], _own(u, "members"))
+
+
+def elect(u: Kernel, ins: Instruction) -> None:
+    f = u.f
+    leader = f.call("i32", "llvm.cttz.i32", _own(u, "members"), f.const("i1", 0))
+    _assign_pair(u, ins.operands[0], leader, leader.eq(f["tid"] & 31))
+
+
+def after_barrier(u: Kernel, ins: Instruction) -> None:
+    """bar.red hands out what the threads brought; other barriers hand out nothing."""
+    mods = ins.opcode.split(".")
+    if "red" not in mods:
+        return
+    trues, everyone = WORKER.get(u.worker, "true_count"), WORKER.get(u.worker, "met_count")
+    results = {"popc": lambda: trues, "and": lambda: trues.eq(everyone), "or": lambda: trues.ne(0)}
+    u.assign(ins.operands[0], results[next(m for m in mods if m in results)]())
+
+
+HANDLERS = {
+    "shfl": shuffle,
+    "vote": vote,
+    "match": match,
+    "redux": reduce,
+    "activemask": active_mask,
+    "elect": elect,
+    "bar": after_barrier,
+    "barrier": after_barrier,
+}

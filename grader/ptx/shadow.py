@@ -1,0 +1,469 @@
+"""The access checks, as functions that generated code calls where its inline test is not satisfied.
+
+Fast paths stand in lower.py. What is decided here: is the access inside its array, aligned, initialised, allowed,
+and ordered against every other access to the same bytes?
+"""
+
+from __future__ import annotations
+
+from grader.ptx.ir import Fn, Value
+from grader.ptx.machine import (
+    COPY,
+    FAULT,
+    GUARD_STAMP,
+    HEADER,
+    IN_FLIGHT_STAMP,
+    INITIALISED,
+    LAUNCH,
+    LOCAL_WINDOW,
+    MAIL,
+    MAIL_BYTES,
+    MAX_COPIES,
+    SHARED_WINDOW,
+    STAMP_STEP,
+    STRONG,
+    WINDOW,
+    WINDOW_BITS,
+    WORKER,
+    WRITABLE,
+    Kind,
+    window_base,
+)
+from grader.ptx.shapes import Frame, SharedMap
+
+COLD = "noinline cold nounwind"
+ACCESS = {"w": "ptr", "me": "i32", "address": "i64", "width": "i32", "site": "i32"}
+MANY = {"w": "ptr", "me": "i32", "fence": "i32", "address": "i64", "width": "i32", "table": "ptr", "n": "i64"}
+LAST_WINDOW = 1023
+FIRST_KERNEL_STAMP = 1 << 33  # smaller global stamps are the host's
+
+
+def functions(shared: SharedMap, frame: Frame, global_granule: int, kinds: int) -> list[Fn]:
+    return [
+        record(kinds),
+        unordered(),
+        shared_read(shared),
+        shared_write(shared),
+        shared_read_many(shared),
+        locate(),
+        global_read(global_granule),
+        global_write(global_granule),
+        global_read_many(),
+        local_access(frame),
+        generic("read"),
+        generic("write"),
+        copy_start(shared, frame),
+        copy_wait(frame),
+    ]
+
+
+class SharedShadow:
+    """The four cell arrays of shared memory: last write, first read of the epoch, and their sites."""
+
+    def __init__(self, worker: Value, shared: SharedMap) -> None:
+        base, step = WORKER.get(worker, "cells"), shared.cells * 4
+        self.write, self.write_site = base, base.at(step)
+        self.read, self.read_site = base.at(2 * step), base.at(3 * step)
+
+
+class GlobalShadow:
+    """The four cell arrays of a window: stamps are `(block + 2) << 32 | stamp`."""
+
+    def __init__(self, window: Value) -> None:
+        self.write, self.write_site = WINDOW.get(window, "write"), WINDOW.get(window, "write_site")
+        self.read, self.read_site = WINDOW.get(window, "read"), WINDOW.get(window, "read_site")
+
+
+# Recording ------------------------------------------------------------------------------------------------------
+
+
+def record(kinds: int) -> Fn:
+    """Count a fault at its site; the first one of a worker is kept whole."""
+    f = Fn(
+        "record",
+        "void",
+        {"w": "ptr", "kind": "i32", "site": "i32", "thread": "i32", "address": "i64", "other": "i64", "osite": "i32"},
+        COLD,
+    )
+    index = (f["site"] & (STRONG - 1)) * kinds + f["kind"]
+    entry = WORKER.get(f["w"], "faults").at(index.zext("i64") * FAULT.size)
+    count = FAULT.get(entry, "count")
+    FAULT.set(entry, "count", count + 1)
+    total = WORKER.get(f["w"], "fault_count") + 1
+    WORKER.set(f["w"], "fault_count", total)
+    launch = WORKER.get(f["w"], "launch")
+    with f.when(total.ugt(LAUNCH.get(launch, "fault_limit"))):
+        LAUNCH.set(launch, "stop", f.const("i32", 1))
+    with f.when(count.eq(0)):
+        FAULT.set(entry, "block", WORKER.get(f["w"], "block"))
+        FAULT.set(entry, "address", f["address"])
+        FAULT.set(entry, "other", f["other"])
+        FAULT.set(entry, "thread", f["thread"])
+        FAULT.set(entry, "other_site", f["osite"] & (STRONG - 1))
+    f.ret()
+    return f
+
+
+def _fault(f: Fn, kind: Kind, address: Value, other: Value | None = None, other_site: Value | None = None) -> None:
+    other = other if other is not None else f.const("i64", 0)
+    other_site = other_site if other_site is not None else f.const("i32", 0)
+    thread = f["me"] & (STAMP_STEP - 1)
+    f.call("void", "record", f["w"], f.const("i32", int(kind)), f["site"], thread, address, other, other_site)
+
+
+def _leave(f: Fn, result: Value) -> None:
+    """Return in the middle of a function; what follows goes on in a block that nothing reaches."""
+    f.ret(result)
+    f.label(f.fresh("dead"))
+
+
+def _check_alignment(f: Fn) -> None:
+    with f.when((f["address"].trunc("i32") & (f["width"] - 1)).ne(0), likely=False):
+        _fault(f, Kind.MISALIGNED, f["address"])
+
+
+# Order ----------------------------------------------------------------------------------------------------------
+
+
+def unordered() -> Fn:
+    """1 if the access of this block at `stamp` may happen at the same time as what thread `me` does now."""
+    f = Fn("unordered", "i1", {"w": "ptr", "me": "i32", "stamp": "i32"}, "nounwind")
+    mine, theirs = f["me"] & (STAMP_STEP - 1), f["stamp"] & (STAMP_STEP - 1)
+    with f.when(f["stamp"].ult(WORKER.get(f["w"], "barrier")) | mine.eq(theirs)):
+        _leave(f, f.const("i1", 0))
+    mail = WORKER.get(f["w"], "mail").at(mine.zext("i64") * MAIL_BYTES)
+    same_warp = (mine >> 5).eq(theirs >> 5)
+    in_part = ((MAIL.get(mail, "part_mask") >> (theirs & 31)) & 1).ne(0)
+    whole = f["stamp"].ult(MAIL.get(mail, "full_time"))
+    part = f["stamp"].ult(MAIL.get(mail, "part_time")) & in_part
+    f.ret((same_warp & (whole | part)) ^ 1)
+    return f
+
+
+def _is_unordered(f: Fn, stamp: Value) -> Value:
+    return f.call("i1", "unordered", f["w"], f["me"], stamp)
+
+
+def _weak(f: Fn, other_site: Value) -> Value:
+    """Not both accesses are atomic or volatile."""
+    return (f["site"] & other_site).ult(STRONG)
+
+
+def _shared_conflict(f: Fn, stamp: Value, site: Value) -> None:
+    with f.when(_is_unordered(f, stamp), likely=False), f.when(_weak(f, site)):
+        _fault(f, Kind.RACE, f["address"], stamp.zext("i64"), site)
+
+
+def _global_conflict(f: Fn, stamp: Value, site: Value, mine: Value) -> None:
+    """A race with an access of this block, or with another block's that nothing orders before this one.
+
+    Between blocks: the writer ran a fence after it, and this block has since done an atomic or volatile access.
+    Which variable carried the signal is not tracked, so a wrong one is not seen; a right one raises nothing.
+    """
+    low = stamp.trunc("i32")
+    same_block = (stamp >> 32).eq(mine >> 32)
+    weak = _weak(f, site)
+    with f.when(same_block & weak, likely=False), f.when(_is_unordered(f, low)):
+        _fault(f, Kind.RACE, f["address"], stamp, site)
+    with f.when((same_block ^ 1) & stamp.uge(FIRST_KERNEL_STAMP) & weak, likely=False):
+        fenced = LAUNCH.get(WORKER.get(f["w"], "launch"), "fenced")
+        when = fenced.index("i32", (stamp >> 32) - 2).load("i32")
+        ordered = when.ugt(low) & WORKER.get(f["w"], "acquired").ne(0)
+        with f.when(ordered ^ 1):
+            _fault(f, Kind.BLOCK_RACE, f["address"], stamp, site)
+
+
+# Shared memory --------------------------------------------------------------------------------------------------
+
+
+def _shared_cells(f: Fn, shared: SharedMap) -> tuple[Value, Value]:
+    """First cell and number of cells of an access; leaves the function if it is outside the arena."""
+    width = f["width"].zext("i64")
+    with f.when(f["address"].ugt(f.const("i64", shared.arena) - width), likely=False):
+        _fault(f, Kind.OUT_OF_BOUNDS, f["address"])
+        _leave(f, f.const("i32", 0))
+    first = f["address"].udiv(shared.granule)
+    return first, (f["address"] + width - 1).udiv(shared.granule) - first + 1
+
+
+def shared_read(shared: SharedMap) -> Fn:
+    """1 if this read of shared memory is in bounds and initialised; races are recorded."""
+    f = Fn("shared_read", "i32", ACCESS, COLD)
+    shadow = SharedShadow(f["w"], shared)
+    _check_alignment(f)
+    first, count = _shared_cells(f, shared)
+    base, barrier = WORKER.get(f["w"], "base"), WORKER.get(f["w"], "barrier")
+    with f.count(count) as k:
+        cell = first + k
+        written = shadow.write.index("i32", cell).load("i32")
+        with f.when(written.eq(GUARD_STAMP), likely=False):
+            _fault(f, Kind.OUT_OF_BOUNDS, f["address"])
+            _leave(f, f.const("i32", 0))
+        in_flight = written.eq(IN_FLIGHT_STAMP)
+        with f.when(written.ult(base) | in_flight, likely=False):
+            _fault(f, Kind.UNINITIALISED_READ, f["address"], in_flight.zext("i64"))
+            _leave(f, f.const("i32", 0))
+        _shared_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"))
+        # After a write since the barrier the read stamp stays old, so that every later read is looked at.
+        with f.when(written.ult(barrier)):
+            read = shadow.read.index("i32", cell)
+            seen = read.load("i32")
+            # The first reader stays, unless it is ordered before this one. Warps run one after the other.
+            with f.when(seen.ult(barrier) | (_is_unordered(f, seen) ^ 1)):
+                read.store(f["me"])
+                shadow.read_site.index("i32", cell).store(f["site"])
+    f.ret(f.const("i32", 1))
+    return f
+
+
+def shared_write(shared: SharedMap) -> Fn:
+    """Check a write to shared memory and mark its cells with `stamp`. 0: it must not happen."""
+    f = Fn("shared_write", "i32", {**ACCESS, "stamp": "i32"}, COLD)
+    shadow = SharedShadow(f["w"], shared)
+    _check_alignment(f)
+    first, count = _shared_cells(f, shared)
+    with f.count(count) as k:
+        cell = first + k
+        write, read = shadow.write.index("i32", cell), shadow.read.index("i32", cell)
+        written, seen = write.load("i32"), read.load("i32")
+        with f.when(written.eq(GUARD_STAMP), likely=False):
+            _fault(f, Kind.OUT_OF_BOUNDS, f["address"])
+            _leave(f, f.const("i32", 0))
+        with f.when(written.ne(IN_FLIGHT_STAMP)):
+            _shared_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"))
+        _shared_conflict(f, seen, shadow.read_site.index("i32", cell).load("i32"))
+        write.store(f["stamp"])
+        shadow.write_site.index("i32", cell).store(f["site"])
+        read.store(f.const("i32", 0))
+    f.ret(f.const("i32", 1))
+    return f
+
+
+def shared_read_many(shared: SharedMap) -> Fn:
+    """Check the loads of a group one by one: `table` holds an (offset i64, site i32, pad) per load.
+
+    The usual case, the first read of good cells since a barrier, is settled here.
+    """
+    f = Fn("shared_read_many", "void", MANY, COLD)
+    shadow = SharedShadow(f["w"], shared)
+    base, barrier = WORKER.get(f["w"], "base"), WORKER.get(f["w"], "barrier")
+    age = barrier - base
+    width = f["width"].zext("i64")
+    cells = width.udiv(shared.granule)
+    last = f.const("i64", shared.arena) - width
+    with f.count(f["n"]) as i:
+        entry = f["table"].at(i * 16)
+        address = f["address"] + entry.load("i64")
+        site = entry.at(8).load("i32")
+        strange, next_ = f.fresh("strange"), f.fresh("next")
+        fits = address.ule(last) & (address.trunc("i32") & (f["width"] - 1)).eq(0)
+        f.stop_when(strange, fits ^ 1)
+        first = address.udiv(shared.granule)
+        with f.count(cells) as k:
+            read = shadow.read.index("i32", first + k)
+            seen = read.load("i32")
+            with f.when(seen.ult(f["fence"])):
+                written = shadow.write.index("i32", first + k).load("i32")
+                f.stop_when(strange, (written - base).uge(age) | seen.uge(barrier))
+                read.store(f["me"])
+                shadow.read_site.index("i32", first + k).store(site)
+        f.jump(next_)
+        f.label(strange)
+        f.call("i32", "shared_read", f["w"], f["me"], address, f["width"], site)
+        f.jump(next_)
+        f.label(next_)
+    f.ret()
+    return f
+
+
+# Global and constant memory -------------------------------------------------------------------------------------
+
+
+def locate() -> Fn:
+    """The window record that an address points into."""
+    f = Fn("locate", "ptr", {"w": "ptr", "address": "i64"}, "nounwind alwaysinline")
+    index = f["address"] >> WINDOW_BITS
+    last = f.const("i64", LAST_WINDOW)
+    index = f.select(index.ult(last), index, last)
+    f.ret(LAUNCH.get(WORKER.get(f["w"], "launch"), "windows").at(index * WINDOW.size))
+    return f
+
+
+def _global_place(f: Fn, window: Value) -> Value:
+    """Offset of an access in its array; records it and returns the sink where it is outside."""
+    size, width = WINDOW.get(window, "size"), f["width"].zext("i64")
+    start = (f["address"] >> WINDOW_BITS << WINDOW_BITS) + (1 << (WINDOW_BITS - 1))
+    offset = f["address"] - start
+    inside = offset.ult(size) & (offset + width).ule(size)
+    with f.when(inside ^ 1, likely=False):
+        _fault(f, Kind.OUT_OF_BOUNDS, f["address"])
+        _leave(f, WORKER.get(f["w"], "sink"))
+    return offset
+
+
+def _global_cells(f: Fn, offset: Value, granule: int) -> tuple[Value, Value]:
+    first = offset.udiv(granule)
+    return first, (offset + f["width"].zext("i64") - 1).udiv(granule) - first + 1
+
+
+def _mine(f: Fn) -> Value:
+    return WORKER.get(f["w"], "block_stamp") | f["me"].zext("i64")
+
+
+def _note_strong(f: Fn) -> None:
+    with f.when(f["site"].uge(STRONG)):
+        WORKER.set(f["w"], "acquired", f.const("i32", 1))
+
+
+def global_read(granule: int) -> Fn:
+    """Host address of a checked read, or the sink's."""
+    f = Fn("global_read", "ptr", ACCESS, COLD)
+    window = f.call("ptr", "locate", f["w"], f["address"])
+    _check_alignment(f)
+    offset = _global_place(f, window)
+    host = WINDOW.get(window, "host").at(offset)
+    flags = WINDOW.get(window, "flags")
+    with f.when((flags & WRITABLE).eq(0)):
+        _leave(f, host)
+    shadow, mine = GlobalShadow(window), _mine(f)
+    barrier = WORKER.get(f["w"], "barrier")
+    _note_strong(f)
+    first, count = _global_cells(f, offset, granule)
+    with f.count(count) as k:
+        cell = first + k
+        written = shadow.write.index("i64", cell).load("i64")
+        with f.when(written.eq(0) & (flags & INITIALISED).eq(0), likely=False):
+            _fault(f, Kind.UNINITIALISED_READ, f["address"])
+            _leave(f, host)
+        _global_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"), mine)
+        read = shadow.read.index("i64", cell)
+        seen = read.load("i64")
+        with f.when((seen >> 32).ne(mine >> 32) | seen.trunc("i32").ult(barrier)):
+            read.store(mine)
+            shadow.read_site.index("i32", cell).store(f["site"])
+    f.ret(host)
+    return f
+
+
+def global_write(granule: int) -> Fn:
+    """Host address for a checked write, or the sink's."""
+    f = Fn("global_write", "ptr", ACCESS, COLD)
+    window = f.call("ptr", "locate", f["w"], f["address"])
+    _check_alignment(f)
+    offset = _global_place(f, window)
+    with f.when((WINDOW.get(window, "flags") & WRITABLE).eq(0), likely=False):
+        _fault(f, Kind.READ_ONLY_WRITE, f["address"])
+        _leave(f, WORKER.get(f["w"], "sink"))
+    shadow, mine = GlobalShadow(window), _mine(f)
+    _note_strong(f)
+    first, count = _global_cells(f, offset, granule)
+    with f.count(count) as k:
+        cell = first + k
+        write, read = shadow.write.index("i64", cell), shadow.read.index("i64", cell)
+        _global_conflict(f, write.load("i64"), shadow.write_site.index("i32", cell).load("i32"), mine)
+        _global_conflict(f, read.load("i64"), shadow.read_site.index("i32", cell).load("i32"), mine)
+        write.store(mine)
+        shadow.write_site.index("i32", cell).store(f["site"])
+        read.store(f.const("i64", 0))
+    f.ret(WINDOW.get(window, "host").at(offset))
+    return f
+
+
+def global_read_many() -> Fn:
+    """The loads of a group from an array that no kernel may write, one by one."""
+    f = Fn("global_read_many", "void", MANY, COLD)
+    with f.count(f["n"]) as i:
+        entry = f["table"].at(i * 16)
+        address = f["address"] + entry.load("i64")
+        f.call("ptr", "global_read", f["w"], f["me"], address, f["width"], entry.at(8).load("i32"))
+    f.ret()
+    return f
+
+
+# Local memory and generic pointers ------------------------------------------------------------------------------
+
+
+def local_access(frame: Frame) -> Fn:
+    """Host address of an access to the thread's own local memory; `address` is an offset into it."""
+    f = Fn("local_access", "ptr", {**ACCESS, "frame": "ptr"}, COLD)
+    _check_alignment(f)
+    limit = f.const("i64", frame.local_bytes) - f["width"].zext("i64")
+    with f.when(f["address"].ugt(limit) | limit.icmp("slt", 0), likely=False):
+        _fault(f, Kind.OUT_OF_BOUNDS, f["address"] + window_base(LOCAL_WINDOW))
+        _leave(f, WORKER.get(f["w"], "sink"))
+    f.ret(f["frame"].at(f["address"] + frame.local_start))
+    return f
+
+
+def generic(direction: str) -> Fn:
+    """Host address of an access through a generic pointer: shared, local or global."""
+    f = Fn(f"generic_{direction}", "ptr", {**ACCESS, "frame": "ptr"}, COLD)
+    window = f["address"] >> WINDOW_BITS
+    with f.when(window.eq(SHARED_WINDOW)):
+        address = f["address"] - window_base(SHARED_WINDOW)
+        stamp = (f["me"],) if direction == "write" else ()
+        ok = f.call("i32", f"shared_{direction}", f["w"], f["me"], address, f["width"], f["site"], *stamp)
+        host = WORKER.get(f["w"], "shared").at(address)
+        _leave(f, f.select(ok.ne(0), host, WORKER.get(f["w"], "sink")))
+    with f.when(window.eq(LOCAL_WINDOW)):
+        address = f["address"] - window_base(LOCAL_WINDOW)
+        _leave(f, f.call("ptr", "local_access", f["w"], f["me"], address, f["width"], f["site"], f["frame"]))
+    f.ret(f.call("ptr", f"global_{direction}", f["w"], f["me"], f["address"], f["width"], f["site"]))
+    return f
+
+
+# Asynchronous copies --------------------------------------------------------------------------------------------
+
+
+def _copy_entry(f: Fn, frame: Frame, i: Value) -> Value:
+    return f["frame"].at((i * COPY.size).zext("i64") + frame.copies_start)
+
+
+def copy_start(shared: SharedMap, frame: Frame) -> Fn:
+    """cp.async: check both ends, mark the target as in flight, and remember the copy.
+
+    The bytes arrive at the wait and no sooner, so that a read without a wait is seen.
+    """
+    f = Fn("copy_start", "void", {**ACCESS, "source": "ptr", "filled": "i32", "frame": "ptr"}, COLD)
+    stamp = f.const("i32", IN_FLIGHT_STAMP)
+    ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], f["width"], f["site"], stamp)
+    n = HEADER.get(f["frame"], "copies")
+    with f.when(ok.ne(0) & n.ult(MAX_COPIES)):
+        entry = _copy_entry(f, frame, n)
+        COPY.set(entry, "target", f["address"])
+        COPY.set(entry, "source", f["source"])
+        COPY.set(entry, "bytes", f["width"])
+        COPY.set(entry, "filled", f["filled"])
+        COPY.set(entry, "site", f["site"])
+        COPY.set(entry, "group", HEADER.get(f["frame"], "group"))
+        HEADER.set(f["frame"], "copies", n + 1)
+    f.ret()
+    return f
+
+
+def copy_wait(frame: Frame) -> Fn:
+    """Carry out the copies of all groups but the last `keep`; the rest move to the front of the list."""
+    f = Fn("copy_wait", "void", {"w": "ptr", "me": "i32", "keep": "i32", "frame": "ptr"}, COLD)
+    kept = f.alloca("i32")
+    kept.store(f.const("i32", 0))
+    group = HEADER.get(f["frame"], "group")
+    with f.count(HEADER.get(f["frame"], "copies")) as i:
+        entry = _copy_entry(f, frame, i)
+        due = (group - COPY.get(entry, "group")).ugt(f["keep"])
+        with f.when(due):
+            target, size = COPY.get(entry, "target"), COPY.get(entry, "bytes")
+            f.call("i32", "shared_write", f["w"], f["me"], target, size, COPY.get(entry, "site"), f["me"])
+            host = WORKER.get(f["w"], "shared").at(target)
+            filled = COPY.get(entry, "filled")
+            copy = "call void @llvm.memcpy.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"
+            fill = "call void @llvm.memset.p0.i64(ptr {}, i8 0, i64 {}, i1 false)"
+            f.line(copy.format(host, COPY.get(entry, "source"), filled))
+            f.line(fill.format(host.at(filled.zext("i64")), (size - filled).zext("i64")))
+        with f.when(due ^ 1):
+            n = kept.load("i32")
+            move = "call void @llvm.memmove.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"
+            f.line(move.format(_copy_entry(f, frame, n), entry, COPY.size))
+            kept.store(n + 1)
+    HEADER.set(f["frame"], "copies", kept.load("i32"))
+    f.ret()
+    return f

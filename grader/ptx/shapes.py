@@ -1,0 +1,29 @@
+"""How a kernel's memory is laid out: its shared arrays in the arena, a thread's frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SharedMap:
+    """Where shared arrays lie in the arena: (start, size) of each; dynamic memory comes last."""
+
+    arrays: tuple[tuple[int, int], ...]
+    dynamic_start: int
+    arena: int  # bytes
+    granule: int  # bytes per cell
+
+    @property
+    def cells(self) -> int:
+        return self.arena // self.granule
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A thread's memory between two suspensions: saved registers, local arrays, copies in flight."""
+
+    local_start: int
+    local_bytes: int
+    copies_start: int
+    stride: int

@@ -1,0 +1,156 @@
+"""Child: a submission in a process of its own, as an Executor."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal, TypeVar
+
+import msgspec
+
+from grader.compile import recipe, source, toolkit
+from grader.compile.cache import Cache, default_folder
+from grader.model.execution import Compilation, Invocation, Outcome
+from grader.model.exercise import Array
+from grader.model.result import Finding
+from grader.sandbox import arena
+from grader.sandbox.errors import ChildFailed
+from grader.sandbox.messages import Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
+from grader.sandbox.process import START_SECONDS, Process
+
+COMPILE_SECONDS = 30.0  # CUB takes 3 on a slow core; compile bombs never end
+LOAD_SECONDS = 30.0
+OWN_SHARE = 0.8  # of a deadline, after which the child gives up by itself and can still say where
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Reply)
+_R = TypeVar("_R", bound=Reply)
+
+# Escape sequences, and marks that turn the direction of writing round.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def default_workers() -> int:
+    """Threads that run blocks: GRADER_WORKERS, else the cores that this process may use."""
+    chosen = os.environ.get("GRADER_WORKERS", "")
+    if chosen.isdecimal() and int(chosen) > 0:
+        return int(chosen)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Child:
+    """Owns `process`, and ends it in `close`. After any of the sandbox's errors it raises ChildDied alone."""
+
+    def __init__(
+        self,
+        process: Process,
+        device: Literal["cpu", "cuda"],
+        *,
+        cache: Cache | None = None,
+        compile_seconds: float = COMPILE_SECONDS,
+        workers: int | None = None,
+    ) -> None:
+        self.device: Literal["cpu", "cuda"] = device
+        self.process = process
+        self._cache = cache or Cache(default_folder())
+        self._compile_seconds = compile_seconds
+        self._workers = workers or default_workers()
+        self._filename = recipe.SOURCE_NAME
+        self._ready = False
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def compile(self, source_bytes: bytes, filename: str) -> Compilation:
+        """The child holds the submission from here on, if it compiled."""
+        self._filename = filename
+        text = source.decode(source_bytes, filename)
+        if isinstance(text, Finding):
+            return Compilation(False, findings=(text,), log=text.message)
+        key = self._key(text)
+        compiled = self._cache.get(key)
+        if compiled is not None:
+            if compiled.ptx:
+                self._ask(Load(compiled.ptx), Loaded, LOAD_SECONDS)
+            return self._shown(msgspec.structs.replace(compiled.compilation, cached=True))
+        compiled = self._ask(Compile(text), Built, self._compile_seconds).compiled
+        if compiled.ptx or not compiled.compilation.ok:
+            self._cache.put(key, compiled)
+        return self._shown(compiled.compilation)
+
+    def run(
+        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
+    ) -> Outcome:
+        """`deadline` is in seconds; at four fifths of it the engine stops by itself and names the loop."""
+        slots, size = arena.place(arrays)
+        arena.store(self.process.arena, arrays, slots, size)
+        request = Run(invocations, slots, size, OWN_SHARE * deadline, self._workers)
+        ran = self._ask(request, Ran, deadline)
+        try:
+            outputs = {s.name: arena.fetch(self.process.arena, s) for s in slots if s.access != "in"}
+        except arena.ShortReadError as error:
+            raise self.process.misbehaved(f"array {error} is cut short") from None
+        return Outcome(
+            findings=tuple(self._finding(finding) for finding in ran.findings),
+            outputs=outputs,
+            printed=_printable(ran.printed),
+            unsupported=self._finding(ran.unsupported) if ran.unsupported else None,
+            jit_seconds=ran.jit_seconds,
+            run_seconds=ran.run_seconds,
+        )
+
+    def close(self) -> None:
+        self.process.close()
+
+    def _key(self, text: str) -> str:
+        try:
+            return recipe.cache_key(text)
+        except toolkit.ToolkitMissing as error:
+            raise ChildFailed(str(error)) from None
+
+    def _ask(self, request: Request, expected: type[_R], seconds: float) -> _R:
+        """Send and wait. The first request is sent at once; its deadline counts from when the child is up."""
+        payload = _ENCODER.encode(request)
+        if not self._ready:
+            self.process.send(payload, seconds=START_SECONDS)
+            self._receive(Ready, START_SECONDS)
+            self._ready = True
+        else:
+            self.process.send(payload, seconds=seconds)
+        return self._receive(expected, seconds)
+
+    def _receive(self, expected: type[_R], seconds: float) -> _R:
+        payload = self.process.receive(seconds=seconds)
+        try:
+            reply = _DECODER.decode(payload)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self.process.misbehaved(str(error)) from None
+        if isinstance(reply, Failed):
+            self.process.kill()
+            raise ChildFailed(_printable(reply.message), _printable(reply.details))
+        if not isinstance(reply, expected):
+            raise self.process.misbehaved(f"{type(reply).__name__} instead of {expected.__name__}")
+        return reply
+
+    def _shown(self, compilation: Compilation) -> Compilation:
+        findings = tuple(self._finding(f) for f in compilation.findings)
+        return msgspec.structs.replace(compilation, findings=findings, log=self._text(compilation.log))
+
+    def _finding(self, finding: Finding) -> Finding:
+        """The student's file by its own name, and nothing in it that a terminal would obey."""
+        return msgspec.structs.replace(
+            finding,
+            file=self._text(finding.file),
+            message=self._text(finding.message),
+            notes=tuple(self._text(note) for note in finding.notes),
+        )
+
+    def _text(self, text: str) -> str:
+        return _printable(text.replace(recipe.SOURCE_NAME, self._filename))
+
+
+def _printable(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

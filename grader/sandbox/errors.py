@@ -1,0 +1,23 @@
+"""Why a child process gave no answer."""
+
+from __future__ import annotations
+
+
+class ChildDied(Exception):  # noqa: N818 - what happened, not an error of ours
+    """The child ended, or sent what is no answer. `stderr` is the end of what it wrote there."""
+
+    def __init__(self, message: str, stderr: str = "") -> None:
+        super().__init__(message)
+        self.stderr = stderr
+
+
+class ChildFailed(ChildDied):
+    """The child says that it cannot answer: a part of the grader's own is missing or broken."""
+
+
+class ChildTimeout(Exception):  # noqa: N818
+    """The child did not answer in time, and was killed. The text is the time it had."""
+
+
+class ChildMemory(Exception):  # noqa: N818
+    """The child held more memory than it may, and was killed. The text says how much."""

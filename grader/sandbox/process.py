@@ -1,0 +1,270 @@
+"""The child process seen from outside: start, talk with a deadline, watch its memory, end it.
+
+Imports little, so that a child can be started before the rest of the grader is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import IO, Any
+
+from grader.sandbox.channel import LENGTH, MessageError, frame, payload_length
+from grader.sandbox.errors import ChildDied, ChildMemory, ChildTimeout
+
+START_SECONDS = 60.0  # a cold start from a slow network disk; from a warm one it takes half a second
+MAX_MEMORY_BYTES = 8 << 30
+MEMORY_SHARE = 0.75  # of the machine's, where that is less
+TICK_SECONDS = 0.05  # how often memory is looked at while waiting
+REAP_SECONDS = 10.0
+STDERR_TAIL_BYTES = 4096
+
+# What the child gets of the caller's environment: nothing that could be a secret.
+KEPT_VARIABLES = ("LD_LIBRARY_PATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
+FIXED_VARIABLES = {
+    "PATH": os.defpath,
+    "HOME": "/nonexistent",
+    "LANG": "C.UTF-8",
+    "OPENBLAS_NUM_THREADS": "1",  # threads that nothing needs, and that cost time to start
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class Process:
+    """A child that runs `python -m module` in a session of its own, with nothing of ours but two descriptors.
+
+    Its working folder is empty and already removed, so it can neither find nor leave anything there. `send`
+    and `receive` raise the sandbox's errors, and then the child is dead and reaped. One thread at a time may
+    talk to it; `kill` may come from any.
+    """
+
+    def __init__(self, module: str, *, memory_bytes: int | None = None) -> None:
+        self.memory_bytes = memory_bytes or default_memory_bytes()
+        self.arena = anonymous_file("grader-arena")
+        self._output = anonymous_file("grader-output")
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)
+        try:
+            self._child = _start(module, theirs.fileno(), self.arena.fileno(), self._output)
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
+        self.pid = self._child.pid
+        self._ending = threading.Lock()
+        weakref.finalize(self, _end, self._child, self._ending)
+
+    def send(self, payload: bytes, *, seconds: float) -> None:
+        view = memoryview(frame(payload))
+        deadline = time.monotonic() + seconds
+        while view:
+            self._wait(select.POLLOUT, deadline, seconds)
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise self._died() from None
+
+    def receive(self, *, seconds: float) -> bytes:
+        """The next message. Raises ChildTimeout, ChildMemory, and ChildDied where there is none."""
+        deadline = time.monotonic() + seconds
+        try:
+            length = payload_length(self._exactly(LENGTH.size, deadline, seconds))
+        except MessageError as error:
+            raise self.misbehaved(str(error)) from None
+        return self._exactly(length, deadline, seconds)
+
+    def misbehaved(self, what: str) -> ChildDied:
+        """The error for a child that broke the protocol; it is dead when this returns."""
+        self.kill()
+        return ChildDied(f"the child process sent no valid answer: {what}", self._stderr())
+
+    def kill(self) -> None:
+        """End the child and all of its process group, now; and reap it. May be called twice."""
+        _end(self._child, self._ending)
+
+    def close(self) -> None:
+        self.kill()
+        self._socket.close()
+        self.arena.close()
+        self._output.close()
+
+    def _exactly(self, size: int, deadline: float, seconds: float) -> bytes:
+        parts, missing = [], size
+        while missing:
+            self._wait(select.POLLIN, deadline, seconds)
+            try:
+                part = self._socket.recv(min(missing, 1 << 20))
+            except BlockingIOError:
+                continue
+            except OSError:
+                part = b""
+            if not part:
+                raise self._died()
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def _wait(self, event: int, deadline: float, seconds: float) -> None:
+        """Until the socket is ready; keeps the deadline and the memory limit meanwhile."""
+        poll = select.poll()
+        poll.register(self._socket, event)
+        try:
+            while True:
+                self._check_memory()
+                left = deadline - time.monotonic()
+                if poll.poll(max(0.0, min(left, TICK_SECONDS)) * 1000):
+                    return
+                if left <= 0:
+                    raise ChildTimeout(f"stopped after {seconds:g} s")
+        except BaseException:  # Ctrl-C too: nobody will wait for the answer
+            self.kill()
+            raise
+
+    def _check_memory(self) -> None:
+        used = resident_bytes(self.pid)
+        if used > self.memory_bytes:
+            limit = self.memory_bytes / 2**30
+            raise ChildMemory(f"{used / 2**30:.1f} GiB; the most is {limit:.1f} GiB")
+
+    def _died(self) -> ChildDied:
+        """The error for a child that closed its end of the socket: it is ending, or must be ended."""
+        ended = self._ends_within(1.0)
+        self.kill()
+        how = _ending_of(self._child.returncode) if ended else "closed its channel"
+        return ChildDied(f"the child process {how}", self._stderr())
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Without reaping it, which `kill` does once the rest of its group is dead."""
+        deadline = time.monotonic() + seconds
+        while self._child.returncode is None:
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _stderr(self) -> str:
+        size = os.fstat(self._output.fileno()).st_size
+        tail = os.pread(self._output.fileno(), STDERR_TAIL_BYTES, max(0, size - STDERR_TAIL_BYTES))
+        return tail.decode("utf-8", "replace")
+
+
+def anonymous_file(name: str) -> IO[bytes]:
+    """A file without a name: gone with its last descriptor, however the processes end."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create(name, os.MFD_CLOEXEC), "r+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def default_memory_bytes() -> int:
+    """8 GiB, or three quarters of what this machine or container has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        machine = min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(MAX_MEMORY_BYTES, int(MEMORY_SHARE * machine))
+
+
+def resident_bytes(pid: int) -> int:
+    """What the process holds in memory; 0 where the system does not say or it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _start(module: str, channel: int, arena: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).resolve().parents[2])
+    environment = FIXED_VARIABLES | {"PYTHONPATH": root}
+    environment |= {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    command = [sys.executable, "-s", "-P", "-m", module, str(channel), str(arena), str(os.getpid())]
+    folder = tempfile.mkdtemp(prefix="grader-")
+    try:
+        return _spawner.start(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(channel, arena),
+            start_new_session=True,
+            cwd=folder,
+            env=environment,
+        )
+    finally:
+        Path(folder).rmdir()
+
+
+def _end(child: subprocess.Popen[bytes], lock: threading.Lock) -> None:
+    """Kill the group before the leader is reaped: until then its number is nobody else's."""
+    with lock:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            with contextlib.suppress(
+                subprocess.TimeoutExpired
+            ):  # stuck in a driver: even SIGKILL has to wait
+                child.wait(REAP_SECONDS)
+
+
+def _ending_of(returncode: int | None) -> str:
+    if returncode is None or returncode >= 0:
+        return f"ended with exit code {returncode}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
+    return f"died of {name}" + (": the system may be out of memory" if name == "SIGKILL" else "")
+
+
+class _Spawner:
+    """A thread that starts the children.
+
+    A child asks the kernel to kill it when its parent dies, and to the kernel that is the *thread* which
+    started it. So one thread that lasts as long as this process starts them all.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[tuple[queue.SimpleQueue[Any], list[str], dict[str, Any]]] = (
+            queue.SimpleQueue()
+        )
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():  # not alive: in a fork of ours
+                self._thread = threading.Thread(target=self._work, name="grader-spawner", daemon=True)
+                self._thread.start()
+        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._jobs.put((answer, command, options))
+        child = answer.get()
+        if isinstance(child, BaseException):
+            raise child
+        assert isinstance(child, subprocess.Popen)
+        return child
+
+    def _work(self) -> None:
+        while True:
+            answer, command, options = self._jobs.get()
+            try:
+                answer.put(subprocess.Popen(command, **options))
+            except Exception as error:
+                answer.put(error)
+
+
+_spawner = _Spawner()

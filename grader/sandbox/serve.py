@@ -1,0 +1,94 @@
+"""The child's side of the channel: takes requests, gives answers, until the parent closes it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import select
+import socket
+import sys
+import traceback
+from typing import NoReturn, Protocol
+
+import msgspec
+import numpy as np
+
+from grader.errors import at_fault
+from grader.sandbox import arena
+from grader.sandbox.channel import LENGTH, frame, payload_length
+from grader.sandbox.confine import confine
+from grader.sandbox.messages import Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
+
+MAX_DETAILS = 4000  # characters of a traceback
+
+
+class Engine(Protocol):
+    """What a device makes of a submission. Raises SetupError where the machine lacks something."""
+
+    @property
+    def warm(self) -> tuple[str, ...]:
+        """Modules that a request will need, the likeliest first: loaded while there is nothing to do."""
+        ...
+
+    def compile(self, text: str) -> Built: ...
+
+    def load(self, ptx: str) -> None: ...
+
+    def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran: ...
+
+
+class SetupError(Exception):
+    """Something that the child needs is not installed; the message says what to do."""
+
+
+def serve(engine: Engine) -> NoReturn:
+    """The child's whole life. `sys.argv` holds the two descriptors and the parent's process id."""
+    channel, memory, parent = map(int, sys.argv[1:4])
+    confine(parent)
+    server = _Server(engine, socket.socket(fileno=channel), memory)
+    server.send(Ready())
+    server.warm_up()
+    while True:
+        server.answer()
+
+
+class _Server:
+    def __init__(self, engine: Engine, channel: socket.socket, memory: int) -> None:
+        self._engine, self._channel, self._memory = engine, channel, memory
+        self._decoder = msgspec.msgpack.Decoder(Request)
+
+    def warm_up(self) -> None:
+        for module in self._engine.warm:
+            if select.select([self._channel], [], [], 0)[0]:
+                return
+            try:
+                importlib.import_module(module)
+            except Exception:  # said when it is needed
+                return
+
+    def answer(self) -> None:
+        request = self._decoder.decode(self._exactly(payload_length(self._exactly(LENGTH.size))))
+        try:
+            reply = self._reply(request)
+        except SetupError as error:
+            reply = Failed(str(error))
+        except Exception as error:
+            reply = Failed(f"internal error at {at_fault(error)}", traceback.format_exc()[-MAX_DETAILS:])
+        self.send(reply)
+
+    def send(self, reply: Reply) -> None:
+        self._channel.sendall(frame(msgspec.msgpack.encode(reply)))
+
+    def _reply(self, request: Request) -> Reply:
+        if isinstance(request, Compile):
+            return self._engine.compile(request.text)
+        if isinstance(request, Load):
+            self._engine.load(request.ptx)
+            return Loaded()
+        return self._engine.run(request, arena.attach(self._memory, request.slots, request.arena_bytes))
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._channel.recv(size, socket.MSG_WAITALL) if size else b""
+        if len(data) < size:
+            os._exit(0)  # the parent is done
+        return data

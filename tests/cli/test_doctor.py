@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from grader import machine
+from grader.compile import toolkit
+from tests.cli.conftest import Grade
+
+
+def test_says_what_this_machine_can_judge(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: 0)
+    assert grade("doctor") == 0
+    said = " ".join(grade.out.split())
+    assert "judges compile, launch, memory, correct" in said
+    assert "not speed: that needs an NVIDIA GPU" in said
+
+
+def test_a_missing_part_is_named_with_what_to_install(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = machine.package
+    monkeypatch.setattr(machine, "package", lambda name: None if name == "llvmlite" else found(name))
+    assert grade("doctor") == 4
+    assert "pip install 'llvmlite>=" in grade.out
+    assert "cannot grade yet" in grade.out
+
+
+def test_a_missing_compiler_is_named(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise toolkit.ToolkitMissing("CUDA's nvrtc not found; install with: pip install it")
+
+    monkeypatch.setattr(toolkit, "root", missing)
+    assert grade("doctor") == 4
+    assert "nvrtc not found" in grade.out
+
+
+def test_fits_in_80_columns_here(grade: Grade) -> None:
+    grade("doctor")
+    long = [line for line in grade.out.splitlines() if len(line) > 80 and "/" not in line]
+    assert long == []

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from grader import catalog, pipeline, submission
+from grader.cli.terminal import WIDTH, console, print_result
+from grader.model.execution import Outcome
+from grader.model.exercise import Exercise
+from grader.model.result import Finding, Result
+from grader.secret import Secret
+from tests.fakes import SOURCE, Arrays, FakeExecutor, right, write_exercise
+
+SCREEN = 30  # rows
+LONG = "x_tile[3] is read by thread (4, 0, 0) of block (1, 2, 0) while thread (3, 0, 0) writes it " * 2
+
+
+@pytest.fixture
+def exercise(tmp_path: Path) -> Exercise:
+    return catalog.read(write_exercise(tmp_path / "01_double"))
+
+
+def shown(
+    exercise: Exercise, executor: FakeExecutor, *, verbose: bool = False, terminal: bool = False
+) -> str:
+    result = graded(exercise, executor)
+    out = Console(file=io.StringIO(), width=WIDTH, force_terminal=terminal, highlight=False, markup=False)
+    print_result(out, result, exercise, SOURCE.decode(), verbose=verbose)
+    text: str = out.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+def graded(exercise: Exercise, executor: FakeExecutor) -> Result:
+    return pipeline.grade(
+        exercise,
+        submission.read(exercise.starter),
+        seed=7,
+        open_executor=executor.open,
+        secret=Secret(({"M_sizes": [3]}, {"M_sizes": [4]})),
+    )
+
+
+def finding(kind: str, line: int, message: str = LONG) -> Finding:
+    return Finding(kind, "starter.cu", line, message, notes=(f"the other access: {LONG}",) * 4, hint=kind)
+
+
+def many(arrays: Arrays) -> Outcome:
+    return Outcome(findings=tuple(finding("race", line) for line in range(1, 12)))
+
+
+def test_every_line_fits_in_80_columns_and_ends_in_no_blank(exercise: Exercise) -> None:
+    for verbose in (False, True):
+        lines = shown(exercise, FakeExecutor(compute=many), verbose=verbose).splitlines()
+        repeat = next(line for line in lines if "Repeat: " in line)  # to be copied: never broken
+        assert all(len(line) <= 80 for line in lines if line != repeat)
+        assert all(line == line.rstrip() for line in lines)
+
+
+def test_it_fits_on_a_screen_unless_asked(exercise: Exercise) -> None:
+    executor = FakeExecutor(compute=many)
+    assert len(shown(exercise, executor).splitlines()) <= SCREEN + 5
+    assert len(shown(exercise, executor, verbose=True).splitlines()) > SCREEN + 5
+
+
+def test_the_verdict_comes_first_then_cases_then_what_is_wrong(exercise: Exercise) -> None:
+    text = shown(exercise, FakeExecutor(compute=many))
+    places = [
+        text.index(part)
+        for part in ("FAILED: ", "even ", "starter.cu:1: race", "Next: ", "Points: ", "Seed 7")
+    ]
+    assert places == sorted(places)
+
+
+def test_one_cause_is_one_red_line(exercise: Exercise) -> None:
+    text = shown(
+        exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", 6),))), terminal=True
+    )
+    red = [line for line in text.splitlines() if "\x1b[1;31m" in line]
+    assert len(red) == 2  # the verdict, and the cause
+    assert "starter.cu:6: race (even and 2 more)" in red[1]
+
+
+def test_the_source_is_shown_around_the_line(exercise: Exercise) -> None:
+    text = shown(exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", 6),))))
+    assert "    5 | {\n  > 6 |     y[threadIdx.x] = 2 * x[threadIdx.x];\n    7 | }\n" in text
+
+
+@pytest.mark.parametrize("line", [0, 9999])
+def test_a_line_that_is_not_there_is_not_shown(exercise: Exercise, line: int) -> None:
+    text = shown(exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", line),))))
+    assert " | " not in text
+
+
+def test_verbose_names_every_case_and_what_was_measured(exercise: Exercise) -> None:
+    text = shown(exercise, FakeExecutor(compute=lambda a: Outcome(outputs={"y": a["x"] * 0})), verbose=True)
+    assert "ragged: group 0, row 0, column 0: expected " in text
+    assert "compile: passed  0.10 s" in text
+
+
+def test_extra_and_secret_cases_are_a_row_each(exercise: Exercise) -> None:
+    def compute(arrays: Arrays) -> Outcome:
+        return many(arrays) if arrays["x"].shape[0] in (1, 3) else right(arrays)
+
+    rows = [line.split() for line in shown(exercise, FakeExecutor(compute=compute)).splitlines()]
+    assert ["1", "extra", "case", "faulty", "-", "-"] in rows
+    assert ["2", "secret", "cases", "1", "of", "2", "faulty", "1", "of", "2", "right", "-"] in rows
+
+
+def test_nothing_that_ran_is_no_table(exercise: Exercise) -> None:
+    exercise.starter.write_bytes(b"")
+    assert "even" not in shown(exercise, FakeExecutor())
+
+
+def test_control_characters_of_a_submission_do_not_reach_the_terminal(exercise: Exercise) -> None:
+    hostile = "\x1b[2J\x1b]0;title\x07\u202eevil"
+
+    def compute(arrays: Arrays) -> Outcome:
+        return Outcome(findings=(finding("race", 6, hostile),), printed=hostile)
+
+    text = shown(exercise, FakeExecutor(compute=compute), verbose=True)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "\u202e" not in text
+
+
+def test_markup_is_shown_as_it_is(exercise: Exercise) -> None:
+    text = shown(
+        exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", 6, "[red]x[/]"),)))
+    )
+    assert "[red]x[/]" in text
+
+
+def test_no_colour_where_piped(capsys: pytest.CaptureFixture[str], exercise: Exercise) -> None:
+    print_result(console(), graded(exercise, FakeExecutor()), exercise, None)
+    assert "\x1b" not in capsys.readouterr().out

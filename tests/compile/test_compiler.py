@@ -1,0 +1,218 @@
+"""What the compiler says, as a student gets to read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader.compile import recipe
+from grader.compile.compiler import compile_text
+from grader.model.execution import Compilation
+from grader.model.result import Finding
+
+KERNEL = 'extern "C" __global__ void kernel(float* x) { x[0] = 1.0f; }\n'
+
+
+def errors(text: str) -> list[Finding]:
+    compilation = compile_text(text).compilation
+    assert not compilation.ok
+    assert all(f.file == recipe.SOURCE_NAME for f in compilation.findings)
+    return [f for f in compilation.findings if f.kind == "compile-error"]
+
+
+def only_error(text: str) -> Finding:
+    (error,) = errors(text)
+    return error
+
+
+def compiled(text: str) -> Compilation:
+    compilation = compile_text(text).compilation
+    assert compilation.ok, compilation.log
+    return compilation
+
+
+def test_a_kernel_compiles_to_ptx_and_cubin() -> None:
+    result = compile_text('#include "grader.cuh"\n' + KERNEL)
+    assert result.compilation.ok
+    assert result.compilation.findings == ()
+    assert ".target sm_90a" in result.ptx
+    assert f'.file\t1 "{recipe.SOURCE_NAME}"' in result.ptx
+    assert result.cubin.startswith(b"\x7fELF")
+    assert result.compilation.seconds > 0
+
+
+def test_the_architecture_can_be_chosen() -> None:
+    result = compile_text(KERNEL, "compute_80")
+    assert ".target sm_80" in result.ptx
+    assert result.cubin == b""
+
+
+def test_kernels_are_listed_with_lines_parameters_and_bounds() -> None:
+    text = (
+        '#include "grader.cuh"\n'
+        "struct Pair { double a; char b; };\n"
+        'extern "C" __global__ void __launch_bounds__(8 * 16)\n'
+        "second(const float* x, int n, long long m, Pair p, unsigned char c) {}\n"
+        "__device__ int helper(int n) { return n; }\n"
+        'extern "C" __global__ void third() {}\n'
+        "template <int N> __global__ void generic(int* x) { *x = N; }\n"
+        "template __global__ void generic<3>(int*);\n"
+    )
+    kernels = compiled(text).kernels
+    assert [(k.name, k.parameter_bytes, k.line, k.max_threads) for k in kernels[:2]] == [
+        ("second", (8, 4, 8, 16, 1), 4, 128),
+        ("third", (), 6, None),
+    ]
+    assert kernels[2].name.startswith("_Z7generic")
+    assert kernels[2].line == 7
+
+
+def test_an_error_has_line_and_column() -> None:
+    error = only_error("// ok\n/* ü */\t__device__ int f() { return y; }\n")
+    assert (error.line, error.column, error.message) == (2, 38, 'identifier "y" is undefined')
+
+
+def test_several_errors_are_several_findings() -> None:
+    found = errors("__device__ int f() { return a; }\n__device__ int g() { return b; }\n")
+    assert [(f.line, f.message) for f in found] == [
+        (1, 'identifier "a" is undefined'),
+        (2, 'identifier "b" is undefined'),
+    ]
+
+
+def test_an_unclosed_brace_is_found_at_the_end() -> None:
+    error = only_error("__global__ void f() {\n  int x = 1;\n\n")
+    assert error.line == 2
+    assert 'expected a "}"' in error.message
+    assert any('to match this "{"' in note and "line 1" in note for note in error.notes)
+
+
+def test_warnings_do_not_fail() -> None:
+    (warning,) = compiled('extern "C" __global__ void k() {\n  int unused;\n}\n').findings
+    assert (warning.kind, warning.line) == ("compile-warning", 2)
+    assert warning.message == 'variable "unused" was declared but never referenced'
+
+
+def test_a_template_is_blamed_where_it_fails_and_shows_who_asked() -> None:
+    error = only_error(
+        "template <class T> __device__ int f(T a) {\n  return a.size;\n}\n__device__ int g(int a) {\n  return f(a);\n}\n"
+    )
+    assert error.line == 2
+    assert "instantiated from line 5" in error.notes
+
+
+def test_an_error_within_a_header_is_found_where_the_student_called_it() -> None:
+    error = only_error(
+        "#include <algorithm>\nstruct S {};\n__device__ S f(S a, S b) {\n  return std::max(a, b);\n}\n"
+    )
+    assert error.line == 4
+    assert error.notes[0].startswith("in algorithm:")
+
+
+def test_an_error_within_a_header_is_found_at_its_include_where_nothing_was_called() -> None:
+    found = errors('#define grid 5 5\nstruct A {};\n\n#include "grader.cuh"\n' + KERNEL)
+    assert {f.line for f in found} == {4}
+    assert found[0].notes[0].startswith("in grader.cuh:")
+
+
+def test_the_include_is_found_through_other_headers() -> None:
+    found = errors("#include <cuda_fp16.h>\n#define M_PI_2 5\n#define INFINITY 1 +\n#include <cmath>\nint a = NAN;\n")
+    assert found[-1].line == 5
+    broken = errors("#include <stdint.h>\n#define constexpr oops\n#include <algorithm>\n")
+    assert {f.line for f in broken} == {3}
+    assert all(note.startswith(("in utility:", "in algorithm:")) for f in broken for note in f.notes[:1])
+
+
+def test_one_wrong_header_is_few_findings() -> None:
+    found = errors("#include <cuda.h>\n" + KERNEL)
+    assert len(found) < 5
+    assert found[0].line == 1
+    assert found[0].count > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "note"),
+    [
+        ("int main() { return 0; }", "main is host code", "the grader allocates"),
+        ("float half_of(float x) { return x / 2; }", "half_of is a host function", "write __device__ before it"),
+        ("int table[3];", "table is a host variable", "__constant__"),
+        ("#include <vector>", 'no header "vector" for device code', "device code only"),
+        ("#include <array>", "no header <array> for device code", "<cuda/std/array>"),
+        ('#include "mine.h"', 'no header "mine.h" for device code', "grader.cuh"),
+        ("__global__ void k() { std::vector<int> v; }", "no std::vector on a device", "device code only"),
+        ("#include <iostream>\n__global__ void k() { std::cout << 1; }", "cout", "printf works"),
+        ("__global__ void k(int a) { a = std::min(a, 1); }", "min", "add #include <algorithm>"),
+        ("__global__ void k(void** p) { cudaMallocAsync(p, 4, 0); }", "cudaMallocAsync", "the grader allocates"),
+        ("__global__ void k(Launch* launch) {}", "Launch", 'add #include "grader.cuh"'),
+        ("__global__ void k(float* x) { *x = FLT_MAX; }", "FLT_MAX", "add #include <float.h>"),
+        ("__global__ void k(uint8_t* x) {}", "uint8_t", "add #include <stdint.h>"),
+        ("__global__ void k() { __shared__ int a[99999]; a[threadIdx.x] = 1; __syncthreads(); }",
+         "k declares 399996 bytes of __shared__ memory; a block can have 232448", "tile"),
+    ],
+)  # fmt: skip
+def test_common_mistakes_come_with_a_remedy(text: str, message: str, note: str) -> None:
+    found = errors(text)[0]
+    assert found.line == text.count("\n") + 1
+    assert message in found.message
+    assert any(note in n for n in found.notes)
+
+
+def test_wrong_inline_assembly_is_found_at_its_line() -> None:
+    error = errors('extern "C" __global__ void k(int* p) {\n  *p = 1;\n  asm volatile("frobnicate;");\n}\n')[0]
+    assert error.line == 3
+    assert "frobnicate" in error.message
+
+
+def test_assert_is_on() -> None:
+    assert "__assertfail" in compile_text('extern "C" __global__ void k(int n) { assert(n > 0); }').ptx
+
+
+def test_what_is_said_about_a_hostile_source_is_bounded() -> None:
+    lines = "\n".join(f"__device__ int f{i}() {{ return {'x' * 2000}{i}; }}" for i in range(300))
+    compilation = compile_text(lines).compilation
+    assert 10 < len(compilation.findings) <= 50
+    assert max(len(f.message) for f in compilation.findings) <= 400
+    assert len(compilation.log) <= 200_000
+
+
+SECRET = "correct-horse-battery-staple"
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    file = tmp_path / "secret.txt"
+    file.write_text(f"{SECRET} 1 2 3\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '#include "FILE"\n',
+        "#include <FILE>\n",
+        '#define A "FILE"\n#include A\n',
+        '%:include "FILE"\n',
+        '#inc\\\nlude "FILE"\n',
+        '#include "grader.cuh"\nint a = /*\n*/ 3;\n# /**/ include "FILE"\n',
+        '__device__ const char x[] = R"(\n#include "FILE"\n)";',
+        '#if __has_include("FILE")\n#error the file is there\n#endif\n',
+    ],
+)
+def test_other_files_are_not_read(text: str, secret_file: Path) -> None:
+    compilation = compile_text(text.replace("FILE", str(secret_file)) + KERNEL).compilation
+    assert not compilation.ok
+    assert SECRET not in repr(compilation)
+    assert "the file is there" not in compilation.findings[0].message
+
+
+def test_what_the_compiler_quotes_of_other_files_is_not_shown(
+    secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second line of defence: a log that quotes such a file all the same."""
+    monkeypatch.setattr("grader.compile.directives._problem", lambda name, target: "")
+    compilation = compile_text(f'#include "{secret_file}"\n' + KERNEL).compilation
+    assert not compilation.ok
+    assert SECRET not in repr(compilation)
+    assert "horse" not in repr(compilation)
+    assert compilation.findings[0].message == "a file outside of the include folders is included here"

@@ -1,0 +1,59 @@
+"""The headers that students include out of habit."""
+
+from __future__ import annotations
+
+import pytest
+
+from grader.compile import recipe
+from grader.compile.compiler import compile_text
+
+EVERY_HEADER = sorted(recipe.headers())
+
+USES = """
+#include <cuda_runtime.h>
+#include <device_launch_parameters.h>
+#include <cuda_fp16.h>
+#include <cuda_fp8.h>
+
+extern "C" __global__ void everything(float* f, uint8_t* bytes, std::int64_t* words, Launch* launch) {
+    static_assert(sizeof(Launch) == 48 && offsetof(Launch, shared_bytes) == 24 && offsetof(Launch, variant) == 28);
+    static_assert(offsetof(Launch, workspace_bytes) == 32 && offsetof(Launch, sm_count) == 40);
+    static_assert(INT_MAX == 2147483647 && CHAR_BIT == 8 && UINT8_MAX == 255 && ULLONG_MAX + 1 == 0);
+    static_assert(FLT_MAX > 3.4e38f && DBL_EPSILON < 1e-15 && FLT_EPSILON > 1e-7f);
+    static_assert(std::numeric_limits<float>::max() == FLT_MAX && std::is_same<int, int32_t>::value);
+    static_assert(std::min(1, 2) == 1 && std::max(1, 2) == 2 && std::clamp(7, 1, 3) == 3);
+    std::size_t n = 3;
+    std::ptrdiff_t distance = &f[n] - f;
+    f[0] = INFINITY; f[1] = -FLT_MAX; f[2] = NAN; f[3] = M_PI; f[4] = HUGE_VALF; f[5] = (float)HUGE_VAL;
+    f[6] = std::sqrt(f[7]) + std::fabs(f[8]) + std::fmaxf(f[9], 0.0f) + std::pow(f[10], 2.0f);
+    f[11] = std::isnan(f[12]) ? std::min(f[13], f[14]) : std::max(f[15], f[16]);
+    std::swap(f[17], f[18]);
+    words[0] = std::exchange(words[1], (std::int64_t)distance);
+    std::memcpy(bytes, bytes + 4, 4);
+    memset(bytes + 8, 0, 4);
+    assert(launch != NULL && launch != nullptr);
+    printf("%d\\n", (int)n);
+    std::printf("%d\\n", launch->max_shared_bytes);
+}
+"""
+
+
+def test_all_of_them_work_together() -> None:
+    compilation = compile_text("".join(f"#include <{name}>\n" for name in EVERY_HEADER) + USES).compilation
+    assert compilation.ok, compilation.log
+    assert compilation.findings == ()
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY_HEADER if name not in ("type_traits", "limits")])
+def test_each_compiles_alone_and_twice(name: str) -> None:
+    text = f'#include <{name}>\n#include "{name}"\nextern "C" __global__ void k() {{}}\n'
+    compilation = compile_text(text).compilation
+    assert compilation.ok, compilation.log
+    assert compilation.findings == ()
+
+
+def test_launch_has_the_members_of_the_contract() -> None:
+    members = "grid", "block", "shared_bytes", "variant", "workspace_bytes", "sm_count", "max_shared_bytes"
+    uses = "; ".join(f"x += sizeof(launch->{member})" for member in members)
+    text = f'#include "grader.cuh"\nextern "C" __global__ void k(Launch* launch, int x) {{ {uses}; launch->variant = x; }}\n'
+    assert compile_text(text).compilation.ok

@@ -1,0 +1,38 @@
+"""Files that no compiler has to see."""
+
+from __future__ import annotations
+
+import pytest
+
+from grader.compile import source
+from grader.model.result import Finding
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "words"),
+    [
+        (b"", 0, "empty"),
+        (b" \n\t\r\n", 0, "empty"),
+        (b"int a;\nint \0b;\n", 2, "NUL byte in line 2"),
+        (b"\x7fELF\x02\x01\x01\0\0\0", 1, "binary"),
+        (b"// ok\n// ok\n// \xff\n", 3, "not UTF-8: byte 0xff in line 3"),
+        ("int a;".encode("utf-16"), 1, "UTF-16"),
+        (b"/" * (source.MAX_BYTES + 1), 0, "the most is 1,048,576 (1 MiB)"),
+    ],
+)
+def test_a_file_that_is_no_source_is_one_clear_finding(content: bytes, line: int, words: str) -> None:
+    finding = source.decode(content, "mine.cu")
+    assert isinstance(finding, Finding)
+    assert (finding.kind, finding.file, finding.line) == ("compile-error", "mine.cu", line)
+    assert words in finding.message
+
+
+def test_the_largest_allowed_file_is_read() -> None:
+    assert source.decode(b"/" * source.MAX_BYTES, "mine.cu") == "/" * source.MAX_BYTES
+
+
+@pytest.mark.parametrize(
+    "content", [b"int a;\nint b;\n", b"\xef\xbb\xbfint a;\nint b;\n", b"int a;\r\nint b;\r\n", b"int a;\rint b;\r"]
+)
+def test_byte_order_mark_and_line_ends_make_no_difference(content: bytes) -> None:
+    assert source.decode(content, "mine.cu") == "int a;\nint b;\n"

@@ -1,0 +1,198 @@
+"""Small whole kernels, compiled by NVRTC: generated code against the interpreter, bit for bit."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from grader import ptx
+from grader.compile import nvrtc, recipe
+from grader.ptx import interpreter
+from grader.ptx.interpreter import InterpreterError
+from grader.ptx.semantics import UnknownInstruction
+
+THREADS = 32
+BLOCKS = 2
+N = THREADS * BLOCKS
+
+# Bodies of `k(const float* x, const int* n, float* y)` on arrays of N elements; `i` is the thread's index in
+# the grid, `t` in its block; there are 4 bytes of dynamic shared memory per thread.
+SOURCES = {
+    "shared memory between barriers": """
+        __shared__ float tile[32];
+        for (int round = 0; round < 3; ++round) {
+            tile[t] = x[i] + round;
+            __syncthreads();
+            y[i] += tile[31 - t] * tile[(t + round) % 32];
+            __syncthreads();
+        }""",
+    "a tree reduction in dynamic shared memory": """
+        extern __shared__ float sums[];
+        sums[t] = x[i];
+        for (int half = blockDim.x / 2; half > 0; half /= 2) {
+            __syncthreads();
+            if (t < half) sums[t] += sums[t + half];
+        }
+        __syncthreads();
+        y[i] = sums[0] - i;""",
+    "a local array behind a call": "y[i] = pick(x[i], n[i]) + pick(x[i], 3);",
+    "calls within calls": "y[i] = twice(x[i], n[i] & 3) - twice(pick(x[i], 2), 1);",
+    "a constant table and a module variable": "y[i] = table[n[i] & 3] * x[i] + lut[i % 3];",
+    "a switch": """
+        switch (n[i] & 7) {
+            case 0: y[i] = x[i] + 1; break;
+            case 1: y[i] = x[i] * 3; break;
+            case 2: y[i] = -x[i]; break;
+            case 3: y[i] = fabsf(x[i]); break;
+            case 4: y[i] = x[i] * x[i]; break;
+            case 5: y[i] = sqrtf(fabsf(x[i])); break;
+            default: y[i] = 7;
+        }""",
+    "atomics in global and in shared memory": """
+        __shared__ unsigned counts[4];
+        if (t < 4) counts[t] = 0;
+        __syncthreads();
+        atomicAdd(&counts[n[i] & 3], 1u);
+        atomicMax(&counts[3], (unsigned)(n[i] & 31));
+        __syncthreads();
+        atomicAdd(&y[i % 7], x[i]);
+        atomicAdd(&y[8], (float)counts[t & 3]);
+        atomicMin((int*)&y[9], -n[i]);
+        atomicInc((unsigned*)&y[10], 20u);
+        atomicCAS((unsigned*)&y[11], 0u, (unsigned)i + 1u);
+        atomicExch(&y[12 + t], (float)atomicXor((unsigned*)&y[13 + 32], 1u << t));""",
+    "integer arithmetic": """
+        unsigned u = (unsigned)n[i] * 2654435761u;
+        long long w = (long long)n[i] * u;
+        int d = n[i] / ((int)(u >> 28) - 7 | 1) + n[i] % 13 + (int)(w >> 33) + (int)(w / 1000003);
+        d += __popc(u) + __clz(n[i]) + __ffs(u) + __mulhi(n[i], (int)u) + __brev(u) % 1000;
+        d ^= __byte_perm(u, n[i], 0x3175) + __funnelshift_l(u, n[i], 9) + min(n[i], 5) + abs(n[i]);
+        y[i] = __int_as_float((d & 0x007fffff) | 0x3f800000);""",
+    "single and double precision": """
+        double d = x[i];
+        d = d * d / (1.0 + fabs(d)) + sqrt(fabs(d)) - fma(d, 3.0, 0.1);
+        float f = x[i] / (n[i] | 1) + __fmul_rz(x[i], 3.3f) + __fadd_ru(x[i], 1e-9f) + rintf(x[i] * 10);
+        y[i] = f + (float)d + fminf(x[i], 0.25f) + fmodf(x[i] * 100, 3.0f) + truncf(x[i] * 7)
+             + (x[i] > 0.1f ? (int)(x[i] * 1e10f) : (unsigned char)(n[i])) + 1.0f / x[i];""",
+    "vector loads and stores": """
+        float4 v = ((const float4*)x)[i % (blockDim.x * gridDim.x / 4)];
+        if (i < 16) ((float4*)y)[i] = make_float4(v.w, v.z + 1, v.y * 2, v.x - n[i]);""",
+    "a loop with a data-dependent end": """
+        int steps = n[i] & 31;
+        float sum = 0;
+        while (steps-- > 0) { if (steps % 5 == 2) continue; sum = sum * 0.5f + x[(i + steps) % 64]; }
+        y[i] = sum;""",
+    "threads that leave early": "if (n[i] & 1) return; y[i] = x[i];",
+}
+PREAMBLE = """
+__constant__ float table[4] = {0.5f, -2.0f, 3.25f, 1e-3f};
+__device__ const int lut[3] = {7, -8, 9};
+__device__ __noinline__ float pick(float x, int k) {
+    float values[6];
+    for (int j = 0; j < 6; ++j) values[j] = x * j + k;
+    return values[(k & 0x7fffffff) % 6];
+}
+__device__ __noinline__ float twice(float x, int k) { return pick(pick(x, k) + 1, k + 1); }
+__device__ __noinline__ int collatz(int n, int steps) {
+    if (n == 1 || steps == 0) return steps;
+    return collatz(n % 2 ? 3 * n + 1 : n / 2, steps - 1) + n;
+}
+"""
+
+
+@cache
+def compiled(body: str) -> ptx.Module:
+    source = (
+        PREAMBLE + 'extern "C" __global__ void k(const float* x, const int* n, float* y) {\n'
+        "    const int t = threadIdx.x, i = blockIdx.x * blockDim.x + t;\n" + body + "\n}"
+    )
+    built = nvrtc.build(source, recipe.PTX_ARCH)
+    assert built.ok, built.log
+    return ptx.parse(built.ptx)
+
+
+def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(7)
+    x = random.uniform(-1, 1, N).astype(np.float32)
+    return x, random.integers(-1000, 1000, N).astype(np.int32), np.zeros(N, np.float32)
+
+
+def interpreted(module: ptx.Module) -> np.ndarray:
+    x, n, y = inputs()
+    interpreter.run(module, "k", (BLOCKS, 1, 1), (THREADS, 1, 1), [x, n, y], shared_bytes=4 * THREADS)
+    return y
+
+
+@pytest.mark.parametrize("body", SOURCES.values(), ids=list(SOURCES))
+def test_generated_code_gives_the_same_bits(body: str) -> None:
+    module = compiled(body)
+    x, n, y = inputs()
+    execution = ptx.Program(module).run(
+        "k",
+        grid=(BLOCKS, 1, 1),
+        block=(THREADS, 1, 1),
+        shared_bytes=4 * THREADS,
+        arguments=[ptx.Buffer("x", x), ptx.Buffer("n", n), ptx.Buffer("y", y, writable=True)],
+        workers=1,
+    )
+    expected = interpreted(module)
+    assert execution.findings == ()
+    assert y.view(np.uint32).tolist() == expected.view(np.uint32).tolist()
+    assert y.any()
+
+
+def test_a_tree_reduction_is_numpys_sum() -> None:
+    x, _, _ = inputs()
+    y = interpreted(compiled(SOURCES["a tree reduction in dynamic shared memory"]))
+    sums = np.repeat(x.reshape(BLOCKS, THREADS).sum(axis=1, dtype=np.float64), THREADS)
+    assert np.allclose(y, sums - np.arange(N), atol=1e-5)
+
+
+def test_recursion() -> None:
+    """Generated code knows none, so this is against the same function in Python."""
+
+    def collatz(n: int, steps: int) -> int:
+        if n == 1 or steps == 0:
+            return steps
+        return collatz(3 * n + 1 if n % 2 else n // 2, steps - 1) + n
+
+    _, n, _ = inputs()
+    y = interpreted(compiled("y[i] = collatz(1 + (n[i] & 15), 12);"))
+    assert y.tolist() == [collatz(1 + (int(k) & 15), 12) for k in n]
+
+
+def test_barriers_that_count_and_combine() -> None:
+    body = """
+        int few = __syncthreads_count(t < 5), all = __syncthreads_and(t < 31), any = __syncthreads_or(t == 3);
+        y[i] = few + 100 * all + 1000 * any;"""
+    assert set(interpreted(compiled(body)).tolist()) == {1005.0}
+
+
+def test_a_struct_by_value_and_a_scalar() -> None:
+    source = """
+        struct P { int a; float b; };
+        extern "C" __global__ void k(P p, long long s, float* y) { *y = p.a * p.b + s; }"""
+    built = nvrtc.build(source, recipe.PTX_ARCH)
+    y = np.zeros(1, np.float32)
+    struct = np.array([(6, 0.5)], dtype=[("a", np.int32), ("b", np.float32)]).tobytes()
+    interpreter.run(ptx.parse(built.ptx), "k", (1, 1, 1), (1, 1, 1), [struct, -5, y])
+    assert y[0] == -2.0
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("y[i + 1] = 1;", "access of 4 bytes at offset 256"),
+        ("*(int*)((char*)y + 1) = 1;", "misaligned"),
+        ('if (t < 7) __syncthreads(); else asm volatile("bar.sync 1;"); y[i] = 1;', "will not complete"),
+        ("y[i] = __shfl_sync(~0u, x[i], 0);", "shfl"),
+        ("*(volatile int*)0 = 1;", "no allocation"),
+        ("__trap(); y[i] = 1;", "trap"),
+    ],
+    ids=["out of bounds", "misaligned", "split barrier", "unknown instruction", "null", "trap"],
+)
+def test_what_has_no_result_raises(body: str, message: str) -> None:
+    with pytest.raises((InterpreterError, UnknownInstruction), match=message):
+        interpreted(compiled(body))

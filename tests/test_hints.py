@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader import catalog, hints
+from grader.model.exercise import Exercise
+from grader.model.result import Check, Finding, Status
+from tests.fakes import write_exercise
+
+PROBLEM = """# Double every row
+## Pitfalls
+### Missing synchronization
+### Endless loop!
+text # no heading
+#no heading either
+"""
+
+
+@pytest.fixture
+def exercise(tmp_path: Path) -> Exercise:
+    folder = write_exercise(tmp_path / "01_double")
+    (folder / "problem.md").write_text(PROBLEM)
+    return catalog.read(folder)
+
+
+def given(exercise: Exercise, finding: Finding) -> str:
+    check = Check("memory[even]", Status.FAILED, findings=(finding,))
+    return hints.give(check, hints.sections(exercise)).findings[0].hint
+
+
+def test_headings_become_anchors_as_github_makes_them(exercise: Exercise) -> None:
+    assert hints.sections(exercise) == {
+        "double-every-row",
+        "pitfalls",
+        "missing-synchronization",
+        "endless-loop",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("race", "missing-synchronization"),
+        ("did-not-finish", "endless-loop"),
+        ("misaligned-access", ""),
+        ("wrong-values", ""),
+    ],
+)
+def test_a_finding_gets_the_section_that_is_there(exercise: Exercise, kind: str, hint: str) -> None:
+    assert given(exercise, Finding(kind, "starter.cu", 3, "wrong")) == hint
+
+
+def test_a_hint_of_its_own_stays(exercise: Exercise) -> None:
+    assert given(exercise, Finding("race", "starter.cu", 3, "wrong", hint="pitfalls")) == "pitfalls"
+
+
+def test_no_problem_md_is_no_hint(exercise: Exercise) -> None:
+    (exercise.folder / "problem.md").unlink()
+    assert given(exercise, Finding("race", "starter.cu", 3, "wrong")) == ""
+
+
+def test_the_first_exercise_explains_every_pitfall() -> None:
+    exercise = catalog.find("1", catalog.exercises_folder(Path(__file__).parents[1] / "exercises"))
+    assert set(hints.PITFALLS.values()) <= hints.sections(exercise)
