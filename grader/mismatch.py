@@ -13,6 +13,7 @@ TILES = (8, 16, 32, 64, 128)
 # A wrong value lands within the tolerance of the right one by luck, now and then; a box that is
 # this full of wrong elements is called wrong throughout.
 FULL = 0.98
+EVERY = "every element"
 
 
 class Region(NamedTuple):
@@ -43,7 +44,7 @@ def describe(wrong: np.ndarray, regions: Sequence[Region]) -> str:
     regions = [r for r in regions if r.stop > r.start]
     parts = [wrong[r.start : r.stop] for r in regions]
     if _is_full(wrong) and all(_is_full(part) for part in parts):
-        return "every element"
+        return _exactly(EVERY, parts)
     tiles = _row_tiles(parts)
     if tiles:
         tile = " or ".join(tiles)
@@ -55,9 +56,15 @@ def describe(wrong: np.ndarray, regions: Sequence[Region]) -> str:
     if len(phrases) > 3:
         return f"scattered over {_names(parts, regions)}"
     return "; ".join(
-        f"{phrase} of {_names([parts[i] for i in at], [regions[i] for i in at], len(regions))}"
+        f"{_exactly(phrase, [parts[i] for i in at])} of "
+        f"{_names([parts[i] for i in at], [regions[i] for i in at], len(regions))}"
         for phrase, at in phrases.items()
     )
+
+
+def _exactly(phrase: str, parts: Sequence[np.ndarray]) -> str:
+    """ "nearly every element" where some are right by luck."""
+    return f"nearly {phrase}" if phrase == EVERY and not all(part.all() for part in parts) else phrase
 
 
 def _partial_tile(parts: Sequence[np.ndarray]) -> str:
@@ -87,7 +94,7 @@ def _trailing_rows(part: np.ndarray) -> int | None:
 def _phrase(part: np.ndarray) -> str:
     """Where the wrong elements of one region lie; there is at least one."""
     if _is_full(part):
-        return "every element"
+        return EVERY
     if int(part.sum()) == 1:
         row, column = np.argwhere(part)[0]
         return f"row {row}, column {column}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,12 @@ def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[Row, ...], 
     return tuple(r for r in rows if r.case in own), tuple(r for r in rows if r.case not in own)
 
 
+def columns(rows: Iterable[Row]) -> dict[str, str]:
+    """The columns in which any of the rows has something."""
+    filled = {column for row in rows for column, cells in row.cells.items() if cells}
+    return {column: title for column, title in COLUMNS.items() if column in filled}
+
+
 def others(result: Result) -> tuple[tuple[Check, Cell], ...]:
     """The checks that belong to no case: compile, launch, rules, quality."""
     return tuple((check, _cell(check)) for check in result.checks if check.case is None)
@@ -76,6 +83,8 @@ def _cell(check: Check) -> Cell:
 
 
 def _detail(check: Check) -> str:
+    if check.status is Status.SKIPPED and f"[{check.case}]" in (check.reason or ""):
+        return ""  # the cause stands in the same row
     if check.status in (Status.SKIPPED, Status.NOT_JUDGED, Status.ERROR):
         return check.reason or check.message
     measured = check.measurements

@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
+    """`at_fault`: the finding's line is the guilty one; else it only says which kernel is meant."""
+
     title: str
     next_step: str
+    at_fault: bool = True
 
 
 KINDS = {
@@ -69,6 +72,7 @@ KINDS = {
     "wrong-values": Kind(
         "Wrong result",
         "Take the first wrong element and follow by hand which inputs your kernel reads for it.",
+        at_fault=False,
     ),
     "no-spills": Kind(
         "Registers spilled to memory",

@@ -20,7 +20,7 @@ SHOWN_LINES = 4_000
 
 # How many characters of a note fit into a line of the margin (report.css: --margin), to know how many
 # lines of code stand beside it. Too few only leaves a gap.
-NOTE_COLUMNS = 38
+NOTE_COLUMNS = 34
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Listing:
         return 1 <= problem.line <= len(self.lines) and PurePath(problem.file).name == self.name
 
     def around(self, problem: Problem) -> tuple[Line, ...]:
-        """The lines about a problem, indented no further than they must be; none where it lies elsewhere."""
-        if not self.has(problem):
+        """The guilty line and its neighbours, indented no further than needed; none where it has none."""
+        if not (self.has(problem) and problem.at_fault):
             return ()
         return _dedent(self.lines[max(0, problem.line - 1 - CONTEXT) : problem.line + CONTEXT])
 
@@ -98,5 +98,5 @@ def _place(problems: Iterable[Problem]) -> Mapping[int, tuple[Note, ...]]:
 
 def _height(problem: Problem) -> int:
     """In lines of code, with one of air."""
-    texts = (f"{problem.title}, line {problem.line}", problem.first.message, ", ".join(problem.cases))
+    texts = (f"{problem.title}, line {problem.line}", problem.first.message, problem.seen_in)
     return 1 + sum(math.ceil(len(text) / NOTE_COLUMNS) for text in texts)

@@ -10,6 +10,9 @@ from reports.kinds import kind_of
 
 WARNING = "compile-warning"
 
+# A mistake that shows in every case names so many of them.
+SHOWN_CASES = 4
+
 
 @dataclass(frozen=True)
 class Occurrence:
@@ -39,12 +42,24 @@ class Problem:
         return kind_of(self.kind).next_step
 
     @property
+    def at_fault(self) -> bool:
+        """Whether `line` is the guilty one."""
+        return self.line > 0 and kind_of(self.kind).at_fault
+
+    @property
     def first(self) -> Finding:
         return self.occurrences[0].finding
 
     @property
     def cases(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(o.case for o in self.occurrences if o.case))
+
+    @property
+    def seen_in(self) -> str:
+        """The cases in words, and no long list of them."""
+        shown = self.cases if len(self.cases) <= SHOWN_CASES + 1 else self.cases[:SHOWN_CASES]
+        rest = len(self.cases) - len(shown)
+        return ", ".join(shown) + (f" and {rest} more cases" if rest else "")
 
     @property
     def others(self) -> tuple[Occurrence, ...]:

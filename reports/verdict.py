@@ -37,7 +37,7 @@ def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
     if not problems:
         return Words("Not passed", "The Result says so, and holds no failed check.")
     first = problems[0]
-    place = f" on line {first.line}" if first.line else ""
+    place = f" on line {first.line}" if first.at_fault else ""
     if first.kind == "compile-error":
         return Words("Does not compile", f"{plural(len(problems), 'error')}; the first{place or ' below'}.")
     headline = "Not right yet" if failed & {"compile", "launch", "memory", "correct"} else "Not passed"

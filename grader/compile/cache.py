@@ -1,7 +1,7 @@
 """Compilations kept on disk, found by the content that they were made from.
 
-The parent process alone reads and writes it. The child, which holds untrusted code, never learns of it: what
-is stored under a source's key is what the child answered before it ran anything of that source, and a compiler
+The parent process alone reads and writes it. The child, which holds untrusted code, never learns of it. What
+is stored under a source's key is what the child answered before it ran anything of that source; a compiler
 that some source subverts can spoil the entry of that very source only.
 """
 

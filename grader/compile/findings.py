@@ -45,7 +45,7 @@ class Reader:
             key = (finding.kind, finding.line, same)
             known = found.get(key)
             found[key] = msgspec.structs.replace(known, count=known.count + 1) if known else finding
-        return tuple(found.values())[:MAX_FINDINGS]
+        return _without_fallout(tuple(found.values()))[:MAX_FINDINGS]
 
     def _finding(self, diagnostic: Diagnostic) -> Finding | None:
         if diagnostic.severity == "remark" or "assembly aborted due to errors" in diagnostic.message:
@@ -144,6 +144,14 @@ def log(findings: Iterable[Finding], raw: str, text: str) -> str:
 def _finding(kind: str, line: int, message: str, column: int = 0, notes: Iterable[str] = ()) -> Finding:
     kept = tuple(_readable(note) for note in notes if note)[:MAX_NOTES]
     return Finding(kind, recipe.SOURCE_NAME, line, _readable(message), column=column, notes=kept)
+
+
+def _without_fallout(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """An unknown type as first parameter makes the compiler read the whole function as something else."""
+    misread = {f.line for f in findings if f.message == 'attribute "__global__" does not apply here'}
+    causes = [f for f in findings if f.line in misread and f.message.endswith("is undefined")]
+    known = {f.line: f for f in reversed(causes)}
+    return tuple(f for f in findings if f.line not in known or f is known[f.line])
 
 
 def _details(diagnostic: Diagnostic) -> list[str]:

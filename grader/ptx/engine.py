@@ -14,15 +14,18 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from grader.ptx.explain import Explainer, Report
+from grader.ptx.flow import Unsupported
 from grader.ptx.lower import Lowered, lower
 from grader.ptx.machine import (
     FAULT,
     INITIALISED,
     LAUNCH,
     MAIL_BYTES,
+    MAX_SHARED_BYTES,
     NAMED_BARRIERS,
     PARAM_WINDOW,
     READABLE,
+    TIME_IS_UP,
     VARIABLE_WINDOW,
     WINDOW,
     WORKER,
@@ -31,13 +34,14 @@ from grader.ptx.machine import (
     window_base,
 )
 from grader.ptx.memory import variable_windows
-from grader.ptx.parser import Module, Variable
+from grader.ptx.parser import Location, Module, Variable
 from grader.ptx.printing import Printer
 
 WINDOWS = 1024
 SINK_BYTES = 1 << 16
 FAULT_LIMIT = 2_000_000  # per worker; a kernel that is wrong everywhere need not run to its end
-MAX_TRACKED_BLOCKS = 1 << 24
+MAX_THREADS = 1024
+MAX_BLOCKS = 1 << 24
 LIBRARY_FUNCTIONS = ("sin", "cos", "log2", "exp2", "tanh")
 PRINT_LINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_uint64, ctypes.c_void_p)
 
@@ -105,6 +109,11 @@ class Program:
         function = self.module.kernels[kernel]
         if len(arguments) != len(function.parameters):
             raise ValueError(f"{kernel} takes {len(function.parameters)} arguments, not {len(arguments)}")
+        threads, blocks = block[0] * block[1] * block[2], grid[0] * grid[1] * grid[2]
+        if not 0 < threads <= MAX_THREADS or blocks <= 0 or not 0 <= shared_bytes <= MAX_SHARED_BYTES:
+            raise ValueError(f"{kernel} cannot be launched with grid {grid}, block {block}, {shared_bytes} bytes")
+        if blocks > MAX_BLOCKS:
+            raise Unsupported(f"a grid of {blocks} blocks is too large for the CPU", Location("", function.line, 0))
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
         compiled = self._compile(kernel, read_only)
         jitted = time.perf_counter()
@@ -242,7 +251,7 @@ class _Launch:
         index[:, 0], index[:, 1] = order % block[0], order // block[0] % block[1]
         index[:, 2] = order // (block[0] * block[1])
         blocks = grid[0] * grid[1] * grid[2]
-        fenced = np.zeros(blocks if blocks <= MAX_TRACKED_BLOCKS else 1, np.uint32)
+        fenced = np.zeros(blocks, np.uint32)
         values = {
             "blocks": blocks, "threads": self.threads, "dynamic_shared": shared_bytes,
             "arguments": _pointer(parameters), "windows": _pointer(self.windows), "budget": limits.instructions,
@@ -318,7 +327,7 @@ class _Launch:
                 thread.join(max(deadline - time.monotonic(), 0.0))
         finally:
             if any(thread.is_alive() for thread in threads):
-                self.record["stop"] = 1
+                self.record["stop"] = TIME_IS_UP
             for thread in threads:
                 thread.join()
 

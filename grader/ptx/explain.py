@@ -108,6 +108,8 @@ class Explainer:
         who = self._who(int(record["thread"]), int(record["block"]))
         if kind is Kind.BARRIER_DIVERGENCE:
             return self._divergence(record), ""
+        if kind is Kind.COLLECTIVE_MISMATCH:
+            return self._mismatch(site, record), ""
         if kind is Kind.DID_NOT_FINISH:
             return f"{who} is still in this loop: it does not seem to end", ""
         if kind is Kind.TRAP:
@@ -145,6 +147,17 @@ class Explainer:
             return f"{are} of the block never reach this barrier: {who} has already left the kernel"
         line = submission_frame(self.lowered.sites[other].location).line
         return f"{are} of the block do not wait here: {who} waits at the barrier in line {line}"
+
+    def _mismatch(self, site: Site, record: Any) -> str:
+        what = COLLECTIVES.get(site.opcode.split(".")[0], "this warp operation")
+        thread, block = int(record["thread"]), int(record["block"])
+        lane = int(record["address"]) - 1
+        if lane >= 0:
+            return f"{self._who(thread, block)} reads lane {lane} in {what}, which is not in the mask"
+        other = int(record["other_site"])
+        line = submission_frame(self.lowered.sites[other].location).line if other else 0
+        where = f"waits in line {line}" if line else "has left the kernel"
+        return f"{what} waits for lanes of its mask that never come: {self._who(thread, block)} {where}"
 
     @staticmethod
     def _is_write(site: Site) -> bool:
@@ -191,6 +204,8 @@ class Explainer:
         return Place(name, address - start, size, item)
 
 
+COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
+               "bar": "__syncwarp", "elect": "elect"}  # fmt: skip
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
          "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from grader.ptx import semantics
+from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.instruction import WIDTHS, number, wrap
+from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, inside, place_variables
 from grader.ptx.parser import (
     Address,
     Function,
@@ -25,51 +27,17 @@ from grader.ptx.parser import (
     Pair,
     Register,
     Symbol,
-    Variable,
     Vector,
 )
-
-Dim3 = tuple[int, int, int]
 
 # Where generic addressing sees the two windows; every other allocation gets a stretch of its own below them.
 SHARED_WINDOW = 1 << 60
 LOCAL_WINDOW = 1 << 61
-STRETCH = 1 << 40
 DEEPEST_CALL = 64
-
-
-class InterpreterError(Exception):
-    """The kernel did something that has no defined result, or that is not known here."""
 
 
 class _Exited(Exception):  # noqa: N818  (no error)
     """A thread ended by `exit`, at whatever depth of calls."""
-
-
-class Memory:
-    """Allocations in one 64-bit address space, a terabyte apart."""
-
-    def __init__(self) -> None:
-        self._stretches: list[memoryview] = []
-
-    def map(self, data: Any) -> int:
-        """Gives anything with a writable buffer an address."""
-        self._stretches.append(memoryview(data).cast("B"))
-        return len(self._stretches) * STRETCH
-
-    def at(self, address: int, size: int) -> memoryview:
-        index, offset = divmod(address, STRETCH)
-        if not 1 <= index <= len(self._stretches):
-            raise InterpreterError(f"no allocation at {address:#x}")
-        return _inside(self._stretches[index - 1], offset, size)
-
-
-def _inside(data: memoryview, offset: int, size: int) -> memoryview:
-    if offset < 0 or offset + size > len(data):
-        raise InterpreterError(f"access of {size} bytes at offset {offset} of an allocation of {len(data)}")
-    if offset % size:
-        raise InterpreterError(f"misaligned access of {size} bytes at offset {offset}")
-    return data[offset : offset + size]
 
 
 @dataclass(frozen=True)
@@ -87,20 +55,6 @@ class Barrier:
 Waiting = Generator[Barrier, "list[int]", None]
 
 
-@dataclass
-class Launch:
-    """What all threads of a grid share."""
-
-    module: Module
-    grid: Dim3
-    block: Dim3
-    shared_bytes: int
-    memory: Memory = field(default_factory=Memory)
-    symbols: dict[str, int] = field(default_factory=dict)  # global and constant variables
-    shared: dict[str, int] = field(default_factory=dict)  # offsets of shared variables
-    static_bytes: int = 0
-
-
 def run(
     module: Module,
     kernel: str,
@@ -114,7 +68,7 @@ def run(
     Arguments are ints, bytes (a struct by value), or anything with a writable buffer (a pointer).
     """
     launch = Launch(module, grid, block, shared_bytes)
-    _place_variables(launch)
+    place_variables(launch)
     function = module.kernels[kernel]
     values = [a if isinstance(a, int | bytes) else launch.memory.map(a) for a in arguments]
     parameters = {p.name: _parameter(v, p.bytes) for p, v in zip(function.parameters, values, strict=True)}
@@ -126,29 +80,6 @@ def run(
 
 def _parameter(value: int | bytes, size: int) -> bytearray:
     return bytearray(value if isinstance(value, bytes) else wrap("b64", value).to_bytes(8, "little")[:size])
-
-
-def _place_variables(launch: Launch) -> None:
-    functions = launch.module.functions.values()
-    variables = [*launch.module.variables.values(), *(v for f in functions for v in f.variables.values())]
-    dynamic: list[Variable] = []
-    for variable in variables:
-        if variable.space == "shared" and variable.size == 0:
-            dynamic.append(variable)
-        elif variable.space == "shared":
-            launch.static_bytes = -(-launch.static_bytes // variable.align) * variable.align
-            launch.shared[variable.name] = launch.static_bytes
-            launch.static_bytes += variable.size
-        elif variable.space in ("global", "const"):
-            launch.symbols[variable.name] = launch.memory.map(
-                bytearray(variable.data or bytes(variable.size))
-            )
-    launch.static_bytes = -(-launch.static_bytes // 16) * 16
-    launch.shared |= {variable.name: launch.static_bytes for variable in dynamic}
-    for variable in variables:
-        for offset, symbol, addend in variable.relocations:
-            target = launch.symbols[symbol] + addend
-            launch.memory.at(launch.symbols[variable.name] + offset, 8)[:] = target.to_bytes(8, "little")
 
 
 def _run_block(launch: Launch, function: Function, parameters: dict[str, bytearray], block: Dim3) -> None:
@@ -350,16 +281,16 @@ class Thread:
     def _memory(self, space: str, operand: Operand, size: int) -> memoryview:
         assert isinstance(operand, Address)
         if isinstance(operand.base, Symbol) and operand.base.name in self.parameters:
-            return _inside(memoryview(self.parameters[operand.base.name]), operand.offset, size)
+            return inside(memoryview(self.parameters[operand.base.name]), operand.offset, size)
         address = wrap("b64", self._read(operand, "u64"))
         if space == "generic" and SHARED_WINDOW <= address < LOCAL_WINDOW:
             space, address = "shared", address - SHARED_WINDOW
         elif space == "generic" and address >= LOCAL_WINDOW:
             space, address = "local", address - LOCAL_WINDOW
         if space == "shared":
-            return _inside(self.shared, address, size)
+            return inside(self.shared, address, size)
         if space == "local":
-            return _inside(memoryview(self.local), address, size)
+            return inside(memoryview(self.local), address, size)
         return self.launch.memory.at(address, size)
 
     def _atomic(self, instruction: Instruction) -> None:
@@ -371,9 +302,9 @@ class Thread:
         type_ = parts[-1]
         old = int.from_bytes(data, "little")
         values = [self._read(operand, type_) for operand in operands[1:]]
-        operation = next(p for p in parts if p in _ATOMICS)
-        in_shared = _space(parts) == "shared"
-        data[:] = _ATOMICS[operation](type_, in_shared, old, *values).to_bytes(len(data), "little")
+        operation = next(p for p in parts if p in ATOMICS)
+        in_shared = data.obj is self.shared.obj
+        data[:] = ATOMICS[operation](type_, in_shared, old, *values).to_bytes(len(data), "little")
         if target is not None:
             self._write(target, type_, old)
 
@@ -404,13 +335,13 @@ class Thread:
         if name not in self.launch.module.functions:
             raise InterpreterError(f"{name} is not defined in the module")
         callee = self.launch.module.functions[name]
-        inside = {
+        frame = {
             p.name: bytearray(self.parameters[a]) for p, a in zip(callee.parameters, arguments, strict=True)
         }
-        inside |= {r.name: bytearray(r.bytes) for r in callee.results}
-        yield from self.call(callee, inside)
+        frame |= {r.name: bytearray(r.bytes) for r in callee.results}
+        yield from self.call(callee, frame)
         for result, outside in zip(callee.results, results, strict=True):
-            self.parameters[outside][:] = inside[result.name]
+            self.parameters[outside][:] = frame[result.name]
 
     def _exit(self, _: Instruction) -> None:
         raise _Exited
@@ -433,28 +364,6 @@ _EXECUTE: dict[str, Callable[[Thread, Instruction], None]] = {
     "atom": Thread._atomic,
     "red": Thread._atomic,
     **dict.fromkeys(("membar", "fence", "prefetch", "prefetchu"), Thread._nothing),
-}
-
-
-def _combine(name: str) -> Callable[..., int]:
-    def apply(type_: str, in_shared: bool, old: int, value: int) -> int:
-        opcode = f"{name}.{type_}"
-        if name == "add" and type_ == "f32":  # global atomics flush subnormals, shared ones do not
-            opcode = "add.rn.f32" if in_shared else "add.rn.ftz.f32"
-        result = semantics.evaluate(opcode, [old, value])
-        assert isinstance(result, int)
-        return result
-
-    return apply
-
-
-# (type, whether in shared memory, old value, operands) -> new value. PTX ISA, "atom".
-_ATOMICS: dict[str, Callable[..., int]] = {
-    **{name: _combine(name) for name in ("add", "min", "max", "and", "or", "xor")},
-    "exch": lambda _type, _shared, _old, value: value,
-    "cas": lambda _type, _shared, old, expected, value: value if old == expected else old,
-    "inc": lambda _type, _shared, old, bound: 0 if old >= bound else old + 1,
-    "dec": lambda _type, _shared, old, bound: bound if old == 0 or old > bound else old - 1,
 }
 
 

@@ -489,11 +489,20 @@ class Kernel:
         self.fuel.store(left)
         with f.when(left.icmp("slt", 0), likely=False):
             spent = f.const("i64", FUEL) - left
-            stop = f.call("i32", "tick", self.worker, self.me, f.const("i32", self.site()), spent)
+            stop = f.call("i32", "tick", self.worker, self.me, f.const("i32", self._loop_site(start, end)), spent)
             with f.when(stop.ne(0)):
                 self._exit(ABORTED)
                 f.label(f.fresh("dead"))
             self.fuel.store(f.const("i64", FUEL))
+
+    def _loop_site(self, start: int, end: int) -> int:
+        """A loop is named by its first line, wherever in it the time ran out."""
+        at = self.here.location
+        for ins in (i for b in self.blocks[start : end + 1] for i in b.instructions):
+            if ins.location.file == at.file and 0 < ins.location.line < at.line:
+                at = ins.location
+        self.sites.append(Site(at, self.here.opcode))
+        return len(self.sites) - 1
 
     def _suspend(self, resume: Block, waits_for: int) -> None:
         frame = self.f["frame"]

@@ -50,6 +50,10 @@ def window_base(window: int) -> int:
     return (window << WINDOW_BITS) + (1 << (WINDOW_BITS - 1))
 
 
+TIME_IS_UP = 1  # who is still in a loop did not finish
+ENOUGH = 2  # enough was found; others end quietly
+
+
 class Kind(IntEnum):
     """What a fault record says; the strings of Report.kind are made from these."""
 
@@ -87,7 +91,7 @@ LAUNCH = Layout(
     block_z="i32",
     threads="i32",
     dynamic_shared="i32",
-    stop="i32",  # not 0: end as soon as possible
+    stop="i32",  # not 0: end as soon as possible; TIME_IS_UP or ENOUGH
     arguments="ptr",  # the parameter block
     windows="ptr",  # WINDOW records
     budget="i64",  # instructions that one thread may run

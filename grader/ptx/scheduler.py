@@ -16,6 +16,7 @@ from grader.ptx.machine import (
     AT_NAMED,
     AT_WARP,
     AT_YIELD,
+    ENOUGH,
     EXITED,
     FIRST_STAMP,
     HEADER,
@@ -31,6 +32,7 @@ from grader.ptx.machine import (
     RUNNABLE,
     SITE_MASK,
     STAMP_STEP,
+    TIME_IS_UP,
     WORKER,
     Kind,
 )
@@ -45,13 +47,13 @@ def functions(kernel: str, shared: SharedMap, frame: Frame) -> list[Fn]:
         tick(),
         fence(),
         mark_guards(shared),
-        prepare_block(shared),
+        prepare_block(),
         publish(),
         resolve_warp(),
         release(),
         resolve_named(frame),
         stuck(),
-        resolve_block(frame),
+        resolve_block(),
         run_block(kernel, frame),
         work(),
     ]
@@ -90,12 +92,12 @@ def tick() -> Fn:
     spent = WORKER.get(f["w"], "spent") + f["spent"]
     WORKER.set(f["w"], "spent", spent)
     launch = _launch(f)
-    with f.when(spent.ugt(LAUNCH.get(launch, "budget")) | LAUNCH.get(launch, "stop").ne(0)):
+    stop = LAUNCH.get(launch, "stop")
+    endless = spent.ugt(LAUNCH.get(launch, "budget")) | stop.eq(TIME_IS_UP)
+    with f.when(endless):
         _record(f, Kind.DID_NOT_FINISH, f["site"], f["me"] & (STAMP_STEP - 1), spent, f.const("i32", 0))
-        LAUNCH.set(launch, "stop", f.const("i32", 1))
-        f.ret(f.const("i32", 1))
-        f.label(f.fresh("dead"))
-    f.ret(f.const("i32", 0))
+        LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
+    f.ret((endless | stop.ne(0)).zext("i32"))
     return f
 
 
@@ -130,7 +132,7 @@ def mark_guards(shared: SharedMap) -> Fn:
     return f
 
 
-def prepare_block(shared: SharedMap) -> Fn:
+def prepare_block() -> Fn:
     f = Fn("prepare_block", "void", {"w": "ptr", "block": "i64"}, NOINLINE)
     worker, launch, block = f["w"], _launch(f), f["block"]
     with f.when(WORKER.get(worker, "now").ugt(LAST_STAMP) | WORKER.get(worker, "marked").eq(0)):
@@ -300,7 +302,7 @@ def stuck() -> Fn:
     return f
 
 
-def resolve_block(frame: Frame) -> Fn:
+def resolve_block() -> Fn:
     """All threads have stopped: let go on who can. 0: the block has ended."""
     f = Fn("resolve_block", "i32", {"w": "ptr"}, NOINLINE)
     status = WORKER.get(f["w"], "status")
@@ -336,16 +338,17 @@ def resolve_block(frame: Frame) -> Fn:
         f.label(f.fresh("dead"))
     idle = WORKER.get(f["w"], "idle") + 1
     WORKER.set(f["w"], "idle", idle)
-    give_up = idle.ugt(MAX_IDLE_ROUNDS) | LAUNCH.get(_launch(f), "stop").ne(0)
+    stop = LAUNCH.get(_launch(f), "stop")
+    endless = idle.ugt(MAX_IDLE_ROUNDS) | stop.eq(TIME_IS_UP)
     with _threads(f) as (t, at):
         now = at.load("i32")
         with f.when((now & AT_YIELD).ne(0)):
             at.store(f.const("i32", RUNNABLE))
-            with f.when(give_up):
+            with f.when(endless):
                 _record(f, Kind.DID_NOT_FINISH, now, t, f.const("i64", 0), f.const("i32", 0))
-    with f.when(give_up):
-        LAUNCH.set(_launch(f), "stop", f.const("i32", 1))
-    f.ret(give_up.zext("i32") ^ 1)
+    with f.when(endless):
+        LAUNCH.set(_launch(f), "stop", f.const("i32", ENOUGH))
+    f.ret((endless | stop.ne(0)).zext("i32") ^ 1)
     return f
 
 
@@ -391,7 +394,7 @@ def run_block(kernel: str, frame: Frame) -> Fn:
             at = WORKER.get(worker, "barrier_site")
             zero = f.const("i32", 0)
             _record(f, Kind.DID_NOT_FINISH, at, zero, f.const("i64", 0), zero)
-            LAUNCH.set(launch, "stop", f.const("i32", 1))
+            LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
             f.jump(done)
             f.label(f.fresh("dead"))
     f.ret()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     COPY,
+    ENOUGH,
     FAULT,
     GUARD_STAMP,
     HEADER,
@@ -52,7 +53,7 @@ def functions(shared: SharedMap, frame: Frame, global_granule: int, kinds: int) 
         local_access(frame),
         generic("read"),
         generic("write"),
-        copy_start(shared, frame),
+        copy_start(frame),
         copy_wait(frame),
     ]
 
@@ -93,7 +94,7 @@ def record(kinds: int) -> Fn:
     WORKER.set(f["w"], "fault_count", total)
     launch = WORKER.get(f["w"], "launch")
     with f.when(total.ugt(LAUNCH.get(launch, "fault_limit"))):
-        LAUNCH.set(launch, "stop", f.const("i32", 1))
+        LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
     with f.when(count.eq(0)):
         FAULT.set(entry, "block", WORKER.get(f["w"], "block"))
         FAULT.set(entry, "address", f["address"])
@@ -419,7 +420,7 @@ def _copy_entry(f: Fn, frame: Frame, i: Value) -> Value:
     return f["frame"].at((i * COPY.size).zext("i64") + frame.copies_start)
 
 
-def copy_start(shared: SharedMap, frame: Frame) -> Fn:
+def copy_start(frame: Frame) -> Fn:
     """cp.async: check both ends, mark the target as in flight, and remember the copy.
 
     The bytes arrive at the wait and no sooner, so that a read without a wait is seen.

@@ -32,7 +32,8 @@ def test_the_largest_allowed_file_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"int a;\nint b;\n", b"\xef\xbb\xbfint a;\nint b;\n", b"int a;\r\nint b;\r\n", b"int a;\rint b;\r"]
+    "content",
+    [b"int a;\nint b;\n", b"\xef\xbb\xbfint a;\nint b;\n", b"int a;\r\nint b;\r\n", b"int a;\rint b;\r"],
 )
 def test_byte_order_mark_and_line_ends_make_no_difference(content: bytes) -> None:
     assert source.decode(content, "mine.cu") == "int a;\nint b;\n"

@@ -8,15 +8,20 @@ kernel.outputs …` of `out`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+
+import numpy as np
 
 from grader.ptx import semantics
 from grader.ptx.definition.instruction import WIDTHS
 
 HEADER = ".version 9.0\n.target sm_90a\n.address_size 64\n"
 CARRY_READERS = ("addc", "subc", "madc")
+LOP3_TABLES = (0x96, 0xE8, 0xCA, 0x01)  # a ^ b ^ c, majority, select, nor
+
+Rows = Sequence[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,35 @@ class Case:
         return self.opcode if self.immediate is None else f"{self.opcode} {self.immediate:#x}"
 
 
+def cases(opcodes: Iterable[str]) -> list[Case]:
+    return [Case(o, table) for o in opcodes for table in (LOP3_TABLES if o.startswith("lop3") else (None,))]
+
+
+def is_one_of_many_alike(opcode: str) -> bool:
+    """Spellings that differ in a type or a modifier which others cover: each costs time to compile."""
+    name, *parts = opcode.split(".")
+    if name in ("set", "setp") and {"and", "or", "xor"} & set(parts):
+        return parts[0] not in ("lt", "eq") or parts[-1] not in ("s32", "b64", "f32", "f16x2")
+    if name == "set":
+        return parts[-2] == "s32" or parts[-1] not in ("u16", "b32", "s64", "f32", "f64", "f16x2")
+    if name == "slct":
+        return parts[-2] not in ("b16", "s32", "f64")
+    return name == "cvt" and parts[0].endswith("i") and "sat" in parts and parts[-2][0] in "us"
+
+
+def disagreement(case: Case, row: tuple[int, ...], got: tuple[int, ...]) -> str | None:
+    """None where a result is right, else the operands, the result and the definition's."""
+    operands = case.arguments(row)
+    if semantics.agrees(case.opcode, operands, got if len(got) > 1 else got[0]):
+        return None
+    expected = semantics.evaluate(case.opcode, operands)
+    return f"{case} {_hex(operands)}: got {_hex(got)}, expected {_hex(expected)}"
+
+
+def _hex(values: int | Sequence[int]) -> str:
+    return " ".join(f"{value:#x}" for value in ([values] if isinstance(values, int) else values))
+
+
 @dataclass(frozen=True)
 class Group:
     """Cases with the same operand types."""
@@ -63,6 +97,22 @@ class Kernel:
     def cases(self) -> list[Case]:
         return [case for group in self.groups for case in group.cases]
 
+    def group(self, case: Case) -> Group:
+        return next(group for group in self.groups if case in group.cases)
+
+    def results(self, case: Case, outputs: np.ndarray) -> list[tuple[int, ...]]:
+        """What one case wrote, of the (samples, outputs) slots: per sample, a bit pattern per result."""
+        before = self.cases[: self.cases.index(case)]
+        start = sum(len(other.results) for other in before)
+        masks = [(1 << WIDTHS[type_]) - 1 for type_ in case.results]
+        slots = outputs[:, start : start + len(masks)].tolist()
+        return [tuple(slot & mask for slot, mask in zip(row, masks, strict=True)) for row in slots]
+
+    def slots(self, samples: Mapping[Group, Rows], count: int) -> np.ndarray:
+        """The (count, inputs) slots for `count` samples of each group; of groups not given, zeros."""
+        columns = [samples.get(group, [(0,) * len(group.operands)] * count) for group in self.groups]
+        return np.concatenate([np.array(column, dtype=np.uint64) for column in columns], axis=1)
+
     @property
     def inputs(self) -> int:
         return sum(len(group.operands) for group in self.groups)
@@ -72,10 +122,10 @@ class Kernel:
         return sum(len(case.results) for case in self.cases)
 
 
-def kernels(cases: Iterable[Case], most: int) -> list[Kernel]:
+def kernels(all_cases: Iterable[Case], most: int) -> list[Kernel]:
     """Cases packed into kernels of at most `most`."""
     by_operands: dict[tuple[str, ...], list[Case]] = {}
-    for case in cases:
+    for case in all_cases:
         by_operands.setdefault(case.operands, []).append(case)
     ordered = [case for group in by_operands.values() for case in group]
     chunks = [ordered[i : i + most] for i in range(0, len(ordered), most)]

@@ -170,6 +170,31 @@ def test_further_cases_stand_apart() -> None:
     assert text.index("secret cases, shown redacted") < text.index("secret-1")
 
 
+def test_a_skipped_check_names_its_cause_where_the_row_does_not() -> None:
+    assert "memory[uniform] failed" not in words(report("faulty"))
+    assert "launch failed" in words(report("compile-error"))
+
+
+def test_a_mistake_in_every_case_does_not_list_them_all() -> None:
+    checks = [samples.memory(f"case-{n}", samples.RACE) for n in range(13)]
+    result = msgspec.structs.replace(samples.SITUATIONS["faulty"], checks=(samples.COMPILED, *checks))
+    text = words(render(result, samples.EXERCISE, samples.SOURCE))
+    assert "seen in case-0, case-1, case-2, case-3 and 9 more cases." in text
+
+
+def test_a_wrong_value_blames_no_line() -> None:
+    finding = Finding("wrong-values", "starter.cu", 6, "group 0, row 0: expected 1, got 0", count=131051)
+    result = msgspec.structs.replace(
+        samples.SITUATIONS["wrong"],
+        checks=(samples.COMPILED, samples.correct("uniform", 1.0, 131051, finding)),
+    )
+    source = render(result, samples.EXERCISE, samples.SOURCE)
+    assert "One thing to mend: wrong result." in words(source)
+    assert "Kernel on line 6; seen in uniform." in words(source)
+    assert 'class="code excerpt"' not in source
+    assert "(131,051 times)" not in source
+
+
 def test_the_compiler_and_the_machine_are_named() -> None:
     text = words(report("right"))
     assert "grouped_gemm_kernel 40 2048 bytes 0 bytes" in text

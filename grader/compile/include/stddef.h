@@ -1,9 +1,7 @@
 // Stand-in: NVRTC compiles device code alone and has no host headers.
 #pragma once
-#include <cuda/std/cstddef>
+#include <cuda/std/cstddef> // size_t, ptrdiff_t, offsetof
 
 #ifndef NULL
 #define NULL 0
 #endif
-#undef offsetof  // libcu++ has one that is no constant expression
-#define offsetof(type, member) __builtin_offsetof(type, member)

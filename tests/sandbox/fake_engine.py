@@ -1,0 +1,122 @@
+"""A child that does as it is told: the text that it is asked to compile says how it misbehaves."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from grader.compile.compiled import Compiled
+from grader.compile.recipe import SOURCE_NAME
+from grader.model.execution import Compilation
+from grader.model.result import Finding
+from grader.sandbox.messages import Built, Ran, Run
+from grader.sandbox.serve import SetupError, serve
+
+
+class FakeEngine:
+    warm = ("no.such.module",)
+
+    def compile(self, text: str) -> Built:
+        word, _, rest = text.partition(" ")
+        getattr(self, word.strip())(rest)
+        finding = Finding("compile-warning", SOURCE_NAME, 1, f"{rest} in {SOURCE_NAME}")
+        return Built(Compiled(Compilation(True, findings=(finding,), log=rest), ptx=text))
+
+    def load(self, ptx: str) -> None:
+        self.loaded = ptx
+
+    def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
+        """Doubles what it finds; `printed` tells what the outputs held before."""
+        before = {s.name: arrays[s.name].tobytes()[:4].hex() for s in request.slots if s.access == "out"}
+        for slot in request.slots:
+            if slot.access == "inout":
+                arrays[slot.name] *= 2
+            elif slot.access == "out":
+                arrays[slot.name][...] = arrays[request.slots[0].name].sum()
+        if request.invocations and request.invocations[0].kernel == "shrink":
+            os.ftruncate(int(sys.argv[2]), 0)
+        return Ran(printed=f"{before} {request.workers} {request.seconds:g}")
+
+    def echo(self, rest: str) -> None:
+        """Nothing but the answer."""
+
+    def sleep(self, rest: str) -> None:
+        time.sleep(100)
+
+    def fork(self, rest: str) -> None:
+        """Leaves a grandchild that would outlive it."""
+        Path(rest).write_text(str(subprocess.Popen(["sleep", "100"]).pid))
+        time.sleep(100)
+
+    def segfault(self, rest: str) -> None:
+        sys.stderr.write("last words\n")
+        sys.stderr.flush()
+        ctypes.string_at(0)
+
+    def leave(self, rest: str) -> None:
+        os._exit(7)
+
+    def close(self, rest: str) -> None:
+        os.close(int(sys.argv[1]))
+        time.sleep(100)
+
+    def fail(self, rest: str) -> None:
+        raise ZeroDivisionError(rest)
+
+    def lack(self, rest: str) -> None:
+        raise SetupError(rest)
+
+    def hoard(self, rest: str) -> None:
+        hoard = bytearray(400 << 20)
+        for i in range(0, len(hoard), 4096):
+            hoard[i] = 1
+        time.sleep(100)
+
+    def chatter(self, rest: str) -> None:
+        """More on stdout and stderr than any pipe holds."""
+        for _ in range(40):
+            for descriptor in (1, 2):
+                try:
+                    os.write(descriptor, b"x" * (1 << 20))
+                except OSError:
+                    return
+
+    def announce(self, rest: str) -> None:
+        os.write(int(sys.argv[1]), struct.pack("<I", 0xFFFFFFF0))
+        time.sleep(100)
+
+    def babble(self, rest: str) -> None:
+        os.write(int(sys.argv[1]), struct.pack("<I", 5) + b"\xc1\xff\x00ab")
+
+    def confuse(self, rest: str) -> None:
+        """A message of the right form at the wrong time."""
+        payload = b"\x81\xa4type\xa6Loaded"
+        os.write(int(sys.argv[1]), struct.pack("<I", len(payload)) + payload)
+
+    def describe(self, rest: str) -> None:
+        kinds = resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU
+        try:
+            folder = str(Path.cwd())
+        except FileNotFoundError:
+            folder = "removed"
+        description = {
+            "environment": dict(os.environ),
+            "limits": [resource.getrlimit(kind)[0] for kind in kinds],
+            "folder": folder,
+            "session": os.getsid(0) == os.getpid(),
+            "stdin": os.read(0, 10),
+            "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        }
+        raise SetupError(repr(description))
+
+
+if __name__ == "__main__":
+    serve(FakeEngine())
