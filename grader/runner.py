@@ -14,8 +14,11 @@ OpenExecutor = Callable[[], Executor]
 # Each start costs a second; a submission that kills every child gets no more of them.
 MAX_STARTS = 4
 
-# Ten times what a slow but honest kernel takes on the largest case, on one slow core.
-CASE_SECONDS = 60.0
+# How long a run may take: far beyond an honest kernel, every access checked, on one busy core; and short
+# enough to wait for where a loop does not end. A kernel does more work on larger arrays. After a run that did
+# not finish, the others get no more than the least.
+LEAST_SECONDS = 10.0
+SECONDS_PER_MIB = 2.5
 
 
 class RunnerError(Exception):
@@ -30,6 +33,7 @@ class Runner:
         self._source = source
         self._filename = filename
         self._starts = 0
+        self._hung = False
         self._executor: Executor | None = None
 
     def __enter__(self) -> Runner:
@@ -63,14 +67,22 @@ class Runner:
         if self._executor is None and not self.compile().ok:
             raise RunnerError("the submission compiled once, but not again in a fresh child process")
         assert self._executor is not None
+        seconds = self._seconds(arrays)
         try:
-            return self._executor.run(invocations, arrays, deadline=CASE_SECONDS)
+            outcome = self._executor.run(invocations, arrays, deadline=seconds)
         except ChildTimeout:
-            return self._failed_run("did-not-finish", f"did not finish within {CASE_SECONDS:.0f} s")
+            outcome = self._failed_run("did-not-finish", f"did not finish within {seconds:.0f} s")
         except ChildMemory as error:
-            return self._failed_run("out-of-memory", f"took too much memory: {error}")
+            outcome = self._failed_run("out-of-memory", f"took too much memory: {error}")
         except ChildDied as error:
             raise self._lost(error) from None
+        self._hung = self._hung or any(finding.kind == "did-not-finish" for finding in outcome.findings)
+        return outcome
+
+    def _seconds(self, arrays: tuple[Array, ...]) -> float:
+        if self._hung:
+            return LEAST_SECONDS
+        return LEAST_SECONDS + SECONDS_PER_MIB * sum(array.data.nbytes for array in arrays) / (1 << 20)
 
     def _lost(self, error: ChildDied) -> RunnerError:
         """With the last line that a crashed child wrote: it is the one that says why."""

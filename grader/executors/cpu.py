@@ -22,7 +22,7 @@ MAX_PTX_CHARACTERS = MAX_MESSAGE_BYTES - (1 << 20)  # of more, the parent gets n
 class CpuEngine:
     """Holds one submission. Compiler and engine are imported when needed: they are most of a cold start."""
 
-    warm = ("grader.executors.launches", "grader.compile.nvrtc")
+    warm = ("grader.executors.launches", "grader.compile.compiler", "cupy")  # NVRTC's binding loads the last
 
     def __init__(self) -> None:
         self._ptx = ""

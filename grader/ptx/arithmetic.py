@@ -265,7 +265,7 @@ def remainder(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def _division(u: Unit, op: str, mods: list[str], operands: list[Operand]) -> Value:
-    """Division by zero gives all ones (remainder: the dividend), as the hardware does; LLVM leaves it undefined."""
+    """By zero gives all ones, as the hardware does; LLVM leaves it undefined."""
     type_ = mods[-1]
     a, b = (u.value(o, type_) for o in operands)
     f, kind = u.f, a.type
@@ -280,7 +280,7 @@ def _division(u: Unit, op: str, mods: list[str], operands: list[Operand]) -> Val
             result = f.select(overflow, f.const(kind, 0), result)
     else:
         result = f.emit(kind, f"u{op} {kind} {a}, {safe}")
-    return f.select(zero, a if op == "rem" else f.const(kind, -1), result)
+    return f.select(zero, f.const(kind, -1), result)
 
 
 def absolute(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
@@ -379,6 +379,8 @@ def funnel_shift(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 def lookup_3(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     """lop3: any function of three bits, given as a table; a sum of products, which LLVM simplifies."""
+    if mods != ["b32"]:
+        raise UnknownInstruction
     a, b, c = (u.value(o, "b32") for o in operands[:3])
     table = int(str(u.value(operands[3], "b32")))
     result = u.f.const("i32", 0)
@@ -538,6 +540,8 @@ def compare(u: Unit, mods: list[str], type_: str, a: Operand, b: Operand) -> Val
             unordered = len(relation) == 3
             ordered = ("u" if unordered else "o") + relation[:2]
         return u.f.emit("i1", f"fcmp {ordered} {x.typed}, {y}")
+    if type_ not in INTEGER:
+        raise UnknownInstruction
     x, y = u.value(a, type_), u.value(b, type_)
     if relation in FLIP:
         relation = FLIP[relation]
@@ -588,9 +592,9 @@ def test_property(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         "infinite": lambda: magnitude.eq(infinity),
         "number": lambda: magnitude.ule(infinity),
         "notanumber": lambda: magnitude.ugt(infinity),
-        "normal": lambda: magnitude.ult(infinity) & magnitude.uge(least),
-        # PTX counts zero among the subnormal numbers.
-        "subnormal": lambda: magnitude.ult(least),
+        # Zero counts as normal.
+        "normal": lambda: magnitude.ult(infinity) & (magnitude.uge(least) | magnitude.eq(0)),
+        "subnormal": lambda: magnitude.ult(least) & magnitude.ne(0),
     }
     return tests[mods[0]]()
 
@@ -663,7 +667,12 @@ def _to_integer(u: Unit, mods: list[str], to: str, x: Value) -> Value:
     result = f"i{BITS[to]}"
     name = f"llvm.fpto{'s' if is_signed(to) else 'u'}i.sat.{result}.{ {'float': 'f32', 'double': 'f64'}[x.type] }"
     u.helper(name, f"declare {result} @{name}({x.type})")
-    return u.f.call(result, name, whole)
+    converted = u.f.call(result, name, whole)
+    # NaN: the ISA says 0; an H200 gives the top bit alone where either side has 64 bits.
+    if x.type != "double" and BITS[to] != 64:
+        return converted
+    nan = u.f.emit("i1", f"fcmp uno {x.typed}, {x}")
+    return u.f.select(nan, u.f.const(result, 1 << (BITS[to] - 1)), converted)
 
 
 def _between_floats(u: Unit, mods: list[str], to: str, x: Value) -> Value:
@@ -677,6 +686,10 @@ def _between_floats(u: Unit, mods: list[str], to: str, x: Value) -> Value:
         x = intrinsic(u, TO_INTEGER[whole], x)
     elif order.index(target) > order.index(x.type):
         x = x.cast("fpext", target)
+    elif (x.type, target) == ("double", "half"):
+        if mode:
+            raise UnknownInstruction
+        x = _to_odd(u, x).cast("fptrunc", target)
     elif order.index(target) < order.index(x.type):
         if mode and target == "half":
             raise UnknownInstruction
@@ -684,6 +697,13 @@ def _between_floats(u: Unit, mods: list[str], to: str, x: Value) -> Value:
     if "sat" in mods:
         x = saturate(u, x)
     return flush(u, x) if "ftz" in mods and to == "f32" else x
+
+
+def _to_odd(u: Unit, x: Value) -> Value:
+    """FP64 to FP32, rounded to odd: what is lost stays visible in the last bit, so that rounding again is safe."""
+    near = rounded(u, "fptrunc", "rz", "float", x)
+    lost = u.f.emit("i1", f"fcmp one {x.typed}, {near.cast('fpext', 'double')}")
+    return (near.bitcast("i32") | lost.zext("i32")).bitcast("float")
 
 
 ARITHMETIC: dict[str, Handler] = {

@@ -389,14 +389,14 @@ def run_block(kernel: str, frame: Frame) -> Fn:
                 f.stop_when(warp_done, (flags.load("i32") & AT_WARP).eq(0))
                 f.stop_when(warp_done, f.call("i32", "resolve_warp", worker, first, lanes).eq(0))
         f.stop_when(done, f.call("i32", "resolve_block", worker).eq(0))
-        f.stop_when(done, LAUNCH.get(launch, "stop").ne(0))
-        with f.when(WORKER.get(worker, "now").ugt(LAST_STAMP + (1 << 27)), likely=False):
-            at = WORKER.get(worker, "barrier_site")
+        stop = LAUNCH.get(launch, "stop")
+        out_of_time = WORKER.get(worker, "now").ugt(LAST_STAMP + (1 << 27)) | stop.eq(TIME_IS_UP)
+        with f.when(out_of_time, likely=False):
             zero = f.const("i32", 0)
+            at = WORKER.get(worker, "barrier_site")
             _record(f, Kind.DID_NOT_FINISH, at, zero, f.const("i64", 0), zero)
             LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
-            f.jump(done)
-            f.label(f.fresh("dead"))
+        f.stop_when(done, out_of_time | stop.ne(0))
     f.ret()
     return f
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grader.compile.cache import Cache
 from grader.executors import open_cpu
 from grader.model.execution import Compilation, Executor, Invocation, LaunchConfig, Outcome
 from grader.model.exercise import Array
-from grader.sandbox import ChildDied, ChildTimeout
+from grader.sandbox import ChildMemory, ChildTimeout
+from grader.sandbox.child import Child
+from grader.sandbox.process import Process
 
 SOURCE = b"""\
 #include "grader.cuh"
@@ -132,7 +135,7 @@ def test_a_finding_carries_the_students_file_line_and_array(executor: Executor) 
     wild = Invocation("wild_kernel", config(), ("x", "y", (4, 4)))
     outcome = executor.run((wild, wild), arrays, deadline=60)
     (finding,) = outcome.findings  # of the first; the second was not run any more
-    assert (finding.kind, finding.file, finding.line) == ("out-of-bounds", "mine.cu", 22)
+    assert (finding.kind, finding.file, finding.line) == ("out-of-bounds", "mine.cu", 21)
     assert "y[4]" in finding.message
 
 
@@ -145,10 +148,10 @@ def test_an_output_that_nothing_writes_is_no_number(executor: Executor) -> None:
 def test_an_endless_loop_is_named_before_the_deadline_kills(executor: Executor) -> None:
     start = time.monotonic()
     arrays = (Array("flag", np.zeros(1, np.int32), "inout"),)
-    outcome = run(executor, "endless_kernel", ("flag",), *arrays, deadline=2.5)
+    outcome = run(executor, "endless_kernel", ("flag",), *arrays, deadline=4)
     assert time.monotonic() - start < 30
     assert [(f.kind, f.file) for f in outcome.findings] == [("did-not-finish", "mine.cu")]
-    assert outcome.findings[0].line in (26, 27)
+    assert outcome.findings[0].line in (25, 26)
     assert (
         run(executor, "second_kernel", ("y", (1, 4)), Array("y", np.ones(1, np.float32), "inout")).findings
         == ()
@@ -160,7 +163,7 @@ def test_an_instruction_the_engine_does_not_know_is_named(executor: Executor) ->
     assert outcome.findings == ()
     assert outcome.unsupported
     assert "wgmma" in outcome.unsupported.message
-    assert (outcome.unsupported.kind, outcome.unsupported.line) == ("unsupported-instruction", 32)
+    assert (outcome.unsupported.kind, outcome.unsupported.line) == ("unsupported-instruction", 31)
     assert outcome.unsupported.file == "mine.cu"
 
 
@@ -180,13 +183,13 @@ def test_a_failed_compilation_is_an_answer_and_the_next_one_counts(
         assert outcome.outputs["y"] == 2
 
 
-def test_a_compile_bomb_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRADER_CACHE_DIR", "")
-    monkeypatch.setattr("grader.sandbox.child.COMPILE_SECONDS", 1.0)
-    bomb = b"__device__ constexpr int f(int n) { return n < 2 ? n : f(n - 1) + f(n - 2); }\n" + b"".join(
-        b"template <int A, int B> struct T%d { static const int v = T%d<A, B + 1>::v + T%d<A + 1, B>::v; };\n"
-        % (i, i - 1, i - 1)
-        for i in range(1, 40)
-    ).replace(b"T0<A, B + 1>::v + T0<A + 1, B>::v", b"A * B")
-    with open_cpu() as child, pytest.raises((ChildTimeout, ChildDied)):
-        child.compile(bomb + b"__device__ int x = T39<1, 1>::v;\n", "bomb.cu")
+def test_a_compile_bomb_ends() -> None:
+    bomb = b"#define A0 p[0] += 1;\n" + b"".join(
+        b"#define A%d %s\n" % (i, b"A%d " % (i - 1) * 10) for i in range(1, 9)
+    )
+    process = Process("grader.executors.cpu")
+    with (
+        Child(process, "cpu", cache=Cache(None), compile_seconds=1.0) as child,
+        pytest.raises((ChildTimeout, ChildMemory)),
+    ):
+        child.compile(bomb + b"__global__ void k(int* p) { A8 }\n", "bomb.cu")

@@ -1,5 +1,5 @@
 // caught by: correct[variable] wrong-values
-// The grid is as tall as group 0, and other groups are taller.
+// The grid is as tall as a group is on average, and some are taller.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,
@@ -18,7 +18,9 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
 
 extern "C" __global__ void launch_grouped_gemm(const int* M_sizes, int K, int N, int num_groups,
                                                Launch* launch) {
-    const int most_rows = M_sizes[0];  // <-- here
+    int rows = 0;
+    for (int g = 0; g < num_groups; ++g) rows += M_sizes[g];
+    const int most_rows = (rows + num_groups - 1) / num_groups;  // <-- here
     launch->grid = dim3((N + 31) / 32, (most_rows + 7) / 8, num_groups);
     launch->block = dim3(32, 8);
 }
