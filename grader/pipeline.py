@@ -103,8 +103,8 @@ class _Grading:
         expected = [expect(case) for case in todo] if launched.status is Status.PASSED else []
         checks = [compiled, launched]
         for index, case in enumerate(todo):
-            self._on_progress(Progress(memory.identity(case), index, len(todo)))
             if launched.status is Status.PASSED:
+                self._on_progress(Progress(memory.identity(case), index, len(todo)))
                 checks += self._case(case, plans[case.name], expected.pop(0))
             else:
                 checks += self._not_run(case, launched)

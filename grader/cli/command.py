@@ -5,18 +5,17 @@ A verb is loaded when it is called, so that `grade run` starts fast.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
-import signal
 import sys
-from typing import NoReturn
 
 import click
 
 from grader import __version__
 from grader.cli import INTERRUPTED
-from grader.cli.closed_pipe import give_up_stdout
-from grader.cli.exits import ERROR, TERMINATED, USAGE
+from grader.cli.exits import ERROR, USAGE
+from grader.cli.streams import give_up_stdout
 from grader.errors import GraderError, UsageError, at_fault
 
 # By verb: the module of grader.cli that holds a click command of that name, and its line in --help.
@@ -61,7 +60,6 @@ def grade() -> None:
 def invoke(arguments: list[str]) -> int:
     """One command, to its exit status."""
     try:
-        signal.signal(signal.SIGTERM, _terminate)
         status = grade.main(arguments, prog_name="grade", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
@@ -80,6 +78,10 @@ def invoke(arguments: list[str]) -> int:
         _say(str(error))
         return ERROR
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            give_up_stdout()
+            _say(os.strerror(error.errno))
+            return ERROR
         if os.environ.get("GRADE_TRACEBACK"):
             raise
         _say(f"internal error at {at_fault(error)}\nSet GRADE_TRACEBACK=1 to see more, and please report it.")
@@ -94,8 +96,3 @@ def _refused(error: click.ClickException) -> int:
 
 def _say(text: str) -> None:
     click.echo(f"grade: {text}", err=True)
-
-
-def _terminate(*_: object) -> NoReturn:
-    """As an exception, so that the child is closed on the way out."""
-    sys.exit(TERMINATED)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import click
 
-from grader.cli.closed_pipe import give_up_stdout
+from grader.cli.streams import give_up_stdout
 from grader.model import codec
 from grader.model.exercise import Exercise
 from grader.model.result import Result
@@ -31,7 +31,7 @@ def deliver(
 ) -> bool:
     """False where something could not be written, which is said; the verdict is shown in every case."""
     written = to.json is None or write(to.json, codec.encode(result))
-    show(result, exercise, source, verbose=verbose, to_stderr=to.json == STDOUT)
+    written = show(result, exercise, source, verbose=verbose, to_stderr=to.json == STDOUT) and written
     page = to.html or (_temporary() if to.browser else None)
     if page is not None:
         written = write_report(result, exercise, source, page) and written
@@ -42,14 +42,19 @@ def deliver(
 
 def show(
     result: Result, exercise: Exercise | None, source: str | None, *, verbose: bool, to_stderr: bool
-) -> None:
+) -> bool:
     from grader.cli.terminal import console, print_result
 
     try:
         print_result(console(to_stderr=to_stderr), result, exercise, source, verbose=verbose)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except BrokenPipeError:  # they have seen enough
         give_up_stdout()
+    except OSError as error:
+        give_up_stdout()
+        click.echo(f"grade: cannot write the verdict, {result.verdict}: {error.strerror}", err=True)
+        return False
+    return True
 
 
 def write_report(result: Result, exercise: Exercise | None, source: str | None, file: Path) -> bool:

@@ -9,7 +9,6 @@ FAILED = 1
 USAGE = 2
 INCOMPLETE = 3  # with --strict; without, nothing was found wrong
 ERROR = 4
-TERMINATED = 143  # 128 + SIGTERM
 
 
 def of(verdict: Verdict, *, strict: bool) -> int:

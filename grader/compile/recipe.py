@@ -12,14 +12,13 @@ ARCH = "sm_90a"  # its PTX is what compute_90a would give, so the CPU needs one 
 
 PTX_ARCH = "compute_90a"  # PTX alone
 
-# The submission's name within the compiler: one that no file name can break, mapped back in findings.
-# Absolute, or the PTX would name it with the working folder in front.
-SOURCE_NAME = "/submission.cu"
+# The submission's name within the compiler: one that no file name can break, mapped back in findings. NVRTC
+# looks for includes beside it, so it lies in a folder that does not exist, and never in the working folder.
+SOURCE_NAME = "/nonexistent/submission.cu"
 
 OPTIONS = (
     "-std=c++17",
     "-lineinfo",  # findings name lines
-    "-no-source-include",  # the working folder holds nothing to include
     "-split-compile=0",  # all cores: a third less time where a file has several kernels
     "--ptxas-options=-v",  # registers, shared memory and spills in the log
 )

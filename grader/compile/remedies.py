@@ -85,11 +85,6 @@ def _not_in_std(match: re.Match[str], _: str) -> Advice:
 
 def _no_header(match: re.Match[str], _: str) -> Advice:
     name = match["name"]
-    if name.startswith("crt/"):
-        return Advice(
-            f"a header of CUDA's own is not installed here: {name}",
-            "the machine lacks it: python -m pip install 'cuda-toolkit[crt]==13.0.*'",
-        )
     if _has_device_version(name):
         return Advice(f"no header <{name}> for device code", f"its device version is <cuda/std/{name}>")
     ours = "grader.cuh, CUDA's own headers (cuda_fp8.h, mma.h, cuda/std/...) and " + ", ".join(_c_headers())

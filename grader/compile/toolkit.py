@@ -12,6 +12,7 @@ REQUIRED = {
     "nvrtc": "lib/libnvrtc.so.13",
     "cudart": "include/cuda_runtime.h",
     "cccl": "include/cccl/cuda/std/cstdint",
+    "crt": "include/crt/mma.h",  # wmma
 }
 
 

@@ -10,6 +10,7 @@ from grader import ptx
 from grader.compile import recipe, toolkit
 from grader.model.execution import Invocation
 from grader.model.result import Finding
+from grader.ptx.parser import NOWHERE, Location
 from grader.sandbox.messages import Ran, Run, Slot
 
 MAX_PRINTED = 100_000  # characters
@@ -39,9 +40,9 @@ class Submission:
                 if total.findings:
                     break
         except ptx.Unsupported as error:
-            return Ran(unsupported=_unsupported(error.message, error.file, error.line))
+            return Ran(unsupported=_unsupported(error.message, _in_submission(error.location)))
         except ptx.PtxError as error:
-            return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", "", 0))
+            return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", NOWHERE))
         return total
 
     def _launch(
@@ -102,8 +103,15 @@ def _finding(report: ptx.Report) -> Finding:
     )
 
 
-def _unsupported(message: str, file: str, line: int) -> Finding:
-    return Finding("unsupported-instruction", _file(file), line, message[:MAX_TEXT])
+def _unsupported(message: str, location: Location) -> Finding:
+    file, line = _file(location.file), location.line
+    return Finding("unsupported-instruction", file, line, message[:MAX_TEXT], column=location.column)
+
+
+def _in_submission(location: Location) -> Location:
+    """Where the student's own code called what was inlined there."""
+    frames = location.frames()
+    return next((frame for frame in frames if frame.file == recipe.SOURCE_NAME), location)
 
 
 def _file(name: str) -> str:

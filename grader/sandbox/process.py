@@ -58,11 +58,13 @@ class Process:
         try:
             self._child = _start(module, theirs.fileno(), self.arena.fileno(), self._output)
         except BaseException:
-            self._socket.close()
+            for ours in (self._socket, self.arena, self._output):
+                ours.close()
             raise
         finally:
             theirs.close()
         self.pid = self._child.pid
+        self._stopped = False
         self._ending = threading.Lock()
         weakref.finalize(self, _end, self._child, self._ending)
 
@@ -94,6 +96,7 @@ class Process:
 
     def kill(self) -> None:
         """End the child and all of its process group, now; and reap it. May be called twice."""
+        self._stopped = True
         _end(self._child, self._ending)
 
     def close(self) -> None:
@@ -142,6 +145,8 @@ class Process:
 
     def _died(self) -> ChildDied:
         """The error for a child that closed its end of the socket: it is ending, or must be ended."""
+        if self._stopped:
+            return ChildDied("the child process was stopped")
         ended = self._ends_within(1.0)
         self.kill()
         how = _ending_of(self._child.returncode) if ended else "closed its channel"
@@ -151,7 +156,10 @@ class Process:
         """Without reaping it, which `kill` does once the rest of its group is dead."""
         deadline = time.monotonic() + seconds
         while self._child.returncode is None:
-            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+            try:
+                if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+                    return True
+            except ChildProcessError:  # the caller lets the system reap children unseen
                 return True
             if time.monotonic() > deadline:
                 return False

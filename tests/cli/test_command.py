@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import grader
 from tests.cli.conftest import Grade
+
+ROOT = Path(__file__).parents[2]
 
 # Loaded by no command that only talks: they would cost the reader a second.
 HEAVY = ("numpy", "rich", "jinja2", "llvmlite", "cupy", "cupy_backends")
@@ -41,6 +45,27 @@ def test_help_names_every_verb_and_fits(grade: Grade) -> None:
     for verb in ("run", "list", "doctor", "report"):
         assert grade(verb, "--help") == 0
         assert max(map(len, grade.out.splitlines())) <= 80
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("command", "status", "says"),
+    [
+        ("run 1 bad.cu >/dev/full", 4, "grade: cannot write the verdict, failed: No space left on device\n"),
+        ("list >/dev/full", 4, "grade: No space left on device\n"),
+        ("run 1 bad.cu >&-", 1, ""),
+        ("run 1 bad.cu >&- 2>&-", 1, ""),
+        ("run 1 bad.cu | head -n 1; exit ${PIPESTATUS[0]}", 1, ""),
+    ],
+)
+def test_an_stdout_that_takes_nothing(grade: Grade, command: str, status: int, says: str) -> None:
+    (grade.folder / "bad.cu").write_bytes(b"")
+    script = f"{sys.executable} -c 'from grader.cli import main; main()' {command}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.returncode, done.stderr) == (status, says)
 
 
 def test_a_reader_who_leaves_early_leaves_no_traceback() -> None:

@@ -192,6 +192,7 @@ def secret_file(tmp_path: Path) -> Path:
     [
         '#include "FILE"\n',
         "#include <FILE>\n",
+        '#include "RELATIVE"\n',
         '#define A "FILE"\n#include A\n',
         '%:include "FILE"\n',
         '#inc\\\nlude "FILE"\n',
@@ -201,7 +202,9 @@ def secret_file(tmp_path: Path) -> Path:
     ],
 )
 def test_other_files_are_not_read(text: str, secret_file: Path) -> None:
-    compilation = compile_text(text.replace("FILE", str(secret_file)) + KERNEL).compilation
+    from_root = str(secret_file.relative_to("/"))
+    text = text.replace("FILE", str(secret_file)).replace("RELATIVE", from_root)
+    compilation = compile_text(text + KERNEL).compilation
     assert not compilation.ok
     assert SECRET not in repr(compilation)
     assert "the file is there" not in compilation.findings[0].message

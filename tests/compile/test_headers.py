@@ -52,6 +52,13 @@ def test_each_compiles_alone_and_twice(name: str) -> None:
     assert compilation.findings == ()
 
 
+@pytest.mark.parametrize("name", ["mma.h", "cooperative_groups.h", "cuda_bf16.h", "cuda_pipeline.h"])
+def test_cudas_own_headers_compile(name: str) -> None:
+    compilation = compile_text(f'#include <{name}>\nextern "C" __global__ void k() {{}}\n').compilation
+    assert compilation.ok, compilation.log
+    assert compilation.findings == ()
+
+
 @pytest.mark.parametrize(
     ("member", "offset"),
     {"grid.x": 0, "grid.z": 8, "block.x": 12, "shared_bytes": 24, "variant": 28, "workspace_bytes": 32,

@@ -149,7 +149,7 @@ def test_a_deadline_kills_and_leaves_no_process(open_child: Open, tmp_path: Path
     assert time.monotonic() - start < 30
     assert is_gone(child.process.pid)
     assert wait_until_gone(int(note.read_text()))
-    with pytest.raises(ChildDied):
+    with pytest.raises(ChildDied, match="was stopped"):
         ask(child, "echo too late")
 
 
