@@ -141,10 +141,11 @@ class _Grading:
         return launch.judge(judged), plans
 
     def _plans(self, compilation: Compilation, case: Case) -> tuple[Plan, ...]:
+        text, name = self._source.text, self._source.name
         plans = []
         for kernel in self._exercise.kernels:
             outcome = self._runner.run(*launch.request(kernel, case))
-            plans.append(launch.plan(kernel, compilation, self._source.name, outcome))
+            plans.append(launch.plan(kernel, compilation, text, name, outcome))
         return tuple(plans)
 
     def _case(self, case: Case, plans: tuple[Plan, ...], expected: Future[Expected]) -> list[Check]:

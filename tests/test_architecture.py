@@ -20,6 +20,7 @@ LAYERS = (
     | {
         "hints",
         "invocations",
+        "launch_source",
         "machine",
         "mismatch",
         "oracle",

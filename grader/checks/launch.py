@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from grader import signature
+from grader import launch_source, signature
 from grader.model.execution import Compilation, CompiledKernel, Invocation, LaunchConfig, Outcome
 from grader.model.exercise import Array, Case, Kernel
 from grader.model.result import Check, Finding, Status
@@ -54,21 +55,21 @@ def request(kernel: Kernel, case: Case) -> tuple[tuple[Invocation, ...], tuple[A
     return (Invocation(kernel.launch_name, LaunchConfig(), (*arguments, "launch")),), tuple(arrays)
 
 
-def plan(kernel: Kernel, compilation: Compilation, filename: str, outcome: Outcome) -> Plan:
+def plan(kernel: Kernel, compilation: Compilation, source: str, filename: str, outcome: Outcome) -> Plan:
     """Decode and validate what the launch function left behind."""
     if outcome.findings or outcome.unsupported:
         return Plan(findings=outcome.findings, unsupported=outcome.unsupported, printed=outcome.printed)
     config = decode(outcome.outputs["launch"])
     launcher = next(k for k in compilation.kernels if k.name == kernel.launch_name)
     compiled = signature.variants(kernel, compilation).get(config.variant)
-    if compiled is None:
-        name = kernel.variant_name(config.variant)
-        problems = [f"variant is {config.variant}, and there is no kernel {name}"]
-    else:
-        problems = list(_problems(config, kernel, compiled))
     findings = tuple(
-        Finding("bad-launch", filename, launcher.line, f"{kernel.launch_name}: {problem}")
-        for problem in problems
+        Finding(
+            "bad-launch",
+            filename,
+            launch_source.line_of(source, launcher.line, problem.member),
+            f"{kernel.launch_name}: {problem.text}",
+        )
+        for problem in _problems(config, kernel, compiled)
     )
     return Plan(
         kernel=compiled.name if compiled else "",
@@ -114,66 +115,77 @@ def _printed(plans: Sequence[tuple[Case, Plan]]) -> str:
     return next((plan.printed for case, plan in plans if plan.printed and not case.secret), "")
 
 
-def _problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[str]:
-    """Every reason for which a device would refuse this launch, in the words of the student's own code."""
+class Problem(NamedTuple):
+    """A reason for which a device would refuse a launch, and the member of Launch that is to blame."""
+
+    member: str
+    text: str
+
+
+def _problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None) -> Iterator[Problem]:
+    if compiled is None:
+        name = kernel.variant_name(config.variant)
+        yield Problem("variant", f"variant is {config.variant}, and there is no kernel {name}")
+        return
     yield from _dimension_problems(config)
-    threads = config.block[0] * config.block[1] * config.block[2]
-    if threads > MAX_BLOCK_THREADS:
-        yield f"block {_by(config.block)} has {threads} threads; the most is {MAX_BLOCK_THREADS}"
-    elif compiled.max_threads and threads > compiled.max_threads:
-        yield (
-            f"block {_by(config.block)} has {threads} threads; "
-            f"__launch_bounds__ of {compiled.name} allows {compiled.max_threads}"
-        )
-    else:
-        yield from _register_problems(threads, compiled)
+    yield from _block_problems(config, compiled)
     yield from _shared_problems(config, compiled)
     yield from _workspace_problems(config, kernel, compiled)
 
 
-def _dimension_problems(config: LaunchConfig) -> Iterator[str]:
+def _dimension_problems(config: LaunchConfig) -> Iterator[Problem]:
     for name, size, limits in (("grid", config.grid, MAX_GRID), ("block", config.block, MAX_BLOCK)):
         if not any(size):
-            yield f"launch->{name} was not set; no component may stay 0"
+            yield Problem(name, f"launch->{name} was not set; no component may stay 0")
             continue
         for axis, value, limit in zip("xyz", size, limits, strict=True):
             if value == 0:
-                yield f"launch->{name}.{axis} is 0; no component may be 0"
+                yield Problem(name, f"launch->{name}.{axis} is 0; no component may be 0")
             elif value > limit:
-                yield f"launch->{name}.{axis} is {value}; the most is {limit}"
+                yield Problem(name, f"launch->{name}.{axis} is {value}; the most is {limit}")
 
 
-def _register_problems(threads: int, compiled: CompiledKernel) -> Iterator[str]:
+def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[Problem]:
     """A multiprocessor gives out registers by the warp; more than it has, and the launch fails."""
-    if compiled.resources is None:
-        return
-    registers = -(-compiled.resources.registers // 8) * 8
-    warps = -(-threads // WARP)
-    if registers * WARP * warps > REGISTERS_PER_BLOCK:
-        yield (
-            f"{threads} threads with {compiled.resources.registers} registers each need more than the "
-            f"{REGISTERS_PER_BLOCK} registers of a multiprocessor; launch fewer threads or "
-            f"declare __launch_bounds__({threads})"
+    threads = config.block[0] * config.block[1] * config.block[2]
+    block = f"block {_by(config.block)} has {threads} threads"
+    registers = -(-compiled.resources.registers // 8) * 8 if compiled.resources else 0
+    if threads > MAX_BLOCK_THREADS:
+        yield Problem("block", f"{block}; the most is {MAX_BLOCK_THREADS}")
+    elif compiled.max_threads and threads > compiled.max_threads:
+        yield Problem("block", f"{block}; __launch_bounds__ of {compiled.name} allows {compiled.max_threads}")
+    elif compiled.resources and registers * WARP * -(-threads // WARP) > REGISTERS_PER_BLOCK:
+        yield Problem(
+            "block",
+            f"{block} with {compiled.resources.registers} registers each, more than the "
+            f"{REGISTERS_PER_BLOCK} of a multiprocessor; launch fewer threads or declare __launch_bounds__({threads})",
         )
 
 
-def _shared_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[str]:
+def _shared_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[Problem]:
     static = compiled.resources.shared_bytes if compiled.resources else 0
     if static + config.shared_bytes > MAX_SHARED_BYTES:
         beside = f" beside {static} static ones" if static else ""
         most = MAX_SHARED_BYTES - static
-        yield f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}"
+        yield Problem(
+            "shared_bytes", f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}"
+        )
 
 
-def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[str]:
+def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[Problem]:
     wanted = config.workspace_bytes
     takes = signature.takes_workspace(kernel, compiled)
+    texts = []
     if wanted > MAX_WORKSPACE_BYTES:
-        yield f"launch->workspace_bytes is {wanted}; the most is {MAX_WORKSPACE_BYTES} (64 MiB)"
+        texts.append(f"launch->workspace_bytes is {wanted}; the most is {MAX_WORKSPACE_BYTES} (64 MiB)")
     if wanted and not takes:
-        yield f"launch->workspace_bytes is {wanted}, but {compiled.name} has no parameter void* workspace"
+        texts.append(
+            f"launch->workspace_bytes is {wanted}, but {compiled.name} has no parameter void* workspace"
+        )
     if takes and not wanted:
-        yield f"{compiled.name} takes a workspace, but launch->workspace_bytes is 0"
+        texts.append(f"{compiled.name} takes a workspace, but launch->workspace_bytes is 0")
+    for text in texts:
+        yield Problem("workspace_bytes", text)
 
 
 def _integer(value: Array | int) -> int:

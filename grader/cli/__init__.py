@@ -6,8 +6,7 @@ import signal
 import sys
 from typing import NoReturn
 
-INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
-TERMINATED = 143  # 128 + SIGTERM
+from grader.cli.exits import INTERRUPTED, TERMINATED
 
 
 def main() -> NoReturn:

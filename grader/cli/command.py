@@ -13,8 +13,7 @@ import sys
 import click
 
 from grader import __version__
-from grader.cli import INTERRUPTED
-from grader.cli.exits import ERROR, USAGE
+from grader.cli.exits import ERROR, INTERRUPTED, USAGE
 from grader.cli.streams import give_up_stdout
 from grader.errors import GraderError, UsageError, at_fault
 

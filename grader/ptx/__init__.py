@@ -1,9 +1,22 @@
 """Runs PTX on a CPU and checks every access. Imports nothing of the rest of grader."""
 
-from grader.ptx.engine import Buffer, Execution, Limits, Program
+from grader.ptx.engine import Execution, Program, prepare
 from grader.ptx.explain import Report
 from grader.ptx.flow import Unsupported
+from grader.ptx.launch import Buffer, Limits
 from grader.ptx.parser import Function, Module, Param, PtxError, parse
 
-__all__ = ["Buffer", "Execution", "Function", "Limits", "Module", "Param", "Program", "PtxError", "Report",
-           "Unsupported", "parse"]  # fmt: skip
+__all__ = [
+    "Buffer",
+    "Execution",
+    "Function",
+    "Limits",
+    "Module",
+    "Param",
+    "Program",
+    "PtxError",
+    "Report",
+    "Unsupported",
+    "parse",
+    "prepare",
+]

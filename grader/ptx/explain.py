@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from grader.ptx.kernel import Site
 from grader.ptx.lower import Lowered
@@ -73,6 +73,19 @@ class Place:
         return f"{name}, across its end ({self.size // self.item} elements)"
 
 
+class FaultLike(Protocol):
+    """launch.Fault; named here by its shape, so that this module needs nothing that runs code."""
+
+    site: int
+    kind: Kind
+    count: int
+    block: int
+    thread: int
+    address: int
+    other: int
+    other_site: int
+
+
 class Explainer:
     def __init__(
         self,
@@ -86,26 +99,27 @@ class Explainer:
         self.lowered, self.arguments, self.module = lowered, arguments, module
         self.grid, self.block, self.dynamic_shared = grid, block, dynamic_shared
 
-    def reports(self, faults: list[tuple[int, Kind, Any, int]]) -> list[Report]:
+    def reports(self, faults: Sequence[FaultLike]) -> list[Report]:
         """One report per kind, line and array, in the order of blocks and threads."""
-        merged: dict[tuple[str, str, int, str], list[tuple[Any, Report]]] = {}
-        for site_index, kind, record, count in faults:
-            site = self.lowered.sites[site_index]
+        merged: dict[tuple[str, str, int, str], list[tuple[FaultLike, Report]]] = {}
+        for fault in faults:
+            site = self.lowered.sites[fault.site]
             at = submission_frame(site.location)
-            message, array = self._message(kind, site, record)
-            report = Report(NAMES[kind], at.file, at.line, message, count, self._notes(kind, record, site), at.column)
-            merged.setdefault((report.kind, at.file, at.line, array), []).append((record, report))
+            message, array = self._message(fault.kind, site, fault)
+            notes = self._notes(fault.kind, fault, site)
+            report = Report(NAMES[fault.kind], at.file, at.line, message, fault.count, notes, at.column)
+            merged.setdefault((report.kind, at.file, at.line, array), []).append((fault, report))
         reports = []
         for entries in merged.values():
-            first = min(entries, key=lambda e: (int(e[0]["block"]), int(e[0]["thread"])))
+            first = min(entries, key=lambda e: (e[0].block, e[0].thread))
             r = first[1]
             total = sum(e[1].count for e in entries)
             reports.append((first[0], Report(r.kind, r.file, r.line, r.message, total, r.notes, r.column)))
-        reports.sort(key=lambda e: (ORDER.index(e[1].kind), int(e[0]["block"]), int(e[0]["thread"])))
+        reports.sort(key=lambda e: (ORDER.index(e[1].kind), e[0].block, e[0].thread))
         return [report for _, report in reports]
 
-    def _message(self, kind: Kind, site: Site, record: Any) -> tuple[str, str]:
-        who = self._who(int(record["thread"]), int(record["block"]))
+    def _message(self, kind: Kind, site: Site, record: FaultLike) -> tuple[str, str]:
+        who = self._who(record.thread, record.block)
         if kind is Kind.BARRIER_DIVERGENCE:
             return self._divergence(record), ""
         if kind is Kind.COLLECTIVE_MISMATCH:
@@ -114,7 +128,7 @@ class Explainer:
             return f"{who} is still in this loop: it does not seem to end", ""
         if kind is Kind.TRAP:
             return f"{who} stopped the kernel here (assert or trap)", ""
-        place = self.place(site, int(record["address"]))
+        place = self.place(site, record.address)
         verb = "writes" if self._is_write(site) else "reads"
         what = f"{place.describe(site.width)}"
         texts = {
@@ -127,34 +141,34 @@ class Explainer:
         }
         return texts[kind], place.array
 
-    def _notes(self, kind: Kind, record: Any, site: Site) -> tuple[str, ...]:
+    def _notes(self, kind: Kind, record: FaultLike, site: Site) -> tuple[str, ...]:
         if kind not in (Kind.RACE, Kind.BLOCK_RACE):
             return ()
-        other = self.lowered.sites[int(record["other_site"])]
+        other = self.lowered.sites[record.other_site]
         at = submission_frame(other.location)
-        stamp = int(record["other"])
-        block = (stamp >> 32) - 2 if stamp >> 33 else int(record["block"])
+        stamp = record.other
+        block = (stamp >> 32) - 2 if stamp >> 33 else record.block
         who = self._who(stamp % STAMP_STEP, block)
         verb = "wrote" if self._is_write(other) else "read"
         return (f"{who} {verb} it at line {at.line}",)
 
-    def _divergence(self, record: Any) -> str:
-        count = int(record["other"])
-        who = self._who(int(record["thread"]), int(record["block"]))
-        other = int(record["other_site"])
+    def _divergence(self, record: FaultLike) -> str:
+        count = record.other
+        who = self._who(record.thread, record.block)
+        other = record.other_site
         are = "1 thread" if count == 1 else f"{count} threads"
         if other == 0:
             return f"{are} of the block never reach this barrier: {who} has already left the kernel"
         line = submission_frame(self.lowered.sites[other].location).line
         return f"{are} of the block do not wait here: {who} waits at the barrier in line {line}"
 
-    def _mismatch(self, site: Site, record: Any) -> str:
+    def _mismatch(self, site: Site, record: FaultLike) -> str:
         what = COLLECTIVES.get(site.opcode.split(".")[0], "this warp operation")
-        thread, block = int(record["thread"]), int(record["block"])
-        lane = int(record["address"]) - 1
+        thread, block = record.thread, record.block
+        lane = record.address - 1
         if lane >= 0:
             return f"{self._who(thread, block)} reads lane {lane} in {what}, which is not in the mask"
-        other = int(record["other_site"])
+        other = record.other_site
         line = submission_frame(self.lowered.sites[other].location).line if other else 0
         where = f"waits in line {line}" if line else "has left the kernel"
         return f"{what} waits for lanes of its mask that never come: {self._who(thread, block)} {where}"

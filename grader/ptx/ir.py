@@ -177,6 +177,13 @@ class Fn:
             return Value(self, "void", "")
         return self.emit(result, text)
 
+    def call_pointer(self, result: str, function: Value, *arguments: Value) -> Value:
+        return self.emit(result, f"call {result} {function}({', '.join(a.typed for a in arguments)})")
+
+    def declaration(self) -> str:
+        """For modules that call this function and do not hold it."""
+        return f"declare {self.result} @{self.name}({', '.join(v.type for v in self.parameters.values())})"
+
     @contextmanager
     def when(self, condition: Value, *, likely: bool | None = None) -> Iterator[None]:
         yes, after = self.fresh("then"), self.fresh("after")

@@ -130,7 +130,7 @@ class Kernel:
         self.time = f.alloca("i32")
         self.time.store(WORKER.get(self.worker, "now") | f["tid"])
         self.shared_host = WORKER.get(self.worker, "shared")
-        self.shadow = SharedShadow(self.worker, self.shared)
+        self.shadow = SharedShadow(self.worker, 4 * self.shared.cells)
         self.fuel, self.turns = f.alloca("i64"), f.alloca("i32")
         self.fuel.store(f.const("i64", FUEL))
         self.turns.store(f.const("i32", TURNS))

@@ -13,18 +13,18 @@ from grader.ptx.machine import (
     PARAM_WINDOW,
     SHARED_WINDOW,
     WINDOW_BITS,
-    Kind,
     window_base,
 )
 from grader.ptx.memory import granule
 from grader.ptx.parser import Function, Module, Operand
-from grader.ptx.runtime import runtime_ir
+from grader.ptx.runtime import declarations
 from grader.ptx.shapes import Frame, SharedMap
 
 
 @dataclass(frozen=True)
 class Lowered:
     ir: str
+    entry: str  # its function
     sites: list[Site]
     shared: SharedMap
     shared_arrays: dict[str, tuple[int, int]]
@@ -38,9 +38,10 @@ def lower(module: Module, function: Function, read_only: frozenset[int]) -> Lowe
     """Raises Unsupported. `read_only`: indices of parameters whose arrays no kernel may write."""
     kernel = Kernel(module, function, read_only, TABLES, accesses.Loads())
     global_granule = granule(kernel.blocks, "global")
-    code = kernel.lower()
+    code = declarations() + kernel.lower()
     return Lowered(
-        code + runtime_ir(kernel.f.name, kernel.shared, kernel.frame, global_granule, len(Kind)),
+        code,
+        kernel.f.name,
         kernel.sites,
         kernel.shared,
         kernel.layout.arrays,

@@ -79,6 +79,21 @@ FAULT = Layout(
     other_site="i32",
 )
 
+# What the runtime must know of a kernel. Granules are powers of two, given as shifts.
+PROGRAM = Layout(
+    kernel="ptr",  # (worker, frame, pc, tid) -> status
+    arena="i64",  # bytes of the arena of shared memory
+    shared_shift="i64",
+    global_shift="i64",
+    arrays="ptr",  # i64 start and size of each static shared array
+    array_count="i64",
+    dynamic_start="i64",
+    stride="i64",  # bytes of a frame
+    local_start="i64",  # in a frame
+    local_bytes="i64",
+    copies_start="i64",
+)
+
 # One per launch, shared by the workers.
 LAUNCH = Layout(
     next_block="i64",
@@ -103,6 +118,7 @@ LAUNCH = Layout(
 # One per worker, that is per OS thread.
 WORKER = Layout(
     launch="ptr",
+    program="ptr",
     shared="ptr",  # host address of the arena
     cells="ptr",  # its shadow: four i32 arrays, see Shadow in runtime.py
     now="i32",  # the time, a multiple of STAMP_STEP; barriers and fences advance it

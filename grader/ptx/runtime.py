@@ -1,11 +1,10 @@
-"""Everything that a generated kernel calls, as LLVM IR: the access checks and the scheduler."""
+"""Everything that generated kernels call, as LLVM IR: the access checks and the scheduler. The same for all kernels."""
 
 from __future__ import annotations
 
 from grader.ptx import scheduler, shadow
-from grader.ptx.shapes import Frame, SharedMap
 
-DECLARATIONS = """
+INTRINSICS = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.memcpy.p0.p0.i32(ptr, ptr, i32, i1)
 declare void @llvm.memmove.p0.p0.i32(ptr, ptr, i32, i1)
@@ -15,8 +14,13 @@ declare i32 @llvm.cttz.i32(i32, i1)
 """
 
 
-def runtime_ir(kernel: str, shared: SharedMap, frame: Frame, global_granule: int, kinds: int) -> str:
-    """For a kernel function `kernel` (worker, frame, pc, tid) -> status."""
-    checks = shadow.functions(shared, frame, global_granule, kinds)
-    schedule = scheduler.functions(kernel, shared, frame)
-    return DECLARATIONS + "\n".join(f.text() for f in (*checks, *schedule))
+def runtime_ir() -> tuple[str, list[str]]:
+    """The module's text, and the names of its functions."""
+    functions = [*shadow.functions(), *scheduler.functions()]
+    return INTRINSICS + "\n".join(f.text() for f in functions), [f.name for f in functions]
+
+
+def declarations() -> str:
+    """What a kernel's module needs to call the runtime."""
+    functions = [*shadow.functions(), *scheduler.functions()]
+    return INTRINSICS + "\n".join(f.declaration() for f in functions) + "\n"

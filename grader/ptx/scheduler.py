@@ -36,25 +36,24 @@ from grader.ptx.machine import (
     WORKER,
     Kind,
 )
-from grader.ptx.shadow import COLD, SharedShadow
-from grader.ptx.shapes import Frame, SharedMap
+from grader.ptx.shadow import COLD, of_program, shared_shadow
 
 NOINLINE = "noinline nounwind"
 
 
-def functions(kernel: str, shared: SharedMap, frame: Frame) -> list[Fn]:
+def functions() -> list[Fn]:
     return [
         tick(),
         fence(),
-        mark_guards(shared),
+        mark_guards(),
         prepare_block(),
         publish(),
         resolve_warp(),
         release(),
-        resolve_named(frame),
+        resolve_named(),
         stuck(),
         resolve_block(),
-        run_block(kernel, frame),
+        run_block(),
         work(),
     ]
 
@@ -113,19 +112,23 @@ def fence() -> Fn:
 # Starting a block -----------------------------------------------------------------------------------------------
 
 
-def mark_guards(shared: SharedMap) -> Fn:
+def mark_guards() -> Fn:
     """Clear the shadow of shared memory; mark as guard what belongs to no array."""
     f = Fn("mark_guards", "void", {"w": "ptr"}, NOINLINE)
-    shadow = SharedShadow(f["w"], shared)
+    shadow, by = shared_shadow(f), of_program(f["w"], "shared_shift")
     fill = "call void @llvm.memset.p0.i64(ptr {}, i8 {}, i64 {}, i1 false)"
-    f.line(fill.format(shadow.write, -1, shared.cells * 4))
-    f.line(fill.format(shadow.read, 0, shared.cells * 4))
-    for start, size in shared.arrays:
-        at = shadow.write.at(start // shared.granule * 4)
-        f.line(fill.format(at, 0, -(-size // shared.granule) * 4))
-    dynamic = LAUNCH.get(_launch(f), "dynamic_shared").zext("i64")
-    cells = (dynamic + shared.granule - 1).udiv(shared.granule)
-    f.line(fill.format(shadow.write.at(shared.dynamic_start // shared.granule * 4), 0, cells * 4))
+
+    def clear(start: Value, size: Value) -> None:
+        last = size + (f.const("i64", 1) << by) - 1
+        f.line(fill.format(shadow.write.at((start >> by) << 2), 0, (last >> by) << 2))
+
+    cells = (of_program(f["w"], "arena") >> by) << 2
+    f.line(fill.format(shadow.write, -1, cells))
+    f.line(fill.format(shadow.read, 0, cells))
+    with f.count(of_program(f["w"], "array_count")) as i:
+        entry = of_program(f["w"], "arrays").at(i << 4)
+        clear(entry.load("i64"), entry.at(8).load("i64"))
+    clear(of_program(f["w"], "dynamic_start"), LAUNCH.get(_launch(f), "dynamic_shared").zext("i64"))
     WORKER.set(f["w"], "now", f.const("i32", FIRST_STAMP))
     WORKER.set(f["w"], "marked", f.const("i32", 1))
     f.ret()
@@ -236,10 +239,11 @@ def release() -> Fn:
     return f
 
 
-def resolve_named(frame: Frame) -> Fn:
+def resolve_named() -> Fn:
     """Release named or counted barrier `id` if its threads have all arrived. Returns 1 if so."""
     f = Fn("resolve_named", "i32", {"w": "ptr", "id": "i32"}, NOINLINE)
     frames, total = WORKER.get(f["w"], "frames"), LAUNCH.get(_launch(f), "threads")
+    stride = of_program(f["w"], "stride")
     waiting, needed, trues = (f.alloca("i32") for _ in range(3))
     for variable in (waiting, needed, trues):
         variable.store(f.const("i32", 0))
@@ -248,7 +252,7 @@ def resolve_named(frame: Frame) -> Fn:
     def waiters() -> Iterator[tuple[Value, Value]]:
         with _threads(f) as (t, at):
             now = at.load("i32")
-            mine = frames.at(t.zext("i64") * frame.stride)
+            mine = frames.at(t.zext("i64") * stride)
             waits = now.icmp("sgt", 0) & (now & (AT_NAMED | AT_BARRIER)).ne(0)
             with f.when(waits & HEADER.get(mine, "barrier").eq(f["id"])):
                 yield mine, at
@@ -355,13 +359,14 @@ def resolve_block() -> Fn:
 # Driving --------------------------------------------------------------------------------------------------------
 
 
-def run_block(kernel: str, frame: Frame) -> Fn:
+def run_block() -> Fn:
     f = Fn("run_block", "void", {"w": "ptr"}, NOINLINE)
     worker, launch = f["w"], _launch(f)
     threads = LAUNCH.get(launch, "threads")
     frames, status = WORKER.get(worker, "frames"), WORKER.get(worker, "status")
+    stride, kernel = of_program(worker, "stride"), of_program(worker, "kernel")
     with _threads(f) as (t, at):
-        mine = frames.at(t.zext("i64") * frame.stride)
+        mine = frames.at(t.zext("i64") * stride)
         for name in ("pc", "copies", "group"):
             HEADER.set(mine, name, f.const("i32", 0))
         mail = _mail(f, t)
@@ -381,8 +386,8 @@ def run_block(kernel: str, frame: Frame) -> Fn:
                     at = status.index("i32", t)
                     with f.when(at.load("i32").eq(RUNNABLE)):
                         WORKER.set(worker, "spent", f.const("i64", 0))
-                        mine = frames.at(t.zext("i64") * frame.stride)
-                        at.store(f.call("i32", kernel, worker, mine, HEADER.get(mine, "pc"), t))
+                        mine = frames.at(t.zext("i64") * stride)
+                        at.store(f.call_pointer("i32", kernel, worker, mine, HEADER.get(mine, "pc"), t))
                     now = at.load("i32")
                     f.stop_when(done, now.eq(ABORTED))
                     flags.store(flags.load("i32") | now)

@@ -1,6 +1,6 @@
 """The access checks, as functions that generated code calls where its inline test is not satisfied.
 
-Fast paths stand in lower.py. What is decided here: is the access inside its array, aligned, initialised, allowed,
+Fast paths stand in accesses.py. What is decided here: is the access inside its array, aligned, initialised, allowed,
 and ordered against every other access to the same bytes?
 """
 
@@ -20,6 +20,7 @@ from grader.ptx.machine import (
     MAIL,
     MAIL_BYTES,
     MAX_COPIES,
+    PROGRAM,
     SHARED_WINDOW,
     STAMP_STEP,
     STRONG,
@@ -30,7 +31,6 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
-from grader.ptx.shapes import Frame, SharedMap
 
 COLD = "noinline cold nounwind"
 ACCESS = {"w": "ptr", "me": "i32", "address": "i64", "width": "i32", "site": "i32"}
@@ -39,32 +39,42 @@ LAST_WINDOW = 1023
 FIRST_KERNEL_STAMP = 1 << 33  # smaller global stamps are the host's
 
 
-def functions(shared: SharedMap, frame: Frame, global_granule: int, kinds: int) -> list[Fn]:
+def functions() -> list[Fn]:
     return [
-        record(kinds),
+        record(),
         unordered(),
-        shared_read(shared),
-        shared_write(shared),
-        shared_read_many(shared),
+        shared_read(),
+        shared_write(),
+        shared_read_many(),
         locate(),
-        global_read(global_granule),
-        global_write(global_granule),
+        global_read(),
+        global_write(),
         global_read_many(),
-        local_access(frame),
+        local_access(),
         generic("read"),
         generic("write"),
-        copy_start(frame),
-        copy_wait(frame),
+        copy_start(),
+        copy_wait(),
     ]
+
+
+def of_program(worker: Value, name: str) -> Value:
+    return PROGRAM.get(WORKER.get(worker, "program"), name)
 
 
 class SharedShadow:
     """The four cell arrays of shared memory: last write, first read of the epoch, and their sites."""
 
-    def __init__(self, worker: Value, shared: SharedMap) -> None:
-        base, step = WORKER.get(worker, "cells"), shared.cells * 4
-        self.write, self.write_site = base, base.at(step)
-        self.read, self.read_site = base.at(2 * step), base.at(3 * step)
+    def __init__(self, worker: Value, step: Value | int) -> None:
+        """`step`: bytes of one array, four per cell."""
+        self.write = WORKER.get(worker, "cells")
+        self.write_site = self.write.at(step)
+        self.read = self.write_site.at(step)
+        self.read_site = self.read.at(step)
+
+
+def shared_shadow(f: Fn) -> SharedShadow:
+    return SharedShadow(f["w"], (of_program(f["w"], "arena") >> of_program(f["w"], "shared_shift")) << 2)
 
 
 class GlobalShadow:
@@ -78,7 +88,7 @@ class GlobalShadow:
 # Recording ------------------------------------------------------------------------------------------------------
 
 
-def record(kinds: int) -> Fn:
+def record() -> Fn:
     """Count a fault at its site; the first one of a worker is kept whole."""
     f = Fn(
         "record",
@@ -86,7 +96,7 @@ def record(kinds: int) -> Fn:
         {"w": "ptr", "kind": "i32", "site": "i32", "thread": "i32", "address": "i64", "other": "i64", "osite": "i32"},
         COLD,
     )
-    index = (f["site"] & (STRONG - 1)) * kinds + f["kind"]
+    index = (f["site"] & (STRONG - 1)) * len(Kind) + f["kind"]
     entry = WORKER.get(f["w"], "faults").at(index.zext("i64") * FAULT.size)
     count = FAULT.get(entry, "count")
     FAULT.set(entry, "count", count + 1)
@@ -177,22 +187,27 @@ def _global_conflict(f: Fn, stamp: Value, site: Value, mine: Value) -> None:
 # Shared memory --------------------------------------------------------------------------------------------------
 
 
-def _shared_cells(f: Fn, shared: SharedMap) -> tuple[Value, Value]:
+def _shared_cells(f: Fn) -> tuple[Value, Value]:
     """First cell and number of cells of an access; leaves the function if it is outside the arena."""
     width = f["width"].zext("i64")
-    with f.when(f["address"].ugt(f.const("i64", shared.arena) - width), likely=False):
+    with f.when(f["address"].ugt(of_program(f["w"], "arena") - width), likely=False):
         _fault(f, Kind.OUT_OF_BOUNDS, f["address"])
         _leave(f, f.const("i32", 0))
-    first = f["address"].udiv(shared.granule)
-    return first, (f["address"] + width - 1).udiv(shared.granule) - first + 1
+    return _cells(f, f["address"], "shared_shift")
 
 
-def shared_read(shared: SharedMap) -> Fn:
+def _cells(f: Fn, offset: Value, shift: str) -> tuple[Value, Value]:
+    by = of_program(f["w"], shift)
+    first = offset >> by
+    return first, ((offset + f["width"].zext("i64") - 1) >> by) - first + 1
+
+
+def shared_read() -> Fn:
     """1 if this read of shared memory is in bounds and initialised; races are recorded."""
     f = Fn("shared_read", "i32", ACCESS, COLD)
-    shadow = SharedShadow(f["w"], shared)
+    shadow = shared_shadow(f)
     _check_alignment(f)
-    first, count = _shared_cells(f, shared)
+    first, count = _shared_cells(f)
     base, barrier = WORKER.get(f["w"], "base"), WORKER.get(f["w"], "barrier")
     with f.count(count) as k:
         cell = first + k
@@ -217,12 +232,12 @@ def shared_read(shared: SharedMap) -> Fn:
     return f
 
 
-def shared_write(shared: SharedMap) -> Fn:
+def shared_write() -> Fn:
     """Check a write to shared memory and mark its cells with `stamp`. 0: it must not happen."""
     f = Fn("shared_write", "i32", {**ACCESS, "stamp": "i32"}, COLD)
-    shadow = SharedShadow(f["w"], shared)
+    shadow = shared_shadow(f)
     _check_alignment(f)
-    first, count = _shared_cells(f, shared)
+    first, count = _shared_cells(f)
     with f.count(count) as k:
         cell = first + k
         write, read = shadow.write.index("i32", cell), shadow.read.index("i32", cell)
@@ -240,18 +255,19 @@ def shared_write(shared: SharedMap) -> Fn:
     return f
 
 
-def shared_read_many(shared: SharedMap) -> Fn:
+def shared_read_many() -> Fn:
     """Check the loads of a group one by one: `table` holds an (offset i64, site i32, pad) per load.
 
     The usual case, the first read of good cells since a barrier, is settled here.
     """
     f = Fn("shared_read_many", "void", MANY, COLD)
-    shadow = SharedShadow(f["w"], shared)
+    shadow = shared_shadow(f)
     base, barrier = WORKER.get(f["w"], "base"), WORKER.get(f["w"], "barrier")
     age = barrier - base
     width = f["width"].zext("i64")
-    cells = width.udiv(shared.granule)
-    last = f.const("i64", shared.arena) - width
+    by = of_program(f["w"], "shared_shift")
+    cells = width >> by
+    last = of_program(f["w"], "arena") - width
     with f.count(f["n"]) as i:
         entry = f["table"].at(i * 16)
         address = f["address"] + entry.load("i64")
@@ -259,7 +275,7 @@ def shared_read_many(shared: SharedMap) -> Fn:
         strange, next_ = f.fresh("strange"), f.fresh("next")
         fits = address.ule(last) & (address.trunc("i32") & (f["width"] - 1)).eq(0)
         f.stop_when(strange, fits ^ 1)
-        first = address.udiv(shared.granule)
+        first = address >> by
         with f.count(cells) as k:
             read = shadow.read.index("i32", first + k)
             seen = read.load("i32")
@@ -302,11 +318,6 @@ def _global_place(f: Fn, window: Value) -> Value:
     return offset
 
 
-def _global_cells(f: Fn, offset: Value, granule: int) -> tuple[Value, Value]:
-    first = offset.udiv(granule)
-    return first, (offset + f["width"].zext("i64") - 1).udiv(granule) - first + 1
-
-
 def _mine(f: Fn) -> Value:
     return WORKER.get(f["w"], "block_stamp") | f["me"].zext("i64")
 
@@ -316,7 +327,7 @@ def _note_strong(f: Fn) -> None:
         WORKER.set(f["w"], "acquired", f.const("i32", 1))
 
 
-def global_read(granule: int) -> Fn:
+def global_read() -> Fn:
     """Host address of a checked read, or the sink's."""
     f = Fn("global_read", "ptr", ACCESS, COLD)
     window = f.call("ptr", "locate", f["w"], f["address"])
@@ -329,7 +340,7 @@ def global_read(granule: int) -> Fn:
     shadow, mine = GlobalShadow(window), _mine(f)
     barrier = WORKER.get(f["w"], "barrier")
     _note_strong(f)
-    first, count = _global_cells(f, offset, granule)
+    first, count = _cells(f, offset, "global_shift")
     with f.count(count) as k:
         cell = first + k
         written = shadow.write.index("i64", cell).load("i64")
@@ -346,7 +357,7 @@ def global_read(granule: int) -> Fn:
     return f
 
 
-def global_write(granule: int) -> Fn:
+def global_write() -> Fn:
     """Host address for a checked write, or the sink's."""
     f = Fn("global_write", "ptr", ACCESS, COLD)
     window = f.call("ptr", "locate", f["w"], f["address"])
@@ -357,7 +368,7 @@ def global_write(granule: int) -> Fn:
         _leave(f, WORKER.get(f["w"], "sink"))
     shadow, mine = GlobalShadow(window), _mine(f)
     _note_strong(f)
-    first, count = _global_cells(f, offset, granule)
+    first, count = _cells(f, offset, "global_shift")
     with f.count(count) as k:
         cell = first + k
         write, read = shadow.write.index("i64", cell), shadow.read.index("i64", cell)
@@ -384,15 +395,15 @@ def global_read_many() -> Fn:
 # Local memory and generic pointers ------------------------------------------------------------------------------
 
 
-def local_access(frame: Frame) -> Fn:
+def local_access() -> Fn:
     """Host address of an access to the thread's own local memory; `address` is an offset into it."""
     f = Fn("local_access", "ptr", {**ACCESS, "frame": "ptr"}, COLD)
     _check_alignment(f)
-    limit = f.const("i64", frame.local_bytes) - f["width"].zext("i64")
+    limit = of_program(f["w"], "local_bytes") - f["width"].zext("i64")
     with f.when(f["address"].ugt(limit) | limit.icmp("slt", 0), likely=False):
         _fault(f, Kind.OUT_OF_BOUNDS, f["address"] + window_base(LOCAL_WINDOW))
         _leave(f, WORKER.get(f["w"], "sink"))
-    f.ret(f["frame"].at(f["address"] + frame.local_start))
+    f.ret(f["frame"].at(f["address"] + of_program(f["w"], "local_start")))
     return f
 
 
@@ -416,11 +427,11 @@ def generic(direction: str) -> Fn:
 # Asynchronous copies --------------------------------------------------------------------------------------------
 
 
-def _copy_entry(f: Fn, frame: Frame, i: Value) -> Value:
-    return f["frame"].at((i * COPY.size).zext("i64") + frame.copies_start)
+def _copy_entry(f: Fn, i: Value) -> Value:
+    return f["frame"].at((i * COPY.size).zext("i64") + of_program(f["w"], "copies_start"))
 
 
-def copy_start(frame: Frame) -> Fn:
+def copy_start() -> Fn:
     """cp.async: check both ends, mark the target as in flight, and remember the copy.
 
     The bytes arrive at the wait and no sooner, so that a read without a wait is seen.
@@ -430,7 +441,7 @@ def copy_start(frame: Frame) -> Fn:
     ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], f["width"], f["site"], stamp)
     n = HEADER.get(f["frame"], "copies")
     with f.when(ok.ne(0) & n.ult(MAX_COPIES)):
-        entry = _copy_entry(f, frame, n)
+        entry = _copy_entry(f, n)
         COPY.set(entry, "target", f["address"])
         COPY.set(entry, "source", f["source"])
         COPY.set(entry, "bytes", f["width"])
@@ -442,14 +453,14 @@ def copy_start(frame: Frame) -> Fn:
     return f
 
 
-def copy_wait(frame: Frame) -> Fn:
+def copy_wait() -> Fn:
     """Carry out the copies of all groups but the last `keep`; the rest move to the front of the list."""
     f = Fn("copy_wait", "void", {"w": "ptr", "me": "i32", "keep": "i32", "frame": "ptr"}, COLD)
     kept = f.alloca("i32")
     kept.store(f.const("i32", 0))
     group = HEADER.get(f["frame"], "group")
     with f.count(HEADER.get(f["frame"], "copies")) as i:
-        entry = _copy_entry(f, frame, i)
+        entry = _copy_entry(f, i)
         due = (group - COPY.get(entry, "group")).ugt(f["keep"])
         with f.when(due):
             target, size = COPY.get(entry, "target"), COPY.get(entry, "bytes")
@@ -463,7 +474,7 @@ def copy_wait(frame: Frame) -> Fn:
         with f.when(due ^ 1):
             n = kept.load("i32")
             move = "call void @llvm.memmove.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"
-            f.line(move.format(_copy_entry(f, frame, n), entry, COPY.size))
+            f.line(move.format(_copy_entry(f, n), entry, COPY.size))
             kept.store(n + 1)
     HEADER.set(f["frame"], "copies", kept.load("i32"))
     f.ret()

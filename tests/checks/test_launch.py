@@ -11,7 +11,7 @@ from grader.checks import launch
 from grader.model.execution import Compilation, CompiledKernel, LaunchConfig, Outcome, Resources
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Finding, Status
-from tests.fakes import COMPILED, KERNELS, LAUNCH, changed, pack, write_exercise
+from tests.fakes import COMPILED, KERNELS, LAUNCH, SOURCE, changed, pack, write_exercise
 
 WITH_WORKSPACE = changed(KERNELS[0], parameter_bytes=(8, 8, 8, 4, 8))
 MIB = 1 << 20
@@ -36,7 +36,7 @@ def exercise(tmp_path: Path) -> Exercise:
 
 def planned(exercise: Exercise, config: LaunchConfig, compilation: Compilation = COMPILED) -> launch.Plan:
     outcome = Outcome(outputs={"launch": pack(config)})
-    return launch.plan(exercise.kernels[0], compilation, "starter.cu", outcome)
+    return launch.plan(exercise.kernels[0], compilation, SOURCE.decode(), "starter.cu", outcome)
 
 
 def with_resources(**resources: int) -> Compilation:
@@ -96,8 +96,16 @@ def test_what_the_device_accepts_passes(exercise: Exercise, good: LaunchConfig) 
 )
 def test_what_it_refuses_is_named(exercise: Exercise, bad: LaunchConfig, says: str) -> None:
     finding = planned(exercise, bad).findings[0]
-    assert (finding.kind, finding.line) == ("bad-launch", 9)
+    assert (finding.kind, finding.file) == ("bad-launch", "starter.cu")
     assert says in finding.message
+
+
+@pytest.mark.parametrize(
+    ("bad", "line"),
+    [(config(grid=(0, 1, 1)), 11), (config(block=(2048, 1, 1)), 12), (config(shared_bytes=999999), 12)],
+)
+def test_names_the_line_that_sets_it(exercise: Exercise, bad: LaunchConfig, line: int) -> None:
+    assert planned(exercise, bad).findings[0].line == line
 
 
 def test_an_untouched_launch_is_two_findings(exercise: Exercise) -> None:
@@ -142,7 +150,7 @@ def test_a_variant_launches_its_own_kernel(exercise: Exercise) -> None:
 
 def test_a_fault_inside_the_launch_function_is_its_own(exercise: Exercise) -> None:
     fault = Finding("out-of-bounds", "starter.cu", 11, "M_sizes[9] of 2")
-    plan = launch.plan(exercise.kernels[0], COMPILED, "starter.cu", Outcome(findings=(fault,)))
+    plan = launch.plan(exercise.kernels[0], COMPILED, "", "starter.cu", Outcome(findings=(fault,)))
     check = launch.judge([(CASE, plan)])
     assert check.status is Status.FAILED
     assert [(f.kind, f.line) for f in check.findings] == [("out-of-bounds", 11)]
@@ -166,7 +174,7 @@ def test_a_secret_case_is_told_by_its_kind_alone(exercise: Exercise) -> None:
 
 def test_an_instruction_that_the_engine_lacks_judges_nothing(exercise: Exercise) -> None:
     lacking = Finding("unsupported-instruction", "starter.cu", 11, "wgmma is not known to the CPU engine")
-    plan = launch.plan(exercise.kernels[0], COMPILED, "starter.cu", Outcome(unsupported=lacking))
+    plan = launch.plan(exercise.kernels[0], COMPILED, "", "starter.cu", Outcome(unsupported=lacking))
     check = launch.judge([(CASE, plan)])
     assert check.status is Status.NOT_JUDGED
     assert check.reason == "wgmma is not known to the CPU engine (starter.cu:11)"

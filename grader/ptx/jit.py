@@ -1,0 +1,118 @@
+"""LLVM: IR text to machine code. The runtime is compiled once per process, each kernel on its own."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from grader.ptx.lower import Lowered
+from grader.ptx.machine import PROGRAM
+from grader.ptx.printing import Printer
+from grader.ptx.runtime import runtime_ir
+from grader.ptx.structs import Struct, pointer_to
+
+LIBRARY_FUNCTIONS = ("sin", "cos", "log2", "exp2", "tanh")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    work: Callable[[int], None]  # takes a WORKER's address; runs blocks until none is left
+    keep: list[object]
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    lowered: Lowered
+    program: Struct
+    keep: list[object]
+
+
+_lock = threading.Lock()
+_runtime: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """The functions that are the same for every kernel, compiled on the first call."""
+    global _runtime
+    with _lock:
+        if _runtime is None:
+            _runtime = _compile_runtime()
+        return _runtime
+
+
+def _compile_runtime() -> Runtime:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    mathematics = ctypes.CDLL(ctypes.util.find_library("m") or "libm.so.6")
+    for name in LIBRARY_FUNCTIONS:
+        llvm.add_symbol(name, ctypes.cast(getattr(mathematics, name), ctypes.c_void_p).value)
+    llvm.add_symbol("print_line", ctypes.cast(_print_line, ctypes.c_void_p).value)
+    text, names = runtime_ir()
+    engine, keep = _machine_code(text)
+    for name in names:
+        llvm.add_symbol(name, engine.get_function_address(name))
+    work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("work"))
+    return Runtime(work, keep)
+
+
+def compile_kernel(lowered: Lowered) -> CompiledKernel:
+    runtime()
+    engine, keep = _machine_code(lowered.ir)
+    arrays = np.array([*lowered.shared.arrays, (0, 0)], np.int64)
+    program = Struct(PROGRAM)
+    program.set(
+        kernel=engine.get_function_address(lowered.entry),
+        arena=lowered.shared.arena,
+        shared_shift=lowered.shared.granule.bit_length() - 1,
+        global_shift=lowered.global_granule.bit_length() - 1,
+        arrays=pointer_to(arrays),
+        array_count=len(lowered.shared.arrays),
+        dynamic_start=lowered.shared.dynamic_start,
+        stride=lowered.frame.stride,
+        local_start=lowered.frame.local_start,
+        local_bytes=lowered.frame.local_bytes,
+        copies_start=lowered.frame.copies_start,
+    )
+    return CompiledKernel(lowered, program, [*keep, arrays])
+
+
+def _machine_code(text: str) -> tuple[llvm.ExecutionEngine, list[object]]:
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+    )
+    module = llvm.parse_assembly(text)
+    _optimise(module, machine)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine, [engine, module, machine]
+
+
+def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
+    """The two passes that pay: LLVM's own -O2 takes ten times as long for code that is no faster."""
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
+
+
+_thread = threading.local()
+
+
+def print_to(printer: Printer) -> None:
+    """Where the printf of kernels that run on this OS thread goes."""
+    _thread.printer = printer
+
+
+@ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_uint64, ctypes.c_void_p)
+def _print_line(format_address: int, values: int | None) -> int:
+    printer: Printer | None = getattr(_thread, "printer", None)
+    return printer.line(format_address, values or 0) if printer else 0

@@ -1,0 +1,229 @@
+"""One launch: the memory that a kernel and its shadow need, the OS threads that run it, the faults it left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grader.ptx.jit import CompiledKernel, print_to, runtime
+from grader.ptx.machine import (
+    FAULT,
+    INITIALISED,
+    LAUNCH,
+    MAIL_BYTES,
+    NAMED_BARRIERS,
+    PARAM_WINDOW,
+    READABLE,
+    TIME_IS_UP,
+    VARIABLE_WINDOW,
+    WINDOW,
+    WORKER,
+    WRITABLE,
+    Kind,
+    window_base,
+)
+from grader.ptx.memory import variable_windows
+from grader.ptx.parser import Module, Variable
+from grader.ptx.printing import Printer
+from grader.ptx.structs import Struct, as_bytes, pointer_to
+
+WINDOWS = 1024
+SINK_BYTES = 1 << 16
+FAULT_LIMIT = 100_000  # per worker; a kernel that is wrong everywhere need not run to its end
+Dim3 = tuple[int, int, int]
+Placed = dict[str, tuple[int, np.ndarray[Any, Any], Variable]]
+
+FAULT_TYPE = np.dtype(
+    {
+        "names": list(FAULT.type),
+        "formats": [{"i64": "<i8", "i32": "<u4"}[t] for t in FAULT.type.values()],
+        "offsets": list(FAULT.offset.values()),
+        "itemsize": FAULT.size,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array that a kernel gets a pointer to; used in place. `data` must be C-contiguous.
+
+    Not writable: a store to it is a finding. Not initialised: a read before a write is one.
+    """
+
+    name: str
+    data: np.ndarray[Any, Any]
+    writable: bool = False
+    initialised: bool = True
+
+    @property
+    def flags(self) -> int:
+        return READABLE | (WRITABLE if self.writable else 0) | (INITIALISED if self.initialised else 0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """instructions: of one thread between two barriers. seconds: of the whole run."""
+
+    instructions: int = 4_000_000_000
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """All faults of one kind at one instruction: the first of them by block, and how many."""
+
+    site: int
+    kind: Kind
+    count: int
+    block: int
+    thread: int
+    address: int
+    other: int
+    other_site: int
+
+
+def place_variables(module: Module) -> Placed:
+    """Module variables in memory, by name, with the addresses in their initialisers filled in."""
+    windows = variable_windows(module)
+    if len(windows) > WINDOWS - VARIABLE_WINDOW - 1:
+        raise ValueError("too many __device__ and __constant__ variables")
+    placed = {}
+    for name, window in windows.items():
+        variable = module.variables[name]
+        data = np.frombuffer(variable.data or bytes(max(variable.size, 1)), np.uint8).copy()
+        for offset, symbol, addend in variable.relocations:
+            if symbol in windows:
+                data[offset : offset + 8] = as_bytes(window_base(windows[symbol]) + addend, 8)
+        placed[name] = (window, data, variable)
+    return placed
+
+
+class Launch:
+    def __init__(
+        self,
+        compiled: CompiledKernel,
+        variables: Placed,
+        grid: Dim3,
+        block: Dim3,
+        shared_bytes: int,
+        arguments: Sequence[Buffer | int],
+        limits: Limits,
+    ) -> None:
+        self.compiled, self.lowered, self.limits = compiled, compiled.lowered, limits
+        self.threads = block[0] * block[1] * block[2]
+        self.blocks = grid[0] * grid[1] * grid[2]
+        self.printer = Printer(variables)
+        self.keep: list[np.ndarray[Any, Any]] = []
+        self.fault_tables: list[np.ndarray[Any, Any]] = []
+        self.windows = self._kept(np.zeros(WINDOWS * WINDOW.size, np.uint8))
+        for window, data, variable in variables.values():
+            self._open_window(window, data, variable.size, READABLE | INITIALISED)
+        self.record = Struct(LAUNCH)
+        self.record.set(
+            blocks=self.blocks,
+            threads=self.threads,
+            dynamic_shared=shared_bytes,
+            arguments=pointer_to(self._bind(arguments)),
+            windows=pointer_to(self.windows),
+            budget=limits.instructions,
+            thread_index=pointer_to(self._kept(_thread_indices(block))),
+            fault_limit=FAULT_LIMIT,
+            fenced=pointer_to(self._kept(np.zeros(self.blocks, np.uint32))),
+        )
+        for axis, g, b in zip("xyz", grid, block, strict=True):
+            self.record.set(**{f"grid_{axis}": g, f"block_{axis}": b})
+
+    def _kept(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Generated code has only its address, so somebody must hold it."""
+        self.keep.append(array)
+        return array
+
+    def _open_window(self, window: int, data: np.ndarray[Any, Any], size: int, flags: int) -> None:
+        entry = Struct(WINDOW, self.windows, window * WINDOW.size)
+        entry.set(host=pointer_to(data), size=size, flags=flags)
+        if flags & WRITABLE:
+            cells = -(-size // self.lowered.global_granule) + 1
+            for name in ("write", "read"):
+                entry.set(**{name: pointer_to(self._kept(np.zeros(cells, np.uint64)))})
+                entry.set(**{f"{name}_site": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
+
+    def _bind(self, arguments: Sequence[Buffer | int]) -> np.ndarray[Any, Any]:
+        """The parameter block: an address per array, the others by value."""
+        low = self.lowered
+        block = self._kept(np.zeros(max(low.parameter_bytes, 8), np.uint8))
+        ends = [*low.parameter_offsets[1:], low.parameter_bytes]
+        for i, (argument, start, end) in enumerate(zip(arguments, low.parameter_offsets, ends, strict=True)):
+            if isinstance(argument, Buffer):
+                if not argument.data.flags.c_contiguous:
+                    raise ValueError(f"{argument.name} is not contiguous")
+                self._open_window(PARAM_WINDOW + i, argument.data, argument.data.nbytes, argument.flags)
+                block[start : start + 8] = as_bytes(window_base(PARAM_WINDOW + i), 8)
+            else:
+                size = min(end - start, 8)
+                block[start : start + size] = as_bytes(argument, size)
+        return block
+
+    def _worker(self) -> Struct:
+        low, threads = self.lowered, self.threads
+        faults = np.zeros(len(low.sites) * len(Kind), FAULT_TYPE)
+        self.fault_tables.append(faults)
+        arrays = {
+            "shared": np.zeros(low.shared.arena, np.uint8),
+            "cells": np.zeros(4 * low.shared.cells, np.uint32),
+            "frames": np.zeros(threads * low.frame.stride, np.uint8),
+            "status": np.zeros(threads, np.uint32),
+            "faults": faults,
+            "sink": np.zeros(SINK_BYTES, np.uint8),
+            "mail": np.zeros(threads * MAIL_BYTES, np.uint8),
+            "arrived": np.zeros(NAMED_BARRIERS, np.uint32),
+        }
+        worker = Struct(WORKER)
+        worker.set(launch=self.record.address, program=self.compiled.program.address)
+        worker.set(**{name: pointer_to(self._kept(array)) for name, array in arrays.items()})
+        return worker
+
+    def run(self, workers: int) -> None:
+        """To the end, or until the time is up; then threads stop at their next loop turn or barrier."""
+        work = runtime().work
+        records = [self._worker() for _ in range(max(1, min(workers, self.blocks)))]
+
+        def body(worker: Struct) -> None:
+            print_to(self.printer)
+            work(worker.address)
+
+        threads = [threading.Thread(target=body, args=(record,), daemon=True) for record in records]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + self.limits.seconds
+        try:
+            for thread in threads:
+                thread.join(max(deadline - time.monotonic(), 0.0))
+        finally:
+            if any(thread.is_alive() for thread in threads):
+                self.record.set(stop=TIME_IS_UP)
+            for thread in threads:
+                thread.join()
+
+    def faults(self) -> list[Fault]:
+        tables = np.stack([t.reshape(-1, len(Kind)) for t in self.fault_tables])
+        found = []
+        for site, kind in zip(*np.nonzero(tables["count"].sum(axis=0)), strict=True):
+            records = [t for t in tables[:, site, kind] if t["count"]]
+            first = min(records, key=lambda r: (int(r["block"]), int(r["thread"])))
+            values = {name: int(first[name]) for name in ("block", "thread", "address", "other", "other_site")}
+            found.append(Fault(int(site), Kind(int(kind)), sum(int(r["count"]) for r in records), **values))
+        return found
+
+
+def _thread_indices(block: Dim3) -> np.ndarray[Any, Any]:
+    """(x, y, z, 0) of each thread."""
+    order = np.arange(block[0] * block[1] * block[2])
+    index = np.zeros((len(order), 4), np.uint32)
+    index[:, 0], index[:, 1] = order % block[0], order // block[0] % block[1]
+    index[:, 2] = order // (block[0] * block[1])
+    return index
