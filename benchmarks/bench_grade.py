@@ -34,9 +34,7 @@ def grade(submission: Path, home: Path) -> None:
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_cold(benchmark: BenchmarkFixture, tmp_path: Path, name: str) -> None:
     homes = iter(range(ROUNDS))
-    benchmark.pedantic(
-        grade, setup=lambda: ((SUBMISSIONS[name], tmp_path / str(next(homes))), {}), rounds=ROUNDS
-    )
+    benchmark.pedantic(grade, setup=lambda: ((SUBMISSIONS[name], tmp_path / str(next(homes))), {}), rounds=ROUNDS)
 
 
 @pytest.mark.parametrize("name", SUBMISSIONS)

@@ -103,9 +103,7 @@ def _problem(content: _File) -> str | None:
         return "names no required cases"
     given = sum(rule.points for rule in content.quality)
     if given > content.points.quality:
-        return (
-            f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality"
-        )
+        return f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality"
     return None
 
 

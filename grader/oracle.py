@@ -28,9 +28,7 @@ class Oracle:
         self._module = _load(self._file, f"grader_oracle_{exercise.name}")
         missing = [name for name in FUNCTIONS if not callable(getattr(self._module, name, None))]
         if missing:
-            raise GraderError(
-                f"{self._file}: no function {missing[0]}; exercises/README.md lists what it needs"
-            )
+            raise GraderError(f"{self._file}: no function {missing[0]}; exercises/README.md lists what it needs")
 
     def cases(self, seed: int) -> Iterator[Case]:
         """The required cases, then the extra ones."""
@@ -45,6 +43,8 @@ class Oracle:
             case: Case = self._module.from_spec(spec, seed, name)
         except ValueError as error:
             raise UsageError(str(error)) from None
+        except Exception as error:
+            raise GraderError(at_fault(error, self._file)) from error
         return case
 
     def expected(self, case: Case) -> dict[str, np.ndarray]:

@@ -155,9 +155,7 @@ class _Grading:
         if correct_check is None:
             judge = partial(self._correct, case, plans, outcome, expected)
             correct_check = _guarded(judge, correct.identity(case), case)
-        return [
-            _shown(case, check) for check in (memory_check, correct_check, *self._speed(case, correct_check))
-        ]
+        return [_shown(case, check) for check in (memory_check, correct_check, *self._speed(case, correct_check))]
 
     def _memory(self, case: Case, plans: tuple[Plan, ...]) -> tuple[Check, Outcome]:
         """Runs the kernels; their outcome goes on to `correct`."""
@@ -166,9 +164,7 @@ class _Grading:
             reason = f"{self._unfinished[0].id} did not finish"
             return Check(identity, Status.SKIPPED, reason=reason, case=case.name), Outcome()
         outcome = _attempt(
-            lambda: self._runner.run(
-                invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans)
-            )
+            lambda: self._runner.run(invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))
         )
         if isinstance(outcome, Failure):
             return _error(identity, outcome, case), Outcome()
@@ -177,9 +173,7 @@ class _Grading:
             self._unfinished.append(check)
         return check, outcome
 
-    def _correct(
-        self, case: Case, plans: tuple[Plan, ...], outcome: Outcome, expected: Future[Expected]
-    ) -> Check:
+    def _correct(self, case: Case, plans: tuple[Plan, ...], outcome: Outcome, expected: Future[Expected]) -> Check:
         return correct.judge(
             case,
             outcome.outputs,
@@ -224,9 +218,7 @@ def _attempt(call: Callable[[], T]) -> T | Failure:
         return Failure(f"internal error at {at_fault(error)}")
 
 
-def _guarded(
-    judge: Callable[[], Check], identity: str, case: Case | None = None, *, required: bool = True
-) -> Check:
+def _guarded(judge: Callable[[], Check], identity: str, case: Case | None = None, *, required: bool = True) -> Check:
     check = _attempt(judge)
     return _error(identity, check, case, required=required) if isinstance(check, Failure) else check
 

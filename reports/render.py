@@ -38,9 +38,7 @@ def render(result: Result, exercise: Exercise | None = None, source: str | None 
     """The report. Without `source` there is no listing; without `exercise` no points by rubric's maximum."""
     found, worth_a_look = problems(result), advice(result)
     code = listing.make(result.submission.path, source, found + worth_a_look) if source else listing.EMPTY
-    style = _STYLE + "".join(
-        f"#note-{note.problem.id}{{--row:{note.row}/span {note.span}}}\n" for note in code.notes
-    )
+    style = _STYLE + "".join(f"#note-{note.problem.id}{{--row:{note.row}/span {note.span}}}\n" for note in code.notes)
     own_cases, further_cases = cases.tables(result, exercise)
     return _ENVIRONMENT.get_template("report.html.j2").render(
         result=result,

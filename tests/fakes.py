@@ -141,9 +141,7 @@ class FakeExecutor:
     def compile(self, source: bytes, filename: str) -> Compilation:
         return self._compilation
 
-    def run(
-        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
-    ) -> Outcome:
+    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
         self.ran += invocations
         self.seen.append(arrays)
         data = {array.name: array.data for array in arrays}

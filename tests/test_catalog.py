@@ -27,9 +27,7 @@ def test_a_number_is_no_prefix(folder: Path) -> None:
     assert catalog.find("2", folder).name == "02_triple"
 
 
-@pytest.mark.parametrize(
-    "wanted", ["9", "03", "", "double", "01_", "0", "²", "../exercises/01_double", "9" * 5000]
-)
+@pytest.mark.parametrize("wanted", ["9", "03", "", "double", "01_", "0", "²", "../exercises/01_double", "9" * 5000])
 def test_no_such_exercise_names_those_that_exist(folder: Path, wanted: str) -> None:
     with pytest.raises(UsageError, match=r"there are 01_double, 02_triple, 12_dozen"):
         catalog.find(wanted, folder)
@@ -90,9 +88,7 @@ def test_everything_of_the_toml_is_read(folder: Path) -> None:
         ("[points]", "[points", "exercise.toml"),
     ],
 )
-def test_a_broken_toml_names_the_file_and_what_is_wrong(
-    tmp_path: Path, old: str, new: str, says: str
-) -> None:
+def test_a_broken_toml_names_the_file_and_what_is_wrong(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in TOML
     broken = write_exercise(tmp_path / "01_double", toml=TOML.replace(old, new))
     with pytest.raises(GraderError, match=says) as caught:

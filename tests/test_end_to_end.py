@@ -89,7 +89,7 @@ def test_a_right_kernel(exercise_folder: Path) -> None:
     ("old", "new", "check", "kind", "line"),
     [
         ("long long n)\n{\n    long", "int n)\n{\n    long", "compile", "wrong-signature", 4),
-        ("dim3(32)", "dim3(0)", "launch", "bad-launch", 11),
+        ("dim3(32)", "dim3(0)", "launch", "bad-launch", 13),
         ("if (i < n) ", "", "memory[ragged]", "out-of-bounds", 7),
     ],
 )
@@ -99,9 +99,7 @@ def test_a_mistake_is_caught_by_one_check_on_its_line(
     assert old in SOURCE
     first = failed(grade(exercise_folder, SOURCE.replace(old, new)))[0]
     assert (first.id, first.findings[0].kind) == (check, kind)
-    assert (
-        abs(first.findings[0].line - line) <= 1
-    )  # a kernel's line is that of its name or of its first brace
+    assert abs(first.findings[0].line - line) <= 1  # a kernel's line is that of its name or of its first brace
 
 
 def test_what_was_never_written_is_said(exercise_folder: Path) -> None:

@@ -12,9 +12,7 @@ COLUMNS = 256
 
 def groups(*sizes: int) -> list[Region]:
     ends = np.cumsum(sizes).tolist()
-    return [
-        Region(f"group {g}", end - size, end) for g, (size, end) in enumerate(zip(sizes, ends, strict=True))
-    ]
+    return [Region(f"group {g}", end - size, end) for g, (size, end) in enumerate(zip(sizes, ends, strict=True))]
 
 
 def wrong(regions: list[Region], mark: Callable[[np.ndarray, list[np.ndarray]], None]) -> np.ndarray:
@@ -70,8 +68,7 @@ def last_rows(parts: list[np.ndarray], tile: int) -> None:
         (
             groups(128, 104, 64, 7),
             lambda m, g: [part[:, :16].fill(True) for part in (g[1][96:], g[3])],
-            "columns 0 to 15 in the last partial tile of groups 1 and 3"
-            " (rows that tiles of 16 or 32 leave over)",
+            "columns 0 to 15 in the last partial tile of groups 1 and 3 (rows that tiles of 16 or 32 leave over)",
         ),
         (
             groups(*[16] * 64),

@@ -67,3 +67,8 @@ def test_an_expected_output_that_fails_is_named(tmp_path: Path) -> None:
 def test_a_wrong_secret_is_the_instructors_to_mend(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="M_sizes is missing"):
         oracle_of(tmp_path, ORACLE).secret({}, 7, "secret-1")
+
+
+def test_an_oracle_that_breaks_on_a_secret_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(GraderError, match=r"oracle\.py:\d+: TypeError"):
+        oracle_of(tmp_path, ORACLE).secret({"M_sizes": 3}, 7, "secret-1")

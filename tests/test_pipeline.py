@@ -160,9 +160,7 @@ def test_an_impossible_launch_runs_no_kernel(exercise: Exercise) -> None:
 
 
 def test_each_case_is_launched_as_it_asked(exercise: Exercise) -> None:
-    executor = FakeExecutor(
-        launch=lambda arrays: LaunchConfig(grid=(len(arrays["M_sizes"]), 1, 1), block=(32, 1, 1))
-    )
+    executor = FakeExecutor(launch=lambda arrays: LaunchConfig(grid=(len(arrays["M_sizes"]), 1, 1), block=(32, 1, 1)))
     grade(exercise, executor)
     kernels = [i for i in executor.ran if i.kernel == "double_kernel"]
     assert [i.config.grid[0] for i in kernels] == [2, 3, 1]
@@ -171,9 +169,7 @@ def test_each_case_is_launched_as_it_asked(exercise: Exercise) -> None:
 
 def test_a_workspace_arrives_zeroed_as_the_last_argument(exercise: Exercise) -> None:
     compilation = changed(KERNELS[0], parameter_bytes=(8, 8, 8, 4, 8))
-    executor = FakeExecutor(
-        compilation=compilation, launch=msgspec.structs.replace(LAUNCH, workspace_bytes=96)
-    )
+    executor = FakeExecutor(compilation=compilation, launch=msgspec.structs.replace(LAUNCH, workspace_bytes=96))
     result = grade(exercise, executor)
     assert result.verdict is Verdict.INCOMPLETE
     kernels = [i for i in executor.ran if i.kernel == "double_kernel"]
@@ -284,9 +280,7 @@ def test_a_broken_oracle_stops_before_a_result_and_closes_the_child(tmp_path: Pa
 
 
 def test_an_oracle_without_the_answer_is_an_error_of_that_check(tmp_path: Path) -> None:
-    folder = write_exercise(
-        tmp_path / "01_double", oracle=ORACLE.replace('return {"y":', 'return {"y": 1 / 0 *')
-    )
+    folder = write_exercise(tmp_path / "01_double", oracle=ORACLE.replace('return {"y":', 'return {"y": 1 / 0 *'))
     result = grade(catalog.read(folder), FakeExecutor())
     assert "oracle.py" in check(result, "correct[even]").message
     assert result.verdict is Verdict.ERROR

@@ -39,9 +39,7 @@ def quality(given: float) -> Check:
         ({"even": PASSED, "ragged": ERROR, "one": FAILED}, None),
     ],
 )
-def test_correctness_is_shared_out(
-    exercise: Exercise, statuses: dict[str, Status], expected: float | None
-) -> None:
+def test_correctness_is_shared_out(exercise: Exercise, statuses: dict[str, Status], expected: float | None) -> None:
     assert points.of(exercise, of_cases("correct", **statuses)).correctness == expected
 
 

@@ -60,9 +60,7 @@ def test_a_failed_check_shows_its_findings(monkeypatch: pytest.MonkeyPatch, test
         check("correct[even]")
 
 
-def test_what_was_not_judged_is_skipped_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch, test_file: str
-) -> None:
+def test_what_was_not_judged_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch, test_file: str) -> None:
     use(monkeypatch, FakeExecutor())
     with pytest.raises(pytest.skip.Exception, match="no NVIDIA GPU"):
         pytest_support.check_tests(test_file)("speed[even]")
@@ -74,9 +72,7 @@ def test_an_error_is_not_the_students(monkeypatch: pytest.MonkeyPatch, test_file
         pytest_support.check_tests(test_file)("correct[even]")
 
 
-def test_another_file_by_the_environment(
-    monkeypatch: pytest.MonkeyPatch, test_file: str, tmp_path: Path
-) -> None:
+def test_another_file_by_the_environment(monkeypatch: pytest.MonkeyPatch, test_file: str, tmp_path: Path) -> None:
     use(monkeypatch, FakeExecutor())
     (tmp_path / "mine.cu").write_bytes(b"")
     monkeypatch.setenv(pytest_support.SUBMISSION_VARIABLE, str(tmp_path / "mine.cu"))

@@ -25,9 +25,7 @@ class Timed(FakeExecutor):
         self.deadlines: list[float] = []
         self._answers = [*answers]
 
-    def run(
-        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
-    ) -> Outcome:
+    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
         self.deadlines.append(deadline)
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):

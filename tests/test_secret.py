@@ -61,9 +61,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_redacting_leaves_the_rule_that_was_broken() -> None:
-    finding = Finding(
-        "race", "starter.cu", 31, "C[77] by thread 3", count=5, notes=("thread 4",), hint="races"
-    )
+    finding = Finding("race", "starter.cu", 31, "C[77] by thread 3", count=5, notes=("thread 4",), hint="races")
     check = Check(
         "memory[secret-1]",
         Status.FAILED,

@@ -158,7 +158,8 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
         yield Problem(
             "block",
             f"{block} with {compiled.resources.registers} registers each, more than the "
-            f"{REGISTERS_PER_BLOCK} of a multiprocessor; launch fewer threads or declare __launch_bounds__({threads})",
+            f"{REGISTERS_PER_BLOCK} of a multiprocessor; launch fewer threads, "
+            f"or declare __launch_bounds__({threads})",
         )
 
 
@@ -167,9 +168,7 @@ def _shared_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator
     if static + config.shared_bytes > MAX_SHARED_BYTES:
         beside = f" beside {static} static ones" if static else ""
         most = MAX_SHARED_BYTES - static
-        yield Problem(
-            "shared_bytes", f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}"
-        )
+        yield Problem("shared_bytes", f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}")
 
 
 def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[Problem]:
@@ -179,9 +178,7 @@ def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: Compiled
     if wanted > MAX_WORKSPACE_BYTES:
         texts.append(f"launch->workspace_bytes is {wanted}; the most is {MAX_WORKSPACE_BYTES} (64 MiB)")
     if wanted and not takes:
-        texts.append(
-            f"launch->workspace_bytes is {wanted}, but {compiled.name} has no parameter void* workspace"
-        )
+        texts.append(f"launch->workspace_bytes is {wanted}, but {compiled.name} has no parameter void* workspace")
     if takes and not wanted:
         texts.append(f"{compiled.name} takes a workspace, but launch->workspace_bytes is 0")
     for text in texts:

@@ -40,9 +40,7 @@ def deliver(
     return written
 
 
-def show(
-    result: Result, exercise: Exercise | None, source: str | None, *, verbose: bool, to_stderr: bool
-) -> bool:
+def show(result: Result, exercise: Exercise | None, source: str | None, *, verbose: bool, to_stderr: bool) -> bool:
     from grader.cli.terminal import console, print_result
 
     try:

@@ -63,9 +63,7 @@ def _gpu_parts() -> Iterator[Part]:
 
 
 def _python() -> Part:
-    wanted = (
-        None if sys.version_info >= PYTHON else "needs Python 3.11 or newer, from python.org or your system"
-    )
+    wanted = None if sys.version_info >= PYTHON else "needs Python 3.11 or newer, from python.org or your system"
     return Part("Python", platform.python_version(), wanted)
 
 
@@ -106,9 +104,7 @@ def _exercises() -> Part:
 def _gpu() -> Part:
     count = machine.gpus()
     if not count:
-        return Part(
-            "NVIDIA GPU", "", "needs a GPU of compute capability 8.0 or newer, with driver 580 or newer"
-        )
+        return Part("NVIDIA GPU", "", "needs a GPU of compute capability 8.0 or newer, with driver 580 or newer")
     return Part("NVIDIA GPU", f"{count}, driver {machine.driver_version() or 'unknown'}")
 
 

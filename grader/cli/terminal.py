@@ -131,9 +131,7 @@ def _problems(
         out.print(Text(f"and {len(rest) - FURTHER_PROBLEMS} more; -v shows all", "dim"))
 
 
-def _problem(
-    out: Console, problem: Problem, source: str | None, exercise: Exercise | None, *, verbose: bool
-) -> None:
+def _problem(out: Console, problem: Problem, source: str | None, exercise: Exercise | None, *, verbose: bool) -> None:
     out.print()
     out.print(Text(_heading(problem), "bold yellow" if problem.mild else "bold red"))
     for text in _messages(problem, verbose=verbose):

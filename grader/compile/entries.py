@@ -19,9 +19,7 @@ _LOCATION = re.compile(r"^\s*\.loc\s+(\d+)\s+([1-9]\d*)\s", re.M)
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
 
 
-def kernels(
-    ptx: str, text: str, source_name: str, resources: Mapping[str, Resources]
-) -> tuple[CompiledKernel, ...]:
+def kernels(ptx: str, text: str, source_name: str, resources: Mapping[str, Resources]) -> tuple[CompiledKernel, ...]:
     """In the order of their lines in the source `text`."""
     numbers = [number for number, name in _FILE.findall(ptx) if name == source_name]
     found = [_kernel(match, ptx, text, numbers, resources) for match in _ENTRY.finditer(ptx)]

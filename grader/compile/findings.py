@@ -55,9 +55,7 @@ class Reader:
             return self._from_ptxas(kind, diagnostic)
         if diagnostic.file == "":
             last = self.text.rstrip().count("\n") + 1
-            return _finding(
-                kind, last, f"at the end of the file: {diagnostic.message}", 0, _details(diagnostic)
-            )
+            return _finding(kind, last, f"at the end of the file: {diagnostic.message}", 0, _details(diagnostic))
         if diagnostic.file == recipe.SOURCE_NAME:
             return self._in_submission(kind, diagnostic)
         if not is_allowed(diagnostic.file):
@@ -72,9 +70,7 @@ class Reader:
         return _finding(kind, diagnostic.line, advice.message or diagnostic.message, column, notes)
 
     def _in_header(self, kind: str, diagnostic: Diagnostic) -> Finding | None:
-        line = self._first_frame(diagnostic) or line_leading_to(
-            toolkit.display_name(diagnostic.file), self.includes
-        )
+        line = self._first_frame(diagnostic) or line_leading_to(toolkit.display_name(diagnostic.file), self.includes)
         if kind == "compile-warning" and line == 0:  # NVIDIA's own affair
             return None
         advice = advise(diagnostic.message, "")

@@ -34,7 +34,7 @@ class CpuEngine:
         except ModuleNotFoundError as error:
             raise _missing(error, "cupy-cuda13x>=14.2,<15") from None
         # NVRTC leaves the interpreter free. An import that fails here fails again, and is said, in `run`.
-        threading.Thread(target=_import_quietly, daemon=True).start()
+        threading.Thread(target=_warm_quietly, daemon=True).start()
         try:
             compiled = compiler.compile_text(text)
         except ToolkitMissing as error:
@@ -60,11 +60,12 @@ def _missing(error: ModuleNotFoundError, requirement: str) -> SetupError:
     return SetupError(f"{error}; install it with: python -m pip install '{requirement}'")
 
 
-def _import_quietly() -> None:
+def _warm_quietly() -> None:
     try:
-        import grader.executors.launches  # noqa: F401
+        from grader.executors import launches
     except ImportError:
         return
+    launches.prepare()
 
 
 if __name__ == "__main__":

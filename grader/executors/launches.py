@@ -20,6 +20,11 @@ MAX_NOTES = 20
 MIN_SECONDS = 0.1  # for an invocation after the time is spent: enough to report the loop it sits in
 
 
+def prepare() -> None:
+    """Compile what every kernel needs, while NVRTC is still at work."""
+    ptx.prepare()
+
+
 class Submission:
     """One PTX text, read when it is first run."""
 

@@ -83,9 +83,7 @@ class Executor(Protocol):
 
     def compile(self, source: bytes, filename: str) -> Compilation: ...
 
-    def run(
-        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
-    ) -> Outcome:
+    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
         """Run the invocations in order over the same arrays, within `deadline` seconds.
 
         Returns every array that is not "in".

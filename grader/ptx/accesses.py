@@ -57,7 +57,9 @@ def load(u: Kernel, ins: Instruction) -> None:
         raise u.unsupported()
     element = BITS[type_] // 8
     destination, source = ins.operands[0], ins.operands[1]
-    pointer = parameter_pointer(u, source) if space == "param" else _load_pointer(u, ins, space, element * count, mods)
+    pointer = (
+        parameter_pointer(u, source) if space == "param" else _load_pointer(u, ins, space, element * count, mods)
+    )
     items = destination.items if isinstance(destination, Vector) else (destination,)
     for k, item in enumerate(items):
         value = pointer.at(k * element).load(f"i{8 * element}", 1)
@@ -416,9 +418,7 @@ def copy_async(u: Kernel, ins: Instruction) -> None:
         source = _copy_source(u, ins.operands[1], width, filled)
         site = f.const("i32", u.site(width))
         target = address_of(u, ins.operands[0])
-        f.call(
-            "void", "copy_start", u.worker, u.me, target, f.const("i32", width), site, source, filled, f["frame"]
-        )
+        f.call("void", "copy_start", u.worker, u.me, target, f.const("i32", width), site, source, filled, f["frame"])
     else:
         raise u.unsupported()
 

@@ -57,7 +57,17 @@ def intrinsic(u: Unit, name: str, *arguments: Value) -> Value:
 # Floating point -------------------------------------------------------------------------------------------------
 
 ROUNDING = {"rz": 0, "rp": 2, "rm": 3}  # llvm.set.rounding
-CONSTRAINED = {"fadd": 2, "fsub": 2, "fmul": 2, "fdiv": 2, "fma": 3, "sqrt": 1, "fptrunc": 1, "sitofp": 1, "uitofp": 1}
+CONSTRAINED = {
+    "fadd": 2,
+    "fsub": 2,
+    "fmul": 2,
+    "fdiv": 2,
+    "fma": 3,
+    "sqrt": 1,
+    "fptrunc": 1,
+    "sitofp": 1,
+    "uitofp": 1,
+}
 
 
 def rounded(u: Unit, op: str, mode: str, result: str, *arguments: Value) -> Value:
@@ -76,7 +86,7 @@ def rounded(u: Unit, op: str, mode: str, result: str, *arguments: Value) -> Valu
         name,
         f"define {result} @{name}({parameters}) noinline nounwind strictfp {{\n"
         f"  call void @llvm.set.rounding(i32 {ROUNDING[mode]}) strictfp\n"
-        f"  %r = call {result} @{callee}({passed}, metadata !\"round.dynamic\", "
+        f'  %r = call {result} @{callee}({passed}, metadata !"round.dynamic", '
         f'metadata !"fpexcept.ignore") strictfp\n'
         f"  call void @llvm.set.rounding(i32 1) strictfp\n  ret {result} %r\n}}",
     )

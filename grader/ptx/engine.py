@@ -61,7 +61,7 @@ class Program:
         compiled = self._compiled(kernel, read_only)
         jitted = time.perf_counter()
         launch = Launch(compiled, self._variables, grid, block, shared_bytes, arguments, limits or Limits())
-        launch.run(workers or len(os.sched_getaffinity(0)))
+        launch.run(workers or len(os.sched_getaffinity(0)), started)
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         findings = tuple(explainer.reports(launch.faults()))
         finished = time.perf_counter()

@@ -184,7 +184,9 @@ def _renamed(operand: Operand, rename: dict[str, str]) -> Operand:
 
 def is_plain_barrier(ins: Instruction) -> bool:
     """__syncthreads(): barrier 0, for all threads."""
-    return bool(re.fullmatch(r"(bar|barrier)(\.cta)?\.sync(\.aligned)?", ins.opcode)) and ins.operands == (Immediate(0),)
+    return bool(re.fullmatch(r"(bar|barrier)(\.cta)?\.sync(\.aligned)?", ins.opcode)) and ins.operands == (
+        Immediate(0),
+    )
 
 
 def is_arrive(ins: Instruction) -> bool:

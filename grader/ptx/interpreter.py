@@ -98,9 +98,7 @@ def _run_block(launch: Launch, function: Function, parameters: dict[str, bytearr
             _advance(running, waits, index, answer)
 
 
-def _advance(
-    running: dict[int, Waiting], waits: dict[int, Barrier], index: int, answer: list[int] | None
-) -> None:
+def _advance(running: dict[int, Waiting], waits: dict[int, Barrier], index: int, answer: list[int] | None) -> None:
     try:
         waits[index] = next(running[index]) if answer is None else running[index].send(answer)
     except (StopIteration, _Exited):
@@ -335,9 +333,7 @@ class Thread:
         if name not in self.launch.module.functions:
             raise InterpreterError(f"{name} is not defined in the module")
         callee = self.launch.module.functions[name]
-        frame = {
-            p.name: bytearray(self.parameters[a]) for p, a in zip(callee.parameters, arguments, strict=True)
-        }
+        frame = {p.name: bytearray(self.parameters[a]) for p, a in zip(callee.parameters, arguments, strict=True)}
         frame |= {r.name: bytearray(r.bytes) for r in callee.results}
         yield from self.call(callee, frame)
         for result, outside in zip(callee.results, results, strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ def runtime() -> Runtime:
 def _compile_runtime() -> Runtime:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    mathematics = ctypes.CDLL(ctypes.util.find_library("m") or "libm.so.6")
+    mathematics = ctypes.CDLL("libm.so.6")
     for name in LIBRARY_FUNCTIONS:
         llvm.add_symbol(name, ctypes.cast(getattr(mathematics, name), ctypes.c_void_p).value)
     llvm.add_symbol("print_line", ctypes.cast(_print_line, ctypes.c_void_p).value)

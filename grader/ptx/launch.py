@@ -67,7 +67,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Limits:
-    """instructions: of one thread between two barriers. seconds: of the whole run."""
+    """instructions: of one thread between two barriers. seconds: of compiling and running."""
 
     instructions: int = 4_000_000_000
     seconds: float = 60.0
@@ -187,8 +187,11 @@ class Launch:
         worker.set(**{name: pointer_to(self._kept(array)) for name, array in arrays.items()})
         return worker
 
-    def run(self, workers: int) -> None:
-        """To the end, or until the time is up; then threads stop at their next loop turn or barrier."""
+    def run(self, workers: int, started: float) -> None:
+        """To the end, or until the time is up; then threads stop at their next loop turn or barrier.
+
+        `started`: when the time began to run, by time.perf_counter.
+        """
         work = runtime().work
         records = [self._worker() for _ in range(max(1, min(workers, self.blocks)))]
 
@@ -199,10 +202,10 @@ class Launch:
         threads = [threading.Thread(target=body, args=(record,), daemon=True) for record in records]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + self.limits.seconds
+        deadline = started + self.limits.seconds
         try:
             for thread in threads:
-                thread.join(max(deadline - time.monotonic(), 0.0))
+                thread.join(max(deadline - time.perf_counter(), 0.0))
         finally:
             if any(thread.is_alive() for thread in threads):
                 self.record.set(stop=TIME_IS_UP)

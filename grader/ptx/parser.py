@@ -392,7 +392,11 @@ class _Body:
         if first.isdigit() or first == "-":
             return _immediate(text)
         name = self._renamed(text)
-        if name in self.function.registers or (first == "%" and name not in self.function.variables) or text in ("_", "WARP_SZ"):
+        if (
+            name in self.function.registers
+            or (first == "%" and name not in self.function.variables)
+            or text in ("_", "WARP_SZ")
+        ):
             return Register(name)
         return self._symbol_or_sum(name)
 

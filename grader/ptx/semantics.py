@@ -134,9 +134,7 @@ def _tuple(result: int | tuple[int, ...]) -> tuple[int, ...]:
 @cache
 def _instructions() -> dict[str, Instruction]:
     exact = {opcode: instruction for family in _FAMILIES for opcode, instruction in family.entries()}
-    return exact | {
-        opcode: approximation.instruction() for opcode, approximation in _approximations().items()
-    }
+    return exact | {opcode: approximation.instruction() for opcode, approximation in _approximations().items()}
 
 
 @cache

@@ -81,9 +81,7 @@ class Child:
             self._cache.put(key, compiled)
         return self._shown(compiled.compilation)
 
-    def run(
-        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
-    ) -> Outcome:
+    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
         """`deadline` is in seconds; at four fifths of it the engine stops by itself and names the loop."""
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)

@@ -223,9 +223,7 @@ def _end(child: subprocess.Popen[bytes], lock: threading.Lock) -> None:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
-            with contextlib.suppress(
-                subprocess.TimeoutExpired
-            ):  # stuck in a driver: even SIGKILL has to wait
+            with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver: even SIGKILL has to wait
                 child.wait(REAP_SECONDS)
 
 
@@ -247,9 +245,7 @@ class _Spawner:
     """
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[queue.SimpleQueue[Any], list[str], dict[str, Any]]] = (
-            queue.SimpleQueue()
-        )
+        self._jobs: queue.SimpleQueue[tuple[queue.SimpleQueue[Any], list[str], dict[str, Any]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 

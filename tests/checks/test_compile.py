@@ -104,9 +104,7 @@ def test_a_wrong_signature_is_refused_with_the_right_one(
 
 
 @pytest.mark.parametrize("widths", [(8, 4), (8, 4, 8, 8), (4, 8, 8)])
-def test_a_launch_function_takes_no_workspace_and_nothing_else(
-    exercise: Exercise, widths: tuple[int, ...]
-) -> None:
+def test_a_launch_function_takes_no_workspace_and_nothing_else(exercise: Exercise, widths: tuple[int, ...]) -> None:
     (finding,) = judged(exercise, changed(LAUNCH, parameter_bytes=widths)).findings
     assert (finding.kind, finding.line) == ("wrong-signature", 9)
 
@@ -119,7 +117,4 @@ def test_a_variant_must_match_too(exercise: Exercise) -> None:
 
 def test_helper_kernels_are_free(exercise: Exercise) -> None:
     helpers = (CompiledKernel("double_kernel_fast", (8,), 20), CompiledKernel("helper", (), 30))
-    assert (
-        judged(exercise, msgspec.structs.replace(COMPILED, kernels=(*KERNELS, *helpers))).status
-        is Status.PASSED
-    )
+    assert judged(exercise, msgspec.structs.replace(COMPILED, kernels=(*KERNELS, *helpers))).status is Status.PASSED

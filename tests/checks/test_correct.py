@@ -15,9 +15,7 @@ REFERENCE = np.random.default_rng(3).random((8, 16)) * 4 - 2
 
 def judged(actual: np.ndarray, reference: np.ndarray = REFERENCE, sizes: list[int] = SIZES) -> Check:
     case = Case("odd", True, {"M_sizes": Array("M_sizes", np.array(sizes, np.int32))}, "M 3 0 5")
-    return correct.judge(
-        case, {"C": actual}, {"C": reference}, tolerance=1e-3, filename="starter.cu", line=12
-    )
+    return correct.judge(case, {"C": actual}, {"C": reference}, tolerance=1e-3, filename="starter.cu", line=12)
 
 
 def changed(row: int, column: int, value: float) -> np.ndarray:

@@ -54,9 +54,7 @@ def test_each_broken_rule_costs_its_own_points(exercise: Exercise) -> None:
     [("    y[", "\ty[", 6), ("cols)\n{", "cols) \n{", 4), ("// Doubles.", "// " + "x" * 120, 3)],
 )
 def test_formatting_names_the_first_line(exercise: Exercise, old: str, new: str, line: int) -> None:
-    assert [(kind, at) for kind, at, _ in broken(judged(exercise, GOOD.replace(old, new)))] == [
-        ("formatted", line)
-    ]
+    assert [(kind, at) for kind, at, _ in broken(judged(exercise, GOOD.replace(old, new)))] == [("formatted", line)]
 
 
 def test_a_comment_inside_the_kernel_counts(exercise: Exercise) -> None:

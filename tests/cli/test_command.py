@@ -21,9 +21,7 @@ def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
         "import sys; from grader.cli.command import invoke;"
         "status = invoke(sys.argv[1:]); print(*sys.modules); sys.exit(status)"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
@@ -62,9 +60,7 @@ def test_an_stdout_that_takes_nothing(grade: Grade, command: str, status: int, s
     (grade.folder / "bad.cu").write_bytes(b"")
     script = f"{sys.executable} -c 'from grader.cli import main; main()' {command}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, check=False, env=environment
-    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (status, says)
 
 

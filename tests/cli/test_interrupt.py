@@ -60,9 +60,7 @@ def wait_for_child(pid: int) -> int:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see children")
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("after", [0.0, 0.5, 1.5])
-def test_stops_at_once_and_leaves_no_child(
-    tmp_path: Path, sent: signal.Signals, status: int, after: float
-) -> None:
+def test_stops_at_once_and_leaves_no_child(tmp_path: Path, sent: signal.Signals, status: int, after: float) -> None:
     (tmp_path / "endless.cu").write_bytes(ENDLESS)
     process = subprocess.Popen(
         [*GRADE, "run", "1", str(tmp_path / "endless.cu")],

@@ -22,9 +22,7 @@ def test_renders_again_with_the_source(graded: Grade) -> None:
 
 @pytest.mark.parametrize("change", ["edit", "remove"])
 def test_another_source_than_the_graded_one_is_not_shown(graded: Grade, change: str) -> None:
-    Path("mine.cu").write_text("// the marked line, edited\n") if change == "edit" else Path(
-        "mine.cu"
-    ).unlink()
+    Path("mine.cu").write_text("// the marked line, edited\n") if change == "edit" else Path("mine.cu").unlink()
     assert graded("report", "r.json", "--html", "r.html") == 0
     assert "the marked line" not in Path("r.html").read_text()
 

@@ -48,9 +48,7 @@ def test_an_error_exits_4(grade: Grade, use: Use) -> None:
 
 
 @pytest.mark.parametrize("name", ["1", "01", "01_double"])
-def test_the_exercise_goes_by_number_or_name_and_the_file_defaults_to_its_starter(
-    grade: Grade, name: str
-) -> None:
+def test_the_exercise_goes_by_number_or_name_and_the_file_defaults_to_its_starter(grade: Grade, name: str) -> None:
     assert grade("run", name) == 0
     assert "starter.cu" in grade.out
 
@@ -100,9 +98,7 @@ def test_what_is_no_source_is_a_failed_compile(grade: Grade, content: bytes) -> 
 
 
 @pytest.mark.parametrize("option", [["--device", "cuda"], ["--gpu", "0"]])
-def test_a_gpu_that_is_not_there_exits_4(
-    grade: Grade, monkeypatch: pytest.MonkeyPatch, option: list[str]
-) -> None:
+def test_a_gpu_that_is_not_there_exits_4(grade: Grade, monkeypatch: pytest.MonkeyPatch, option: list[str]) -> None:
     monkeypatch.setattr("grader.machine.gpus", lambda: 0)
     assert grade("run", "1", *option) == 4
     assert "no NVIDIA GPU" in grade.err
@@ -169,17 +165,13 @@ def test_the_report_is_written_and_named(grade: Grade) -> None:
 
 @pytest.mark.parametrize("option", ["--json", "--html"])
 @pytest.mark.parametrize("place", ["nowhere/r", "exercises", "/dev/full"])
-def test_what_cannot_be_written_is_named_and_the_verdict_still_shown(
-    grade: Grade, option: str, place: str
-) -> None:
+def test_what_cannot_be_written_is_named_and_the_verdict_still_shown(grade: Grade, option: str, place: str) -> None:
     assert grade("run", "1", option, place) == 4
     assert f"cannot write {place}: " in grade.err
     assert grade.out.startswith("INCOMPLETE: ")
 
 
-def test_open_shows_the_report_in_a_browser(
-    grade: Grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_open_shows_the_report_in_a_browser(grade: Grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda url: bool(opened.append(url)) or True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -23,9 +23,7 @@ def exercise(tmp_path: Path) -> Exercise:
     return catalog.read(write_exercise(tmp_path / "01_double"))
 
 
-def shown(
-    exercise: Exercise, executor: FakeExecutor, *, verbose: bool = False, terminal: bool = False
-) -> str:
+def shown(exercise: Exercise, executor: FakeExecutor, *, verbose: bool = False, terminal: bool = False) -> str:
     result = graded(exercise, executor)
     out = Console(file=io.StringIO(), width=WIDTH, force_terminal=terminal, highlight=False, markup=False)
     print_result(out, result, exercise, SOURCE.decode(), verbose=verbose)
@@ -68,16 +66,13 @@ def test_it_fits_on_a_screen_unless_asked(exercise: Exercise) -> None:
 def test_the_verdict_comes_first_then_cases_then_what_is_wrong(exercise: Exercise) -> None:
     text = shown(exercise, FakeExecutor(compute=many))
     places = [
-        text.index(part)
-        for part in ("FAILED: ", "even ", "starter.cu:1: race", "Next: ", "Points: ", "Seed 7")
+        text.index(part) for part in ("FAILED: ", "even ", "starter.cu:1: race", "Next: ", "Points: ", "Seed 7")
     ]
     assert places == sorted(places)
 
 
 def test_one_cause_is_one_red_line(exercise: Exercise) -> None:
-    text = shown(
-        exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", 6),))), terminal=True
-    )
+    text = shown(exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", 6),))), terminal=True)
     red = [line for line in text.splitlines() if "\x1b[1;31m" in line]
     assert len(red) == 2  # the verdict, and the cause
     assert "starter.cu:6: race (even and 2 more)" in red[1]
@@ -127,9 +122,7 @@ def test_control_characters_of_a_submission_do_not_reach_the_terminal(exercise: 
 
 
 def test_markup_is_shown_as_it_is(exercise: Exercise) -> None:
-    text = shown(
-        exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", 6, "[red]x[/]"),)))
-    )
+    text = shown(exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", 6, "[red]x[/]"),))))
     assert "[red]x[/]" in text
 
 

@@ -158,9 +158,7 @@ def test_common_mistakes_come_with_a_remedy(text: str, message: str, note: str) 
 
 
 def test_wrong_inline_assembly_is_found_at_its_line() -> None:
-    error = errors('extern "C" __global__ void k(int* p) {\n  *p = 1;\n  asm volatile("frobnicate;");\n}\n')[
-        0
-    ]
+    error = errors('extern "C" __global__ void k(int* p) {\n  *p = 1;\n  asm volatile("frobnicate;");\n}\n')[0]
     assert error.line == 3
     assert "frobnicate" in error.message
 

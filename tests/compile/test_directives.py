@@ -63,9 +63,7 @@ def test_includes_are_known_with_their_lines() -> None:
     assert scan(text).includes == (Include(1, "grader.cuh"), Include(4, "cuda_fp8.h"))
 
 
-@pytest.mark.parametrize(
-    "piece", ["/* a\n", "/**/", "\n#/*", "*/#/**/", "__has_include/**/ ", "\\\n", "#include <"]
-)
+@pytest.mark.parametrize("piece", ["/* a\n", "/**/", "\n#/*", "*/#/**/", "__has_include/**/ ", "\\\n", "#include <"])
 def test_the_scan_takes_linear_time(piece: str) -> None:
     start = time.perf_counter()
     scan(piece * (300_000 // len(piece)))

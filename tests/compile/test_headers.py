@@ -65,8 +65,6 @@ def test_cudas_own_headers_compile(name: str) -> None:
      "sm_count": 40, "max_shared_bytes": 44}.items(),
 )  # fmt: skip
 def test_launch_is_laid_out_as_the_grader_reads_it(member: str, offset: int) -> None:
-    text = (
-        f'#include "grader.cuh"\nextern "C" __global__ void k(Launch* launch) {{ launch->{member} = 7; }}\n'
-    )
+    text = f'#include "grader.cuh"\nextern "C" __global__ void k(Launch* launch) {{ launch->{member} = 7; }}\n'
     place = rf"%rd\d+\+{offset}" if offset else r"%rd\d+"
     assert re.search(rf"st\.global\.\w+\s+\[{place}\],", compile_text(text).ptx)

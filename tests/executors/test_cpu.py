@@ -152,10 +152,7 @@ def test_an_endless_loop_is_named_before_the_deadline_kills(executor: Executor) 
     assert time.monotonic() - start < 30
     assert [(f.kind, f.file) for f in outcome.findings] == [("did-not-finish", "mine.cu")]
     assert outcome.findings[0].line in (25, 26)
-    assert (
-        run(executor, "second_kernel", ("y", (1, 4)), Array("y", np.ones(1, np.float32), "inout")).findings
-        == ()
-    )
+    assert run(executor, "second_kernel", ("y", (1, 4)), Array("y", np.ones(1, np.float32), "inout")).findings == ()
 
 
 def test_an_instruction_the_engine_does_not_know_is_named(executor: Executor) -> None:

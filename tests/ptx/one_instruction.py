@@ -133,9 +133,7 @@ def kernels(all_cases: Iterable[Case], most: int) -> list[Kernel]:
 
 
 def _groups(chunk: list[Case]) -> tuple[Group, ...]:
-    return tuple(
-        Group(operands, tuple(cases)) for operands, cases in groupby(chunk, lambda case: case.operands)
-    )
+    return tuple(Group(operands, tuple(cases)) for operands, cases in groupby(chunk, lambda case: case.operands))
 
 
 def module(all_kernels: Iterable[Kernel]) -> str:
@@ -188,9 +186,7 @@ def _letter(type_: str) -> str:
 
 
 def _register_type(type_: str) -> str:
-    return (
-        "pred" if type_ == "pred" else f"b{max(WIDTHS[type_], 16)}"
-    )  # 8-bit values live in 16-bit registers
+    return "pred" if type_ == "pred" else f"b{max(WIDTHS[type_], 16)}"  # 8-bit values live in 16-bit registers
 
 
 def _declare(types: Sequence[str], stem: str) -> str:

@@ -45,8 +45,6 @@ def test_a_gpu_agrees_with_the_definition(tmp_path: Path) -> None:
     assert not wrong, "\n".join(wrong[:20])
 
 
-def _wrong(
-    kernel: Kernel, case: Case, operands: tuple[tuple[int, ...], ...], outputs: np.ndarray
-) -> list[str]:
+def _wrong(kernel: Kernel, case: Case, operands: tuple[tuple[int, ...], ...], outputs: np.ndarray) -> list[str]:
     pairs = zip(operands, kernel.results(case, outputs), strict=True)
     return [line for row, got in pairs if (line := disagreement(case, row, got))]

@@ -84,8 +84,7 @@ def test_directed_rounding_takes_the_neighbours_of_the_exact_product(a: float, b
     """The product of two FP32 numbers is exact in FP64."""
     with np.errstate(all="ignore"):
         down, up, toward_zero, nearest = (
-            float(as_float("f32", evaluate(f"mul.{mode}.f32", [f32(a), f32(b)])))
-            for mode in ("rm", "rp", "rz", "rn")
+            float(as_float("f32", evaluate(f"mul.{mode}.f32", [f32(a), f32(b)]))) for mode in ("rm", "rp", "rz", "rn")
         )
         assert down <= a * b <= up
         assert up in (down, np.nextafter(np.float32(down), np.float32(np.inf)))
@@ -102,8 +101,7 @@ def test_directed_quotients_and_roots_enclose_the_nearest(a: float, b: float) ->
         ("add", [f32(a), f32(b)]),
     ):
         down, up, zero, near = (
-            float(as_float("f32", evaluate(f"{opcode}.{mode}.f32", operands)))
-            for mode in ("rm", "rp", "rz", "rn")
+            float(as_float("f32", evaluate(f"{opcode}.{mode}.f32", operands))) for mode in ("rm", "rp", "rz", "rn")
         )
         if math.isnan(near):
             assert all(map(math.isnan, (down, up, zero)))
@@ -218,9 +216,7 @@ def test_carries_and_borrows_chain(a: int, b: int) -> None:
 def test_lop3_looks_up_each_bit(a: int, b: int, c: int, table: int) -> None:
     """The table of any expression is what the expression gives for 0xF0, 0xCC, 0xAA: the ISA's recipe."""
     assert evaluate("lop3.b32", [a, b, c, (0xF0 & 0xCC) ^ 0xAA]) == a & b ^ c
-    assert (
-        evaluate("lop3.b32", [a, b, c, table]) ^ evaluate("lop3.b32", [a, b, c, table ^ 0xFF]) == 0xFFFFFFFF
-    )
+    assert evaluate("lop3.b32", [a, b, c, table]) ^ evaluate("lop3.b32", [a, b, c, table ^ 0xFF]) == 0xFFFFFFFF
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(0, 40))
@@ -320,9 +316,7 @@ def test_operands_that_do_not_fit_are_refused(operands: list[int]) -> None:
 
 
 def test_no_opcode_is_defined_twice() -> None:
-    listed = [
-        opcode for family in (integer, bits, floating, compare, convert) for opcode, _ in family.entries()
-    ]
+    listed = [opcode for family in (integer, bits, floating, compare, convert) for opcode, _ in family.entries()]
     assert len(listed) == len(set(listed))
     assert set(listed).isdisjoint(semantics.approximations())
 
@@ -347,9 +341,7 @@ def test_the_rounded_reference_is_within_the_tolerance(opcode: str) -> None:
         assert agrees(opcode, row, result), (opcode, [hex(bits_) for bits_ in row])
 
 
-@pytest.mark.parametrize(
-    "opcode", [opcode for opcode in semantics.approximations() if opcode.endswith("f32")]
-)
+@pytest.mark.parametrize("opcode", [opcode for opcode in semantics.approximations() if opcode.endswith("f32")])
 def test_a_result_off_by_a_thousandth_is_not(opcode: str) -> None:
     operands = [f32(1.3)] * len(semantics.signature(opcode).operands)
     value = semantics.reference(opcode, operands)

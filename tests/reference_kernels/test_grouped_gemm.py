@@ -59,8 +59,6 @@ def test_impossible_row_counts_are_refused(m_sizes: list[int]) -> None:
         ((5, 8), (2, 9, 3), r"\(2, 8, N\)"),
     ],
 )
-def test_shapes_that_do_not_belong_together_are_refused(
-    a: tuple[int, ...], b: tuple[int, ...], says: str
-) -> None:
+def test_shapes_that_do_not_belong_together_are_refused(a: tuple[int, ...], b: tuple[int, ...], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         grouped_gemm(np.zeros(a), np.zeros(b), [2, 3])

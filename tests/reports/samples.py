@@ -208,9 +208,7 @@ def wrong() -> Result:
 def faulty() -> Result:
     """A barrier that not every thread reaches, and a race, in several cases."""
     findings = {"variable": (RACE,), "imbalanced": (BARRIER, RACE), "small": (BARRIER,), "uniform": (RACE,)}
-    printing = Check(
-        "memory[one-row]", Status.PASSED, case="one-row", measurements={"printed": "done 0\ndone 1\n"}
-    )
+    printing = Check("memory[one-row]", Status.PASSED, case="one-row", measurements={"printed": "done 0\ndone 1\n"})
     return result(
         Verdict.FAILED,
         Points(0.0, None, None, None, None, 100.0),
@@ -225,9 +223,7 @@ def faulty() -> Result:
 
 def compile_error() -> Result:
     error = Finding("compile-error", "starter.cu", 25, 'expected a ";"', column=66)
-    header = Finding(
-        "compile-error", "grader.cuh", 12, 'name followed by "::" must be a class or namespace name'
-    )
+    header = Finding("compile-error", "grader.cuh", 12, 'name followed by "::" must be a class or namespace name')
     return result(
         Verdict.FAILED,
         Points(0.0, 0.0, 0.0, None, 0.0, 100.0),

@@ -75,9 +75,7 @@ def browser() -> Iterator[Any]:
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
     for name, result in samples.SITUATIONS.items():
-        (folder / f"{name}.html").write_text(
-            render(result, samples.EXERCISE, samples.SOURCE), encoding="utf-8"
-        )
+        (folder / f"{name}.html").write_text(render(result, samples.EXERCISE, samples.SOURCE), encoding="utf-8")
     return folder
 
 

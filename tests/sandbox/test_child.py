@@ -135,9 +135,7 @@ def test_objects_do_not_travel(open_child: Open) -> None:
 def test_a_cut_arena_is_a_death_and_no_crash_here(open_child: Open) -> None:
     child = open_child()
     with pytest.raises(ChildDied, match="cut short"):
-        child.run(
-            (Invocation("shrink", LaunchConfig(), ()),), (Array("x", np.ones(9), "inout"),), deadline=10
-        )
+        child.run((Invocation("shrink", LaunchConfig(), ()),), (Array("x", np.ones(9), "inout"),), deadline=10)
 
 
 def test_a_deadline_kills_and_leaves_no_process(open_child: Open, tmp_path: Path) -> None:

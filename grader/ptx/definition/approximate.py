@@ -118,9 +118,7 @@ def _of_finite(function: Callable[[float], float]) -> Reference:
 
 def _exactly(operation: Callable[..., Real]) -> Reference:
     """An exact operation, rounded to double; the operands are floats of a narrower format."""
-    return lambda *floats: _float(
-        decode(FORMATS["f64"], round_to(FORMATS["f64"], operation(*map(_real, floats))))
-    )
+    return lambda *floats: _float(decode(FORMATS["f64"], round_to(FORMATS["f64"], operation(*map(_real, floats)))))
 
 
 def _reciprocal_root(x: Real) -> Real:

@@ -78,9 +78,7 @@ def _shifts() -> Entries:
 def _shift(type_: str, shift: Callable[[int, int], int]) -> Instruction:
     """The amount is a u32 clamped to the width, so a shift by 32 of a b32 gives 0 (or all sign bits)."""
     width = WIDTHS[type_]
-    return Instruction(
-        (type_, "u32"), (type_,), lambda a, n: wrap(type_, shift(number(type_, a), min(n, width)))
-    )
+    return Instruction((type_, "u32"), (type_,), lambda a, n: wrap(type_, shift(number(type_, a), min(n, width))))
 
 
 def _funnel(mode: str, shift: Callable[[int, int], int]) -> Instruction:

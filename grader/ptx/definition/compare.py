@@ -173,15 +173,11 @@ def _selections() -> Entries:
     types = [f"{kind}{width}" for kind, width in product("bus", (16, 32, 64))] + ["f32", "f64"]
     for type_ in types:
         yield f"selp.{type_}", Instruction((type_, type_, "pred"), (type_,), lambda a, b, c: a if c else b)
-        by_sign = Instruction(
-            (type_, type_, "s32"), (type_,), lambda a, b, c: a if number("s32", c) >= 0 else b
-        )
+        by_sign = Instruction((type_, type_, "s32"), (type_,), lambda a, b, c: a if number("s32", c) >= 0 else b)
         yield f"slct.{type_}.s32", by_sign
         for ftz in optional("ftz"):
             not_negative = partial(_compare_reals, "f32", bool(ftz), _RELATIONS["ge"], False, b=0)
-            by_value = Instruction(
-                (type_, type_, "f32"), (type_,), lambda a, b, c, f=not_negative: a if f(c) else b
-            )
+            by_value = Instruction((type_, type_, "f32"), (type_,), lambda a, b, c, f=not_negative: a if f(c) else b)
             yield f"slct{ftz}.{type_}.f32", by_value
 
 

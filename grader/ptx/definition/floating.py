@@ -96,9 +96,7 @@ def _half() -> Entries:
                 for tail in tails:
                     compute = _arithmetic(FORMATS[type_], operation, "rn", tail)
                     yield from _scalar_and_packed(f"{name}{rounding}{tail}", type_, count, compute)
-        fma_tails = (
-            ("", ".ftz", ".sat", ".ftz.sat", ".relu", ".ftz.relu") if type_ == "f16" else ("", ".relu")
-        )
+        fma_tails = ("", ".ftz", ".sat", ".ftz.sat", ".relu", ".ftz.relu") if type_ == "f16" else ("", ".relu")
         for tail in fma_tails:
             compute = _arithmetic(FORMATS[type_], exact.multiply_add, "rn", tail)
             yield from _scalar_and_packed(f"fma.rn{tail}", type_, 3, compute)

@@ -75,9 +75,7 @@ BF16 = Format(8, 7, nan=0x7FFF)
 F32 = Format(8, 23, nan=0x7FFFFFFF)
 F64 = Format(11, 52, nan=0x7FF8000000000000)
 TF32 = Format(8, 10, nan=0x7FFFFFFF, padding=13)
-E4M3 = Format(
-    4, 3, nan=0x7F, has_infinity=False
-)  # OCP FP8: exponent 15 is normal, only mantissa 7 there is NaN
+E4M3 = Format(4, 3, nan=0x7F, has_infinity=False)  # OCP FP8: exponent 15 is normal, only mantissa 7 there is NaN
 E5M2 = Format(5, 2, nan=0x7F)
 
 FORMATS = {"f16": F16, "bf16": BF16, "f32": F32, "f64": F64, "tf32": TF32, "e4m3": E4M3, "e5m2": E5M2}

@@ -80,9 +80,7 @@ def packed(compute: Callable[..., int], lanes: int = 2, width: int = 16) -> Call
     lane_mask = (1 << width) - 1
 
     def evaluate(*operands: int) -> int:
-        results = (
-            compute(*((o >> shift) & lane_mask for o in operands)) for shift in range(0, lanes * width, width)
-        )
+        results = (compute(*((o >> shift) & lane_mask for o in operands)) for shift in range(0, lanes * width, width))
         return pack(results, width)
 
     return evaluate

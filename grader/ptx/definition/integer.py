@@ -94,9 +94,7 @@ def _saturating() -> Entries:
     yield _entry("add.sat.s32", "s32", 2, lambda a, b: clamp("s32", a + b))
     yield _entry("sub.sat.s32", "s32", 2, lambda a, b: clamp("s32", a - b))
     yield _entry("mad.hi.sat.s32", "s32", 3, lambda a, b, c: clamp("s32", (a * b >> 32) + c))
-    yield _entry(
-        "mad24.hi.sat.s32", "s32", 3, lambda a, b, c: clamp("s32", (_low24(a) * _low24(b) >> 16) + c)
-    )
+    yield _entry("mad24.hi.sat.s32", "s32", 3, lambda a, b, c: clamp("s32", (_low24(a) * _low24(b) >> 16) + c))
 
 
 def _relu_and_packed() -> Entries:
@@ -181,6 +179,4 @@ def _lanes(type_: str, width: int, start: int = 0, stop: int = 4) -> Callable[[i
 
 
 def _dot(lanes_of_a: Callable[[int], list[int]], lanes_of_b: Callable[[int], list[int]]) -> Compute:
-    return lambda a, b, c: wrap(
-        "u32", c + sum(x * y for x, y in zip(lanes_of_a(a), lanes_of_b(b), strict=True))
-    )
+    return lambda a, b, c: wrap("u32", c + sum(x * y for x, y in zip(lanes_of_a(a), lanes_of_b(b), strict=True)))
