@@ -67,9 +67,9 @@ def load(u: Kernel, ins: Instruction) -> None:
 
 
 def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set[str]) -> Value:
-    group = u.loads.group_of(u, ins)
-    if group is not None:
-        return u.loads.pointer(u, ins, group)
+    grouped = u.loads.pointer(u, ins)
+    if grouped is not None:
+        return grouped
     if space == "local":
         return _local_pointer(u, ins.operands[1], width)
     pointer = checked(u, "read", space, ins.operands[1], width, strong=bool(mods & STRONG_MODIFIERS))
@@ -149,11 +149,12 @@ class Loads:
     def passed(self, ins: Instruction) -> None:
         _count(self.versions, ins)
 
-    def group_of(self, u: Kernel, ins: Instruction) -> Group | None:
+    def pointer(self, u: Kernel, ins: Instruction) -> Value | None:
+        """Host address of a load that belongs to a group; None for others."""
         key = _key(u, ins, self.versions)
-        return self.groups.get(key) if key else None
-
-    def pointer(self, u: Kernel, ins: Instruction, group: Group) -> Value:
+        group = self.groups.get(key) if key else None
+        if group is None:
+            return None
         source = ins.operands[1]
         assert isinstance(source, Address)
         low, high = min(group.offsets), max(group.offsets)

@@ -76,14 +76,22 @@ class Place:
 class FaultLike(Protocol):
     """launch.Fault; named here by its shape, so that this module needs nothing that runs code."""
 
-    site: int
-    kind: Kind
-    count: int
-    block: int
-    thread: int
-    address: int
-    other: int
-    other_site: int
+    @property
+    def site(self) -> int: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def block(self) -> int: ...
+    @property
+    def thread(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def other(self) -> int: ...
+    @property
+    def other_site(self) -> int: ...
 
 
 class Explainer:
@@ -106,7 +114,7 @@ class Explainer:
             site = self.lowered.sites[fault.site]
             at = submission_frame(site.location)
             message, array = self._message(fault.kind, site, fault)
-            notes = self._notes(fault.kind, fault, site)
+            notes = (self._other(fault),) if fault.kind in (Kind.RACE, Kind.BLOCK_RACE) else ()
             report = Report(NAMES[fault.kind], at.file, at.line, message, fault.count, notes, at.column)
             merged.setdefault((report.kind, at.file, at.line, array), []).append((fault, report))
         reports = []
@@ -133,24 +141,23 @@ class Explainer:
         what = f"{place.describe(site.width)}"
         texts = {
             Kind.OUT_OF_BOUNDS: f"{who} {verb} {what}",
-            Kind.UNINITIALISED_READ: f"{who} reads {what}, which nothing has written",
-            Kind.MISALIGNED: f"{who} {verb} {site.width} bytes at {what}: byte {place.offset} is no multiple of {site.width}",
+            Kind.UNINITIALISED_READ: f"{who} reads {what}, {NOT_WRITTEN[record.other == 1]}",
+            Kind.MISALIGNED: f"{who} {verb} {site.width} bytes at {what}: byte {place.offset} is no multiple of that",
             Kind.READ_ONLY_WRITE: f"{who} writes {what}, which a kernel may only read",
-            Kind.RACE: f"{who} {verb} {what} while another thread of the block uses it, with no barrier between",
-            Kind.BLOCK_RACE: f"{who} {verb} {what}, which another block wrote",
+            Kind.RACE: f"{who} {verb} {what}; {self._other(record)}, and no barrier orders the two",
+            Kind.BLOCK_RACE: f"{who} {verb} {what}; {self._other(record)}, and blocks run in any order",
         }
         return texts[kind], place.array
 
-    def _notes(self, kind: Kind, record: FaultLike, site: Site) -> tuple[str, ...]:
-        if kind not in (Kind.RACE, Kind.BLOCK_RACE):
-            return ()
+    def _other(self, record: FaultLike) -> str:
+        """The other side of a race."""
         other = self.lowered.sites[record.other_site]
         at = submission_frame(other.location)
         stamp = record.other
         block = (stamp >> 32) - 2 if stamp >> 33 else record.block
         who = self._who(stamp % STAMP_STEP, block)
         verb = "wrote" if self._is_write(other) else "read"
-        return (f"{who} {verb} it at line {at.line}",)
+        return f"{who} {verb} it in line {at.line}"
 
     def _divergence(self, record: FaultLike) -> str:
         count = record.other
@@ -218,6 +225,7 @@ class Explainer:
         return Place(name, address - start, size, item)
 
 
+NOT_WRITTEN = {False: "which nothing has written", True: "whose cp.async nobody has waited for"}
 COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
                "bar": "__syncwarp", "elect": "elect"}  # fmt: skip
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",

@@ -23,13 +23,14 @@ from grader.ptx.parser import (
 COLLECTIVES = {"bar", "barrier", "shfl", "vote", "match", "redux", "activemask", "elect"}
 STRONG_LOAD = {"volatile", "relaxed", "acquire", "mmio"}
 BUILT_IN_CALLS = {"vprintf", "__assertfail"}
-NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call", "cp", "deposit",
-                  "prefetch", "prefetchu", "nanosleep", "discard", "brkpt", "applypriority", "pmevent",
-                  "stmatrix", "griddepcontrol", "setmaxnreg", "wgmma", "tensormap", "clusterlaunchcontrol"}  # fmt: skip
+NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call",
+                  "cp", "deposit", "prefetch", "prefetchu", "nanosleep", "discard", "brkpt", "applypriority",
+                  "pmevent", "stmatrix", "griddepcontrol", "setmaxnreg", "wgmma", "tensormap",
+                  "clusterlaunchcontrol"}  # fmt: skip
 MAX_INSTRUCTIONS = 200_000
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818 - not an error of anybody's
     """An instruction that the engine does not know. `file` and `line` say where it stands."""
 
     def __init__(self, message: str, location: Location) -> None:

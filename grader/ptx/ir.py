@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 COMPARE = ("eq", "ne", "ult", "ule", "ugt", "uge", "slt", "sle", "sgt", "sge")
 
@@ -106,8 +107,8 @@ class Value:
 
     def index(self, type_: str, i: Value | int) -> Value:
         """The address of element `i` of an array of `type_` at this pointer."""
-        i = i.typed if isinstance(i, Value) else f"i64 {i}"
-        return self.fn.emit("ptr", f"getelementptr {type_}, ptr {self}, {i}")
+        at = i.typed if isinstance(i, Value) else f"i64 {i}"
+        return self.fn.emit("ptr", f"getelementptr {type_}, ptr {self}, {at}")
 
     def load(self, type_: str, align: int | None = None) -> Value:
         suffix = f", align {align}" if align else ""
@@ -228,7 +229,7 @@ class Fn:
 class Layout:
     """A struct that generated code and Python share: field names to byte offsets."""
 
-    SIZES = {"i32": 4, "i64": 8, "ptr": 8}
+    SIZES: ClassVar[dict[str, int]] = {"i32": 4, "i64": 8, "ptr": 8}
 
     def __init__(self, **fields: str) -> None:
         self.offset: dict[str, int] = {}

@@ -8,7 +8,7 @@ that this class is given: arithmetic.py, accesses.py, collectives.py.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,8 +80,7 @@ class LoadGroups(Protocol):
 
     def plan(self, u: Kernel, instructions: list[Instruction]) -> None: ...
     def passed(self, ins: Instruction) -> None: ...
-    def group_of(self, u: Kernel, ins: Instruction) -> object: ...
-    def pointer(self, u: Kernel, ins: Instruction, group: object) -> Value: ...
+    def pointer(self, u: Kernel, ins: Instruction) -> Value | None: ...
     def settle(self, u: Kernel) -> None: ...
 
 
@@ -90,8 +89,8 @@ class Tables:
     """How instructions become IR, by base opcode."""
 
     values: dict[str, Handler]  # an operand or more to one value
-    effects: dict[str, Callable[[Kernel, Instruction], None]]
-    collectives: dict[str, Callable[[Kernel, Instruction], None]]
+    effects: Mapping[str, Callable[[Kernel, Instruction], None]]
+    collectives: Mapping[str, Callable[[Kernel, Instruction], None]]
     deposit: Callable[[Kernel, Instruction], int]
     arrive: Callable[[Kernel, Instruction], None]
 
@@ -415,7 +414,10 @@ class Kernel:
             table = LAUNCH.get(launch, "thread_index")
             return table.index("i32", f["tid"] * 4 + "xyz".index(axis)).load("i32")
         tid, lane, one = f["tid"], f["tid"] & 31, f.const("i32", 1)
-        below = lambda: (one << lane) - 1  # noqa: E731
+
+        def below() -> Value:
+            return (one << lane) - 1
+
         values: dict[str, Callable[[], Value]] = {
             "%laneid": lambda: lane,
             "%warpid": lambda: tid >> 5,

@@ -172,7 +172,7 @@ class Launch:
         low, threads = self.lowered, self.threads
         faults = np.zeros(len(low.sites) * len(Kind), FAULT_TYPE)
         self.fault_tables.append(faults)
-        arrays = {
+        arrays: dict[str, np.ndarray[Any, Any]] = {
             "shared": np.zeros(low.shared.arena, np.uint8),
             "cells": np.zeros(4 * low.shared.cells, np.uint32),
             "frames": np.zeros(threads * low.frame.stride, np.uint8),

@@ -467,7 +467,7 @@ def _variables(text: str) -> list[Variable]:
         size = element
         for dimension in dimensions:
             size *= int(dimension) if dimension else 0
-        data, relocations = _initialiser(initialiser, element, kind) if initialiser else (None, ())
+        data, relocations = _initialiser(initialiser, element) if initialiser else (None, ())
         if data is not None:
             size = max(size, len(data))
             data = data.ljust(size, b"\0")
@@ -477,7 +477,7 @@ def _variables(text: str) -> list[Variable]:
     return variables
 
 
-def _initialiser(text: str, width: int, kind: str) -> tuple[bytes, tuple[tuple[int, str, int], ...]]:
+def _initialiser(text: str, width: int) -> tuple[bytes, tuple[tuple[int, str, int], ...]]:
     """The bytes of `{1, 0f3F800000, generic(symbol)+4}`; addresses are left to be filled in by the loader."""
     data, relocations = bytearray(), []
     for item in _split_operands(text.replace("{", "").replace("}", "")):

@@ -6,6 +6,7 @@ import ctypes
 import re
 import struct
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -71,7 +72,9 @@ def _argument_bytes(template: str) -> int:
     return min(8 * template.count("%"), MAX_ARGUMENT_BYTES)
 
 
-def _one(flags: str, width: str | None, precision: str | None, kind: str, piece: bytes, string: object) -> str:
+def _one(
+    flags: str, width: str | None, precision: str | None, kind: str, piece: bytes, string: Callable[[int], str | None]
+) -> str:
     number = int.from_bytes(piece, "little")
     layout = f"%{flags}{width or ''}{'.' + precision if precision else ''}"
     if kind in "di":
@@ -83,7 +86,8 @@ def _one(flags: str, width: str | None, precision: str | None, kind: str, piece:
     if kind == "c":
         return chr(number & 255)
     if kind == "s":
-        return (layout + "s") % (string(number) or "(null)")  # type: ignore[operator]
+        return (layout + "s") % (string(number) or "(null)")
     if kind == "p":
         return f"0x{number:x}"
-    return (layout + ("e" if kind in "aA" else kind)) % struct.unpack("<d", piece)[0]
+    (real,) = struct.unpack("<d", piece)
+    return str((layout + ("e" if kind in "aA" else kind)) % real)

@@ -1,4 +1,4 @@
-"""Everything that generated kernels call, as LLVM IR: the access checks and the scheduler. The same for all kernels."""
+"""What generated kernels call, as LLVM IR, the same for all of them: the access checks and the scheduler."""
 
 from __future__ import annotations
 

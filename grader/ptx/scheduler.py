@@ -192,13 +192,16 @@ def publish() -> Fn:
 
 
 def resolve_warp() -> Fn:
-    """Release every group of lanes that is complete. Lanes that have left count as arrived. Returns how many groups."""
+    """Release every group of lanes that is complete; lanes that have left count as arrived. How many groups?"""
     f = Fn("resolve_warp", "i32", {"w": "ptr", "first": "i32", "lanes": "i32"}, NOINLINE)
     status = WORKER.get(f["w"], "status")
     alive, released, here, agree = (f.alloca("i32") for _ in range(4))
     alive.store(f.const("i32", 0))
     released.store(f.const("i32", 0))
-    bit = lambda lane: f.const("i32", 1) << lane  # noqa: E731
+
+    def bit(lane: Value) -> Value:
+        return f.const("i32", 1) << lane
+
     with f.count(f["lanes"]) as lane, f.when(status.index("i32", f["first"] + lane).load("i32").ne(EXITED)):
         alive.store(alive.load("i32") | bit(lane))
     with f.count(f["lanes"]) as lane:
