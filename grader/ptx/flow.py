@@ -297,14 +297,16 @@ def _liveness(blocks: list[Block]) -> None:
         block.live_in = frozenset(live[block.index])
 
 
-MANY = -1
-POINTER_OPS = {"add", "sub", "mov", "cvta", "mad", "selp", "and"}
+MANY = -1  # not one parameter's alone
+NO_POINTER = -2  # an integer, or an address from elsewhere
+OFFSET_OPS = {"add", "sub", "mad", "and"}
+MERGE_OPS = {"mov", "cvta", "selp"}
 
 
 def pointer_origins(function: Function) -> dict[str, int]:
-    """Register -> index of the kernel parameter that its address is made from; MANY where it is not one.
+    """Register -> index of the kernel parameter that all its definitions make its address from.
 
-    Flow-insensitive: a fast path is chosen by it, and a wrong guess costs time, never a wrong finding.
+    A fixed point over all definitions, whatever path reaches them. What is missing or MANY must be looked up.
     """
     index = {p.name: i for i, p in enumerate(function.parameters)}
     origin: dict[str, int] = {}
@@ -312,26 +314,31 @@ def pointer_origins(function: Function) -> dict[str, int]:
     while changed:
         changed = False
         for ins in function.body:
-            if isinstance(ins, Label) or not ins.operands or not isinstance(ins.operands[0], Register):
+            if isinstance(ins, Label):
                 continue
             found = _origin(ins, origin, index)
-            name = ins.operands[0].name
-            if found is None or origin.get(name) in (found, MANY):
-                continue
-            origin[name] = MANY if name in origin else found
-            changed = True
-    return origin
+            for name in defs_and_uses(ins)[0] if found is not None else ():
+                known = origin.get(name)
+                if known is None or known not in (found, MANY):
+                    origin[name] = found if known is None else MANY
+                    changed = True
+    return {name: which for name, which in origin.items() if which >= 0}
 
 
 def _origin(ins: Instruction, origin: dict[str, int], index: dict[str, int]) -> int | None:
+    """What this definition makes; None while an operand is not known yet."""
     if ins.opcode in ("ld.param.u64", "ld.param.b64"):
         address = ins.operands[1]
         if isinstance(address, Address) and isinstance(address.base, Symbol) and address.offset == 0:
-            return index.get(address.base.name)
+            return index.get(address.base.name, NO_POINTER)
+        return NO_POINTER
+    if ins.base not in OFFSET_OPS | MERGE_OPS:
+        return NO_POINTER
+    sources = ins.operands[1:3] if ins.base == "selp" else ins.operands[1:]
+    found = {origin.get(r) for operand in sources for r in registers_of(operand)}
+    found |= {NO_POINTER for operand in sources if not registers_of(operand)}
+    if None in found:
         return None
-    if ins.base not in POINTER_OPS:
-        return None
-    found = {origin[r] for operand in ins.operands[1:] for r in registers_of(operand) if r in origin}
-    if len(found) > 1:
-        return MANY
-    return found.pop() if found else None
+    if ins.base in OFFSET_OPS and len(found) > 1:
+        found.discard(NO_POINTER)
+    return found.pop() if len(found) == 1 else MANY

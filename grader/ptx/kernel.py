@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from grader.ptx.arithmetic import BITS, Handler, UnknownInstruction, compare, is_signed, llvm_type
+from grader.ptx.arithmetic import BITS, Handler, UnknownInstruction, is_signed, llvm_type
+from grader.ptx.carry import name_the_carry
 from grader.ptx.flow import (
     Block,
     Unsupported,
@@ -100,6 +101,7 @@ class Kernel:
         self, module: Module, function: Function, read_only: frozenset[int], tables: Tables, loads: LoadGroups
     ) -> None:
         self.function = expand_calls(module, function)
+        name_the_carry(self.function)
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)
         self.read_only, self.instructions, self.loads = read_only, tables, loads
@@ -221,8 +223,6 @@ class Kernel:
         elif ins.base in ENDS:
             self.loads.settle(self)
             self.trap() if ins.base == "trap" else self._exit(EXITED)
-        elif ins.base == "setp":
-            self._set_predicates(ins)
         elif ins.base not in IGNORED:
             self._compute(ins)
 
@@ -258,26 +258,14 @@ class Kernel:
             result = handler(self, mods, list(ins.operands[1:]))
         except (UnknownInstruction, KeyError, IndexError, ValueError) as error:
             raise self.unsupported() from error
-        self.assign(ins.operands[0], result, signed=is_signed(mods[-1]) if mods else False)
-
-    def _set_predicates(self, ins: Instruction) -> None:
-        """setp: one predicate, or two of which the second is that of the opposite comparison."""
-        mods = ins.opcode.split(".")[1:]
-        try:
-            first = compare(self, mods, mods[-1], ins.operands[1], ins.operands[2])
-        except (UnknownInstruction, KeyError) as error:
-            raise self.unsupported() from error
-        second = first ^ 1
-        operation = next((m for m in mods[1:] if m in ("and", "or", "xor")), None)
-        if operation:
-            other = self.value(ins.operands[3], "pred")
-            first, second = first._binary(operation, other), second._binary(operation, other)
-        destination = ins.operands[0]
-        if isinstance(destination, Pair):
-            self.assign(destination.first, first)
-            self.assign(destination.second, second)
-        else:
-            self.assign(destination, first)
+        destination, signed = ins.operands[0], bool(mods) and is_signed(mods[-1])
+        if not isinstance(result, tuple):
+            self.assign(destination, result, signed=signed)
+        elif isinstance(destination, Pair):
+            self.assign(destination.first, result[0], signed=signed)
+            self.assign(destination.second, result[1])
+        else:  # of two results the second is optional
+            self.assign(destination, result[0], signed=signed)
 
     def unsupported(self) -> Unsupported:
         message = f"the instruction {self.here.opcode} is not known to the CPU engine"

@@ -219,7 +219,11 @@ def shared_read() -> Fn:
         with f.when(written.ult(base) | in_flight, likely=False):
             _fault(f, Kind.UNINITIALISED_READ, f["address"], in_flight.zext("i64"))
             _leave(f, f.const("i32", 0))
-        _shared_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"))
+        last_site = shadow.write_site.index("i32", cell)
+        _shared_conflict(f, written, last_site.load("i32"))
+        # Who reads back plainly what it changed atomically is no longer safe from the atomics of others.
+        with f.when(written.uge(barrier) & last_site.load("i32").uge(STRONG) & f["site"].ult(STRONG)):
+            last_site.store(f["site"])
         # After a write since the barrier the read stamp stays old, so that every later read is looked at.
         with f.when(written.ult(barrier)):
             read = shadow.read.index("i32", cell)

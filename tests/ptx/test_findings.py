@@ -1,0 +1,345 @@
+"""What the engine says of small kernels: the wrong ones at the right line, nothing of the right ones.
+
+Every kernel gets `in` (64 ints, read-only, 0..63), `out` (64 ints, uninitialised) and `state` (64 ints, zeroed).
+The guilty line of a wrong one ends in `// <-- here`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from grader import ptx
+from grader.compile.compiler import compile_text
+from grader.compile.recipe import PTX_ARCH
+
+SECONDS = 20.0
+HEAD = 'extern "C" __global__ void k(const int* in, int* out, int* state) {\n  int t = threadIdx.x; (void)t;\n'
+
+
+@dataclass(frozen=True)
+class Ran:
+    findings: tuple[ptx.Report, ...]
+    out: np.ndarray
+    state: np.ndarray
+    printed: str
+    guilty: list[int]
+
+
+def run(body: str, *, before: str = "", grid: int = 1, block: int = 64, shared: int = 0, workers: int = 2) -> Ran:
+    source = textwrap.dedent(before) + HEAD + textwrap.dedent(body) + "\n}\n"
+    compiled = compile_text(source, PTX_ARCH)
+    assert compiled.compilation.ok, compiled.compilation.findings
+    out, state = np.full(64, -1, np.int32), np.zeros(64, np.int32)
+    execution = ptx.Program(ptx.parse(compiled.ptx)).run(
+        "k",
+        grid=(grid, 1, 1),
+        block=(block, 1, 1),
+        shared_bytes=shared,
+        arguments=[
+            ptx.Buffer("in", np.arange(64, dtype=np.int32)),
+            ptx.Buffer("out", out, writable=True, initialised=False),
+            ptx.Buffer("state", state, writable=True),
+        ],
+        workers=workers,
+        limits=ptx.Limits(instructions=20_000_000, seconds=SECONDS),
+    )
+    guilty = [i for i, line in enumerate(source.splitlines(), 1) if line.endswith("// <-- here")]
+    return Ran(execution.findings, out, state, execution.printed, guilty)
+
+
+WRONG = {
+    "out-of-bounds": {
+        "one past the end": "out[t + 1] = in[t];  // <-- here",
+        "before the start": "out[t] = in[t - 1];  // <-- here",
+        "a null pointer": "const int* nowhere = (const int*)(size_t)in[0]; out[t] = nowhere[t];  // <-- here",
+        "one row too far in a shared array": """
+            __shared__ int a[8][8]; __shared__ int b[64];
+            b[t] = t; a[t / 8][t % 8] = t; __syncthreads();
+            out[t] = a[t / 8 + 1][t % 8] + b[t];  // <-- here""",
+        "dynamic shared memory that was not asked for": """
+            extern __shared__ int s[];
+            s[t] = t;  // <-- here
+            __syncthreads(); out[t] = s[63 - t];""",
+        "a local array": """
+            int a[4] = {1, 2, 3, 4};
+            for (int i = 0; i < 4; ++i) a[in[i]] += in[t];
+            out[t] = a[in[t] + 1];  // <-- here""",
+        "a constant table": "out[t] = table[t];  // <-- here",
+    },
+    "uninitialised-read": {
+        "an output that is only added to": "out[t] += in[t];  // <-- here",
+        "a shared cell that nobody wrote": """
+            __shared__ int s[64];
+            if (t < 32) s[t] = t;
+            __syncthreads();
+            out[t] = s[t];  // <-- here""",
+        "what the block before left in shared memory": """
+            __shared__ int s[64];
+            if (blockIdx.x == 0) s[t] = t;
+            __syncthreads();
+            if (blockIdx.x == 1) out[t] = s[t];  // <-- here""",
+        "a copy that nobody waited for": """
+            __shared__ __align__(16) int s[64];
+            unsigned at = (unsigned)__cvta_generic_to_shared(s + t);
+            asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(in + t));
+            asm volatile("cp.async.commit_group;");
+            __syncthreads();
+            out[t] = s[t];  // <-- here""",
+    },
+    "misaligned-access": {
+        "int4 from an odd place": "int4 v = *(const int4*)(in + 1); out[t] = v.x + v.y + v.z + v.w;  // <-- here",
+        "int2 in shared memory": """
+            __shared__ __align__(16) int s[65];
+            s[t] = t; __syncthreads();
+            int2 v = *(int2*)(s + (t | 1) - (t > 61) * 2);  // <-- here
+            out[t] = v.x + v.y;""",
+    },
+    "race": {
+        "no barrier after the write": """
+            __shared__ int s[64];
+            s[t] = in[t];
+            out[t] = s[63 - t];  // <-- here""",
+        "no barrier before the next write": """
+            __shared__ int s[64];
+            s[t] = in[t]; __syncthreads();
+            int mine = s[63 - t];
+            s[t] = mine + 1;  // <-- here
+            __syncthreads(); out[t] = s[t];""",
+        "all write one cell": "__shared__ int s; s = t; __syncthreads(); out[t] = s;  // <-- here",
+        "two threads write one output": "out[t / 2] = t;  // <-- here",
+        "a global exchange without a barrier": "state[t] = t; out[t] = state[63 - t];  // <-- here",
+        "a plain read beside an atomic": """
+            __shared__ int s;
+            if (t == 0) s = 0;
+            __syncthreads();
+            atomicAdd(&s, 1);
+            out[t] = s;  // <-- here""",
+        "a warp that relies on lockstep": """
+            __shared__ int s[64];
+            s[t] = in[t];
+            out[t] = s[t ^ 1];  // <-- here""",
+        "__syncwarp is not for other warps": """
+            __shared__ int s[64];
+            s[t] = in[t]; __syncwarp();
+            out[t] = s[63 - t];  // <-- here""",
+        "a shuffle orders no memory": """
+            __shared__ int s[64];
+            s[t] = in[t];
+            int other = __shfl_xor_sync(~0u, t, 1);
+            out[t] = s[other];  // <-- here""",
+        "half a word each, in one byte": """
+            __shared__ unsigned char s[32];
+            s[t / 2] = t;  // <-- here
+            __syncthreads(); out[t] = s[t / 2];""",
+    },
+    "read-only-write": {
+        "an input": "((int*)in)[t] = 1;  // <-- here",
+        "a module global": "counter = t;  // <-- here",
+        "an atomic on a module global": "out[t] = atomicAdd(&counter, 1);  // <-- here",
+    },
+    "barrier-divergence": {
+        "some have left": "if (t >= 32) return; __syncthreads(); out[t] = t;  // <-- here",
+        "only some enter": "if (in[t] & 1) __syncthreads(); out[t] = t;  // <-- here",
+        "a loop of unequal length": "for (int i = 0; i < in[t]; ++i) __syncthreads();  // <-- here",
+        "a count that never comes": 'asm volatile("bar.sync 1, 96;"); out[t] = t;  // <-- here',
+    },
+    "collective-mismatch": {
+        "a full mask in a branch": "if (t < 16) out[t] = __shfl_down_sync(~0u, t, 1);  // <-- here",
+        "a lane outside the mask is read": """
+            if (t < 16) out[t] = __shfl_sync(0xffffu, t, 20);  // <-- here""",
+        "a ballot that some never reach": """
+            if (in[t] % 3) out[t] = __ballot_sync(~0u, 1);  // <-- here
+            __syncthreads();""",
+    },
+    "did-not-finish": {
+        "a loop that goes nowhere": """
+            volatile int* s = state;
+            for (int i = 0; i < 10; i += s[t]) out[t] = i;  // <-- here""",
+        "a flag that nobody sets": "while (atomicAdd(state, 0) == 0) {}  // <-- here",
+        "a loop of barriers": "do __syncthreads(); while (in[0] == 0);  // <-- here",
+    },
+    "trap": {
+        "an assertion": "assert(in[t] < 63); out[t] = t;  // <-- here",
+    },
+}
+BEFORE = "#include <cassert>\n__constant__ int table[8] = {1, 2, 3};\n__device__ int counter;\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, kernels in WRONG.items() for name in kernels], ids=lambda v: str(v)
+)
+def test_a_wrong_kernel_is_caught_at_its_line(kind: str, name: str) -> None:
+    grid = 2 if "block before" in name else 1
+    ran = run(WRONG[kind][name], before=BEFORE, grid=grid, workers=1)
+    said = [r for r in ran.findings if r.kind == kind]
+    assert any(r.line in ran.guilty or f"in line {ran.guilty[0]}" in r.message for r in said), ran.findings
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_blocks_that_write_one_element_race(workers: int) -> None:
+    ran = run("if (t == 0) out[0] = blockIdx.x;  // <-- here", grid=8, workers=workers)
+    assert [(r.kind, r.line) for r in ran.findings] == [("race", ran.guilty[0])]
+    assert "blocks run in any order" in ran.findings[0].message
+
+
+def test_reading_what_another_block_wrote_needs_a_fence() -> None:
+    last_block = """
+        __shared__ bool last;
+        if (blockIdx.x < 4) state[1 + blockIdx.x * 8 + t % 8] = 1;
+        {fence}
+        __syncthreads();
+        if (t == 0) last = atomicAdd(state, 1) == 3;
+        __syncthreads();
+        if (last && t < 32) out[t] = state[1 + t];  // <-- here
+    """
+    right = run(last_block.replace("{fence}", "__threadfence();"), grid=4, block=8)
+    assert right.findings == ()
+    wrong = run(last_block.replace("{fence}", ""), grid=4, block=8)
+    assert {(r.kind, r.line) for r in wrong.findings} == {("race", wrong.guilty[0])}
+
+
+RIGHT = {
+    "bytes of one word, each written by another thread": """
+        __shared__ unsigned char s[64];
+        s[t] = t; __syncthreads(); out[t] = s[63 - t];""",
+    "half words side by side": """
+        __shared__ unsigned short s[64];
+        s[t] = t; __syncthreads(); out[t] = s[t ^ 1];""",
+    "__syncwarp orders a warp's memory": """
+        __shared__ int s[64];
+        s[t] = in[t]; __syncwarp(); out[t] = s[t ^ 1];""",
+    "__syncwarp for half a warp": """
+        __shared__ int s[64];
+        s[t] = in[t];
+        unsigned half = t % 32 < 16 ? 0xffffu : 0xffff0000u;
+        __syncwarp(half); out[t] = s[t ^ 1];""",
+    "a tile that is filled again and again": """
+        __shared__ int s[64]; int sum = 0;
+        for (int i = 0; i < 5; ++i) {
+          s[t] = in[t] + i; __syncthreads(); sum += s[(t + i) % 64]; __syncthreads();
+        }
+        out[t] = sum;""",
+    "two buffers with one barrier": """
+        __shared__ int s[2][64]; int sum = 0;
+        s[0][t] = in[t]; __syncthreads();
+        for (int i = 0; i < 6; ++i) {
+          s[(i + 1) & 1][t] = in[t] + i; sum += s[i & 1][63 - t]; __syncthreads();
+        }
+        out[t] = sum;""",
+    "shared atomics": """
+        __shared__ int s;
+        if (t == 0) s = 0;
+        __syncthreads(); atomicAdd(&s, in[t]); __syncthreads(); out[t] = s;""",
+    "a lock in shared memory": """
+        __shared__ int lock, sum;
+        if (t == 0) { lock = 0; sum = 0; }
+        __syncthreads();
+        for (bool done = false; !done;) {
+          if (atomicCAS(&lock, 0, 1) == 0) {
+            atomicAdd(&sum, in[t]); __threadfence_block(); atomicExch(&lock, 0); done = true;
+          }
+        }
+        __syncthreads(); out[t] = sum;""",
+    "named barriers, one half after the other": """
+        __shared__ int s[64];
+        if (t < 32) { s[t] = in[t]; asm volatile("bar.arrive 1, 64;" ::: "memory"); out[t] = 1; }
+        else { asm volatile("bar.sync 1, 64;" ::: "memory"); out[t] = s[63 - t]; }""",
+    "a barrier for one half of the block": """
+        __shared__ int s[64];
+        if (t < 32) return;
+        s[t] = in[t]; asm volatile("bar.sync 2, 32;" ::: "memory"); out[t] = s[95 - t];""",
+    "barriers that count": """
+        int odd = __syncthreads_count(t & 1), all = __syncthreads_and(t < 64), any = __syncthreads_or(t == 64);
+        out[t] = odd * 100 + all * 10 + any;""",
+    "threads that leave, and no barrier after": "if (t >= 40) return; out[t] = in[t];",
+    "a block-wide copy with cp.async": """
+        __shared__ __align__(16) int s[64];
+        unsigned at = (unsigned)__cvta_generic_to_shared(s + t);
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(in + t));
+        asm volatile("cp.async.commit_group;\\n cp.async.wait_group 0;");
+        __syncthreads(); out[t] = s[63 - t];""",
+    "votes, matches and reductions": """
+        unsigned odd = __ballot_sync(~0u, t & 1), same = __match_any_sync(~0u, t % 4);
+        int sum = __reduce_add_sync(~0u, t), all = __all_sync(~0u, t >= 0);
+        out[t] = (odd == 0xaaaaaaaau) + 2 * (same == 0x11111111u << t % 4) + 4 * all + 8 * (sum == (t < 32 ? 496 : 1520));""",
+    "the lanes that are here": """
+        if (t % 4 == 1) {
+          unsigned here = __activemask();
+          out[t] = __popc(here) == 8 ? __shfl_sync(here, t, 1) : -2;
+        }""",
+    "a partial warp": "out[t] = __shfl_down_sync(~0u, t, 0) + __popc(__ballot_sync(~0u, 1));",
+    "volatile flags between the threads of a block": """
+        volatile int* flag = state;
+        if (t == 0) { out[0] = 1; __threadfence(); flag[0] = 1; }
+        else if (t == 40) { while (flag[0] == 0) {} __threadfence(); out[40] = 2; }""",
+    "a generic pointer to either memory": """
+        __shared__ int s[64];
+        s[t] = in[t]; __syncthreads();
+        const int* from = in[63 - t] % 2 ? s : in;
+        out[t] = from[t];""",
+    "a local array with moving indices": """
+        int a[8];
+        for (int i = 0; i < 8; ++i) a[i] = in[i] * t;
+        int sum = 0;
+        for (int i = 0; i < 8; ++i) sum += a[(i + t) % 8];
+        out[t] = sum;""",
+    "a barrier inside a function that is not inlined": """
+        __shared__ int s[64];
+        s[t] = in[t]; meet(); out[t] = s[63 - t];""",
+    "printf": 'if (t == 3) printf("t=%d %s %5.2f|\\n", t, "three", 3.0f); out[t] = t;',
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_kernel_raises_nothing(name: str) -> None:
+    before = "#include <cstdio>\n__noinline__ __device__ void meet() { __syncthreads(); }\n"
+    block = 40 if name == "a partial warp" else 64
+    assert run(RIGHT[name], before=before, block=block).findings == ()
+
+
+def test_collectives_compute_what_they_should() -> None:
+    t = np.arange(64)
+    assert (run(RIGHT["votes, matches and reductions"]).out == 15).all()
+    assert (run(RIGHT["barriers that count"]).out == 3210).all()
+    assert (run(RIGHT["a lock in shared memory"]).out == t.sum()).all()
+    assert (run(RIGHT["a block-wide copy with cp.async"]).out == 63 - t).all()
+    lanes = run(RIGHT["the lanes that are here"]).out
+    assert (lanes[1::4] == np.where(t[1::4] < 32, 1, 33)).all()
+
+
+def test_printf_is_formatted() -> None:
+    assert run(RIGHT["printf"], before="#include <cstdio>\n").printed == "t=3 three  3.00|\n"
+
+
+def test_a_block_may_wait_for_a_block_of_lower_index() -> None:
+    ran = run(
+        """
+        volatile int* flag = state;
+        if (blockIdx.x > 0) while (flag[blockIdx.x - 1] == 0) {}
+        __threadfence();
+        if (t == 0) { out[blockIdx.x] = blockIdx.x; __threadfence(); flag[blockIdx.x] = 1; }
+        """,
+        grid=16,
+        block=32,
+    )
+    assert ran.findings == ()
+    assert (ran.out[:16] == np.arange(16)).all()
+
+
+def test_the_message_names_the_array_the_thread_and_the_other_side() -> None:
+    ran = run("if (t == 5) out[70] = in[0];")
+    assert ran.findings[0].message == (
+        "thread (5,0,0) of block (0,0,0) writes out[70], 24 bytes past its end (64 elements)"
+    )
+    ran = run("__shared__ int tile[64];\ntile[t] = in[t];\nout[t] = tile[63 - t];")
+    race = next(r for r in ran.findings if r.kind == "race")
+    assert "tile[" in race.message and "in line 4" in race.message and "no barrier orders the two" in race.message
+
+
+def test_findings_are_counted_not_repeated() -> None:
+    ran = run("out[t + 32] = in[t];")
+    assert [(r.kind, r.count) for r in ran.findings] == [("out-of-bounds", 32)]
