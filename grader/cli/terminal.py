@@ -208,7 +208,7 @@ def _footer(out: Console, result: Result, exercise: Exercise | None) -> None:
     file = result.submission.path
     number = exercise.number.lstrip("0") if exercise else result.exercise
     again = shlex.join(["grade", "run", number, file, "--seed", str(result.seed)])
-    out.print(Text(f"Seed {result.seed}. Repeat: {inert(again)}"), soft_wrap=True)
+    out.print(Text(f"Seed {result.seed}. Repeat this run:\n  {inert(again)}"), soft_wrap=True)
 
 
 def _points(points: Points, exercise: Exercise | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grader.ptx.parser import Function, Instruction, Pair, Register
+from grader.ptx.parser import Function, Instruction, Operand, Pair, Register
 
 READERS = {"addc", "subc", "madc"}
 CARRY = Register("%carry@cc")  # no name that PTX text can hold
@@ -21,7 +21,7 @@ def name_the_carry(function: Function) -> None:
             function.body[position] = replace(item, operands=_operands(item))
 
 
-def _operands(item: Instruction) -> tuple:
+def _operands(item: Instruction) -> tuple[Operand, ...]:
     destination, *sources = item.operands
     if item.base in READERS:
         sources.append(CARRY)

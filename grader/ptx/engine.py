@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -12,11 +12,12 @@ from grader.ptx.explain import Explainer, Report
 from grader.ptx.flow import Unsupported
 from grader.ptx.jit import CompiledKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Launch, Limits, place_variables
-from grader.ptx.lower import lower
+from grader.ptx.lower import Lowered, lower
 from grader.ptx.machine import MAX_SHARED_BYTES, STAMP_STEP
-from grader.ptx.parser import Location, Module
+from grader.ptx.parser import Function, Location, Module
 
 MAX_BLOCKS = 1 << 24  # more would not end today
+Lowering = Callable[[Module, Function, frozenset[int]], Lowered]
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ def prepare() -> None:
 class Program:
     """Kernels of one module, compiled on first use. Raises Unsupported for unknown instructions."""
 
-    def __init__(self, module: Module) -> None:
-        self.module = module
+    def __init__(self, module: Module, lowering: Lowering = lower) -> None:
+        self.module, self._lowering = module, lowering
         self._kernels: dict[tuple[str, frozenset[int]], CompiledKernel] = {}
         self._variables = place_variables(module)
 
@@ -80,5 +81,5 @@ class Program:
     def _compiled(self, kernel: str, read_only: frozenset[int]) -> CompiledKernel:
         key = (kernel, read_only)
         if key not in self._kernels:
-            self._kernels[key] = compile_kernel(lower(self.module, self.module.kernels[kernel], read_only))
+            self._kernels[key] = compile_kernel(self._lowering(self.module, self.module.kernels[kernel], read_only))
         return self._kernels[key]

@@ -34,9 +34,9 @@ class Lowered:
     parameter_bytes: int
 
 
-def lower(module: Module, function: Function, read_only: frozenset[int]) -> Lowered:
+def lower(module: Module, function: Function, read_only: frozenset[int], tables: Tables | None = None) -> Lowered:
     """Raises Unsupported. `read_only`: indices of parameters whose arrays no kernel may write."""
-    kernel = Kernel(module, function, read_only, TABLES, accesses.Loads())
+    kernel = Kernel(module, function, read_only, tables or TABLES, accesses.Loads())
     global_granule = granule(kernel.blocks, "global")
     code = declarations() + kernel.lower()
     return Lowered(

@@ -265,7 +265,8 @@ RIGHT = {
     "votes, matches and reductions": """
         unsigned odd = __ballot_sync(~0u, t & 1), same = __match_any_sync(~0u, t % 4);
         int sum = __reduce_add_sync(~0u, t), all = __all_sync(~0u, t >= 0);
-        out[t] = (odd == 0xaaaaaaaau) + 2 * (same == 0x11111111u << t % 4) + 4 * all + 8 * (sum == (t < 32 ? 496 : 1520));""",
+        int right = sum == (t < 32 ? 496 : 1520);
+        out[t] = (odd == 0xaaaaaaaau) + 2 * (same == 0x11111111u << t % 4) + 4 * all + 8 * right;""",
     "the lanes that are here": """
         if (t % 4 == 1) {
           unsigned here = __activemask();

@@ -8,6 +8,7 @@ from grader.ptx.arithmetic.unit import BITS, Handler, Routine, Unit, call, intri
 from grader.ptx.ir import Value
 from grader.ptx.parser import Operand
 
+
 def bitwise(op: str) -> Handler:
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         a, b = (u.value(o, mods[-1]) for o in operands)
@@ -187,7 +188,7 @@ def sign_extend(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     return u.f.select(n.eq(0), u.f.const("i32", 0), result)
 
 
-def find_nth_set(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
+def find_nth_set(u: Unit, _mods: list[str], operands: list[Operand]) -> Value:
     """fns: the n-th set bit from `base` on, upward or downward; n of 0 asks for bit `base` itself."""
     return call(u, _find_nth_set(), *(u.value(o, "b32") for o in operands))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from grader.ptx.arithmetic.floating import ROUNDING, float_result, flush, rounded, saturate
 from grader.ptx.arithmetic.half import rectified
 from grader.ptx.arithmetic.narrow import narrowed, widened
@@ -46,7 +48,7 @@ def convert(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     return _between_floats(u, mods, to, x) if to in FLOAT else _narrow(u, mods, to, x)
 
 
-def _mode(mods: list[str], among: set[str] | dict[str, object]) -> str | None:
+def _mode(mods: list[str], among: Container[str]) -> str | None:
     return next((m for m in mods if m in among), None)
 
 
@@ -101,14 +103,10 @@ def _from_integer(u: Unit, mods: list[str], to: str, x: Value, signed: bool) -> 
 def _to_double(u: Unit, x: Value, op: str) -> Value:
     """A 64-bit integer in FP64; what does not fit stays visible in a low bit, so that rounding again is safe."""
     f = u.f
-    magnitude = x if op == "uitofp" else intrinsic_abs(u, x)
+    magnitude = x if op == "uitofp" else f.select(x.icmp("slt", 0), f.const("i64", 0) - x, x)
     lost = (x & 0x7FF).ne(0).zext("i64") << 11
     short = (x & ~0x7FF) | lost
     return f.select(magnitude.ult(EXACT), x, short).cast(op, "double")
-
-
-def intrinsic_abs(u: Unit, x: Value) -> Value:
-    return u.f.select(x.icmp("slt", 0), u.f.const(x.type, 0) - x, x)
 
 
 def _to_integer(u: Unit, mods: list[str], to: str, x: Value) -> Value:

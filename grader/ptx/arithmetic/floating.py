@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.ptx.arithmetic.unit import FLOAT, Handler, Unit, UnknownInstruction, intrinsic
+from grader.ptx.arithmetic.unit import Handler, Unit, UnknownInstruction, intrinsic
 from grader.ptx.ir import Value
 from grader.ptx.parser import Operand
 
@@ -25,7 +25,7 @@ def rounded(u: Unit, op: str, mode: str, result: str, *arguments: Value) -> Valu
         name,
         f"define {result} @{name}({parameters}) noinline nounwind strictfp {{\n"
         f"  call void @llvm.set.rounding(i32 {ROUNDING[mode]}) strictfp\n"
-        f"  %r = call {result} @{callee}({passed}, metadata !\"round.dynamic\", "
+        f'  %r = call {result} @{callee}({passed}, metadata !"round.dynamic", '
         f'metadata !"fpexcept.ignore") strictfp\n'
         f"  call void @llvm.set.rounding(i32 1) strictfp\n  ret {result} %r\n}}",
     )

@@ -18,7 +18,6 @@ from grader.ptx.arithmetic.unit import (
     Unit,
     UnknownInstruction,
     call,
-    intrinsic,
     lanes_of,
     paired,
 )
@@ -82,9 +81,19 @@ def _operation(operation: str, type_: str, modifiers: tuple[str, ...]) -> dict[s
         result = saturate(routine, result)
     if "relu" in modifiers:
         result = rectified(routine, result)
-    code = narrowed(routine, type_, result)
-    routine.f.ret(flushed(type_, code) if "ftz" in modifiers else code)
+    if "ftz" in modifiers:
+        result = _without_subnormals(routine, type_, result)
+    routine.f.ret(narrowed(routine, type_, result))
     return routine.texts()
+
+
+def _without_subnormals(u: Unit, type_: str, x: Value) -> Value:
+    """Zero for what is below the smallest normal number once it is rounded to the full mantissa, as on an H200."""
+    format_ = FORMATS[type_]
+    least = ((1023 + format_.min_exponent) << 52) - (1 << (51 - format_.mantissa_bits))
+    bits = x.bitcast("i64")
+    kept = (bits & ((1 << 63) - 1)).uge(least)
+    return u.f.select(kept, bits, bits & (1 << 63)).bitcast("double")
 
 
 def _in_double(u: Unit, operation: str, values: list[Value]) -> Value:
@@ -119,12 +128,12 @@ def sum_to_odd(a: Value, b: Value) -> Value:
 # Signs, extremes ------------------------------------------------------------------------------------------------
 
 
-def _absolute(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
+def _absolute(_u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
     x = flushed(type_, values[0]) if "ftz" in mods else values[0]
     return x & 0x7FFF
 
 
-def _negated(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
+def _negated(_u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
     x = flushed(type_, values[0]) if "ftz" in mods else values[0]
     return x ^ 0x8000
 
@@ -182,5 +191,3 @@ TABLE: dict[str, Handler] = {
     "ex2": library("exp2"),
     "tanh": library("tanh"),
 }
-
-__all__ = ["TABLE", "flushed", "intrinsic", "rectified", "sum_to_odd"]

@@ -73,10 +73,13 @@ def multiply_add(u: Unit, mods: list[str], operands: list[Operand]) -> Value | t
     return product + addend
 
 
+def _low_24(x: Value, type_: str) -> Value:
+    return (x << 8).ashr(8) if is_signed(type_) else x & 0xFFFFFF
+
+
 def multiply_24(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     type_ = mods[-1]
-    shift = (lambda v: (v << 8).ashr(8)) if is_signed(type_) else (lambda v: v & 0xFFFFFF)
-    a, b = (shift(u.value(o, type_)) for o in operands[:2])
+    a, b = (_low_24(u.value(o, type_), type_) for o in operands[:2])
     if "lo" in mods:
         return a * b
     extend = _extension(type_)

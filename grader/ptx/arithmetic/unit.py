@@ -18,7 +18,7 @@ BITS = {**INTEGER, "f16": 16, "bf16": 16, "tf32": 32, "f32": 32, "f64": 64, "pre
         "u16x2": 32, "s16x2": 32, "e4m3x2": 16, "e5m2x2": 16}  # fmt: skip
 
 
-class UnknownInstruction(Exception):
+class UnknownInstruction(Exception):  # noqa: N818
     """No lowering for this opcode."""
 
 
@@ -27,7 +27,7 @@ class Unit(Protocol):
 
     f: Fn
 
-    def value(self, operand: Operand, type_: str) -> Value: ...
+    def value(self, operand: Operand, type_: str, /) -> Value: ...
     def helper(self, name: str, ir: str) -> None: ...
 
 
@@ -42,7 +42,7 @@ class Routine:
         self.f = Fn(name, result, parameters, "nounwind")
         self.needs: dict[str, str] = {}
 
-    def value(self, operand: Operand, type_: str) -> Value:
+    def value(self, _operand: Operand, _type: str, /) -> Value:
         raise UnknownInstruction  # a routine has parameters, no operands
 
     def helper(self, name: str, ir: str) -> None:

@@ -1,0 +1,87 @@
+"""NVML: clocks and the reasons for which a GPU runs slower than it could. Read only; nothing is ever set."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref, c_uint, c_ulonglong, c_void_p
+from typing import Self
+
+import msgspec
+
+LIBRARY = "libnvidia-ml.so.1"
+
+# nvmlClocksEventReasons that make a round worth nothing: the GPU protects itself. Power capping is not among
+# them: it is how a busy GPU works, for the baseline as for the submission.
+SLOWDOWNS = {
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+POWER_CAP = 0x04
+
+_SM, _MEMORY = 1, 2  # nvmlClockType_t
+
+
+class Reading(msgspec.Struct, frozen=True):
+    sm_mhz: int
+    memory_mhz: int
+    reasons: int  # bits of nvmlClocksEventReasons
+
+    @property
+    def slowdowns(self) -> tuple[str, ...]:
+        return tuple(name for bit, name in SLOWDOWNS.items() if self.reasons & bit)
+
+
+class Clocks:
+    """One GPU by its PCI bus id. `read` gives None where NVML is missing or does not answer."""
+
+    def __init__(self, pci_bus_id: str) -> None:
+        self._library: ctypes.CDLL | None = None
+        self._device = c_void_p()
+        try:
+            library = ctypes.CDLL(LIBRARY)
+            if library.nvmlInit_v2() == 0:
+                self._library = library
+                found = library.nvmlDeviceGetHandleByPciBusId_v2(pci_bus_id.encode(), byref(self._device))
+                if found:
+                    self.close()
+        except (OSError, AttributeError):
+            self._library = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self) -> Reading | None:
+        if self._library is None:
+            return None
+        sm, memory, reasons = c_uint(), c_uint(), c_ulonglong()
+        # Called ...ThrottleReasons before driver 535, and still answered to under that name.
+        failed = (
+            self._library.nvmlDeviceGetClockInfo(self._device, c_uint(_SM), byref(sm))
+            or self._library.nvmlDeviceGetClockInfo(self._device, c_uint(_MEMORY), byref(memory))
+            or self._library.nvmlDeviceGetCurrentClocksThrottleReasons(self._device, byref(reasons))
+        )
+        return None if failed else Reading(sm.value, memory.value, reasons.value)
+
+    def close(self) -> None:
+        if self._library is not None:
+            self._library.nvmlShutdown()
+            self._library = None
+
+
+def driver_version() -> str | None:
+    """ "580.159.04"; None where NVML is missing."""
+    try:
+        library = ctypes.CDLL(LIBRARY)
+        if library.nvmlInit_v2():
+            return None
+        text = ctypes.create_string_buffer(96)
+        failed = library.nvmlSystemGetDriverVersion(text, c_uint(len(text)))
+        library.nvmlShutdown()
+    except (OSError, AttributeError):
+        return None
+    return None if failed else text.value.decode(errors="replace")

@@ -1,0 +1,49 @@
+"""One GPU is timed by one submission at a time; correctness runs share it with each other, not with a timing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def running(gpu: str) -> Iterator[None]:
+    """Held while kernels run whose time does not matter. Waits while another process times."""
+    with _held(gpu, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def timing(gpu: str) -> Iterator[None]:
+    """Held alone. Waits until nobody else runs anything of the grader's on this GPU."""
+    with _held(gpu, fcntl.LOCK_EX):
+        yield
+
+
+def path(gpu: str) -> Path:
+    """The same for every user of the machine. `gpu` is the PCI bus id, which does not depend on numbering."""
+    return Path(tempfile.gettempdir()) / f"grader-gpu-{re.sub(r'[^0-9A-Za-z]', '-', gpu)}.lock"
+
+
+@contextmanager
+def _held(gpu: str, how: int) -> Iterator[None]:
+    """The lock goes with the descriptor, so a killed grader leaves none behind. The file stays, empty."""
+    descriptor = _open(path(gpu))
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open(file: Path) -> int:
+    """Another user's file can be locked with read access alone; a link is not followed."""
+    try:
+        return os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(file, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)

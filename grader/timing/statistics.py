@@ -1,0 +1,94 @@
+"""The confidence interval of a median ratio, from rounds that are correlated with their neighbours.
+
+Rounds come in blocks, and the medians of the blocks are taken for independent: what correlates rounds (a clock that
+steps, a cache that is warm) is shorter than a block. Slow drift makes the blocks differ more, so it widens the
+interval. Pure functions; nothing here knows a GPU.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+LEVEL = 0.95  # that the interval holds the true ratio, all looks taken together
+MIN_HALF_WIDTH = 0.01  # of the ratio: fresh processes differ by this much, whatever one process says
+MIN_BLOCKS = 6  # fewer say too little about their own spread
+
+Block = Sequence[float]
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """low <= ratio <= high; `ratio` is the median of all rounds."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+def interval(blocks: Sequence[Block], *, looks: int = 1) -> Interval:
+    """The median ratio of the rounds in `blocks`, with its interval.
+
+    `looks` is how often the data may be looked at before the verdict: each look has its share of the level
+    (Bonferroni), so that looking often does not make a verdict by luck.
+    """
+    if len(blocks) < MIN_BLOCKS:
+        raise ValueError(f"{len(blocks)} blocks; an interval needs {MIN_BLOCKS}")
+    ratio = statistics.median(value for block in blocks for value in block)
+    medians = [statistics.median(block) for block in blocks]
+    error = statistics.stdev(medians) / math.sqrt(len(medians))
+    half = t_quantile(1 - (1 - LEVEL) / looks / 2, len(medians) - 1) * error
+    return around(ratio, min(ratio, statistics.fmean(medians)) - half, max(ratio, statistics.fmean(medians)) + half)
+
+
+def around(ratio: float, low: float, high: float) -> Interval:
+    """Never narrower than MIN_HALF_WIDTH to either side."""
+    return Interval(ratio, min(low, ratio * (1 - MIN_HALF_WIDTH)), max(high, ratio * (1 + MIN_HALF_WIDTH)))
+
+
+def combined(processes: Sequence[Interval]) -> Interval:
+    """Of fresh processes: the median of each of the three numbers. One stray process moves none of them."""
+    ratio = statistics.median(p.ratio for p in processes)
+    return around(
+        ratio,
+        statistics.median(p.low for p in processes),
+        statistics.median(p.high for p in processes),
+    )
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    return statistics.geometric_mean(values)
+
+
+def t_quantile(probability: float, degrees: int) -> float:
+    """Student's t: P(T <= quantile) = probability, for a probability above one half. By bisection."""
+    low, high = 0.0, 1.0
+    while t_probability(high, degrees) < probability:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_probability(middle, degrees) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def t_probability(value: float, degrees: int) -> float:
+    """P(T <= value) in closed form (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    angle = math.atan2(value, math.sqrt(degrees))
+    sine, square = math.sin(angle), math.cos(angle) ** 2
+    if degrees % 2 == 0:
+        return 0.5 + sine / 2 * _series(square, [(2 * i - 1) / (2 * i) for i in range(1, degrees // 2)])
+    if degrees == 1:
+        return 0.5 + angle / math.pi
+    inner = _series(square, [2 * i / (2 * i + 1) for i in range(1, (degrees - 1) // 2)])
+    return 0.5 + (angle + sine * math.cos(angle) * inner) / math.pi
+
+
+def _series(x: float, factors: Sequence[float]) -> float:
+    """1 + f1 x + f1 f2 x^2 + ..."""
+    total = term = 1.0
+    for factor in factors:
+        term *= factor * x
+        total += term
+    return total
