@@ -6,12 +6,13 @@ work on one output, seen as (rows, columns).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 import numpy as np
 
-from grader.model.mistake import ANYTHING, UNWRITTEN, Mistake
+from grader.model.exercise import Case
+from grader.model.mistake import UNWRITTEN, Mistake
 
 # A mistake fits when it explains so many of the wrong elements, and gives so many of the wrong ones it would.
 EXPLAINED = 0.99
@@ -41,6 +42,9 @@ NEVER_WRITTEN, PRECISION, LAYOUT, SUM = (
 )
 
 
+Expected = Mapping[str, np.ndarray]
+
+
 class Diagnosis(msgspec.Struct, frozen=True):
     """A sentence without a full stop, and the section of problem.md that explains the mistake."""
 
@@ -62,25 +66,26 @@ class Output:
         self.unwritten = never_written(actual)
         self.bad_rows = np.flatnonzero(wrong.any(axis=1))
 
-    def fits(self, values: np.ndarray, rows: np.ndarray | slice, share: float) -> bool:
-        """Whether `values` explain what is wrong in these rows, and are what the mistake would give there."""
+    def fits(self, values: np.ndarray, rows: np.ndarray, share: float, *, all_rows: bool = True) -> bool:
+        """Whether `values` explain what is wrong in these rows, and are what the mistake would give there.
+
+        In a few rows alone, a mistake may predict nothing.
+        """
         actual, right, wrong = self.actual[rows], self.right[rows], self.wrong[rows]
         if values.shape != actual.shape:
             return False
         with np.errstate(invalid="ignore", over="ignore"):
-            same = np.abs(actual - values) <= self.close + RELATIVE * np.abs(values)
-            same |= (values == actual) | ((values == UNWRITTEN) & self.unwritten[rows])
+            near = np.abs(actual - values) <= self.close + RELATIVE * np.abs(actual)
+            same = near | (values == actual) | ((values == UNWRITTEN) & self.unwritten[rows])
             predicted = ~(np.abs(values - right) < self.tolerance)
-        anything = np.isnan(values) if np.isnan(ANYTHING) else values == ANYTHING
+        anything = np.isnan(values)  # ANYTHING
         predicted &= ~anything
-        explained = int((wrong & same).sum())
-        wrong_elements = int(wrong.sum())
-        return (
-            explained >= NUMBERS * wrong_elements
-            and int((wrong & (same | anything)).sum()) >= share * wrong_elements
-            and int((predicted & same).sum()) >= share * int(predicted.sum())
-            and bool(predicted.any())
-        )
+        of = int(wrong.sum())
+        if int((wrong & (same | anything)).sum()) < share * of:
+            return False
+        if int((predicted & same).sum()) < share * int(predicted.sum()):
+            return False
+        return not all_rows or (int((wrong & same).sum()) >= NUMBERS * of and bool(predicted.any()))
 
 
 def never_written(values: np.ndarray) -> np.ndarray:
@@ -103,8 +108,7 @@ def _matches(output: Output, mistake: Mistake) -> bool:
     """One wrong row, then some, then all: most mistakes are ruled out for the price of a row."""
     rows = output.bad_rows
     for some, share in ((rows[:1], LIKELY), (_sample(output), LIKELY)):
-        # A row of its own need not hold anything that this mistake predicts; it then explains nothing either.
-        if not output.fits(mistake.values(some), some, share):
+        if not output.fits(mistake.values(some), some, share, all_rows=False):
             return False
     every = np.arange(len(output.actual))
     return output.fits(mistake.values(every), every, EXPLAINED)
@@ -238,3 +242,37 @@ GENERAL: tuple[Callable[[Output], Iterator[Diagnosis]], ...] = (
     _nearly_right,
     _elsewhere,
 )
+
+
+class Search:
+    """Diagnoses the cases of one submission: what fitted one case is tried first in the next.
+
+    A search through every mistake costs up to half a second on the largest case, so there are only a few.
+    """
+
+    FULL_SEARCHES = 3
+
+    def __init__(self, mistakes: Callable[[Case, Expected], Iterable[Mistake]]) -> None:
+        self._mistakes = mistakes
+        self._fitted: set[str] = set()
+        self._left = self.FULL_SEARCHES
+
+    def explain(self, case: Case, name: str, output: Output, expected: Expected) -> Diagnosis | None:
+        """What is wrong with this output of the case. A mistake that cannot be computed costs no verdict: None."""
+        try:
+            return self._explain(case, name, output, expected)
+        except Exception:
+            return None
+
+    def _explain(self, case: Case, name: str, output: Output, expected: Expected) -> Diagnosis | None:
+        mistakes = (m for m in self._mistakes(case, expected) if m.output == name)
+        if self._fitted:
+            found = explain(output, (m for m in mistakes if m.name in self._fitted))
+        elif self._left:
+            self._left -= 1
+            found = explain(output, mistakes)
+        else:
+            return None
+        if found is not None:
+            self._fitted.add(found.name)
+        return found

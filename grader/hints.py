@@ -34,11 +34,12 @@ def sections(exercise: Exercise) -> frozenset[str]:
 
 
 def give(check: Check, known: frozenset[str]) -> Check:
-    """The check, each finding with a hint where there is one and it has none of its own."""
+    """The check, each finding with its own hint, else its kind's; none that leads nowhere."""
     findings = tuple(_hinted(finding, known) for finding in check.findings)
     return msgspec.structs.replace(check, findings=findings)
 
 
 def _hinted(finding: Finding, known: frozenset[str]) -> Finding:
-    anchor = PITFALLS.get(finding.kind, "")
-    return finding if finding.hint or anchor not in known else msgspec.structs.replace(finding, hint=anchor)
+    own, usual = finding.hint, PITFALLS.get(finding.kind, "")
+    hint = own if own in known else usual if usual in known else ""
+    return finding if hint == own else msgspec.structs.replace(finding, hint=hint)

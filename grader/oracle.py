@@ -14,6 +14,7 @@ import numpy as np
 
 from grader.errors import GraderError, UsageError, at_fault
 from grader.model.exercise import Case, Exercise
+from grader.model.mistake import Mistake
 
 FUNCTIONS = ("required", "extra", "from_spec", "expected")
 
@@ -50,6 +51,11 @@ class Oracle:
     def expected(self, case: Case) -> dict[str, np.ndarray]:
         """Each output in FP64, by parameter name."""
         return self._guard(lambda: self._module.expected(case))
+
+    def mistakes(self, case: Case, expected: Mapping[str, np.ndarray]) -> Iterable[Mistake]:
+        """The common mistakes of this exercise, the likeliest first; none where oracle.py names none."""
+        function: Callable[..., Iterable[Mistake]] | None = getattr(self._module, "mistakes", None)
+        return function(case, expected) if function else ()
 
     def _guard(self, call: Callable[[], T]) -> T:
         try:

@@ -16,6 +16,7 @@ from grader import secret as secrets
 from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, quality, rules, speed
 from grader.checks.launch import Plan
+from grader.diagnosis import Search
 from grader.errors import GraderError, at_fault
 from grader.model.execution import Compilation, Outcome
 from grader.model.exercise import Case, Exercise
@@ -58,7 +59,8 @@ def grade(
         oracle = beside.submit(Oracle, exercise)
         cases = beside.submit(lambda: _cases(oracle.result(), seed, secret))
         facts = beside.submit(machine.describe)
-        grading = _Grading(exercise, source, runner, on_progress)
+        search = Search(lambda case, right: oracle.result().mistakes(case, right))
+        grading = _Grading(exercise, source, runner, on_progress, search)
         found = grading.checks(cases, lambda case: beside.submit(oracle.result().expected, case))
         known = hints.sections(exercise)
         checks = tuple(hints.give(check, known) for check in found)
@@ -87,11 +89,14 @@ class _Beside(ThreadPoolExecutor):
 class _Grading:
     """One way through the checks; here alone stands which of them depends on which."""
 
-    def __init__(self, exercise: Exercise, source: Source, runner: Runner, on_progress: OnProgress) -> None:
+    def __init__(
+        self, exercise: Exercise, source: Source, runner: Runner, on_progress: OnProgress, search: Search
+    ) -> None:
         self._exercise = exercise
         self._source = source
         self._runner = runner
         self._on_progress = on_progress
+        self._search = search
         self._unfinished: list[Check] = []
 
     def checks(self, cases: Future[list[Case]], expect: Callable[[Case], Future[Expected]]) -> list[Check]:
@@ -181,6 +186,7 @@ class _Grading:
             tolerance=self._exercise.tolerance,
             filename=self._source.name,
             line=plans[-1].line,
+            search=self._search,
         )
 
     def _speed(self, case: Case, correct_check: Check) -> list[Check]:

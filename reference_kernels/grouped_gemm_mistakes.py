@@ -246,7 +246,7 @@ def _part_of_the_sum(p: Problem) -> Iterator[Known]:
     told: set[bytes] = set()
 
     def known(name: str, sentence: str, topic: str, chosen: Indices) -> Iterator[Known]:
-        if 0 < len(chosen) and chosen.tobytes() not in told and len(chosen) < p.K:
+        if len(chosen) > 0 and chosen.tobytes() not in told and len(chosen) < p.K:
             told.add(chosen.tobytes())
             yield Known(name, sentence, topic, partial(_over, p, chosen))
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports import highlight
 from reports.problems import Problem
 
-# Lines of code shown around a finding, before and after.
+# Lines of code shown around a guilty line, before and after.
 CONTEXT = 3
 
 # A submission may be one mebibyte of empty lines; a page of that helps nobody.
@@ -60,10 +60,11 @@ class Listing:
         return 1 <= problem.line <= len(self.lines) and PurePath(problem.file).name == self.name
 
     def around(self, problem: Problem) -> tuple[Line, ...]:
-        """The guilty line and its neighbours, indented no further than needed; none where it has none."""
+        """The guilty lines and their neighbours, indented no further than needed; none where it has none."""
         if not (self.has(problem) and problem.at_fault):
             return ()
-        return _dedent(self.lines[max(0, problem.line - 1 - CONTEXT) : problem.line + CONTEXT])
+        near = {n for line in problem.lines for n in range(line - CONTEXT, line + CONTEXT + 1)}
+        return _dedent(tuple(line for line in self.lines if line.number in near))
 
 
 EMPTY = Listing("", (), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from grader.model.result import Check, Finding, Result, Status
 from reports.kinds import kind_of
 
 WARNING = "compile-warning"
+
+# As a race's note names the other access: "thread (0,1,0) of block (0,0,0) wrote it at line 21".
+_OTHER_ACCESS = re.compile(r"\bline (\d{1,6})\b")
 
 # A mistake that shows in every case names so many of them.
 SHOWN_CASES = 4
@@ -45,6 +49,14 @@ class Problem:
     def at_fault(self) -> bool:
         """Whether `line` is the guilty one."""
         return self.line > 0 and kind_of(self.kind).at_fault
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """The guilty line, and for a race the line of the other access, which is as guilty."""
+        if not self.at_fault:
+            return ()
+        others = _OTHER_ACCESS.findall(" ".join(self.first.notes)) if self.kind == "race" else ()
+        return tuple(dict.fromkeys((self.line, *map(int, others))))
 
     @property
     def first(self) -> Finding:

@@ -18,6 +18,7 @@ LAYERS = (
     {"pipeline", "batch"},
     {"catalog", "compile", "executors", "checks", "timing", "sandbox"}
     | {
+        "diagnosis",
         "hints",
         "invocations",
         "launch_source",

@@ -1,6 +1,6 @@
 """Inputs and expected outputs of 01_simple_grouped_gemm.
 
-What the catalog calls (exercises/README.md): required, extra, from_spec, expected.
+What the grader calls (exercises/README.md): required, extra, from_spec, expected, mistakes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from grader.model.exercise import Array, Case
+from grader.model.mistake import Mistake
 from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
+from reference_kernels.grouped_gemm_mistakes import Problem, every_mistake
 
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
     "uniform": ((128,) * 4, 256, 256),
@@ -60,8 +62,20 @@ def from_spec(spec: Mapping[str, Any], seed: int, name: str) -> Case:
 
 def expected(case: Case) -> dict[str, np.ndarray]:
     """The outputs in FP64, by parameter name."""
-    data = {name: value.data for name, value in case.arguments.items() if isinstance(value, Array)}
+    data = _arrays(case)
     return {"C_concat": grouped_gemm(data["A_concat"], data["B_concat"], data["M_sizes"])}
+
+
+def mistakes(case: Case, right: Mapping[str, np.ndarray]) -> Iterator[Mistake]:
+    """What common mistakes would give; `right` is what `expected` gave."""
+    data = _arrays(case)
+    problem = Problem(data["A_concat"], data["B_concat"], data["M_sizes"], right["C_concat"])
+    for known in every_mistake(problem):
+        yield Mistake(known.name, known.sentence, known.topic, "C_concat", known.rows)
+
+
+def _arrays(case: Case) -> dict[str, np.ndarray]:
+    return {name: value.data for name, value in case.arguments.items() if isinstance(value, Array)}
 
 
 def make_case(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from grader import mismatch
+from grader import diagnosis, mismatch
 from grader.mismatch import Region
 from grader.model.exercise import Array, Case
 from grader.model.result import Check, Finding, Status, to_number
@@ -26,8 +26,12 @@ def judge(
     tolerance: float,
     filename: str,
     line: int = 0,
+    search: diagnosis.Search | None = None,
 ) -> Check:
-    """`expected` holds FP64 values by output; `line` is the kernel's: a wrong value has no better one."""
+    """`expected` holds FP64 values by output; `line` is the kernel's: a wrong value has no better one.
+
+    With `search`, a finding begins with the common mistake that gives just these numbers, if one does.
+    """
     findings: list[Finding] = []
     largest, wrong_elements, elements = 0.0, 0, 0
     for name, reference in expected.items():
@@ -38,8 +42,13 @@ def judge(
             largest = float(np.maximum(largest, difference.max()))  # a NaN stays
         if wrong.any():
             wrong_elements += int(wrong.sum())
-            message = _message(case, name, outputs[name].reshape(reference.shape), reference, wrong)
-            findings.append(Finding("wrong-values", filename, line, message, count=int(wrong.sum())))
+            actual = outputs[name].reshape(reference.shape)
+            message, hint = _message(case, name, actual, reference, wrong), ""
+            found = _diagnose(search, case, name, actual, expected, wrong, tolerance)
+            if found is not None:
+                message, hint = f"{found.sentence}. First wrong element: {message}", found.hint
+            count = int(wrong.sum())
+            findings.append(Finding("wrong-values", filename, line, message, count=count, hint=hint))
     return Check(
         id=identity(case),
         status=Status.FAILED if findings else Status.PASSED,
@@ -64,10 +73,39 @@ def _difference(actual: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return difference
 
 
+def _diagnose(
+    search: diagnosis.Search | None,
+    case: Case,
+    name: str,
+    actual: np.ndarray,
+    expected: Mapping[str, np.ndarray],
+    wrong: np.ndarray,
+    tolerance: float,
+) -> diagnosis.Diagnosis | None:
+    """Not for a secret case, of which nothing may be shown."""
+    if search is None or case.secret:
+        return None
+    columns = _columns(actual)
+    flat = wrong.reshape(-1, columns)
+    regions = _regions(case, name, len(flat))
+
+    def name_row(row: int) -> str:
+        region = next(r for r in regions if r.start <= row < r.stop)
+        return f"{region.name}, row {row - region.start}"
+
+    output = diagnosis.Output(
+        actual.reshape(flat.shape), expected[name].reshape(flat.shape), flat, tolerance, name_row
+    )
+    return search.explain(case, name, output, expected)
+
+
+def _columns(values: np.ndarray) -> int:
+    return values.shape[-1] if values.ndim > 1 else 1
+
+
 def _message(case: Case, name: str, actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray) -> str:
     """ "group 3, row 992, column 0: expected 1.71, got 0; 8192 of 1137664 elements wrong: the last ..." """
-    columns = reference.shape[-1] if reference.ndim > 1 else 1
-    flat = wrong.reshape(-1, columns)
+    flat = wrong.reshape(-1, _columns(reference))
     regions = _regions(case, name, flat.shape[0])
     region, row, column = mismatch.first(flat, regions)
     at = (region.start + row, column)
@@ -80,10 +118,8 @@ def _message(case: Case, name: str, actual: np.ndarray, reference: np.ndarray, w
 
 
 def _not_finite(actual: np.ndarray) -> str:
-    """An output arrives with every bit set, which is a NaN that arithmetic does not make."""
     nan = np.isnan(actual)
-    bits = np.ascontiguousarray(actual).view(np.uint8).reshape(*actual.shape, -1)
-    untouched = (bits == 0xFF).all(axis=-1) & nan
+    untouched = diagnosis.never_written(actual)
     counts = {
         "never written": int(untouched.sum()),
         "NaN": int(nan.sum() - untouched.sum()),

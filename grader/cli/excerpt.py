@@ -1,6 +1,8 @@
-"""A few lines of the student's source around the one that matters."""
+"""A few lines of the student's source around those that matter."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from rich.text import Text
 
@@ -10,15 +12,22 @@ CONTEXT = 1  # lines before and after; with -v more
 CONTEXT_VERBOSE = 2
 
 
-def lines(source: str, line: int, columns: int, *, verbose: bool = False) -> list[Text]:
-    """Numbered, the line itself marked with >; nothing where the file has no such line."""
+GAP = "..."
+
+
+def lines(source: str, marked: Collection[int], columns: int, *, verbose: bool = False) -> list[Text]:
+    """Numbered, the lines themselves marked with >, a gap between distant ones; none that the file does not have."""
     code = source.replace("\r\n", "\n").split("\n")
-    if not 1 <= line <= len(code):
-        return []
     context = CONTEXT_VERBOSE if verbose else CONTEXT
-    numbers = range(max(1, line - context), min(len(code), line + context) + 1)
-    width = len(str(numbers[-1]))
-    return [_line(code[n - 1], n, width, columns, marked=n == line) for n in numbers]
+    inside = [line for line in marked if 1 <= line <= len(code)]
+    around = {n for line in inside for n in range(line - context, line + context + 1) if 1 <= n <= len(code)}
+    shown: list[Text] = []
+    width = len(str(max(around, default=0)))
+    for number in sorted(around):
+        if shown and number - 1 not in around:
+            shown.append(Text(f"  {GAP:>{width}}".rstrip(), style="dim", no_wrap=True))
+        shown.append(_line(code[number - 1], number, width, columns, marked=number in inside))
+    return shown
 
 
 def _line(code: str, number: int, width: int, columns: int, *, marked: bool) -> Text:

@@ -136,8 +136,8 @@ def _problem(out: Console, problem: Problem, source: str | None, exercise: Exerc
     out.print(Text(_heading(problem), "bold yellow" if problem.mild else "bold red"))
     for text in _messages(problem, verbose=verbose):
         _say(out, text)
-    if source is not None and problem.line:
-        for line in excerpt.lines(source, problem.line, out.width - len(INDENT), verbose=verbose):
+    if source is not None:
+        for line in excerpt.lines(source, problem.lines, out.width - len(INDENT), verbose=verbose):
             out.print(Text(INDENT) + line, no_wrap=True)
     if problem.next_step:
         _say(out, f"Next: {problem.next_step}")
@@ -163,7 +163,7 @@ def _say(out: Console, text: str, *, indent: str = INDENT, style: str = "") -> N
 
 def _heading(problem: Problem) -> str:
     """ "starter.cu:31: race (uniform and 3 more)"."""
-    place = inert(problem.file) + (f":{problem.line}" if problem.line else "")
+    place = inert(problem.file) + (f":{problem.line}" if problem.at_fault else "")
     more = f" and {len(problem.cases) - 1} more" if len(problem.cases) > 1 else ""
     where = f" ({inert(problem.cases[0])}{more})" if problem.cases else ""
     return f"{place + ': ' if place else ''}{problem.kind}{where}"

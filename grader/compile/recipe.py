@@ -26,6 +26,12 @@ OPTIONS = (
 _HERE = Path(__file__).parent
 
 
+def gpu_arch(compute_capability: tuple[int, int]) -> str:
+    """Machine code for that device; with what only it has ("a") where there is such a thing: wgmma, tcgen05."""
+    major, minor = compute_capability
+    return f"sm_{major}{minor}{'a' if major >= 9 else ''}"
+
+
 def options(arch: str = ARCH) -> tuple[str, ...]:
     folders = toolkit.include_folders()
     return (f"-arch={arch}", *OPTIONS, *(f"-I{folder}" for folder in folders))

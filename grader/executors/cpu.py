@@ -39,11 +39,11 @@ class CpuEngine:
             compiled = compiler.compile_text(text)
         except ToolkitMissing as error:
             raise SetupError(str(error)) from None
-        self.load(compiled.ptx)
+        self.load(compiled.ptx, b"")
         sent = compiled.ptx if len(compiled.ptx) <= MAX_PTX_CHARACTERS else ""
         return Built(msgspec.structs.replace(compiled, ptx=sent, cubin=b""))
 
-    def load(self, ptx: str) -> None:
+    def load(self, ptx: str, cubin: bytes) -> None:  # noqa: ARG002 - machine code is for GPUs
         self._ptx, self._submission = ptx, None
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:

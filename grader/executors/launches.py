@@ -17,6 +17,12 @@ MAX_PRINTED = 100_000  # characters
 MAX_FINDINGS = 200
 MAX_TEXT = 1000  # characters of a message or a note
 MAX_NOTES = 20
+# What one thread or block may do, by the bytes that the problem has. One thread that computes a whole product alone
+# runs 250 instructions for each byte; one block that does so meets at 0.2 barriers for each. Endless is more.
+INSTRUCTIONS_PER_BYTE = 1000
+BARRIERS_PER_BYTE = 0.5
+LEAST_INSTRUCTIONS = 300_000_000
+LEAST_BARRIERS = 100_000
 MIN_SECONDS = 0.1  # for an invocation after the time is spent: enough to report the loop it sits in
 
 
@@ -67,8 +73,17 @@ class Submission:
             shared_bytes=invocation.config.shared_bytes,
             arguments=_arguments(invocation, request.slots, arrays, written),
             workers=request.workers,
-            limits=ptx.Limits(seconds=max(MIN_SECONDS, deadline - time.monotonic())),
+            limits=_limits(arrays, deadline),
         )
+
+
+def _limits(arrays: dict[str, np.ndarray], deadline: float) -> ptx.Limits:
+    size = sum(array.nbytes for array in arrays.values())
+    return ptx.Limits(
+        instructions=max(LEAST_INSTRUCTIONS, INSTRUCTIONS_PER_BYTE * size),
+        barriers=max(LEAST_BARRIERS, int(BARRIERS_PER_BYTE * size)),
+        seconds=max(MIN_SECONDS, deadline - time.monotonic()),
+    )
 
 
 def _arguments(

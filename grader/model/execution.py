@@ -62,11 +62,32 @@ class Invocation(msgspec.Struct, frozen=True):
     arguments: tuple[str | tuple[int, int], ...]
 
 
+class Gpu(msgspec.Struct, frozen=True):
+    """A GPU as its driver describes it. Clocks are the highest that it reaches."""
+
+    name: str
+    compute_capability: tuple[int, int]
+    pci_bus_id: str
+    sm_count: int
+    max_shared_bytes: int  # of a block, static and dynamic together, after opting in
+    l2_bytes: int
+    memory_bytes: int
+    memory_bytes_per_second: float
+    clock_hz: float
+    driver_cuda: int  # the newest CUDA that the driver runs: 13000
+    runtime_cuda: int
+
+
 class Outcome(msgspec.Struct, frozen=True):
-    """What a run of invocations gave. `unsupported` names an instruction that the CPU engine lacks."""
+    """What a run of invocations gave. `unsupported` names an instruction that the CPU engine lacks.
+
+    `again` holds the outputs of a second run over memory that held other rubbish before; a CPU checks every read
+    instead, and leaves it empty.
+    """
 
     findings: tuple[Finding, ...] = ()
     outputs: dict[str, np.ndarray] = {}
+    again: dict[str, np.ndarray] = {}
     printed: str = ""
     unsupported: Finding | None = None
     jit_seconds: float = 0.0

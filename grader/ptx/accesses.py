@@ -1,4 +1,4 @@
-"""Loads, stores, atomics, asynchronous copies and calls: where an access goes and how it is checked.
+"""Loads, stores, asynchronous copies and calls: where an access goes and how it is checked.
 
 Loads are checked in groups. The values are read at once, from a place that is always safe to read; one test before
 the next store or barrier sends a whole group to the slow path if any of its cells was not known to be good.
@@ -6,9 +6,10 @@ the next store or barrier sends a whole group to the slow path if any of its cel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from grader.ptx.arithmetic import BITS, is_signed, llvm_type
+from grader.ptx.arithmetic import BITS, is_signed
 from grader.ptx.flow import MANY, defs_and_uses
 from grader.ptx.ir import Value
 from grader.ptx.kernel import FLUSHES, Kernel, access_of
@@ -78,12 +79,23 @@ def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set
     return pointer
 
 
-def checked(u: Kernel, direction: str, space: str, operand: Operand, width: int, *, strong: bool = False) -> Value:
-    """Host address of one access, through the slow path."""
+def checked(
+    u: Kernel,
+    direction: str,
+    space: str,
+    operand: Operand,
+    width: int,
+    *,
+    strong: bool = False,
+    values: Sequence[Value] = (),
+) -> Value:
+    """Host address of one access, through the slow path. `values`: what a store writes, if that is known."""
     f = u.f
     address = address_of(u, operand)
     site = f.const("i32", u.site(width, strong=strong))
-    arguments = (u.worker, u.me, address, f.const("i32", width), site)
+    arguments = [u.worker, u.me, address, f.const("i32", width), site]
+    if direction == "write":
+        arguments.append(_in_memory(u, values))
     if space == "shared":
         stamp = (u.me,) if direction == "write" else ()
         ok = f.call("i32", f"shared_{direction}", *arguments, *stamp)
@@ -305,14 +317,26 @@ def store(u: Kernel, ins: Instruction) -> None:
     elif space == "local":
         pointer = _local_pointer(u, target, width)
     elif space == "shared" and not strong:
-        pointer = _shared_store_pointer(u, target, width)
+        pointer = _shared_store_pointer(u, target, width, values)
     else:
-        pointer = checked(u, "write", space, target, width, strong=strong)
+        pointer = checked(u, "write", space, target, width, strong=strong, values=values)
     for k, value in enumerate(values):
         pointer.at(k * element).store(value, 1)
 
 
-def _shared_store_pointer(u: Kernel, operand: Operand, width: int) -> Value:
+def _in_memory(u: Kernel, values: Sequence[Value]) -> Value:
+    """The address of `values`, one after the other; null where there are none."""
+    if not values:
+        return u.f.const("ptr", "null")
+    size = int(values[0].type[1:]) // 8
+    if u.scratch is None:
+        u.scratch = u.f.alloca("[64 x i8]", 16)
+    for k, value in enumerate(values):
+        u.scratch.at(k * size).store(value)
+    return u.scratch
+
+
+def _shared_store_pointer(u: Kernel, operand: Operand, width: int, values: Sequence[Value]) -> Value:
     """Fast where nobody wrote or read these cells since the last barrier."""
     f = u.f
     address = address_of(u, operand)
@@ -330,7 +354,8 @@ def _shared_store_pointer(u: Kernel, operand: Operand, width: int) -> Value:
     u.shadow.write_site.at(cell).store(_splat(u, f.const("i32", site), cells), 4)
     f.jump(after)
     f.label(slow)
-    arguments = (u.worker, u.me, address, f.const("i32", width), f.const("i32", site), u.me)
+    given = _in_memory(u, values)
+    arguments = (u.worker, u.me, address, f.const("i32", width), f.const("i32", site), given, u.me)
     ok = f.call("i32", "shared_write", *arguments)
     elsewhere = f.select(ok.ne(0), host, WORKER.get(u.worker, "sink"))
     f.jump(after)
@@ -359,40 +384,7 @@ def _splat(u: Kernel, value: Value, count: int) -> Value:
     return u.f.emit(kind, f"shufflevector {one.typed}, {kind} poison, <{count} x i32> zeroinitializer")
 
 
-# Atomics, fences, copies, calls ---------------------------------------------------------------------------------
-
-ATOMIC = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
-          "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
-
-
-def atomic(u: Kernel, ins: Instruction) -> None:
-    mods = ins.opcode.split(".")[1:]
-    space = next((s for s in ("shared", "global") if s in mods or f"{s}::cta" in mods), "generic")
-    type_ = mods[-1]
-    operation = next((m for m in mods if m in ATOMIC or m == "cas"), None)
-    if operation is None or type_ not in BITS or BITS[type_] < 32 or type_ in ("f16x2", "bf16x2"):
-        raise u.unsupported()
-    operands = list(ins.operands)
-    destination = operands.pop(0) if ins.base == "atom" else None
-    orders = {"acquire", "release", "acq_rel"} & set(mods) and WIDE_SCOPES & set(mods)
-    if orders:
-        u.fence()
-    pointer = checked(u, "write", space, operands[0], BITS[type_] // 8, strong=True)
-    f, kind = u.f, llvm_type(type_)
-    if operation == "cas":
-        kind = f"i{BITS[type_]}"
-        expected, new = (u.value(o, f"b{BITS[type_]}") for o in operands[1:3])
-        pair = f.emit(f"{{{kind}, i1}}", f"cmpxchg ptr {pointer}, {expected.typed}, {new.typed} seq_cst seq_cst")
-        old = f.emit(kind, f"extractvalue {pair.typed}, 0")
-    else:
-        name = ATOMIC[operation]
-        if operation in ("min", "max", "add") and type_ in ("f32", "f64"):
-            name = "f" + operation
-        elif operation in ("min", "max") and not is_signed(type_):
-            name = "u" + operation
-        old = f.emit(kind, f"atomicrmw {name} ptr {pointer}, {u.value(operands[1], type_).typed} seq_cst")
-    if destination is not None:
-        u.assign(destination, old)
+# Fences, copies, calls ---------------------------------------------------------------------------------
 
 
 def memory_fence(u: Kernel, ins: Instruction) -> None:
@@ -469,8 +461,6 @@ HANDLERS = {
     "ld": load,
     "ldu": load,
     "st": store,
-    "atom": atomic,
-    "red": atomic,
     "membar": memory_fence,
     "fence": memory_fence,
     "cp": copy_async,

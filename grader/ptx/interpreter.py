@@ -296,15 +296,17 @@ class Thread:
         parts = instruction.opcode.split(".")
         operands = list(instruction.operands)
         target = operands.pop(0) if instruction.base == "atom" else None
-        (data,) = self._cells(parts, operands[0])
         type_ = parts[-1]
-        old = int.from_bytes(data, "little")
-        values = [self._read(operand, type_) for operand in operands[1:]]
-        operation = next(p for p in parts if p in ATOMICS)
-        in_shared = data.obj is self.shared.obj
-        data[:] = ATOMICS[operation](type_, in_shared, old, *values).to_bytes(len(data), "little")
+        cells = self._cells(parts, operands[0])
+        values = [[self._read(item, type_) for item in _items(operand)] for operand in operands[1:]]
+        operation = ATOMICS[next(p for p in parts if p in ATOMICS)]
+        olds = [int.from_bytes(data, "little") for data in cells]
+        for data, old, *arguments in zip(cells, olds, *values, strict=True):
+            in_shared = data.obj is self.shared.obj
+            data[:] = operation(type_, in_shared, old, *arguments).to_bytes(len(data), "little")
         if target is not None:
-            self._write(target, type_, old)
+            for register, old in zip(_items(target), olds, strict=True):
+                self._write(register, type_, old)
 
     def _barrier(self, instruction: Instruction) -> Waiting:
         """bar.sync a{, b} waits; bar.red.op d, a{, b}, {!}p also combines a predicate of every thread."""

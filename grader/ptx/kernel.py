@@ -119,6 +119,7 @@ class Kernel:
         self.slots: dict[str, Value] = {}
         self.current: dict[str, Value] = {}  # registers whose value is known in this block
         self.dirty: set[str] = set()  # of these, the ones not yet written to their slots
+        self.scratch: Value | None = None  # a few bytes to pass values by address
         self.here = Instruction("", ())
 
     # Driving --------------------------------------------------------------------------------------------------
@@ -207,6 +208,8 @@ class Kernel:
             self._suspend(self.blocks[block.index + 1], waits_for)
         elif is_plain_barrier(ins):
             self.loads.settle(self)
+            for name in ("barrier", "count", "predicate"):
+                HEADER.set(self.f["frame"], name, self.f.const("i32", 0))
             self._suspend(self.blocks[block.index + 1], AT_BARRIER)
         elif ins.guard:
             self._guarded(ins)

@@ -16,9 +16,11 @@ from grader.ptx.machine import (
     INITIALISED,
     LAUNCH,
     MAIL_BYTES,
+    MAX_BARRIERS,
     NAMED_BARRIERS,
     PARAM_WINDOW,
     READABLE,
+    STAMP_STEP,
     TIME_IS_UP,
     VARIABLE_WINDOW,
     WINDOW,
@@ -67,9 +69,11 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Limits:
-    """instructions: of one thread between two barriers. seconds: of compiling and running."""
+    """instructions: of one thread between two barriers. barriers: of one block, two million at most.
+    seconds: of compiling and running."""
 
     instructions: int = 4_000_000_000
+    barriers: int = MAX_BARRIERS
     seconds: float = 60.0
 
 
@@ -131,6 +135,7 @@ class Launch:
             arguments=pointer_to(self._bind(arguments)),
             windows=pointer_to(self.windows),
             budget=limits.instructions,
+            barriers=min(limits.barriers, MAX_BARRIERS) * STAMP_STEP,
             thread_index=pointer_to(self._kept(_thread_indices(block))),
             fault_limit=FAULT_LIMIT,
             fenced=pointer_to(self._kept(np.zeros(self.blocks, np.uint32))),

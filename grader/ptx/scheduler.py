@@ -398,7 +398,8 @@ def run_block() -> Fn:
                 f.stop_when(warp_done, f.call("i32", "resolve_warp", worker, first, lanes).eq(0))
         f.stop_when(done, f.call("i32", "resolve_block", worker).eq(0))
         stop = LAUNCH.get(launch, "stop")
-        out_of_time = WORKER.get(worker, "now").ugt(LAST_STAMP + (1 << 27)) | stop.eq(TIME_IS_UP)
+        used = WORKER.get(worker, "now") - WORKER.get(worker, "base")
+        out_of_time = used.ugt(LAUNCH.get(launch, "barriers")) | stop.eq(TIME_IS_UP)
         with f.when(out_of_time, likely=False):
             zero = f.const("i32", 0)
             at = WORKER.get(worker, "barrier_site")

@@ -34,6 +34,8 @@ from grader.ptx.machine import (
 
 COLD = "noinline cold nounwind"
 ACCESS = {"w": "ptr", "me": "i32", "address": "i64", "width": "i32", "site": "i32"}
+# `bytes`: what a store writes, or null. Writing what is there already harms no other thread of the block.
+STORE = {**ACCESS, "bytes": "ptr"}
 MANY = {"w": "ptr", "me": "i32", "fence": "i32", "address": "i64", "width": "i32", "table": "ptr", "n": "i64"}
 LAST_WINDOW = 1023
 FIRST_KERNEL_STAMP = 1 << 33  # smaller global stamps are the host's
@@ -160,12 +162,25 @@ def _weak(f: Fn, other_site: Value) -> Value:
     return (f["site"] & other_site).ult(STRONG)
 
 
-def _shared_conflict(f: Fn, stamp: Value, site: Value) -> None:
-    with f.when(_is_unordered(f, stamp), likely=False), f.when(_weak(f, site)):
+def _changes(f: Fn, host: Value) -> Value:
+    """1 if the store would change the bytes at `host`."""
+    differs = f.alloca("i8")
+    differs.store(f.const("i8", 1))
+    with f.when(f["bytes"].ne("null")):
+        differs.store(f.const("i8", 0))
+        with f.count(f["width"].zext("i64")) as k:
+            difference = host.at(k).load("i8") ^ f["bytes"].at(k).load("i8")
+            differs.store(differs.load("i8") | difference)
+    return differs.load("i8").ne(0)
+
+
+def _shared_conflict(f: Fn, stamp: Value, site: Value, matters: Value | None = None) -> None:
+    matters = matters if matters is not None else f.const("i1", 1)
+    with f.when(_is_unordered(f, stamp) & matters, likely=False), f.when(_weak(f, site)):
         _fault(f, Kind.RACE, f["address"], stamp.zext("i64"), site)
 
 
-def _global_conflict(f: Fn, stamp: Value, site: Value, mine: Value) -> None:
+def _global_conflict(f: Fn, stamp: Value, site: Value, mine: Value, matters: Value | None = None) -> None:
     """A race with an access of this block, or with another block's that nothing orders before this one.
 
     Between blocks: the writer ran a fence after it, and this block has since done an atomic or volatile access.
@@ -174,7 +189,8 @@ def _global_conflict(f: Fn, stamp: Value, site: Value, mine: Value) -> None:
     low = stamp.trunc("i32")
     same_block = (stamp >> 32).eq(mine >> 32)
     weak = _weak(f, site)
-    with f.when(same_block & weak, likely=False), f.when(_is_unordered(f, low)):
+    matters = matters if matters is not None else f.const("i1", 1)
+    with f.when(same_block & weak & matters, likely=False), f.when(_is_unordered(f, low)):
         _fault(f, Kind.RACE, f["address"], stamp, site)
     with f.when((same_block ^ 1) & stamp.uge(FIRST_KERNEL_STAMP) & weak, likely=False):
         fenced = LAUNCH.get(WORKER.get(f["w"], "launch"), "fenced")
@@ -238,10 +254,11 @@ def shared_read() -> Fn:
 
 def shared_write() -> Fn:
     """Check a write to shared memory and mark its cells with `stamp`. 0: it must not happen."""
-    f = Fn("shared_write", "i32", {**ACCESS, "stamp": "i32"}, COLD)
+    f = Fn("shared_write", "i32", {**STORE, "stamp": "i32"}, COLD)
     shadow = shared_shadow(f)
     _check_alignment(f)
     first, count = _shared_cells(f)
+    matters = _changes(f, WORKER.get(f["w"], "shared").at(f["address"]))
     with f.count(count) as k:
         cell = first + k
         write, read = shadow.write.index("i32", cell), shadow.read.index("i32", cell)
@@ -250,8 +267,8 @@ def shared_write() -> Fn:
             _fault(f, Kind.OUT_OF_BOUNDS, f["address"])
             _leave(f, f.const("i32", 0))
         with f.when(written.ne(IN_FLIGHT_STAMP)):
-            _shared_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"))
-        _shared_conflict(f, seen, shadow.read_site.index("i32", cell).load("i32"))
+            _shared_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"), matters)
+        _shared_conflict(f, seen, shadow.read_site.index("i32", cell).load("i32"), matters)
         write.store(f["stamp"])
         shadow.write_site.index("i32", cell).store(f["site"])
         read.store(f.const("i32", 0))
@@ -363,7 +380,7 @@ def global_read() -> Fn:
 
 def global_write() -> Fn:
     """Host address for a checked write, or the sink's."""
-    f = Fn("global_write", "ptr", ACCESS, COLD)
+    f = Fn("global_write", "ptr", STORE, COLD)
     window = f.call("ptr", "locate", f["w"], f["address"])
     _check_alignment(f)
     offset = _global_place(f, window)
@@ -373,11 +390,12 @@ def global_write() -> Fn:
     shadow, mine = GlobalShadow(window), _mine(f)
     _note_strong(f)
     first, count = _cells(f, offset, "global_shift")
+    matters = _changes(f, WINDOW.get(window, "host").at(offset))
     with f.count(count) as k:
         cell = first + k
         write, read = shadow.write.index("i64", cell), shadow.read.index("i64", cell)
-        _global_conflict(f, write.load("i64"), shadow.write_site.index("i32", cell).load("i32"), mine)
-        _global_conflict(f, read.load("i64"), shadow.read_site.index("i32", cell).load("i32"), mine)
+        _global_conflict(f, write.load("i64"), shadow.write_site.index("i32", cell).load("i32"), mine, matters)
+        _global_conflict(f, read.load("i64"), shadow.read_site.index("i32", cell).load("i32"), mine, matters)
         write.store(mine)
         shadow.write_site.index("i32", cell).store(f["site"])
         read.store(f.const("i64", 0))
@@ -413,18 +431,19 @@ def local_access() -> Fn:
 
 def generic(direction: str) -> Fn:
     """Host address of an access through a generic pointer: shared, local or global."""
-    f = Fn(f"generic_{direction}", "ptr", {**ACCESS, "frame": "ptr"}, COLD)
+    f = Fn(f"generic_{direction}", "ptr", {**(STORE if direction == "write" else ACCESS), "frame": "ptr"}, COLD)
+    bytes_ = (f["bytes"],) if direction == "write" else ()
     window = f["address"] >> WINDOW_BITS
     with f.when(window.eq(SHARED_WINDOW)):
         address = f["address"] - window_base(SHARED_WINDOW)
         stamp = (f["me"],) if direction == "write" else ()
-        ok = f.call("i32", f"shared_{direction}", f["w"], f["me"], address, f["width"], f["site"], *stamp)
+        ok = f.call("i32", f"shared_{direction}", f["w"], f["me"], address, f["width"], f["site"], *bytes_, *stamp)
         host = WORKER.get(f["w"], "shared").at(address)
         _leave(f, f.select(ok.ne(0), host, WORKER.get(f["w"], "sink")))
     with f.when(window.eq(LOCAL_WINDOW)):
         address = f["address"] - window_base(LOCAL_WINDOW)
         _leave(f, f.call("ptr", "local_access", f["w"], f["me"], address, f["width"], f["site"], f["frame"]))
-    f.ret(f.call("ptr", f"global_{direction}", f["w"], f["me"], f["address"], f["width"], f["site"]))
+    f.ret(f.call("ptr", f"global_{direction}", f["w"], f["me"], f["address"], f["width"], f["site"], *bytes_))
     return f
 
 
@@ -442,7 +461,8 @@ def copy_start() -> Fn:
     """
     f = Fn("copy_start", "void", {**ACCESS, "source": "ptr", "filled": "i32", "frame": "ptr"}, COLD)
     stamp = f.const("i32", IN_FLIGHT_STAMP)
-    ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], f["width"], f["site"], stamp)
+    null = f.const("ptr", "null")
+    ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], f["width"], f["site"], null, stamp)
     n = HEADER.get(f["frame"], "copies")
     with f.when(ok.ne(0) & n.ult(MAX_COPIES)):
         entry = _copy_entry(f, n)
@@ -468,7 +488,8 @@ def copy_wait() -> Fn:
         due = (group - COPY.get(entry, "group")).ugt(f["keep"])
         with f.when(due):
             target, size = COPY.get(entry, "target"), COPY.get(entry, "bytes")
-            f.call("i32", "shared_write", f["w"], f["me"], target, size, COPY.get(entry, "site"), f["me"])
+            site, null = COPY.get(entry, "site"), f.const("ptr", "null")
+            f.call("i32", "shared_write", f["w"], f["me"], target, size, site, null, f["me"])
             host = WORKER.get(f["w"], "shared").at(target)
             filled = COPY.get(entry, "filled")
             copy = "call void @llvm.memcpy.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"

@@ -51,6 +51,7 @@ class Child:
         workers: int | None = None,
     ) -> None:
         self.device: Literal["cpu", "cuda"] = device
+        self.arch = recipe.ARCH
         self.process = process
         self._cache = cache or Cache(default_folder())
         self._compile_seconds = compile_seconds
@@ -70,14 +71,14 @@ class Child:
         text = source.decode(source_bytes, filename)
         if isinstance(text, Finding):
             return Compilation(False, findings=(text,), log=text.message)
-        key = self._key(text)
+        key = self.cache_key(text)
         compiled = self._cache.get(key)
         if compiled is not None:
-            if compiled.ptx:
-                self._ask(Load(compiled.ptx), Loaded, LOAD_SECONDS)
+            if compiled.ptx or compiled.cubin:
+                self.ask(Load(compiled.ptx, compiled.cubin), Loaded, LOAD_SECONDS)
             return self._shown(msgspec.structs.replace(compiled.compilation, cached=True))
-        compiled = self._ask(Compile(text), Built, self._compile_seconds).compiled
-        if compiled.ptx or not compiled.compilation.ok:
+        compiled = self.ask(Compile(text), Built, self._compile_seconds).compiled
+        if compiled.ptx or compiled.cubin or not compiled.compilation.ok:
             self._cache.put(key, compiled)
         return self._shown(compiled.compilation)
 
@@ -86,7 +87,7 @@ class Child:
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)
         request = Run(invocations, slots, size, OWN_SHARE * deadline, self._workers)
-        ran = self._ask(request, Ran, deadline)
+        ran = self.ask(request, Ran, deadline)
         try:
             outputs = {s.name: arena.fetch(self.process.arena, s) for s in slots if s.access != "in"}
         except arena.ShortReadError as error:
@@ -103,13 +104,13 @@ class Child:
     def close(self) -> None:
         self.process.close()
 
-    def _key(self, text: str) -> str:
+    def cache_key(self, text: str) -> str:
         try:
-            return recipe.cache_key(text)
+            return recipe.cache_key(text, self.arch)
         except toolkit.ToolkitMissing as error:
             raise ChildFailed(str(error)) from None
 
-    def _ask(self, request: Request, expected: type[_R], seconds: float) -> _R:
+    def ask(self, request: Request, expected: type[_R], seconds: float) -> _R:
         """Send and wait. The first request is sent at once; its deadline counts from when the child is up."""
         payload = _ENCODER.encode(request)
         if not self._ready:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,7 +32,7 @@ REAP_SECONDS = 10.0
 STDERR_TAIL_BYTES = 4096
 
 # What the child gets of the caller's environment: nothing that could be a secret.
-KEPT_VARIABLES = ("LD_LIBRARY_PATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
+KEPT_VARIABLES = ("LD_LIBRARY_PATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "CUDA_PATH", "CUDA_HOME")
 FIXED_VARIABLES = {
     "PATH": os.defpath,
     "HOME": "/nonexistent",
@@ -49,14 +50,16 @@ class Process:
     talk to it; `kill` may come from any.
     """
 
-    def __init__(self, module: str, *, memory_bytes: int | None = None) -> None:
+    def __init__(
+        self, module: str, *, memory_bytes: int | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.memory_bytes = memory_bytes or default_memory_bytes()
         self.arena = anonymous_file("grader-arena")
         self._output = anonymous_file("grader-output")
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         try:
-            self._child = _start(module, theirs.fileno(), self.arena.fileno(), self._output)
+            self._child = _start(module, theirs.fileno(), self.arena.fileno(), self._output, variables or {})
         except BaseException:
             for ours in (self._socket, self.arena, self._output):
                 ours.close()
@@ -196,9 +199,10 @@ def resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _start(module: str, channel: int, arena: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).resolve().parents[2])
-    environment = FIXED_VARIABLES | {"PYTHONPATH": root}
+def _start(
+    module: str, channel: int, arena: int, output: IO[bytes], variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    environment = FIXED_VARIABLES | {"PYTHONPATH": _import_path()} | dict(variables)
     environment |= {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     command = [sys.executable, "-s", "-P", "-m", module, str(channel), str(arena), str(os.getpid())]
     folder = tempfile.mkdtemp(prefix="grader-")
@@ -215,6 +219,13 @@ def _start(module: str, channel: int, arena: int, output: IO[bytes]) -> subproce
         )
     finally:
         Path(folder).rmdir()
+
+
+def _import_path() -> str:
+    """This package first; then what the caller added, where the packages that it needs may lie."""
+    root = str(Path(__file__).resolve().parents[2])
+    added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([root, *(str(Path(p).resolve()) for p in added if p)])
 
 
 def _end(child: subprocess.Popen[bytes], lock: threading.Lock) -> None:

@@ -8,7 +8,8 @@ import select
 import socket
 import sys
 import traceback
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 import numpy as np
@@ -32,20 +33,27 @@ class Engine(Protocol):
 
     def compile(self, text: str) -> Built: ...
 
-    def load(self, ptx: str) -> None: ...
+    def load(self, ptx: str, cubin: bytes) -> None: ...
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran: ...
+
+
+# Answers a request; the arrays are those of its slots, where it has any.
+Handler = Callable[[Any, dict[str, np.ndarray]], Reply]
 
 
 class SetupError(Exception):
     """Something that the child needs is not installed; the message says what to do."""
 
 
-def serve(engine: Engine) -> NoReturn:
-    """The child's whole life. `sys.argv` holds the two descriptors and the parent's process id."""
+def serve(engine: Engine, further: Mapping[type, Handler] | None = None) -> NoReturn:
+    """The child's whole life. `sys.argv` holds the two descriptors and the parent's process id.
+
+    `further` answers requests that not every device can.
+    """
     channel, memory, parent = map(int, sys.argv[1:4])
     confine(parent)
-    server = _Server(engine, socket.socket(fileno=channel), memory)
+    server = _Server(engine, further or {}, socket.socket(fileno=channel), memory)
     server.send(Ready())
     server.warm_up()
     while True:
@@ -53,8 +61,9 @@ def serve(engine: Engine) -> NoReturn:
 
 
 class _Server:
-    def __init__(self, engine: Engine, channel: socket.socket, memory: int) -> None:
+    def __init__(self, engine: Engine, further: Mapping[type, Handler], channel: socket.socket, memory: int) -> None:
         self._engine, self._channel, self._memory = engine, channel, memory
+        self._further = further
         self._decoder = msgspec.msgpack.Decoder(Request)
 
     def warm_up(self) -> None:
@@ -83,9 +92,13 @@ class _Server:
         if isinstance(request, Compile):
             return self._engine.compile(request.text)
         if isinstance(request, Load):
-            self._engine.load(request.ptx)
+            self._engine.load(request.ptx, request.cubin)
             return Loaded()
-        return self._engine.run(request, arena.attach(self._memory, request.slots, request.arena_bytes))
+        slots, size = getattr(request, "slots", ()), getattr(request, "arena_bytes", 0)
+        arrays = arena.attach(self._memory, slots, size) if slots else {}
+        if isinstance(request, Run):
+            return self._engine.run(request, arrays)
+        return self._further[type(request)](request, arrays)
 
     def _exactly(self, size: int) -> bytes:
         data = self._channel.recv(size, socket.MSG_WAITALL) if size else b""

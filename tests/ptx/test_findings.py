@@ -291,6 +291,22 @@ RIGHT = {
     "a barrier inside a function that is not inlined": """
         __shared__ int s[64];
         s[t] = in[t]; meet(); out[t] = s[63 - t];""",
+    "all threads write the same": """
+        __shared__ int group;
+        group = in[5]; __syncthreads(); out[t] = group + t;""",
+    "all lanes write the sum that they share": """
+        int sum = t;
+        for (int d = 16; d; d /= 2) sum += __shfl_xor_sync(~0u, sum, d);
+        out[t / 32] = sum;""",
+    "one block that does everything": """
+        __shared__ int s[64];
+        int sum = 0;
+        for (int i = 0; i < 5000; ++i) { s[t] = i; __syncthreads(); sum += s[63 - t]; __syncthreads(); }
+        out[t] = sum;""",
+    "a full barrier among named ones": """
+        __shared__ int s[64];
+        s[t] = in[t]; asm volatile("bar.sync 3;" ::: "memory"); int mine = s[63 - t]; __syncthreads();
+        s[t] = mine; __syncthreads(); out[t] = s[t];""",
     "printf": 'if (t == 3) printf("t=%d %s %5.2f|\\n", t, "three", 3.0f); out[t] = t;',
 }
 

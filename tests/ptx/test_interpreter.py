@@ -63,6 +63,17 @@ SOURCES = {
         atomicInc((unsigned*)&y[10], 20u);
         atomicCAS((unsigned*)&y[11], 0u, (unsigned)i + 1u);
         atomicExch(&y[12 + t], (float)atomicXor((unsigned*)&y[13 + 32], 1u << t));""",
+    "atomics on halves, on vectors and on 16 bits": """
+        __half2* pairs = (__half2*)y;
+        __nv_bfloat162* brain = (__nv_bfloat162*)(y + 8);
+        atomicAdd(&pairs[i % 5], __floats2half2_rn(x[i], (float)n[i]));
+        atomicAdd((__half*)&pairs[5 + (i & 1)], __float2half(x[i]));
+        atomicAdd(&brain[i % 3], __floats2bfloat162_rn(x[i], (float)n[i]));
+        atomicAdd((__nv_bfloat16*)&brain[4], __float2bfloat16(x[i]));
+        atomicAdd((float4*)&y[16], make_float4(x[i], 1, 2, -x[i]));
+        float2 before = atomicAdd((float2*)&y[32], make_float2(x[i], 3));
+        if (i == 5) y[20] = before.y;
+        atomicCAS((unsigned short*)&y[34] + (i & 1), (unsigned short)0, (unsigned short)(i + 1));""",
     "integer arithmetic": """
         unsigned u = (unsigned)n[i] * 2654435761u;
         long long w = (long long)n[i] * u;
@@ -87,6 +98,8 @@ SOURCES = {
     "threads that leave early": "if (n[i] & 1) return; y[i] = x[i];",
 }
 PREAMBLE = """
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 __constant__ float table[4] = {0.5f, -2.0f, 3.25f, 1e-3f};
 __device__ const int lut[3] = {7, -8, 9};
 __device__ __noinline__ float pick(float x, int k) {

@@ -30,7 +30,7 @@ class FakeEngine:
         finding = Finding("compile-warning", SOURCE_NAME, 1, f"{rest} in {SOURCE_NAME}")
         return Built(Compiled(Compilation(True, findings=(finding,), log=rest), ptx=text))
 
-    def load(self, ptx: str) -> None:
+    def load(self, ptx: str, cubin: bytes) -> None:
         self.loaded = ptx
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:

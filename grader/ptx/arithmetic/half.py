@@ -23,24 +23,21 @@ from grader.ptx.arithmetic.unit import (
 )
 from grader.ptx.definition.formats import FORMATS
 from grader.ptx.ir import Value
-from grader.ptx.parser import Operand
 
 Lane = Callable[[Unit, list[str], str, list[Value]], Value]
 
 
 def lanewise(one: Lane) -> Handler:
     """A handler of both the scalar and the packed form."""
+    return lambda u, mods, operands: _applied(u, one, mods, [u.value(operand, mods[-1]) for operand in operands])
 
-    def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
-        type_ = mods[-1]
-        values = [u.value(operand, type_) for operand in operands]
-        if type_ in HALF:
-            return one(u, mods, type_, values)
-        halves = zip(*map(lanes_of, values), strict=True)
-        low, high = (one(u, mods, PAIRS[type_], list(lane)) for lane in halves)
-        return paired(low, high)
 
-    return lower
+def _applied(u: Unit, one: Lane, mods: list[str], values: list[Value]) -> Value:
+    type_ = mods[-1]
+    if type_ in HALF:
+        return one(u, mods, type_, values)
+    low, high = (one(u, mods, PAIRS[type_], list(lane)) for lane in zip(*map(lanes_of, values), strict=True))
+    return paired(low, high)
 
 
 def flushed(type_: str, x: Value) -> Value:
@@ -58,14 +55,19 @@ def rectified(u: Unit, x: Value) -> Value:
 # Arithmetic -----------------------------------------------------------------------------------------------------
 
 
-def arithmetic(operation: str) -> Handler:
+def _arithmetic(operation: str) -> Lane:
     def one(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
         modifiers = tuple(m for m in mods[:-1] if m != "rn")
         if not set(modifiers) <= {"ftz", "sat", "relu"}:
             raise UnknownInstruction
         return call(u, _operation(operation, type_, modifiers), *values)
 
-    return lanewise(one)
+    return one
+
+
+def sum_of(u: Unit, type_: str, a: Value, b: Value) -> Value:
+    """add.rn of values instead of operands, as atomics need it."""
+    return _applied(u, _arithmetic("fadd"), [type_], [a, b])
 
 
 @cache
@@ -138,7 +140,7 @@ def _negated(_u: Unit, mods: list[str], type_: str, values: list[Value]) -> Valu
     return x ^ 0x8000
 
 
-def extreme(op: str) -> Handler:
+def _extreme(op: str) -> Lane:
     """min and max: one NaN operand loses, unless .NaN; -0 is less than +0."""
 
     def one(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
@@ -160,13 +162,18 @@ def extreme(op: str) -> Handler:
             return f.select(no_a | no_b, nan, result)
         return f.select(no_a & no_b, nan, f.select(no_a, b, f.select(no_b, a, result)))
 
-    return lanewise(one)
+    return one
+
+
+def extreme_of(u: Unit, op: str, type_: str, a: Value, b: Value) -> Value:
+    """min or max of values instead of operands."""
+    return _applied(u, _extreme(op), [type_], [a, b])
 
 
 # Approximations -------------------------------------------------------------------------------------------------
 
 
-def library(function: str) -> Handler:
+def _library(function: str) -> Lane:
     """Through a double-precision function, rounded once: inside the documented error."""
 
     def one(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
@@ -176,18 +183,18 @@ def library(function: str) -> Handler:
         code = narrowed(u, type_, wide)
         return flushed(type_, code) if "ftz" in mods else code
 
-    return lanewise(one)
+    return one
 
 
 TABLE: dict[str, Handler] = {
-    "add": arithmetic("fadd"),
-    "sub": arithmetic("fsub"),
-    "mul": arithmetic("fmul"),
-    "fma": arithmetic("fma"),
+    "add": lanewise(_arithmetic("fadd")),
+    "sub": lanewise(_arithmetic("fsub")),
+    "mul": lanewise(_arithmetic("fmul")),
+    "fma": lanewise(_arithmetic("fma")),
     "abs": lanewise(_absolute),
     "neg": lanewise(_negated),
-    "min": extreme("min"),
-    "max": extreme("max"),
-    "ex2": library("exp2"),
-    "tanh": library("tanh"),
+    "min": lanewise(_extreme("min")),
+    "max": lanewise(_extreme("max")),
+    "ex2": lanewise(_library("exp2")),
+    "tanh": lanewise(_library("tanh")),
 }

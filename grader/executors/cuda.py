@@ -1,0 +1,131 @@
+"""The CUDA executor: NVRTC compiles for the GPU at hand, which runs it. This file is what the child process runs.
+
+It sees one GPU, which the parent chose with CUDA_VISIBLE_DEVICES.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from grader.compile.toolkit import ToolkitMissing
+from grader.sandbox.channel import MAX_MESSAGE_BYTES
+from grader.sandbox.messages import (
+    Built,
+    Describe,
+    Described,
+    Measure,
+    Measured,
+    Prepare,
+    Prepared,
+    Ran,
+    Run,
+    Verified,
+    Verify,
+)
+from grader.sandbox.serve import SetupError, serve
+
+if TYPE_CHECKING:
+    from grader.executors.gpu_runs import Submission
+    from grader.model.execution import Gpu
+    from grader.timing.bench import Bench
+
+MAX_SENT_BYTES = MAX_MESSAGE_BYTES - (1 << 20)
+LEAST_CUDA = 13000  # CuPy's and NVRTC's; an older driver cannot load what they make
+
+
+class CudaEngine:
+    """Holds one submission and, while it is timed, its bench."""
+
+    warm = ("cupy_backends.cuda.api.runtime", "grader.executors.gpu_runs", "grader.compile.compiler")
+
+    def __init__(self) -> None:
+        self._gpu: Gpu | None = None
+        self._submission: Submission | None = None
+        self._bench: Bench | None = None
+
+    def compile(self, text: str) -> Built:
+        from grader.compile import compiler, recipe
+
+        try:
+            compiled = compiler.compile_text(text, recipe.gpu_arch(self._device().compute_capability))
+        except ToolkitMissing as error:
+            raise SetupError(str(error)) from None
+        self.load(compiled.ptx, compiled.cubin)
+        if len(compiled.ptx) + len(compiled.cubin) > MAX_SENT_BYTES:  # the parent gets nothing to cache
+            compiled = msgspec.structs.replace(compiled, ptx="", cubin=b"")
+        return Built(compiled)
+
+    def load(self, ptx: str, cubin: bytes) -> None:
+        from grader.executors.gpu_runs import Submission
+
+        self._submission, self._bench = Submission(ptx, cubin), None
+
+    def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
+        assert self._submission is not None
+        self._device()
+        return self._submission.run(request, arrays)
+
+    def describe(self, _: Describe, __: dict[str, np.ndarray]) -> Described:
+        return Described(self._device())
+
+    def prepare(self, request: Prepare, arrays: dict[str, np.ndarray]) -> Prepared:
+        from grader.timing.bench import Bench
+        from reference_kernels.cublas import CublasError
+
+        assert self._submission is not None
+        if self._bench is not None:
+            self._bench.close()
+            self._bench = None
+        try:
+            self._bench = Bench(self._submission.kernels, request, arrays)
+        except CublasError as error:
+            raise SetupError(str(error)) from None
+        return self._bench.prepared
+
+    def measure(self, request: Measure, _: dict[str, np.ndarray]) -> Measured:
+        assert self._bench is not None
+        return self._bench.measure(request)
+
+    def verify(self, request: Verify, arrays: dict[str, np.ndarray]) -> Verified:
+        assert self._bench is not None
+        return self._bench.verify(request, arrays)
+
+    def _device(self) -> Gpu:
+        """The GPU, started when first asked for. Raises SetupError where it cannot be used."""
+        if self._gpu is None:
+            try:
+                from grader.executors import device
+            except ImportError as error:
+                raise SetupError(f"{error}; install with: python -m pip install 'cupy-cuda13x>=14.2,<15'") from None
+            try:
+                device.start()
+                self._gpu = device.describe()
+            except (RuntimeError, *device.CudaError) as error:
+                raise SetupError(f"the GPU cannot be used: {error}; is its driver 580 or newer?") from None
+        if self._gpu.driver_cuda < LEAST_CUDA:
+            raise SetupError(
+                f"the driver runs CUDA {self._gpu.driver_cuda // 1000}; the grader needs CUDA 13: "
+                "install NVIDIA's driver 580 or newer"
+            )
+        if self._gpu.compute_capability < (8, 0):
+            major, minor = self._gpu.compute_capability
+            raise SetupError(
+                f"{self._gpu.name} has compute capability {major}.{minor}; the grader needs 8.0 or newer"
+            )
+        return self._gpu
+
+
+if __name__ == "__main__":
+    engine = CudaEngine()
+    serve(
+        engine,
+        {
+            Describe: engine.describe,
+            Prepare: engine.prepare,
+            Measure: engine.measure,
+            Verify: engine.verify,
+        },
+    )

@@ -1,0 +1,94 @@
+"""CudaChild: a submission in a process of its own that runs it on a GPU, as an Executor; and that times it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from grader.compile import recipe
+from grader.model.execution import Compilation, Gpu, Invocation, Outcome
+from grader.model.exercise import Array
+from grader.sandbox import arena
+from grader.sandbox.child import Child
+from grader.sandbox.messages import (
+    AGAIN,
+    Describe,
+    Described,
+    Measure,
+    Measured,
+    Prepare,
+    Prepared,
+    Verified,
+    Verify,
+)
+from grader.sandbox.process import Process
+
+START_SECONDS = 60.0  # the first CUDA call of a machine may take long
+TIMING_SECONDS = 60.0  # for each question while timing; answers come in well under one
+
+
+class CudaChild(Child):
+    """Owns `process`, as Child does."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process, "cuda")
+        self._gpu: Gpu | None = None
+
+    def describe(self) -> Gpu:
+        """Raises ChildFailed, which says why, where there is no GPU that the grader can use."""
+        if self._gpu is None:
+            self._gpu = self.ask(Describe(), Described, START_SECONDS).gpu
+            self.arch = recipe.gpu_arch(self._gpu.compute_capability)
+        return self._gpu
+
+    def compile(self, source_bytes: bytes, filename: str) -> Compilation:
+        self.describe()
+        return super().compile(source_bytes, filename)
+
+    def cache_key(self, text: str) -> str:
+        """Not the CPU's, which keeps no machine code."""
+        return hashlib.sha256(b"cubin " + super().cache_key(text).encode()).hexdigest()
+
+    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
+        """Each output comes twice: see Outcome."""
+        twins = tuple(Array(a.name + AGAIN, a.data, "out") for a in arrays if a.access == "out")
+        outcome = super().run(invocations, (*arrays, *twins), deadline=deadline)
+        again = {twin.name.removesuffix(AGAIN): outcome.outputs.pop(twin.name) for twin in twins}
+        return msgspec.structs.replace(outcome, again=again)
+
+    def prepare(
+        self,
+        invocations: tuple[Invocation, ...],
+        sets: Sequence[Mapping[str, Array]],
+        workspace_bytes: int,
+        problem: tuple[tuple[int, ...], int, int],
+    ) -> Prepared:
+        """`sets`: the arrays by name, the same names in each."""
+        arrays = [
+            Array(f"{name}/{index}", array.data)
+            for index, members in enumerate(sets)
+            for name, array in members.items()
+            if array.access == "in"
+        ]
+        outputs = {n: (a.data.dtype.str, a.data.shape) for n, a in sets[0].items() if a.access == "out"}
+        slots, size = arena.place(arrays)
+        arena.store(self.process.arena, arrays, slots, size)
+        request = Prepare(invocations, slots, size, len(sets), outputs, workspace_bytes, problem)
+        return self.ask(request, Prepared, TIMING_SECONDS)
+
+    def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
+        return self.ask(Measure(rounds, contenders, keep), Measured, TIMING_SECONDS)
+
+    def verify(self, references: Sequence[Mapping[str, np.ndarray]], tolerance: float) -> Verified:
+        """`references`: for each set the outputs in FP64, by name."""
+        arrays = [
+            Array(f"{name}/{index}", values)
+            for index, members in enumerate(references)
+            for name, values in members.items()
+        ]
+        slots, size = arena.place(arrays)
+        arena.store(self.process.arena, arrays, slots, size)
+        return self.ask(Verify(slots, size, tolerance), Verified, TIMING_SECONDS)
