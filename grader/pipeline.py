@@ -50,14 +50,15 @@ def grade(
     seed: int,
     open_executor: OpenExecutor,
     secret: Secret | None = None,
+    only: str | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Result:
-    """Raises GraderError where the exercise itself is broken. The child is closed in every case."""
+    """With `only`, that case alone. Raises GraderError where the exercise itself is broken. The child is closed in every case."""
     with Runner(open_executor, source.content, source.name) as runner, _Beside() as beside:
         if source.problem is None:
             runner.start()
         oracle = beside.submit(Oracle, exercise)
-        cases = beside.submit(lambda: _cases(oracle.result(), seed, secret))
+        cases = beside.submit(lambda: _cases(oracle.result(), seed, secret, only))
         facts = beside.submit(machine.describe)
         search = Search(lambda case, right: oracle.result().mistakes(case, right))
         grading = _Grading(exercise, source, runner, on_progress, search)
@@ -258,7 +259,9 @@ def _did_not_finish(findings: Sequence[Finding]) -> bool:
     return any(finding.kind == "did-not-finish" for finding in findings)
 
 
-def _cases(oracle: Oracle, seed: int, secret: Secret | None) -> list[Case]:
+def _cases(oracle: Oracle, seed: int, secret: Secret | None, only: str | None) -> list[Case]:
+    if only is not None:
+        return [next(case for case in oracle.cases(seed) if case.name == only)]
     cases = list(oracle.cases(seed))
     if secret is not None:
         own = seed if secret.seed is None else secret.seed

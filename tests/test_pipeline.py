@@ -123,7 +123,8 @@ def test_wrong_numbers_fail_correct_and_skip_speed(exercise: Exercise) -> None:
     assert statuses(result)["memory[even]"] == "passed"
     (finding,) = check(result, "correct[even]").findings
     assert (finding.kind, finding.file, finding.line) == ("wrong-values", "starter.cu", 4)
-    assert finding.message.startswith("group 0, row 0, column 0: expected ")
+    assert finding.message.startswith("the wrong elements are all 0: ")
+    assert "First wrong element: group 0, row 0, column 0: expected " in finding.message
     assert check(result, "speed[even]").reason == "correct[even] failed"
 
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
-from grader.model.result import Check, Status
+from grader.model.result import Check, Finding, Status, to_number
+from grader.timing import gate, roofline
+from grader.timing.gate import Verdict
+from grader.timing.inputs import Sets
+from grader.timing.session import Timing
+from grader.timing.statistics import Interval, combined
 
 NAME = "speed"
 
@@ -14,12 +23,144 @@ def identity(case: Case) -> str:
     return f"{NAME}[{case.name}]"
 
 
-def not_judged(exercise: Exercise, case: Case) -> Check:
+def not_judged(exercise: Exercise, case: Case, reason: str = NO_GPU) -> Check:
     """Numbers from a CPU say nothing about the kernel's speed on a GPU."""
     return Check(
         id=identity(case),
         status=Status.NOT_JUDGED,
-        reason=NO_GPU,
+        reason=reason,
         message=f"needs an NVIDIA GPU: at least {exercise.threshold:.0%} of cuBLAS",
         case=case.name,
     )
+
+
+def not_finished(case: Case, filename: str, message: str) -> Check:
+    """Right when it was run alone, and without end when it was run many times."""
+    finding = Finding("did-not-finish", filename, 0, f"while it was timed on the GPU, it {message}")
+    return Check(identity(case), Status.FAILED, finding.message, case=case.name, device="cuda", findings=(finding,))
+
+
+def judge(
+    exercise: Exercise,
+    case: Case,
+    timings: Sequence[Timing],
+    sets: Sets,
+    gpu: Gpu,
+    kernels: Sequence[CompiledKernel],
+    filename: str,
+) -> Check:
+    """`timings`: of one process, or of three fresh ones where the first left it open."""
+    found = combined([timing.interval for timing in timings])
+    shown = min(timings, key=lambda timing: abs(timing.interval.ratio - found.ratio))
+    verdict = gate.final(found, exercise.threshold)
+    measurements = _measurements(exercise, timings, shown, found, verdict, sets, gpu, kernels)
+    problem = _problem(timings, sets, gpu)
+    wrong = sum(timing.verified.mismatches for timing in timings)
+    if problem:
+        return _check(case, Status.ERROR, problem, measurements)
+    if wrong:
+        message = f"{wrong} elements wrong in the outputs of the timed launches, and right when it ran alone"
+        finding = Finding("wrong-values", filename, 0, message, count=wrong)
+        return _check(case, Status.FAILED, message, measurements, (finding,))
+    message = _sentence(exercise, shown, found, verdict)
+    return _check(case, Status.PASSED if verdict.passed else Status.FAILED, message, measurements)
+
+
+def _check(
+    case: Case,
+    status: Status,
+    message: str,
+    measurements: dict[str, Any],
+    findings: tuple[Finding, ...] = (),
+) -> Check:
+    return Check(
+        id=identity(case),
+        status=status,
+        message=message,
+        case=case.name,
+        device="cuda",
+        findings=findings,
+        measurements=measurements,
+    )
+
+
+def _problem(timings: Sequence[Timing], sets: Sets, gpu: Gpu) -> str:
+    """Why the measurement cannot be believed; "" where it can."""
+    for timing in timings:
+        disagree = [route for route, wrong in timing.verified.routes.items() if wrong]
+        if disagree:
+            return f"cuBLAS's {disagree[0]} disagrees with the FP64 reference: its time says nothing"
+        least = 1e6 * roofline.least_seconds(gpu, sets.work, read_bytes=sets.read_bytes)
+        for what, us in (("the submission", timing.time_us), ("the baseline", timing.baseline_us)):
+            if us < least:
+                return f"{what} took {us:.3g} us, and no {gpu.name} can do it in less than {least:.3g} us"
+    return ""
+
+
+def _sentence(exercise: Exercise, shown: Timing, found: Interval, verdict: Verdict) -> str:
+    text = (
+        f"{shown.time_us:.1f} us, cuBLAS ({shown.route}) {shown.baseline_us:.1f} us: {found.ratio:.2f} of its speed; "
+        f"{exercise.threshold:.2f} is asked for"
+    )
+    return f"borderline, decided by the median: {text}" if verdict.borderline else text
+
+
+def _measurements(
+    exercise: Exercise,
+    timings: Sequence[Timing],
+    shown: Timing,
+    found: Interval,
+    verdict: Verdict,
+    sets: Sets,
+    gpu: Gpu,
+    kernels: Sequence[CompiledKernel],
+) -> dict[str, Any]:
+    """Times and what explains them. The names up to tflops are the Result's contract."""
+    seconds = shown.time_us / 1e6
+    return {
+        "time_us": shown.time_us,
+        "baseline": f"cublas {shown.route}",
+        "baseline_us": shown.baseline_us,
+        "ratio": found.ratio,
+        "ratio_low": found.low,
+        "ratio_high": found.high,
+        "tflops": sets.work.flops / seconds / 1e12,
+        "threshold": exercise.threshold,
+        "borderline": verdict.borderline,
+        "bonus": max(0.0, found.ratio / exercise.threshold - 1),
+        "route": shown.route,
+        "routes_us": shown.routes,
+        "single_matrix_us": shown.single_matrix_us,
+        "single_matrix_ratio": shown.single_matrix_us / shown.time_us,
+        "empty_launch_us": shown.empty_us,
+        "processes": [[t.interval.ratio, t.interval.low, t.interval.high] for t in timings],
+        "rounds": sum(t.rounds for t in timings),
+        "rounds_dropped": sum(t.dropped for t in timings),
+        "slowdowns": sorted({reason for t in timings for reason in t.slowdowns}),
+        "looks": shown.looks,
+        "sets": len(sets.arrays),
+        "verified_elements": sum(t.verified.elements for t in timings),
+        "max_abs_error": to_number(max(t.verified.max_abs_error for t in timings)),
+        "sm_mhz": list(shown.sm_mhz) if shown.sm_mhz else None,
+        "memory_mhz": shown.memory_mhz,
+        "seconds": sum(t.seconds for t in timings),
+        "gpu_busy_seconds": sum(t.busy_seconds for t in timings),
+        "intensity": sets.work.intensity,
+        "roof": roofline.binding(gpu, sets.work),
+        "roof_share": roofline.share_of_roof(gpu, sets.work, seconds),
+        "launches": [_kernel(o.kernel, o.blocks, o.share, o.grid_blocks, kernels) for o in shown.occupancy],
+        "cublas": shown.cublas,
+        "math_mode": "CUBLAS_DEFAULT_MATH (FP32, no TF32)",
+    }
+
+
+def _kernel(
+    name: str, blocks: int, share: float, grid_blocks: int, kernels: Sequence[CompiledKernel]
+) -> dict[str, Any]:
+    taken = next((k.resources for k in kernels if k.name == name and k.resources), None)
+    resources = (
+        {"registers": taken.registers, "shared_bytes": taken.shared_bytes, "spill_bytes": taken.spill_bytes}
+        if taken
+        else {}
+    )
+    return {"name": name, "blocks_per_sm": blocks, "occupancy": share, "grid_blocks": grid_blocks, **resources}

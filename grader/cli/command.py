@@ -22,6 +22,7 @@ VERBS = {
     "run": "Grade a submission.",
     "list": "List the exercises.",
     "doctor": "Say what this machine can judge, and what to install.",
+    "verify": "Check an exercise's own files, for authors.",
     "report": "Render a Result (from --json) as HTML again.",
 }
 

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from grader.sandbox.child import Child
 
 
-def open_cpu() -> Child:
-    """A child process that compiles a submission and runs it on the CPU. To be closed."""
+def open_cpu(workers: int | None = None) -> Child:
+    """A child process that compiles a submission and runs it on the CPU, on so many cores. To be closed."""
     process = Process("grader.executors.cpu")
     # The child starts up while this process loads what it needs to talk to it.
     from grader.sandbox.child import Child
 
-    return Child(process, "cpu")
+    return Child(process, "cpu", workers=workers)
 
 
 def open_cuda(gpu: int = 0) -> CudaChild:

@@ -38,6 +38,7 @@ from grader.ptx.machine import (
     MAIL,
     MAIL_BYTES,
     STRONG,
+    TURNS,
     WORKER,
     Kind,
     window_base,
@@ -59,7 +60,6 @@ from grader.ptx.parser import (
 from grader.ptx.shadow import SharedShadow
 
 FUEL = 1 << 20  # instructions between two looks at the budget
-TURNS = 32  # of a loop that may wait for another thread, before others get their turn
 FLUSHES = {"st", "atom", "red", "bar", "barrier", "call", "membar", "fence", "cp", "deposit"}
 IGNORED = {"prefetch", "prefetchu", "nanosleep", "discard", "applypriority", "pmevent", "griddepcontrol",
            "setmaxnreg"}  # fmt: skip

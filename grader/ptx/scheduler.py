@@ -20,6 +20,7 @@ from grader.ptx.machine import (
     EXITED,
     FIRST_STAMP,
     HEADER,
+    IDLE_INSTRUCTIONS,
     LAST_STAMP,
     LAUNCH,
     MAIL,
@@ -27,7 +28,6 @@ from grader.ptx.machine import (
     MAIL_BYTES,
     MAIL_PUBLISHED,
     MAIL_WORDS,
-    MAX_IDLE_ROUNDS,
     NAMED_BARRIERS,
     RUNNABLE,
     SITE_MASK,
@@ -145,7 +145,7 @@ def prepare_block() -> Fn:
     row = block.udiv(x)
     zero = f.const("i32", 0)
     values = {
-        "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "acquired": zero, "idle": zero,
+        "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "acquired": zero, "idle": f.const("i64", 0),
         "ctaid_x": block.urem(x).trunc("i32"), "ctaid_y": row.urem(y).trunc("i32"),
         "ctaid_z": row.udiv(y).trunc("i32"),
     }  # fmt: skip
@@ -326,7 +326,7 @@ def resolve_block() -> Fn:
             f.ret(f.const("i32", 0))
             f.label(f.fresh("dead"))
         with f.when((first & AT_BARRIER).ne(0)):
-            WORKER.set(f["w"], "idle", f.const("i32", 0))
+            WORKER.set(f["w"], "idle", f.const("i64", 0))
             WORKER.set(f["w"], "barrier_site", first)
             f.call("void", "release", f["w"])
             f.ret(f.const("i32", 1))
@@ -336,17 +336,17 @@ def resolve_block() -> Fn:
     with f.when((flags.load("i32") & AT_NAMED).ne(0)), f.count(f.const("i32", NAMED_BARRIERS)) as barrier:
         any_.store(any_.load("i32") | f.call("i32", "resolve_named", f["w"], barrier))
     with f.when(any_.load("i32").ne(0)):
-        WORKER.set(f["w"], "idle", f.const("i32", 0))
+        WORKER.set(f["w"], "idle", f.const("i64", 0))
         f.ret(f.const("i32", 1))
         f.label(f.fresh("dead"))
     with f.when((flags.load("i32") & AT_YIELD).eq(0)):
         f.call("void", "stuck", f["w"])
         f.ret(f.const("i32", 0))
         f.label(f.fresh("dead"))
-    idle = WORKER.get(f["w"], "idle") + 1
+    idle = WORKER.get(f["w"], "idle") + (LAUNCH.get(_launch(f), "threads") * IDLE_INSTRUCTIONS).zext("i64")
     WORKER.set(f["w"], "idle", idle)
     stop = LAUNCH.get(_launch(f), "stop")
-    endless = idle.ugt(MAX_IDLE_ROUNDS) | stop.eq(TIME_IS_UP)
+    endless = idle.ugt(LAUNCH.get(_launch(f), "budget")) | stop.eq(TIME_IS_UP)
     with _threads(f) as (t, at):
         now = at.load("i32")
         with f.when((now & AT_YIELD).ne(0)):

@@ -1,0 +1,200 @@
+"""Rounds of submission and baseline in turn, in looks, until the verdict is clear; then the proof of the outputs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from grader.errors import GraderError
+from grader.sandbox.messages import Measured, Occupancy, Prepared, Verified
+from grader.timing import gate
+from grader.timing.clocks import Reading
+from grader.timing.gate import Decision
+from grader.timing.statistics import MIN_BLOCKS, Interval, interval
+
+SUBMISSION = "submission"
+SINGLE_MATRIX = "single_matrix"
+FASTEST = "fastest"
+
+ROUNDS_PER_BLOCK = 8
+LOOKS = (8, 12, 16)  # blocks; the last look is the end
+MAX_BLOCKS = 24  # with those that were dropped for a slowdown
+SELECTION_ROUNDS = 3
+CONTENDER_FACTOR = 1.5  # a route whose best round is this much slower than the best route's will not be the fastest
+WARM_UP_SECONDS = 0.15  # of kernels, for the clocks to come up
+CLOCK_SLACK = 1.02  # between the GPU's clock and ours
+
+
+class TimingError(GraderError):
+    """The measurement contradicts itself; the submission is not to blame."""
+
+
+class Meter(Protocol):
+    """A child that holds a submission, prepared for one problem."""
+
+    def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured: ...
+
+    def verify(self, references: Sequence[Mapping[str, np.ndarray]], tolerance: float) -> Verified: ...
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """What one process measured of one case. Times are medians over the rounds, in microseconds a launch."""
+
+    interval: Interval
+    route: str
+    time_us: float
+    baseline_us: float
+    single_matrix_us: float
+    routes: dict[str, float]  # those that were soon out of the race: of the rounds that they took part in
+    rounds: int
+    dropped: int
+    slowdowns: tuple[str, ...]
+    sm_mhz: tuple[int, int] | None  # lowest and highest that was read
+    memory_mhz: int | None
+    looks: int
+    busy_seconds: float  # in which the GPU ran kernels
+    seconds: float
+    verified: Verified
+    empty_us: float = 0.0
+    occupancy: tuple[Occupancy, ...] = ()
+    cublas: str = ""
+
+
+class TooFewRounds(Exception):  # noqa: N818
+    """So many rounds were dropped that what is left says nothing."""
+
+
+def take(
+    meter: Meter,
+    prepared: Prepared,
+    read_clocks: Callable[[], Reading | None],
+    references: Callable[[], Sequence[Mapping[str, np.ndarray]]],
+    *,
+    launches: int,
+    baseline: str,
+    threshold: float,
+    tolerance: float,
+) -> Timing:
+    """`launches`: of each contender in a round, one for each set. `references` are sent when all is measured."""
+    start = time.monotonic()
+    run = _Run(meter, read_clocks, launches)
+    first = run.measure(SELECTION_ROUNDS, prepared.contenders, keep=False)
+    contenders = chosen(prepared.contenders, first.times, baseline)
+    while run.busy_seconds < WARM_UP_SECONDS:
+        run.measure(ROUNDS_PER_BLOCK, contenders, keep=False)
+    for blocks in LOOKS:
+        run.extend(blocks, contenders)
+        route = _route(run.blocks, contenders, baseline)
+        found = interval(run.ratios(route), looks=len(LOOKS))
+        if gate.decide(found, threshold) is not Decision.ACROSS:
+            break
+    medians = {name: statistics.median(run.of(name)) for name in contenders}
+    out = {n: statistics.median(t) for n, t in first.times.items() if n not in medians}
+    return Timing(
+        interval=found,
+        route=route,
+        time_us=medians[SUBMISSION],
+        baseline_us=medians[route],
+        single_matrix_us=medians[SINGLE_MATRIX],
+        routes={name: us for name, us in (medians | out).items() if name not in (SUBMISSION, SINGLE_MATRIX)},
+        rounds=len(run.blocks) * ROUNDS_PER_BLOCK,
+        dropped=run.dropped,
+        slowdowns=tuple(sorted(run.slowdowns)),
+        sm_mhz=(min(run.sm_mhz), max(run.sm_mhz)) if run.sm_mhz else None,
+        memory_mhz=run.memory_mhz,
+        looks=LOOKS.index(blocks) + 1,
+        busy_seconds=run.busy_seconds,
+        verified=meter.verify(references(), tolerance),
+        seconds=time.monotonic() - start,
+        empty_us=prepared.empty_us,
+        occupancy=prepared.occupancy,
+        cublas=prepared.cublas,
+    )
+
+
+def chosen(contenders: Sequence[str], times: Mapping[str, Sequence[float]], baseline: str) -> tuple[str, ...]:
+    """Who stays for all rounds: judged by the best round, so that a route with two speeds has its chance."""
+    if baseline != FASTEST:
+        return tuple(n for n in contenders if n in (SUBMISSION, SINGLE_MATRIX, baseline))
+    routes = [name for name in contenders if name not in (SUBMISSION, SINGLE_MATRIX)]
+    best = min(min(times[name]) for name in routes)
+    slow = {name for name in routes if min(times[name]) > CONTENDER_FACTOR * best}
+    return tuple(name for name in contenders if name not in slow)
+
+
+def _route(blocks: Sequence[Mapping[str, Sequence[float]]], contenders: Sequence[str], baseline: str) -> str:
+    """The baseline's route with the smallest median over the run."""
+    if baseline != FASTEST:
+        return baseline
+    routes = [name for name in contenders if name not in (SUBMISSION, SINGLE_MATRIX)]
+    return min(routes, key=lambda name: statistics.median(t for block in blocks for t in block[name]))
+
+
+class _Run:
+    """The rounds so far. A block in which the GPU slowed down to protect itself is dropped whole."""
+
+    def __init__(self, meter: Meter, read_clocks: Callable[[], Reading | None], launches: int) -> None:
+        self._meter, self._read, self._launches = meter, read_clocks, launches
+        self.blocks: list[Mapping[str, Sequence[float]]] = []
+        self.dropped = 0
+        self.slowdowns: set[str] = set()
+        self.sm_mhz: list[int] = []
+        self.memory_mhz: int | None = None
+        self.busy_seconds = 0.0
+
+    def extend(self, blocks: int, contenders: tuple[str, ...]) -> None:
+        """Up to that many good blocks. Raises TooFewRounds."""
+        while len(self.blocks) < blocks:
+            if len(self.blocks) + self.dropped // ROUNDS_PER_BLOCK >= MAX_BLOCKS:
+                if len(self.blocks) >= MIN_BLOCKS:
+                    return
+                raise TooFewRounds(
+                    f"{self.dropped} rounds were dropped: {', '.join(sorted(self.slowdowns))} of the GPU"
+                )
+            before = self._clocks()
+            measured = self.measure(ROUNDS_PER_BLOCK, contenders, keep=True)
+            slowed = {*before, *self._clocks()}
+            if slowed:
+                self.slowdowns |= slowed
+                self.dropped += ROUNDS_PER_BLOCK
+            else:
+                self.blocks.append(measured.times)
+
+    def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
+        """The child's word, held against our own clock."""
+        start = time.monotonic()
+        measured = self._meter.measure(rounds, contenders, keep=keep)
+        elapsed = time.monotonic() - start
+        if set(measured.times) != set(contenders) or any(len(t) != rounds for t in measured.times.values()):
+            raise TimingError("the child process sent other rounds than were asked for")
+        summed = sum(sum(times) for times in measured.times.values()) * self._launches / 1e6
+        if not 0 < summed <= CLOCK_SLACK * measured.busy_seconds <= CLOCK_SLACK**2 * elapsed:
+            raise TimingError(
+                f"the GPU reports {summed:.4f} s of rounds in {measured.busy_seconds:.4f} s, "
+                f"and this machine's clock {elapsed:.4f} s"
+            )
+        self.busy_seconds += measured.busy_seconds
+        return measured
+
+    def ratios(self, route: str) -> list[list[float]]:
+        """t_baseline / t_submission of each round, by block."""
+        return [
+            [base / own for base, own in zip(block[route], block[SUBMISSION], strict=True)] for block in self.blocks
+        ]
+
+    def of(self, contender: str) -> list[float]:
+        return [t for block in self.blocks for t in block[contender]]
+
+    def _clocks(self) -> tuple[str, ...]:
+        """The slowdowns at this moment."""
+        reading = self._read()
+        if reading is None:
+            return ()
+        self.sm_mhz.append(reading.sm_mhz)
+        self.memory_mhz = reading.memory_mhz
+        return reading.slowdowns
