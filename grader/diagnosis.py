@@ -175,12 +175,13 @@ def _elsewhere(output: Output) -> Iterator[Diagnosis]:
         return
     with np.errstate(invalid="ignore"):
         surplus = output.actual - output.right
+    moved = "right values in the wrong place: here stands what belongs to {}"
+    added = "right values plus another result, here that of {}: the sum is not reset to 0 between tiles"
     ways = (
-        ("misplaced", output.actual, output.right, "right values in the wrong place: here stands what belongs to {}",
-         LAYOUT),
-        ("not-reset", surplus, output.actual, "right values plus another result, here that of {}: the sum is not reset "
-         "to 0 between tiles", SUM),
-    )  # fmt: skip
+        ("misplaced", output.actual, output.right, moved, LAYOUT),
+        ("not-reset", surplus, output.right, added, SUM),
+        ("not-reset", surplus, output.actual, added, SUM),
+    )
     for name, values, searched, sentence, hint in ways:
         places = []
         for run in runs:

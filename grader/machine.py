@@ -57,8 +57,14 @@ def cpu_model() -> str:
 
 
 def gpus() -> int:
-    """NVIDIA GPUs that a driver serves; counted without loading CUDA."""
-    return len(list(NVIDIA_DRIVER.iterdir())) if NVIDIA_DRIVER.is_dir() else 0
+    """NVIDIA GPUs that a driver serves; counted without loading CUDA. CUDA_VISIBLE_DEVICES may hide some."""
+    known = len(list(NVIDIA_DRIVER.iterdir())) if NVIDIA_DRIVER.is_dir() else 0
+    count = known or len([p for p in Path("/dev").glob("nvidia*") if p.name.removeprefix("nvidia").isdecimal()])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return count
+    named = [name for name in visible.split(",") if name.strip() and name.strip() != "-1"]
+    return min(count, len(named))
 
 
 def driver_version() -> str | None:

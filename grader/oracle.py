@@ -48,6 +48,13 @@ class Oracle:
             raise GraderError(at_fault(error, self._file)) from error
         return case
 
+    def another(self, case: Case, seed: int) -> Case:
+        """The same problem with other values: timing rotates through many."""
+        function: Callable[[Case, int], Case] | None = getattr(self._module, "another", None)
+        if function is None:
+            raise GraderError(f"{self._file}: no function another; timing needs it (exercises/README.md)")
+        return self._guard(lambda: function(case, seed))
+
     def expected(self, case: Case) -> dict[str, np.ndarray]:
         """Each output in FP64, by parameter name."""
         return self._guard(lambda: self._module.expected(case))

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
 
-from grader import hints, invocations, machine, points
+from grader import hints, invocations, machine, merge, points
 from grader import secret as secrets
 from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, quality, rules, speed
 from grader.checks.launch import Plan
 from grader.diagnosis import Search
-from grader.errors import GraderError, at_fault
+from grader.gpu_lane import GpuChoice, GpuLane, Inputs, Measured
 from grader.model.execution import Compilation, Outcome
 from grader.model.exercise import Case, Exercise
-from grader.model.result import SCHEMA_VERSION, Check, Finding, Result, Status, Submission, verdict_of
+from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, verdict_of
 from grader.oracle import Oracle
-from grader.runner import OpenExecutor, Runner, RunnerError
+from grader.runner import OpenExecutor, Runner
 from grader.secret import Secret
+from grader.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
 from grader.submission import Source
 
 # A kernel that hangs does so on most cases, and each costs its whole deadline.
@@ -40,7 +42,6 @@ class Progress(msgspec.Struct, frozen=True):
 
 OnProgress = Callable[[Progress], None]
 Expected = dict[str, np.ndarray]
-T = TypeVar("T")
 
 
 def grade(
@@ -51,9 +52,14 @@ def grade(
     open_executor: OpenExecutor,
     secret: Secret | None = None,
     only: str | None = None,
+    gpu: GpuChoice | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Result:
-    """With `only`, that case alone. Raises GraderError where the exercise itself is broken. The child is closed in every case."""
+    """With `only`, that case alone; with `gpu`, on that GPU too, side by side.
+
+    Raises GraderError where the exercise itself is broken, or a GPU that is required cannot be used. Every child is
+    closed in every case.
+    """
     with Runner(open_executor, source.content, source.name) as runner, _Beside() as beside:
         if source.problem is None:
             runner.start()
@@ -61,8 +67,14 @@ def grade(
         cases = beside.submit(lambda: _cases(oracle.result(), seed, secret, only))
         facts = beside.submit(machine.describe)
         search = Search(lambda case, right: oracle.result().mistakes(case, right))
-        grading = _Grading(exercise, source, runner, on_progress, search)
-        found = grading.checks(cases, lambda case: beside.submit(oracle.result().expected, case))
+        expect = _Expectations(lambda case: beside.submit(oracle.result().expected, case))
+        inputs = Inputs(oracle, cases, expect, seed)
+        lane = GpuLane(gpu, exercise, source, inputs, search) if gpu else None
+        with _alongside(lane) as measured:
+            found = _Grading(exercise, source, runner, on_progress, search).checks(cases, expect)
+            if lane is not None and measured is not None:
+                on_progress(Progress("the GPU's checks"))
+                found = merge.both(found, measured.result(), cases.result())
         known = hints.sections(exercise)
         checks = tuple(hints.give(check, known) for check in found)
         return Result(
@@ -72,9 +84,39 @@ def grade(
             verdict=verdict_of(checks),
             points=points.of(exercise, checks),
             seed=seed,
-            machine=facts.result(),
+            machine=facts.result() | ({"gpu": lane.facts} if lane else {}),
             checks=checks,
         )
+
+
+class _Expectations:
+    """Expected outputs, made once for each case, whoever asks first."""
+
+    def __init__(self, make: Callable[[Case], Future[Expected]]) -> None:
+        self._make = make
+        self._futures: dict[str, Future[Expected]] = {}
+        self._asking = threading.Lock()
+
+    def __call__(self, case: Case) -> Future[Expected]:
+        with self._asking:
+            if case.name not in self._futures:
+                self._futures[case.name] = self._make(case)
+            return self._futures[case.name]
+
+
+@contextmanager
+def _alongside(lane: GpuLane | None) -> Iterator[Future[Measured] | None]:
+    """The GPU's grading in a thread of its own. However the other ends, this one is ended too."""
+    if lane is None:
+        yield None
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        future = thread.submit(lane.measured)
+        try:
+            yield future
+        except BaseException:
+            lane.close()
+            raise
 
 
 class _Beside(ThreadPoolExecutor):
@@ -114,7 +156,7 @@ class _Grading:
                 checks += self._case(case, plans[case.name], expected.pop(0))
             else:
                 checks += self._not_run(case, launched)
-        checks.append(_after(compiled, rules.ID) or rules.judge())
+        checks.append(after(compiled, rules.ID) or rules.judge())
         checks.append(self._quality(compiled, compilation))
         return checks
 
@@ -122,26 +164,26 @@ class _Grading:
         nothing = Compilation(ok=False)
         if self._source.problem is not None:
             return compile_check.unreadable(self._source.problem), nothing
-        compilation = _attempt(self._runner.compile)
+        compilation = attempt(self._runner.compile)
         if isinstance(compilation, Failure):
-            return _error(compile_check.ID, compilation), nothing
+            return error(compile_check.ID, compilation), nothing
         return compile_check.judge(self._exercise, self._source.name, compilation), compilation
 
     def _launch(
         self, compiled: Check, compilation: Compilation, cases: Sequence[Case]
     ) -> tuple[Check, dict[str, tuple[Plan, ...]]]:
         """The check; and by case, how to launch each kernel of the exercise."""
-        skipped = _after(compiled, launch.ID)
+        skipped = after(compiled, launch.ID)
         if skipped:
             return skipped, {}
         plans: dict[str, tuple[Plan, ...]] = {}
         for case in cases:
             self._on_progress(Progress(launch.ID, len(plans), len(cases)))
-            found = _attempt(partial(self._plans, compilation, case))
+            found = attempt(partial(self._plans, compilation, case))
             if isinstance(found, Failure):
-                return _error(launch.ID, found), {}
+                return error(launch.ID, found), {}
             plans[case.name] = found
-            if any(_did_not_finish(plan.findings) for plan in found):
+            if any(did_not_finish(plan.findings) for plan in found):
                 break
         judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
         return launch.judge(judged), plans
@@ -157,11 +199,11 @@ class _Grading:
     def _case(self, case: Case, plans: tuple[Plan, ...], expected: Future[Expected]) -> list[Check]:
         """memory, then correct, then speed of one case."""
         memory_check, outcome = self._memory(case, plans)
-        correct_check = _after(memory_check, correct.identity(case), case)
+        correct_check = after(memory_check, correct.identity(case), case)
         if correct_check is None:
             judge = partial(self._correct, case, plans, outcome, expected)
-            correct_check = _guarded(judge, correct.identity(case), case)
-        return [_shown(case, check) for check in (memory_check, correct_check, *self._speed(case, correct_check))]
+            correct_check = guarded(judge, correct.identity(case), case)
+        return [shown(case, check) for check in (memory_check, correct_check, *self._speed(case, correct_check))]
 
     def _memory(self, case: Case, plans: tuple[Plan, ...]) -> tuple[Check, Outcome]:
         """Runs the kernels; their outcome goes on to `correct`."""
@@ -169,13 +211,13 @@ class _Grading:
         if len(self._unfinished) == MAX_UNFINISHED:
             reason = f"{self._unfinished[0].id} did not finish"
             return Check(identity, Status.SKIPPED, reason=reason, case=case.name), Outcome()
-        outcome = _attempt(
+        outcome = attempt(
             lambda: self._runner.run(invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))
         )
         if isinstance(outcome, Failure):
-            return _error(identity, outcome, case), Outcome()
+            return error(identity, outcome, case), Outcome()
         check = memory.judge(case, outcome)
-        if _did_not_finish(check.findings):
+        if did_not_finish(check.findings):
             self._unfinished.append(check)
         return check, outcome
 
@@ -193,7 +235,7 @@ class _Grading:
     def _speed(self, case: Case, correct_check: Check) -> list[Check]:
         if not case.required:
             return []
-        return [_after(correct_check, speed.identity(case), case) or speed.not_judged(self._exercise, case)]
+        return [after(correct_check, speed.identity(case), case) or speed.not_judged(self._exercise, case)]
 
     def _not_run(self, case: Case, launched: Check) -> list[Check]:
         names = (
@@ -201,67 +243,20 @@ class _Grading:
             correct.identity(case),
             *([speed.identity(case)] if case.required else []),
         )
-        checks = (_after(launched, name, case) for name in names)
-        return [_shown(case, check) for check in checks if check]
+        checks = (after(launched, name, case) for name in names)
+        return [shown(case, check) for check in checks if check]
 
     def _quality(self, compiled: Check, compilation: Compilation) -> Check:
         judge = partial(quality.judge, self._exercise, compilation, self._source.text, self._source.name)
-        return _after(compiled, quality.ID, required=False) or _guarded(judge, quality.ID, required=False)
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """The grader, the exercise or the machine failed; the submission did not."""
-
-    message: str
-
-
-def _attempt(call: Callable[[], T]) -> T | Failure:
-    """A crash of the grader costs one check, which says where; never the results of the others."""
-    try:
-        return call()
-    except (RunnerError, GraderError) as error:
-        return Failure(str(error))
-    except Exception as error:
-        return Failure(f"internal error at {at_fault(error)}")
-
-
-def _guarded(judge: Callable[[], Check], identity: str, case: Case | None = None, *, required: bool = True) -> Check:
-    check = _attempt(judge)
-    return _error(identity, check, case, required=required) if isinstance(check, Failure) else check
-
-
-def _error(identity: str, failure: Failure, case: Case | None = None, *, required: bool = True) -> Check:
-    return Check(identity, Status.ERROR, failure.message, case=case.name if case else None, required=required)
-
-
-def _after(parent: Check, identity: str, case: Case | None = None, *, required: bool = True) -> Check | None:
-    """What the parent's outcome leaves of a check; None where it is to be judged. Names the first cause."""
-    status, reason = Status.SKIPPED, parent.reason
-    if parent.status is Status.PASSED:
-        return None
-    if parent.status is Status.NOT_JUDGED:
-        status = Status.NOT_JUDGED
-    elif parent.status is Status.FAILED:
-        reason = f"{parent.id} failed"
-    elif parent.status is Status.ERROR:
-        reason = f"{parent.id} ended in error"
-    return Check(identity, status, reason=reason, case=case.name if case else None, required=required)
-
-
-def _shown(case: Case, check: Check) -> Check:
-    """As the student may see it: a secret case redacted, any other with its sizes."""
-    if case.secret:
-        return secrets.redact(check)
-    return msgspec.structs.replace(check, measurements=check.measurements | {"summary": case.summary})
-
-
-def _did_not_finish(findings: Sequence[Finding]) -> bool:
-    return any(finding.kind == "did-not-finish" for finding in findings)
+        return after(compiled, quality.ID, required=False) or guarded(judge, quality.ID, required=False)
 
 
 def _cases(oracle: Oracle, seed: int, secret: Secret | None, only: str | None) -> list[Case]:
     if only is not None:
-        return [next(case for case in oracle.cases(seed) if case.name == only)]
+        case = next((case for case in oracle.cases(seed) if case.name == only), None)
+        if case is None:
+            raise GraderError(f"the exercise has no case {only!r}")
+        return [case]
     cases = list(oracle.cases(seed))
     if secret is not None:
         own = seed if secret.seed is None else secret.seed

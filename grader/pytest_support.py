@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from grader import catalog, pipeline, submission
+from grader import catalog, gpu_lane, pipeline, submission
 from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, quality, rules, speed
 from grader.errors import GraderError, UsageError
@@ -62,7 +62,9 @@ class _Graded:
         path = Path(os.environ.get(SUBMISSION_VARIABLE) or self._exercise.starter)
         try:
             source = submission.read(path)
-            return pipeline.grade(self._exercise, source, seed=self._seed, open_executor=open_cpu)
+            return pipeline.grade(
+                self._exercise, source, seed=self._seed, open_executor=open_cpu, gpu=gpu_lane.choose()
+            )
         except (UsageError, GraderError) as error:
             pytest.fail(str(error), pytrace=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from grader.model.execution import Compilation, Executor, Invocation, Outcome
 from grader.model.exercise import Array
@@ -21,6 +22,20 @@ LEAST_SECONDS = 10.0
 SECONDS_PER_MIB = 2.5
 
 
+class Patience(NamedTuple):
+    """How often a child is started, and how long a run may take."""
+
+    starts: int = MAX_STARTS
+    least_seconds: float = LEAST_SECONDS
+    seconds_per_mib: float = SECONDS_PER_MIB
+
+
+ON_CPU = Patience()
+# A kernel of an exercise takes milliseconds; most of the time is for the arrays to get there. Fresh children are
+# started for borderline cases, too.
+ON_GPU = Patience(starts=16, least_seconds=10.0, seconds_per_mib=0.05)
+
+
 class RunnerError(Exception):
     """The child died and nothing says that the submission is to blame."""
 
@@ -28,7 +43,10 @@ class RunnerError(Exception):
 class Runner:
     """`run` raises RunnerError; what is the submission's fault comes back as an Outcome with a finding."""
 
-    def __init__(self, open_executor: OpenExecutor, source: bytes, filename: str) -> None:
+    def __init__(
+        self, open_executor: OpenExecutor, source: bytes, filename: str, patience: Patience = ON_CPU
+    ) -> None:
+        self._patience = patience
         self._open_executor = open_executor
         self._source = source
         self._filename = filename
@@ -40,13 +58,13 @@ class Runner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self.close()
 
     def start(self) -> None:
         """Let the child come up while the caller does something else."""
         if self._executor is None:
-            if self._starts == MAX_STARTS:
-                raise RunnerError(f"the child process died {MAX_STARTS} times; no further one was started")
+            if self._starts == self._patience.starts:
+                raise RunnerError(f"the child process died {self._patience.starts} times; no further one was started")
             self._starts += 1
             self._executor = self._open_executor()
 
@@ -63,9 +81,13 @@ class Runner:
         except ChildDied as error:
             raise self._lost(error) from None
 
-    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
+    def compiled(self) -> None:
+        """The child holds the submission when this returns; a fresh child compiles it again."""
         if self._executor is None and not self.compile().ok:
             raise RunnerError("the submission compiled once, but not again in a fresh child process")
+
+    def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
+        self.compiled()
         assert self._executor is not None
         seconds = self._seconds(arrays)
         try:
@@ -80,25 +102,27 @@ class Runner:
         return outcome
 
     def _seconds(self, arrays: tuple[Array, ...]) -> float:
+        least = self._patience.least_seconds
         if self._hung:
-            return LEAST_SECONDS
-        return LEAST_SECONDS + SECONDS_PER_MIB * sum(array.data.nbytes for array in arrays) / (1 << 20)
+            return least
+        return least + self._patience.seconds_per_mib * sum(array.data.nbytes for array in arrays) / (1 << 20)
 
     def _lost(self, error: ChildDied) -> RunnerError:
         """With the last line that a crashed child wrote: it is the one that says why."""
-        self._close()
+        self.close()
         last = [] if isinstance(error, ChildFailed) else error.stderr.strip().splitlines()[-1:]
         return RunnerError(": ".join([str(error), *last]))
 
     def _failed_compilation(self, kind: str, message: str) -> Compilation:
-        self._close()
+        self.close()
         return Compilation(ok=False, findings=(Finding(kind, self._filename, 0, message),))
 
     def _failed_run(self, kind: str, message: str) -> Outcome:
-        self._close()
+        self.close()
         return Outcome(findings=(Finding(kind, self._filename, 0, message),))
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """The next run starts a fresh child."""
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.close()

@@ -60,6 +60,15 @@ def from_spec(spec: Mapping[str, Any], seed: int, name: str) -> Case:
     return make_case(name, m_sizes, k, n, seed=seed, secret=True)
 
 
+def another(case: Case, seed: int) -> Case:
+    """The same sizes with other values."""
+    sizes, k, n = (case.arguments[name] for name in ("M_sizes", "K", "N"))
+    assert isinstance(sizes, Array)
+    assert isinstance(k, int)
+    assert isinstance(n, int)
+    return make_case(case.name, sizes.data.tolist(), k, n, seed=seed, required=case.required)
+
+
 def expected(case: Case) -> dict[str, np.ndarray]:
     """The outputs in FP64, by parameter name."""
     data = _arrays(case)

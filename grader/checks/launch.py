@@ -42,11 +42,21 @@ class Plan(msgspec.Struct, frozen=True):
     printed: str = ""
 
 
-def request(kernel: Kernel, case: Case) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
+class Limits(NamedTuple):
+    """What a launch function is told about the device, and held to."""
+
+    sm_count: int = SM_COUNT
+    max_shared_bytes: int = MAX_SHARED_BYTES
+
+
+H200 = Limits()
+
+
+def request(kernel: Kernel, case: Case, limits: Limits = H200) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
     """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
     values = {p.name: case.arguments[p.name] for p in kernel.launch_parameters}
     arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
-    given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, SM_COUNT, MAX_SHARED_BYTES)
+    given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, *limits)
     arrays.append(Array("launch", np.frombuffer(given, np.uint8).copy(), access="inout"))
     arguments: list[str | tuple[int, int]] = [
         p.name if isinstance(values[p.name], Array) else (_integer(values[p.name]), p.bytes)
@@ -55,7 +65,14 @@ def request(kernel: Kernel, case: Case) -> tuple[tuple[Invocation, ...], tuple[A
     return (Invocation(kernel.launch_name, LaunchConfig(), (*arguments, "launch")),), tuple(arrays)
 
 
-def plan(kernel: Kernel, compilation: Compilation, source: str, filename: str, outcome: Outcome) -> Plan:
+def plan(
+    kernel: Kernel,
+    compilation: Compilation,
+    source: str,
+    filename: str,
+    outcome: Outcome,
+    limits: Limits = H200,
+) -> Plan:
     """Decode and validate what the launch function left behind."""
     if outcome.findings or outcome.unsupported:
         return Plan(findings=outcome.findings, unsupported=outcome.unsupported, printed=outcome.printed)
@@ -69,7 +86,7 @@ def plan(kernel: Kernel, compilation: Compilation, source: str, filename: str, o
             launch_source.line_of(source, launcher.line, problem.member),
             f"{kernel.launch_name}: {problem.text}",
         )
-        for problem in _problems(config, kernel, compiled)
+        for problem in _problems(config, kernel, compiled, limits)
     )
     return Plan(
         kernel=compiled.name if compiled else "",
@@ -122,14 +139,16 @@ class Problem(NamedTuple):
     text: str
 
 
-def _problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None) -> Iterator[Problem]:
+def _problems(
+    config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None, limits: Limits
+) -> Iterator[Problem]:
     if compiled is None:
         name = kernel.variant_name(config.variant)
         yield Problem("variant", f"variant is {config.variant}, and there is no kernel {name}")
         return
     yield from _dimension_problems(config)
     yield from _block_problems(config, compiled)
-    yield from _shared_problems(config, compiled)
+    yield from _shared_problems(config, compiled, limits)
     yield from _workspace_problems(config, kernel, compiled)
 
 
@@ -163,11 +182,11 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
         )
 
 
-def _shared_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[Problem]:
+def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: Limits) -> Iterator[Problem]:
     static = compiled.resources.shared_bytes if compiled.resources else 0
-    if static + config.shared_bytes > MAX_SHARED_BYTES:
+    if static + config.shared_bytes > limits.max_shared_bytes:
         beside = f" beside {static} static ones" if static else ""
-        most = MAX_SHARED_BYTES - static
+        most = limits.max_shared_bytes - static
         yield Problem("shared_bytes", f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}")
 
 

@@ -14,9 +14,9 @@ import click
 
 from grader.cli import exits
 from grader.cli.standby import Standby
-from grader.errors import GraderError
 
 if TYPE_CHECKING:
+    from grader.gpu_lane import GpuChoice
     from grader.model.exercise import Exercise
     from grader.model.result import Result
     from grader.secret import Secret
@@ -79,9 +79,9 @@ def command(
         chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
         source = submission.read(file or _from_here(chosen.starter))
         hidden = secret_cases.read(secret) if secret else None
-        _require_device(device, gpu)
+        choice = _gpu(device, gpu)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
-        result = _grade(chosen, source, seed, hidden, standby)
+        result = _grade(chosen, source, seed, hidden, standby, choice)
 
     from grader.cli.deliver import Destinations, deliver
 
@@ -96,28 +96,30 @@ def _from_here(file: Path) -> Path:
     return file.relative_to(here) if file.is_relative_to(here) else file
 
 
-def _require_device(device: str, gpu: int | None) -> None:
+def _gpu(device: str, number: int | None) -> GpuChoice | None:
     """Raises GraderError where a GPU was asked for and cannot be had."""
-    if device != "cuda" and gpu is None:
-        return
-    from grader import machine
+    if device == "cpu" and number is None:
+        return None
+    from grader import gpu_lane
 
-    if not machine.gpus():
-        raise GraderError(
-            "no NVIDIA GPU found on this machine; grade doctor says what is missing.\n"
-            "Without --device cuda the CPU judges everything but speed."
-        )
-    raise GraderError("this version of the grader does not run submissions on a GPU yet; leave --device away")
+    return gpu_lane.choose(number, required=device == "cuda" or number is not None)
 
 
-def _grade(exercise: Exercise, source: Source, seed: int, secret: Secret | None, standby: Standby) -> Result:
+def _grade(
+    exercise: Exercise,
+    source: Source,
+    seed: int,
+    secret: Secret | None,
+    standby: Standby,
+    gpu: GpuChoice | None,
+) -> Result:
     from grader import pipeline
     from grader.cli.status import StatusLine
 
     threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
     with StatusLine() as line:
         return pipeline.grade(
-            exercise, source, seed=seed, open_executor=standby.open, secret=secret, on_progress=line.show
+            exercise, source, seed=seed, open_executor=standby.open, secret=secret, gpu=gpu, on_progress=line.show
         )
 
 

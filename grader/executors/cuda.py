@@ -30,7 +30,7 @@ from grader.sandbox.serve import SetupError, serve
 if TYPE_CHECKING:
     from grader.executors.gpu_runs import Submission
     from grader.model.execution import Gpu
-    from grader.timing.bench import Bench
+    from grader.executors.bench import Bench
 
 MAX_SENT_BYTES = MAX_MESSAGE_BYTES - (1 << 20)
 LEAST_CUDA = 13000  # CuPy's and NVRTC's; an older driver cannot load what they make
@@ -72,7 +72,7 @@ class CudaEngine:
         return Described(self._device())
 
     def prepare(self, request: Prepare, arrays: dict[str, np.ndarray]) -> Prepared:
-        from grader.timing.bench import Bench
+        from grader.executors.bench import Bench
         from reference_kernels.cublas import CublasError
 
         assert self._submission is not None

@@ -108,15 +108,19 @@ class Explainer:
         self.grid, self.block, self.dynamic_shared = grid, block, dynamic_shared
 
     def reports(self, faults: Sequence[FaultLike]) -> list[Report]:
-        """One report per kind, line and array, in the order of blocks and threads."""
-        merged: dict[tuple[str, str, int, str], list[tuple[FaultLike, Report]]] = {}
+        """One report per kind, line (of a race: pair of lines) and array, in the order of blocks and threads."""
+        merged: dict[tuple[str, str, frozenset[int], str], list[tuple[FaultLike, Report]]] = {}
         for fault in faults:
             site = self.lowered.sites[fault.site]
             at = submission_frame(site.location)
             message, array = self._message(fault.kind, site, fault)
-            notes = (self._other(fault),) if fault.kind in (Kind.RACE, Kind.BLOCK_RACE) else ()
+            notes = (self._other(fault),) if fault.kind in RACES else ()
             report = Report(NAMES[fault.kind], at.file, at.line, message, fault.count, notes, at.column)
-            merged.setdefault((report.kind, at.file, at.line, array), []).append((fault, report))
+            # Either side of a race may have come first; the cause is one.
+            lines = {at.line}
+            if fault.kind in RACES:
+                lines.add(submission_frame(self.lowered.sites[fault.other_site].location).line)
+            merged.setdefault((report.kind, at.file, frozenset(lines), array), []).append((fault, report))
         reports = []
         for entries in merged.values():
             first = min(entries, key=lambda e: (e[0].block, e[0].thread))
@@ -144,13 +148,19 @@ class Explainer:
             Kind.UNINITIALISED_READ: f"{who} reads {what}, {NOT_WRITTEN[record.other == 1]}",
             Kind.MISALIGNED: f"{who} {verb} {site.width} bytes at {what}: byte {place.offset} is no multiple of that",
             Kind.READ_ONLY_WRITE: f"{who} writes {what}, which a kernel may only read",
-            Kind.RACE: f"{who} {verb} {what}; {self._other(record)}, and no barrier orders the two",
-            Kind.BLOCK_RACE: f"{who} {verb} {what}; {self._other(record)}, and blocks run in any order",
+            Kind.RACE: f"{who} {verb} {what}; {self._also(record)}, and no barrier orders the two",
+            Kind.BLOCK_RACE: f"{who} {verb} {what}; {self._also(record)}, and blocks run in any order",
         }
         return texts[kind], place.array
 
+    def _also(self, record: FaultLike) -> str:
+        """The line on the other side of a race."""
+        other = self.lowered.sites[record.other_site]
+        verb = "writes" if self._is_write(other) else "reads"
+        return f"line {submission_frame(other.location).line} {verb} it too"
+
     def _other(self, record: FaultLike) -> str:
-        """The other side of a race."""
+        """Who stood on the other side of a race."""
         other = self.lowered.sites[record.other_site]
         at = submission_frame(other.location)
         stamp = record.other
@@ -228,6 +238,7 @@ class Explainer:
 NOT_WRITTEN = {False: "which nothing has written", True: "whose cp.async nobody has waited for"}
 COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
                "bar": "__syncwarp", "elect": "elect"}  # fmt: skip
+RACES = (Kind.RACE, Kind.BLOCK_RACE)
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
          "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
 

@@ -317,7 +317,9 @@ def pointer_origins(function: Function) -> dict[str, int]:
             if isinstance(ins, Label):
                 continue
             found = _origin(ins, origin, index)
-            for name in defs_and_uses(ins)[0] if found is not None else ():
+            if found is None:
+                continue
+            for name in defs_and_uses(ins)[0]:
                 known = origin.get(name)
                 if known is None or known not in (found, MANY):
                     origin[name] = found if known is None else MANY

@@ -176,7 +176,7 @@ def test_a_wrong_kernel_is_caught_at_its_line(kind: str, name: str) -> None:
     grid = 2 if "block before" in name else 1
     ran = run(WRONG[kind][name], before=BEFORE, grid=grid, workers=1)
     said = [r for r in ran.findings if r.kind == kind]
-    assert any(r.line in ran.guilty or f"in line {ran.guilty[0]}" in r.message for r in said), ran.findings
+    assert any(r.line in ran.guilty or f"in line {ran.guilty[0]}" in " ".join(r.notes) for r in said), ran.findings
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -354,7 +354,9 @@ def test_the_message_names_the_array_the_thread_and_the_other_side() -> None:
     )
     ran = run("__shared__ int tile[64];\ntile[t] = in[t];\nout[t] = tile[63 - t];")
     race = next(r for r in ran.findings if r.kind == "race")
-    assert "tile[" in race.message and "in line 4" in race.message and "no barrier orders the two" in race.message
+    assert race.message.endswith("; line 4 writes it too, and no barrier orders the two")
+    assert "reads tile[" in race.message
+    assert race.notes[0].endswith("wrote it in line 4")
 
 
 def test_findings_are_counted_not_repeated() -> None:

@@ -1,0 +1,320 @@
+"""One submission on a GPU: compile, launch, run over every case, and time what is right.
+
+Runs beside the CPU's grading, which finds races and names lines; grader.merge makes one list of both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from grader import executors, invocations, machine
+from grader.checks import compile as compile_check
+from grader.checks import correct, launch, memory, speed
+from grader.checks.launch import Limits, Plan
+from grader.diagnosis import Search
+from grader.errors import GraderError
+from grader.executors.cuda_child import CudaChild
+from grader.model.execution import Compilation, Gpu, Outcome
+from grader.model.exercise import Array, Case, Exercise
+from grader.model.result import Check, Finding, Status
+from grader.oracle import Oracle
+from grader.runner import ON_GPU, Runner, RunnerError
+from grader.sandbox import ChildDied, ChildFailed, ChildTimeout
+from grader.steps import Failure, after, attempt, error, guarded, shown
+from grader.submission import Source
+from grader.timing import gate, lock, session
+from grader.timing import inputs as timing_inputs
+from grader.timing.clocks import Clocks, driver_version
+from grader.timing.gate import Decision
+from grader.timing.inputs import Sets
+from grader.timing.session import Timing, TooFewRounds
+
+# After a fault or a hang the child is lost, and the next costs a second.
+MAX_LOST = 2
+FRESH_PROCESSES = 2  # more, where one process leaves the verdict open
+MAKERS = 4  # threads that make inputs and references for timing
+
+OpenCuda = Callable[[], CudaChild]
+Expected = dict[str, np.ndarray]
+
+
+class GpuChoice(msgspec.Struct, frozen=True):
+    """`required`: where it cannot be used, nothing is graded."""
+
+    open: OpenCuda
+    required: bool = False
+
+
+def choose(number: int | None = None, *, required: bool = False) -> GpuChoice | None:
+    """The GPU of that number, as the caller sees them; None where there is none and none is required.
+
+    Raises GraderError where one is required and missing.
+    """
+    count = machine.gpus()
+    if not count:
+        if required:
+            raise GraderError(
+                "no NVIDIA GPU found on this machine; grade doctor says what is missing.\n"
+                "Without --device cuda the CPU judges everything but speed."
+            )
+        return None
+    if number is not None and number >= count:
+        raise GraderError(f"there is no GPU {number}: this machine has {count}, counted from 0")
+    return GpuChoice(partial(executors.open_cuda, number or 0), required)
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """Where cases and expected outputs come from; they are being made while this is handed on."""
+
+    oracle: Future[Oracle]
+    cases: Future[list[Case]]
+    expect: Callable[[Case], Future[Expected]]
+    seed: int
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """The GPU's checks, or why there are none. In `checks`, memory[CASE] stands only where it failed."""
+
+    checks: tuple[Check, ...] = ()
+    unusable: str = ""
+
+
+class GpuLane:
+    """`measured` may be called once, in any thread; `close` from any other ends it early."""
+
+    def __init__(self, choice: GpuChoice, exercise: Exercise, source: Source, inputs: Inputs, search: Search) -> None:
+        self._choice, self._exercise, self._source = choice, exercise, source
+        self._inputs, self._search = inputs, search
+        self._child: CudaChild | None = None
+        self._gpu: Gpu | None = None
+        self._cublas = ""
+        self._lost: list[str] = []
+        self._ended = False
+        self._runner = Runner(self._open, source.content, source.name, ON_GPU)
+        if source.problem is None:
+            with contextlib.suppress(OSError):
+                self._runner.start()
+
+    @property
+    def facts(self) -> dict[str, Any] | None:
+        """What a Result says about the GPU."""
+        if self._gpu is None:
+            return None
+        gpu = self._gpu
+        return {
+            "name": gpu.name,
+            "compute_capability": "{}.{}".format(*gpu.compute_capability),
+            "multiprocessors": gpu.sm_count,
+            "memory_gib": round(gpu.memory_bytes / 2**30, 1),
+            "memory_gb_per_second": round(gpu.memory_bytes_per_second / 1e9),
+            "l2_mib": round(gpu.l2_bytes / 2**20, 1),
+            "max_sm_mhz": round(gpu.clock_hz / 1e6),
+            "pci_bus_id": gpu.pci_bus_id,
+            "driver": driver_version(),
+            "driver_cuda": _cuda(gpu.driver_cuda),
+            "runtime_cuda": _cuda(gpu.runtime_cuda),
+            "cublas": self._cublas or None,
+        }
+
+    def close(self) -> None:
+        self._ended = True
+        self._runner.close()
+
+    def measured(self) -> Measured:
+        """Raises GraderError where a GPU that is required cannot be used."""
+        if self._source.problem is not None:
+            return Measured()
+        try:
+            try:
+                self._runner.start()
+                assert self._child is not None
+                self._gpu = self._child.describe()
+            except (ChildDied, ChildTimeout) as failed:
+                if self._choice.required:
+                    raise GraderError(str(failed)) from None
+                return Measured(unusable=str(failed))
+            with ThreadPoolExecutor(min(MAKERS, os.cpu_count() or 1)) as makers:
+                try:
+                    return Measured(tuple(self._checks(self._gpu, makers)))
+                finally:
+                    makers.shutdown(wait=False, cancel_futures=True)
+        finally:
+            self._runner.close()
+
+    def _checks(self, gpu: Gpu, makers: ThreadPoolExecutor) -> Iterator[Check]:
+        compiled, compilation = self._compile()
+        yield compiled
+        if compiled.status is not Status.PASSED:
+            return
+        cases = self._inputs.cases.result()
+        sets = {case.name: makers.submit(self._sets, gpu, case) for case in cases if case.required}
+        with lock.running(gpu.pci_bus_id):
+            launched, plans = self._launch(gpu, compilation, cases)
+            yield launched
+            if launched.status is not Status.PASSED:
+                return
+            correct_checks = {}
+            for case in cases:
+                for check in self._case(case, plans[case.name]):
+                    correct_checks[case.name] = check
+                    yield shown(case, check)
+        for case in cases:
+            if case.required:
+                parent = correct_checks[case.name]
+                check = after(parent, speed.identity(case), case) or guarded(
+                    partial(self._speed, gpu, case, plans[case.name], sets[case.name], compilation),
+                    speed.identity(case),
+                    case,
+                )
+                yield shown(case, check)
+
+    def _compile(self) -> tuple[Check, Compilation]:
+        compilation = attempt(self._runner.compile)
+        if isinstance(compilation, Failure):
+            return error(compile_check.ID, compilation), Compilation(ok=False)
+        return compile_check.judge(self._exercise, self._source.name, compilation), compilation
+
+    def _launch(
+        self, gpu: Gpu, compilation: Compilation, cases: Sequence[Case]
+    ) -> tuple[Check, dict[str, tuple[Plan, ...]]]:
+        plans: dict[str, tuple[Plan, ...]] = {}
+        for case in cases:
+            found = attempt(partial(self._plans, gpu, compilation, case))
+            if isinstance(found, Failure):
+                return error(launch.ID, found), {}
+            plans[case.name] = found
+            if any(plan.findings for plan in found):
+                break
+        judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
+        return msgspec.structs.replace(launch.judge(judged), device="cuda"), plans
+
+    def _plans(self, gpu: Gpu, compilation: Compilation, case: Case) -> tuple[Plan, ...]:
+        """With the multiprocessors and the shared memory that this GPU has."""
+        limits = Limits(gpu.sm_count, gpu.max_shared_bytes)
+        text, name = self._source.text, self._source.name
+        plans = []
+        for kernel in self._exercise.kernels:
+            outcome = self._run(*launch.request(kernel, case, limits))
+            plans.append(launch.plan(kernel, compilation, text, name, outcome, limits))
+        return tuple(plans)
+
+    def _case(self, case: Case, plans: tuple[Plan, ...]) -> list[Check]:
+        """memory where the GPU found something; and correct, which is the last."""
+        if len(self._lost) >= MAX_LOST:
+            reason = f"on the GPU, {self._lost[0]} ended the process"
+            return [Check(correct.identity(case), Status.SKIPPED, reason=reason, case=case.name, device="cuda")]
+        kernels = self._exercise.kernels
+        arrays = invocations.arrays(kernels, case, plans)
+        outcome = attempt(lambda: self._run(invocations.of(kernels, case, plans), arrays))
+        if isinstance(outcome, Failure):
+            return [error(correct.identity(case), outcome, case)]
+        if outcome.findings:
+            self._lost.append(memory.identity(case))
+            found = tuple(_at(finding, plans[-1].line) for finding in outcome.findings)
+            failed = memory.judge(case, msgspec.structs.replace(outcome, findings=found))
+            failed = msgspec.structs.replace(failed, device="cuda")
+            skipped = after(failed, correct.identity(case), case)
+            assert skipped is not None
+            return [failed, skipped]
+        return [guarded(lambda: self._correct(case, plans, outcome), correct.identity(case), case)]
+
+    def _correct(self, case: Case, plans: tuple[Plan, ...], outcome: Outcome) -> Check:
+        """Right over both kinds of rubbish that the outputs held before."""
+        expected = self._inputs.expect(case).result()
+        check: Check | None = None
+        for outputs in (outcome.outputs, outcome.outputs | outcome.again):
+            check = correct.judge(
+                case,
+                outputs,
+                expected,
+                tolerance=self._exercise.tolerance,
+                filename=self._source.name,
+                line=plans[-1].line,
+                search=self._search,
+            )
+            if check.status is not Status.PASSED:
+                break
+        assert check is not None
+        return msgspec.structs.replace(check, device="cuda")
+
+    def _speed(
+        self,
+        gpu: Gpu,
+        case: Case,
+        plans: tuple[Plan, ...],
+        sets: Future[Sets],
+        compilation: Compilation,
+    ) -> Check:
+        made = sets.result()
+        timings: list[Timing] = []
+        try:
+            timings.append(self._time(gpu, case, plans, made))
+            if gate.decide(timings[0].interval, self._exercise.threshold) is Decision.ACROSS:
+                for _ in range(FRESH_PROCESSES):
+                    self._runner.close()
+                    timings.append(self._time(gpu, case, plans, made))
+        except ChildTimeout as failed:
+            self._runner.close()
+            return speed.not_finished(case, self._source.name, f"did not finish: {failed}")
+        except TooFewRounds as failed:
+            return speed.not_judged(self._exercise, case, str(failed))
+        except ChildDied as failed:
+            self._runner.close()
+            reason = failed.stderr if isinstance(failed, ChildFailed) else ""
+            raise GraderError(" ".join([str(failed), *reason.strip().splitlines()[-1:]])) from None
+        return speed.judge(self._exercise, case, timings, made, gpu, compilation.kernels, self._source.name)
+
+    def _time(self, gpu: Gpu, case: Case, plans: tuple[Plan, ...], sets: Sets) -> Timing:
+        """One process's word, with the GPU to ourselves."""
+        with lock.timing(gpu.pci_bus_id), Clocks(gpu.pci_bus_id) as clocks:
+            self._runner.compiled()
+            assert self._child is not None
+            wanted = max((plan.config.workspace_bytes for plan in plans if plan.takes_workspace), default=0)
+            launches = invocations.of(self._exercise.kernels, case, plans)
+            prepared = self._child.prepare(launches, sets.arrays, wanted, sets.problem)
+            self._cublas = prepared.cublas
+            return session.take(
+                self._child,
+                prepared,
+                clocks.read,
+                lambda: sets.references,
+                launches=len(sets.arrays),
+                baseline=self._exercise.baseline,
+                threshold=self._exercise.threshold,
+                tolerance=self._exercise.tolerance,
+            )
+
+    def _run(self, launches: tuple[Any, ...], arrays: tuple[Array, ...]) -> Outcome:
+        """A child that found something may have lost its GPU context: the next run gets a fresh one."""
+        outcome = self._runner.run(launches, arrays)
+        if outcome.findings:
+            self._runner.close()
+        return outcome
+
+    def _sets(self, gpu: Gpu, case: Case) -> Sets:
+        oracle = self._inputs.oracle.result()
+        return timing_inputs.make(case, gpu, self._inputs.seed, oracle.another, oracle.expected)
+
+    def _open(self) -> CudaChild:
+        if self._ended:
+            raise RunnerError("grading was ended")
+        self._child = self._choice.open()
+        return self._child
+
+
+def _at(finding: Finding, line: int) -> Finding:
+    """A GPU names no line: the kernel's stands in for it."""
+    return finding if finding.line else msgspec.structs.replace(finding, line=line)
+
+
+def _cuda(version: int) -> str:
+    """13000: "13.0"."""
+    return f"{version // 1000}.{version % 1000 // 10}"
