@@ -57,7 +57,12 @@ class Output:
     """A wrong output beside the right one. `name_row` says where a row lies: "group 2, row 5"."""
 
     def __init__(
-        self, actual: np.ndarray, right: np.ndarray, wrong: np.ndarray, tolerance: float, name_row: Callable[[int], str]
+        self,
+        actual: np.ndarray,
+        right: np.ndarray,
+        wrong: np.ndarray,
+        tolerance: float,
+        name_row: Callable[[int], str],
     ) -> None:
         self.actual, self.right, self.wrong = actual, right, wrong
         self.close = CLOSE * tolerance
@@ -135,7 +140,9 @@ def _only_one_value(output: Output) -> Iterator[Diagnosis]:
     elif (values == 0).all():
         yield Diagnosis("zero", "the wrong elements are all 0: nothing was added up for them", SUM)
     elif np.isnan(values).all():
-        yield Diagnosis("nan", "the wrong elements are all NaN, a result of arithmetic, such as Inf - Inf or 0 / 0", SUM)
+        yield Diagnosis(
+            "nan", "the wrong elements are all NaN, a result of arithmetic, such as Inf - Inf or 0 / 0", SUM
+        )
     elif np.isinf(values).all():
         yield Diagnosis("infinite", "the wrong elements are all infinite: what does the sum start at?", SUM)
     elif values.size > 1 and (values == values[0]).all():

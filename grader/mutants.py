@@ -83,7 +83,6 @@ RULES = (
     Rule("wrong buffer", r"\[(now|buffer)\]", ("[0]", r"[\1 ^ 1]")),
     Rule("= for +=", r" \+= (?=[\w(])(?!TILE|STEP)", (" = ", " -= ")),
     Rule("drop the start", r"(?<=float sum) = 0(?=;)", ("",)),
-    Rule("not reset", r"\bfloat(?= sum(?:\[\w+\])* = )", ("static __shared__ float",)),
     Rule("drop an atomic", r"atomicAdd\(&?([^,]+), ([^)]+)\)", (r"(\1 += \2)",)),
     Rule("wrong mask", r"0xffffffffu?", ("0x7fffffff", "0xffff", "1")),
     Rule("wrong distance", r"(?<=distance = )16", ("8", "32")),
@@ -96,7 +95,7 @@ RULES = (
     Rule("wrong group", r"\)group \*", (") 0 *",)),
     Rule("wrong size", r"\[(TILE\w*|STEP|ROWS|COLS)\]", (r"[\1 - 1]",)),
     Rule("wrong size", r"(?<=, )16(?=\))", ("8", "4")),
-    Rule("drop a statement", r"(?m)^ +(?!const |float|int |for |return|launch|__sync|static)[^\n;{}]*;$", (" ;",)),
+    Rule("drop a statement", r"(?m)^ +(?!const |float|int |for |return|launch|__s|static)[^\n;{}]*;$", (" ;",)),
     Rule("drop a launch member", r"launch->block = dim3\([^;]*;", ("launch->block = dim3(64);",)),
     Rule("round down", r"\((\w+) \+ (\w+) - 1\) / \2", (r"\1 / \2",)),
 )  # fmt: skip

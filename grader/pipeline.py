@@ -18,6 +18,7 @@ from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, quality, rules, speed
 from grader.checks.launch import Plan
 from grader.diagnosis import Search
+from grader.errors import GraderError
 from grader.gpu_lane import GpuChoice, GpuLane, Inputs, Measured
 from grader.model.execution import Compilation, Outcome
 from grader.model.exercise import Case, Exercise

@@ -125,7 +125,10 @@ def _wrong_rows(p: Problem) -> Iterator[Known]:
     starts = np.append(p.offsets, p.offsets[-1])
     mean = len(p.A) // p.groups
     other: dict[str, tuple[str, Callable[[Indices], Indices]]] = {
-        "a-offset-ignored": ("every group reads its rows of A from row 0: group_offsets is not added", lambda g: g * 0),
+        "a-offset-ignored": (
+            "every group reads its rows of A from row 0: group_offsets is not added",
+            lambda g: g * 0,
+        ),
         "a-offset-twice": ("group_offsets is added to the row of A twice", lambda g: 2 * p.offsets[g]),
         "a-of-the-next-group": ("group g reads the rows of A of group g + 1", lambda g: starts[g + 1]),
         "a-of-the-group-before": ("group g reads the rows of A of group g - 1", lambda g: p.offsets[g - (g > 0)]),
@@ -308,7 +311,9 @@ def _wrong_steps(p: Problem) -> Iterator[Known]:
             yield Known(f"k-stale-{tile}", sentence, "zero-fill", partial(_over, p, stale))
         if rest:
             clamped = np.append(k, np.full(tile - rest, p.K - 1))
-            sentence = f"the last product counts {tile - rest + 1} times: k beyond K is held at K - 1, not zero-filled"
+            sentence = (
+                f"the last product counts {tile - rest + 1} times: k beyond K is held at K - 1, not zero-filled"
+            )
             yield Known(f"k-clamped-{tile}", sentence, "zero-fill", partial(_over, p, clamped))
 
 

@@ -172,7 +172,9 @@ def test_a_finding_says_the_mistake_first_and_links_to_it() -> None:
         search=Search(ORACLE.mistakes),
     )
     (finding,) = check.findings
-    assert finding.message.startswith("every group is multiplied by B of group 0. First wrong element: group 1, row 0,")
+    assert finding.message.startswith(
+        "every group is multiplied by B of group 0. First wrong element: group 1, row 0,"
+    )
     assert finding.hint == "group-offsets"
 
 

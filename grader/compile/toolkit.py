@@ -1,4 +1,4 @@
-"""Where the headers of NVIDIA's cu13 wheels lie, and which versions they have."""
+"""Where CUDA's compiler and headers lie, in NVIDIA's cu13 wheels or a toolkit of the system; and their versions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 from functools import cache
 from pathlib import Path
 
-# A file of each package that a compilation may need, relative to nvidia/cu13.
+# A file of each package that a compilation may need: in nvidia/cu13 of the wheels, or in a toolkit's folder.
 REQUIRED = {
-    "nvrtc": "lib/libnvrtc.so.13",
-    "cudart": "include/cuda_runtime.h",
-    "cccl": "include/cccl/cuda/std/cstdint",
-    "crt": "include/crt/mma.h",  # wmma
+    "nvrtc": ("lib/libnvrtc.so.13", "lib64/libnvrtc.so.13"),
+    "cudart": ("include/cuda_runtime.h",),
+    "cccl": ("include/cccl/cuda/std/cstdint",),
+    "crt": ("include/crt/mma.h",),  # wmma
 }
+SYSTEM = Path("/usr/local/cuda")
 
 
 class ToolkitMissing(Exception):  # noqa: N818 - what is the case, not an error of ours
@@ -21,24 +22,30 @@ class ToolkitMissing(Exception):  # noqa: N818 - what is the case, not an error 
 
 
 @cache
-def root() -> Path:
-    """The folder nvidia/cu13 of the wheels. Raises ToolkitMissing."""
+def parts() -> dict[str, Path]:
+    """The folder that has each part: one for all of them where there is one. Raises ToolkitMissing."""
     folders = _candidates()
-    for folder in folders:
-        if all((folder / file).exists() for file in REQUIRED.values()):
-            return folder
-    missing = [n for n, file in REQUIRED.items() if not any((folder / file).exists() for folder in folders)]
-    extras = ",".join(missing or REQUIRED)
-    raise ToolkitMissing(
-        f"CUDA's {' and '.join(missing or REQUIRED)} not found; "
-        f"install with: python -m pip install 'cuda-toolkit[{extras}]==13.0.*'"
-    )
+    whole = [folder for folder in folders if all(_file(folder, part) for part in REQUIRED)]
+    found = {part: next((f for f in (*whole, *folders) if _file(f, part)), None) for part in REQUIRED}
+    missing = [part for part, folder in found.items() if folder is None]
+    if missing:
+        raise ToolkitMissing(
+            f"CUDA's {' and '.join(missing)} not found; "
+            f"install with: python -m pip install 'cuda-toolkit[{','.join(missing)}]==13.0.*'"
+        )
+    return {part: folder for part, folder in found.items() if folder is not None}
 
 
+def root() -> Path:
+    """The folder of NVRTC, beside which cuBLAS lies where it is installed. Raises ToolkitMissing."""
+    return parts()["nvrtc"]
+
+
+@cache
 def include_folders() -> tuple[Path, ...]:
     """Where `#include <...>` may look, in this order."""
-    include = root() / "include"
-    return include, include / "cccl"
+    folders = [parts()[part] / "include" for part in ("cudart", "crt")]
+    return (*dict.fromkeys(folders), parts()["cccl"] / "include" / "cccl")
 
 
 def display_name(path: str) -> str:
@@ -56,15 +63,25 @@ def identity() -> str:
 
     By the names of the installed distributions: importlib.metadata would say the same and takes 80 ms.
     """
-    site = root().parents[1]
-    wheels = [p.name for p in site.glob("*.dist-info") if p.name.startswith(("nvidia_cuda_", "cupy_cuda"))]
-    library = (root() / REQUIRED["nvrtc"]).stat()
-    return "\n".join([*sorted(wheels), str(library.st_size), str(library.st_mtime_ns)])
+    sites = {folder.parents[1] for folder in parts().values()}
+    found = [p.name for site in sites for p in site.glob("*.dist-info")]
+    wheels = [name for name in found if name.startswith(("nvidia_cuda_", "cupy_cuda"))]
+    library = _file(root(), "nvrtc")
+    assert library is not None
+    status = library.stat()
+    return "\n".join([*sorted(wheels), *map(str, include_folders()), str(status.st_size), str(status.st_mtime_ns)])
+
+
+def _file(folder: Path, part: str) -> Path | None:
+    return next((folder / name for name in REQUIRED[part] if (folder / name).exists()), None)
 
 
 def _candidates() -> list[Path]:
+    """The wheels first: their versions are those that this package asks for."""
     try:
         spec = importlib.util.find_spec("nvidia.cu13")
     except ModuleNotFoundError:
-        return []
-    return [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
+        spec = None
+    wheels = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
+    named = [Path(os.environ[name]) for name in ("CUDA_PATH", "CUDA_HOME") if os.environ.get(name)]
+    return [*wheels, *named, SYSTEM]

@@ -88,9 +88,7 @@ def copied(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def test_the_command_names_the_file_that_lies_and_exits_1(
-    copied: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_names_the_file_that_lies_and_exits_1(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["verify", "1", "--exercises", str(copied)]) == 1
     out = capsys.readouterr().out
     assert "ok  wrong/good.cu" in out
