@@ -70,6 +70,9 @@ class Output:
         self.name_row = name_row
         self.unwritten = never_written(actual)
         self.bad_rows = np.flatnonzero(wrong.any(axis=1))
+        # Wrong rows and any rows, evenly spread.
+        rows = (self.bad_rows, np.arange(len(actual)))
+        self.sample = np.unique(np.concatenate([_spread(some, SAMPLE_ROWS // 2) for some in rows]))
 
     def fits(self, values: np.ndarray, rows: np.ndarray, share: float, *, all_rows: bool = True) -> bool:
         """Whether `values` explain what is wrong in these rows, and are what the mistake would give there.
@@ -80,7 +83,8 @@ class Output:
         if values.shape != actual.shape:
             return False
         with np.errstate(invalid="ignore", over="ignore"):
-            near = np.abs(actual - values) <= self.close + RELATIVE * np.abs(actual)
+            near = np.abs(actual - values) <= self.close + RELATIVE * np.abs(right)
+            near &= np.isfinite(actual)
             same = near | (values == actual) | ((values == UNWRITTEN) & self.unwritten[rows])
             predicted = ~(np.abs(values - right) < self.tolerance)
         anything = np.isnan(values)  # ANYTHING
@@ -104,25 +108,18 @@ def explain(output: Output, mistakes: Iterable[Mistake]) -> Diagnosis | None:
     if not output.wrong.any():
         return None
     for mistake in mistakes:
-        if _matches(output, mistake):
+        if _matches(output, mistake.values):
             return Diagnosis(mistake.name, mistake.sentence, mistake.hint)
     return next((found for look in GENERAL for found in look(output)), None)
 
 
-def _matches(output: Output, mistake: Mistake) -> bool:
+def _matches(output: Output, values: Callable[[np.ndarray], np.ndarray]) -> bool:
     """One wrong row, then some, then all: most mistakes are ruled out for the price of a row."""
-    rows = output.bad_rows
-    for some, share in ((rows[:1], LIKELY), (_sample(output), LIKELY)):
-        if not output.fits(mistake.values(some), some, share, all_rows=False):
+    for some in (output.bad_rows[:1], output.sample):
+        if not output.fits(values(some), some, LIKELY, all_rows=False):
             return False
     every = np.arange(len(output.actual))
-    return output.fits(mistake.values(every), every, EXPLAINED)
-
-
-def _sample(output: Output) -> np.ndarray:
-    """Wrong rows and any rows, evenly spread."""
-    rows = np.arange(len(output.actual))
-    return np.unique(np.append(_spread(output.bad_rows, SAMPLE_ROWS // 2), _spread(rows, SAMPLE_ROWS // 2)))
+    return output.fits(values(every), every, EXPLAINED)
 
 
 def _spread(values: np.ndarray, count: int) -> np.ndarray:
@@ -144,7 +141,9 @@ def _only_one_value(output: Output) -> Iterator[Diagnosis]:
             "nan", "the wrong elements are all NaN, a result of arithmetic, such as Inf - Inf or 0 / 0", SUM
         )
     elif np.isinf(values).all():
-        yield Diagnosis("infinite", "the wrong elements are all infinite: what does the sum start at?", SUM)
+        yield Diagnosis(
+            "infinite", "the wrong elements are all infinite: a sum that starts there, or a division by 0", SUM
+        )
     elif values.size > 1 and (values == values[0]).all():
         yield Diagnosis("constant", f"the wrong elements are all {values[0]:.6g}, whatever the inputs")
 
@@ -158,18 +157,18 @@ def _simply_related(output: Output) -> Iterator[Diagnosis]:
         large = np.abs(right) > np.median(np.abs(right))
         factor = float(np.median((actual / right)[large])) if large.any() else 1.0
         step = float(np.median(actual - right))
-    every = np.arange(len(output.actual))
-    related: dict[str, tuple[str, np.ndarray]] = {
-        "negated": ("the wrong elements have the wrong sign", -output.right),
-        "scaled": (f"the wrong elements are {factor:.6g} times what they should be", factor * output.right),
-        "shifted": (f"the wrong elements are too large by {step:.6g}", output.right + step),
-        "whole-numbers": (
-            "the wrong elements are cut to whole numbers: they went through an integer",
-            np.trunc(output.right),
-        ),
+    related: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+        "negated": ("the wrong elements have the wrong sign", np.negative),
+        "scaled": (f"the wrong elements are {factor:.6g} times what they should be", lambda right: factor * right),
+        "shifted": (f"the wrong elements are too large by {step:.6g}", lambda right: right + step),
+        "whole-numbers": ("the wrong elements are cut to whole numbers: they went through an integer", np.trunc),
     }
-    for name, (sentence, values) in related.items():
-        if output.fits(np.where(output.wrong, values, output.right), every, EXPLAINED):
+    for name, (sentence, function) in related.items():
+
+        def values(rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray] = function) -> np.ndarray:
+            return np.where(output.wrong[rows], function(output.right[rows]), output.right[rows])
+
+        if _matches(output, values):
             yield Diagnosis(name, sentence, PRECISION if name == "whole-numbers" else SUM)
 
 
@@ -193,7 +192,7 @@ def _elsewhere(output: Output) -> Iterator[Diagnosis]:
         places = []
         for run in runs:
             place = _find(values[run[0], run[1] : run[1] + NEIGHBOURS], searched, output.close)
-            if place is None:
+            if place is None or place == run:
                 break
             places.append(place)
         else:
@@ -205,7 +204,7 @@ def _elsewhere(output: Output) -> Iterator[Diagnosis]:
 def _runs_of_wrong(output: Output) -> list[tuple[int, int]]:
     """Places where so many neighbours in a row are wrong; none where only some of what is wrong lies in such runs."""
     finite = output.wrong & np.isfinite(output.actual)
-    if not finite.sum() == output.wrong.sum():
+    if finite.sum() != output.wrong.sum():
         return []
     width = output.wrong.shape[1] // NEIGHBOURS * NEIGHBOURS
     full = output.wrong[:, :width].reshape(len(output.wrong), -1, NEIGHBOURS).all(axis=2)

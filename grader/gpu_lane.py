@@ -27,7 +27,7 @@ from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Check, Finding, Status
 from grader.oracle import Oracle
 from grader.runner import ON_GPU, Runner, RunnerError
-from grader.sandbox import ChildDied, ChildFailed, ChildTimeout
+from grader.sandbox import ChildDied, ChildFailed, ChildFaulted, ChildTimeout
 from grader.steps import Failure, after, attempt, error, guarded, shown
 from grader.submission import Source
 from grader.timing import gate, lock, session
@@ -40,7 +40,7 @@ from grader.timing.session import Timing, TooFewRounds
 # After a fault or a hang the child is lost, and the next costs a second.
 MAX_LOST = 2
 FRESH_PROCESSES = 2  # more, where one process leaves the verdict open
-MAKERS = 4  # threads that make inputs and references for timing
+MAKERS = 8  # threads that make inputs and references for timing
 
 OpenCuda = Callable[[], CudaChild]
 Expected = dict[str, np.ndarray]
@@ -155,7 +155,8 @@ class GpuLane:
         if compiled.status is not Status.PASSED:
             return
         cases = self._inputs.cases.result()
-        sets = {case.name: makers.submit(self._sets, gpu, case) for case in cases if case.required}
+        sets = {case.name: self._sets(gpu, case, makers) for case in cases if case.required}
+        references = {name: self._references(of_case, makers) for name, of_case in sets.items()}
         with lock.running(gpu.pci_bus_id):
             launched, plans = self._launch(gpu, compilation, cases)
             yield launched
@@ -170,7 +171,9 @@ class GpuLane:
             if case.required:
                 parent = correct_checks[case.name]
                 check = after(parent, speed.identity(case), case) or guarded(
-                    partial(self._speed, gpu, case, plans[case.name], sets[case.name], compilation),
+                    partial(
+                        self._speed, gpu, case, plans[case.name], sets[case.name], references[case.name], compilation
+                    ),
                     speed.identity(case),
                     case,
                 )
@@ -250,17 +253,22 @@ class GpuLane:
         gpu: Gpu,
         case: Case,
         plans: tuple[Plan, ...],
-        sets: Future[Sets],
+        sets: Sequence[Future[Case]],
+        references: Sequence[Future[Expected]],
         compilation: Compilation,
     ) -> Check:
-        made = sets.result()
+        made = timing_inputs.together([one.result() for one in sets])
+        take = partial(self._time, gpu, case, plans, made, references)
         timings: list[Timing] = []
         try:
-            timings.append(self._time(gpu, case, plans, made))
+            timings.append(take())
             if gate.decide(timings[0].interval, self._exercise.threshold) is Decision.ACROSS:
                 for _ in range(FRESH_PROCESSES):
                     self._runner.close()
-                    timings.append(self._time(gpu, case, plans, made))
+                    timings.append(take())
+        except ChildFaulted as fault:
+            self._runner.close()
+            return speed.faulted(case, _at(fault.finding, plans[-1].line))
         except ChildTimeout as failed:
             self._runner.close()
             return speed.not_finished(case, self._source.name, f"did not finish: {failed}")
@@ -272,7 +280,14 @@ class GpuLane:
             raise GraderError(" ".join([str(failed), *reason.strip().splitlines()[-1:]])) from None
         return speed.judge(self._exercise, case, timings, made, gpu, compilation.kernels, self._source.name)
 
-    def _time(self, gpu: Gpu, case: Case, plans: tuple[Plan, ...], sets: Sets) -> Timing:
+    def _time(
+        self,
+        gpu: Gpu,
+        case: Case,
+        plans: tuple[Plan, ...],
+        sets: Sets,
+        references: Sequence[Future[Expected]],
+    ) -> Timing:
         """One process's word, with the GPU to ourselves."""
         with lock.timing(gpu.pci_bus_id), Clocks(gpu.pci_bus_id) as clocks:
             self._runner.compiled()
@@ -285,8 +300,7 @@ class GpuLane:
                 self._child,
                 prepared,
                 clocks.read,
-                lambda: sets.references,
-                launches=len(sets.arrays),
+                lambda: [reference.result() for reference in references],
                 baseline=self._exercise.baseline,
                 threshold=self._exercise.threshold,
                 tolerance=self._exercise.tolerance,
@@ -299,9 +313,19 @@ class GpuLane:
             self._runner.close()
         return outcome
 
-    def _sets(self, gpu: Gpu, case: Case) -> Sets:
-        oracle = self._inputs.oracle.result()
-        return timing_inputs.make(case, gpu, self._inputs.seed, oracle.another, oracle.expected)
+    def _sets(self, gpu: Gpu, case: Case, makers: ThreadPoolExecutor) -> list[Future[Case]]:
+        oracle, seed = self._inputs.oracle.result(), self._inputs.seed
+        return [
+            makers.submit(timing_inputs.make, case, index, seed, oracle.another)
+            for index in range(timing_inputs.count(case, gpu))
+        ]
+
+    def _references(self, sets: Sequence[Future[Case]], makers: ThreadPoolExecutor) -> list[Future[Expected]]:
+        """Wanted last, so made last."""
+        return [makers.submit(self._expected, one) for one in sets]
+
+    def _expected(self, one: Future[Case]) -> Expected:
+        return self._inputs.oracle.result().expected(one.result())
 
     def _open(self) -> CudaChild:
         if self._ended:

@@ -34,7 +34,7 @@ SINGLE_MATRIX = "single_matrix"
 OP_N = 0  # CUBLAS_OP_N
 DEFAULT_MATH = 0  # CUBLAS_DEFAULT_MATH
 WORKSPACE_BYTES = 32 << 20  # what the cuBLAS manual advises for Hopper; more than it asks for elsewhere
-MAX_STREAMS = 16
+MAX_STREAMS = 8  # the hardware queues that CUDA uses by default; more streams than that only wait for each other
 FLOAT_BYTES = 4
 
 

@@ -15,7 +15,7 @@ PACKAGES = ("grader", "reports", "reference_kernels")
 # From the top: a part of `grader` imports only from its own layer and those below.
 LAYERS = (
     {"__main__", "cli", "pytest_support"},
-    {"pipeline", "batch", "verify", "gpu_lane", "merge"},
+    {"pipeline", "batch", "verify", "mutants", "gpu_lane", "merge"},
     {"catalog", "compile", "executors", "checks", "timing", "sandbox"}
     | {
         "diagnosis",

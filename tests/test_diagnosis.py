@@ -96,6 +96,8 @@ UNKNOWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "half of a known one": lambda c: np.where(np.arange(c.shape[1]) % 2 == 0, c, c + noise(c)),
     "mostly a factor": lambda c: np.where(noise(c) > 1.5, c + noise(c), 2 * c),
     "noise": noise,
+    "infinite and noise": lambda c: np.where(noise(c) > 0, np.inf, noise(c)),
+    "huge": lambda c: 1e30 * noise(c),
 }
 
 
@@ -106,6 +108,14 @@ def test_nothing_is_named_that_does_not_fit(name: str, case_name: str) -> None:
     expected = right(case)
     actual = UNKNOWN[name](expected).astype(np.float32)
     assert diagnosed(actual, expected, mistakes(case, expected)) is None
+
+
+@pytest.mark.parametrize(("value", "name"), [(-np.inf, "infinite"), (np.nan, "nan"), (1e30, "constant")])
+def test_what_is_not_finite_is_close_to_nothing(value: float, name: str) -> None:
+    expected = right(CASES["small"])
+    found = diagnosed(np.full(expected.shape, value, np.float32), expected, mistakes(CASES["small"], expected))
+    assert found is not None
+    assert found.name == name
 
 
 def test_two_mistakes_at_once_are_not_taken_for_one() -> None:

@@ -40,6 +40,11 @@ def not_finished(case: Case, filename: str, message: str) -> Check:
     return Check(identity(case), Status.FAILED, finding.message, case=case.name, device="cuda", findings=(finding,))
 
 
+def faulted(case: Case, finding: Finding) -> Check:
+    """Right when it was run alone; over other values of the same problem it broke."""
+    return Check(identity(case), Status.FAILED, finding.message, case=case.name, device="cuda", findings=(finding,))
+
+
 def judge(
     exercise: Exercise,
     case: Case,
@@ -138,7 +143,7 @@ def _measurements(
         "rounds_dropped": sum(t.dropped for t in timings),
         "slowdowns": sorted({reason for t in timings for reason in t.slowdowns}),
         "looks": shown.looks,
-        "sets": len(sets.arrays),
+        "sets": len(sets.cases),
         "verified_elements": sum(t.verified.elements for t in timings),
         "max_abs_error": to_number(max(t.verified.max_abs_error for t in timings)),
         "sm_mhz": list(shown.sm_mhz) if shown.sm_mhz else None,

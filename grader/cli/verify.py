@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 import textwrap
 import time
 from collections.abc import Sequence
@@ -140,6 +142,7 @@ def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequ
             key = f"{verdict.check.split('[')[0]} {verdict.kind}"
             caught_by[key] = caught_by.get(key, 0) + 1
     content = {
+        "command": shlex.join(["grade", *sys.argv[1:]]),
         "exercise": exercise.name,
         "mutants_per_kernel": count,
         "seed": seed,

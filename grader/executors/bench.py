@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -31,6 +32,9 @@ A, B, C = "A_concat", "B_concat", "C_concat"
 
 ALIGNMENT = 256
 POISON = 0xFF  # NaN in every format: an element that a launch leaves out is wrong
+FEW_SETS = 4
+FEW_ROUNDS = 2
+HOPELESS_FACTOR = 3.0
 EMPTY_LAUNCHES = 64
 EMPTY_ROUNDS = 9
 WARP = 32
@@ -79,7 +83,7 @@ class Bench:
         self._kernels, self._request, self._sets = kernels, request, request.sets
         self._memory = Memory()
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        self._own = Kernels(_build())
+        self._own = Kernels(build(device.describe().compute_capability))
         self._inputs = self._upload(arrays)
         self._outputs = {n: self._region(*spec) for n, spec in request.outputs.items()}
         self._workspace = self._memory.allocate(request.workspace_bytes) if request.workspace_bytes else 0
@@ -87,10 +91,11 @@ class Bench:
         self._routes = cublas.Routes(cublas.Problem(*request.problem), self._operands())
         self._kept: list[int] = []
         self._turn = 0
-        self._graphs = {SUBMISSION: self._graph(self._submission, self._sets)}
-        self._graphs |= {name: self._graph(enqueue, self._sets) for name, enqueue in self._routes.enqueue.items()}
+        self._launches = {SUBMISSION: self._sets} | self._worth_capturing()
+        contenders = {SUBMISSION: self._submission} | self._routes.enqueue
+        self._graphs = {name: self._graph(contenders[name], count) for name, count in self._launches.items()}
         self.prepared = Prepared(
-            contenders=tuple(self._graphs),
+            launches=self._launches,
             unavailable=self._routes.unavailable,
             empty_us=self._empty_us(),
             occupancy=tuple(self._occupancy(invocation) for invocation in request.invocations),
@@ -123,7 +128,7 @@ class Bench:
         self._stream.synchronize()
         self._kept += kept
         times = {
-            name: tuple(1000.0 * cupy.cuda.get_elapsed_time(*pair) / self._sets for pair in pairs)
+            name: tuple(1000.0 * cupy.cuda.get_elapsed_time(*pair) / self._launches[name] for pair in pairs)
             for name, pairs in marks.items()
         }
         return Measured(times, cupy.cuda.get_elapsed_time(begin, end) / 1000.0)
@@ -135,7 +140,7 @@ class Bench:
         for kept in self._kept:
             offset = 0
             for name, region in self._outputs.items():
-                found = self._compare(kept + offset, wanted[name], region, request.tolerance)
+                found = self._compare(kept + offset, wanted[name], region, request.tolerance, self._sets)
                 worst, wrong = _larger(worst, found[0]), wrong + found[1]
                 offset += region.bytes
         routes = {}
@@ -143,8 +148,8 @@ class Bench:
             if name != cublas.SINGLE_MATRIX:
                 self._poison(name)
                 self._graphs[name].launch(self._stream)
-                base = self._baseline_output
-                routes[name] = self._compare(base.base, wanted[C], base, request.tolerance)[1]
+                base, sets = self._baseline_output, self._launches[name]
+                routes[name] = self._compare(base.base, wanted[C], base, request.tolerance, sets)[1]
         elements = len(self._kept) * sum(r.elements * r.sets for r in self._outputs.values())
         return Verified(worst, wrong, elements, routes)
 
@@ -178,6 +183,29 @@ class Bench:
     def _pointer(self, name: str, index: int) -> int:
         region = self._inputs.get(name) or self._outputs.get(name)
         return region.pointer(index) if region else self._workspace
+
+    def _worth_capturing(self) -> dict[str, int]:
+        """How many sets each route's graph goes through: all of them, where it has a chance to be the fastest.
+
+        cuBLAS needs half a millisecond and 16 kernels for what another route does at once in 20 microseconds.
+        To see that, a few sets are enough.
+        """
+        few = min(FEW_SETS, self._sets)
+        best = {name: min(self._times(self._graph(e, few), FEW_ROUNDS)) for name, e in self._routes.enqueue.items()}
+        fastest = min(us for name, us in best.items() if name != cublas.SINGLE_MATRIX)
+        return {name: few if us > HOPELESS_FACTOR * fastest else self._sets for name, us in best.items()}
+
+    def _times(self, graph: cupy.cuda.Graph, rounds: int) -> list[float]:
+        """Milliseconds of a graph, one after the other."""
+        times = []
+        for _ in range(rounds):
+            start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+            start.record(self._stream)
+            graph.launch(self._stream)
+            stop.record(self._stream)
+            self._stream.synchronize()
+            times.append(cupy.cuda.get_elapsed_time(start, stop))
+        return times
 
     def _graph(self, enqueue: Enqueue, launches: int) -> cupy.cuda.Graph:
         """Run once before: what is loaded or tuned at a first call cannot be captured."""
@@ -222,13 +250,13 @@ class Bench:
         device.upload(pointer, values)
         return pointer
 
-    def _compare(self, got: int, want: int, region: Region, tolerance: float) -> tuple[float, int]:
-        """(largest difference, elements that differ too much)."""
+    def _compare(self, got: int, want: int, region: Region, tolerance: float, sets: int) -> tuple[float, int]:
+        """(largest difference, elements that differ too much) over the first `sets`."""
         results = self._memory.allocate(16)
         runtime.memsetAsync(results, 0, 16, self._stream.ptr)
         values = (
             *(ctypes.c_uint64(got), ctypes.c_uint64(want)),
-            ctypes.c_int64(region.bytes // region.dtype.itemsize),
+            ctypes.c_int64(sets * region.stride // region.dtype.itemsize),
             ctypes.c_double(tolerance),
             *(ctypes.c_uint64(results), ctypes.c_uint64(results + 8)),
         )
@@ -249,15 +277,7 @@ class Bench:
             driver.launchKernel(function, 1, 1, 1, 32, 1, 1, 0, stream.ptr, 0, 0)
 
         graph = self._graph(enqueue, EMPTY_LAUNCHES)
-        times = []
-        for _ in range(EMPTY_ROUNDS):
-            start, stop = cupy.cuda.Event(), cupy.cuda.Event()
-            start.record(self._stream)
-            graph.launch(self._stream)
-            stop.record(self._stream)
-            self._stream.synchronize()
-            times.append(1000.0 * cupy.cuda.get_elapsed_time(start, stop) / EMPTY_LAUNCHES)
-        return float(np.median(times))
+        return 1000.0 * float(np.median(self._times(graph, EMPTY_ROUNDS))) / EMPTY_LAUNCHES
 
     def _occupancy(self, invocation: Invocation) -> Occupancy:
         blocks = self._kernels.resident_blocks(invocation)
@@ -266,9 +286,10 @@ class Bench:
         return Occupancy(invocation.kernel, blocks, share, prod(invocation.config.grid))
 
 
-def _build() -> bytes:
-    arch = recipe.gpu_arch(device.describe().compute_capability)
-    built = nvrtc.build(SOURCE.read_text(), arch)
+@cache
+def build(compute_capability: tuple[int, int]) -> bytes:
+    """The kernels of bench_kernels.cu as a cubin. Needs no GPU, and takes a tenth of a second, once."""
+    built = nvrtc.build(SOURCE.read_text(), recipe.gpu_arch(compute_capability))
     if not built.ok:
         raise RuntimeError(f"{SOURCE.name} does not compile: {built.log}")
     return built.cubin

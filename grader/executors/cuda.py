@@ -5,6 +5,8 @@ It sees one GPU, which the parent chose with CUDA_VISIBLE_DEVICES.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +18,7 @@ from grader.sandbox.messages import (
     Built,
     Describe,
     Described,
+    Faulted,
     Measure,
     Measured,
     Prepare,
@@ -28,9 +31,9 @@ from grader.sandbox.messages import (
 from grader.sandbox.serve import SetupError, serve
 
 if TYPE_CHECKING:
+    from grader.executors.bench import Bench
     from grader.executors.gpu_runs import Submission
     from grader.model.execution import Gpu
-    from grader.executors.bench import Bench
 
 MAX_SENT_BYTES = MAX_MESSAGE_BYTES - (1 << 20)
 LEAST_CUDA = 13000  # CuPy's and NVRTC's; an older driver cannot load what they make
@@ -45,6 +48,7 @@ class CudaEngine:
         self._gpu: Gpu | None = None
         self._submission: Submission | None = None
         self._bench: Bench | None = None
+        self._timed = ""
 
     def compile(self, text: str) -> Built:
         from grader.compile import compiler, recipe
@@ -61,6 +65,8 @@ class CudaEngine:
     def load(self, ptx: str, cubin: bytes) -> None:
         from grader.executors.gpu_runs import Submission
 
+        if self._gpu is not None:
+            threading.Thread(target=_warm_quietly, args=(self._gpu.compute_capability,), daemon=True).start()
         self._submission, self._bench = Submission(ptx, cubin), None
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
@@ -71,8 +77,10 @@ class CudaEngine:
     def describe(self, _: Describe, __: dict[str, np.ndarray]) -> Described:
         return Described(self._device())
 
-    def prepare(self, request: Prepare, arrays: dict[str, np.ndarray]) -> Prepared:
+    def prepare(self, request: Prepare, arrays: dict[str, np.ndarray]) -> Prepared | Faulted:
+        from grader.executors import device
         from grader.executors.bench import Bench
+        from grader.executors.gpu_runs import Lost, blaming
         from reference_kernels.cublas import CublasError
 
         assert self._submission is not None
@@ -80,14 +88,29 @@ class CudaEngine:
             self._bench.close()
             self._bench = None
         try:
-            self._bench = Bench(self._submission.kernels, request, arrays)
+            self._timed = ", ".join(dict.fromkeys(i.kernel for i in request.invocations))
+            with blaming(self._timed, memory=False):
+                self._bench = Bench(self._submission.kernels, request, arrays)
         except CublasError as error:
             raise SetupError(str(error)) from None
+        except Lost as lost:
+            return Faulted(lost.finding)
+        except device.CudaError as error:
+            raise SetupError(f"the GPU cannot time this: {error}; do other programs hold its memory?") from None
         return self._bench.prepared
 
-    def measure(self, request: Measure, _: dict[str, np.ndarray]) -> Measured:
+    def measure(self, request: Measure, _: dict[str, np.ndarray]) -> Measured | Faulted:
+        from grader.executors import device
+        from grader.executors.gpu_runs import Lost, blaming
+
         assert self._bench is not None
-        return self._bench.measure(request)
+        try:
+            with blaming(self._timed, memory=False):
+                return self._bench.measure(request)
+        except Lost as lost:
+            return Faulted(lost.finding)
+        except device.CudaError as error:
+            raise SetupError(f"the GPU cannot time this: {error}; do other programs hold its memory?") from None
 
     def verify(self, request: Verify, arrays: dict[str, np.ndarray]) -> Verified:
         assert self._bench is not None
@@ -116,6 +139,16 @@ class CudaEngine:
                 f"{self._gpu.name} has compute capability {major}.{minor}; the grader needs 8.0 or newer"
             )
         return self._gpu
+
+
+def _warm_quietly(compute_capability: tuple[int, int]) -> None:
+    """What timing will need. What fails here fails again, and is said, in `prepare`."""
+    with contextlib.suppress(Exception):
+        from grader.executors import bench
+        from reference_kernels import cublas
+
+        cublas.load()
+        bench.build(compute_capability)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ FAULTS = {
     716: ("misaligned-access", "accessed an address that the width of the access does not divide"),
     717: ("out-of-bounds", "used an address of the wrong memory space"),
     718: ("out-of-bounds", "jumped to an address that holds no code"),
-    719: ("out-of-bounds", "was ended by the GPU: an access outside shared memory, or a trap"),
+    719: ("out-of-bounds", "was ended by the GPU, for an access outside shared memory or a trap: it does not say"),
     710: ("trap", "failed an assert()"),
     1: ("bad-launch", "was launched with a grid or block that the GPU refuses"),
 }

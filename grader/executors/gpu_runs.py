@@ -37,13 +37,16 @@ class Lost(Exception):  # noqa: N818
 
 
 @contextmanager
-def blaming(kernel: str) -> Iterator[None]:
-    """A CUDA error that a submission causes is a finding about `kernel`; any other goes on."""
+def blaming(kernel: str, *, memory: bool = True) -> Iterator[None]:
+    """A CUDA error that a submission causes is a finding about `kernel`; any other goes on.
+
+    Without `memory`, it is not the submission that asks for it.
+    """
     try:
         yield
     except device.CudaError as error:
         found = faults.finding(int(error.status), kernel)
-        if found is None:
+        if found is None or (found.kind == "out-of-memory" and not memory):
             raise
         raise Lost(found) from None
 

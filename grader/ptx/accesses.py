@@ -73,10 +73,10 @@ def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set
         return grouped
     if space == "local":
         return _local_pointer(u, ins.operands[1], width)
-    pointer = checked(u, "read", space, ins.operands[1], width, strong=bool(mods & STRONG_MODIFIERS))
-    if "acquire" in mods and mods & WIDE_SCOPES:
-        u.fence()
-    return pointer
+    strong = bool(mods & STRONG_MODIFIERS)
+    if strong:
+        u.acquire()
+    return checked(u, "read", space, ins.operands[1], width, strong=strong)
 
 
 def checked(
@@ -90,8 +90,20 @@ def checked(
     values: Sequence[Value] = (),
 ) -> Value:
     """Host address of one access, through the slow path. `values`: what a store writes, if that is known."""
+    return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, values=values)
+
+
+def checked_at(
+    u: Kernel,
+    direction: str,
+    space: str,
+    address: Value,
+    width: int,
+    *,
+    strong: bool = False,
+    values: Sequence[Value] = (),
+) -> Value:
     f = u.f
-    address = address_of(u, operand)
     site = f.const("i32", u.site(width, strong=strong))
     arguments = [u.worker, u.me, address, f.const("i32", width), site]
     if direction == "write":
@@ -255,13 +267,13 @@ def _cells_good(u: Kernel, group: Group) -> Value:
     oldest: list[Value] = []
     for start, count in _runs(sorted({offset - low for offset, _ in group.items}), group.width):
         pointer = u.shadow.read.at(group.cells).at(start * 4 // granule)
-        oldest.append(_reduce(u, "umin", pointer.load(f"<{count * per} x i32>", 4)))
+        oldest.append(_reduce(u, "smin", pointer.load(f"<{count * per} x i32>", 4)))
     if len(oldest) > 1:
-        u.helper("llvm.umin.i32", "declare i32 @llvm.umin.i32(i32, i32)")
+        u.helper("llvm.smin.i32", "declare i32 @llvm.smin.i32(i32, i32)")
     while len(oldest) > 1:  # a tree, not a chain
-        pairs = [u.f.call("i32", "llvm.umin.i32", a, b) for a, b in zip(oldest[::2], oldest[1::2], strict=False)]
+        pairs = [u.f.call("i32", "llvm.smin.i32", a, b) for a, b in zip(oldest[::2], oldest[1::2], strict=False)]
         oldest = pairs + oldest[len(pairs) * 2 :]
-    return oldest[0].uge(u.synchronised)
+    return oldest[0].icmp("sge", u.synchronised)  # an unsettled one is negative
 
 
 def _check(u: Kernel, group: Group, good: Value) -> None:
@@ -310,8 +322,8 @@ def store(u: Kernel, ins: Instruction) -> None:
     items = source.items if isinstance(source, Vector) else (source,)
     values = [u.value(item, f"b{8 * element}") for item in items]
     strong = bool(mods & STRONG_MODIFIERS)
-    if "release" in mods and mods & WIDE_SCOPES:
-        u.fence()
+    if "release" in mods:
+        u.fence(wide=bool(mods & WIDE_SCOPES))
     if space == "param":
         pointer = parameter_pointer(u, target)
     elif space == "local":
@@ -388,9 +400,8 @@ def _splat(u: Kernel, value: Value, count: int) -> Value:
 
 
 def memory_fence(u: Kernel, ins: Instruction) -> None:
-    """A fence for this block alone orders nothing that the checks do not order already."""
-    if WIDE_SCOPES & set(ins.opcode.split(".")):
-        u.fence()
+    """membar and fence. Whatever its kind, it is taken as a release; what acquires is an access."""
+    u.fence(wide=bool(WIDE_SCOPES & set(ins.opcode.split("."))))
 
 
 def copy_async(u: Kernel, ins: Instruction) -> None:
@@ -407,13 +418,22 @@ def copy_async(u: Kernel, ins: Instruction) -> None:
         f.call("void", "copy_wait", u.worker, u.me, keep, f["frame"])
     elif mods[2] in ("ca", "cg") and len(ins.operands) in (3, 4) and isinstance(ins.operands[2], Immediate):
         width = ins.operands[2].bits
-        filled = u.value(ins.operands[3], "u32") if len(ins.operands) == 4 else f.const("i32", width)
+        filled = _filled(u, ins.operands[3], width) if len(ins.operands) == 4 else f.const("i32", width)
         source = _copy_source(u, ins.operands[1], width, filled)
-        site = f.const("i32", u.site(width))
+        site = f.const("i32", u.site(width, opcode="st.shared"))
         target = address_of(u, ins.operands[0])
         f.call("void", "copy_start", u.worker, u.me, target, f.const("i32", width), site, source, filled, f["frame"])
     else:
         raise u.unsupported()
+
+
+def _filled(u: Kernel, operand: Operand, width: int) -> Value:
+    """Bytes that come from the source; the operand is their number, or a predicate: none of them."""
+    f, whole = u.f, u.f.const("i32", width)
+    if isinstance(operand, Register) and u.function.registers.get(operand.name.lstrip("!")) == "pred":
+        return f.select(u.value(operand, "pred"), f.const("i32", 0), whole)
+    given = u.value(operand, "u32")
+    return f.select(given.ult(width), given, whole)
 
 
 def _copy_source(u: Kernel, operand: Operand, width: int, filled: Value) -> Value:
@@ -422,7 +442,9 @@ def _copy_source(u: Kernel, operand: Operand, width: int, filled: Value) -> Valu
     do, skip, after = f.fresh("do"), f.fresh("skip"), f.fresh("source")
     f.branch(filled.ne(0), do, skip)
     f.label(do)
-    pointer = checked(u, "read", "global", operand, width)
+    site = f.const("i32", u.site(width, opcode="ld.global"))
+    address = address_of(u, operand)
+    pointer = f.call("ptr", "copy_source", u.worker, u.me, address, f.const("i32", width), site, filled)
     f.jump(after)
     f.label(skip)
     sink = WORKER.get(u.worker, "sink")

@@ -23,8 +23,10 @@ def atomic(u: Kernel, ins: Instruction) -> None:
         raise u.unsupported()
     operands = list(ins.operands)
     destination = operands.pop(0) if ins.base == "atom" else None
-    if {"acquire", "release", "acq_rel"} & mods and WIDE_SCOPES & mods:
-        u.fence()
+    if {"release", "acq_rel"} & mods:
+        u.fence(wide=bool(WIDE_SCOPES & mods))
+    if ins.base == "atom":
+        u.acquire()
     element = BITS[type_] // 8
     pointer = checked(u, "write", space, operands[0], element * count, strong=True)
     sources = [_items(operand) for operand in operands[1:]]

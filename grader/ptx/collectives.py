@@ -6,43 +6,13 @@ Instructions".
 
 from __future__ import annotations
 
+from grader.ptx import matrix
 from grader.ptx.arithmetic import BITS, intrinsic, is_signed
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel
-from grader.ptx.machine import (
-    AT_NAMED,
-    AT_WARP,
-    HEADER,
-    MAIL,
-    MAIL_BROUGHT,
-    MAIL_BYTES,
-    MAIL_PUBLISHED,
-    WORKER,
-    Kind,
-)
+from grader.ptx.machine import AT_NAMED, AT_WARP, HEADER, WORKER
+from grader.ptx.mail import bring, must_take_part, own, word_of
 from grader.ptx.parser import Instruction, Operand, Pair
-
-
-def mail_of(u: Kernel, thread: Value) -> Value:
-    return WORKER.get(u.worker, "mail").at(thread.zext("i64") * MAIL_BYTES)
-
-
-def bring(u: Kernel, mask: Value, *words: Value, orders: bool = False) -> None:
-    mail = mail_of(u, u.f["tid"])
-    MAIL.set(mail, "mask", mask)
-    MAIL.set(mail, "orders", u.f.const("i32", int(orders)))
-    for k, word in enumerate(words):
-        mail.at(MAIL_BROUGHT + 4 * k).store(word)
-
-
-def word_of(u: Kernel, lane: Value, k: int = 0) -> Value:
-    """Word `k` that `lane` of this thread's warp brought."""
-    first = u.f["tid"] & -32
-    return mail_of(u, first | lane).at(MAIL_PUBLISHED + 4 * k).load("i32")
-
-
-def _own(u: Kernel, name: str) -> Value:
-    return MAIL.get(mail_of(u, u.f["tid"]), name)
 
 
 def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) -> None:
@@ -59,6 +29,10 @@ def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) ->
 def deposit(u: Kernel, ins: Instruction) -> int:
     """Leave this lane's words for collective `ins`; returns what the thread then waits for."""
     mods = ins.opcode.split(".")[1:]
+    operands, u.here = u.here.operands, ins  # findings speak of the collective
+    if ins.base in matrix.COLLECTIVES or ins.base == "wmma":
+        matrix.deposit(u, ins, operands)
+        return AT_WARP
     if ins.base in ("bar", "barrier"):
         if mods[0] == "warp":
             bring(u, u.value(ins.operands[0], "b32"), orders=True)
@@ -99,8 +73,8 @@ def _deposit_barrier(u: Kernel, ins: Instruction) -> int:
 
 def arrive(u: Kernel, ins: Instruction) -> None:
     """bar.arrive: counts, and does not wait."""
-    at = WORKER.get(u.worker, "arrived").index("i32", u.value(ins.operands[0], "u32") & 15)
-    at.store(at.load("i32") + 1)
+    now = u.f.call("i32", "arrive", u.worker, u.f["tid"], u.value(ins.operands[0], "u32") & 15)
+    u.time.store(now | u.f["tid"])
 
 
 # What it reads --------------------------------------------------------------------------------------------------
@@ -123,23 +97,13 @@ def shuffle(u: Kernel, ins: Instruction) -> None:
     }[mode]()
     inside = source.icmp("sge" if mode == "up" else "sle", high)
     source = f.select(inside, source, lane)
-    _must_take_part(u, source)
+    must_take_part(u, source)
     _assign_pair(u, destination, word_of(u, source), inside)
-
-
-def _must_take_part(u: Kernel, lane: Value) -> None:
-    """The value of a lane that is not in the mask is undefined."""
-    f = u.f
-    absent = ((_own(u, "members") >> lane) & 1).eq(0)
-    kind, site, zero = f.const("i32", int(Kind.COLLECTIVE_MISMATCH)), f.const("i32", u.site()), f.const("i64", 0)
-    with f.when(absent, likely=False):
-        lane_read = lane.zext("i64") + 1
-        f.call("void", "record", u.worker, kind, site, f["tid"], lane_read, zero, f.const("i32", 0))
 
 
 def vote(u: Kernel, ins: Instruction) -> None:
     mode = ins.opcode.split(".")[2]
-    ballot, members = _own(u, "ballot"), _own(u, "members")
+    ballot, members = own(u, "ballot"), own(u, "members")
     results = {
         "ballot": lambda: ballot,
         "any": lambda: ballot.ne(0),
@@ -152,7 +116,7 @@ def vote(u: Kernel, ins: Instruction) -> None:
 def match(u: Kernel, ins: Instruction) -> None:
     f = u.f
     mods = ins.opcode.split(".")
-    members, words = _own(u, "members"), 2 if mods[-1] == "b64" else 1
+    members, words = own(u, "members"), 2 if mods[-1] == "b64" else 1
     mine = [word_of(u, f["tid"] & 31, k) for k in range(words)]
     same = f.const("i32", 0)
     for lane in range(32):
@@ -178,7 +142,7 @@ def reduce(u: Kernel, ins: Instruction) -> None:
     signed = is_signed(type_)
     identity = {"add": 0, "or": 0, "xor": 0, "and": -1, "min": 2**31 - 1 if signed else -1,
                 "max": -(2**31) if signed else 0}[operation]  # fmt: skip
-    members, total = _own(u, "members"), f.const("i32", identity)
+    members, total = own(u, "members"), f.const("i32", identity)
     for lane in range(32):
         take = ((members >> lane) & 1).ne(0)
         word = f.select(take, word_of(u, f.const("i32", lane)), f.const("i32", identity))
@@ -190,12 +154,12 @@ def reduce(u: Kernel, ins: Instruction) -> None:
 
 
 def active_mask(u: Kernel, ins: Instruction) -> None:
-    u.assign(ins.operands[0], _own(u, "members"))
+    u.assign(ins.operands[0], own(u, "members"))
 
 
 def elect(u: Kernel, ins: Instruction) -> None:
     f = u.f
-    leader = f.call("i32", "llvm.cttz.i32", _own(u, "members"), f.const("i1", 0))
+    leader = f.call("i32", "llvm.cttz.i32", own(u, "members"), f.const("i1", 0))
     _assign_pair(u, ins.operands[0], leader, leader.eq(f["tid"] & 31))
 
 
@@ -210,6 +174,7 @@ def after_barrier(u: Kernel, ins: Instruction) -> None:
 
 
 HANDLERS = {
+    **matrix.COLLECTIVES,
     "shfl": shuffle,
     "vote": vote,
     "match": match,

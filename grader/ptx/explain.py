@@ -192,7 +192,7 @@ class Explainer:
 
     @staticmethod
     def _is_write(site: Site) -> bool:
-        return site.opcode.split(".")[0] in ("st", "atom", "red")
+        return site.opcode.split(".")[0] in ("st", "atom", "red", "stmatrix") or site.opcode.startswith("wmma.store")
 
     def _who(self, thread: int, block: int) -> str:
         x, y, _ = self.block
@@ -237,7 +237,9 @@ class Explainer:
 
 NOT_WRITTEN = {False: "which nothing has written", True: "whose cp.async nobody has waited for"}
 COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
-               "bar": "__syncwarp", "elect": "elect"}  # fmt: skip
+               "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
+               "wmma": "the matrix product", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
+               "movmatrix": "movmatrix"}  # fmt: skip
 RACES = (Kind.RACE, Kind.BLOCK_RACE)
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
          "uninitialised-read", "read-only-write", "trap"]  # fmt: skip

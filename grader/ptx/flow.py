@@ -20,7 +20,8 @@ from grader.ptx.parser import (
     Vector,
 )
 
-COLLECTIVES = {"bar", "barrier", "shfl", "vote", "match", "redux", "activemask", "elect"}
+COLLECTIVES = {"bar", "barrier", "shfl", "vote", "match", "redux", "activemask", "elect", "mma", "ldmatrix",
+               "stmatrix", "movmatrix"}  # fmt: skip
 STRONG_LOAD = {"volatile", "relaxed", "acquire", "mmio"}
 BUILT_IN_CALLS = {"vprintf", "__assertfail"}
 NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call",
@@ -74,7 +75,7 @@ def defs_and_uses(ins: Instruction) -> tuple[list[str], list[str]]:
     operands = list(ins.operands)
     defs: list[str] = []
     writes = ins.base not in NO_DESTINATION or (ins.base in ("bar", "barrier") and ".red." in ins.opcode)
-    if writes and operands:
+    if writes and operands and not ins.opcode.startswith("wmma.store"):
         defs = registers_of(operands.pop(0))
         if ins.guard:
             uses += defs
@@ -194,20 +195,31 @@ def is_arrive(ins: Instruction) -> bool:
     return ins.base in ("bar", "barrier") and "arrive" in ins.opcode.split(".")
 
 
+def is_product(ins: Instruction) -> bool:
+    """Of matrices. Its deposit reads all that it needs, so that afterwards these registers are free."""
+    return ins.base == "mma" or ins.opcode.startswith("wmma.mma")
+
+
+def is_collective(ins: Instruction) -> bool:
+    return (ins.base in COLLECTIVES and not is_arrive(ins)) or is_product(ins)
+
+
 def split_collectives(function: Function) -> None:
     """Put a `deposit` before every collective: there the thread leaves its words and waits; the collective itself
     then reads what all have left. A guarded one is branched around."""
     body: list[Instruction | Label] = []
     for item in function.body:
-        if isinstance(item, Label) or item.base not in COLLECTIVES or is_arrive(item):
+        if isinstance(item, Label) or not is_collective(item):
             body.append(item)
             continue
         skip = f"skip@{len(body)}"
         if item.guard:
             body.append(Instruction("bra", (Symbol(skip),), item.guard, not item.guard_negated, item.location))
         if not is_plain_barrier(item):
-            body.append(Instruction("deposit", (), location=item.location))
-        body.append(replace(item, guard=None))
+            sources = item.operands[1:] if is_product(item) else ()
+            body.append(Instruction("deposit", sources, location=item.location))
+        operands = item.operands[:1] if is_product(item) else item.operands
+        body.append(replace(item, guard=None, operands=operands))
         if item.guard:
             body.append(Label(skip))
     function.body = body

@@ -60,7 +60,8 @@ from grader.ptx.parser import (
 from grader.ptx.shadow import SharedShadow
 
 FUEL = 1 << 20  # instructions between two looks at the budget
-FLUSHES = {"st", "atom", "red", "bar", "barrier", "call", "membar", "fence", "cp", "deposit"}
+FLUSHES = {"st", "atom", "red", "bar", "barrier", "call", "membar", "fence", "cp", "deposit", "wmma",
+           "stmatrix"}  # fmt: skip
 IGNORED = {"prefetch", "prefetchu", "nanosleep", "discard", "applypriority", "pmevent", "griddepcontrol",
            "setmaxnreg"}  # fmt: skip
 ENDS = {"ret", "exit", "trap"}
@@ -143,9 +144,10 @@ class Kernel:
         return "\n".join([*self.tables, *self.helpers.values(), f.text()])
 
     def _synchronised(self) -> Value:
-        """When this thread last met others: the block's barrier, or a later __syncwarp where there are any."""
+        """When this thread last met others: the block's barrier, or a later __syncwarp or barrier of some threads."""
         time = self.barrier_time
-        if any("warp" in i.opcode.split(".") for b in self.blocks for i in b.instructions if i.base == "bar"):
+        barriers = [i for b in self.blocks for i in b.instructions if i.base in ("bar", "barrier")]
+        if not all(map(is_plain_barrier, barriers)):
             mail = WORKER.get(self.worker, "mail").at(self.f["tid"].zext("i64") * MAIL_BYTES)
             for name in ("full_time", "part_time"):
                 other = MAIL.get(mail, name)
@@ -278,8 +280,9 @@ class Kernel:
         """Have a function or declaration in the module once."""
         self.helpers.setdefault(name, ir)
 
-    def site(self, width: int = 0, *, strong: bool = False) -> int:
-        self.sites.append(Site(self.here.location, self.here.opcode, width))
+    def site(self, width: int = 0, *, strong: bool = False, opcode: str = "") -> int:
+        """`opcode`: where one instruction makes two accesses, the one that it stands for."""
+        self.sites.append(Site(self.here.location, opcode or self.here.opcode, width))
         return (len(self.sites) - 1) | (STRONG if strong else 0)
 
     # Registers and operands -----------------------------------------------------------------------------------
@@ -504,9 +507,14 @@ class Kernel:
         HEADER.set(frame, "pc", self.f.const("i32", resume.index))
         self.f.ret(self.f.const("i32", self.site() | waits_for))
 
-    def fence(self) -> None:
-        """What came before is ordered before what comes after, for other blocks too; time moves on."""
-        self.time.store(self.f.call("i32", "fence", self.worker) | self.f["tid"])
+    def fence(self, *, wide: bool) -> None:
+        """What came before is released to who acquires it, if `wide` in other blocks too; time moves on."""
+        now = self.f.call("i32", "fence", self.worker, self.f["tid"], self.f.const("i32", int(wide)))
+        self.time.store(now | self.f["tid"])
+
+    def acquire(self) -> None:
+        """This thread looks at what another may have changed atomically: what that one released is ordered before."""
+        self.f.call("void", "acquire", self.worker, self.f["tid"])
 
     def trap(self) -> None:
         f = self.f

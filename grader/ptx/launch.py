@@ -14,6 +14,7 @@ from grader.ptx.jit import CompiledKernel, print_to, runtime
 from grader.ptx.machine import (
     FAULT,
     INITIALISED,
+    KNOWN_ROWS,
     LAUNCH,
     MAIL_BYTES,
     MAX_BARRIERS,
@@ -23,6 +24,7 @@ from grader.ptx.machine import (
     STAMP_STEP,
     TIME_IS_UP,
     VARIABLE_WINDOW,
+    WARPS,
     WINDOW,
     WORKER,
     WRITABLE,
@@ -153,7 +155,7 @@ class Launch:
         entry.set(host=pointer_to(data), size=size, flags=flags)
         if flags & WRITABLE:
             cells = -(-size // self.lowered.global_granule) + 1
-            for name in ("write", "read"):
+            for name in ("write", "read", "elsewhere"):
                 entry.set(**{name: pointer_to(self._kept(np.zeros(cells, np.uint64)))})
                 entry.set(**{f"{name}_site": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
 
@@ -161,7 +163,7 @@ class Launch:
         """The parameter block: an address per array, the others by value."""
         low = self.lowered
         block = self._kept(np.zeros(max(low.parameter_bytes, 8), np.uint8))
-        ends = [*low.parameter_offsets[1:], low.parameter_bytes]
+        ends = [*low.parameter_offsets, low.parameter_bytes][1:]
         for i, (argument, start, end) in enumerate(zip(arguments, low.parameter_offsets, ends, strict=True)):
             if isinstance(argument, Buffer):
                 if not argument.data.flags.c_contiguous:
@@ -184,8 +186,9 @@ class Launch:
             "status": np.zeros(threads, np.uint32),
             "faults": faults,
             "sink": np.zeros(SINK_BYTES, np.uint8),
-            "mail": np.zeros(threads * MAIL_BYTES, np.uint8),
+            "mail": np.zeros(-(-threads // 32) * 32 * MAIL_BYTES, np.uint8),  # of whole warps
             "arrived": np.zeros(NAMED_BARRIERS, np.uint32),
+            "known": np.zeros((KNOWN_ROWS, WARPS), np.uint32),
         }
         worker = Struct(WORKER)
         worker.set(launch=self.record.address, program=self.compiled.program.address)

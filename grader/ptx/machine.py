@@ -8,6 +8,9 @@ neighbouring bytes of an FP8 tile never share a cell. A cell holds a stamp for t
 first read since; a stamp is `epoch * 1024 + thread`. A barrier starts a new epoch. Threads of a block run one
 after the other between two barriers, so these two stamps suffice to find every conflicting pair of accesses,
 whatever the order of execution on a GPU would have been.
+
+Barriers for some warps, and flags behind fences, order the accesses of some warps before those of others only:
+`known` says, per warp, until when the accesses of each warp are ordered before its own.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ SHARED_GUARD = 1024  # bytes between shared arrays that belong to none
 ARENA_TAIL = 16384  # at the arena's end; no group of accesses spans more
 STAMP_STEP = 1024  # threads of a block at most
 FIRST_STAMP = STAMP_STEP
-LAST_STAMP = 0x8000_0000  # a block that starts later finds the shadow cleared and stamps starting over
-MAX_BARRIERS = (1 << 31) // STAMP_STEP - 4096  # of one block
+LAST_STAMP = 0x0800_0000  # a block that starts later finds the shadow cleared and stamps starting over
+MAX_BARRIERS = 0x7800_0000 // STAMP_STEP - 4096  # of one block
+UNSETTLED = 0x8000_0000  # on a read stamp: the cell was written since the barrier, so look at every later read
 GUARD_STAMP = 0xFFFF_FFFF
 IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that nobody has waited for
 STRONG = 0x8000_0000  # flag on a site: atomic or volatile, so no race with its like
@@ -147,6 +151,8 @@ WORKER = Layout(
     instructions="i64",
     marked="i32",  # shadow guards are in place
     arrived="ptr",  # i32 per named barrier: threads that arrived and did not wait
+    known="ptr",  # KNOWN_ROWS times a time per warp
+    released="i32",  # some thread of the block ran a fence
 )
 
 WINDOW = Layout(
@@ -156,8 +162,10 @@ WINDOW = Layout(
     pad="i32",
     write="ptr",  # i64 stamp per cell, or null for what no kernel may write
     write_site="ptr",  # i32 per cell
-    read="ptr",
+    read="ptr",  # the first read by the block that read last
     read_site="ptr",
+    elsewhere="ptr",  # what these hide: a read by another block, or what came before this block's atomic access
+    elsewhere_site="ptr",
 )
 
 # A copy that cp.async has started, in the thread's frame until a wait carries it out.
@@ -169,7 +177,7 @@ HEADER = Layout(pc="i32", barrier="i32", count="i32", predicate="i32", copies="i
 FRAME_HEADER = (HEADER.size + 15) // 16 * 16
 
 # Mail of a thread: what it brings to a warp collective, and what the collective gave to it.
-MAIL_WORDS = 16
+MAIL_WORDS = 32  # the registers of a matrix product, or less
 MAIL = Layout(
     mask="i32",  # lanes that must take part; 0: whoever is there (activemask)
     orders="i32",  # 1: orders memory among its lanes (__syncwarp)
@@ -178,11 +186,16 @@ MAIL = Layout(
     full_time="i32",  # when this thread's whole warp last synchronised
     part_time="i32",  # when it last synchronised with some lanes
     part_mask="i32",
-    pad="i32",
+    released="i32",  # when this thread last ran a fence
+    acquired="i32",  # when it last looked at what others may change atomically
 )
 MAIL_BROUGHT = MAIL.size
 MAIL_PUBLISHED = MAIL_BROUGHT + 4 * MAIL_WORDS
 MAIL_BYTES = MAIL_PUBLISHED + 4 * MAIL_WORDS
 NAMED_BARRIERS = 16
+WARPS = 32  # of a block at most
+RELEASED_ROW = WARPS  # of `known`: what the block's fences have released
+ARRIVED_ROW = WARPS + 1  # and what arrived at each named barrier
+KNOWN_ROWS = ARRIVED_ROW + NAMED_BARRIERS
 TURNS = 32  # of a loop that may wait for another thread, before others get their turn
 IDLE_INSTRUCTIONS = 8 * TURNS  # what such turns cost, about

@@ -98,7 +98,7 @@ def granule(blocks: list[Block], space: str) -> int:
     """Bytes per shadow cell: the narrowest access to `space`, at most 4."""
     widths = {4}
     for ins in (i for b in blocks for i in b.instructions):
-        if ins.base in ("ld", "st", "atom", "red"):
+        if ins.base in ("ld", "st", "atom", "red") or ins.opcode.startswith("wmma.store"):
             where, _, type_, _ = access_of(ins.opcode)
             if where in (space, "generic"):
                 widths.add(max(BITS.get(type_, 32) // 8, 1))

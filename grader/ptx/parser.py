@@ -338,7 +338,7 @@ class _Body:
             self._instruction(text)
 
     def _registers(self, text: str) -> None:
-        match = re.match(r"\.reg\s+(?:\.v[24]\s+)?\.(\w+)\s+(.*)", text, re.DOTALL)
+        match = re.match(r"\.reg\s*(?:\.v[24]\s*)?\.(\w+)\s+(.*)", text, re.DOTALL)
         if match is None:
             raise PtxError(f"register declaration not understood: {text[:60]!r}")
         kind = match.group(1)

@@ -15,7 +15,8 @@ from grader.ptx.parser import Variable
 
 MAX_CHARACTERS = 64 * 1024
 MAX_ARGUMENT_BYTES = 32 * 8
-SPECIFIER = re.compile(r"%([-+ #0]*)(\d+|\*)?(?:\.(\d+|\*))?(hh|h|ll|l|z|t|j)?([diouxXeEfFgGaAcsp%])")
+MAX_FIELD = 1000  # characters of one number or string
+SPECIFIER = re.compile(r"%([-+ #0]*)(\d+|\*)?(?:\.(\d*|\*))?(hh|h|ll|l|z|t|j)?([diouxXeEfFgGaAcsp%])")
 
 
 class Printer:
@@ -53,30 +54,41 @@ class Printer:
         raw = ctypes.string_at(values, _argument_bytes(template)) if values else b""
         at = 0
 
-        def one(match: re.Match[str]) -> str:
+        def take(size: int) -> bytes:
             nonlocal at
+            start = (at + size - 1) // size * size
+            at = start + size
+            return raw[start:at].ljust(size, b"\0")
+
+        def one(match: re.Match[str]) -> str:
             flags, width, precision, length, kind = match.groups()
             if kind == "%":
                 return "%"
+            if width == "*":
+                width = str(int.from_bytes(take(4), "little", signed=True))
+                flags, width = (flags + "-", width[1:]) if width[0] == "-" else (flags, width)
+            if precision == "*":
+                precision = str(max(int.from_bytes(take(4), "little", signed=True), 0))
             wide = kind in "eEfFgGaAsp" or length in ("l", "ll", "z", "t", "j")
-            size = 8 if wide else 4
-            at = (at + size - 1) // size * size
-            piece = raw[at : at + size].ljust(size, b"\0")
-            at += size
-            return _one(flags, width, precision, kind, piece, self._string)
+            return _one(flags, _bounded(width), _bounded(precision), kind, take(8 if wide else 4), self._string)
 
         return SPECIFIER.sub(one, template)
 
 
 def _argument_bytes(template: str) -> int:
-    return min(8 * template.count("%"), MAX_ARGUMENT_BYTES)
+    return min(8 * (template.count("%") + template.count("*")), MAX_ARGUMENT_BYTES)
+
+
+def _bounded(digits: str | None) -> str | None:
+    """A width or precision that cannot fill the memory."""
+    return digits and str(min(int(digits[:9]), MAX_FIELD))
 
 
 def _one(
     flags: str, width: str | None, precision: str | None, kind: str, piece: bytes, string: Callable[[int], str | None]
 ) -> str:
     number = int.from_bytes(piece, "little")
-    layout = f"%{flags}{width or ''}{'.' + precision if precision else ''}"
+    layout = f"%{flags}{width or ''}{'' if precision is None else '.' + precision}"
     if kind in "di":
         return (layout + "d") % int.from_bytes(piece, "little", signed=True)
     if kind == "u":

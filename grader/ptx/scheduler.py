@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     ABORTED,
+    ARRIVED_ROW,
     AT_BARRIER,
     AT_NAMED,
     AT_WARP,
@@ -21,6 +22,7 @@ from grader.ptx.machine import (
     FIRST_STAMP,
     HEADER,
     IDLE_INSTRUCTIONS,
+    KNOWN_ROWS,
     LAST_STAMP,
     LAUNCH,
     MAIL,
@@ -29,14 +31,16 @@ from grader.ptx.machine import (
     MAIL_PUBLISHED,
     MAIL_WORDS,
     NAMED_BARRIERS,
+    RELEASED_ROW,
     RUNNABLE,
     SITE_MASK,
     STAMP_STEP,
     TIME_IS_UP,
+    WARPS,
     WORKER,
     Kind,
 )
-from grader.ptx.shadow import COLD, of_program, shared_shadow
+from grader.ptx.shadow import COLD, known_row, of_program, shared_shadow
 
 NOINLINE = "noinline nounwind"
 
@@ -45,6 +49,8 @@ def functions() -> list[Fn]:
     return [
         tick(),
         fence(),
+        acquire(),
+        arrive(),
         mark_guards(),
         prepare_block(),
         publish(),
@@ -100,11 +106,53 @@ def tick() -> Fn:
     return f
 
 
+# Fences and flags -----------------------------------------------------------------------------------------------
+
+
+def _join(f: Fn, into: Value, row: Value) -> None:
+    """What is known in `row` is known in `into` too."""
+    with f.count(f.const("i32", WARPS)) as warp:
+        mine, theirs = into.index("i32", warp), row.index("i32", warp).load("i32")
+        mine.store(f.select(theirs.ugt(mine.load("i32")), theirs, mine.load("i32")))
+
+
 def fence() -> Fn:
-    """A fence that other blocks can rely on: what this block did so far is ordered before it. Returns the time."""
-    f = Fn("fence", "i32", {"w": "ptr"}, COLD)
+    """A fence of thread `me`: releases what its warp did so far; `wide`: to other blocks too. Returns the time."""
+    f = Fn("fence", "i32", {"w": "ptr", "me": "i32", "wide": "i32"}, COLD)
     now = _advance_time(f)
-    LAUNCH.get(_launch(f), "fenced").index("i32", WORKER.get(f["w"], "block")).store(now)
+    with f.when(f["wide"].ne(0)):
+        LAUNCH.get(_launch(f), "fenced").index("i32", WORKER.get(f["w"], "block")).store(now)
+    MAIL.set(_mail(f, f["me"]), "released", now)
+    WORKER.set(f["w"], "released", f.const("i32", 1))
+    warp, released = f["me"] >> 5, known_row(f["w"], f.const("i32", RELEASED_ROW))
+    _join(f, released, known_row(f["w"], warp))
+    released.index("i32", warp).store(now)
+    f.ret(now)
+    return f
+
+
+def acquire() -> Fn:
+    """Thread `me` looks at what another may have changed atomically.
+
+    Which variable carried which signal is not tracked: everything that was released before is ordered.
+    """
+    f = Fn("acquire", "void", {"w": "ptr", "me": "i32"}, NOINLINE)
+    with f.when(WORKER.get(f["w"], "released").ne(0)):
+        MAIL.set(_mail(f, f["me"]), "acquired", WORKER.get(f["w"], "now"))
+        _join(f, known_row(f["w"], f["me"] >> 5), known_row(f["w"], f.const("i32", RELEASED_ROW)))
+    f.ret()
+    return f
+
+
+def arrive() -> Fn:
+    """bar.arrive: thread `me` counts at barrier `id` and does not wait. Returns the time."""
+    f = Fn("arrive", "i32", {"w": "ptr", "me": "i32", "id": "i32"}, NOINLINE)
+    count = WORKER.get(f["w"], "arrived").index("i32", f["id"])
+    count.store(count.load("i32") + 1)
+    now, warp = _advance_time(f), f["me"] >> 5
+    row = known_row(f["w"], f["id"] + ARRIVED_ROW)
+    _join(f, row, known_row(f["w"], warp))
+    row.index("i32", warp).store(now)
     f.ret(now)
     return f
 
@@ -145,7 +193,8 @@ def prepare_block() -> Fn:
     row = block.udiv(x)
     zero = f.const("i32", 0)
     values = {
-        "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "acquired": zero, "idle": f.const("i64", 0),
+        "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "acquired": zero,
+        "released": zero, "idle": f.const("i64", 0),
         "ctaid_x": block.urem(x).trunc("i32"), "ctaid_y": row.urem(y).trunc("i32"),
         "ctaid_z": row.udiv(y).trunc("i32"),
     }  # fmt: skip
@@ -153,6 +202,8 @@ def prepare_block() -> Fn:
         WORKER.set(worker, name, value)
     arrived = WORKER.get(worker, "arrived")
     f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {4 * NAMED_BARRIERS}, i1 false)")
+    known = WORKER.get(worker, "known")
+    f.line(f"call void @llvm.memset.p0.i64(ptr {known}, i8 0, i64 {4 * WARPS * KNOWN_ROWS}, i1 false)")
     f.ret()
     return f
 
@@ -252,15 +303,15 @@ def resolve_named() -> Fn:
         variable.store(f.const("i32", 0))
 
     @contextmanager
-    def waiters() -> Iterator[tuple[Value, Value]]:
+    def waiters() -> Iterator[tuple[Value, Value, Value]]:
         with _threads(f) as (t, at):
             now = at.load("i32")
             mine = frames.at(t.zext("i64") * stride)
             waits = now.icmp("sgt", 0) & (now & (AT_NAMED | AT_BARRIER)).ne(0)
             with f.when(waits & HEADER.get(mine, "barrier").eq(f["id"])):
-                yield mine, at
+                yield mine, at, t
 
-    with waiters() as (mine, _):
+    with waiters() as (mine, _, _):
         waiting.store(waiting.load("i32") + 1)
         count = HEADER.get(mine, "count")
         needed.store(f.select(count.eq(0), total, count))
@@ -273,8 +324,19 @@ def resolve_named() -> Fn:
     arrived.store(have - needed.load("i32"))
     WORKER.set(f["w"], "true_count", trues.load("i32"))
     WORKER.set(f["w"], "met_count", waiting.load("i32"))
-    WORKER.set(f["w"], "barrier", _advance_time(f))
-    with waiters() as (_, at):
+    now = _advance_time(f)
+    with f.when(waiting.load("i32").eq(total)):
+        WORKER.set(f["w"], "barrier", now)
+    # Everybody who waits learns what any of them, or any that arrived, knows.
+    row, last = known_row(f["w"], f["id"] + ARRIVED_ROW), f.alloca("i32")
+    last.store(f.const("i32", -1))
+    with waiters() as (_, _, t), f.when((t >> 5).ne(last.load("i32"))):
+        last.store(t >> 5)
+        _join(f, row, known_row(f["w"], t >> 5))
+        row.index("i32", t >> 5).store(now)
+    with waiters() as (_, at, t):
+        _join(f, known_row(f["w"], t >> 5), row)
+        MAIL.set(_mail(f, t), "full_time", now)
         at.store(f.const("i32", RUNNABLE))
     f.ret(f.const("i32", 1))
     return f
@@ -373,7 +435,7 @@ def run_block() -> Fn:
         for name in ("pc", "copies", "group"):
             HEADER.set(mine, name, f.const("i32", 0))
         mail = _mail(f, t)
-        for name in ("full_time", "part_time"):
+        for name in ("full_time", "part_time", "released", "acquired"):
             MAIL.set(mail, name, f.const("i32", 0))
         at.store(f.const("i32", RUNNABLE))
     flags = f.alloca("i32")

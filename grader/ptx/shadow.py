@@ -24,6 +24,8 @@ from grader.ptx.machine import (
     SHARED_WINDOW,
     STAMP_STEP,
     STRONG,
+    UNSETTLED,
+    WARPS,
     WINDOW,
     WINDOW_BITS,
     WORKER,
@@ -55,6 +57,7 @@ def functions() -> list[Fn]:
         local_access(),
         generic("read"),
         generic("write"),
+        copy_source(),
         copy_start(),
         copy_wait(),
     ]
@@ -85,6 +88,7 @@ class GlobalShadow:
     def __init__(self, window: Value) -> None:
         self.write, self.write_site = WINDOW.get(window, "write"), WINDOW.get(window, "write_site")
         self.read, self.read_site = WINDOW.get(window, "read"), WINDOW.get(window, "read_site")
+        self.elsewhere, self.elsewhere_site = WINDOW.get(window, "elsewhere"), WINDOW.get(window, "elsewhere_site")
 
 
 # Recording ------------------------------------------------------------------------------------------------------
@@ -144,13 +148,22 @@ def unordered() -> Fn:
     mine, theirs = f["me"] & (STAMP_STEP - 1), f["stamp"] & (STAMP_STEP - 1)
     with f.when(f["stamp"].ult(WORKER.get(f["w"], "barrier")) | mine.eq(theirs)):
         _leave(f, f.const("i1", 0))
-    mail = WORKER.get(f["w"], "mail").at(mine.zext("i64") * MAIL_BYTES)
-    same_warp = (mine >> 5).eq(theirs >> 5)
+    with f.when((mine >> 5).ne(theirs >> 5)):
+        known = known_row(f["w"], mine >> 5).index("i32", theirs >> 5).load("i32")
+        _leave(f, f["stamp"].uge(known))
+    mails = WORKER.get(f["w"], "mail")
+    mail, other = (mails.at(thread.zext("i64") * MAIL_BYTES) for thread in (mine, theirs))
     in_part = ((MAIL.get(mail, "part_mask") >> (theirs & 31)) & 1).ne(0)
     whole = f["stamp"].ult(MAIL.get(mail, "full_time"))
     part = f["stamp"].ult(MAIL.get(mail, "part_time")) & in_part
-    f.ret((same_warp & (whole | part)) ^ 1)
+    released = MAIL.get(other, "released")
+    passed = f["stamp"].ult(released) & released.ule(MAIL.get(mail, "acquired"))
+    f.ret((whole | part | passed) ^ 1)
     return f
+
+
+def known_row(worker: Value, row: Value) -> Value:
+    return WORKER.get(worker, "known").index("i32", row * WARPS)
 
 
 def _is_unordered(f: Fn, stamp: Value) -> Value:
@@ -172,6 +185,10 @@ def _changes(f: Fn, host: Value) -> Value:
             difference = host.at(k).load("i8") ^ f["bytes"].at(k).load("i8")
             differs.store(differs.load("i8") | difference)
     return differs.load("i8").ne(0)
+
+
+def _is_own(f: Fn, stamp: Value) -> Value:
+    return ((stamp ^ f["me"]) & (STAMP_STEP - 1)).eq(0)
 
 
 def _shared_conflict(f: Fn, stamp: Value, site: Value, matters: Value | None = None) -> None:
@@ -240,14 +257,12 @@ def shared_read() -> Fn:
         # Who reads back plainly what it changed atomically is no longer safe from the atomics of others.
         with f.when(written.uge(barrier) & last_site.load("i32").uge(STRONG) & f["site"].ult(STRONG)):
             last_site.store(f["site"])
-        # After a write since the barrier the read stamp stays old, so that every later read is looked at.
-        with f.when(written.ult(barrier)):
-            read = shadow.read.index("i32", cell)
-            seen = read.load("i32")
-            # The first reader stays, unless it is ordered before this one. Warps run one after the other.
-            with f.when(seen.ult(barrier) | (_is_unordered(f, seen) ^ 1)):
-                read.store(f["me"])
-                shadow.read_site.index("i32", cell).store(f["site"])
+        read = shadow.read.index("i32", cell)
+        seen = read.load("i32") & (UNSETTLED - 1)
+        # The first reader stays, unless it is ordered before this one. Warps run one after the other.
+        with f.when(seen.ult(barrier) | (_is_unordered(f, seen) ^ 1)):
+            read.store(f.select(written.ult(barrier), f["me"], f["me"] | UNSETTLED))
+            shadow.read_site.index("i32", cell).store(f["site"])
     f.ret(f.const("i32", 1))
     return f
 
@@ -262,16 +277,21 @@ def shared_write() -> Fn:
     with f.count(count) as k:
         cell = first + k
         write, read = shadow.write.index("i32", cell), shadow.read.index("i32", cell)
-        written, seen = write.load("i32"), read.load("i32")
+        written, seen = write.load("i32"), read.load("i32") & (UNSETTLED - 1)
         with f.when(written.eq(GUARD_STAMP), likely=False):
             _fault(f, Kind.OUT_OF_BOUNDS, f["address"])
             _leave(f, f.const("i32", 0))
         with f.when(written.ne(IN_FLIGHT_STAMP)):
             _shared_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"), matters)
         _shared_conflict(f, seen, shadow.read_site.index("i32", cell).load("i32"), matters)
-        write.store(f["stamp"])
-        shadow.write_site.index("i32", cell).store(f["site"])
-        read.store(f.const("i32", 0))
+        # What this thread did plainly before it became atomic is still not safe from the atomics of others.
+        last_site = shadow.write_site.index("i32", cell)
+        strong, barrier = f["site"].uge(STRONG), WORKER.get(f["w"], "barrier")
+        wrote_plainly = strong & _is_own(f, written) & written.uge(barrier) & last_site.load("i32").ult(STRONG)
+        with f.when(wrote_plainly ^ 1):
+            write.store(f["stamp"])
+            last_site.store(f["site"])
+        read.store(f.select(strong & _is_own(f, seen), read.load("i32"), f.const("i32", 0)))
     f.ret(f.const("i32", 1))
     return f
 
@@ -300,7 +320,7 @@ def shared_read_many() -> Fn:
         with f.count(cells) as k:
             read = shadow.read.index("i32", first + k)
             seen = read.load("i32")
-            with f.when(seen.ult(f["fence"])):
+            with f.when(seen.icmp("slt", f["fence"])):  # an unsettled one is negative
                 written = shadow.write.index("i32", first + k).load("i32")
                 f.stop_when(strange, (written - base).uge(age) | seen.uge(barrier))
                 read.store(f["me"])
@@ -369,11 +389,16 @@ def global_read() -> Fn:
             _fault(f, Kind.UNINITIALISED_READ, f["address"])
             _leave(f, host)
         _global_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"), mine)
-        read = shadow.read.index("i64", cell)
+        read, read_site = shadow.read.index("i64", cell), shadow.read_site.index("i32", cell)
         seen = read.load("i64")
-        with f.when((seen >> 32).ne(mine >> 32) | seen.trunc("i32").ult(barrier)):
+        other_block = (seen >> 32).ne(mine >> 32)
+        with f.when(other_block & seen.ne(0)):  # it would hide behind this block's own reads
+            shadow.elsewhere.index("i64", cell).store(seen)
+            shadow.elsewhere_site.index("i32", cell).store(read_site.load("i32"))
+        low = seen.trunc("i32")
+        with f.when(other_block | low.ult(barrier) | (_is_unordered(f, low) ^ 1)):
             read.store(mine)
-            shadow.read_site.index("i32", cell).store(f["site"])
+            read_site.store(f["site"])
     f.ret(host)
     return f
 
@@ -396,6 +421,17 @@ def global_write() -> Fn:
         write, read = shadow.write.index("i64", cell), shadow.read.index("i64", cell)
         _global_conflict(f, write.load("i64"), shadow.write_site.index("i32", cell).load("i32"), mine, matters)
         _global_conflict(f, read.load("i64"), shadow.read_site.index("i32", cell).load("i32"), mine, matters)
+        elsewhere, elsewhere_site = shadow.elsewhere.index("i64", cell), shadow.elsewhere_site.index("i32", cell)
+        _global_conflict(f, elsewhere.load("i64"), elsewhere_site.load("i32"), mine, matters)
+        with f.when(f["site"].ult(STRONG)):
+            elsewhere.store(f.const("i64", 0))
+        # What this block did plainly before it became atomic is still not safe from the atomics of other blocks.
+        for stamp, site in ((read, shadow.read_site), (write, shadow.write_site)):
+            before, its_site = stamp.load("i64"), site.index("i32", cell).load("i32")
+            plain = (before >> 32).eq(mine >> 32) & its_site.ult(STRONG)
+            with f.when(f["site"].uge(STRONG) & plain):
+                elsewhere.store(before)
+                elsewhere_site.store(its_site)
         write.store(mine)
         shadow.write_site.index("i32", cell).store(f["site"])
         read.store(f.const("i64", 0))
@@ -454,17 +490,45 @@ def _copy_entry(f: Fn, i: Value) -> Value:
     return f["frame"].at((i * COPY.size).zext("i64") + of_program(f["w"], "copies_start"))
 
 
+def _copy_bytes(f: Fn, target: Value, source: Value, size: Value, filled: Value) -> None:
+    """The first `filled` of `size` bytes come from the source, the rest are zero."""
+    host = WORKER.get(f["w"], "shared").at(target)
+    f.line(f"call void @llvm.memcpy.p0.p0.i32(ptr {host}, ptr {source}, i32 {filled}, i1 false)")
+    rest = (size - filled).zext("i64")
+    f.line(f"call void @llvm.memset.p0.i64(ptr {host.at(filled.zext('i64'))}, i8 0, i64 {rest}, i1 false)")
+
+
+def copy_source() -> Fn:
+    """Host address of what cp.async reads, or the sink's: `filled` bytes, not 0, aligned to `width`."""
+    f = Fn("copy_source", "ptr", {**ACCESS, "filled": "i32"}, COLD)
+    with f.when(f["filled"].eq(f["width"])):
+        _leave(f, f.call("ptr", "global_read", f["w"], f["me"], f["address"], f["width"], f["site"]))
+    _check_alignment(f)
+    one, sink = f.const("i32", 1), WORKER.get(f["w"], "sink")
+    last = f.alloca("ptr")
+    with f.count(f["filled"].zext("i64")) as k:
+        last.store(f.call("ptr", "global_read", f["w"], f["me"], f["address"] + k, one, f["site"]))
+        with f.when(last.load("ptr").eq(sink)):
+            _leave(f, sink)
+    f.ret(last.load("ptr").at(f.const("i64", 1) - f["filled"].zext("i64")))
+    return f
+
+
 def copy_start() -> Fn:
     """cp.async: check both ends, mark the target as in flight, and remember the copy.
 
-    The bytes arrive at the wait and no sooner, so that a read without a wait is seen.
+    The bytes arrive at the wait and no sooner, so that a read without a wait is seen. A copy that finds no room in
+    the list arrives at once.
     """
     f = Fn("copy_start", "void", {**ACCESS, "source": "ptr", "filled": "i32", "frame": "ptr"}, COLD)
-    stamp = f.const("i32", IN_FLIGHT_STAMP)
-    null = f.const("ptr", "null")
-    ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], f["width"], f["site"], null, stamp)
     n = HEADER.get(f["frame"], "copies")
-    with f.when(ok.ne(0) & n.ult(MAX_COPIES)):
+    room = n.ult(MAX_COPIES)
+    stamp = f.select(room, f.const("i32", IN_FLIGHT_STAMP), f["me"])
+    null = f.const("ptr", "null")
+    ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], f["width"], f["site"], null, stamp).ne(0)
+    with f.when(ok & (room ^ 1)):
+        _copy_bytes(f, f["address"], f["source"], f["width"], f["filled"])
+    with f.when(ok & room):
         entry = _copy_entry(f, n)
         COPY.set(entry, "target", f["address"])
         COPY.set(entry, "source", f["source"])
@@ -490,12 +554,7 @@ def copy_wait() -> Fn:
             target, size = COPY.get(entry, "target"), COPY.get(entry, "bytes")
             site, null = COPY.get(entry, "site"), f.const("ptr", "null")
             f.call("i32", "shared_write", f["w"], f["me"], target, size, site, null, f["me"])
-            host = WORKER.get(f["w"], "shared").at(target)
-            filled = COPY.get(entry, "filled")
-            copy = "call void @llvm.memcpy.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"
-            fill = "call void @llvm.memset.p0.i64(ptr {}, i8 0, i64 {}, i1 false)"
-            f.line(copy.format(host, COPY.get(entry, "source"), filled))
-            f.line(fill.format(host.at(filled.zext("i64")), (size - filled).zext("i64")))
+            _copy_bytes(f, target, COPY.get(entry, "source"), size, COPY.get(entry, "filled"))
         with f.when(due ^ 1):
             n = kept.load("i32")
             move = "call void @llvm.memmove.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"

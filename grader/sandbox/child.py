@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import msgspec
 
@@ -14,8 +14,8 @@ from grader.model.execution import Compilation, Invocation, Outcome
 from grader.model.exercise import Array
 from grader.model.result import Finding
 from grader.sandbox import arena
-from grader.sandbox.errors import ChildFailed
-from grader.sandbox.messages import Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
+from grader.sandbox.errors import ChildFailed, ChildFaulted
+from grader.sandbox.messages import Built, Compile, Failed, Faulted, Load, Loaded, Ran, Ready, Reply, Request, Run
 from grader.sandbox.process import START_SECONDS, Process
 
 COMPILE_SECONDS = 30.0  # CUB takes 3 on a slow core; compile bombs never end
@@ -59,7 +59,7 @@ class Child:
         self._filename = recipe.SOURCE_NAME
         self._ready = False
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,6 +130,9 @@ class Child:
         if isinstance(reply, Failed):
             self.process.kill()
             raise ChildFailed(_printable(reply.message), _printable(reply.details))
+        if isinstance(reply, Faulted):
+            self.process.kill()
+            raise ChildFaulted(self._finding(reply.finding))
         if not isinstance(reply, expected):
             raise self.process.misbehaved(f"{type(reply).__name__} instead of {expected.__name__}")
         return reply

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from grader.model.result import Finding
+
 
 class ChildDied(Exception):  # noqa: N818 - what happened, not an error of ours
     """The child ended, or sent what is no answer. `stderr` is the end of what it wrote there."""
@@ -13,6 +15,14 @@ class ChildDied(Exception):  # noqa: N818 - what happened, not an error of ours
 
 class ChildFailed(ChildDied):
     """The child says that it cannot answer: a part of the grader's own is missing or broken."""
+
+
+class ChildFaulted(Exception):  # noqa: N818
+    """What runs in the child broke its GPU context while it was timed; `finding` says how."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
 
 
 class ChildTimeout(Exception):  # noqa: N818

@@ -109,7 +109,7 @@ class Occupancy(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
-    contenders: tuple[str, ...]
+    launches: dict[str, int]  # of each contender in a round
     unavailable: dict[str, str]
     empty_us: float  # an empty launch, in a graph like the others
     occupancy: tuple[Occupancy, ...]
@@ -132,6 +132,12 @@ class Verified(msgspec.Struct, frozen=True, tag=True):
     routes: dict[str, int]  # mismatches
 
 
+class Faulted(msgspec.Struct, frozen=True, tag=True):
+    """The submission broke the GPU context, outside of a Run, which has findings of its own."""
+
+    finding: Finding
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """The child could not do it, and that is no fault of the submission."""
 
@@ -140,4 +146,4 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 Request = Compile | Load | Run | Describe | Prepare | Measure | Verify
-Reply = Ready | Built | Loaded | Ran | Described | Prepared | Measured | Verified | Failed
+Reply = Ready | Built | Loaded | Ran | Described | Prepared | Measured | Verified | Faulted | Failed

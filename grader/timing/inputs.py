@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
-import numpy as np
 
 from grader.errors import GraderError
 from grader.model.execution import Gpu
@@ -17,35 +16,32 @@ SEEDS_PER_RUN = 1 << 10  # so that no run's sets are another's
 
 
 class Sets(msgspec.Struct, frozen=True):
-    """`arrays[i]` and `references[i]` belong together; the first set is the case's own."""
+    """Enough sets of inputs for a GPU's cache; the first is the case's own."""
 
-    arrays: tuple[Mapping[str, Array], ...]
-    references: tuple[Mapping[str, np.ndarray], ...]
+    cases: tuple[Case, ...]
     problem: tuple[tuple[int, ...], int, int]  # M_sizes, K, N
     work: Work
     read_bytes: int
 
+    @property
+    def arrays(self) -> tuple[Mapping[str, Array], ...]:
+        return tuple(_arrays(case) for case in self.cases)
 
-def make(
-    case: Case,
-    gpu: Gpu,
-    seed: int,
-    another: Callable[[Case, int], Case],
-    expected: Callable[[Case], Mapping[str, np.ndarray]],
-) -> Sets:
-    """Enough sets for this GPU's cache, each with values of its own."""
-    own = _arrays(case)
-    read_bytes = sum(array.data.nbytes for array in own.values() if array.access == "in")
-    count = rotation.sets(read_bytes, gpu.l2_bytes)
-    cases = [case, *(another(case, seed * SEEDS_PER_RUN + index) for index in range(1, count))]
-    sizes, k, n = problem(case)
-    return Sets(
-        tuple(_arrays(c) for c in cases),
-        tuple(expected(c) for c in cases),
-        (sizes, k, n),
-        Work(2.0 * sum(sizes) * k * n, float(sum(a.data.nbytes for a in own.values()))),
-        read_bytes,
-    )
+
+def count(case: Case, gpu: Gpu) -> int:
+    """How many sets this GPU's cache asks for."""
+    return rotation.sets(_read_bytes(case), gpu.l2_bytes)
+
+
+def make(case: Case, index: int, seed: int, another: Callable[[Case, int], Case]) -> Case:
+    """The case of the set of that index. They are made one by one, so that threads can share the work."""
+    return another(case, seed * SEEDS_PER_RUN + index) if index else case
+
+
+def together(cases: Sequence[Case]) -> Sets:
+    sizes, k, n = problem(cases[0])
+    moved = float(sum(array.data.nbytes for array in _arrays(cases[0]).values()))
+    return Sets(tuple(cases), (sizes, k, n), Work(2.0 * sum(sizes) * k * n, moved), _read_bytes(cases[0]))
 
 
 def problem(case: Case) -> tuple[tuple[int, ...], int, int]:
@@ -54,6 +50,10 @@ def problem(case: Case) -> tuple[tuple[int, ...], int, int]:
     if not isinstance(sizes, Array) or not isinstance(k, int) or not isinstance(n, int):
         raise GraderError(f"case {case.name} is no grouped GEMM: there is no baseline to time it against")
     return tuple(int(size) for size in sizes.data), k, n
+
+
+def _read_bytes(case: Case) -> int:
+    return sum(array.data.nbytes for array in _arrays(case).values() if array.access == "in")
 
 
 def _arrays(case: Case) -> dict[str, Array]:

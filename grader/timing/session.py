@@ -75,16 +75,15 @@ def take(
     read_clocks: Callable[[], Reading | None],
     references: Callable[[], Sequence[Mapping[str, np.ndarray]]],
     *,
-    launches: int,
     baseline: str,
     threshold: float,
     tolerance: float,
 ) -> Timing:
-    """`launches`: of each contender in a round, one for each set. `references` are sent when all is measured."""
+    """`references` are made and sent when all is measured."""
     start = time.monotonic()
-    run = _Run(meter, read_clocks, launches)
-    first = run.measure(SELECTION_ROUNDS, prepared.contenders, keep=False)
-    contenders = chosen(prepared.contenders, first.times, baseline)
+    run = _Run(meter, read_clocks, prepared.launches)
+    first = run.measure(SELECTION_ROUNDS, tuple(prepared.launches), keep=False)
+    contenders = chosen(tuple(prepared.launches), first.times, baseline)
     while run.busy_seconds < WARM_UP_SECONDS:
         run.measure(ROUNDS_PER_BLOCK, contenders, keep=False)
     for blocks in LOOKS:
@@ -138,7 +137,7 @@ def _route(blocks: Sequence[Mapping[str, Sequence[float]]], contenders: Sequence
 class _Run:
     """The rounds so far. A block in which the GPU slowed down to protect itself is dropped whole."""
 
-    def __init__(self, meter: Meter, read_clocks: Callable[[], Reading | None], launches: int) -> None:
+    def __init__(self, meter: Meter, read_clocks: Callable[[], Reading | None], launches: Mapping[str, int]) -> None:
         self._meter, self._read, self._launches = meter, read_clocks, launches
         self.blocks: list[Mapping[str, Sequence[float]]] = []
         self.dropped = 0
@@ -172,7 +171,7 @@ class _Run:
         elapsed = time.monotonic() - start
         if set(measured.times) != set(contenders) or any(len(t) != rounds for t in measured.times.values()):
             raise TimingError("the child process sent other rounds than were asked for")
-        summed = sum(sum(times) for times in measured.times.values()) * self._launches / 1e6
+        summed = sum(sum(times) * self._launches[name] for name, times in measured.times.items()) / 1e6
         if not 0 < summed <= CLOCK_SLACK * measured.busy_seconds <= CLOCK_SLACK**2 * elapsed:
             raise TimingError(
                 f"the GPU reports {summed:.4f} s of rounds in {measured.busy_seconds:.4f} s, "

@@ -195,6 +195,7 @@ def test_secret_cases_are_graded_and_not_told(grade: Grade, use: Use) -> None:
 def test_a_hint_is_where_the_finding_says(grade: Grade, use: Use) -> None:
     race = Finding("race", "starter.cu", 6, "two threads", hint="races")
     use(FakeExecutor(compute=lambda _: Outcome(findings=(race,))))
+    (grade.folder / "exercises" / "01_double" / "problem.md").write_text("### Races\n")
     grade("run", "1")
     assert "01_double/problem.md#races" in grade.out
 

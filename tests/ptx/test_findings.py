@@ -131,6 +131,40 @@ WRONG = {
             s[t] = in[t];
             int other = __shfl_xor_sync(~0u, t, 1);
             out[t] = s[other];  // <-- here""",
+        "a lane that reads its neighbour's cell of the turn before": """
+            __shared__ int s[65];
+            int sum = s[t] = s[64] = 0; __syncthreads();
+            for (int i = 0; i < 4; ++i) {
+              s[t] = in[t] + i; __syncwarp();
+              if (t % 32 < 31) sum += s[t + 1];  // <-- here
+            }
+            out[t] = sum;""",
+        "a barrier for other warps": """
+            __shared__ int s[32];
+            if (t < 32) s[t] = in[t];
+            if (t >= 32) {
+              asm volatile("bar.sync 1, 32;" ::: "memory");
+              out[t] = s[t - 32];  // <-- here
+            }""",
+        "a producer that does not wait until its buffer is free": """
+            __shared__ int buffer[32]; int sum = 0;
+            for (int i = 0; i < 6; ++i) {
+              if (t < 32) buffer[t] = in[t] + i;
+              asm volatile("bar.sync 1;" ::: "memory");
+              if (t >= 32) sum += buffer[63 - t];  // <-- here
+            }
+            out[t] = sum;""",
+        "a flag without a fence": """
+            __shared__ int data; __shared__ volatile int flag;
+            if (t == 0) flag = 0;
+            __syncthreads();
+            if (t == 0) { data = in[7]; flag = 1; }
+            if (t == 40) { while (flag == 0) {} out[t] = data; }  // <-- here""",
+        "a plain zero before everybody's atomics": """
+            __shared__ int s;
+            if (t == 0) s = 0;
+            atomicAdd(&s, 1);  // <-- here
+            __syncthreads(); out[t] = s;""",
         "half a word each, in one byte": """
             __shared__ unsigned char s[32];
             s[t / 2] = t;  // <-- here
@@ -184,6 +218,20 @@ def test_two_blocks_that_write_one_element_race(workers: int) -> None:
     ran = run("if (t == 0) out[0] = blockIdx.x;  // <-- here", grid=8, workers=workers)
     assert [(r.kind, r.line) for r in ran.findings] == [("race", ran.guilty[0])]
     assert "blocks run in any order" in ran.findings[0].message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "int i = blockIdx.x * 16 + t, v = state[i] + state[i < 63 ? i + 1 : i]; __syncthreads(); state[i] = v + 1;",
+        "int i = blockIdx.x * 16 + t, v = state[i] + state[i > 0 ? i - 1 : i]; __syncthreads(); state[i] = v + 1;",
+        "if (blockIdx.x == 0) out[t] = 0; atomicAdd(&out[t], in[t]);",
+    ],
+    ids=["the element after", "the element before", "zeros for other blocks' atomics"],
+)
+def test_what_one_block_reads_or_clears_another_may_not_change(body: str) -> None:
+    ran = run(body + "  // <-- here", grid=4, block=16, workers=1)
+    assert {(r.kind, r.line) for r in ran.findings} == {("race", ran.guilty[0])}
 
 
 def test_reading_what_another_block_wrote_needs_a_fence() -> None:
@@ -244,6 +292,67 @@ RIGHT = {
           }
         }
         __syncthreads(); out[t] = sum;""",
+    "a lock around plain accesses": """
+        __shared__ int lock, sum;
+        if (t == 0) lock = sum = 0;
+        __syncthreads();
+        for (bool done = false; !done;) {
+          if (atomicCAS(&lock, 0, 1) == 0) {
+            sum = sum + in[t]; __threadfence_block(); atomicExch(&lock, 0); done = true;
+          }
+        }
+        __syncthreads(); out[t] = sum;""",
+    "one warp hands data to another, with a fence and a flag": """
+        __shared__ int data[32]; __shared__ volatile int flag;
+        if (t == 0) flag = 0;
+        __syncthreads();
+        if (t < 32) {
+          data[t] = in[t]; out[t] = 0; __syncwarp();
+          if (t == 0) { __threadfence_block(); flag = 1; }
+        } else {
+          while (flag == 0) {}
+          __threadfence_block(); out[t] = data[63 - t];
+        }""",
+    "a ring between a producer and a consumer": """
+        __shared__ int ring[2][32]; int sum = 0;
+        for (int i = 0; i < 6; ++i) {
+          int full = 1 + i % 2, empty = 3 + i % 2;
+          if (t < 32) {
+            if (i >= 2) asm volatile("bar.sync %0, 64;" ::"r"(empty) : "memory");
+            ring[i % 2][t] = in[t] + i;
+            asm volatile("bar.arrive %0, 64;" ::"r"(full) : "memory");
+          } else {
+            asm volatile("bar.sync %0, 64;" ::"r"(full) : "memory");
+            sum += ring[i % 2][63 - t];
+            if (i < 4) asm volatile("bar.arrive %0, 64;" ::"r"(empty) : "memory");
+          }
+        }
+        out[t] = sum;""",
+    "more copies in flight than anybody counts": """
+        __shared__ __align__(16) int s[200 * 64];
+        unsigned at = (unsigned)__cvta_generic_to_shared(s + t);
+        for (int i = 0; i < 200; ++i)
+          asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at + 256 * i), "l"(in + t));
+        asm volatile("cp.async.wait_all;");
+        __syncthreads(); out[t] = s[199 * 64 + 63 - t];""",
+    "the tail of a row with cp.async": """
+        __shared__ __align__(16) int s[64];
+        unsigned at = (unsigned)__cvta_generic_to_shared(s + t * 4);
+        const short* from = (const short*)in + 4 + t * 8;
+        int bytes = t < 15 ? 16 : 8;
+        if (t < 16) asm volatile("cp.async.ca.shared.global [%0], [%1], 8, 8;" ::"r"(at), "l"(from));
+        if (t < 16) asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(at + 8), "l"(from + 4),
+                                 "r"(bytes - 8));
+        asm volatile("cp.async.wait_all;");
+        __syncthreads(); out[t] = s[63 - t];""",
+    "a block-wide counter cleared, used and cleared again": """
+        __shared__ int s; int sum = 0;
+        for (int i = 0; i < 3; ++i) {
+          if (t == 0) s = 0;
+          __syncthreads(); atomicAdd(&s, 1); __syncthreads(); sum += s; __syncthreads();
+        }
+        out[t] = sum;""",
+    "half precision from the header": "out[t] = (int)__half2float(hexp(__float2half((float)(in[t] % 4))));",
     "named barriers, one half after the other": """
         __shared__ int s[64];
         if (t < 32) { s[t] = in[t]; asm volatile("bar.arrive 1, 64;" ::: "memory"); out[t] = 1; }
@@ -307,13 +416,14 @@ RIGHT = {
         __shared__ int s[64];
         s[t] = in[t]; asm volatile("bar.sync 3;" ::: "memory"); int mine = s[63 - t]; __syncthreads();
         s[t] = mine; __syncthreads(); out[t] = s[t];""",
+    "printf with a width from an argument": 'if (t == 3) printf("%*d|%.*f\\n", 5, t, 2, 1.0f / 3); out[t] = t;',
     "printf": 'if (t == 3) printf("t=%d %s %5.2f|\\n", t, "three", 3.0f); out[t] = t;',
 }
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_kernel_raises_nothing(name: str) -> None:
-    before = "#include <cstdio>\n__noinline__ __device__ void meet() { __syncthreads(); }\n"
+    before = "#include <cstdio>\n#include <cuda_fp16.h>\n__noinline__ __device__ void meet() { __syncthreads(); }\n"
     block = 40 if name == "a partial warp" else 64
     assert run(RIGHT[name], before=before, block=block).findings == ()
 
@@ -330,6 +440,8 @@ def test_collectives_compute_what_they_should() -> None:
 
 def test_printf_is_formatted() -> None:
     assert run(RIGHT["printf"], before="#include <cstdio>\n").printed == "t=3 three  3.00|\n"
+    starred = RIGHT["printf with a width from an argument"]
+    assert run(starred, before="#include <cstdio>\n").printed == "    3|0.33\n"
 
 
 def test_a_block_may_wait_for_a_block_of_lower_index() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Container
 
 from grader.ptx.arithmetic.floating import ROUNDING, float_result, flush, rounded, saturate
 from grader.ptx.arithmetic.half import rectified
-from grader.ptx.arithmetic.narrow import narrowed, widened
+from grader.ptx.arithmetic.narrow import as_half, narrowed, widened
 from grader.ptx.arithmetic.unit import (
     BITS,
     FLOAT,
@@ -64,7 +64,10 @@ def _pair(u: Unit, mods: list[str], to: str, source: str, operands: list[Operand
     if source == "f32":
         values = [_real(u, mods, source, u.value(o, source)) for o in reversed(operands)]
     elif source in PAIRS:
-        values = [widened(u, PAIRS[source], lane) for lane in lanes_of(u.value(operands[0], source))]
+        lanes = lanes_of(u.value(operands[0], source))
+        if to == "f16x2" and "relu" not in mods:
+            return paired(*(as_half(u, PAIRS[source], lane) for lane in lanes))
+        values = [widened(u, PAIRS[source], lane) for lane in lanes]
     else:
         raise UnknownInstruction
     low, high = (_narrow(u, mods, PAIRS[to], value) for value in values)

@@ -5,11 +5,12 @@ So the result is the same on every CPU, whatever conversions it has.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 
 from grader.ptx.arithmetic.unit import Routine, Unit, call
-from grader.ptx.definition.formats import FORMATS, Format
-from grader.ptx.ir import Value
+from grader.ptx.definition.formats import FORMATS, Format, Real, round_to
+from grader.ptx.ir import Fn, Value
 
 SIGNIFICAND = (1 << 52) - 1
 IMPLICIT = 1 << 52
@@ -23,8 +24,15 @@ def widened(u: Unit, type_: str, x: Value) -> Value:
     return call(u, _widening(type_), x)
 
 
+def as_half(u: Unit, type_: str, x: Value) -> Value:
+    """The f16 code of an e4m3 or e5m2 code, which it holds exactly; NaN as f16 writes it."""
+    return call(u, _as_half(type_), x)
+
+
 def narrowed(u: Unit, type_: str, x: Value, mode: str = "rn", *, satfinite: bool = False) -> Value:
     """The code of f16, bf16, tf32, e4m3 or e5m2 that an FP32 or FP64 value rounds to, in the format's width."""
+    if (x.type, type_, mode, satfinite) == ("float", "bf16", "rn", False):
+        return call(u, _upper_half(), x)
     return call(u, _narrowing(type_, mode, satfinite), x.cast("fpext", "double"))
 
 
@@ -53,6 +61,41 @@ def _float(bits: int) -> str:
     """LLVM writes a float constant as the bits of a double: this is for powers of two."""
     exponent = (bits >> 23) - 127
     return f"0x{(1023 + exponent) << 52:016X}"
+
+
+@cache
+def _as_half(type_: str) -> dict[str, str]:
+    format_, half = FORMATS[type_], FORMATS["f16"]
+    routine = Routine(f"half.{type_}", "i16", {"x": "i8"})
+    f = routine.f
+    bits = f["x"].zext("i16")
+    code, sign = bits & 0x7F, (bits & 0x80) << 8
+    if type_ == "e5m2":  # the upper half of an f16
+        value, nan = code << 8, code.ugt(format_.infinity_code)
+    else:  # all its numbers are normal ones there: the exponent's bias changes
+        normal = _shifted_subnormal(f, code)
+        value = f.select(code.uge(1 << format_.mantissa_bits), (code << 7) + (8 << half.mantissa_bits), normal)
+        nan = code.eq(format_.infinity_code)
+    f.ret(f.select(nan, f.const("i16", half.nan), value | sign))
+    return routine.texts()
+
+
+def _shifted_subnormal(f: Fn, code: Value) -> Value:
+    """An e4m3 subnormal, 1 to 7 times 2^-9, or zero: eight f16 codes, in a 128-bit table."""
+    table = sum(int(round_to(FORMATS["f16"], Real(False, Fraction(n, 512)))) << (16 * n) for n in range(8))
+    return (f.const("i128", table) >> ((code & 7) << 4).zext("i128")).trunc("i16")
+
+
+@cache
+def _upper_half() -> dict[str, str]:
+    """bf16 is the upper half of an FP32 number: rounding adds to the lower one."""
+    routine = Routine("narrow.bf16.f32", "i16", {"x": "float"})
+    f = routine.f
+    bits = f["x"].bitcast("i32")
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).trunc("i16")
+    nan = (bits & 0x7FFFFFFF).ugt(0x7F800000)
+    f.ret(f.select(nan, f.const("i16", FORMATS["bf16"].nan), rounded))
+    return routine.texts()
 
 
 @cache

@@ -75,7 +75,7 @@ class Approximation:
 
     def _floats(self, *bits: int) -> list[float]:
         patterns = (flush(self.format, b) if self.ftz else b for b in bits)
-        return [_float(decode(self.format, b)) for b in patterns]
+        return [float(decode(self.format, b)) for b in patterns]
 
     def _error(self, expected: float) -> float:
         return self.tolerance.relative * abs(expected) + self.tolerance.absolute
@@ -83,20 +83,16 @@ class Approximation:
     def _low(self, expected: float) -> float:
         """The neighbour below: the ISA's bounds are wider than an ulp for all but subnormal results."""
         low = _real(expected - self._error(expected))
-        return _float(decode(self.format, round_to(self.format, low, "rm")))
+        return float(decode(self.format, round_to(self.format, low, "rm")))
 
     def _high(self, expected: float) -> float:
         high = _real(expected + self._error(expected))
-        return _float(decode(self.format, round_to(self.format, high, "rp")))
+        return float(decode(self.format, round_to(self.format, high, "rp")))
 
 
 def _real(value: float) -> Real:
     negative = math.copysign(1.0, value) < 0
     return Real(negative, Fraction(abs(value)) if math.isfinite(value) else abs(value))
-
-
-def _float(value: Real) -> float:
-    return math.copysign(float(value.magnitude), -1.0 if value.negative else 1.0)
 
 
 def _power_of_two(x: float) -> float:
@@ -118,7 +114,7 @@ def _of_finite(function: Callable[[float], float]) -> Reference:
 
 def _exactly(operation: Callable[..., Real]) -> Reference:
     """An exact operation, rounded to double; the operands are floats of a narrower format."""
-    return lambda *floats: _float(decode(FORMATS["f64"], round_to(FORMATS["f64"], operation(*map(_real, floats)))))
+    return lambda *floats: float(decode(FORMATS["f64"], round_to(FORMATS["f64"], operation(*map(_real, floats)))))
 
 
 def _reciprocal_root(x: Real) -> Real:

@@ -34,6 +34,10 @@ class Real(NamedTuple):
     def value(self) -> Fraction | float:
         return -self.magnitude if self.negative else self.magnitude
 
+    def __float__(self) -> float:
+        """The nearest FP64 number; zero and NaN keep their sign."""
+        return math.copysign(float(self.magnitude), -1.0 if self.negative else 1.0)
+
 
 NAN = Real(False, math.nan)
 ZERO = Fraction(0)

@@ -1,0 +1,158 @@
+"""How the matrices of a warp's matrix product lie in its registers.
+
+PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions": the figures of `mma` for each shape. The ISA leaves
+the layout of `wmma` fragments open; here a lane holds neighbouring elements, in the order in which the matrix is
+stored.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+ELEMENT_BITS = {"f16": 16, "bf16": 16, "tf32": 32, "f32": 32, "f64": 64, "s8": 8, "u8": 8, "s32": 32,
+                "e4m3": 8, "e5m2": 8}  # fmt: skip
+LANES = 32
+
+_BYTES = ("m8n8k16", "m16n8k16", "m16n8k32")
+_FP8 = ("m16n8k16", "m16n8k32")
+MMA_SHAPES = {"f16": ("m16n8k8", "m16n8k16"), "bf16": ("m16n8k8", "m16n8k16"), "tf32": ("m16n8k4", "m16n8k8"),
+              "f64": ("m8n8k4", "m16n8k4", "m16n8k8", "m16n8k16"), "s8": _BYTES, "u8": _BYTES,
+              "e4m3": _FP8, "e5m2": _FP8}  # fmt: skip
+_TILES = ("m16n16k16", "m8n32k16", "m32n8k16")
+WMMA_SHAPES = {"f16": _TILES, "bf16": _TILES, "s8": _TILES, "u8": _TILES, "tf32": ("m16n16k8",), "f64": ("m8n8k4",)}
+# Of the element type of A and B: what C and D may be.
+SUMS = {"f16": ("f16", "f32"), "bf16": ("f32",), "tf32": ("f32",), "f64": ("f64",), "s8": ("s32",), "u8": ("s32",),
+        "e4m3": ("f16", "f32"), "e5m2": ("f16", "f32")}  # fmt: skip
+F16_REGISTERS = 8  # of a wmma fragment of A or B, whatever its shape: lanes share elements, as on a GPU
+
+
+class UnknownShape(ValueError):  # noqa: N818
+    """No such matrix product, or none that is known here."""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """`places[lane][i]` is the (row, column) of element i that a lane holds; lowest register and bits first."""
+
+    type: str
+    rows: int
+    columns: int
+    places: tuple[tuple[tuple[int, int], ...], ...]
+
+    @property
+    def bits(self) -> int:
+        return ELEMENT_BITS[self.type]
+
+    @property
+    def elements(self) -> int:
+        return len(self.places[0])
+
+    @property
+    def register_bits(self) -> int:
+        return max(self.bits, 32)
+
+    @property
+    def registers(self) -> int:
+        return self.elements * self.bits // self.register_bits
+
+    @cached_property
+    def indices(self) -> tuple[tuple[int, ...], ...]:
+        """Per lane, where its elements lie in the matrix, row by row."""
+        return tuple(tuple(row * self.columns + column for row, column in lane) for lane in self.places)
+
+
+@dataclass(frozen=True)
+class Product:
+    """D = A·B + C of one warp; `saturate` clamps an integer sum."""
+
+    a: Fragment
+    b: Fragment
+    c: Fragment
+    d: Fragment
+    saturate: bool
+
+    @property
+    def depth(self) -> int:
+        return self.a.columns
+
+
+@cache
+def product(opcode: str) -> Product:
+    """Of `mma.sync…` or `wmma.mma.sync…`. Raises UnknownShape."""
+    parts = opcode.split(".")
+    shape = next((p for p in parts if re.fullmatch(r"m\d+n\d+k\d+", p)), "")
+    types = [p for p in parts if p in ELEMENT_BITS]
+    is_wmma = parts[:2] == ["wmma", "mma"]
+    if is_wmma and len(types) == 2:
+        types = [types[0], "f16", "f16", types[1]]
+    extra = set(parts[1:]) - {"sync", "aligned", "mma", "row", "col", "rn", "satfinite", shape, *types}
+    if len(types) != 4 or extra:
+        raise UnknownShape(opcode)
+    d, a, b, c = types
+    shapes = (WMMA_SHAPES if is_wmma else MMA_SHAPES).get(a, ())
+    if shape not in shapes or {c, d} - set(SUMS[a]) or SUMS.get(b) != SUMS[a] or (a != b and ELEMENT_BITS[a] != 8):
+        raise UnknownShape(opcode)
+    m, n, k = (int(x) for x in re.findall(r"\d+", shape))
+    saturate = "satfinite" in parts
+    if not is_wmma:
+        return Product(_mma_a(a, m, k), _mma_b(b, k, n), _mma_sum(c, m, n), _mma_sum(d, m, n), saturate)
+    a_layout, b_layout = [p for p in parts if p in ("row", "col")]
+    left, right = wmma_fragment("a", shape, a, a_layout), wmma_fragment("b", shape, b, b_layout)
+    start, total = (wmma_fragment("c", shape, type_, "row") for type_ in (c, d))
+    return Product(left, right, start, total, saturate)
+
+
+def _mma_a(type_: str, m: int, k: int) -> Fragment:
+    """Eight rows to a column of registers, four lanes to a row; the next register is eight rows down, then right."""
+    per, halves = max(32 // ELEMENT_BITS[type_], 1), m // 8
+    registers = m * k // LANES // per
+    places = tuple(
+        tuple(
+            (lane // 4 + 8 * (register % halves), register // halves * 4 * per + lane % 4 * per + i)
+            for register in range(registers)
+            for i in range(per)
+        )
+        for lane in range(LANES)
+    )
+    return Fragment(type_, m, k, places)
+
+
+def _mma_b(type_: str, k: int, n: int) -> Fragment:
+    per = max(32 // ELEMENT_BITS[type_], 1)
+    registers = k * n // LANES // per
+    places = tuple(
+        tuple((r * 4 * per + lane % 4 * per + i, lane // 4) for r in range(registers) for i in range(per))
+        for lane in range(LANES)
+    )
+    return Fragment(type_, k, n, places)
+
+
+def _mma_sum(type_: str, m: int, n: int) -> Fragment:
+    places = tuple(
+        tuple((lane // 4 + 8 * (i // 2), lane % 4 * 2 + i % 2) for i in range(m * n // LANES))
+        for lane in range(LANES)
+    )
+    return Fragment(type_, m, n, places)
+
+
+@cache
+def wmma_fragment(which: str, shape: str, type_: str, layout: str) -> Fragment:
+    """Matrix a, b or c (and d) of a wmma shape. C and D lie row by row, however they are stored."""
+    m, n, k = (int(x) for x in re.findall(r"\d+", shape))
+    rows, columns = {"a": (m, k), "b": (k, n)}.get(which, (m, n))
+    size = rows * columns
+    elements = max(size // LANES, 1)
+    if type_ == "f16" and which in "ab":
+        elements = 2 * F16_REGISTERS
+    elements = max(elements, 32 // ELEMENT_BITS[type_])
+    by_rows = layout == "row" or which not in "ab"
+    run = columns if by_rows else rows
+
+    def place(i: int) -> tuple[int, int]:
+        major, minor = divmod(i % size, run)
+        return (major, minor) if by_rows else (minor, major)
+
+    places = tuple(tuple(place(lane * elements + i) for i in range(elements)) for lane in range(LANES))
+    return Fragment(type_, rows, columns, places)

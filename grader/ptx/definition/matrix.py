@@ -1,0 +1,130 @@
+"""What a warp's matrix instructions compute, from all lanes' registers to all lanes' registers.
+
+PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions". The ISA leaves open in which order, and with how
+many bits, a floating-point sum is made. Here every product is exact, the sum is made in FP64, from C on and with k
+ascending, and rounded once to the type of D; FP64 products are fused multiply-adds in that order. A GPU's sum is
+less accurate, by some units in the last place of an FP32 number (of FP8 inputs: of about 14 bits).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from grader.ptx.definition import exact
+from grader.ptx.definition.formats import FORMATS, Real, decode, round_to
+from grader.ptx.definition.fragments import LANES, Fragment, Product, product
+from grader.ptx.definition.instruction import clamp, number, pack, unpack, wrap
+
+Registers = Sequence[int]  # one lane's, as bit patterns
+
+
+def multiply(opcode: str, a: Sequence[Registers], b: Sequence[Registers], c: Sequence[Registers]) -> list[list[int]]:
+    """mma and wmma.mma: D's registers of each lane. Raises UnknownShape."""
+    shape = product(opcode)
+    matrices = [gather(fragment, lanes) for fragment, lanes in ((shape.a, a), (shape.b, b), (shape.c, c))]
+    return scatter(shape.d, _product(shape, *matrices))
+
+
+def gather(fragment: Fragment, lanes: Sequence[Registers]) -> list[int]:
+    """The elements' bit patterns, row by row."""
+    matrix = [0] * (fragment.rows * fragment.columns)
+    per = fragment.register_bits // fragment.bits
+    for registers, indices in zip(lanes, fragment.indices, strict=True):
+        elements = [e for register in registers for e in unpack(register, per, fragment.bits)]
+        for index, element in zip(indices, elements, strict=True):
+            matrix[index] = element
+    return matrix
+
+
+def scatter(fragment: Fragment, matrix: Sequence[int]) -> list[list[int]]:
+    """Each lane's registers."""
+    per = fragment.register_bits // fragment.bits
+    lanes = []
+    for indices in fragment.indices:
+        elements = [matrix[index] for index in indices]
+        lanes.append([pack(elements[i : i + per], fragment.bits) for i in range(0, len(elements), per)])
+    return lanes
+
+
+def _product(shape: Product, a: Sequence[int], b: Sequence[int], c: Sequence[int]) -> list[int]:
+    columns, depth = shape.b.columns, shape.depth
+    element = _fused if shape.d.type == "f64" else _integer if shape.d.type == "s32" else _floating
+    results = []
+    for i, start in enumerate(c):
+        row, column = divmod(i, columns)
+        factors = [(a[row * depth + k], b[k * columns + column]) for k in range(depth)]
+        results.append(element(shape, start, factors))
+    return results
+
+
+Factors = Sequence[tuple[int, int]]
+
+
+def _floating(shape: Product, start: int, factors: Factors) -> int:
+    total = _float(shape.c.type, start)
+    for x, y in factors:
+        total += _float(shape.a.type, x) * _float(shape.b.type, y)
+    return round_to(FORMATS[shape.d.type], _real(total))
+
+
+def _fused(_shape: Product, start: int, factors: Factors) -> int:
+    format_ = FORMATS["f64"]
+    total = start
+    for x, y in factors:
+        left, right, before = (decode(format_, bits) for bits in (x, y, total))
+        total = round_to(format_, exact.multiply_add(left, right, before))
+    return total
+
+
+def _integer(shape: Product, start: int, factors: Factors) -> int:
+    total = number("s32", start) + sum(number(shape.a.type, x) * number(shape.b.type, y) for x, y in factors)
+    return wrap("s32", clamp("s32", total) if shape.saturate else total)
+
+
+def _float(type_: str, bits: int) -> float:
+    """Of tf32, the low 13 of the 32 bits do not count."""
+    return float(decode(FORMATS[type_], bits))
+
+
+def _real(value: float) -> Real:
+    return Real(math.copysign(1.0, value) < 0, Fraction(abs(value)) if math.isfinite(value) else abs(value))
+
+
+# Moving matrices of 8 by 8 halves --------------------------------------------------------------------------------
+
+
+def load_rows(rows: Sequence[bytes], transposed: bool) -> list[list[int]]:
+    """ldmatrix: 8, 16 or 32 rows of 16 bytes → a register per matrix of each lane.
+
+    A lane gets two neighbours of a row, or, transposed, of a column.
+    """
+    halves = [[int.from_bytes(row[i : i + 2], "little") for i in range(0, 16, 2)] for row in rows]
+    matrices = [halves[i : i + 8] for i in range(0, len(halves), 8)]
+    return [[_neighbours(matrix, lane, transposed) for matrix in matrices] for lane in range(LANES)]
+
+
+def store_rows(lanes: Sequence[Registers], transposed: bool) -> list[bytes]:
+    """stmatrix: the rows that load_rows would give these registers for."""
+    rows = []
+    for matrix in range(len(lanes[0])):
+        halves = [[0] * 8 for _ in range(8)]
+        for lane, registers in enumerate(lanes):
+            for i, half in enumerate(unpack(registers[matrix], 2, 16)):
+                major, minor = lane // 4, lane % 4 * 2 + i
+                row, column = (minor, major) if transposed else (major, minor)
+                halves[row][column] = half
+        rows += [b"".join(half.to_bytes(2, "little") for half in row) for row in halves]
+    return rows
+
+
+def transpose(lanes: Sequence[int]) -> list[int]:
+    """movmatrix: one register of each lane → that of the transposed matrix."""
+    return [registers[0] for registers in load_rows(store_rows([[lane] for lane in lanes], False), True)]
+
+
+def _neighbours(matrix: Sequence[Sequence[int]], lane: int, transposed: bool) -> int:
+    major, minor = lane // 4, lane % 4 * 2
+    pair = (matrix[minor][major], matrix[minor + 1][major]) if transposed else matrix[major][minor : minor + 2]
+    return pack(pair, 16)

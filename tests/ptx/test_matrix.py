@@ -1,0 +1,333 @@
+"""A warp's matrix instructions: generated code against the definition, and both against NumPy."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from itertools import product as every
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from grader import ptx
+from grader.ptx.definition import fragments, matrix
+from grader.ptx.definition.fragments import Fragment
+from grader.ptx.semantics import same_value
+from tests.ptx.one_instruction import HEADER
+from tests.ptx.samples import draw
+
+LANES = 32
+NUMPY = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "tf32": np.float32, "f32": np.float32, "f64": np.float64,
+         "s8": np.int8, "u8": np.uint8, "s32": np.int32, "e4m3": ml_dtypes.float8_e4m3fn,
+         "e5m2": ml_dtypes.float8_e5m2}  # fmt: skip
+BYTE_PAIRS = [("s8", "s8"), ("s8", "u8"), ("u8", "s8"), ("u8", "u8")]
+FP8_PAIRS = [("e4m3", "e4m3"), ("e5m2", "e4m3"), ("e4m3", "e5m2")]
+
+
+def _inputs(type_: str) -> list[tuple[str, str]]:
+    return {"s8": BYTE_PAIRS, "e4m3": FP8_PAIRS}.get(type_, [] if type_ in ("u8", "e5m2") else [(type_, type_)])
+
+
+LAYOUTS = list(every(("row", "col"), repeat=2))
+COUNTS = list(every((1, 2, 4), ("", ".trans")))
+MMA = [
+    f"mma.sync.aligned.{shape}.row.col{'.satfinite' * saturate}.{total}.{a}.{b}.{total}"
+    for type_, shapes in fragments.MMA_SHAPES.items()
+    for shape in shapes
+    for a, b in _inputs(type_)
+    for total in fragments.SUMS[type_]
+    for saturate in ((False, True) if total == "s32" else (False,))
+]
+WMMA = [
+    f"wmma.mma.sync.aligned.{a}.{b}.{shape}."
+    + (f"{total}.{total}" if type_ == "f16" else f"{total}.{type_}.{type_}.{total}")
+    for type_, shapes in fragments.WMMA_SHAPES.items()
+    for shape in shapes
+    for total in fragments.SUMS[type_]
+    for a, b in LAYOUTS[1:3]
+]
+
+
+# Kernels of one instruction, whose lanes read and write their own registers -----------------------------------------
+
+
+def _registers(name: str, count: int) -> list[str]:
+    return [f"%{name}{i}" for i in range(count)]
+
+
+def _declare(names: list[str], bits: int) -> str:
+    return f".reg .b{bits} {', '.join(names)};"
+
+
+def _move(op: str, names: list[str], bits: int, start: int, pointer: str) -> list[str]:
+    places = [f"[{pointer}+{start + i * bits // 8}]" for i in range(len(names))]
+    pairs = zip(names, places, strict=True)
+    return [f"{op}.global.b{bits} {', '.join((n, p) if op == 'ld' else (p, n))};" for n, p in pairs]
+
+
+def kernel(body: list[str], reads: int, writes: int) -> str:
+    """Thread i's `reads` and `writes` bytes lie at %in and at %out."""
+    return f"""{HEADER}.visible .entry k(.param .u64 source, .param .u64 target)
+{{
+    .reg .b64 %in, %out, %step; .reg .b32 %t;
+    mov.u32 %t, %tid.x;
+    ld.param.u64 %in, [source]; mul.wide.u32 %step, %t, {reads}; add.s64 %in, %in, %step;
+    ld.param.u64 %out, [target]; mul.wide.u32 %step, %t, {writes}; add.s64 %out, %out, %step;
+    {chr(10).join(body)}
+    ret;
+}}
+"""
+
+
+@cache
+def program(text: str) -> ptx.Program:
+    return ptx.Program(ptx.parse(text))
+
+
+def run(text: str, source: np.ndarray, target: np.ndarray, threads: int = LANES) -> tuple[ptx.Report, ...]:
+    arguments = [ptx.Buffer("source", source), ptx.Buffer("target", target, writable=True)]
+    execution = program(text).run("k", grid=(1, 1, 1), block=(threads, 1, 1), arguments=arguments, workers=1)
+    return execution.findings
+
+
+@cache
+def product_kernel(opcode: str) -> tuple[str, int, int]:
+    """Text, and the bytes of a lane that it reads and writes."""
+    shape = fragments.product(opcode)
+    body, names, at = [], [], 0
+    for letter, fragment in zip("abcd", (shape.a, shape.b, shape.c, shape.d), strict=True):
+        bits = fragment.register_bits
+        registers = _registers(letter, fragment.registers)
+        body.append(_declare(registers, bits))
+        names.append("{" + ", ".join(registers) + "}")
+        if letter != "d":
+            body += _move("ld", registers, bits, at, "%in")
+            at += len(registers) * bits // 8
+        else:
+            writes = len(registers) * bits // 8
+            body.append(f"{opcode} {names[3]}, {names[0]}, {names[1]}, {names[2]};")
+            body += _move("st", registers, bits, 0, "%out")
+    return kernel(body, at, writes), at, writes
+
+
+def lanes_as_bytes(fragment: Fragment, lanes: list[list[int]]) -> np.ndarray:
+    size = fragment.register_bits // 8
+    data = b"".join(register.to_bytes(size, "little") for lane in lanes for register in lane)
+    return np.frombuffer(data, np.uint8).reshape(LANES, -1)
+
+
+def multiplied(opcode: str, a: list[int], b: list[int], c: list[int]) -> tuple[list[int], list[int]]:
+    """Generated code's and the definition's D of three matrices of bit patterns."""
+    shape = fragments.product(opcode)
+    parts = list(zip((shape.a, shape.b, shape.c), (a, b, c), strict=True))
+    lanes = [matrix.scatter(fragment, values) for fragment, values in parts]
+    text, reads, writes = product_kernel(opcode)
+    source = np.concatenate([lanes_as_bytes(f, rows) for (f, _), rows in zip(parts, lanes, strict=True)], axis=1)
+    assert source.shape[1] == reads
+    target = np.zeros((LANES, writes), np.uint8)
+    assert run(text, np.ascontiguousarray(source), target) == ()
+    registers = target.view(f"u{shape.d.register_bits // 8}").tolist()
+    return matrix.gather(shape.d, registers), matrix.gather(shape.d, matrix.multiply(opcode, *lanes))
+
+
+def _patterns(fragment: Fragment, values: np.ndarray) -> list[int]:
+    bits = np.asarray(values).astype(NUMPY[fragment.type]).view(f"u{fragment.bits // 8}")
+    return [int(b) for b in bits.ravel()]
+
+
+@pytest.mark.parametrize("opcode", MMA + WMMA)
+def test_a_product_is_numpys(opcode: str) -> None:
+    """Of small integers, so that every order of summing gives the same."""
+    shape = fragments.product(opcode)
+    random_ = np.random.default_rng(len(opcode))
+    low = 0 if "u8" in opcode else -4
+    a, b, c = (random_.integers(low, 5, (f.rows, f.columns)) for f in (shape.a, shape.b, shape.c))
+    got, expected = multiplied(opcode, *(_patterns(f, x) for f, x in ((shape.a, a), (shape.b, b), (shape.c, c))))
+    assert got == expected == _patterns(shape.d, a @ b + c)
+
+
+@pytest.mark.parametrize("opcode", MMA)
+def test_any_product_agrees_with_the_definition(opcode: str) -> None:
+    """Any bits: subnormals, infinities, NaN, sums that overflow."""
+    shape, random_ = fragments.product(opcode), random.Random(opcode)
+    matrices = []
+    for fragment in (shape.a, shape.b, shape.c):
+        type_ = {"tf32": "f32", "e4m3": "u8", "e5m2": "u8"}.get(fragment.type, fragment.type)
+        matrices.append([draw(type_, random_) for _ in range(fragment.rows * fragment.columns)])
+    got, expected = multiplied(opcode, *matrices)
+    wrong = [(i, hex(g), hex(e)) for i, (g, e) in enumerate(zip(got, expected, strict=True))
+             if not same_value(shape.d.type, g, e)]  # fmt: skip
+    assert not wrong
+
+
+# Matrices of 8 by 8 halves ------------------------------------------------------------------------------------------
+
+SHARED = """
+    .shared .align 16 .b8 tile[{size}];
+    .reg .b64 %row, %base; .reg .b32 %x<4>, %address, %r<4>;
+    mov.u64 %base, tile; cvt.u32.u64 %address, %base; mad.lo.u32 %address, %t, {stride}, %address;
+"""
+STRIDE = 16 + 16  # rows of 16 bytes, set apart
+
+
+def _fill(stride: int = STRIDE) -> list[str]:
+    """Row t of the tile is what thread t reads."""
+    return [
+        SHARED.format(size=LANES * stride, stride=stride),
+        "ld.global.v4.b32 {%x0, %x1, %x2, %x3}, [%in];",
+        "st.shared.v4.b32 [%address], {%x0, %x1, %x2, %x3};",
+        "bar.sync 0;",
+    ]
+
+
+@pytest.mark.parametrize(("count", "trans"), COUNTS)
+def test_ldmatrix(count: int, trans: str) -> None:
+    registers = ", ".join(f"%r{i}" for i in range(count))
+    load = f"ldmatrix.sync.aligned.m8n8.x{count}{trans}.shared.b16 {{{registers}}}, [%address];"
+    body = [*_fill(), load, *_move("st", [f"%r{i}" for i in range(count)], 32, 0, "%out")]
+    rows = np.random.default_rng(count).integers(0, 256, (LANES, 16), np.uint8)
+    target = np.zeros((LANES, 4 * count), np.uint8)
+    assert run(kernel(body, 16, 4 * count), rows, target) == ()
+    got = target.view(np.uint32).tolist()
+    assert got == matrix.load_rows([row.tobytes() for row in rows[: 8 * count]], bool(trans))
+    halves = rows.view(np.uint16)[: 8 * count].reshape(count, 8, 8)
+    halves = halves.swapaxes(1, 2) if trans else halves
+    pairs = np.stack([m.reshape(LANES, 2) for m in halves], axis=1)  # the fragment of mma: row by row, pair by pair
+    assert got == pairs.copy().view(np.uint32)[..., 0].tolist()
+
+
+@pytest.mark.parametrize(("count", "trans"), COUNTS)
+def test_stmatrix_undoes_ldmatrix(count: int, trans: str) -> None:
+    registers = ", ".join(f"%x{i}" for i in range(count))
+    body = [
+        SHARED.format(size=LANES * STRIDE, stride=STRIDE),
+        *_move("ld", [f"%x{i}" for i in range(count)], 32, 0, "%in"),
+        f"stmatrix.sync.aligned.m8n8.x{count}{trans}.shared.b16 [%address], {{{registers}}};",
+        ".reg .pred %mine;",
+        "bar.warp.sync 0xffffffff;",
+        f"setp.ge.u32 %mine, %t, {8 * count};",
+        "@%mine bra $end;",
+        "ld.shared.v4.b32 {%r0, %r1, %r2, %r3}, [%address];",
+        "st.global.v4.b32 [%out], {%r0, %r1, %r2, %r3};",
+        "$end:",
+    ]
+    lanes = np.random.default_rng(count).integers(0, 1 << 32, (LANES, count), np.uint32)
+    target = np.zeros((LANES, 16), np.uint8)
+    assert run(kernel(body, 4 * count, 16), lanes, target) == ()
+    rows = [row.tobytes() for row in target[: 8 * count]]
+    assert rows == matrix.store_rows(lanes.tolist(), bool(trans))
+    assert matrix.load_rows(rows, bool(trans)) == lanes.tolist()
+
+
+def test_movmatrix_transposes() -> None:
+    body = [".reg .b32 %x, %y;", "ld.global.b32 %x, [%in];",
+            "movmatrix.sync.aligned.m8n8.trans.b16 %y, %x;", "st.global.b32 [%out], %y;"]  # fmt: skip
+    source = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    target = np.zeros((8, 8), np.uint16)
+    assert run(kernel(body, 4, 4), source, target) == ()
+    assert (target == source.T).all()
+    assert target.view(np.uint32).ravel().tolist() == matrix.transpose(source.view(np.uint32).ravel().tolist())
+
+
+# wmma's loads and stores --------------------------------------------------------------------------------------------
+
+
+def _wmma_kernel(load: str, store: str, fragment: Fragment, strides: tuple[int, int]) -> str:
+    names = [f"%r{i}" for i in range(fragment.registers)]
+    vector = "{" + ", ".join(names) + "}"
+    return f"""{HEADER}.visible .entry k(.param .u64 source, .param .u64 target)
+{{
+    .reg .b64 %in, %out; {_declare(names, fragment.register_bits)}
+    ld.param.u64 %in, [source]; ld.param.u64 %out, [target];
+    {load} {vector}, [%in], {strides[0]};
+    {store} [%out], {vector}, {strides[1]};
+    ret;
+}}
+"""
+
+
+@pytest.mark.parametrize("type_", ["f16", "f32", "s32", "f64"])
+@pytest.mark.parametrize(("loaded", "stored"), LAYOUTS)
+def test_wmma_stores_what_it_loads(type_: str, loaded: str, stored: str) -> None:
+    shape = "m8n8k4" if type_ == "f64" else "m32n8k16"
+    fragment = fragments.wmma_fragment("c", shape, type_, "row")
+    rows, columns = fragment.rows, fragment.columns
+    strides = ((columns if loaded == "row" else rows) + 8, (columns if stored == "row" else rows) + 16)
+    text = _wmma_kernel(
+        f"wmma.load.c.sync.aligned.{loaded}.{shape}.global.{type_}",
+        f"wmma.store.d.sync.aligned.{stored}.{shape}.global.{type_}",
+        fragment,
+        strides,
+    )
+    values = np.random.default_rng(1).integers(-99, 99, (rows, columns)).astype(NUMPY[type_])
+    source = np.zeros((rows, strides[0]) if loaded == "row" else (columns, strides[0]), values.dtype)
+    (source if loaded == "row" else source.T)[:rows, :columns] = values
+    target = np.zeros((rows, strides[1]) if stored == "row" else (columns, strides[1]), values.dtype)
+    assert run(text, source, target) == ()
+    shown = target if stored == "row" else target.T
+    assert (shown[:rows, :columns] == values).all()
+    assert not shown[:, columns:].any()
+    assert not shown[rows:].any()
+
+
+@pytest.mark.parametrize(
+    ("which", "shape", "type_"),
+    [(w, s, t) for t, shapes in fragments.WMMA_SHAPES.items() for s in shapes for w in "ab"],
+)
+@pytest.mark.parametrize("layout", ["row", "col"])
+def test_wmma_loads_factors_where_the_product_looks_for_them(which: str, shape: str, type_: str, layout: str) -> None:
+    fragment = fragments.wmma_fragment(which, shape, type_, layout)
+    names = [f"%r{i}" for i in range(fragment.registers)]
+    bits = fragment.register_bits
+    stride = (fragment.columns if layout == "row" else fragment.rows) + 16
+    load = f"wmma.load.{which}.sync.aligned.{layout}.{shape}.{type_} {{{', '.join(names)}}}, [%whole], {stride};"
+    body = [".reg .b64 %whole;", _declare(names, bits), "ld.param.u64 %whole, [source];", load,
+            *_move("st", names, bits, 0, "%out")]  # fmt: skip
+    values = np.arange(fragment.rows * fragment.columns).reshape(fragment.rows, fragment.columns)
+    major = values if layout == "row" else values.T
+    source = np.zeros((major.shape[0], stride), f"u{fragment.bits // 8}")
+    source[:, : major.shape[1]] = major % 256
+    target = np.zeros((LANES, len(names)), f"u{bits // 8}")
+    assert run(kernel(body, 0, target[0].nbytes), source, target) == ()
+    assert matrix.gather(fragment, target.tolist()) == (values % 256).ravel().tolist()
+
+
+# What is wrong with a use -------------------------------------------------------------------------------------------
+
+
+def test_a_warp_with_missing_lanes_has_no_product() -> None:
+    text, reads, writes = product_kernel("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32")
+    source, target = np.zeros((LANES, reads), np.uint8), np.zeros((LANES, writes), np.uint8)
+    (finding,) = run(text, source, target, threads=24)
+    assert finding.kind == "collective-mismatch"
+    assert "lane 24 in the matrix product" in finding.message
+
+
+def _faulty_load(address: str) -> list[ptx.Report]:
+    body = [*_fill(), address, "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r0, %r1}, [%address];",
+            "st.global.v2.b32 [%out], {%r0, %r1};"]  # fmt: skip
+    return list(run(kernel(body, 16, 8), np.zeros((LANES, 16), np.uint8), np.zeros((LANES, 8), np.uint8)))
+
+
+def test_ldmatrix_checks_the_rows_that_it_reads() -> None:
+    misaligned, _ = _faulty_load("add.u32 %address, %address, 8;")  # the other: what lies between the rows
+    assert (misaligned.kind, misaligned.count) == ("misaligned-access", 16)
+    (unwritten,) = _faulty_load("add.u32 %address, %address, 16;")
+    assert (unwritten.kind, unwritten.count) == ("uninitialised-read", 16)
+    (outside,) = _faulty_load(f"add.u32 %address, %address, {LANES * STRIDE};")
+    assert (outside.kind, outside.count) == ("out-of-bounds", 16)
+
+
+def test_rows_of_lanes_that_give_none_are_not_looked_at() -> None:
+    beyond = [".reg .pred %mine;", f"setp.lt.u32 %mine, %t, 16; @!%mine add.u32 %address, %address, {1 << 20};"]
+    assert _faulty_load("\n".join(beyond)) == []
+
+
+@pytest.mark.parametrize("opcode", ["mma.sync.aligned.m16n8k64.row.col.s32.s4.s4.s32",
+                                    "mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32",
+                                    "mma.sp.sync.aligned.m16n8k16.row.col.f32.tf32.tf32.f32"])  # fmt: skip
+def test_an_unknown_product_is_refused_by_name(opcode: str) -> None:
+    body = [".reg .b32 %r<4>;", f"{opcode} {{%r0}}, {{%r1}}, {{%r2}}, {{%r3}};"]
+    with pytest.raises(ptx.Unsupported, match=opcode):
+        run(kernel(body, 4, 4), np.zeros((LANES, 4), np.uint8), np.zeros((LANES, 4), np.uint8))

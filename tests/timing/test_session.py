@@ -1,0 +1,143 @@
+"""Looks, routes, dropped rounds and lies, with a child that measures what a test says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from grader.sandbox.messages import Measured, Prepared, Verified
+from grader.timing import session
+from grader.timing.clocks import Reading
+from grader.timing.session import LOOKS, ROUNDS_PER_BLOCK, Timing, TimingError, TooFewRounds
+
+CONTENDERS = ("submission", "sequential", "streams", "grouped", "single_matrix")
+US = {"submission": 100.0, "sequential": 98.0, "streams": 90.0, "grouped": 180.0, "single_matrix": 70.0}
+CALM = Reading(1980, 3201, 0)
+HOT = Reading(1200, 3201, 0x40)
+
+
+class FakeMeter:
+    """`times` gives a contender's microseconds in a round."""
+
+    def __init__(self, times: Callable[[str, int], float] = lambda name, _: US[name]) -> None:
+        self._times = times
+        self._round = 0
+        self.asked: list[tuple[int, tuple[str, ...], bool]] = []
+        self.events: list[str] = []
+        self.busy = 1.0  # of the sum of the times
+
+    def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
+        self.asked.append((rounds, contenders, keep))
+        self.events.append("measure")
+        self._round += rounds
+        numbers = range(self._round - rounds, self._round)
+        times = {name: tuple(self._times(name, i) for i in numbers) for name in contenders}
+        busy = self.busy * sum(map(sum, times.values())) / 1e6
+        time.sleep(min(0.05, busy))
+        return Measured(times, busy)
+
+    def verify(self, references: Sequence[Mapping[str, np.ndarray]], tolerance: float) -> Verified:
+        self.events.append("verify")
+        return Verified(1e-5, 0, 10, {})
+
+
+def take(meter: FakeMeter, readings: Iterator[Reading | None] | None = None, **options: object) -> Timing:
+    prepared = Prepared(dict.fromkeys(CONTENDERS, 1), {}, 0.7, (), "13.1.0")
+    settings: dict[str, object] = {"baseline": "fastest", "threshold": 0.6, "tolerance": 1e-3}
+    read = (lambda: next(readings)) if readings else (lambda: CALM)
+    return session.take(meter, prepared, read, lambda: [{}], **(settings | options))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "WARM_UP_SECONDS", 0.0)
+
+
+def kept_rounds(meter: FakeMeter) -> int:
+    return sum(rounds for rounds, _, keep in meter.asked if keep)
+
+
+def test_the_ratio_is_to_the_fastest_route() -> None:
+    found = take(FakeMeter())
+    assert (found.route, found.baseline_us, found.time_us, found.single_matrix_us) == ("streams", 90.0, 100.0, 70.0)
+    assert found.interval.ratio == pytest.approx(0.9)
+    assert found.routes == {name: US[name] for name in ("sequential", "streams", "grouped")}
+
+
+def test_a_clear_case_needs_one_look() -> None:
+    meter = FakeMeter()
+    assert take(meter).looks == 1
+    assert kept_rounds(meter) == LOOKS[0] * ROUNDS_PER_BLOCK
+
+
+def test_an_open_case_is_looked_at_to_the_end() -> None:
+    meter = FakeMeter()
+    assert take(meter, threshold=0.9).looks == len(LOOKS)
+    assert kept_rounds(meter) == LOOKS[-1] * ROUNDS_PER_BLOCK
+
+
+def test_a_route_that_cannot_win_leaves_early_and_is_still_shown() -> None:
+    meter = FakeMeter()
+    take(meter)
+    assert all("grouped" in contenders for _, contenders, keep in meter.asked[:1])
+    assert not any("grouped" in contenders for _, contenders, keep in meter.asked if keep)
+
+
+def test_a_route_with_two_speeds_has_its_chance() -> None:
+    """Slow at first and in the median, fast enough now and then: it stays, and does not win."""
+    meter = FakeMeter(lambda name, i: 110.0 if name == "grouped" and i % 3 == 2 else US[name])
+    found = take(meter)
+    assert any("grouped" in contenders for _, contenders, keep in meter.asked if keep)
+    assert found.route == "streams"
+
+
+def test_a_named_baseline_is_the_one() -> None:
+    assert take(FakeMeter(), baseline="single_matrix").interval.ratio == pytest.approx(0.7)
+
+
+def test_references_are_sent_after_the_last_round() -> None:
+    meter = FakeMeter()
+    take(meter)
+    assert meter.events.index("verify") == len(meter.events) - 1
+
+
+def test_rounds_of_a_hot_gpu_are_dropped_and_counted() -> None:
+    def readings() -> Iterator[Reading]:
+        yield from (CALM, CALM, CALM, HOT, HOT, CALM)
+        while True:
+            yield CALM
+
+    meter = FakeMeter()
+    found = take(meter, readings())
+    assert (found.dropped, found.rounds) == (2 * ROUNDS_PER_BLOCK, LOOKS[0] * ROUNDS_PER_BLOCK)
+    assert found.slowdowns == ("hardware thermal slowdown",)
+    assert found.sm_mhz == (1200, 1980)
+
+
+def test_a_gpu_that_stays_hot_judges_nothing() -> None:
+    def readings() -> Iterator[Reading]:
+        while True:
+            yield HOT
+
+    with pytest.raises(TooFewRounds, match="hardware thermal slowdown"):
+        take(FakeMeter(), readings())
+
+
+def test_a_machine_without_nvml_still_times() -> None:
+    def readings() -> Iterator[None]:
+        while True:
+            yield None
+
+    assert take(FakeMeter(), readings()).sm_mhz is None
+
+
+@pytest.mark.parametrize("busy", [0.5, 1e6])
+def test_times_that_do_not_fit_the_clock_are_no_measurement(busy: float) -> None:
+    """Rounds longer than the GPU was busy; a GPU that was busy for longer than this process waited."""
+    meter = FakeMeter()
+    meter.busy = busy
+    with pytest.raises(TimingError, match="clock"):
+        take(meter)
