@@ -32,6 +32,8 @@ from grader.submission import Source
 # A kernel that hangs does so on most cases, and each costs its whole deadline.
 MAX_UNFINISHED = 2
 
+MOST_BESIDE = 4  # threads that make cases and expected outputs
+
 
 class Progress(msgspec.Struct, frozen=True):
     """What begins now: a check's id, and how many of the cases are done."""
@@ -121,10 +123,10 @@ def _alongside(lane: GpuLane | None) -> Iterator[Future[Measured] | None]:
 
 
 class _Beside(ThreadPoolExecutor):
-    """One thread that makes cases and expected outputs while the child compiles and runs."""
+    """Makes cases and expected outputs while the child compiles and runs; leaves it most of the cores."""
 
     def __init__(self) -> None:
-        super().__init__(max_workers=1)
+        super().__init__(max_workers=max(1, min(MOST_BESIDE, machine.cores() // 4)))
 
     def __exit__(self, *_: object) -> None:
         self.shutdown(wait=True, cancel_futures=True)

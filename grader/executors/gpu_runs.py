@@ -70,32 +70,41 @@ class Submission:
         start = time.perf_counter()
         twice = any(name.endswith(AGAIN) for name in arrays)
         findings: tuple[Finding, ...] = ()
+        # What a run changes in place, the workspace above all, must be as it was when the next begins.
+        given = {s.name: arrays[s.name].copy() for s in request.slots if s.access == "inout"}
         for suffix, poison in zip(("", AGAIN) if twice else ("",), POISONS, strict=False):
             try:
-                findings = self._once(request, arrays, poison, suffix)
+                findings = self._once(request, arrays | given, arrays, poison, suffix)
             except Lost as lost:
                 findings = (lost.finding,)
             if findings:
                 break
         return Ran(findings=findings, run_seconds=time.perf_counter() - start)
 
-    def _once(self, request: Run, arrays: dict[str, np.ndarray], poison: int, suffix: str) -> tuple[Finding, ...]:
+    def _once(
+        self,
+        request: Run,
+        given: dict[str, np.ndarray],
+        into: dict[str, np.ndarray],
+        poison: int,
+        suffix: str,
+    ) -> tuple[Finding, ...]:
+        """From `given` into `into`, outputs under their names with `suffix`."""
         slots = [slot for slot in request.slots if not slot.name.endswith(AGAIN)]
         names = ", ".join(dict.fromkeys(i.kernel for i in request.invocations))
         with ExitStack() as stack, blaming(names):
             constants = self.kernels.globals(self._variables)
-            guarded = {slot.name: _place(slot, arrays[slot.name], poison, stack) for slot in slots}
+            guarded = {slot.name: _place(slot, given[slot.name], poison, stack) for slot in slots}
             for invocation in request.invocations:
                 with blaming(invocation.kernel):
                     self.kernels.launch(invocation, lambda name: guarded[name].pointer, 0)
                     _wait()
-            findings = [f for slot in slots for f in _checked(slot, guarded[slot.name], arrays, names)]
+            findings = [f for slot in slots for f in _checked(slot, guarded[slot.name], given, names)]
             findings += _changed(constants, self.kernels.globals(self._variables), names)
             for slot in slots:
                 if slot.access != "in":
-                    into = arrays.get(slot.name + suffix)
-                    if into is not None:
-                        device.download(into, guarded[slot.name].pointer)
+                    own = slot.name + (suffix if slot.access == "out" else "")
+                    device.download(into[own], guarded[slot.name].pointer)
         return tuple(findings)
 
 

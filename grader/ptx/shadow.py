@@ -83,7 +83,7 @@ def shared_shadow(f: Fn) -> SharedShadow:
 
 
 class GlobalShadow:
-    """The four cell arrays of a window: stamps are `(block + 2) << 32 | stamp`."""
+    """The cell arrays of a window: stamps are `(block + 2) << 32 | stamp`."""
 
     def __init__(self, window: Value) -> None:
         self.write, self.write_site = WINDOW.get(window, "write"), WINDOW.get(window, "write_site")

@@ -124,3 +124,18 @@ def test_a_submission_that_was_compiled_before_is_loaded(child: CudaChild) -> No
         outcome = run(second)
         assert kinds(outcome) == []
         assert second.compile(SOURCE.replace("BODY", "").encode(), "mine.cu").cached
+
+
+def test_a_workspace_is_as_it_was_when_the_second_run_begins(child: CudaChild) -> None:
+    """A queue in the workspace that the first run emptied would leave the second nothing to do."""
+    source = """extern "C" __global__ void queue_kernel(float* y, void* workspace) {
+        y[atomicAdd((int*)workspace, 1)] = 1;
+    }"""
+    assert child.compile(source.encode(), "mine.cu").ok
+    arrays = (Array("y", np.empty(32, np.float32), "out"), Array("workspace", np.zeros(64, np.uint8), "inout"))
+    config = LaunchConfig((1, 1, 1), (32, 1, 1))
+    outcome = child.run((Invocation("queue_kernel", config, ("y", "workspace")),), arrays, deadline=20)
+    assert kinds(outcome) == []
+    assert (outcome.outputs["y"] == 1).all()
+    assert (outcome.again["y"] == 1).all()
+    assert outcome.outputs["workspace"][0] == 32

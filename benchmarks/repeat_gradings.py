@@ -1,0 +1,55 @@
+"""The same submissions graded again and again, in fresh processes, with another seed each: how far do ratios spread?
+
+python benchmarks/repeat_gradings.py 20 exercises/01_simple_grouped_gemm/solution.cu
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+
+def main(times: int, files: list[str]) -> None:
+    print("| submission | case | median | lowest | highest | spread | speed | verdicts | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for file in files:
+        results, seconds = zip(*(grade(file, seed) for seed in range(1, times + 1)), strict=True)
+        verdicts = shown(Counter(result["verdict"] for result in results))
+        for identity in [c["id"] for c in results[0]["checks"] if c["id"].startswith("speed[")]:
+            checks = [c for result in results for c in result["checks"] if c["id"] == identity]
+            ratios = [c["measurements"]["ratio"] for c in checks if "ratio" in c["measurements"]]
+            if not ratios:
+                continue
+            middle = statistics.median(ratios)
+            spread = (max(ratios) - min(ratios)) / middle
+            decided = Counter(
+                c["status"] + (" borderline" if c["measurements"].get("borderline") else "") for c in checks
+            )
+            print(
+                f"| {Path(file).stem} | {checks[0]['case']} | {middle:.3f} | {min(ratios):.3f} | {max(ratios):.3f} "
+                f"| {spread:.2%} | {shown(decided)} | {verdicts} | {statistics.median(seconds):.1f} |",
+                flush=True,
+            )
+
+
+def grade(file: str, seed: int) -> tuple[dict, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "result.json"
+        start = time.monotonic()
+        command = [sys.executable, "-m", "grader", "run", "1", file, "--seed", str(seed), "--json", str(out)]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        return json.loads(out.read_text()), time.monotonic() - start
+
+
+def shown(counts: Counter) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.items())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
