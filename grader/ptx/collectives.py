@@ -11,8 +11,10 @@ from grader.ptx.arithmetic import BITS, intrinsic, is_signed
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel
 from grader.ptx.machine import AT_NAMED, AT_WARP, HEADER, WORKER
-from grader.ptx.mail import bring, must_take_part, own, word_of
+from grader.ptx.mail import bring, must_name_itself, must_take_part, own, word_of
 from grader.ptx.parser import Instruction, Operand, Pair
+
+UNDEFINED = -1  # as a float a NaN, so that using it shows
 
 
 def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) -> None:
@@ -35,13 +37,16 @@ def deposit(u: Kernel, ins: Instruction) -> int:
         return AT_WARP
     if ins.base in ("bar", "barrier"):
         if mods[0] == "warp":
-            bring(u, u.value(ins.operands[0], "b32"), orders=True)
+            mask = u.value(ins.operands[0], "b32")
+            must_name_itself(u, mask)
+            bring(u, mask, orders=True)
             return AT_WARP
         return _deposit_barrier(u, ins)
     if ins.base == "activemask":
         bring(u, u.f.const("i32", 0))
         return AT_WARP
     mask = u.value(ins.operands[-1], "b32")
+    must_name_itself(u, mask)
     if ins.base == "elect":
         bring(u, mask)
     elif ins.base == "vote":
@@ -97,8 +102,14 @@ def shuffle(u: Kernel, ins: Instruction) -> None:
     }[mode]()
     inside = source.icmp("sge" if mode == "up" else "sle", high)
     source = f.select(inside, source, lane)
-    must_take_part(u, source)
-    _assign_pair(u, destination, word_of(u, source), inside)
+    word = word_of(u, source)
+    if mode == "idx":
+        must_take_part(u, source)
+    else:
+        # A reduction over some lanes reads past them and drops what it got: allowed, as long as it is dropped.
+        here = ((own(u, "members") >> source) & 1).ne(0)
+        word = f.select(here, word, f.const("i32", UNDEFINED))
+    _assign_pair(u, destination, word, inside)
 
 
 def vote(u: Kernel, ins: Instruction) -> None:

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from grader.ptx.kernel import Site
 from grader.ptx.lower import Lowered
 from grader.ptx.machine import (
+    ABSENT_LANE,
     LOCAL_WINDOW,
+    OWN_LANE,
     PARAM_WINDOW,
     SHARED_WINDOW,
     STAMP_STEP,
@@ -182,8 +184,11 @@ class Explainer:
     def _mismatch(self, site: Site, record: FaultLike) -> str:
         what = COLLECTIVES.get(site.opcode.split(".")[0], "this warp operation")
         thread, block = record.thread, record.block
-        lane = record.address - 1
-        if lane >= 0:
+        if record.address >= OWN_LANE:
+            lane = record.address - OWN_LANE
+            return f"{self._who(thread, block)}, lane {lane}, calls {what} with a mask that does not name it"
+        if record.address >= ABSENT_LANE:
+            lane = record.address - ABSENT_LANE
             return f"{self._who(thread, block)} reads lane {lane} in {what}, which is not in the mask"
         other = record.other_site
         line = submission_frame(self.lowered.sites[other].location).line if other else 0

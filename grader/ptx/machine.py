@@ -59,6 +59,11 @@ TIME_IS_UP = 1  # who is still in a loop did not finish
 ENOUGH = 2  # enough was found; others end quietly
 
 
+# The address of a COLLECTIVE_MISMATCH: a lane and what is wrong with it; 0: lanes that never come.
+ABSENT_LANE = 1  # it is read and not in the mask
+OWN_LANE = 64  # it calls with a mask that does not name it
+
+
 class Kind(IntEnum):
     """What a fault record says; the strings of Report.kind are made from these."""
 
@@ -198,4 +203,5 @@ RELEASED_ROW = WARPS  # of `known`: what the block's fences have released
 ARRIVED_ROW = WARPS + 1  # and what arrived at each named barrier
 KNOWN_ROWS = ARRIVED_ROW + NAMED_BARRIERS
 TURNS = 32  # of a loop that may wait for another thread, before others get their turn
+COLLECTIVE_INSTRUCTIONS = 256  # what a warp's way to its next collective costs, about
 IDLE_INSTRUCTIONS = 8 * TURNS  # what such turns cost, about

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel
-from grader.ptx.machine import MAIL, MAIL_BROUGHT, MAIL_BYTES, MAIL_PUBLISHED, MAIL_WORDS, WORKER, Kind
+from grader.ptx.machine import (
+    ABORTED,
+    ABSENT_LANE,
+    MAIL,
+    MAIL_BROUGHT,
+    MAIL_BYTES,
+    MAIL_PUBLISHED,
+    MAIL_WORDS,
+    OWN_LANE,
+    WORKER,
+    Kind,
+)
 
 
 def mail_of(u: Kernel, thread: Value) -> Value:
@@ -43,7 +54,20 @@ def must_take_part(u: Kernel, lane: Value) -> None:
         report_absent(u, lane)
 
 
+def must_name_itself(u: Kernel, mask: Value) -> None:
+    """A lane whose mask does not name it would wait for ever."""
+    f = u.f
+    with f.when(((mask >> lane_of(u)) & 1).eq(0), likely=False):
+        _report(u, lane_of(u).zext("i64") + OWN_LANE)
+        f.ret(f.const("i32", ABORTED))
+        f.label(f.fresh("dead"))
+
+
 def report_absent(u: Kernel, lane: Value) -> None:
+    _report(u, lane.zext("i64") + ABSENT_LANE)
+
+
+def _report(u: Kernel, what: Value) -> None:
     f = u.f
     kind, site, zero = f.const("i32", int(Kind.COLLECTIVE_MISMATCH)), f.const("i32", u.site()), f.const("i64", 0)
-    f.call("void", "record", u.worker, kind, site, f["tid"], lane.zext("i64") + 1, zero, f.const("i32", 0))
+    f.call("void", "record", u.worker, kind, site, f["tid"], what, zero, f.const("i32", 0))

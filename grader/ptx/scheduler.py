@@ -17,6 +17,7 @@ from grader.ptx.machine import (
     AT_NAMED,
     AT_WARP,
     AT_YIELD,
+    COLLECTIVE_INSTRUCTIONS,
     ENOUGH,
     EXITED,
     FIRST_STAMP,
@@ -438,9 +439,10 @@ def run_block() -> Fn:
         for name in ("full_time", "part_time", "released", "acquired"):
             MAIL.set(mail, name, f.const("i32", 0))
         at.store(f.const("i32", RUNNABLE))
-    flags = f.alloca("i32")
+    flags, last, turns = f.alloca("i32"), f.alloca("i32"), f.alloca("i64")
     with f.loop() as done:
         with f.count((threads + 31) >> 5) as warp:
+            turns.store(f.const("i64", 0))
             first = warp << 5
             left = threads - first
             lanes = f.select(left.ult(32), left, f.const("i32", 32))
@@ -456,8 +458,17 @@ def run_block() -> Fn:
                     now = at.load("i32")
                     f.stop_when(done, now.eq(ABORTED))
                     flags.store(flags.load("i32") | now)
+                    last.store(f.select((now & AT_WARP).ne(0), now, last.load("i32")))
                 f.stop_when(warp_done, (flags.load("i32") & AT_WARP).eq(0))
                 f.stop_when(warp_done, f.call("i32", "resolve_warp", worker, first, lanes).eq(0))
+                # A loop of collectives alone never comes to a barrier or a budget of its own.
+                turns.store(turns.load("i64") + COLLECTIVE_INSTRUCTIONS)
+                endless = turns.load("i64").ugt(LAUNCH.get(launch, "budget"))
+                with f.when(endless | LAUNCH.get(launch, "stop").eq(TIME_IS_UP), likely=False):
+                    zero = f.const("i32", 0)
+                    _record(f, Kind.DID_NOT_FINISH, last.load("i32"), first, f.const("i64", 0), zero)
+                    LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
+                f.stop_when(done, LAUNCH.get(launch, "stop").ne(0))
         f.stop_when(done, f.call("i32", "resolve_block", worker).eq(0))
         stop = LAUNCH.get(launch, "stop")
         used = WORKER.get(worker, "now") - WORKER.get(worker, "base")

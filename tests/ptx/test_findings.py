@@ -182,9 +182,12 @@ WRONG = {
         "a count that never comes": 'asm volatile("bar.sync 1, 96;"); out[t] = t;  // <-- here',
     },
     "collective-mismatch": {
-        "a full mask in a branch": "if (t < 16) out[t] = __shfl_down_sync(~0u, t, 1);  // <-- here",
+        "a full mask in a branch": """
+            if (t < 16) out[t] = __shfl_down_sync(~0u, t, 1);  // <-- here
+            __syncthreads();""",
         "a lane outside the mask is read": """
             if (t < 16) out[t] = __shfl_sync(0xffffu, t, 20);  // <-- here""",
+        "a mask that does not name its own lane": "out[t] = __shfl_sync(0xffffu, t, 3);  // <-- here",
         "a ballot that some never reach": """
             if (in[t] % 3) out[t] = __ballot_sync(~0u, 1);  // <-- here
             __syncthreads();""",
@@ -194,6 +197,10 @@ WRONG = {
             volatile int* s = state;
             for (int i = 0; i < 10; i += s[t]) out[t] = i;  // <-- here""",
         "a flag that nobody sets": "while (atomicAdd(state, 0) == 0) {}  // <-- here",
+        "a loop of shuffles": """
+            int v = t;
+            for (int d = 16; d >= 0; d /= 2) v += __shfl_down_sync(~0u, v, d);  // <-- here
+            out[t] = v;""",
         "a loop of barriers": "do __syncthreads(); while (in[0] == 0);  // <-- here",
     },
     "trap": {
@@ -417,6 +424,12 @@ RIGHT = {
         s[t] = in[t]; asm volatile("bar.sync 3;" ::: "memory"); int mine = s[63 - t]; __syncthreads();
         s[t] = mine; __syncthreads(); out[t] = s[t];""",
     "printf with a width from an argument": 'if (t == 3) printf("%*d|%.*f\\n", 5, t, 2, 1.0f / 3); out[t] = t;',
+    "a reduction over half a warp that drops what it reads beyond": """
+        int sum = t;
+        if (t % 32 < 16) {
+          for (int d = 8; d; d /= 2) sum += __shfl_down_sync(0xffffu, sum, d);
+          if (t % 32 == 0) out[t] = sum;
+        }""",
     "printf": 'if (t == 3) printf("t=%d %s %5.2f|\\n", t, "three", 3.0f); out[t] = t;',
 }
 

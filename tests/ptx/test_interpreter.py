@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,10 +97,95 @@ SOURCES = {
         while (steps-- > 0) { if (steps % 5 == 2) continue; sum = sum * 0.5f + x[(i + steps) % 64]; }
         y[i] = sum;""",
     "threads that leave early": "if (n[i] & 1) return; y[i] = x[i];",
+    "shuffles": """
+        float v = x[i];
+        v += __shfl_xor_sync(~0u, v, 5) + __shfl_up_sync(~0u, v, 3, 8) * 2 + __shfl_down_sync(~0u, v, 7, 16) * 3;
+        v += __shfl_sync(~0u, v, n[i] & 31) + (float)__shfl_sync(~0u, (double)v, 30, 4);
+        if (t % 4 < 2) v -= __shfl_xor_sync(0x33333333u, v, 1);
+        y[i] = v;""",
+    "votes, matches and reductions": """
+        unsigned ballot = __ballot_sync(~0u, n[i] & 1), same = __match_any_sync(~0u, n[i] % 3);
+        int all = 0;
+        unsigned agree = __match_all_sync(~0u, (long long)(n[i] % 3 == 7), &all);
+        unsigned sum = __reduce_add_sync(~0u, (unsigned)n[i]) + __reduce_xor_sync(~0u, (unsigned)n[i]);
+        int most = __reduce_max_sync(~0u, n[i]) - __reduce_min_sync(~0u, n[i]);
+        if (t < 12) same ^= __ballot_sync(0xfffu, t % 5 == 0) ^ __activemask();
+        int uniform = __all_sync(~0u, n[i] > -2000) + 2 * __any_sync(~0u, n[i] == 12345);
+        uniform += 4 * __uni_sync(~0u, t > 50);
+        y[i] = (float)(ballot ^ same ^ agree) + all + (float)(sum % 1000003u) + most + uniform;""",
+    "lanes that wait for some others": """
+        __shared__ int box[32];
+        box[t] = n[i];
+        if (t < 16) {
+            __syncwarp(0xffffu);
+            y[i] = box[15 - t];
+        } else {
+            __syncwarp(0xffff0000u);
+            y[i] = box[47 - t];
+        }""",
+    "barriers with numbers": """
+        __shared__ float box[32];
+        if (t < 16) {
+            box[t] = x[i];
+            asm volatile("bar.arrive 3, 32;" ::: "memory");
+            y[i] = 1;
+        } else {
+            asm volatile("bar.sync 3, 32;" ::: "memory");
+            y[i] = box[t - 16];
+        }
+        asm volatile("barrier.sync 2, 32;" ::: "memory");
+        y[i] += __syncthreads_count(n[i] & 1);""",
+    "asynchronous copies": """
+        __shared__ __align__(16) float tile[2][128];
+        unsigned to = (unsigned)__cvta_generic_to_shared(&tile[0][4 * t]);
+        const float* from = &x[4 * (t % 16)];
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(t & 12) : "memory");
+        asm volatile("cp.async.commit_group;" ::: "memory");
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to + 512), "l"(from) : "memory");
+        asm volatile("cp.async.commit_group; cp.async.wait_group 1;" ::: "memory");
+        y[i] = tile[0][4 * t + t % 4];
+        asm volatile("cp.async.wait_all;" ::: "memory");
+        y[i] += tile[1][4 * t];""",
+    "ldmatrix, stmatrix and movmatrix": """
+        __shared__ __align__(16) unsigned tile[32][4];
+        for (int j = 0; j < 4; ++j) tile[t][j] = n[(i + j) % 64] * 2654435761u;
+        __syncwarp();
+        unsigned a, b, c, d, row = (unsigned)__cvta_generic_to_shared(tile[31 - t]);
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(a), "=r"(b), "=r"(c), "=r"(d) : "r"(row) : "memory");
+        asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %0;" : "+r"(a));
+        __syncwarp();
+        asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row), "r"(a), "r"(d)
+                     : "memory");
+        __syncwarp();
+        y[i] = (float)((tile[t][0] ^ tile[t][1] ^ b) % 1000003u);
+        y[i] += (float)((tile[t][2] + tile[t][3] + c) % 1000003u);""",
+    "a product of halves, and wmma": """
+        unsigned a[2] = {0x3c003800u + t, 0x35554000u - n[i]}, b = 0x3c01b800u ^ t;
+        float c[4] = {x[i], 1, 2, 3};
+        asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+                     "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(b));
+        __shared__ __align__(32) float from[16 * 16], to[16 * 16];
+        for (int j = 0; j < 8; ++j) from[t + 32 * j] = x[(i + 5 * j) % 64];
+        __syncwarp();
+        nvcuda::wmma::fragment<nvcuda::wmma::matrix_a, 16, 16, 8, nvcuda::wmma::precision::tf32,
+                               nvcuda::wmma::col_major> left;
+        nvcuda::wmma::fragment<nvcuda::wmma::matrix_b, 16, 16, 8, nvcuda::wmma::precision::tf32,
+                               nvcuda::wmma::row_major> right;
+        nvcuda::wmma::fragment<nvcuda::wmma::accumulator, 16, 16, 8, float> sum;
+        nvcuda::wmma::load_matrix_sync(left, from, 16);
+        nvcuda::wmma::load_matrix_sync(right, from + 128, 16);
+        nvcuda::wmma::load_matrix_sync(sum, from, 16, nvcuda::wmma::mem_col_major);
+        nvcuda::wmma::mma_sync(sum, left, right, sum);
+        nvcuda::wmma::store_matrix_sync(to, sum, 16, nvcuda::wmma::mem_row_major);
+        __syncwarp();
+        y[i] = c[0] + c[1] * 2 + c[2] * 3 + c[3] * 4 + to[t * 8] + to[t * 8 + 5];""",
 }
 PREAMBLE = """
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <mma.h>
 __constant__ float table[4] = {0.5f, -2.0f, 3.25f, 1e-3f};
 __device__ const int lut[3] = {7, -8, 9};
 __device__ __noinline__ float pick(float x, int k) {
@@ -200,12 +286,44 @@ def test_a_struct_by_value_and_a_scalar() -> None:
         ("y[i + 1] = 1;", "access of 4 bytes at offset 256"),
         ("*(int*)((char*)y + 1) = 1;", "misaligned"),
         ('if (t < 7) __syncthreads(); else asm volatile("bar.sync 1;"); y[i] = 1;', "will not complete"),
-        ("y[i] = __shfl_sync(~0u, x[i], 0);", "shfl"),
+        ("if (t < 7) y[i] = __shfl_sync(~0u, x[i], 0); else y[i] = __shfl_sync(~0u, x[i], 1);", "will not complete"),
+        ('asm volatile("cp.async.bulk.commit_group;");', "cp.async.bulk"),
         ("*(volatile int*)0 = 1;", "no allocation"),
         ("__trap(); y[i] = 1;", "trap"),
     ],
-    ids=["out of bounds", "misaligned", "split barrier", "unknown instruction", "null", "trap"],
+    ids=["out of bounds", "misaligned", "split barrier", "split shuffle", "unknown instruction", "null", "trap"],
 )
 def test_what_has_no_result_raises(body: str, message: str) -> None:
     with pytest.raises((InterpreterError, UnknownInstruction), match=message):
         interpreted(compiled(body))
+
+
+# Whole kernels of an exercise, in the smallest problem that they take.
+KERNELS = ("cp_async_pipeline", "mma_bf16_three_terms", "mma_ldmatrix_tf32", "wmma_int8_digits")
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_whole_kernels_give_the_same_bits(name: str) -> None:
+    text = (Path(__file__).parents[1] / "kernels" / "correct" / f"{name}.cu").read_text(encoding="utf-8")
+    built = nvrtc.build(text, recipe.PTX_ARCH)
+    module = ptx.parse(built.ptx)
+    rows, k, n = np.array([3], np.int32), 16, 16
+    launch = np.zeros(12, np.uint32)
+    interpreter.run(module, "launch_grouped_gemm", (1, 1, 1), (1, 1, 1), [rows, k, n, 1, launch])
+    grid, block = tuple(launch[:3].tolist()), tuple(launch[3:6].tolist())
+    random = np.random.default_rng(3)
+    a, b = (random.uniform(-1, 1, shape).astype(np.float32) for shape in ((3, k), (k, n)))
+    c, expected = np.zeros((3, n), np.float32), np.zeros((3, n), np.float32)
+    offsets = np.array([0, 3], np.int32)
+    interpreter.run(module, "grouped_gemm_kernel", grid, block, [a, b, expected, offsets, rows, k, n, 1])
+    given = [
+        ptx.Buffer("A", a),
+        ptx.Buffer("B", b),
+        ptx.Buffer("C", c, writable=True),
+        ptx.Buffer("offsets", offsets),
+    ]
+    arguments = [*given, ptx.Buffer("rows", rows), k, n, 1]
+    execution = ptx.Program(module).run("grouped_gemm_kernel", grid=grid, block=block, arguments=arguments, workers=1)
+    assert execution.findings == ()
+    assert c.view(np.uint32).tolist() == expected.view(np.uint32).tolist()
+    assert np.allclose(c, a.astype(np.float64) @ b, atol=1e-4)

@@ -1,0 +1,95 @@
+"""Where the interpreter's threads wait for each other, and who may go on when all have stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from grader.ptx.definition.spaces import InterpreterError
+
+LANES = 32
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """A barrier's number, how many threads it waits for (None: all), and a predicate."""
+
+    number: int
+    threads: int | None
+    predicate: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """At a warp's collective: the instruction, the lanes that must come (0: whoever does), what this one brings."""
+
+    site: int
+    mask: int
+    brings: Any
+
+
+class Met(dict[int, Any]):
+    """What each lane of a collective brought. `once` computes what all of them need a single time."""
+
+    def __init__(self, brought: dict[int, Any]) -> None:
+        super().__init__(brought)
+        self._result: Any = None
+
+    def once(self, compute: Callable[[Met], Any]) -> Any:
+        if self._result is None:
+            self._result = compute(self)
+        return self._result
+
+
+Place = Barrier | Arrival
+Answer = list[int] | Met
+
+
+@dataclass
+class Meetings:
+    """The threads of a block that wait, by index."""
+
+    waits: dict[int, Place] = field(default_factory=dict)
+    arrived: dict[int, int] = field(default_factory=dict)  # per barrier: threads that came and did not wait
+
+    def released(self, alive: set[int]) -> dict[int, Answer]:
+        """Threads that may go on, each with what all that met there brought; all others wait."""
+        released = self._collective(alive) or self._barrier(len(alive))
+        if not released:
+            raise InterpreterError(
+                f"{len(self.waits)} threads wait at barriers or collectives that will not complete"
+            )
+        for index in released:
+            del self.waits[index]
+        return released
+
+    def _collective(self, alive: set[int]) -> dict[int, Answer]:
+        arrivals = {index: wait for index, wait in self.waits.items() if isinstance(wait, Arrival)}
+        for needs_all in (True, False):
+            for index, arrival in arrivals.items():
+                if needs_all != (arrival.mask != 0):
+                    continue
+                first = index // LANES * LANES
+                here = {
+                    lane: arrivals[first + lane].brings
+                    for lane in range(LANES)
+                    if (other := arrivals.get(first + lane))
+                    and (other.site, other.mask) == (arrival.site, arrival.mask)
+                }
+                wanted = {lane for lane in range(LANES) if arrival.mask >> lane & 1 and first + lane in alive}
+                if wanted <= here.keys():
+                    met = Met({lane: here[lane] for lane in sorted(wanted or here)})
+                    return {first + lane: met for lane in met}
+        return {}
+
+    def _barrier(self, alive: int) -> dict[int, Answer]:
+        barriers = {index: wait for index, wait in self.waits.items() if isinstance(wait, Barrier)}
+        for number in sorted({barrier.number for barrier in barriers.values()}):
+            met = {index: barrier for index, barrier in barriers.items() if barrier.number == number}
+            counts = {barrier.threads for barrier in met.values()}
+            count = counts.pop()
+            if not counts and len(met) + self.arrived.get(number, 0) == (count or alive):
+                self.arrived[number] = 0
+                return {index: [barrier.predicate for barrier in met.values()] for index in met}
+        return {}

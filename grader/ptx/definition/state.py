@@ -1,0 +1,122 @@
+"""One interpreted thread: its registers, and what its operands and addresses mean."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from grader.ptx.definition.instruction import WIDTHS, number, wrap
+from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, inside
+from grader.ptx.parser import Address, Function, Immediate, Operand, Register, Symbol, Vector
+
+# Where generic addressing sees the two windows; every other allocation gets a stretch of its own below them.
+SHARED_WINDOW = 1 << 60
+LOCAL_WINDOW = 1 << 61
+
+
+class State:
+    """One thread's registers, carry flag, local memory and asynchronous copies."""
+
+    def __init__(self, launch: Launch, shared: memoryview, block: Dim3, place: Dim3, index: int) -> None:
+        self.launch, self.shared, self.lane = launch, shared, index % 32
+        self.special = _special_registers(launch, block, place, index)
+        self.local = bytearray()
+        self.carry = 0
+        self.function: Function
+        self.registers: dict[str, int] = {}
+        self.parameters: dict[str, bytearray] = {}
+        self.locals: dict[str, int] = {}
+        self.copies: list[tuple[memoryview, bytes]] = []  # of cp.async, in the group that is open
+        self.groups: list[list[tuple[memoryview, bytes]]] = []
+
+    def read(self, operand: Operand, type_: str) -> int:
+        """An operand's bit pattern, in the width of the instruction's type."""
+        if isinstance(operand, Register):
+            negated = operand.name.startswith("!")
+            name = operand.name.removeprefix("!")
+            value = self.special[name] if name in self.special else self.registers.get(name, 0)
+            return 1 - value if negated else wrap(type_, value)
+        if isinstance(operand, Immediate):
+            return wrap(type_, _literal(operand, type_))
+        if isinstance(operand, Symbol):
+            return self.address_of(operand.name)
+        if isinstance(operand, Address):
+            return self.read(operand.base, "u64") + operand.offset
+        raise InterpreterError(f"operand not known: {operand}")
+
+    def address_of(self, name: str) -> int:
+        """A variable's address in its own state space."""
+        for table in (self.locals, self.launch.shared, self.launch.symbols):
+            if name in table:
+                return table[name]
+        raise InterpreterError(f"{name} has no address")
+
+    def write(self, operand: Operand, type_: str, value: int) -> None:
+        """Into a register that may be wider: a signed type is extended by its sign, others by zeros."""
+        assert isinstance(operand, Register)
+        if operand.name != "_":
+            self.registers[operand.name] = wrap(self.function.registers[operand.name], number(type_, value))
+
+    def cells(self, parts: list[str], operand: Operand) -> list[memoryview]:
+        """The memory of each element that a load, store or atomic touches."""
+        count = 2 if "v2" in parts else 4 if "v4" in parts else 1
+        size = WIDTHS[parts[-1]] // 8
+        data = self.memory(space_of(parts), operand, size * count)
+        return [data[i : i + size] for i in range(0, size * count, size)]
+
+    def memory(self, space: str, operand: Operand, size: int) -> memoryview:
+        assert isinstance(operand, Address)
+        if isinstance(operand.base, Symbol) and operand.base.name in self.parameters:
+            return inside(memoryview(self.parameters[operand.base.name]), operand.offset, size)
+        return self.at(space, self.read(operand, "u64"), size)
+
+    def at(self, space: str, address: int, size: int) -> memoryview:
+        address = wrap("b64", address)
+        if space == "generic" and SHARED_WINDOW <= address < LOCAL_WINDOW:
+            space, address = "shared", address - SHARED_WINDOW
+        elif space == "generic" and address >= LOCAL_WINDOW:
+            space, address = "local", address - LOCAL_WINDOW
+        if space == "shared":
+            return inside(self.shared, address, size)
+        if space == "local":
+            return inside(memoryview(self.local), address, size)
+        return self.launch.memory.at(address, size)
+
+
+def items_of(operand: Operand) -> Sequence[Operand]:
+    return operand.items if isinstance(operand, Vector) else (operand,)
+
+
+def space_of(parts: list[str]) -> str:
+    for part in parts:
+        space = part.split("::")[0]
+        if space in ("param", "global", "shared", "local", "const"):
+            return space
+    return "generic"
+
+
+def _literal(immediate: Immediate, type_: str) -> int:
+    """The bits of a literal in the instruction's type; a float literal of the other width is converted."""
+    width = WIDTHS[type_]
+    if immediate.float_width in (0, width):
+        return immediate.bits
+    source, target = ("<d", "<f") if width == 32 else ("<f", "<d")
+    value = struct.unpack(source, immediate.bits.to_bytes(immediate.float_width // 8, "little"))[0]
+    return int.from_bytes(struct.pack(target, value), "little")
+
+
+def _special_registers(launch: Launch, block: Dim3, place: Dim3, index: int) -> dict[str, int]:
+    vectors = {"%tid": place, "%ntid": launch.block, "%ctaid": block, "%nctaid": launch.grid}
+    registers = {
+        f"{name}.{axis}": v for name, vector in vectors.items() for axis, v in zip("xyz", vector, strict=True)
+    }
+    lane = index % 32
+    registers |= {"%laneid": lane, "%lanemask_eq": 1 << lane, "%lanemask_lt": (1 << lane) - 1}
+    registers |= {"%lanemask_le": (2 << lane) - 1, "%lanemask_gt": wrap("b32", ~((2 << lane) - 1))}
+    registers |= {"%warpid": index // 32, "%nwarpid": -(-launch.block[0] * launch.block[1] * launch.block[2] // 32)}
+    registers |= {
+        "WARP_SZ": 32,
+        "%lanemask_ge": wrap("b32", ~((1 << lane) - 1)),
+        "%dynamic_smem_size": launch.shared_bytes,
+    }
+    return registers
