@@ -28,7 +28,10 @@ class Occurrence:
 
 @dataclass(frozen=True)
 class Problem:
-    """A finding, with every case that shows the same kind at the same line. `line` 0: no line applies."""
+    """A finding, with every case that shows the same kind at the same line. `line` 0: no line applies.
+
+    A race shows at both of its lines, whichever access came first: that is one problem too.
+    """
 
     id: str
     mild: bool  # costs no verdict
@@ -55,8 +58,7 @@ class Problem:
         """The guilty line, and for a race the line of the other access, which is as guilty."""
         if not self.at_fault:
             return ()
-        others = _OTHER_ACCESS.findall(" ".join(self.first.notes)) if self.kind == "race" else ()
-        return tuple(dict.fromkeys((self.line, *map(int, others))))
+        return _lines(self.first)
 
     @property
     def first(self) -> Finding:
@@ -119,15 +121,21 @@ def _withholds(check: Check) -> bool:
 
 
 def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, ...]:
-    groups: dict[tuple[str, str, int], list[Occurrence]] = {}
+    groups: dict[tuple[str, str, frozenset[int]], list[Occurrence]] = {}
     for check in checks:
         findings = check.findings
         if not findings and check.status is Status.FAILED:
             findings = (Finding(family(check), "", 0, check.message or check.reason or "failed"),)
         for finding in findings:
-            key = (finding.kind, finding.file, finding.line)
+            key = (finding.kind, finding.file, frozenset(_lines(finding)))
             groups.setdefault(key, []).append(Occurrence(check.case or "", finding))
     return tuple(
-        Problem(f"{prefix}-{number}", mild, *key, tuple(occurrences))
-        for number, (key, occurrences) in enumerate(groups.items(), start=1)
+        Problem(f"{prefix}-{number}", mild, kind, file, occurrences[0].finding.line, tuple(occurrences))
+        for number, ((kind, file, _), occurrences) in enumerate(groups.items(), start=1)
     )
+
+
+def _lines(finding: Finding) -> tuple[int, ...]:
+    """Where it is, and for a race where the other access is."""
+    others = _OTHER_ACCESS.findall(" ".join(finding.notes)) if finding.kind == "race" else ()
+    return tuple(dict.fromkeys((finding.line, *map(int, others))))

@@ -110,19 +110,15 @@ class Explainer:
         self.grid, self.block, self.dynamic_shared = grid, block, dynamic_shared
 
     def reports(self, faults: Sequence[FaultLike]) -> list[Report]:
-        """One report per kind, line (of a race: pair of lines) and array, in the order of blocks and threads."""
-        merged: dict[tuple[str, str, frozenset[int], str], list[tuple[FaultLike, Report]]] = {}
+        """One report per kind, line and array, in the order of blocks and threads. A race shows at both its lines."""
+        merged: dict[tuple[str, str, int, str], list[tuple[FaultLike, Report]]] = {}
         for fault in faults:
             site = self.lowered.sites[fault.site]
             at = submission_frame(site.location)
             message, array = self._message(fault.kind, site, fault)
             notes = (self._other(fault),) if fault.kind in RACES else ()
             report = Report(NAMES[fault.kind], at.file, at.line, message, fault.count, notes, at.column)
-            # Either side of a race may have come first; the cause is one.
-            lines = {at.line}
-            if fault.kind in RACES:
-                lines.add(submission_frame(self.lowered.sites[fault.other_site].location).line)
-            merged.setdefault((report.kind, at.file, frozenset(lines), array), []).append((fault, report))
+            merged.setdefault((report.kind, at.file, at.line, array), []).append((fault, report))
         reports = []
         for entries in merged.values():
             first = min(entries, key=lambda e: (e[0].block, e[0].thread))
