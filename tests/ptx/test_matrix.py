@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from itertools import product as every
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -16,68 +14,27 @@ from grader.ptx.definition.fragments import Fragment
 from grader.ptx.semantics import same_value
 from tests.ptx.one_instruction import HEADER
 from tests.ptx.samples import draw
-
-LANES = 32
-NUMPY = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "tf32": np.float32, "f32": np.float32, "f64": np.float64,
-         "s8": np.int8, "u8": np.uint8, "s32": np.int32, "e4m3": ml_dtypes.float8_e4m3fn,
-         "e5m2": ml_dtypes.float8_e5m2}  # fmt: skip
-BYTE_PAIRS = [("s8", "s8"), ("s8", "u8"), ("u8", "s8"), ("u8", "u8")]
-FP8_PAIRS = [("e4m3", "e4m3"), ("e5m2", "e4m3"), ("e4m3", "e5m2")]
-
-
-def _inputs(type_: str) -> list[tuple[str, str]]:
-    return {"s8": BYTE_PAIRS, "e4m3": FP8_PAIRS}.get(type_, [] if type_ in ("u8", "e5m2") else [(type_, type_)])
-
-
-LAYOUTS = list(every(("row", "col"), repeat=2))
-COUNTS = list(every((1, 2, 4), ("", ".trans")))
-MMA = [
-    f"mma.sync.aligned.{shape}.row.col{'.satfinite' * saturate}.{total}.{a}.{b}.{total}"
-    for type_, shapes in fragments.MMA_SHAPES.items()
-    for shape in shapes
-    for a, b in _inputs(type_)
-    for total in fragments.SUMS[type_]
-    for saturate in ((False, True) if total == "s32" else (False,))
-]
-WMMA = [
-    f"wmma.mma.sync.aligned.{a}.{b}.{shape}."
-    + (f"{total}.{total}" if type_ == "f16" else f"{total}.{type_}.{type_}.{total}")
-    for type_, shapes in fragments.WMMA_SHAPES.items()
-    for shape in shapes
-    for total in fragments.SUMS[type_]
-    for a, b in LAYOUTS[1:3]
-]
-
-
-# Kernels of one instruction, whose lanes read and write their own registers -----------------------------------------
-
-
-def _registers(name: str, count: int) -> list[str]:
-    return [f"%{name}{i}" for i in range(count)]
-
-
-def _declare(names: list[str], bits: int) -> str:
-    return f".reg .b{bits} {', '.join(names)};"
-
-
-def _move(op: str, names: list[str], bits: int, start: int, pointer: str) -> list[str]:
-    places = [f"[{pointer}+{start + i * bits // 8}]" for i in range(len(names))]
-    pairs = zip(names, places, strict=True)
-    return [f"{op}.global.b{bits} {', '.join((n, p) if op == 'ld' else (p, n))};" for n, p in pairs]
-
-
-def kernel(body: list[str], reads: int, writes: int) -> str:
-    """Thread i's `reads` and `writes` bytes lie at %in and at %out."""
-    return f"""{HEADER}.visible .entry k(.param .u64 source, .param .u64 target)
-{{
-    .reg .b64 %in, %out, %step; .reg .b32 %t;
-    mov.u32 %t, %tid.x;
-    ld.param.u64 %in, [source]; mul.wide.u32 %step, %t, {reads}; add.s64 %in, %in, %step;
-    ld.param.u64 %out, [target]; mul.wide.u32 %step, %t, {writes}; add.s64 %out, %out, %step;
-    {chr(10).join(body)}
-    ret;
-}}
-"""
+from tests.ptx.warp_kernels import (
+    COUNTS,
+    LANES,
+    LAYOUTS,
+    MMA,
+    NUMPY,
+    STRIDE,
+    WMMA,
+    declare,
+    integers,
+    kernel,
+    lanes_as_bytes,
+    load_kernel,
+    move,
+    patterns,
+    product_kernel,
+    store_kernel,
+    transpose_kernel,
+    wmma_kernel,
+    wmma_memory,
+)
 
 
 @cache
@@ -91,30 +48,7 @@ def run(text: str, source: np.ndarray, target: np.ndarray, threads: int = LANES)
     return execution.findings
 
 
-@cache
-def product_kernel(opcode: str) -> tuple[str, int, int]:
-    """Text, and the bytes of a lane that it reads and writes."""
-    shape = fragments.product(opcode)
-    body, names, at = [], [], 0
-    for letter, fragment in zip("abcd", (shape.a, shape.b, shape.c, shape.d), strict=True):
-        bits = fragment.register_bits
-        registers = _registers(letter, fragment.registers)
-        body.append(_declare(registers, bits))
-        names.append("{" + ", ".join(registers) + "}")
-        if letter != "d":
-            body += _move("ld", registers, bits, at, "%in")
-            at += len(registers) * bits // 8
-        else:
-            writes = len(registers) * bits // 8
-            body.append(f"{opcode} {names[3]}, {names[0]}, {names[1]}, {names[2]};")
-            body += _move("st", registers, bits, 0, "%out")
-    return kernel(body, at, writes), at, writes
-
-
-def lanes_as_bytes(fragment: Fragment, lanes: list[list[int]]) -> np.ndarray:
-    size = fragment.register_bits // 8
-    data = b"".join(register.to_bytes(size, "little") for lane in lanes for register in lane)
-    return np.frombuffer(data, np.uint8).reshape(LANES, -1)
+# Products -----------------------------------------------------------------------------------------------------------
 
 
 def multiplied(opcode: str, a: list[int], b: list[int], c: list[int]) -> tuple[list[int], list[int]]:
@@ -131,20 +65,21 @@ def multiplied(opcode: str, a: list[int], b: list[int], c: list[int]) -> tuple[l
     return matrix.gather(shape.d, registers), matrix.gather(shape.d, matrix.multiply(opcode, *lanes))
 
 
-def _patterns(fragment: Fragment, values: np.ndarray) -> list[int]:
-    bits = np.asarray(values).astype(NUMPY[fragment.type]).view(f"u{fragment.bits // 8}")
-    return [int(b) for b in bits.ravel()]
-
-
-@pytest.mark.parametrize("opcode", MMA + WMMA)
+@pytest.mark.parametrize("opcode", MMA)
 def test_a_product_is_numpys(opcode: str) -> None:
-    """Of small integers, so that every order of summing gives the same."""
     shape = fragments.product(opcode)
-    random_ = np.random.default_rng(len(opcode))
-    low = 0 if "u8" in opcode else -4
-    a, b, c = (random_.integers(low, 5, (f.rows, f.columns)) for f in (shape.a, shape.b, shape.c))
-    got, expected = multiplied(opcode, *(_patterns(f, x) for f, x in ((shape.a, a), (shape.b, b), (shape.c, c))))
-    assert got == expected == _patterns(shape.d, a @ b + c)
+    a, b, c = integers(opcode)
+    got, expected = multiplied(opcode, patterns(shape.a, a), patterns(shape.b, b), patterns(shape.c, c))
+    assert got == expected == patterns(shape.d, a @ b + c)
+
+
+@pytest.mark.parametrize("opcode", WMMA)
+def test_a_wmma_product_is_numpys(opcode: str) -> None:
+    shape = fragments.product(opcode)
+    a, b, c = integers(opcode)
+    d = np.zeros((shape.d.rows, shape.d.columns), NUMPY[shape.d.type])
+    assert run(wmma_kernel(opcode), wmma_memory(opcode, a, b, c), d) == ()
+    assert (d == (a @ b + c).astype(d.dtype)).all()
 
 
 @pytest.mark.parametrize("opcode", MMA)
@@ -163,32 +98,12 @@ def test_any_product_agrees_with_the_definition(opcode: str) -> None:
 
 # Matrices of 8 by 8 halves ------------------------------------------------------------------------------------------
 
-SHARED = """
-    .shared .align 16 .b8 tile[{size}];
-    .reg .b64 %row, %base; .reg .b32 %x<4>, %address, %r<4>;
-    mov.u64 %base, tile; cvt.u32.u64 %address, %base; mad.lo.u32 %address, %t, {stride}, %address;
-"""
-STRIDE = 16 + 16  # rows of 16 bytes, set apart
-
-
-def _fill(stride: int = STRIDE) -> list[str]:
-    """Row t of the tile is what thread t reads."""
-    return [
-        SHARED.format(size=LANES * stride, stride=stride),
-        "ld.global.v4.b32 {%x0, %x1, %x2, %x3}, [%in];",
-        "st.shared.v4.b32 [%address], {%x0, %x1, %x2, %x3};",
-        "bar.sync 0;",
-    ]
-
 
 @pytest.mark.parametrize(("count", "trans"), COUNTS)
 def test_ldmatrix(count: int, trans: str) -> None:
-    registers = ", ".join(f"%r{i}" for i in range(count))
-    load = f"ldmatrix.sync.aligned.m8n8.x{count}{trans}.shared.b16 {{{registers}}}, [%address];"
-    body = [*_fill(), load, *_move("st", [f"%r{i}" for i in range(count)], 32, 0, "%out")]
     rows = np.random.default_rng(count).integers(0, 256, (LANES, 16), np.uint8)
     target = np.zeros((LANES, 4 * count), np.uint8)
-    assert run(kernel(body, 16, 4 * count), rows, target) == ()
+    assert run(load_kernel(count, trans), rows, target) == ()
     got = target.view(np.uint32).tolist()
     assert got == matrix.load_rows([row.tobytes() for row in rows[: 8 * count]], bool(trans))
     halves = rows.view(np.uint16)[: 8 * count].reshape(count, 8, 8)
@@ -199,33 +114,18 @@ def test_ldmatrix(count: int, trans: str) -> None:
 
 @pytest.mark.parametrize(("count", "trans"), COUNTS)
 def test_stmatrix_undoes_ldmatrix(count: int, trans: str) -> None:
-    registers = ", ".join(f"%x{i}" for i in range(count))
-    body = [
-        SHARED.format(size=LANES * STRIDE, stride=STRIDE),
-        *_move("ld", [f"%x{i}" for i in range(count)], 32, 0, "%in"),
-        f"stmatrix.sync.aligned.m8n8.x{count}{trans}.shared.b16 [%address], {{{registers}}};",
-        ".reg .pred %mine;",
-        "bar.warp.sync 0xffffffff;",
-        f"setp.ge.u32 %mine, %t, {8 * count};",
-        "@%mine bra $end;",
-        "ld.shared.v4.b32 {%r0, %r1, %r2, %r3}, [%address];",
-        "st.global.v4.b32 [%out], {%r0, %r1, %r2, %r3};",
-        "$end:",
-    ]
     lanes = np.random.default_rng(count).integers(0, 1 << 32, (LANES, count), np.uint32)
     target = np.zeros((LANES, 16), np.uint8)
-    assert run(kernel(body, 4 * count, 16), lanes, target) == ()
+    assert run(store_kernel(count, trans), lanes, target) == ()
     rows = [row.tobytes() for row in target[: 8 * count]]
     assert rows == matrix.store_rows(lanes.tolist(), bool(trans))
     assert matrix.load_rows(rows, bool(trans)) == lanes.tolist()
 
 
 def test_movmatrix_transposes() -> None:
-    body = [".reg .b32 %x, %y;", "ld.global.b32 %x, [%in];",
-            "movmatrix.sync.aligned.m8n8.trans.b16 %y, %x;", "st.global.b32 [%out], %y;"]  # fmt: skip
     source = np.arange(64, dtype=np.uint16).reshape(8, 8)
     target = np.zeros((8, 8), np.uint16)
-    assert run(kernel(body, 4, 4), source, target) == ()
+    assert run(transpose_kernel(), source, target) == ()
     assert (target == source.T).all()
     assert target.view(np.uint32).ravel().tolist() == matrix.transpose(source.view(np.uint32).ravel().tolist())
 
@@ -238,7 +138,7 @@ def _wmma_kernel(load: str, store: str, fragment: Fragment, strides: tuple[int, 
     vector = "{" + ", ".join(names) + "}"
     return f"""{HEADER}.visible .entry k(.param .u64 source, .param .u64 target)
 {{
-    .reg .b64 %in, %out; {_declare(names, fragment.register_bits)}
+    .reg .b64 %in, %out; {declare(names, fragment.register_bits)}
     ld.param.u64 %in, [source]; ld.param.u64 %out, [target];
     {load} {vector}, [%in], {strides[0]};
     {store} [%out], {vector}, {strides[1]};
@@ -282,8 +182,8 @@ def test_wmma_loads_factors_where_the_product_looks_for_them(which: str, shape: 
     bits = fragment.register_bits
     stride = (fragment.columns if layout == "row" else fragment.rows) + 16
     load = f"wmma.load.{which}.sync.aligned.{layout}.{shape}.{type_} {{{', '.join(names)}}}, [%whole], {stride};"
-    body = [".reg .b64 %whole;", _declare(names, bits), "ld.param.u64 %whole, [source];", load,
-            *_move("st", names, bits, 0, "%out")]  # fmt: skip
+    body = [".reg .b64 %whole;", declare(names, bits), "ld.param.u64 %whole, [source];", load,
+            *move("st", names, bits, 0, "%out")]  # fmt: skip
     values = np.arange(fragment.rows * fragment.columns).reshape(fragment.rows, fragment.columns)
     major = values if layout == "row" else values.T
     source = np.zeros((major.shape[0], stride), f"u{fragment.bits // 8}")
@@ -305,9 +205,8 @@ def test_a_warp_with_missing_lanes_has_no_product() -> None:
 
 
 def _faulty_load(address: str) -> list[ptx.Report]:
-    body = [*_fill(), address, "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r0, %r1}, [%address];",
-            "st.global.v2.b32 [%out], {%r0, %r1};"]  # fmt: skip
-    return list(run(kernel(body, 16, 8), np.zeros((LANES, 16), np.uint8), np.zeros((LANES, 8), np.uint8)))
+    text = load_kernel(2, "", address)
+    return list(run(text, np.zeros((LANES, 16), np.uint8), np.zeros((LANES, 8), np.uint8)))
 
 
 def test_ldmatrix_checks_the_rows_that_it_reads() -> None:

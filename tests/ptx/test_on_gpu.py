@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from grader.ptx import semantics
+from grader.ptx.definition import fragments, matrix
+from tests.ptx import warp_kernels
 from tests.ptx.one_instruction import Case, Kernel, cases, disagreement, is_one_of_many_alike, kernels, module
 from tests.ptx.samples import rows
 
@@ -48,3 +50,89 @@ def test_a_gpu_agrees_with_the_definition(tmp_path: Path) -> None:
 def _wrong(kernel: Kernel, case: Case, operands: tuple[tuple[int, ...], ...], outputs: np.ndarray) -> list[str]:
     pairs = zip(operands, kernel.results(case, outputs), strict=True)
     return [line for row, got in pairs if (line := disagreement(case, row, got))]
+
+
+# Matrix products ----------------------------------------------------------------------------------------------------
+
+# Of the sum of the products' magnitudes: how far a GPU's sum may lie from that of exact products in FP64.
+ACCURACY = {"f32": 2.0**-20, "f16": 2.0**-9, "f64": 2.0**-50}
+FP8_ACCURACY = 2.0**-10  # an H200 adds FP8 products in about 14 bits
+
+
+def _run(text: str, source: np.ndarray, target: np.ndarray, folder: Path) -> np.ndarray:
+    import cupy
+
+    path = folder / "k.ptx"
+    path.write_text(text)
+    inputs, outputs = cupy.asarray(source), cupy.asarray(target)
+    cupy.RawModule(path=str(path)).get_function("k")((1,), (warp_kernels.LANES,), (inputs, outputs))
+    return np.asarray(cupy.asnumpy(outputs))
+
+
+def _multiplied(opcode: str, matrices: list[np.ndarray], folder: Path) -> np.ndarray:
+    """A GPU's D, as bit patterns in the order of the matrix."""
+    shape = fragments.product(opcode)
+    pieces = []
+    for fragment, values in zip((shape.a, shape.b, shape.c), matrices, strict=True):
+        lanes = matrix.scatter(fragment, warp_kernels.patterns(fragment, values))
+        pieces.append(warp_kernels.lanes_as_bytes(fragment, lanes))
+    text, _, writes = warp_kernels.product_kernel(opcode)
+    target = np.zeros((warp_kernels.LANES, writes), np.uint8)
+    got = _run(text, np.ascontiguousarray(np.concatenate(pieces, axis=1)), target, folder)
+    return np.array(matrix.gather(shape.d, got.view(f"u{shape.d.register_bits // 8}").tolist()), np.uint64)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("opcode", warp_kernels.MMA)
+def test_a_gpu_multiplies_as_the_definition_says(opcode: str, tmp_path: Path) -> None:
+    shape = fragments.product(opcode)
+    a, b, c = warp_kernels.integers(opcode)
+    assert _multiplied(opcode, [a, b, c], tmp_path).tolist() == warp_kernels.patterns(shape.d, a @ b + c)
+    if shape.d.type == "s32":
+        return
+    random = np.random.default_rng(1)
+    left, right, start = (
+        random.normal(size=(f.rows, f.columns)).astype(warp_kernels.NUMPY[f.type])
+        for f in (shape.a, shape.b, shape.c)
+    )
+    lanes = [
+        matrix.scatter(f, warp_kernels.patterns(f, x))
+        for f, x in ((shape.a, left), (shape.b, right), (shape.c, start))
+    ]
+    type_ = warp_kernels.NUMPY[shape.d.type]
+    codes = f"u{shape.d.bits // 8}"
+    expected = np.array(matrix.gather(shape.d, matrix.multiply(opcode, *lanes)), codes).view(type_).astype(np.float64)
+    got = _multiplied(opcode, [left, right, start], tmp_path).astype(codes).view(type_).astype(np.float64)
+    size = (abs(start.astype(np.float64)) + abs(left.astype(np.float64)) @ abs(right.astype(np.float64))).ravel()
+    worst = (abs(got - expected) / size).max()
+    print(f"{opcode}: 2^{np.log2(worst):.1f}" if worst else f"{opcode}: exact")  # noqa: T201
+    assert worst <= max(ACCURACY[shape.d.type], FP8_ACCURACY if shape.a.bits == 8 else 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("opcode", warp_kernels.WMMA)
+def test_a_gpu_loads_and_stores_fragments_as_the_engine_does(opcode: str, tmp_path: Path) -> None:
+    shape = fragments.product(opcode)
+    a, b, c = warp_kernels.integers(opcode)
+    target = np.zeros((shape.d.rows, shape.d.columns), warp_kernels.NUMPY[shape.d.type])
+    source = warp_kernels.wmma_memory(opcode, a, b, c)
+    got = _run(warp_kernels.wmma_kernel(opcode), source, target.view(np.uint8), tmp_path)
+    assert (got.view(target.dtype) == (a @ b + c).astype(target.dtype)).all()
+
+
+@pytest.mark.gpu
+def test_a_gpu_moves_matrices_as_the_definition_says(tmp_path: Path) -> None:
+    random, lanes = np.random.default_rng(2), warp_kernels.LANES
+    for count, trans in warp_kernels.COUNTS:
+        rows = random.integers(0, 256, (lanes, 16), np.uint8)
+        text = warp_kernels.load_kernel(count, trans)
+        got = _run(text, rows, np.zeros((lanes, 4 * count), np.uint8), tmp_path).view(np.uint32).tolist()
+        assert got == matrix.load_rows([row.tobytes() for row in rows[: 8 * count]], bool(trans)), text
+        registers = random.integers(0, 1 << 32, (lanes, count), np.uint32)
+        text = warp_kernels.store_kernel(count, trans)
+        stored = _run(text, registers, np.zeros((lanes, 16), np.uint8), tmp_path)
+        expected = matrix.store_rows(registers.tolist(), bool(trans))
+        assert [row.tobytes() for row in stored[: 8 * count]] == expected, text
+    halves = random.integers(0, 1 << 32, (lanes, 1), np.uint32)
+    got = _run(warp_kernels.transpose_kernel(), halves, np.zeros((lanes, 1), np.uint32), tmp_path)
+    assert got.ravel().tolist() == matrix.transpose(halves.ravel().tolist())
