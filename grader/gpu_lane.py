@@ -19,9 +19,12 @@ from grader import executors, invocations, machine
 from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, speed
 from grader.checks.launch import Limits, Plan
+from grader.compile import recipe, source
 from grader.diagnosis import Search
 from grader.errors import GraderError
+from grader.executors import profiler, sanitizer
 from grader.executors.cuda_child import CudaChild
+from grader.executors.tools import Staged
 from grader.model.execution import Compilation, Gpu, Outcome
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Check, Finding, Status
@@ -47,13 +50,18 @@ Expected = dict[str, np.ndarray]
 
 
 class GpuChoice(msgspec.Struct, frozen=True):
-    """`required`: where it cannot be used, nothing is graded."""
+    """`required`: where it cannot be used, nothing is graded. `sanitize`, `profile`: with NVIDIA's tools, too."""
 
     open: OpenCuda
     required: bool = False
+    number: int = 0
+    sanitize: bool = False
+    profile: bool = False
 
 
-def choose(number: int | None = None, *, required: bool = False) -> GpuChoice | None:
+def choose(
+    number: int | None = None, *, required: bool = False, sanitize: bool = False, profile: bool = False
+) -> GpuChoice | None:
     """The GPU of that number, as the caller sees them; None where there is none and none is required.
 
     Raises GraderError where one is required and missing.
@@ -68,7 +76,7 @@ def choose(number: int | None = None, *, required: bool = False) -> GpuChoice | 
         return None
     if number is not None and number >= count:
         raise GraderError(f"there is no GPU {number}: this machine has {count}, counted from 0")
-    return GpuChoice(partial(executors.open_cuda, number or 0), required)
+    return GpuChoice(partial(executors.open_cuda, number or 0), required, number or 0, sanitize, profile)
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -98,6 +106,8 @@ class GpuLane:
         self._cublas = ""
         self._lost: list[str] = []
         self._ended = False
+        self._plans_by_case: dict[str, tuple[Plan, ...]] = {}
+        self._runs: list[Case] = []  # those that ran to their end
         self._runner = Runner(self._open, source.content, source.name, ON_GPU)
         if source.problem is None:
             with contextlib.suppress(OSError):
@@ -123,6 +133,47 @@ class GpuLane:
             "runtime_cuda": _cuda(gpu.runtime_cuda),
             "cublas": self._cublas or None,
         }
+
+    @property
+    def sanitize(self) -> bool:
+        return self._choice.sanitize
+
+    def sanitized(self) -> tuple[Check, ...]:
+        """memory[CASE] as compute-sanitizer sees it; none where it is not installed, or nothing could be run."""
+        if self._gpu is None or not self._runs:
+            return ()
+        runs = [self._staged(case) for case in self._runs]
+        with lock.running(self._gpu.pci_bus_id):
+            found = sanitizer.check(self._text, runs, executors.visible(self._choice.number))
+        if found is None:
+            return ()
+        return tuple(shown(case, self._sanitized(case, found[case.name])) for case in self._runs)
+
+    def _sanitized(self, case: Case, findings: tuple[Finding, ...]) -> Check:
+        named = tuple(self._named(finding) for finding in findings)
+        status = Status.FAILED if named else Status.PASSED
+        message = named[0].message if named else "compute-sanitizer found nothing"
+        return Check(memory.identity(case), status, message, case=case.name, device="cuda", findings=named)
+
+    def _named(self, finding: Finding) -> Finding:
+        return msgspec.structs.replace(finding, file=finding.file.replace(recipe.SOURCE_NAME, self._source.name))
+
+    def _profiles(self) -> dict[str, list[dict[str, float]]]:
+        """By required case; empty where nobody asked, or ncu is missing."""
+        runs = [self._staged(case) for case in self._runs if case.required]
+        if not self._choice.profile or not runs:
+            return {}
+        return profiler.profile(self._text, runs, executors.visible(self._choice.number)) or {}
+
+    @property
+    def _text(self) -> str:
+        """As the child's compiler gets it."""
+        text = source.decode(self._source.content, self._source.name)
+        return text if isinstance(text, str) else ""
+
+    def _staged(self, case: Case) -> Staged:
+        kernels, plans = self._exercise.kernels, self._plans_by_case[case.name]
+        return Staged(case.name, invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))
 
     def close(self) -> None:
         self._ended = True
@@ -163,10 +214,14 @@ class GpuLane:
             if launched.status is not Status.PASSED:
                 return
             correct_checks = {}
+            self._plans_by_case = plans
             for case in cases:
                 for check in self._case(case, plans[case.name]):
                     correct_checks[case.name] = check
                     yield shown(case, check)
+                if correct_checks[case.name].status in (Status.PASSED, Status.FAILED):
+                    self._runs.append(case)
+            profiles = self._profiles()
         for case in cases:
             if case.required:
                 parent = correct_checks[case.name]
@@ -177,6 +232,8 @@ class GpuLane:
                     speed.identity(case),
                     case,
                 )
+                if case.name in profiles:
+                    check = speed.profiled(check, profiles[case.name])
                 yield shown(case, check)
 
     def _compile(self) -> tuple[Check, Compilation]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from grader.checks import correct, memory, speed
-from grader.gpu_lane import Measured
 from grader.model.exercise import Case
 from grader.model.result import Check, Status
 from grader.steps import after
+
+if TYPE_CHECKING:
+    from grader.gpu_lane import Measured
 
 BAD = (Status.FAILED, Status.ERROR)
 
@@ -25,6 +28,11 @@ def both(cpu: Sequence[Check], gpu: Measured, cases: Sequence[Case]) -> list[Che
     for case in cases:
         _case(case, merged, theirs, stopped)
     return list(merged.values())
+
+
+def wants_sanitizer(cpu: Sequence[Check]) -> bool:
+    """Where the CPU came to an instruction that it does not know, nobody has judged the accesses yet."""
+    return any(c.id.startswith(f"{memory.NAME}[") and c.status is Status.NOT_JUDGED for c in cpu)
 
 
 def _one(cpu: Check, gpu: Check | None) -> Check:
@@ -61,6 +69,8 @@ def _memory(cpu: Check, gpu: Check | None) -> Check:
         if cpu.status is Status.FAILED:
             return msgspec.structs.replace(cpu, findings=cpu.findings + gpu.findings)
         return msgspec.structs.replace(gpu, measurements=cpu.measurements | gpu.measurements)
+    if cpu.status is Status.NOT_JUDGED and gpu is not None and gpu.status is Status.PASSED:
+        return gpu
     if cpu.status is Status.NOT_JUDGED:
         return msgspec.structs.replace(cpu, required=False)
     return cpu

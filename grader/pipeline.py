@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -19,7 +20,6 @@ from grader.checks import correct, launch, memory, quality, rules, speed
 from grader.checks.launch import Plan
 from grader.diagnosis import Search
 from grader.errors import GraderError
-from grader.gpu_lane import GpuChoice, GpuLane, Inputs, Measured
 from grader.model.execution import Compilation, Outcome
 from grader.model.exercise import Case, Exercise
 from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, verdict_of
@@ -28,6 +28,9 @@ from grader.runner import OpenExecutor, Runner
 from grader.secret import Secret
 from grader.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
 from grader.submission import Source
+
+if TYPE_CHECKING:
+    from grader.gpu_lane import GpuChoice, GpuLane, Measured
 
 # A kernel that hangs does so on most cases, and each costs its whole deadline.
 MAX_UNFINISHED = 2
@@ -71,13 +74,16 @@ def grade(
         facts = beside.submit(machine.describe)
         search = Search(lambda case, right: oracle.result().mistakes(case, right))
         expect = _Expectations(lambda case: beside.submit(oracle.result().expected, case))
-        inputs = Inputs(oracle, cases, expect, seed)
-        lane = GpuLane(gpu, exercise, source, inputs, search) if gpu else None
+        lane = _lane(gpu, exercise, source, (oracle, cases, expect, seed), search) if gpu else None
         with _alongside(lane) as measured:
             found = _Grading(exercise, source, runner, on_progress, search).checks(cases, expect)
             if lane is not None and measured is not None:
                 on_progress(Progress("the GPU's checks"))
-                found = merge.both(found, measured.result(), cases.result())
+                theirs = measured.result()
+                if lane.sanitize or merge.wants_sanitizer(found):
+                    on_progress(Progress("compute-sanitizer"))
+                    theirs = msgspec.structs.replace(theirs, checks=lane.sanitized() + theirs.checks)
+                found = merge.both(found, theirs, cases.result())
         known = hints.sections(exercise)
         checks = tuple(hints.give(check, known) for check in found)
         return Result(
@@ -105,6 +111,19 @@ class _Expectations:
             if case.name not in self._futures:
                 self._futures[case.name] = self._make(case)
             return self._futures[case.name]
+
+
+def _lane(
+    gpu: GpuChoice,
+    exercise: Exercise,
+    source: Source,
+    inputs: tuple[Future[Oracle], Future[list[Case]], _Expectations, int],
+    search: Search,
+) -> GpuLane:
+    """Loaded only where there is a GPU: a laptop's grading need not wait for it."""
+    from grader.gpu_lane import GpuLane, Inputs
+
+    return GpuLane(gpu, exercise, source, Inputs(*inputs), search)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from grader import catalog, gpu_lane, machine, pipeline, submission
 from grader.errors import GraderError
+from grader.executors.tools import Staged
 from grader.gpu_lane import GpuChoice
 from grader.model.execution import Compilation, LaunchConfig, Outcome
 from grader.model.exercise import Exercise
@@ -225,3 +226,18 @@ def test_which_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         gpu_lane.choose(2, required=True)
     monkeypatch.setattr(machine, "gpus", lambda: 0)
     assert gpu_lane.choose() is None
+
+
+def test_compute_sanitizer_judges_what_the_cpu_cannot(exercise: Exercise, monkeypatch: pytest.MonkeyPatch) -> None:
+    race = Finding("race", "/nonexistent/submission.cu", 6, "compute-sanitizer: a race")
+
+    def found(_: str, runs: list[Staged], __: object) -> dict[str, tuple[Finding, ...]]:
+        return {run.name: (race,) if run.name == "ragged" else () for run in runs}
+
+    monkeypatch.setattr("grader.executors.sanitizer.check", found)
+    result = grade(exercise, FakeGpu(), FakeExecutor(compute=lambda _: Outcome(unsupported=LACKING)))
+    assert check(result, "memory[even]").message == "compute-sanitizer found nothing"
+    assert check(result, "memory[even]").status is Status.PASSED
+    (finding,) = check(result, "memory[ragged]").findings
+    assert (finding.file, finding.line) == ("starter.cu", 6)
+    assert result.verdict is Verdict.FAILED

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
 from grader.model.result import Check, Finding, Status, to_number
 from grader.timing import gate, roofline
 from grader.timing.gate import Verdict
-from grader.timing.inputs import Sets
-from grader.timing.session import Timing
 from grader.timing.statistics import Interval, combined
+
+if TYPE_CHECKING:
+    from grader.timing.inputs import Sets
+    from grader.timing.session import Timing
 
 NAME = "speed"
 
@@ -69,6 +73,11 @@ def judge(
         return _check(case, Status.FAILED, message, measurements, (finding,))
     message = _sentence(exercise, shown, found, verdict)
     return _check(case, Status.PASSED if verdict.passed else Status.FAILED, message, measurements)
+
+
+def profiled(check: Check, counters: list[dict[str, float]]) -> Check:
+    """With what ncu counted, a launch each: information."""
+    return msgspec.structs.replace(check, measurements=check.measurements | {"counters": counters})
 
 
 def _check(

@@ -38,6 +38,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("--html", "html_file", metavar="FILE", type=_PATH, help="Write the report.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
 @click.option("--gpu", metavar="N", type=click.IntRange(min=0), help="Which GPU; means --device cuda.")
+@click.option("--sanitize", is_flag=True, help="With a GPU: compute-sanitizer's findings too.")
+@click.option("--profile", is_flag=True, help="With a GPU: what ncu counts, in the Result.")
 @click.option("--seed", metavar="N", type=click.IntRange(0, SEEDS - 1), help="Repeat the run with this seed.")
 @click.option("--secret", metavar="FILE", type=_PATH, help="An instructor's own cases, shown redacted.")
 @click.option("--strict", is_flag=True, help="Exit 3 when a required check was not judged.")
@@ -51,6 +53,8 @@ def command(
     html_file: Path | None,
     device: str,
     gpu: int | None,
+    sanitize: bool,
+    profile: bool,
     seed: int | None,
     secret: Path | None,
     strict: bool,
@@ -79,7 +83,7 @@ def command(
         chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
         source = submission.read(file or _from_here(chosen.starter))
         hidden = secret_cases.read(secret) if secret else None
-        choice = _gpu(device, gpu)
+        choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
         result = _grade(chosen, source, seed, hidden, standby, choice)
 
@@ -96,13 +100,14 @@ def _from_here(file: Path) -> Path:
     return file.relative_to(here) if file.is_relative_to(here) else file
 
 
-def _gpu(device: str, number: int | None) -> GpuChoice | None:
+def _gpu(device: str, number: int | None, *, sanitize: bool, profile: bool) -> GpuChoice | None:
     """Raises GraderError where a GPU was asked for and cannot be had."""
     if device == "cpu" and number is None:
         return None
     from grader import gpu_lane
 
-    return gpu_lane.choose(number, required=device == "cuda" or number is not None)
+    required = device == "cuda" or number is not None
+    return gpu_lane.choose(number, required=required, sanitize=sanitize, profile=profile)
 
 
 def _grade(

@@ -23,13 +23,13 @@ def open_cpu(workers: int | None = None) -> Child:
 
 def open_cuda(gpu: int = 0) -> CudaChild:
     """A child process that compiles for the GPU of this number, and runs on it. To be closed."""
-    process = Process("grader.executors.cuda", variables=_visible(gpu))
+    process = Process("grader.executors.cuda", variables=visible(gpu))
     from grader.executors.cuda_child import CudaChild
 
     return CudaChild(process)
 
 
-def _visible(gpu: int) -> dict[str, str]:
+def visible(gpu: int) -> dict[str, str]:
     """The child sees one GPU: the number counts those that the caller sees, in the order of nvidia-smi."""
     seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return {

@@ -1,9 +1,9 @@
 """One run of a submission under NVIDIA's own tools: what compute-sanitizer and ncu start.
 
-    compute-sanitizer [...] python -m grader.executors.replay FOLDER
+    compute-sanitizer [...] python -m grader.executors.replay NAME=FOLDER ...
 
-FOLDER holds what `write` put there. The arrays are allocated without red zones, each on its own, so that the tools see
-where they end; outputs stay as the driver gives them, so that initcheck sees what is read before it is written.
+Each FOLDER holds what `write` put there. The arrays are allocated without red zones, each on its own, so that the
+tools see where they end; outputs stay as the driver gives them: initcheck sees what is read before it is written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from grader.sandbox import arena
 from grader.sandbox.messages import Slot
 
 SOURCE, REQUEST, ARENA = "source.cu", "request.msgpack", "arena"
+CASE = "CASE "  # begins the line that says which run follows
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -61,4 +62,8 @@ def replay(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    replay(Path(sys.argv[1]))
+    for run in sys.argv[1:]:
+        name, _, path = run.partition("=")
+        sys.stdout.write(f"{CASE}{name}\n")
+        sys.stdout.flush()
+        replay(Path(path))

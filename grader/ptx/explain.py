@@ -135,6 +135,8 @@ class Explainer:
         if kind is Kind.COLLECTIVE_MISMATCH:
             return self._mismatch(site, record), ""
         if kind is Kind.DID_NOT_FINISH:
+            if site.opcode == "push":
+                return f"{who} calls on from here until its stack is full: the recursion does not seem to end", ""
             return f"{who} is still in this loop: it does not seem to end", ""
         if kind is Kind.TRAP:
             return f"{who} stopped the kernel here (assert or trap)", ""

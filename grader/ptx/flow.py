@@ -1,4 +1,4 @@
-"""Control flow of a PTX function: calls expanded, basic blocks, liveness, where pointers come from."""
+"""Control flow of a PTX function: basic blocks, liveness, where pointers come from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from grader.ptx.parser import (
     Instruction,
     Label,
     Location,
-    Module,
     Operand,
     Pair,
     Register,
@@ -27,7 +26,7 @@ BUILT_IN_CALLS = {"vprintf", "__assertfail"}
 NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call",
                   "cp", "deposit", "prefetch", "prefetchu", "nanosleep", "discard", "brkpt", "applypriority",
                   "pmevent", "stmatrix", "griddepcontrol", "setmaxnreg", "wgmma", "tensormap",
-                  "clusterlaunchcontrol"}  # fmt: skip
+                  "clusterlaunchcontrol", "push", "stack"}  # fmt: skip
 MAX_INSTRUCTIONS = 200_000
 
 
@@ -82,106 +81,6 @@ def defs_and_uses(ins: Instruction) -> tuple[list[str], list[str]]:
     for operand in operands:
         uses += registers_of(operand)
     return defs, uses
-
-
-def expand_calls(module: Module, function: Function) -> Function:
-    """The function with every call replaced by its callee's body.
-
-    Thread state then lives in one frame, and a barrier may stand inside a called function.
-    """
-    expanded = replace(function, body=[], registers=dict(function.registers), variables=dict(function.variables))
-    _Expander(module, expanded).copy(function, {}, None, ())
-    return expanded
-
-
-class _Expander:
-    def __init__(self, module: Module, into: Function) -> None:
-        self.module, self.into, self.calls = module, into, 0
-
-    def copy(self, source: Function, rename: dict[str, str], leave: str | None, stack: tuple[str, ...]) -> None:
-        for item in source.body:
-            if isinstance(item, Label):
-                self.into.body.append(Label(rename.get(item.name, item.name)))
-                continue
-            if item.base == "call":
-                self._call(item, rename, stack)
-                continue
-            opcode = item.opcode
-            operands = tuple(_renamed(o, rename) for o in item.operands) if rename else item.operands
-            if leave and item.base == "ret":
-                opcode, operands = "bra", (Symbol(leave),)
-            guard = rename.get(item.guard, item.guard) if item.guard else None
-            self.into.body.append(Instruction(opcode, operands, guard, item.guard_negated, item.location))
-            if len(self.into.body) > MAX_INSTRUCTIONS:
-                raise Unsupported("the kernel has too many instructions once its calls are expanded", item.location)
-        for name, targets in source.tables.items():
-            self.into.tables[rename.get(name, name)] = tuple(rename.get(t, t) for t in targets)
-
-    def _call(self, call: Instruction, rename: dict[str, str], stack: tuple[str, ...]) -> None:
-        operands = list(call.operands)
-        results = operands.pop(0) if isinstance(operands[0], Vector) else Vector(())
-        target = operands.pop(0)
-        arguments = operands.pop(0) if operands and isinstance(operands[0], Vector) else Vector(())
-        if isinstance(target, Symbol) and target.name in BUILT_IN_CALLS:
-            renamed = tuple(_renamed(o, rename) for o in call.operands)
-            guard = rename.get(call.guard, call.guard) if call.guard else None
-            self.into.body.append(replace(call, operands=renamed, guard=guard))
-            return
-        callee = self.module.functions.get(target.name) if isinstance(target, Symbol) else None
-        if callee is None:
-            name = target.name if isinstance(target, Symbol) else "a function pointer"
-            raise Unsupported(f"a call of {name} cannot be run on the CPU", call.location)
-        if callee.name in stack:
-            raise Unsupported(f"recursion ({callee.name}) cannot be run on the CPU", call.location)
-        self.calls += 1
-        suffix = f"@call{self.calls}"
-        inner = {r: r + suffix for r in callee.registers}
-        inner |= {item.name: item.name + suffix for item in callee.body if isinstance(item, Label)}
-        inner |= {name: name + suffix for name in callee.tables}
-        assert isinstance(results, Vector) and isinstance(arguments, Vector)
-        formal = [p.name for p in (*callee.results, *callee.parameters)]
-        actual = [_renamed(o, rename) for o in (*results.items, *arguments.items)]
-        for parameter, argument in zip(formal, actual, strict=True):
-            assert isinstance(argument, Symbol)
-            inner[parameter] = argument.name
-        for name, variable in callee.variables.items():
-            if variable.space != "shared":
-                inner[name] = name + suffix
-                self.into.variables[name + suffix] = replace(variable, name=name + suffix)
-            else:
-                self.into.variables[name] = variable
-        for register, kind in callee.registers.items():
-            self.into.registers[register + suffix] = kind
-        after = f"after{suffix}"
-        skip = None
-        if call.guard:
-            skip = f"skip{suffix}"
-            guard = rename.get(call.guard, call.guard)
-            self.into.body.append(Instruction("bra", (Symbol(skip),), guard, not call.guard_negated, call.location))
-        self.copy(callee, inner, after, (*stack, callee.name))
-        self.into.body.append(Label(after))
-        if skip:
-            self.into.body.append(Label(skip))
-
-
-def _renamed(operand: Operand, rename: dict[str, str]) -> Operand:
-    if isinstance(operand, Register):
-        negated = "!" if operand.name.startswith("!") else ""
-        name = operand.name.lstrip("!")
-        return Register(negated + rename.get(name, name))
-    if isinstance(operand, Symbol):
-        return Symbol(rename.get(operand.name, operand.name))
-    if isinstance(operand, Address):
-        base = _renamed(operand.base, rename)
-        assert isinstance(base, Register | Symbol | Immediate)
-        return Address(base, operand.offset)
-    if isinstance(operand, Vector):
-        return Vector(tuple(_renamed(o, rename) for o in operand.items))
-    if isinstance(operand, Pair):
-        first, second = _renamed(operand.first, rename), _renamed(operand.second, rename)
-        assert isinstance(first, Register) and isinstance(second, Register)
-        return Pair(first, second)
-    return operand
 
 
 def is_plain_barrier(ins: Instruction) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grader.ptx.arithmetic import BITS, Handler, UnknownInstruction, is_signed, llvm_type
+from grader.ptx.calls import expand_calls
 from grader.ptx.carry import name_the_carry
 from grader.ptx.flow import (
     Block,
@@ -20,7 +21,6 @@ from grader.ptx.flow import (
     blocks_of,
     branch_targets,
     defs_and_uses,
-    expand_calls,
     is_arrive,
     is_plain_barrier,
     pointer_origins,

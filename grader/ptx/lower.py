@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grader.ptx import accesses, atomics, collectives, matrix
+from grader.ptx import accesses, atomics, collectives, matrix, stack
 from grader.ptx.arithmetic import ARITHMETIC, Unit
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel, Site, Tables
@@ -74,7 +74,7 @@ def _is_space(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 TABLES = Tables(
     values={**ARITHMETIC, "mov": _move, "cvta": _to_address, "isspacep": _is_space},
-    effects={**accesses.HANDLERS, **atomics.HANDLERS, **matrix.HANDLERS},
+    effects={**accesses.HANDLERS, **atomics.HANDLERS, **matrix.HANDLERS, **stack.HANDLERS},
     collectives=collectives.HANDLERS,
     deposit=collectives.deposit,
     arrive=collectives.arrive,

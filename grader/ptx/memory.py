@@ -18,6 +18,7 @@ from grader.ptx.machine import (
 from grader.ptx.parser import Address, Function, Instruction, Module, Operand, Symbol, Variable, Vector
 from grader.ptx.shapes import Frame, SharedMap
 
+STACK_BYTES = 16384  # of a thread that calls recursive functions
 SPACES = {"param", "shared", "global", "local", "const", "shared::cta"}
 
 
@@ -111,6 +112,7 @@ class FrameLayout:
     slots: dict[str, int]  # registers that outlive a suspension -> offset
     resident: frozenset[str]  # those that live in the frame alone
     locals: dict[str, int]  # .local variables -> offset in local memory
+    stack_start: int  # of recursive calls: a count of the bytes in use, then these
 
 
 def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
@@ -127,11 +129,13 @@ def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
         locals_[variable.name] = local
         local += variable.size
     copies = _aligned(local_start + local, 16)
-    copies_bytes = MAX_COPIES * COPY.size if any(i.base == "cp" for b in blocks for i in b.instructions) else 0
+    bases = {i.base for b in blocks for i in b.instructions}
+    stack = _aligned(copies + (MAX_COPIES * COPY.size if "cp" in bases else 0), 16)
+    end = stack + (8 + STACK_BYTES if "push" in bases else 0)
     # An odd number of cache lines, so that the frames of neighbouring threads do not share cache sets.
-    stride = (_aligned(copies + copies_bytes, 64) // 64 | 1) * 64
+    stride = (_aligned(end, 64) // 64 | 1) * 64
     resident = frozenset(_written_once(blocks) & slots.keys())
-    return FrameLayout(Frame(local_start, local, copies, stride), slots, resident, locals_)
+    return FrameLayout(Frame(local_start, local, copies, stride), slots, resident, locals_, stack)
 
 
 def _local_variables(function: Function) -> list[Variable]:

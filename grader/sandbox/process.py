@@ -202,8 +202,6 @@ def resident_bytes(pid: int) -> int:
 def _start(
     module: str, channel: int, arena: int, output: IO[bytes], variables: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    environment = FIXED_VARIABLES | {"PYTHONPATH": _import_path()} | dict(variables)
-    environment |= {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     command = [sys.executable, "-s", "-P", "-m", module, str(channel), str(arena), str(os.getpid())]
     folder = tempfile.mkdtemp(prefix="grader-")
     try:
@@ -215,10 +213,16 @@ def _start(
             pass_fds=(channel, arena),
             start_new_session=True,
             cwd=folder,
-            env=environment,
+            env=environment(variables),
         )
     finally:
         Path(folder).rmdir()
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """What a child finds: nothing of the caller's but what it needs to start."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return FIXED_VARIABLES | {"PYTHONPATH": _import_path()} | dict(variables) | kept
 
 
 def _import_path() -> str:

@@ -58,10 +58,6 @@ def combined(processes: Sequence[Interval]) -> Interval:
     )
 
 
-def geometric_mean(values: Sequence[float]) -> float:
-    return statistics.geometric_mean(values)
-
-
 def t_quantile(probability: float, degrees: int) -> float:
     """Student's t: P(T <= quantile) = probability, for a probability above one half. By bisection."""
     low, high = 0.0, 1.0

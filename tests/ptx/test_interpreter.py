@@ -250,7 +250,7 @@ def test_a_tree_reduction_is_numpys_sum() -> None:
 
 
 def test_recursion() -> None:
-    """Generated code knows none, so this is against the same function in Python."""
+    """Against the same function in Python."""
 
     def collatz(n: int, steps: int) -> int:
         if n == 1 or steps == 0:

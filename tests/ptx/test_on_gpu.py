@@ -55,14 +55,14 @@ def _wrong(kernel: Kernel, case: Case, operands: tuple[tuple[int, ...], ...], ou
 # Matrix products ----------------------------------------------------------------------------------------------------
 
 # Of the sum of the products' magnitudes: how far a GPU's sum may lie from that of exact products in FP64.
-ACCURACY = {"f32": 2.0**-20, "f16": 2.0**-9, "f64": 2.0**-50}
-FP8_ACCURACY = 2.0**-10  # an H200 adds FP8 products in about 14 bits
+# An H200: 2^-23, 2^-10.7 of FP8 and none of f16 inputs, none.
+ACCURACY = {"f32": 2.0**-21, "f16": 2.0**-10, "f64": 0.0}
 
 
 def _run(text: str, source: np.ndarray, target: np.ndarray, folder: Path) -> np.ndarray:
     import cupy
 
-    path = folder / "k.ptx"
+    path = folder / f"{len(list(folder.iterdir()))}.ptx"  # CuPy loads a path only once
     path.write_text(text)
     inputs, outputs = cupy.asarray(source), cupy.asarray(target)
     cupy.RawModule(path=str(path)).get_function("k")((1,), (warp_kernels.LANES,), (inputs, outputs))
@@ -105,8 +105,7 @@ def test_a_gpu_multiplies_as_the_definition_says(opcode: str, tmp_path: Path) ->
     got = _multiplied(opcode, [left, right, start], tmp_path).astype(codes).view(type_).astype(np.float64)
     size = (abs(start.astype(np.float64)) + abs(left.astype(np.float64)) @ abs(right.astype(np.float64))).ravel()
     worst = (abs(got - expected) / size).max()
-    print(f"{opcode}: 2^{np.log2(worst):.1f}" if worst else f"{opcode}: exact")  # noqa: T201
-    assert worst <= max(ACCURACY[shape.d.type], FP8_ACCURACY if shape.a.bits == 8 else 0)
+    assert worst <= ACCURACY[shape.d.type]
 
 
 @pytest.mark.gpu

@@ -1,0 +1,53 @@
+"""ncu over a submission's launches: what the hardware counted, as information."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+
+from grader.executors.tools import Stage, Staged, find
+
+NAME = "ncu"
+SECONDS = 120.0
+
+# By the name in the Result: the counter. All are percentages but for the last two.
+COUNTERS = {
+    "compute_throughput": "sm__throughput.avg.pct_of_peak_sustained_elapsed",
+    "memory_throughput": "gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed",
+    "dram_throughput": "dram__throughput.avg.pct_of_peak_sustained_elapsed",
+    "warps_active": "sm__warps_active.avg.pct_of_peak_sustained_active",
+    "bank_conflicts": "l1tex__data_bank_conflicts_pipe_lsu.sum",
+    "nanoseconds": "gpu__time_duration.sum",
+}
+
+
+def profile(
+    text: str, runs: Sequence[Staged], variables: Mapping[str, str]
+) -> dict[str, list[dict[str, float]]] | None:
+    """For each run the counters of each launch; None where ncu is not installed or may not count. Clocks stay."""
+    tool = find(NAME)
+    if tool is None:
+        return None
+    metrics = ",".join(COUNTERS.values())
+    command = [tool, "--clock-control", "none", "--csv", "--page", "raw", "--metrics", metrics]
+    with Stage(text, runs, variables) as stage:
+        rows = parse(stage.run(command, SECONDS))
+    launches = [(run.name, invocation.kernel) for run in runs for invocation in run.invocations]
+    if len(rows) != len(launches):
+        return None
+    found: dict[str, list[dict[str, float]]] = {run.name: [] for run in runs}
+    for (name, _), row in zip(launches, rows, strict=True):
+        found[name].append(row)
+    return found
+
+
+def parse(output: str) -> list[dict[str, float]]:
+    """A row for each launch, in their order. ncu writes a header, a row of units, then the launches."""
+    lines = [line for line in output.splitlines() if line.startswith('"')]
+    if len(lines) < 3:
+        return []
+    rows = list(csv.DictReader(lines))[1:]
+    return [
+        {name: float(row[counter].replace(",", "")) for name, counter in COUNTERS.items() if row.get(counter)}
+        for row in rows
+    ]

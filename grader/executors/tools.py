@@ -1,0 +1,85 @@
+"""NVIDIA's own tools, each started over a replay of the submission, with a deadline.
+
+The replayed submission is as untrusted as in a child: it gets a session, an environment and a folder of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from grader.executors import replay
+from grader.model.execution import Invocation
+from grader.model.exercise import Array
+from grader.sandbox import process
+
+# Where the toolkit's packages put them, beside what PATH finds.
+PLACES = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute")
+MAX_OUTPUT = 4 << 20  # characters that are read of a tool's output
+
+
+class Staged(NamedTuple):
+    """One run to be replayed: a case by its name."""
+
+    name: str
+    invocations: tuple[Invocation, ...]
+    arrays: tuple[Array, ...]
+
+
+def find(name: str) -> str | None:
+    return shutil.which(name) or next((p for place in PLACES if (p := shutil.which(name, path=place))), None)
+
+
+class Stage:
+    """A folder that holds the source and the runs, as `replay` reads them. Gone at the end."""
+
+    def __init__(self, text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="grader-tool-")
+        self._variables = variables
+        self._runs = []
+        for number, run in enumerate(runs):
+            folder = Path(self._folder.name) / f"{number}"
+            folder.mkdir()
+            replay.write(folder, text, run.invocations, run.arrays)
+            self._runs.append(f"{run.name}={folder}")
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def run(self, command: Sequence[str], seconds: float) -> str:
+        """What the tool and the replay wrote. The whole group is killed when the time is over."""
+        environment = process.environment(self._variables) | {"HOME": self._folder.name, "TMPDIR": self._folder.name}
+        child = subprocess.Popen(
+            [*command, sys.executable, "-s", "-P", "-m", replay.__name__, *self._runs],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=self._folder.name,
+            env=environment,
+        )
+        with child:
+            try:
+                output, _ = child.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                _end(child)
+                output, _ = child.communicate()
+            finally:
+                _end(child)
+        return output[:MAX_OUTPUT].decode(errors="replace")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
