@@ -86,8 +86,8 @@ class Problem:
 
 
 def problems(result: Result) -> tuple[Problem, ...]:
-    """What made required checks fail, in grading order: the first is the one to start with."""
-    return _merge("problem", False, filter(_withholds, result.checks))
+    """What made required checks fail, in grading order, speed last: the first is the one to start with."""
+    return _merge("problem", False, sorted(filter(_withholds, result.checks), key=lambda c: family(c) == "speed"))
 
 
 def advice(result: Result) -> tuple[Problem, ...]:
