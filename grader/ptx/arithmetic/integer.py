@@ -139,6 +139,24 @@ def dot_product(parts: int) -> Handler:
     return lower
 
 
+def absolute_difference(parts: int) -> Handler:
+    """vabsdiff2 and vabsdiff4: of each 16 or 8 bits; with .add their sum, added to the third operand."""
+    width = 32 // parts
+
+    def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
+        if mods[:3] != ["u32", "u32", "u32"] or mods[3:] not in ([], ["add"]):
+            raise UnknownInstruction
+        a, b, c = (u.value(o, "u32") for o in operands)
+        total = c if mods[3:] else u.f.const("i32", 0)
+        for k in range(parts):
+            x, y = (((v >> (k * width)) & ((1 << width) - 1)) for v in (a, b))
+            part = intrinsic(u, "umax", x, y) - intrinsic(u, "umin", x, y)
+            total = total + part if mods[3:] else total | (part << (k * width))
+        return total
+
+    return lower
+
+
 # Carries --------------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +230,8 @@ TABLE: dict[str, Handler] = {
     "sad": sum_of_difference,
     "dp4a": dot_product(4),
     "dp2a": dot_product(2),
+    "vabsdiff4": absolute_difference(4),
+    "vabsdiff2": absolute_difference(2),
     "addc": extended("add"),
     "subc": extended("sub"),
     "madc": extended_multiply_add,

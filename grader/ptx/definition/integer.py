@@ -19,6 +19,7 @@ from grader.ptx.definition.instruction import (
     clamp,
     mask,
     number,
+    pack,
     packed,
     unpack,
     wrap,
@@ -42,6 +43,7 @@ def entries() -> Entries:
     for type_ in ("u32", "s32", "u64", "s64"):
         yield from _extended(type_)
     yield from _dot_products()
+    yield from _absolute_differences()
 
 
 def _entry(opcode: str, type_: str, operands: int, exact: Callable[..., int]) -> tuple[str, Instruction]:
@@ -100,12 +102,14 @@ def _saturating() -> Entries:
 def _relu_and_packed() -> Entries:
     operations: dict[str, Callable[[int, int], int]] = {"min": min, "max": max}
     for name, operation in operations.items():
-        yield _entry(f"{name}.relu.s32", "s32", 2, lambda a, b, f=operation: max(f(a, b), 0))
+        for spelled in ("relu.s32", "s32.relu"):  # the ISA's spelling, and NVRTC's
+            yield _entry(f"{name}.{spelled}", "s32", 2, lambda a, b, f=operation: max(f(a, b), 0))
         for half in ("u16", "s16"):
             compute = packed(_exactly([half, half], half, operation))
             yield f"{name}.{half}x2", Instruction((f"{half}x2",) * 2, (f"{half}x2",), compute)
         relu = packed(_exactly(["s16", "s16"], "s16", lambda a, b, f=operation: max(f(a, b), 0)))
-        yield f"{name}.relu.s16x2", Instruction(("s16x2",) * 2, ("s16x2",), relu)
+        for spelled in ("relu.s16x2", "s16x2.relu"):
+            yield f"{name}.{spelled}", Instruction(("s16x2",) * 2, ("s16x2",), relu)
     for half in ("u16", "s16"):
         compute = packed(_exactly([half, half], half, lambda a, b: a + b))
         yield f"add.{half}x2", Instruction((f"{half}x2",) * 2, (f"{half}x2",), compute)
@@ -180,3 +184,22 @@ def _lanes(type_: str, width: int, start: int = 0, stop: int = 4) -> Callable[[i
 
 def _dot(lanes_of_a: Callable[[int], list[int]], lanes_of_b: Callable[[int], list[int]]) -> Compute:
     return lambda a, b, c: wrap("u32", c + sum(x * y for x, y in zip(lanes_of_a(a), lanes_of_b(b), strict=True)))
+
+
+def _absolute_differences() -> Entries:
+    """vabsdiff2, vabsdiff4: of 16 or 8 bits each. Alone, the third operand does not count."""
+    for lanes in (2, 4):
+        width = 32 // lanes
+
+        def differences(a: int, b: int, n: int = lanes, w: int = width) -> list[int]:
+            return [abs(x - y) for x, y in zip(unpack(a, n, w), unpack(b, n, w), strict=True)]
+
+        def each(a: int, b: int, _c: int, f: Callable[..., list[int]] = differences, w: int = width) -> int:
+            return pack(f(a, b), w)
+
+        def total(a: int, b: int, c: int, f: Callable[..., list[int]] = differences) -> int:
+            return wrap("u32", c + sum(f(a, b)))
+
+        opcode = f"vabsdiff{lanes}.u32.u32.u32"
+        yield opcode, Instruction(("u32",) * 3, ("u32",), each)
+        yield f"{opcode}.add", Instruction(("u32",) * 3, ("u32",), total)
