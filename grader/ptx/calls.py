@@ -38,11 +38,12 @@ def expand_calls(module: Module, function: Function) -> Function:
 class _Expander:
     def __init__(self, module: Module, into: Function) -> None:
         self.module, self.into, self.calls = module, into, 0
-        self.recursive = _recursive(module)
+        self.recursive: set[str] = set()
         self.returns: dict[str, list[str]] = {}  # of each recursive function: where it returns to
         self.live: dict[int, frozenset[str]] = {}  # by id of a call inside one: what its function needs afterwards
 
     def expand(self, function: Function) -> None:
+        self.recursive = _recursive(self.module, function)
         self.copy(function, {}, None)
         if not self.returns:
             return
@@ -191,17 +192,15 @@ def _name(operand: Operand) -> str:
     return operand.name
 
 
-def _recursive(module: Module) -> set[str]:
-    """Functions that can come to call themselves."""
-    calls = {
-        name: {
-            target.name
-            for item in function.body
-            if isinstance(item, Instruction) and item.base == "call"
-            if isinstance(target := _parts(item)[1], Symbol) and target.name in module.functions
-        }
-        for name, function in module.functions.items()
-    }
+def _recursive(module: Module, function: Function) -> set[str]:
+    """Functions, of those that `function` comes to call, that can come to call themselves."""
+    calls: dict[str, set[str]] = {}
+    waiting = [function]
+    while waiting:
+        caller = waiting.pop()
+        if caller.name not in calls:
+            calls[caller.name] = _called(module, caller)
+            waiting += [module.functions[name] for name in calls[caller.name]]
 
     def reached(name: str) -> set[str]:
         seen: set[str] = set()
@@ -214,6 +213,12 @@ def _recursive(module: Module) -> set[str]:
         return seen
 
     return {name for name in calls if name in reached(name)}
+
+
+def _called(module: Module, function: Function) -> set[str]:
+    calls = (item for item in function.body if isinstance(item, Instruction) and item.base == "call")
+    targets = (_parts(call)[1] for call in calls)
+    return {target.name for target in targets if isinstance(target, Symbol) and target.name in module.functions}
 
 
 def _live_after_calls(function: Function) -> dict[int, frozenset[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from grader.ptx import scheduler, shadow
 
 INTRINSICS = """
@@ -20,6 +22,7 @@ def runtime_ir() -> tuple[str, list[str]]:
     return INTRINSICS + "\n".join(f.text() for f in functions), [f.name for f in functions]
 
 
+@cache
 def declarations() -> str:
     """What a kernel's module needs to call the runtime."""
     functions = [*shadow.functions(), *scheduler.functions()]

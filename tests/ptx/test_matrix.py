@@ -223,6 +223,35 @@ def test_rows_of_lanes_that_give_none_are_not_looked_at() -> None:
     assert _faulty_load("\n".join(beyond)) == []
 
 
+def test_reading_a_row_that_another_lane_wrote_just_now_is_a_race() -> None:
+    mirrored = f"mad.lo.s32 %address, %t, {-2 * STRIDE}, %address; add.u32 %address, %address, {31 * STRIDE};"
+    text = load_kernel(4, "", mirrored)
+    rows, target = np.zeros((LANES, 16), np.uint8), np.zeros((LANES, 16), np.uint8)
+    assert run(text, rows, target) == ()
+    findings = run(text.replace("bar.sync 0;", ""), rows, target)
+    assert {finding.kind for finding in findings} == {"race", "uninitialised-read"}
+
+
+def test_a_fragment_that_leaves_its_array() -> None:
+    opcode = "wmma.mma.sync.aligned.row.col.m16n16k16.f32.bf16.bf16.f32"
+    source = wmma_memory(opcode, *integers(opcode))
+    (outside,) = run(wmma_kernel(opcode), source, np.zeros((15, 16), np.float32))
+    assert (outside.kind, outside.count) == ("out-of-bounds", 4)  # a row of 16 numbers, four at a time
+    assert "writes target[240], just past its end (240 elements)" in outside.message
+    (outside,) = run(wmma_kernel(opcode), source[:-64].copy(), np.zeros((16, 16), np.float32))
+    assert (outside.kind, outside.count) == ("out-of-bounds", 4)
+    assert "reads source" in outside.message
+
+
+def test_a_product_that_half_of_the_warp_misses() -> None:
+    opcode = "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"
+    text, reads, writes = product_kernel(opcode)
+    text = text.replace(opcode, f".reg .pred %low; setp.lt.u32 %low, %t, 16; @%low {opcode}")
+    (finding,) = run(text, np.zeros((LANES, reads), np.uint8), np.zeros((LANES, writes), np.uint8))
+    assert finding.kind == "collective-mismatch"
+    assert "the matrix product" in finding.message
+
+
 @pytest.mark.parametrize("opcode", ["mma.sync.aligned.m16n8k64.row.col.s32.s4.s4.s32",
                                     "mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32",
                                     "mma.sp.sync.aligned.m16n8k16.row.col.f32.tf32.tf32.f32"])  # fmt: skip
