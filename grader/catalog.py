@@ -7,11 +7,14 @@ from pathlib import Path
 import msgspec
 
 from grader.errors import GraderError, UsageError
-from grader.model.exercise import Exercise, Kernel, QualityRule
+from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
 
 # Where a wheel carries the exercises; a checkout has them beside the package.
 INSTALLED = Path(__file__).parent / "_exercises"
 BESIDE = Path(__file__).parent.parent / "exercises"
+
+# What speed can be measured against: routes of cuBLAS to a grouped GEMM, the fastest of them, or a device copy.
+BASELINES = ("fastest", "grouped", "sequential", "streams", "strided", "single_matrix", "copy")
 
 
 def exercises_folder(given: Path | None = None, start: Path | None = None) -> Path:
@@ -69,6 +72,9 @@ def read(folder: Path) -> Exercise:
         cases=content.cases,
         tolerance=content.tolerance,
         quality=content.quality,
+        speed_cases=content.speed_cases or content.cases,
+        forbidden=content.forbidden,
+        judge_source=content.judge_source,
     )
 
 
@@ -90,6 +96,9 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     points: _Points
     quality: tuple[QualityRule, ...]
     kernels: tuple[Kernel, ...]
+    speed_cases: tuple[str, ...] = ()
+    forbidden: tuple[Forbidden, ...] = ()
+    judge_source: str = ""
 
 
 def _problem(content: _File) -> str | None:
@@ -99,8 +108,12 @@ def _problem(content: _File) -> str | None:
     for kernel in content.kernels:
         if not kernel.name.endswith("_kernel"):
             return f"kernel {kernel.name!r}: a kernel's name ends in _kernel"
+        if kernel.judge and not content.judge_source:
+            return f"kernel {kernel.name!r} names a judge, and there is no judge_source"
     if not content.cases:
         return "names no required cases"
+    if content.baseline not in BASELINES:
+        return f"baseline {content.baseline!r} is none of {', '.join(BASELINES)}"
     given = sum(rule.points for rule in content.quality)
     if given > content.points.quality:
         return f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality"

@@ -20,11 +20,11 @@ from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, speed
 from grader.checks.launch import Limits, Plan
 from grader.compile import recipe, source
-from grader.diagnosis import Search
 from grader.errors import GraderError
 from grader.executors import profiler, sanitizer
 from grader.executors.cuda_child import CudaChild
 from grader.executors.tools import Staged
+from grader.judging import Judging
 from grader.model.execution import Compilation, Gpu, Outcome
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Check, Finding, Status
@@ -98,9 +98,11 @@ class Measured(msgspec.Struct, frozen=True):
 class GpuLane:
     """`measured` may be called once, in any thread; `close` from any other ends it early."""
 
-    def __init__(self, choice: GpuChoice, exercise: Exercise, source: Source, inputs: Inputs, search: Search) -> None:
+    def __init__(
+        self, choice: GpuChoice, exercise: Exercise, source: Source, inputs: Inputs, judging: Judging
+    ) -> None:
         self._choice, self._exercise, self._source = choice, exercise, source
-        self._inputs, self._search = inputs, search
+        self._inputs, self._judging = inputs, judging
         self._child: CudaChild | None = None
         self._gpu: Gpu | None = None
         self._cublas = ""
@@ -291,15 +293,7 @@ class GpuLane:
         expected = self._inputs.expect(case).result()
         check: Check | None = None
         for outputs in (outcome.outputs, outcome.outputs | outcome.again):
-            check = correct.judge(
-                case,
-                outputs,
-                expected,
-                tolerance=self._exercise.tolerance,
-                filename=self._source.name,
-                line=plans[-1].line,
-                search=self._search,
-            )
+            check = self._judging.correct(case, plans, outputs, expected)
             if check.status is not Status.PASSED:
                 break
         assert check is not None
@@ -330,7 +324,7 @@ class GpuLane:
             self._runner.close()
             return speed.not_finished(case, self._source.name, f"did not finish: {failed}")
         except TooFewRounds as failed:
-            return speed.not_judged(self._exercise, case, str(failed))
+            return speed.not_judged(self._exercise, case.name, str(failed))
         except ChildDied as failed:
             self._runner.close()
             reason = failed.stderr if isinstance(failed, ChildFailed) else ""

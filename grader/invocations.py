@@ -20,7 +20,7 @@ def of(kernels: Sequence[Kernel], case: Case, plans: Sequence[Plan]) -> tuple[In
 
 def arrays(kernels: Sequence[Kernel], case: Case, plans: Sequence[Plan]) -> tuple[Array, ...]:
     """Every array that some kernel takes, and the zeroed workspace that they share."""
-    names = dict.fromkeys(p.name for kernel in kernels for p in kernel.parameters)
+    names = dict.fromkeys(p.key for kernel in kernels for p in kernel.parameters)
     values = (case.arguments[name] for name in names)
     own = tuple(value for value in values if isinstance(value, Array))
     wanted = max((plan.config.workspace_bytes for plan in plans if plan.takes_workspace), default=0)
@@ -30,8 +30,10 @@ def arrays(kernels: Sequence[Kernel], case: Case, plans: Sequence[Plan]) -> tupl
 def _invocation(kernel: Kernel, case: Case, plan: Plan) -> Invocation:
     arguments: list[str | tuple[int, int]] = []
     for parameter in kernel.parameters:
-        value = case.arguments[parameter.name]
-        arguments.append(parameter.name if isinstance(value, Array) else (value, parameter.bytes))
+        value = case.arguments[parameter.key]
+        arguments.append(parameter.key if isinstance(value, Array) else (value, parameter.bytes))
+    called = [parameter.name for parameter in kernel.parameters]
     if plan.takes_workspace:
         arguments.append(WORKSPACE)
-    return Invocation(plan.kernel, plan.config, tuple(arguments))
+        called.append(WORKSPACE)
+    return Invocation(plan.kernel, plan.config, tuple(arguments), tuple(called))

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from grader.model.exercise import Array, Case
+
 # Tile heights and widths that kernels are written with; guesses, tried from the smallest.
 TILES = (8, 16, 32, 64, 128)
 
@@ -30,6 +32,32 @@ class Location(NamedTuple):
     region: Region
     row: int
     column: int
+
+
+def rows(values: np.ndarray) -> np.ndarray:
+    """An output as (rows, last dimension)."""
+    return values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+
+
+def regions(case: Case, name: str, count: int) -> Sequence[Region]:
+    """The groups, where the output's rows are those of M_sizes one under the other; else all rows as one."""
+    sizes = case.arguments.get("M_sizes")
+    if isinstance(sizes, Array) and int(sizes.data.sum()) == count:
+        ends = np.cumsum(sizes.data, dtype=np.int64).tolist()
+        starts = [0, *ends[:-1]]
+        return [Region(f"group {g}", s, e) for g, (s, e) in enumerate(zip(starts, ends, strict=True))]
+    return [Region(name, 0, count)]
+
+
+def describe_line(wrong: np.ndarray) -> str:
+    """Where in a one-dimensional output the wrong elements lie; empty where no words are better than the count."""
+    at = np.flatnonzero(wrong)
+    if at.size == wrong.size:
+        return EVERY
+    if at.size > 1 and at[0] > 0 and at.size == wrong.size - at[0]:
+        return f"the last {at.size} elements"
+    text = _span(at, wrong.size, "element")
+    return "" if " of " in text or at.size == 1 else text
 
 
 def first(wrong: np.ndarray, regions: Sequence[Region]) -> Location:

@@ -18,7 +18,8 @@ import numpy as np
 
 from grader import invocations
 from grader.checks import compile as compile_check
-from grader.checks import correct, launch, memory
+from grader.checks import launch, memory
+from grader.judging import Judging
 from grader.model.execution import Compilation, Executor
 from grader.model.exercise import Case, Exercise
 from grader.model.result import Check, Finding, Status
@@ -183,6 +184,7 @@ class Bench:
         self.open_executor = open_executor
         cases = sorted(oracle.cases(seed), key=_size)
         self.cases = [(case, oracle.expected(case)) for case in cases]
+        self.judging = Judging(exercise, "mutant.cu", lambda: oracle, explain=False)
 
     def outputs(self, origin: str, text: str) -> list[bytes]:
         """The original's outputs, case by case. Raises ValueError where it is not correct itself."""
@@ -282,9 +284,7 @@ class _Lane:
             run = invocations.of(kernels, case, own), invocations.arrays(kernels, case, own)
             outcome = executor.run(*run, deadline=SECONDS)
             yield from _unless_passed(memory.judge(case, outcome))
-            yield from _unless_passed(
-                correct.judge(case, outcome.outputs, expected, tolerance=exercise.tolerance, filename=name)
-            )
+            yield from _unless_passed(self._bench.judging.correct(case, own, outcome.outputs, expected))
             on_output(b"".join(np.ascontiguousarray(outcome.outputs[key]).tobytes() for key in sorted(expected)))
 
     def _plans(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +14,7 @@ import numpy as np
 
 from grader.errors import GraderError, UsageError, at_fault
 from grader.model.exercise import Case, Exercise
+from grader.model.judged import Judged
 from grader.model.mistake import Mistake
 
 FUNCTIONS = ("required", "extra", "from_spec", "expected")
@@ -38,6 +39,11 @@ class Oracle:
             while (case := self._guard(partial(next, cases, None))) is not None:
                 yield case
 
+    def on_gpu(self, seed: int) -> list[Case]:
+        """Cases that only a GPU runs; none where oracle.py names none."""
+        function: Callable[[int], Iterable[Case]] | None = getattr(self._module, "on_gpu", None)
+        return self._guard(lambda: list(function(seed))) if function else []
+
     def secret(self, spec: Mapping[str, Any], seed: int, name: str) -> Case:
         """Raises UsageError where the spec is wrong: the instructor's file is at fault."""
         try:
@@ -58,6 +64,13 @@ class Oracle:
     def expected(self, case: Case) -> dict[str, np.ndarray]:
         """Each output in FP64, by parameter name."""
         return self._guard(lambda: self._module.expected(case))
+
+    def judge(
+        self, case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+    ) -> Sequence[Judged] | None:
+        """By the exercise's own rule; None where it has none, and its tolerance decides."""
+        function: Callable[..., Iterable[Judged]] | None = getattr(self._module, "judge", None)
+        return self._guard(lambda: tuple(function(case, outputs, expected))) if function else None
 
     def mistakes(self, case: Case, expected: Mapping[str, np.ndarray]) -> Iterable[Mistake]:
         """The common mistakes of this exercise, the likeliest first; none where oracle.py names none."""

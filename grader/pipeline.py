@@ -18,10 +18,10 @@ from grader import secret as secrets
 from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, quality, rules, speed
 from grader.checks.launch import Plan
-from grader.diagnosis import Search
 from grader.errors import GraderError
+from grader.judging import Judging
 from grader.model.execution import Compilation, Outcome
-from grader.model.exercise import Case, Exercise
+from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, verdict_of
 from grader.oracle import Oracle
 from grader.runner import OpenExecutor, Runner
@@ -39,11 +39,12 @@ MOST_BESIDE = 4  # threads that make cases and expected outputs
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What begins now: a check's id, and how many of the cases are done."""
+    """What begins now: a check's id, how many of the cases are done, and the CPU's checks that are finished."""
 
     doing: str
     done: int = 0
     of: int = 0
+    checks: tuple[Check, ...] = ()
 
 
 OnProgress = Callable[[Progress], None]
@@ -59,9 +60,12 @@ def grade(
     secret: Secret | None = None,
     only: str | None = None,
     gpu: GpuChoice | None = None,
+    quickest_first: bool = False,
     on_progress: OnProgress = lambda _: None,
+    open_oracle: Callable[[Exercise], Oracle] = Oracle,
 ) -> Result:
-    """With `only`, that case alone; with `gpu`, on that GPU too, side by side.
+    """With `only`, that case alone; with `gpu`, on that GPU too, side by side. With `quickest_first`, the small cases
+    go before the large ones; else they keep the exercise's order.
 
     Raises GraderError where the exercise itself is broken, or a GPU that is required cannot be used. Every child is
     closed in every case.
@@ -69,14 +73,14 @@ def grade(
     with Runner(open_executor, source.content, source.name) as runner, _Beside() as beside:
         if source.problem is None:
             runner.start()
-        oracle = beside.submit(Oracle, exercise)
-        cases = beside.submit(lambda: _cases(oracle.result(), seed, secret, only))
+        oracle = beside.submit(open_oracle, exercise)
+        cases = beside.submit(lambda: _ordered(_cases(oracle.result(), seed, secret, only), quickest_first))
         facts = beside.submit(machine.describe)
-        search = Search(lambda case, right: oracle.result().mistakes(case, right))
+        judging = Judging(exercise, source.name, oracle.result)
         expect = _Expectations(lambda case: beside.submit(oracle.result().expected, case))
-        lane = _lane(gpu, exercise, source, (oracle, cases, expect, seed), search) if gpu else None
+        lane = _lane(gpu, exercise, source, (oracle, cases, expect, seed), judging) if gpu else None
         with _alongside(lane) as measured:
-            found = _Grading(exercise, source, runner, on_progress, search).checks(cases, expect)
+            found = _Grading(exercise, source, runner, on_progress, judging).checks(cases, expect)
             if lane is not None and measured is not None:
                 on_progress(Progress("the GPU's checks"))
                 theirs = measured.result()
@@ -118,12 +122,12 @@ def _lane(
     exercise: Exercise,
     source: Source,
     inputs: tuple[Future[Oracle], Future[list[Case]], _Expectations, int],
-    search: Search,
+    judging: Judging,
 ) -> GpuLane:
     """Loaded only where there is a GPU: a laptop's grading need not wait for it."""
     from grader.gpu_lane import GpuLane, Inputs
 
-    return GpuLane(gpu, exercise, source, Inputs(*inputs), search)
+    return GpuLane(gpu, exercise, source, Inputs(*inputs), judging)
 
 
 @contextmanager
@@ -155,13 +159,13 @@ class _Grading:
     """One way through the checks; here alone stands which of them depends on which."""
 
     def __init__(
-        self, exercise: Exercise, source: Source, runner: Runner, on_progress: OnProgress, search: Search
+        self, exercise: Exercise, source: Source, runner: Runner, on_progress: OnProgress, judging: Judging
     ) -> None:
         self._exercise = exercise
         self._source = source
         self._runner = runner
         self._on_progress = on_progress
-        self._search = search
+        self._judging = judging
         self._unfinished: list[Check] = []
 
     def checks(self, cases: Future[list[Case]], expect: Callable[[Case], Future[Expected]]) -> list[Check]:
@@ -174,11 +178,12 @@ class _Grading:
         checks = [compiled, launched]
         for index, case in enumerate(todo):
             if launched.status is Status.PASSED:
-                self._on_progress(Progress(memory.identity(case), index, len(todo)))
+                self._on_progress(Progress(memory.identity(case), index, len(todo), tuple(checks)))
                 checks += self._case(case, plans[case.name], expected.pop(0))
             else:
                 checks += self._not_run(case, launched)
-        checks.append(after(compiled, rules.ID) or rules.judge())
+        checks += self._speed_elsewhere(todo, checks)
+        checks.append(after(compiled, rules.ID) or rules.judge(self._exercise, compilation, self._source.name))
         checks.append(self._quality(compiled, compilation))
         return checks
 
@@ -200,7 +205,7 @@ class _Grading:
             return skipped, {}
         plans: dict[str, tuple[Plan, ...]] = {}
         for case in cases:
-            self._on_progress(Progress(launch.ID, len(plans), len(cases)))
+            self._on_progress(Progress(launch.ID, len(plans), len(cases), (compiled,)))
             found = attempt(partial(self._plans, compilation, case))
             if isinstance(found, Failure):
                 return error(launch.ID, found), {}
@@ -244,28 +249,32 @@ class _Grading:
         return check, outcome
 
     def _correct(self, case: Case, plans: tuple[Plan, ...], outcome: Outcome, expected: Future[Expected]) -> Check:
-        return correct.judge(
-            case,
-            outcome.outputs,
-            expected.result(),
-            tolerance=self._exercise.tolerance,
-            filename=self._source.name,
-            line=plans[-1].line,
-            search=self._search,
-        )
+        return self._judging.correct(case, plans, outcome.outputs, expected.result())
 
     def _speed(self, case: Case, correct_check: Check) -> list[Check]:
         if not case.required:
             return []
-        return [after(correct_check, speed.identity(case), case) or speed.not_judged(self._exercise, case)]
+        decides = case.name in self._exercise.speed_cases
+        skipped = after(correct_check, speed.identity(case), case, required=decides)
+        return [skipped or speed.not_judged(self._exercise, case.name, required=decides)]
+
+    def _speed_elsewhere(self, cases: Sequence[Case], found: Sequence[Check]) -> list[Check]:
+        """Of the cases that are too large for a CPU; measured only where all others are right."""
+        here = {case.name for case in cases if case.required}
+        bad = (c for c in found if c.status is not Status.PASSED and not c.id.startswith(f"{speed.NAME}["))
+        parent = next(bad, found[0])
+        names = [name for name in self._exercise.speed_cases if name not in here]
+        skipped = {name: after(parent, speed.of(name)) for name in names}
+        return [
+            msgspec.structs.replace(check, case=name) if check else speed.not_judged(self._exercise, name)
+            for name, check in skipped.items()
+        ]
 
     def _not_run(self, case: Case, launched: Check) -> list[Check]:
-        names = (
-            memory.identity(case),
-            correct.identity(case),
-            *([speed.identity(case)] if case.required else []),
-        )
-        checks = (after(launched, name, case) for name in names)
+        checks = [after(launched, name, case) for name in (memory.identity(case), correct.identity(case))]
+        if case.required:
+            decides = case.name in self._exercise.speed_cases
+            checks.append(after(launched, speed.identity(case), case, required=decides))
         return [shown(case, check) for check in checks if check]
 
     def _quality(self, compiled: Check, compilation: Compilation) -> Check:
@@ -284,6 +293,13 @@ def _cases(oracle: Oracle, seed: int, secret: Secret | None, only: str | None) -
         own = seed if secret.seed is None else secret.seed
         cases += [oracle.secret(spec, own, name) for name, spec in secrets.specs(secret)]
     return cases
+
+
+def _ordered(cases: list[Case], quickest_first: bool) -> list[Case]:
+    """A kernel takes the longer, the more its arrays hold."""
+    if not quickest_first:
+        return cases
+    return sorted(cases, key=lambda case: sum(a.data.nbytes for a in case.arguments.values() if isinstance(a, Array)))
 
 
 def _printable(path: Path) -> str:

@@ -20,7 +20,7 @@ BEFORE_CORRECT = ("compile", "launch", "memory[")
 def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     """`total` adds up what is known; null where nothing is."""
     correct = [check for check in checks if check.id.startswith("correct[")]
-    speed = [check for check in checks if check.id.startswith("speed[")]
+    speed = [check for check in checks if check.id.startswith("speed[") and check.required]
     # An error before it says nothing about the submission.
     lost = any(check.status is Status.ERROR for check in checks if check.id.startswith(BEFORE_CORRECT))
     correctness = None if lost else _correctness(exercise, correct)

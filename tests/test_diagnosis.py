@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import catalog, hints
+from grader import catalog, hints, tolerance
 from grader.checks import correct
+from grader.checks.correct import Origin
 from grader.diagnosis import Diagnosis, Output, Search, explain
 from grader.model.exercise import Array, Case
 from grader.model.mistake import ANYTHING, UNWRITTEN, Mistake
@@ -173,14 +174,9 @@ def test_a_finding_says_the_mistake_first_and_links_to_it() -> None:
     expected = ORACLE.expected(case)
     known = mistakes(case, expected["C_concat"])
     actual = known[0].values(np.arange(len(expected["C_concat"])))
-    check = correct.judge(
-        case,
-        {"C_concat": actual.astype(np.float32)},
-        expected,
-        tolerance=TOLERANCE,
-        filename="starter.cu",
-        search=Search(ORACLE.mistakes),
-    )
+    outputs = {"C_concat": actual.astype(np.float32)}
+    judged = tolerance.judge(case, outputs, expected, tolerance=TOLERANCE, search=Search(ORACLE.mistakes))
+    check = correct.judge(case, judged, outputs, filename="starter.cu", origins={"C_concat": Origin("C_concat", 0)})
     (finding,) = check.findings
     assert finding.message.startswith(
         "every group is multiplied by B of group 0. First wrong element: group 1, row 0,"

@@ -1,17 +1,25 @@
-"""correct[CASE]: every element of every output is within the tolerance, group by group; NaN never is."""
+"""correct[CASE]: every element of every output is right; nothing passes by an average."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from grader import diagnosis, mismatch
-from grader.mismatch import Region
-from grader.model.exercise import Array, Case
+from grader.model.exercise import Case
+from grader.model.judged import Judged
 from grader.model.result import Check, Finding, Status, to_number
 
 NAME = "correct"
+
+
+class Origin(NamedTuple):
+    """Where an output comes from: a wrong value has no better line than its kernel's."""
+
+    called: str  # as the student knows it: "C_concat", "y of encode_e4m3_kernel"
+    line: int
 
 
 def identity(case: Case) -> str:
@@ -20,104 +28,79 @@ def identity(case: Case) -> str:
 
 def judge(
     case: Case,
+    judged: Iterable[Judged],
     outputs: Mapping[str, np.ndarray],
-    expected: Mapping[str, np.ndarray],
     *,
-    tolerance: float,
     filename: str,
-    line: int = 0,
-    search: diagnosis.Search | None = None,
+    origins: Mapping[str, Origin],
 ) -> Check:
-    """`expected` holds FP64 values by output; `line` is the kernel's: a wrong value has no better one.
-
-    With `search`, a finding begins with the common mistake that gives just these numbers, if one does.
-    """
-    findings: list[Finding] = []
-    largest, wrong_elements, elements = 0.0, 0, 0
-    for name, reference in expected.items():
-        difference = _difference(outputs[name].reshape(reference.shape), reference)
-        wrong = ~(difference < tolerance)  # so that a NaN is wrong
-        elements += wrong.size
-        if difference.size:
-            largest = float(np.maximum(largest, difference.max()))  # a NaN stays
-        if wrong.any():
-            wrong_elements += int(wrong.sum())
-            actual = outputs[name].reshape(reference.shape)
-            message, hint = _message(case, name, actual, reference, wrong), ""
-            found = _diagnose(search, case, name, actual, expected, wrong, tolerance)
-            if found is not None:
-                message, hint = f"{found.sentence}. First wrong element: {message}", found.hint
-            count = int(wrong.sum())
-            findings.append(Finding("wrong-values", filename, line, message, count=count, hint=hint))
+    """A finding for each output that holds a wrong element; it begins with the mistake that explains them."""
+    known = tuple(judged)
+    bad = [one for one in known if one.wrong.any()]
+    findings = tuple(_finding(case, one, outputs[one.output], filename, origins[one.output]) for one in bad)
+    largest = _largest(known)
     return Check(
         id=identity(case),
         status=Status.FAILED if findings else Status.PASSED,
-        message=findings[0].message if findings else f"largest error {largest:.1e}, allowed {tolerance:g}",
+        message=findings[0].message if findings else _passed(known, largest),
         case=case.name,
         device="cpu",
-        findings=tuple(findings),
+        findings=findings,
         measurements={
-            "max_abs_error": to_number(largest),
-            "tolerance": tolerance,
-            "mismatches": wrong_elements,
-            "elements": elements,
+            **({"max_abs_error": to_number(largest)} if largest is not None else {}),
+            **({"tolerance": known[0].tolerance} if known and known[0].tolerance is not None else {}),
+            "mismatches": sum(int(one.wrong.sum()) for one in known),
+            "elements": sum(one.wrong.size for one in known),
+            **_example(bad),
         },
     )
 
 
-def _difference(actual: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """|actual - reference| in FP64; NaN or infinite where `actual` is."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        difference: np.ndarray = np.subtract(actual, reference, dtype=np.float64)
-        np.abs(difference, out=difference)
-    return difference
+def _largest(judged: Iterable[Judged]) -> float | None:
+    """Over all outputs for which it means something; a NaN stays."""
+    errors = [one.largest for one in judged if one.largest is not None]
+    return float(np.max(errors)) if errors else None
 
 
-def _diagnose(
-    search: diagnosis.Search | None,
-    case: Case,
-    name: str,
-    actual: np.ndarray,
-    expected: Mapping[str, np.ndarray],
-    wrong: np.ndarray,
-    tolerance: float,
-) -> diagnosis.Diagnosis | None:
-    """Not for a secret case, of which nothing may be shown."""
-    if search is None or case.secret:
-        return None
-    columns = _columns(actual)
-    flat = wrong.reshape(-1, columns)
-    regions = _regions(case, name, len(flat))
+def _example(bad: Iterable[Judged]) -> dict[str, Any]:
+    """One wrong byte, for the report to draw."""
+    return next(({"example": one.example} for one in bad if one.example), {})
 
-    def name_row(row: int) -> str:
-        region = next(r for r in regions if r.start <= row < r.stop)
-        return f"{region.name}, row {row - region.start}"
 
-    output = diagnosis.Output(
-        actual.reshape(flat.shape), expected[name].reshape(flat.shape), flat, tolerance, name_row
+def _passed(judged: tuple[Judged, ...], largest: float | None) -> str:
+    if largest is not None and judged[0].tolerance is not None:
+        return f"largest error {largest:.1e}, allowed {judged[0].tolerance:g}"
+    return f"all {sum(one.wrong.size for one in judged)} elements right"
+
+
+def _finding(case: Case, judged: Judged, actual: np.ndarray, filename: str, origin: Origin) -> Finding:
+    """ "CAUSE. First wrong element: group 3, row 9, column 0: expected 1.71, got 0; 8 of 99 elements wrong: ..." """
+    wrong = judged.wrong
+    count = int(wrong.sum())
+    place, where = _places(case, judged.output, wrong)
+    called = f"{origin.called}: " if len(origin.called.split()) > 1 else ""
+    message = (
+        f"{called}{place}{judged.sentence}; {count} of {wrong.size} elements wrong"
+        f"{_not_finite(actual.reshape(wrong.shape))}{where}"
     )
-    return search.explain(case, name, output, expected)
+    if judged.cause:
+        message = f"{judged.cause}. First wrong element: {message}"
+    return Finding("wrong-values", filename, origin.line, message, count=count, hint=judged.hint)
 
 
-def _columns(values: np.ndarray) -> int:
-    return values.shape[-1] if values.ndim > 1 else 1
-
-
-def _message(case: Case, name: str, actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray) -> str:
-    """ "group 3, row 992, column 0: expected 1.71, got 0; 8192 of 1137664 elements wrong: the last ..." """
-    flat = wrong.reshape(-1, _columns(reference))
-    regions = _regions(case, name, flat.shape[0])
+def _places(case: Case, name: str, wrong: np.ndarray) -> tuple[str, str]:
+    """Where the first wrong element lies, and where all of them do."""
+    if wrong.ndim == 1:
+        return "", f": {where}" if (where := mismatch.describe_line(wrong)) else ""
+    flat = mismatch.rows(wrong)
+    regions = mismatch.regions(case, name, len(flat))
     region, row, column = mismatch.first(flat, regions)
-    at = (region.start + row, column)
-    value, right = actual.reshape(flat.shape)[at], reference.reshape(flat.shape)[at]
-    return (
-        f"{region.name}, row {row}, column {column}: expected {right:.6g}, got {value:.6g}; "
-        f"{int(wrong.sum())} of {wrong.size} elements wrong{_not_finite(actual)}: "
-        f"{mismatch.describe(flat, regions)}"
-    )
+    return f"{region.name}, row {row}, column {column}: ", f": {mismatch.describe(flat, regions)}"
 
 
 def _not_finite(actual: np.ndarray) -> str:
+    if actual.dtype.kind != "f":
+        return ""
     nan = np.isnan(actual)
     untouched = diagnosis.never_written(actual)
     counts = {
@@ -127,13 +110,3 @@ def _not_finite(actual: np.ndarray) -> str:
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     return f" ({', '.join(parts)})" if parts else ""
-
-
-def _regions(case: Case, name: str, rows: int) -> Sequence[Region]:
-    """The groups, where the output's rows are those of M_sizes one under the other; else all rows as one."""
-    sizes = case.arguments.get("M_sizes")
-    if isinstance(sizes, Array) and int(sizes.data.sum()) == rows:
-        ends = np.cumsum(sizes.data, dtype=np.int64).tolist()
-        starts = [0, *ends[:-1]]
-        return [Region(f"group {g}", s, e) for g, (s, e) in enumerate(zip(starts, ends, strict=True))]
-    return [Region(name, 0, rows)]

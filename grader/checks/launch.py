@@ -54,12 +54,12 @@ H200 = Limits()
 
 def request(kernel: Kernel, case: Case, limits: Limits = H200) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
     """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
-    values = {p.name: case.arguments[p.name] for p in kernel.launch_parameters}
+    values = {p.key: case.arguments[p.key] for p in kernel.launch_parameters}
     arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
     given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, *limits)
     arrays.append(Array("launch", np.frombuffer(given, np.uint8).copy(), access="inout"))
     arguments: list[str | tuple[int, int]] = [
-        p.name if isinstance(values[p.name], Array) else (_integer(values[p.name]), p.bytes)
+        p.key if isinstance(values[p.key], Array) else (_integer(values[p.key]), p.bytes)
         for p in kernel.launch_parameters
     ]
     return (Invocation(kernel.launch_name, LaunchConfig(), (*arguments, "launch")),), tuple(arrays)

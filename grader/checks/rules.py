@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from grader.model.result import Check, Status
+from fnmatch import fnmatchcase
+
+from grader.model.execution import Compilation
+from grader.model.exercise import Exercise
+from grader.model.result import Check, Finding, Status
 
 ID = "rules"
 
 
-def judge() -> Check:
-    """No exercise forbids an instruction so far: whatever compiles is allowed."""
-    return Check(id=ID, status=Status.PASSED, message="nothing forbidden was used", required=True)
+def judge(exercise: Exercise, compilation: Compilation, filename: str) -> Check:
+    """Looks at the compiled code: no macro, header or inline assembly hides an instruction there."""
+    findings = tuple(
+        Finding("forbidden-instruction", filename, line, f"{opcode}: {rule.message}")
+        for rule in exercise.forbidden
+        for opcode, line in compilation.opcodes.items()
+        if fnmatchcase(opcode, rule.instruction)
+    )
+    if findings:
+        return Check(ID, Status.FAILED, findings[0].message, findings=findings)
+    return Check(ID, Status.PASSED, "nothing forbidden was used")

@@ -21,20 +21,27 @@ if TYPE_CHECKING:
 NAME = "speed"
 
 NO_GPU = "no NVIDIA GPU"
+COPY = "copy"  # the baseline of what is bound by memory: a device copy of the same bytes
 
 
 def identity(case: Case) -> str:
-    return f"{NAME}[{case.name}]"
+    return of(case.name)
 
 
-def not_judged(exercise: Exercise, case: Case, reason: str = NO_GPU) -> Check:
+def of(case_name: str) -> str:
+    return f"{NAME}[{case_name}]"
+
+
+def not_judged(exercise: Exercise, case_name: str, reason: str = NO_GPU, *, required: bool = True) -> Check:
     """Numbers from a CPU say nothing about the kernel's speed on a GPU."""
+    against = "a device copy" if exercise.baseline == COPY else "cuBLAS"
     return Check(
-        id=identity(case),
+        id=of(case_name),
         status=Status.NOT_JUDGED,
         reason=reason,
-        message=f"needs an NVIDIA GPU: at least {exercise.threshold:.0%} of cuBLAS",
-        case=case.name,
+        message=f"needs an NVIDIA GPU: at least {exercise.threshold:.0%} of {against}",
+        case=case_name,
+        required=required,
     )
 
 

@@ -92,11 +92,12 @@ def _arguments(
     """An output that an earlier invocation was given counts as written from there on."""
     access = {slot.name: slot.access for slot in slots}
     arguments: list[ptx.Buffer | int] = []
-    for argument in invocation.arguments:
+    called = invocation.called or invocation.arguments
+    for argument, name in zip(invocation.arguments, called, strict=True):
         if isinstance(argument, str):
             how = access[argument]
             initialised = how != "out" or argument in written
-            arguments.append(ptx.Buffer(argument, arrays[argument], how != "in", initialised))
+            arguments.append(ptx.Buffer(str(name), arrays[argument], how != "in", initialised))
         else:
             arguments.append(argument[0])
     return arguments

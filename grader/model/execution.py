@@ -42,6 +42,7 @@ class Compilation(msgspec.Struct, frozen=True):
     log: str = ""
     seconds: float = 0.0
     cached: bool = False
+    opcodes: dict[str, int] = {}  # every PTX instruction in use, with the line that it first stands for
 
 
 class LaunchConfig(msgspec.Struct, frozen=True):
@@ -55,11 +56,15 @@ class LaunchConfig(msgspec.Struct, frozen=True):
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """One kernel launch: `arguments` are names of arrays or integers with their width in bytes."""
+    """One kernel launch: `arguments` are names of arrays or integers with their width in bytes.
+
+    `called`: what the submission calls them, for findings; empty where these are the arrays' own names.
+    """
 
     kernel: str
     config: LaunchConfig
     arguments: tuple[str | tuple[int, int], ...]
+    called: tuple[str, ...] = ()
 
 
 class Gpu(msgspec.Struct, frozen=True):

@@ -16,6 +16,12 @@ class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     ctype: str  # as problem.md writes it: "const float*", "int", "long long", "Launch*"
+    argument: str = ""  # which of Case.arguments it gets, where several kernels use one name for different arrays
+
+    @property
+    def key(self) -> str:
+        """Its entry in Case.arguments."""
+        return self.argument or self.name
 
     @property
     def is_pointer(self) -> bool:
@@ -33,6 +39,7 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str  # ends in _kernel
     parameters: tuple[Parameter, ...]
     launch_parameters: tuple[Parameter, ...]  # without the final Launch*
+    judge: str = ""  # of Exercise.judge_source: counts on the device what this kernel got wrong
 
     @property
     def launch_name(self) -> str:
@@ -50,8 +57,9 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Array(msgspec.Struct, frozen=True):
-    """A kernel argument in memory. `data` is the input, or the shape and dtype of an output.
+    """A kernel argument in memory; its name is its key in Case.arguments.
 
+    `data` is the input, or the shape and dtype of an output.
     access: "in" is read-only for the kernel; "out" arrives uninitialised; "inout" arrives with `data`.
     """
 
@@ -63,7 +71,7 @@ class Array(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """One problem to run a submission on.
 
-    `arguments` maps every parameter name of every kernel of the exercise, an array or an int.
+    `arguments` maps every parameter of every kernel of the exercise, by its key, to an array or an int.
     """
 
     name: str
@@ -71,6 +79,8 @@ class Case(msgspec.Struct, frozen=True):
     arguments: dict[str, Array | int]
     summary: str  # "M 128 128 128 128, K 256, N 256"
     secret: bool = False
+    gpu_only: bool = False  # too large for a CPU: run on a GPU alone, and judged there by the kernels' device judges
+    sweep: bool = False  # gpu_only, and each judged kernel runs over all 2^32 bit patterns of its first input
 
 
 class QualityRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +88,13 @@ class QualityRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rule: Literal["no-warnings", "no-spills", "formatted", "commented"]
     points: float
+
+
+class Forbidden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A PTX instruction that the exercise refuses: a pattern (fnmatch) for all of its opcode."""
+
+    instruction: str
+    message: str
 
 
 class Exercise(msgspec.Struct, frozen=True):
@@ -94,6 +111,9 @@ class Exercise(msgspec.Struct, frozen=True):
     cases: tuple[str, ...] = ()  # the required ones, in grading order
     tolerance: float = 1e-3  # absolute, for every element of every output
     quality: tuple[QualityRule, ...] = ()
+    speed_cases: tuple[str, ...] = ()  # whose speed decides; the other required cases' is shown
+    forbidden: tuple[Forbidden, ...] = ()
+    judge_source: str = ""  # the file of reference_kernels that holds the kernels' device judges
 
     @property
     def number(self) -> str:

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from grader import tolerance
 from grader.checks import correct
+from grader.checks.correct import Origin
 from grader.model.exercise import Array, Case
 from grader.model.result import Check, Status
 
@@ -15,7 +17,9 @@ REFERENCE = np.random.default_rng(3).random((8, 16)) * 4 - 2
 
 def judged(actual: np.ndarray, reference: np.ndarray = REFERENCE, sizes: list[int] = SIZES) -> Check:
     case = Case("odd", True, {"M_sizes": Array("M_sizes", np.array(sizes, np.int32))}, "M 3 0 5")
-    return correct.judge(case, {"C": actual}, {"C": reference}, tolerance=1e-3, filename="starter.cu", line=12)
+    outputs, origins = {"C": actual}, {"C": Origin("C", 12)}
+    known = tolerance.judge(case, outputs, {"C": reference}, tolerance=1e-3)
+    return correct.judge(case, known, outputs, filename="starter.cu", origins=origins)
 
 
 def changed(row: int, column: int, value: float) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Batch grading: who submitted what, the ledger, scheduling, the gradebook."""

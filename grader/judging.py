@@ -1,0 +1,55 @@
+"""What of an exercise's outputs is right: by its oracle's own rule, where it has one, or by its tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from grader import tolerance
+from grader.checks import correct
+from grader.checks.correct import Origin
+from grader.checks.launch import Plan
+from grader.diagnosis import Search
+from grader.model.exercise import Array, Case, Exercise
+from grader.model.judged import Judged
+from grader.model.result import Check
+from grader.oracle import Oracle
+
+
+class Judging:
+    """Judges the cases of one submission, in any thread. `oracle` is asked for when it is needed."""
+
+    def __init__(
+        self, exercise: Exercise, filename: str, oracle: Callable[[], Oracle], *, explain: bool = True
+    ) -> None:
+        """Without `explain`, nobody asks which mistake it was."""
+        self._exercise, self._filename, self._oracle = exercise, filename, oracle
+        self._search = Search(lambda case, right: oracle().mistakes(case, right)) if explain else None
+
+    def correct(
+        self,
+        case: Case,
+        plans: Sequence[Plan],
+        outputs: Mapping[str, np.ndarray],
+        expected: Mapping[str, np.ndarray],
+    ) -> Check:
+        judged: Iterable[Judged] | None = self._oracle().judge(case, outputs, expected)
+        if judged is None:
+            judged = tolerance.judge(case, outputs, expected, tolerance=self._exercise.tolerance, search=self._search)
+        return correct.judge(
+            case, judged, outputs, filename=self._filename, origins=origins(self._exercise, case, plans)
+        )
+
+
+def origins(exercise: Exercise, case: Case, plans: Sequence[Plan]) -> dict[str, Origin]:
+    """By output: the kernel that writes it, the last where several take it."""
+    found = {}
+    for kernel, plan in zip(exercise.kernels, plans, strict=True):
+        for parameter in kernel.parameters:
+            value = case.arguments[parameter.key]
+            if isinstance(value, Array) and value.access != "in":
+                alone = parameter.key == parameter.name
+                called = parameter.name if alone else f"{parameter.name} of {kernel.name}"
+                found[parameter.key] = Origin(called, plan.line)
+    return found

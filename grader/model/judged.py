@@ -1,0 +1,24 @@
+"""One output of a case, judged: which elements are wrong, and what to say of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """`sentence` tells the first wrong element, input and all; both texts stay without a full stop.
+
+    `example` is a wrong FP8 byte for the report to draw: format, input, input_bits, expected, got.
+    """
+
+    output: str  # its key in Case.arguments
+    wrong: np.ndarray  # bool, of the output's shape
+    sentence: str = ""
+    cause: str = ""  # the common mistake that gives just these elements; "" where none is known
+    hint: str = ""  # anchor in problem.md
+    example: dict[str, Any] = {}
+    largest: float | None = None  # largest absolute error, where that means something
+    tolerance: float | None = None  # what it was held to

@@ -1,0 +1,59 @@
+"""An exercise's problem.md, taken apart: its sections by anchor, and the questions under "Hints"."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+# Where a question of "Hints" holds one of these, it and all that follow are about speed.
+ABOUT_SPEED = re.compile(r"\b(slow|slower|fast|faster|speed)\b", re.IGNORECASE)
+
+_HEADING = re.compile(r"#+ +(.+?) *#*")
+_QUESTION = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
+_NUMBER = re.compile(r"^\d+\. *")
+
+
+class Section(msgspec.Struct, frozen=True):
+    """What stands below a heading, up to the next. The anchor is GitHub's: "Endless loop!" is endless-loop."""
+
+    title: str
+    anchor: str
+    text: str
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A hint that is opened one at a time."""
+
+    title: str
+    text: str
+    about_speed: bool
+
+
+def sections(markdown: str) -> tuple[Section, ...]:
+    """In their order. A # in a block of code begins none."""
+    found: list[tuple[str, list[str]]] = []
+    fenced = False
+    for line in markdown.splitlines():
+        fenced ^= line.startswith("```")
+        heading = None if fenced else _HEADING.fullmatch(line)
+        if heading:
+            found.append((heading[1], []))
+        elif found:
+            found[-1][1].append(line)
+    return tuple(Section(title, _anchor(title), "\n".join(lines).strip()) for title, lines in found)
+
+
+def questions(markdown: str) -> tuple[Question, ...]:
+    """The hints of the section "Hints": <details>, each with its question as <summary>."""
+    text = next((section.text for section in sections(markdown) if section.anchor == "hints"), "")
+    found: list[Question] = []
+    about_speed = False
+    for title, answer in _QUESTION.findall(text):
+        about_speed = about_speed or ABOUT_SPEED.search(title) is not None
+        found.append(Question(_NUMBER.sub("", title.strip()), answer.strip(), about_speed))
+    return tuple(found)
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
