@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from grader import executors, invocations, machine
+from grader import executors, invocations, machine, sweeping
 from grader.checks import compile as compile_check
-from grader.checks import correct, launch, memory, speed
+from grader.checks import correct, launch, memory, rules, speed
 from grader.checks.launch import Limits, Plan
 from grader.compile import recipe, source
 from grader.errors import GraderError
@@ -207,11 +207,15 @@ class GpuLane:
         yield compiled
         if compiled.status is not Status.PASSED:
             return
+        yield rules.judge(self._exercise, compilation, self._source.name)
         cases = self._inputs.cases.result()
-        sets = {case.name: self._sets(gpu, case, makers) for case in cases if case.required}
-        references = {name: self._references(of_case, makers) for name, of_case in sets.items()}
+        large = self._inputs.oracle.result().on_gpu(self._inputs.seed)
+        timed = [case for case in (*cases, *large) if self._is_timed(case)]
+        sets = {case.name: self._sets(gpu, case, makers) for case in timed}
+        by_reference = not self._exercise.judge_source
+        references = {name: self._references(made, makers) if by_reference else [] for name, made in sets.items()}
         with lock.running(gpu.pci_bus_id):
-            launched, plans = self._launch(gpu, compilation, cases)
+            launched, plans = self._launch(gpu, compilation, [*cases, *large])
             yield launched
             if launched.status is not Status.PASSED:
                 return
@@ -224,19 +228,80 @@ class GpuLane:
                 if correct_checks[case.name].status in (Status.PASSED, Status.FAILED):
                     self._runs.append(case)
             profiles = self._profiles()
-        for case in cases:
-            if case.required:
-                parent = correct_checks[case.name]
-                check = after(parent, speed.identity(case), case) or guarded(
-                    partial(
-                        self._speed, gpu, case, plans[case.name], sets[case.name], references[case.name], compilation
-                    ),
-                    speed.identity(case),
-                    case,
-                )
-                if case.name in profiles:
-                    check = speed.profiled(check, profiles[case.name])
-                yield shown(case, check)
+            first_wrong = next((c for c in correct_checks.values() if c.status is not Status.PASSED), None)
+            for case in large:
+                if case.sweep:
+                    skipped = after(first_wrong, correct.identity(case), case) if first_wrong else None
+                    sweep = partial(self._swept, gpu, case, plans[case.name], compilation)
+                    yield shown(case, skipped or guarded(sweep, correct.identity(case), case))
+        for case in timed:
+            parent = correct_checks.get(case.name) or first_wrong
+            take = partial(
+                self._speed, gpu, case, plans[case.name], sets[case.name], references[case.name], compilation
+            )
+            check = self._speed_check(case, parent, take)
+            if case.name in profiles:
+                check = speed.profiled(check, profiles[case.name])
+            for one in _proven(case, check) if case.gpu_only else (check,):
+                yield shown(case, one)
+
+    def _is_timed(self, case: Case) -> bool:
+        return case.required or case.name in self._exercise.speed_cases
+
+    def _speed_check(self, case: Case, parent: Check | None, take: Callable[[], Check]) -> Check:
+        """A case that does not decide is measured for information."""
+        decides = case.name in self._exercise.speed_cases
+        identity = speed.identity(case)
+        skipped = after(parent, identity, case, required=decides) if parent else None
+        if skipped:
+            return skipped
+        check = guarded(take, identity, case, required=decides)
+        return check if decides else speed.shown_only(self._exercise, check)
+
+    def _swept(self, gpu: Gpu, case: Case, plans: tuple[Plan, ...], compilation: Compilation) -> Check:
+        """Every input there is. The first wrong one is run once more alone, to say what is wrong with it."""
+        self._runner.compiled()
+        assert self._child is not None
+        try:
+            swept = self._child.sweep(sweeping.request(self._exercise, case, plans))
+        except ChildFaulted as fault:
+            self._runner.close()
+            found = (_at(fault.finding, plans[-1].line),)
+            return Check(
+                correct.identity(case), Status.FAILED, found[0].message, case=case.name, device="cuda", findings=found
+            )
+        except ChildTimeout as failed:
+            self._runner.close()
+            raise GraderError(f"the sweep over every input did not end: {failed}") from None
+        findings = []
+        for kernel, plan in zip(self._exercise.kernels, plans, strict=True):
+            verdict = swept.verdicts.get(kernel.judge)
+            if verdict and verdict.wrong:
+                first = self._explained(gpu, sweeping.alone(case, kernel, verdict.first), compilation, plan.line)
+                message = f"{kernel.name}: {verdict.wrong} inputs of all there are come out wrong; the first: {first}"
+                findings.append(Finding("wrong-values", self._source.name, plan.line, message, count=verdict.wrong))
+        return Check(
+            correct.identity(case),
+            Status.FAILED if findings else Status.PASSED,
+            findings[0].message if findings else f"all {swept.inputs} inputs right, {swept.seconds:.1f} s",
+            case=case.name,
+            device="cuda",
+            findings=tuple(findings),
+            measurements={
+                "elements": swept.inputs,
+                "mismatches": sum(finding.count for finding in findings),
+                "seconds": swept.seconds,
+            },
+        )
+
+    def _explained(self, gpu: Gpu, case: Case, compilation: Compilation, line: int) -> str:
+        """What `correct` says of a case of one element."""
+        plans = self._plans(gpu, compilation, case)
+        kernels = self._exercise.kernels
+        outcome = self._run(invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))
+        check = self._judging.correct(case, plans, outcome.outputs, self._inputs.oracle.result().expected(case))
+        found = next((finding for finding in check.findings if finding.line == line), None)
+        return found.message if found else "alone it comes out right, so it depends on its neighbours"
 
     def _compile(self) -> tuple[Check, Compilation]:
         compilation = attempt(self._runner.compile)
@@ -308,12 +373,13 @@ class GpuLane:
         references: Sequence[Future[Expected]],
         compilation: Compilation,
     ) -> Check:
-        made = timing_inputs.together([one.result() for one in sets])
+        made = timing_inputs.together([one.result() for one in sets], self._exercise)
         take = partial(self._time, gpu, case, plans, made, references)
         timings: list[Timing] = []
         try:
             timings.append(take())
-            if gate.decide(timings[0].interval, self._exercise.threshold) is Decision.ACROSS:
+            across = gate.decide(timings[0].interval, self._exercise.threshold) is Decision.ACROSS
+            if across and case.name in self._exercise.speed_cases:
                 for _ in range(FRESH_PROCESSES):
                     self._runner.close()
                     timings.append(take())
@@ -343,9 +409,10 @@ class GpuLane:
         with lock.timing(gpu.pci_bus_id), Clocks(gpu.pci_bus_id) as clocks:
             self._runner.compiled()
             assert self._child is not None
-            wanted = max((plan.config.workspace_bytes for plan in plans if plan.takes_workspace), default=0)
             launches = invocations.of(self._exercise.kernels, case, plans)
-            prepared = self._child.prepare(launches, sets.arrays, wanted, sets.problem)
+            judges = invocations.judges(self._exercise, case)
+            workspace = invocations.workspace_bytes(plans)
+            prepared = self._child.prepare(launches, sets.arrays, workspace, sets.baseline, judges)
             self._cublas = prepared.cublas
             return session.take(
                 self._child,
@@ -383,6 +450,26 @@ class GpuLane:
             raise RunnerError("grading was ended")
         self._child = self._choice.open()
         return self._child
+
+
+def _proven(case: Case, speed_check: Check) -> tuple[Check, ...]:
+    """correct, then speed, of a case whose outputs were judged while it was timed."""
+    identity = correct.identity(case)
+    wrong = [finding for finding in speed_check.findings if finding.kind == "wrong-values"]
+    if wrong:
+        failed = msgspec.structs.replace(speed_check, id=identity, measurements={}, required=True)
+        skipped = after(failed, speed_check.id, case, required=speed_check.required)
+        assert skipped is not None
+        return failed, skipped
+    if "verified_elements" not in speed_check.measurements:  # it did not come to that
+        status = Status.SKIPPED if speed_check.status is Status.SKIPPED else Status.NOT_JUDGED
+        reason = speed_check.reason or f"{speed_check.id} {speed_check.status}"
+        return Check(identity, status, reason=reason, case=case.name, device="cuda", required=False), speed_check
+    elements = speed_check.measurements["verified_elements"]
+    message = f"all {elements} elements of the timed launches right"
+    measured = {"elements": elements, "mismatches": 0}
+    passed = Check(identity, Status.PASSED, message, case=case.name, device="cuda", measurements=measured)
+    return passed, speed_check
 
 
 def _at(finding: Finding, line: int) -> Finding:

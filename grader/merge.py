@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from grader.checks import correct, memory, speed
+from grader.checks import correct, memory, rules, speed
 from grader.model.exercise import Case
 from grader.model.result import Check, Status
 from grader.steps import after
@@ -27,7 +27,18 @@ def both(cpu: Sequence[Check], gpu: Measured, cases: Sequence[Case]) -> list[Che
     stopped = next((c for c in (merged.get("compile"), merged.get("launch")) if c and c.status in BAD), None)
     for case in cases:
         _case(case, merged, theirs, stopped)
-    return list(merged.values())
+    return _with_gpu_only(
+        list(merged.values()), [c for c in gpu.checks if c.id not in merged and not stopped], theirs
+    )
+
+
+def _with_gpu_only(merged: list[Check], further: list[Check], theirs: Mapping[str, Check]) -> list[Check]:
+    """Cases that no CPU runs: behind all others. Their speed is the GPU's word."""
+    own = {check.case for check in further}
+    elsewhere = [theirs.get(check.id, check) for check in merged if check.case in own]
+    rest = [check for check in merged if check.case not in own]
+    at = next((index for index, check in enumerate(rest) if check.id == rules.ID), len(rest))
+    return rest[:at] + further + elsewhere + rest[at:]
 
 
 def wants_sanitizer(cpu: Sequence[Check]) -> bool:
@@ -36,8 +47,8 @@ def wants_sanitizer(cpu: Sequence[Check]) -> bool:
 
 
 def _one(cpu: Check, gpu: Check | None) -> Check:
-    """compile and launch: both must pass. The CPU's findings name lines, so they go first."""
-    if cpu.id not in ("compile", "launch") or gpu is None or cpu.status in BAD:
+    """compile, launch and rules: both must pass. The CPU's findings name lines, so they go first."""
+    if cpu.id not in ("compile", "launch", "rules") or gpu is None or cpu.status in BAD:
         return cpu
     return gpu if gpu.status in BAD or cpu.status is not Status.PASSED else cpu
 

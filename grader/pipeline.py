@@ -22,7 +22,7 @@ from grader.errors import GraderError
 from grader.judging import Judging
 from grader.model.execution import Compilation, Outcome
 from grader.model.exercise import Array, Case, Exercise
-from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, verdict_of
+from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, geometric_mean, verdict_of
 from grader.oracle import Oracle
 from grader.runner import OpenExecutor, Runner
 from grader.secret import Secret
@@ -99,6 +99,7 @@ def grade(
             seed=seed,
             machine=facts.result() | ({"gpu": lane.facts} if lane else {}),
             checks=checks,
+            geometric_mean=geometric_mean(checks),
         )
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import msgspec
 
 from grader import pipeline, submission
+from grader.checks import rules
 from grader.errors import GraderError
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.runner import OpenExecutor
 
 STARTER, SOLUTION = "compiles and fails", "passes"
-PROMISE = re.compile(r"// caught by: (compile|launch|(?:memory|correct)\[([\w-]+)\]) ([\w-]+)")
+PROMISE = re.compile(r"// caught by: (compile|launch|rules|(?:memory|correct)\[([\w-]+)\]) ([\w-]+)")
 MARK = "// <-- here"
 
 # Kinds whose finding names the guilty line: those of memory, and of the compiler.
@@ -35,6 +36,7 @@ AT_A_LINE = frozenset(
         "collective-mismatch",
         "read-only-write",
         "did-not-finish",
+        "forbidden-instruction",
         "trap",
     }
 )
@@ -108,7 +110,9 @@ def verify(
 
 def _problem(exercise: Exercise, promise: Promise, seed: int, open_executor: OpenExecutor) -> str:
     source = submission.read(promise.file)
-    result = pipeline.grade(exercise, source, seed=seed, open_executor=open_executor, only=promise.case)
+    # What the compiled code shows needs no case; one is graded so that nothing else is wrong.
+    only = exercise.cases[0] if promise.check == rules.ID else promise.case
+    result = pipeline.grade(exercise, source, seed=seed, open_executor=open_executor, only=only)
     errors = [check for check in result.checks if check.status is Status.ERROR]
     if errors:
         return f"{errors[0].id} ended in error: {errors[0].message}"

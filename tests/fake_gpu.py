@@ -8,11 +8,15 @@ import numpy as np
 
 from grader.model.execution import Compilation, Gpu, Invocation, Outcome
 from grader.model.exercise import Array
-from grader.sandbox.messages import Measured, Occupancy, Prepared, Verified
+from grader.sandbox.messages import DeviceVerdict, Judges, Measured, Occupancy, Prepared, Sweep, Swept, Verified
 from tests.fakes import COMPILED, LAUNCH, Arrays, FakeExecutor, right
 from tests.timing.samples import H200
 
 US = {"submission": 10.0, "strided": 9.0, "grouped": 12.0, "single_matrix": 8.0}
+
+
+def _any(name: str) -> float:
+    return (US | {"copy": 9.0})[name]
 
 
 def twice(arrays: Arrays) -> Outcome:
@@ -32,8 +36,9 @@ class FakeGpu(FakeExecutor):
         gpu: Gpu | Exception = H200,
         compilation: Compilation = COMPILED,
         compute: Callable[[Arrays], Outcome] = twice,
-        times: Callable[[str, int], float] = lambda name, _: US[name],
+        times: Callable[[str, int], float] = lambda name, _: _any(name),
         launch: object = LAUNCH,
+        contenders: Mapping[str, float] = US,
     ) -> None:
         super().__init__(compilation=compilation, compute=compute, launch=launch)  # type: ignore[arg-type]
         self._gpu = gpu
@@ -41,6 +46,10 @@ class FakeGpu(FakeExecutor):
         self.timed = 0
         self.measure_error: Exception | None = None
         self.prepared_sets: list[int] = []
+        self._contenders = contenders
+        self._judges: Judges | None = None
+        self.wrong_while_timed: dict[str, DeviceVerdict] = {}
+        self.swept: dict[str, DeviceVerdict] = {}
 
     def describe(self) -> Gpu:
         if isinstance(self._gpu, Exception):
@@ -52,12 +61,14 @@ class FakeGpu(FakeExecutor):
         invocations: tuple[Invocation, ...],
         sets: Sequence[Mapping[str, Array]],
         workspace_bytes: int,
-        problem: object,
+        baseline: object,
+        judges: Judges | None = None,
     ) -> Prepared:
         self.timed += 1
+        self._judges = judges
         self.prepared_sets.append(len(sets))
         occupancy = tuple(Occupancy(i.kernel, 8, 0.5, 128) for i in invocations)
-        return Prepared(dict.fromkeys(US, len(sets)), {}, 0.7, occupancy, "13.1.0")
+        return Prepared(dict.fromkeys(self._contenders, len(sets)), {}, 0.7, occupancy, "13.1.0")
 
     def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
         """So many launches that little time has to pass for the claimed one."""
@@ -67,5 +78,12 @@ class FakeGpu(FakeExecutor):
         return Measured(times, sum(map(sum, times.values())) * self.prepared_sets[-1] / 1e6)
 
     def verify(self, references: Sequence[Mapping[str, np.ndarray]], tolerance: float) -> Verified:
+        if self._judges is not None:
+            assert not references
+            wrong = sum(verdict.wrong for verdict in self.wrong_while_timed.values())
+            return Verified(None, wrong, 100, {}, self.wrong_while_timed)
         assert len(references) == self.prepared_sets[-1]
         return Verified(1e-6, 0, 100, {"strided": 0, "grouped": 0})
+
+    def sweep(self, request: Sweep) -> Swept:
+        return Swept(self.swept, 2**32, 0.5)

@@ -14,7 +14,7 @@ PACKAGES = ("grader", "reports", "reference_kernels")
 
 # From the top: a part of `grader` imports only from its own layer and those below.
 LAYERS = (
-    {"__main__", "cli", "pytest_support"},
+    {"__main__", "cli", "pytest_plugin", "pytest_support", "watch"},
     {"pipeline", "batch", "verify", "mutants", "gpu_lane", "merge"},
     {"catalog", "compile", "executors", "checks", "timing", "sandbox"}
     | {
@@ -28,11 +28,13 @@ LAYERS = (
         "oracle",
         "picture",
         "points",
+        "progress",
         "runner",
         "secret",
         "steps",
         "signature",
         "submission",
+        "sweeping",
         "tolerance",
     },
     {"ptx", "errors"},

@@ -16,6 +16,7 @@ from grader.model.execution import Compilation, LaunchConfig, Outcome
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.sandbox import ChildDied, ChildFailed, ChildFaulted, ChildTimeout
+from grader.sandbox.messages import DeviceVerdict
 from grader.timing import session
 from tests.fake_gpu import US, FakeGpu, twice
 from tests.fakes import COMPILED, ORACLE, TOML, Arrays, FakeExecutor, right, write_exercise
@@ -241,3 +242,89 @@ def test_compute_sanitizer_judges_what_the_cpu_cannot(exercise: Exercise, monkey
     (finding,) = check(result, "memory[ragged]").findings
     assert (finding.file, finding.line) == ("starter.cu", 6)
     assert result.verdict is Verdict.FAILED
+
+
+# An exercise that judges on the device: one case decides the speed, one goes through every input.
+ON_DEVICE_TOML = TOML.replace(
+    'baseline = "fastest"', 'baseline = "copy"\nspeed_cases = ["large"]\njudge_source = "x.cu"'
+)
+ON_DEVICE_TOML = ON_DEVICE_TOML.replace('name = "double_kernel"', 'name = "double_kernel"\njudge = "judge_double"')
+ON_DEVICE_ORACLE = (
+    ANOTHER
+    + """
+def on_gpu(seed):
+    import msgspec
+    large = msgspec.structs.replace(make("large", [64], seed), gpu_only=True)
+    yield large
+    yield msgspec.structs.replace(large, name="every-input", sweep=True)
+"""
+)
+COPY_US = {"submission": 10.0, "copy": 9.0}
+
+
+@pytest.fixture
+def on_device(tmp_path: Path) -> Exercise:
+    folder = tmp_path / "exercises" / "02_double"
+    return catalog.read(write_exercise(folder, toml=ON_DEVICE_TOML, oracle=ON_DEVICE_ORACLE))
+
+
+def statuses(result: Result, *names: str) -> list[tuple[str, str]]:
+    return [(c.id, c.status) for c in result.checks if c.case in names]
+
+
+def test_cases_that_only_a_gpu_runs_come_last_and_one_decides_the_speed(on_device: Exercise) -> None:
+    result = grade(on_device, FakeGpu(contenders=COPY_US))
+    assert statuses(result, "large", "every-input") == [
+        ("correct[every-input]", "passed"),
+        ("correct[large]", "passed"),
+        ("speed[large]", "passed"),
+    ]
+    assert [c.id for c in result.checks][-2:] == ["rules", "quality"]
+    assert (result.verdict, result.points.performance) == (Verdict.PASSED, 40)
+    assert result.geometric_mean == pytest.approx(0.9)
+    shown = check(result, "speed[even]")
+    assert (shown.status, shown.required, shown.reason) == (
+        Status.NOT_JUDGED,
+        False,
+        "shown, not graded: large decides",
+    )
+    assert shown.measurements["ratio"] == pytest.approx(0.9)
+
+
+def test_without_a_gpu_the_deciding_case_is_not_judged(on_device: Exercise) -> None:
+    result = pipeline.grade(
+        on_device, submission.read(on_device.starter), seed=7, open_executor=FakeExecutor().open, gpu=None
+    )
+    assert statuses(result, "large", "every-input") == [("speed[large]", "not-judged")]
+    assert (result.verdict, result.points.performance) == (Verdict.INCOMPLETE, None)
+    assert not check(result, "speed[even]").required
+
+
+def test_what_the_judges_find_while_timing_is_wrong_not_slow(on_device: Exercise) -> None:
+    gpu = FakeGpu(contenders=COPY_US)
+    gpu.wrong_while_timed = {"judge_double": DeviceVerdict(12, 5)}
+    result = grade(on_device, gpu)
+    correct = check(result, "correct[large]")
+    assert (correct.status, correct.findings[0].line) == (Status.FAILED, 4)
+    assert "double_kernel: 12 elements wrong" in correct.message and "element 5" in correct.message
+    assert check(result, "speed[large]").reason == "correct[large] failed"
+
+
+def test_the_first_wrong_input_of_a_sweep_is_run_alone_and_explained(on_device: Exercise) -> None:
+    def compute(arrays: Arrays) -> Outcome:
+        return Outcome(outputs={"y": 3 * arrays["x"]}) if arrays["x"].size == 1 else twice(arrays)
+
+    gpu = FakeGpu(contenders=COPY_US, compute=compute)
+    gpu.swept = {"judge_double": DeviceVerdict(4096, 0x3F800000)}
+    correct = check(grade(on_device, gpu), "correct[every-input]")
+    assert (correct.status, correct.findings[0].count) == (Status.FAILED, 4096)
+    assert "4096 inputs of all there are come out wrong; the first: " in correct.message
+    assert "expected 2, got 3" in correct.message
+
+
+def test_a_wrong_case_spares_the_sweep_and_the_large_one(on_device: Exercise) -> None:
+    gpu = FakeGpu(contenders=COPY_US, compute=lambda arrays: Outcome(outputs={"y": 3 * arrays["x"]}))
+    result = grade(on_device, gpu)
+    assert check(result, "correct[every-input]").reason == "correct[even] failed"
+    assert check(result, "speed[large]").reason == "correct[even] failed"
+    assert gpu.timed == 0

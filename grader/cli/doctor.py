@@ -105,7 +105,11 @@ def _gpu() -> Part:
     count = machine.gpus()
     if not count:
         return Part("NVIDIA GPU", "", "needs a GPU of compute capability 8.0 or newer, with driver 580 or newer")
-    return Part("NVIDIA GPU", f"{count}, driver {machine.driver_version() or 'unknown'}")
+    from grader.timing import clocks
+
+    names = ", ".join(clocks.gpu_names()) or str(count)
+    driver = clocks.driver_version() or machine.driver_version() or "unknown"
+    return Part("NVIDIA GPU", f"{names}; driver {driver}")
 
 
 def _cublas() -> Part:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from grader.sandbox.child import Child
 
 
-def open_cpu(workers: int | None = None) -> Child:
+def open_cpu(workers: int | None = None, memory_bytes: int | None = None) -> Child:
     """A child process that compiles a submission and runs it on the CPU, on so many cores. To be closed."""
-    process = Process("grader.executors.cpu")
+    process = Process("grader.executors.cpu", memory_bytes=memory_bytes)
     # The child starts up while this process loads what it needs to talk to it.
     from grader.sandbox.child import Child
 

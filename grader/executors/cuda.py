@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
@@ -25,6 +26,8 @@ from grader.sandbox.messages import (
     Prepared,
     Ran,
     Run,
+    Sweep,
+    Swept,
     Verified,
     Verify,
 )
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from grader.executors.bench import Bench
     from grader.executors.gpu_runs import Submission
     from grader.model.execution import Gpu
+
+T = TypeVar("T")
 
 MAX_SENT_BYTES = MAX_MESSAGE_BYTES - (1 << 20)
 LEAST_CUDA = 13000  # CuPy's and NVRTC's; an older driver cannot load what they make
@@ -78,39 +83,36 @@ class CudaEngine:
         return Described(self._device())
 
     def prepare(self, request: Prepare, arrays: dict[str, np.ndarray]) -> Prepared | Faulted:
-        from grader.executors import device
         from grader.executors.bench import Bench
-        from grader.executors.gpu_runs import Lost, blaming
         from reference_kernels.cublas import CublasError
 
         assert self._submission is not None
+        kernels = self._submission.kernels
         if self._bench is not None:
             self._bench.close()
             self._bench = None
+        self._timed = ", ".join(dict.fromkeys(i.kernel for i in request.invocations))
         try:
-            self._timed = ", ".join(dict.fromkeys(i.kernel for i in request.invocations))
-            with blaming(self._timed, memory=False):
-                self._bench = Bench(self._submission.kernels, request, arrays)
+            made = _blamed(self._timed, lambda: Bench(kernels, request, arrays))
         except CublasError as error:
             raise SetupError(str(error)) from None
-        except Lost as lost:
-            return Faulted(lost.finding)
-        except device.CudaError as error:
-            raise SetupError(f"the GPU cannot time this: {error}; do other programs hold its memory?") from None
-        return self._bench.prepared
+        if isinstance(made, Faulted):
+            return made
+        self._bench = made
+        return made.prepared
 
     def measure(self, request: Measure, _: dict[str, np.ndarray]) -> Measured | Faulted:
-        from grader.executors import device
-        from grader.executors.gpu_runs import Lost, blaming
+        bench = self._bench
+        assert bench is not None
+        return _blamed(self._timed, lambda: bench.measure(request))
 
-        assert self._bench is not None
-        try:
-            with blaming(self._timed, memory=False):
-                return self._bench.measure(request)
-        except Lost as lost:
-            return Faulted(lost.finding)
-        except device.CudaError as error:
-            raise SetupError(f"the GPU cannot time this: {error}; do other programs hold its memory?") from None
+    def sweep(self, request: Sweep, _: dict[str, np.ndarray]) -> Swept | Faulted:
+        from grader.executors import sweep
+
+        assert self._submission is not None
+        kernels = self._submission.kernels
+        named = ", ".join(i.kernel for i in request.invocations)
+        return _blamed(named, lambda: sweep.run(kernels, request))
 
     def verify(self, request: Verify, arrays: dict[str, np.ndarray]) -> Verified:
         assert self._bench is not None
@@ -141,6 +143,20 @@ class CudaEngine:
         return self._gpu
 
 
+def _blamed(kernels: str, call: Callable[[], T]) -> T | Faulted:
+    """What a submission does to the GPU is its own fault; what the GPU lacks, memory above all, is not."""
+    from grader.executors import device
+    from grader.executors.gpu_runs import Lost, blaming
+
+    try:
+        with blaming(kernels, memory=False):
+            return call()
+    except Lost as lost:
+        return Faulted(lost.finding)
+    except device.CudaError as error:
+        raise SetupError(f"the GPU cannot time this: {error}; do other programs hold its memory?") from None
+
+
 def _warm_quietly(compute_capability: tuple[int, int]) -> None:
     """What timing will need. What fails here fails again, and is said, in `prepare`."""
     with contextlib.suppress(Exception):
@@ -160,5 +176,6 @@ if __name__ == "__main__":
             Prepare: engine.prepare,
             Measure: engine.measure,
             Verify: engine.verify,
+            Sweep: engine.sweep,
         },
     )

@@ -15,12 +15,17 @@ from grader.sandbox import arena
 from grader.sandbox.child import Child
 from grader.sandbox.messages import (
     AGAIN,
+    Copy,
     Describe,
     Described,
+    GroupedGemm,
+    Judges,
     Measure,
     Measured,
     Prepare,
     Prepared,
+    Sweep,
+    Swept,
     Verified,
     Verify,
 )
@@ -28,6 +33,7 @@ from grader.sandbox.process import Process
 
 START_SECONDS = 60.0  # the first CUDA call of a machine may take long
 TIMING_SECONDS = 60.0  # for each question while timing; answers come in well under one
+SWEEP_SECONDS = 120.0  # 2^32 inputs for each kernel: a second on a large GPU, half a minute on a small one
 
 
 class CudaChild(Child):
@@ -64,7 +70,8 @@ class CudaChild(Child):
         invocations: tuple[Invocation, ...],
         sets: Sequence[Mapping[str, Array]],
         workspace_bytes: int,
-        problem: tuple[tuple[int, ...], int, int],
+        baseline: GroupedGemm | Copy,
+        judges: Judges | None = None,
     ) -> Prepared:
         """`sets`: the arrays by name, the same names in each."""
         arrays = [
@@ -76,8 +83,11 @@ class CudaChild(Child):
         outputs = {n: (a.data.dtype.str, a.data.shape) for n, a in sets[0].items() if a.access == "out"}
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)
-        request = Prepare(invocations, slots, size, len(sets), outputs, workspace_bytes, problem)
+        request = Prepare(invocations, slots, size, len(sets), outputs, workspace_bytes, baseline, judges)
         return self.ask(request, Prepared, TIMING_SECONDS)
+
+    def sweep(self, request: Sweep) -> Swept:
+        return self.ask(request, Swept, SWEEP_SECONDS)
 
     def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
         return self.ask(Measure(rounds, contenders, keep), Measured, TIMING_SECONDS)

@@ -91,6 +91,17 @@ class Result(msgspec.Struct, frozen=True):
     seed: int
     machine: dict[str, Any]
     checks: tuple[Check, ...]
+    geometric_mean: float | None = None  # of the ratios that decide; None where one of them was not measured
+
+
+def geometric_mean(checks: tuple[Check, ...]) -> float | None:
+    """Of the ratios of all cases whose speed decides: how fast the submission is as a whole."""
+    decisive = [check for check in checks if check.id.startswith("speed[") and check.required]
+    measured = (check.measurements.get("ratio") for check in decisive)
+    ratios = [ratio for ratio in measured if isinstance(ratio, float) and ratio > 0]
+    if not ratios or len(ratios) < len(decisive):
+        return None
+    return math.exp(math.fsum(math.log(ratio) for ratio in ratios) / len(ratios))
 
 
 def verdict_of(checks: tuple[Check, ...]) -> Verdict:

@@ -8,6 +8,9 @@ from grader.compile.compiled import Compiled
 from grader.model.execution import Gpu, Invocation
 from grader.model.result import Finding
 
+# What a judge's invocation calls the place where it counts.
+JUDGES_VERDICT = "\0verdict"
+
 # Behind an output's name: where a GPU puts its values of the second run, over other rubbish.
 AGAIN = "\0again"
 
@@ -47,8 +50,32 @@ class Describe(msgspec.Struct, frozen=True, tag=True):
     """Which GPU is there, and does it answer?"""
 
 
+class GroupedGemm(msgspec.Struct, frozen=True, tag=True):
+    """To be timed against cuBLAS."""
+
+    m_sizes: tuple[int, ...]
+    k: int
+    n: int
+
+
+class Copy(msgspec.Struct, frozen=True, tag=True):
+    """To be timed against a device copy that reads and writes so many bytes, both together."""
+
+    moved_bytes: int
+
+
+class Judges(msgspec.Struct, frozen=True):
+    """Kernels of a file of reference_kernels; they take a kernel's arguments and JUDGES_VERDICT."""
+
+    source: str
+    calls: tuple[Invocation, ...]
+
+
 class Prepare(msgspec.Struct, frozen=True, tag=True):
-    """Get ready to time: array `name` of set `i` is the slot `name/i`. Outputs are in no slot."""
+    """Get ready to time: array `name` of set `i` is the slot `name/i`. Outputs are in no slot.
+
+    Without `judges`, outputs are compared with references.
+    """
 
     invocations: tuple[Invocation, ...]
     slots: tuple[Slot, ...]
@@ -56,7 +83,21 @@ class Prepare(msgspec.Struct, frozen=True, tag=True):
     sets: int
     outputs: dict[str, tuple[str, tuple[int, ...]]]  # dtype and shape, by name
     workspace_bytes: int
-    problem: tuple[tuple[int, ...], int, int]  # M_sizes, K, N
+    baseline: GroupedGemm | Copy
+    judges: Judges | None = None
+
+
+class Sweep(msgspec.Struct, frozen=True, tag=True):
+    """Each judged kernel over all bit patterns of its first input, a piece of `elements` at a time.
+
+    `invocations` are the judged kernels' own, in the judges' order; `arrays` dtype and access by name.
+    """
+
+    invocations: tuple[Invocation, ...]
+    judges: Judges
+    elements: int
+    arrays: dict[str, tuple[str, str]]
+    workspace_bytes: int
 
 
 class Measure(msgspec.Struct, frozen=True, tag=True):
@@ -123,13 +164,25 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
     busy_seconds: float
 
 
+class DeviceVerdict(msgspec.Struct, frozen=True):
+    wrong: int
+    first: int  # least index of a wrong element; of a sweep, its input's bit pattern
+
+
 class Verified(msgspec.Struct, frozen=True, tag=True):
     """Over every kept output, and by route over one set of outputs each. NaN counts as a mismatch."""
 
-    max_abs_error: float
+    max_abs_error: float | None  # None: by judges
     mismatches: int
     elements: int
     routes: dict[str, int]  # mismatches
+    verdicts: dict[str, DeviceVerdict] = {}  # by judge
+
+
+class Swept(msgspec.Struct, frozen=True, tag=True):
+    verdicts: dict[str, DeviceVerdict]  # by judge
+    inputs: int  # patterns, all kernels together
+    seconds: float
 
 
 class Faulted(msgspec.Struct, frozen=True, tag=True):
@@ -145,5 +198,5 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     details: str = ""
 
 
-Request = Compile | Load | Run | Describe | Prepare | Measure | Verify
-Reply = Ready | Built | Loaded | Ran | Described | Prepared | Measured | Verified | Faulted | Failed
+Request = Compile | Load | Run | Describe | Prepare | Measure | Verify | Sweep
+Reply = Ready | Built | Loaded | Ran | Described | Prepared | Measured | Verified | Swept | Faulted | Failed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Iterator
 from ctypes import byref, c_uint, c_ulonglong, c_void_p
 from typing import Self
 
@@ -21,6 +23,7 @@ SLOWDOWNS = {
 POWER_CAP = 0x04
 
 _SM, _MEMORY = 1, 2  # nvmlClockType_t
+_TEXT = 96  # NVML's longest name or version, with its end
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -75,13 +78,33 @@ class Clocks:
 
 def driver_version() -> str | None:
     """ "580.159.04"; None where NVML is missing."""
+    with contextlib.suppress(OSError, AttributeError), _nvml() as library:
+        text = ctypes.create_string_buffer(_TEXT)
+        if library.nvmlSystemGetDriverVersion(text, c_uint(_TEXT)) == 0:
+            return text.value.decode(errors="replace")
+    return None
+
+
+def gpu_names() -> list[str]:
+    """Of every GPU of the machine, in NVML's order; empty where NVML is missing."""
+    names = []
+    with contextlib.suppress(OSError, AttributeError), _nvml() as library:
+        count, device, text = c_uint(), c_void_p(), ctypes.create_string_buffer(_TEXT)
+        library.nvmlDeviceGetCount_v2(byref(count))
+        for index in range(count.value):
+            failed = library.nvmlDeviceGetHandleByIndex_v2(c_uint(index), byref(device))
+            failed = failed or library.nvmlDeviceGetName(device, text, c_uint(_TEXT))
+            names.append("unknown GPU" if failed else text.value.decode(errors="replace"))
+    return names
+
+
+@contextlib.contextmanager
+def _nvml() -> Iterator[ctypes.CDLL]:
+    """Raises OSError where it is missing or does not start."""
+    library = ctypes.CDLL(LIBRARY)
+    if library.nvmlInit_v2():
+        raise OSError("NVML does not start")
     try:
-        library = ctypes.CDLL(LIBRARY)
-        if library.nvmlInit_v2():
-            return None
-        text = ctypes.create_string_buffer(96)
-        failed = library.nvmlSystemGetDriverVersion(text, c_uint(len(text)))
+        yield library
+    finally:
         library.nvmlShutdown()
-    except (OSError, AttributeError):
-        return None
-    return None if failed else text.value.decode(errors="replace")

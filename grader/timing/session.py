@@ -20,6 +20,7 @@ from grader.timing.statistics import MIN_BLOCKS, Interval, interval
 SUBMISSION = "submission"
 SINGLE_MATRIX = "single_matrix"
 FASTEST = "fastest"
+ALONE = "kernel "  # before the name of one of several kernels, timed without the others
 
 ROUNDS_PER_BLOCK = 8
 LOOKS = (8, 12, 16)  # blocks; the last look is the end
@@ -49,7 +50,7 @@ class Timing(msgspec.Struct, frozen=True):
     route: str
     time_us: float
     baseline_us: float
-    single_matrix_us: float
+    single_matrix_us: float | None
     routes: dict[str, float]  # those that were soon out of the race: of the rounds that they took part in
     rounds: int
     dropped: int
@@ -63,6 +64,7 @@ class Timing(msgspec.Struct, frozen=True):
     empty_us: float = 0.0
     occupancy: tuple[Occupancy, ...] = ()
     cublas: str = ""
+    alone_us: dict[str, float] = {}  # of several kernels, each by its name
 
 
 class TooFewRounds(Exception):  # noqa: N818
@@ -99,8 +101,8 @@ def take(
         route=route,
         time_us=medians[SUBMISSION],
         baseline_us=medians[route],
-        single_matrix_us=medians[SINGLE_MATRIX],
-        routes={name: us for name, us in (medians | out).items() if name not in (SUBMISSION, SINGLE_MATRIX)},
+        single_matrix_us=medians.get(SINGLE_MATRIX),
+        routes={name: us for name, us in (medians | out).items() if _is_route(name)},
         rounds=len(run.blocks) * ROUNDS_PER_BLOCK,
         dropped=run.dropped,
         slowdowns=tuple(sorted(run.slowdowns)),
@@ -113,14 +115,15 @@ def take(
         empty_us=prepared.empty_us,
         occupancy=prepared.occupancy,
         cublas=prepared.cublas,
+        alone_us={name.removeprefix(ALONE): us for name, us in medians.items() if name.startswith(ALONE)},
     )
 
 
 def chosen(contenders: Sequence[str], times: Mapping[str, Sequence[float]], baseline: str) -> tuple[str, ...]:
     """Who stays for all rounds: judged by the best round, so that a route with two speeds has its chance."""
     if baseline != FASTEST:
-        return tuple(n for n in contenders if n in (SUBMISSION, SINGLE_MATRIX, baseline))
-    routes = [name for name in contenders if name not in (SUBMISSION, SINGLE_MATRIX)]
+        return tuple(name for name in contenders if name == baseline or not _is_route(name))
+    routes = [name for name in contenders if _is_route(name)]
     best = min(min(times[name]) for name in routes)
     slow = {name for name in routes if min(times[name]) > CONTENDER_FACTOR * best}
     return tuple(name for name in contenders if name not in slow)
@@ -130,8 +133,13 @@ def _route(blocks: Sequence[Mapping[str, Sequence[float]]], contenders: Sequence
     """The baseline's route with the smallest median over the run."""
     if baseline != FASTEST:
         return baseline
-    routes = [name for name in contenders if name not in (SUBMISSION, SINGLE_MATRIX)]
+    routes = [name for name in contenders if _is_route(name)]
     return min(routes, key=lambda name: statistics.median(t for block in blocks for t in block[name]))
+
+
+def _is_route(contender: str) -> bool:
+    """One of the baseline's ways, which may be the fastest."""
+    return contender not in (SUBMISSION, SINGLE_MATRIX) and not contender.startswith(ALONE)
 
 
 class _Run:
