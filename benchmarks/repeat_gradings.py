@@ -16,24 +16,27 @@ from pathlib import Path
 
 
 def main(times: int, files: list[str]) -> None:
-    print("| submission | case | median | lowest | highest | spread | speed | verdicts | seconds |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| submission | case | median | lowest | highest | spread | own time | baseline | speed | verdicts | seconds |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for file in files:
         results, seconds = zip(*(grade(file, seed) for seed in range(1, times + 1)), strict=True)
         verdicts = shown(Counter(result["verdict"] for result in results))
         for identity in [c["id"] for c in results[0]["checks"] if c["id"].startswith("speed[")]:
             checks = [c for result in results for c in result["checks"] if c["id"] == identity]
-            ratios = [c["measurements"]["ratio"] for c in checks if "ratio" in c["measurements"]]
-            if not ratios:
+            measured = [c["measurements"] for c in checks if "ratio" in c["measurements"]]
+            if not measured:
                 continue
-            middle = statistics.median(ratios)
-            spread = (max(ratios) - min(ratios)) / middle
+            ratios = [m["ratio"] for m in measured]
+            spreads = [spread([m[name] for m in measured]) for name in ("ratio", "time_us", "baseline_us")]
             decided = Counter(
                 c["status"] + (" borderline" if c["measurements"].get("borderline") else "") for c in checks
             )
             print(
-                f"| {Path(file).stem} | {checks[0]['case']} | {middle:.3f} | {min(ratios):.3f} | {max(ratios):.3f} "
-                f"| {spread:.2%} | {shown(decided)} | {verdicts} | {statistics.median(seconds):.1f} |",
+                f"| {Path(file).stem} | {checks[0]['case']} | {statistics.median(ratios):.3f} | {min(ratios):.3f} "
+                f"| {max(ratios):.3f} | {' | '.join(spreads)} | {shown(decided)} | {verdicts} "
+                f"| {statistics.median(seconds):.1f} |",
                 flush=True,
             )
 
@@ -45,6 +48,11 @@ def grade(file: str, seed: int) -> tuple[dict, float]:
         command = [sys.executable, "-m", "grader", "run", "1", file, "--seed", str(seed), "--json", str(out)]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
         return json.loads(out.read_text()), time.monotonic() - start
+
+
+def spread(values: list[float]) -> str:
+    """(highest - lowest) / median."""
+    return f"{(max(values) - min(values)) / statistics.median(values):.2%}"
 
 
 def shown(counts: Counter) -> str:

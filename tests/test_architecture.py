@@ -14,7 +14,7 @@ PACKAGES = ("grader", "reports", "reference_kernels")
 
 # From the top: a part of `grader` imports only from its own layer and those below.
 LAYERS = (
-    {"__main__", "cli", "pytest_plugin", "pytest_support", "watch"},
+    {"__main__", "ci", "cli", "pytest_plugin", "pytest_support", "templates", "watch"},
     {"pipeline", "batch", "verify", "mutants", "gpu_lane", "merge"},
     {"catalog", "compile", "executors", "checks", "timing", "sandbox"}
     | {
@@ -37,7 +37,7 @@ LAYERS = (
         "sweeping",
         "tolerance",
     },
-    {"ptx", "errors"},
+    {"ptx", "errors", "files"},
     {"model"},
 )
 DEPTH = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}
@@ -115,7 +115,7 @@ def test_these_stand_on_little(package: str, allowed: tuple[str, ...]) -> None:
 
 def test_reports_are_rendered_by_the_faces_alone() -> None:
     users = {part(name) for name, target in EDGES if within(target, "reports") and within(name, "grader")}
-    assert users <= {"cli", "batch", "pytest_support"}
+    assert users <= {"ci", "cli", "batch", "pytest_support"}
 
 
 def test_checks_never_import_each_other() -> None:
