@@ -75,6 +75,7 @@ def read(folder: Path) -> Exercise:
         speed_cases=content.speed_cases or content.cases,
         forbidden=content.forbidden,
         judge_source=content.judge_source,
+        best_known_us=content.best_known_us,
     )
 
 
@@ -99,6 +100,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speed_cases: tuple[str, ...] = ()
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""
+    best_known_us: dict[str, dict[str, float]] = {}
 
 
 def _problem(content: _File) -> str | None:

@@ -286,7 +286,7 @@ def test_cases_that_only_a_gpu_runs_come_last_and_one_decides_the_speed(on_devic
     assert (shown.status, shown.required, shown.reason) == (
         Status.NOT_JUDGED,
         False,
-        "shown, not graded: large decides",
+        "for information: large decides",
     )
     assert shown.measurements["ratio"] == pytest.approx(0.9)
 

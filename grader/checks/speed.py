@@ -71,7 +71,7 @@ def judge(
     found = combined([timing.interval for timing in timings])
     shown = min(timings, key=lambda timing: abs(timing.interval.ratio - found.ratio))
     verdict = gate.final(found, exercise.threshold)
-    measurements = _measurements(exercise, timings, shown, found, verdict, sets, gpu, kernels)
+    measurements = _measurements(exercise, case, timings, shown, found, verdict, sets, gpu, kernels)
     problem = _problem(timings, sets, gpu)
     if problem:
         return _check(case, Status.ERROR, problem, measurements)
@@ -86,8 +86,9 @@ def shown_only(exercise: Exercise, check: Check) -> Check:
     """The ratio of a case that does not decide: information, whichever it is."""
     if check.findings or check.status is Status.ERROR:
         return msgspec.structs.replace(check, required=False)
-    reason = f"shown, not graded: {' and '.join(exercise.speed_cases)} decides"
-    return msgspec.structs.replace(check, status=Status.NOT_JUDGED, reason=reason, required=False)
+    reason = f"for information: {' and '.join(exercise.speed_cases)} decides"
+    message = check.message.rpartition("; ")[0]  # without what is asked for
+    return msgspec.structs.replace(check, status=Status.NOT_JUDGED, reason=reason, message=message, required=False)
 
 
 def _wrong(
@@ -160,6 +161,7 @@ def _sentence(exercise: Exercise, shown: Timing, found: Interval, verdict: Verdi
 
 def _measurements(
     exercise: Exercise,
+    case: Case,
     timings: Sequence[Timing],
     shown: Timing,
     found: Interval,
@@ -186,6 +188,7 @@ def _measurements(
         "routes_us": shown.routes,
         **_single_matrix(shown),
         **({"kernels_us": shown.alone_us} if shown.alone_us else {}),
+        **_best_known(exercise, case, gpu),
         "empty_launch_us": shown.empty_us,
         "processes": [[t.interval.ratio, t.interval.low, t.interval.high] for t in timings],
         "rounds": sum(t.rounds for t in timings),
@@ -205,6 +208,12 @@ def _measurements(
         "launches": [_kernel(o.kernel, o.blocks, o.share, o.grid_blocks, kernels) for o in shown.occupancy],
         **({"cublas": shown.cublas, "math_mode": MATH_MODE} if shown.cublas else {}),
     }
+
+
+def _best_known(exercise: Exercise, case: Case, gpu: Gpu) -> dict[str, float]:
+    """What the project's own fast kernel took on a GPU of this name."""
+    known = exercise.best_known_us.get(gpu.name, {})
+    return {"best_known_us": known[case.name]} if case.name in known else {}
 
 
 def _baseline(shown: Timing) -> str:

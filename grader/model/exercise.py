@@ -114,6 +114,7 @@ class Exercise(msgspec.Struct, frozen=True):
     speed_cases: tuple[str, ...] = ()  # whose speed decides; the other required cases' is shown
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""  # the file of reference_kernels that holds the kernels' device judges
+    best_known_us: dict[str, dict[str, float]] = {}  # by GPU, then case: what the project's fastest kernel took
 
     @property
     def number(self) -> str:
