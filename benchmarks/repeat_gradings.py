@@ -16,10 +16,9 @@ from pathlib import Path
 
 
 def main(times: int, files: list[str]) -> None:
-    print(
-        "| submission | case | median | lowest | highest | spread | own time | baseline | speed | verdicts | seconds |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    columns = "submission, case, median, lowest, highest, spread, own time, baseline, speed, verdicts, seconds"
+    print(f"| {columns.replace(', ', ' | ')} |")
+    print("|---" * len(columns.split(", ")) + "|")
     for file in files:
         results, seconds = zip(*(grade(file, seed) for seed in range(1, times + 1)), strict=True)
         verdicts = shown(Counter(result["verdict"] for result in results))

@@ -21,47 +21,58 @@ from grader.model.exercise import Case, Exercise
 from grader.oracle import Oracle
 
 SEED = 7
-SECONDS = 60.0
-AT_A_TIME = 3  # wrong kernels; each has four tools at work
+LAUNCH_SECONDS = 60.0
+SECONDS = 25.0  # a tool's; where it needs more, the kernel does not end
+AT_A_TIME = 12  # tools at work, each over one kernel
 
 
 def main(which: str) -> None:
     exercise = catalog.find(which, catalog.exercises_folder())
-    oracle = Oracle(exercise)
-    cases = {case.name: case for case in oracle.cases(SEED)}
-    files = sorted((exercise.folder / "wrong").glob("*.cu"))
-    promises = [verify.promise_of(file) for file in files]
+    cases = {case.name: case for case in Oracle(exercise).cases(SEED)}
+    promises = [verify.promise_of(file) for file in sorted((exercise.folder / "wrong").glob("*.cu"))]
     wanted = [p for p in promises if p.check.startswith(("memory", "correct"))]
-    print(f"| wrong kernel | case | {' | '.join(['this grader', *sanitizer.TOOLS])} |")
-    print("|---|---|" + "---|" * (1 + len(sanitizer.TOOLS)))
-    caught: Counter[str] = Counter()
+    # Kernels without an end keep the GPU from the others, so they come last.
+    queue = sorted(
+        ((promise, tool) for promise in wanted for tool in sanitizer.TOOLS),
+        key=lambda pair: pair[0].kind == "did-not-finish",
+    )
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for promise, found in zip(wanted, pool.map(lambda p: by_tool(exercise, cases, p), wanted), strict=True):
-            caught.update(tool for tool, says in found.items() if says != "–")
-            cells = [f"{promise.kind}{lines(promise.lines)}", *found.values()]
-            print(f"| {promise.file.stem} | {promise.case} | {' | '.join(cells)} |", flush=True)
-    print(f"\nOf {len(wanted)}: this grader {len(wanted)}, " + ", ".join(f"{t} {caught[t]}" for t in sanitizer.TOOLS))
+        said = dict(
+            zip(
+                ((promise.file, tool) for promise, tool in queue),
+                pool.map(lambda pair: by_tool(exercise, cases, *pair), queue),
+                strict=True,
+            )
+        )
+    print(f"| wrong kernel | case | {' | '.join(['this grader', *sanitizer.TOOLS])} |")
+    print("|---" * (3 + len(sanitizer.TOOLS)) + "|")
+    for promise in wanted:
+        cells = [f"{promise.kind}{lines(promise.lines)}", *(said[promise.file, tool] for tool in sanitizer.TOOLS)]
+        print(f"| {promise.file.stem} | {promise.case} | {' | '.join(cells)} |")
+    found = Counter(tool for (_, tool), what in said.items() if what not in SILENT)
+    counts = ", ".join(f"{tool} {found[tool]}" for tool in sanitizer.TOOLS)
+    print(f"\nOf {len(wanted)}: this grader {len(wanted)}, {counts}.")
 
 
-def by_tool(exercise: Exercise, cases: dict[str, Case], promise: verify.Promise) -> dict[str, str]:
-    """By tool what it finds, in a word or two."""
+NOTHING, NO_END, NO_LAUNCH = "–", "did not end", "does not launch"
+SILENT = (NOTHING, NO_END, NO_LAUNCH)
+
+
+def by_tool(exercise: Exercise, cases: dict[str, Case], promise: verify.Promise, name: str) -> str:
+    """What one tool finds, in a word or two."""
     assert promise.case is not None
     case = cases[promise.case]
     run = staged(exercise, case, promise.file)
-    if run is None:
-        return dict.fromkeys(sanitizer.TOOLS, "does not launch")
     tool = tools.find(sanitizer.NAME)
+    if run is None:
+        return NO_LAUNCH
     if tool is None:
         sys.exit("compute-sanitizer is not installed")
-    found = {}
     with Stage(promise.file.read_text(), [run], executors.visible(0)) as stage:
-        for name in sanitizer.TOOLS:
-            output = stage.run([tool, "--tool", name, "--print-limit", "50"], SECONDS)
-            findings = sanitizer.parse(output).get(case.name, ())
-            kinds = [f"{f.kind}{lines((f.line,) if f.line else ())}" for f in findings]
-            ended = "SUMMARY" in output
-            found[name] = ", ".join(dict.fromkeys(kinds)) or ("–" if ended else "did not end")
-    return found
+        output = stage.run([tool, "--tool", name, "--print-limit", "50"], SECONDS)
+    findings = sanitizer.parse(output).get(case.name, ())
+    kinds = [f"{f.kind}{lines((f.line,) if f.line else ())}" for f in findings]
+    return ", ".join(dict.fromkeys(kinds)) or (NOTHING if "SUMMARY" in output else NO_END)
 
 
 def staged(exercise: Exercise, case: Case, file: Path) -> Staged | None:
@@ -72,7 +83,7 @@ def staged(exercise: Exercise, case: Case, file: Path) -> Staged | None:
     try:
         compilation = executor.compile(source.content, source.name)
         for kernel in exercise.kernels:
-            outcome = executor.run(*launch.request(kernel, case, Limits()), deadline=SECONDS)
+            outcome = executor.run(*launch.request(kernel, case, Limits()), deadline=LAUNCH_SECONDS)
             with_plans.append(launch.plan(kernel, compilation, source.text, source.name, outcome))
     finally:
         executor.close()
