@@ -5,12 +5,14 @@ A verb is loaded when it is called, so that `grade run` starts fast.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import os
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from grader import __version__
 from grader.cli.exits import ERROR, INTERRUPTED, USAGE
@@ -20,10 +22,21 @@ from grader.errors import GraderError, UsageError, at_fault
 # By verb: the module of grader.cli that holds a click command of that name, and its line in --help.
 VERBS = {
     "run": "Grade a submission.",
-    "list": "List the exercises.",
+    "watch": "Grade at every save, with hints at a key.",
+    "list": "The exercises, and how far you are.",
+    "start": "Copy the exercises into a repository of your own.",
+    "reset": "Put an exercise's starter.cu back as it was.",
+    "batch": "Grade a class, and write its gradebook.",
+    "points": "Give a student points by hand.",
+    "ledger": "Look into a batch: who, what, and why.",
+    "export": "Write a batch's grades for Canvas, Moodle or Gradescope.",
+    "gradescope": "Write an exercise as an autograder for Gradescope.",
+    "ci": "Grade the submissions that a change touches.",
     "doctor": "Say what this machine can judge, and what to install.",
     "verify": "Check an exercise's own files, for authors.",
+    "new": "Lay out a new exercise, for authors.",
     "report": "Render a Result (from --json) as HTML again.",
+    "completion": "Let the shell complete verbs, options and exercises.",
 }
 
 
@@ -40,6 +53,20 @@ class _Verbs(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], VERBS, 1)
+            meant = f" Did you mean: grade {near[0]}?" if near else ""
+            raise click.UsageError(error.format_message() + meant, ctx) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        verbs = [CompletionItem(verb, help=line) for verb, line in VERBS.items() if verb.startswith(incomplete)]
+        return verbs or super().shell_complete(ctx, incomplete)
+
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
@@ -51,9 +78,13 @@ def grade() -> None:
     """Grade CUDA kernel exercises, with or without a GPU.
 
     \b
-    grade list                   which exercises there are
-    grade run 1                  grade your starter.cu of exercise 1
-    grade run 1 my_kernel.cu     grade another file
+    grade start my-kernels       copy the exercises into a folder of your own
+    grade watch 1                grade your starter.cu of exercise 1 at every save
+    grade run 1                  grade it once; grade run 1 my_kernel.cu: another file
+    grade list                   which exercises there are, and how far you are
+
+    Each exercise has a problem.md: it says what to write. A finding names the line in your file, and the section of
+    problem.md that explains it. grade VERB --help says more, exit statuses too.
     """
 
 

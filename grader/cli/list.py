@@ -1,21 +1,82 @@
-"""grade list: the exercises."""
+"""grade list: the exercises, how far the student is, and which learning objectives that reaches."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from grader.cli.remember import say
+
+if TYPE_CHECKING:
+    from grader.model.exercise import Exercise
+    from grader.progress import Record
+
+WIDTH = 80
+REACHED, RIGHT, OPEN = "x", "~", " "
+LEGEND = {
+    REACHED: "every exercise on it passed",
+    RIGHT: "all right, speed still open",
+    OPEN: "not yet",
+}
 
 
 @click.command("list")
 @click.option("--exercises", metavar="DIR", type=click.Path(path_type=Path), help="Where the exercises are.")
 def command(exercises: Path | None) -> None:
-    """List the exercises: number, name, title."""
-    from grader import catalog
+    """The exercises, how far you are, and the learning objectives that this reaches.
+
+    Behind each exercise stands the best that grade run or grade watch saw: passed; right, where every case is right
+    and speed is open; or tried.
+    """
+    from grader import catalog, progress
 
     folder = catalog.exercises_folder(exercises)
     found = catalog.every(folder)
+    records = {exercise.name: progress.read(exercise, say) for exercise in found}
     width = max(len(exercise.name) for exercise in found)
+    states = {name: _state(record) for name, record in records.items()}
+    most = max(map(len, states.values()))
     for exercise in found:
-        click.echo(f"{exercise.name:{width}}  {exercise.title}")
+        click.echo(f"{exercise.name:{width}}  {states[exercise.name]:{most}}  {exercise.title}")
+    _objectives(found, records)
     click.echo(f"\nin {folder}; grade one with: grade run {found[0].number.lstrip('0')}", err=True)
+
+
+def _state(record: Record | None) -> str:
+    """ "right, 52 of 100"."""
+    if record is None:
+        return "not tried"
+    points = "" if record.best.points is None else f", {record.best.points:g} of {record.best.of:g}"
+    return f"{record.best.stage}{points}"
+
+
+def _objectives(exercises: Iterable[Exercise], records: Mapping[str, Record | None]) -> None:
+    """Each of the chapter's, with the exercises that practise it, in the order in which they are first named."""
+    by_objective: dict[str, list[Exercise]] = {}
+    for exercise in exercises:
+        for objective in exercise.objectives:
+            by_objective.setdefault(objective, []).append(exercise)
+    marks = {text: _mark([records[one.name] for one in practised]) for text, practised in by_objective.items()}
+    reached = sum(mark == REACHED for mark in marks.values())
+    click.echo(f"\nLearning objectives: {reached} of {len(marks)} reached")
+    for text, mark in marks.items():
+        numbers = ", ".join(one.number.lstrip("0") for one in by_objective[text])
+        lines = textwrap.wrap(f"{text} ({numbers})", WIDTH - 6)
+        click.echo("\n".join([f"  [{mark}] {lines[0]}", *(f"      {line}" for line in lines[1:])]))
+    shown = [f"[{mark}] {meaning}" for mark, meaning in LEGEND.items() if mark in marks.values()]
+    if shown != [f"[{OPEN}] {LEGEND[OPEN]}"]:
+        click.echo(f"  {'; '.join(shown)}")
+
+
+def _mark(records: Iterable[Record | None]) -> str:
+    """By the exercise that is furthest behind."""
+    from grader.progress import Stage
+
+    stages = [record.best.stage if record else Stage.TRIED for record in records]
+    if all(stage is Stage.PASSED for stage in stages):
+        return REACHED
+    return OPEN if Stage.TRIED in stages else RIGHT

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import exits
+from grader.cli.complete import exercise_names
+from grader.cli.paths import from_here
+from grader.cli.report import read_earlier
 from grader.cli.standby import Standby
 
 if TYPE_CHECKING:
@@ -31,11 +34,12 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command("run")
-@click.argument("exercise")
+@click.argument("exercise", shell_complete=exercise_names)
 @click.argument("file", required=False, type=_PATH)
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
 @click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the Result; - is stdout.")
 @click.option("--html", "html_file", metavar="FILE", type=_PATH, help="Write the report.")
+@click.option("--since", metavar="EARLIER", type=_PATH, help="Say what changed since; EARLIER is from --json.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
 @click.option("--gpu", metavar="N", type=click.IntRange(min=0), help="Which GPU; means --device cuda.")
 @click.option("--sanitize", is_flag=True, help="With a GPU: compute-sanitizer's findings too.")
@@ -51,6 +55,7 @@ def command(
     exercises: Path | None,
     json_file: Path | None,
     html_file: Path | None,
+    since: Path | None,
     device: str,
     gpu: int | None,
     sanitize: bool,
@@ -81,23 +86,21 @@ def command(
         from grader import secret as secret_cases
 
         chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
-        source = submission.read(file or _from_here(chosen.starter))
+        source = submission.read(file or from_here(chosen.starter))
         hidden = secret_cases.read(secret) if secret else None
+        earlier = read_earlier(since, chosen.name) if since else None  # FILE of --json may be the same
         choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
         result = _grade(chosen, source, seed, hidden, standby, choice)
 
     from grader.cli.deliver import Destinations, deliver
+    from grader.cli.remember import remember
 
     to = Destinations(json_file, html_file, browser)
-    written = deliver(result, chosen, source.text, to, verbose=verbose)
+    written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier)
+    if hidden is None:  # an instructor's run is no attempt
+        remember(chosen, result, source.path)
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR
-
-
-def _from_here(file: Path) -> Path:
-    """As the student would name it: relative where it lies below."""
-    here = Path.cwd()
-    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def _gpu(device: str, number: int | None, *, sanitize: bool, profile: bool) -> GpuChoice | None:

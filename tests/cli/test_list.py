@@ -2,14 +2,84 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Grade
 from tests.fakes import TOML, write_exercise
 
+TRIPLE = TOML.replace("Double every", "Triple each").replace('["Learn to double"]', '["Learn to double", "Count"]')
 
-def test_lists_number_name_and_title(grade: Grade) -> None:
-    write_exercise(Path("exercises/02_triple"), toml=TOML.replace("Double every", "Triple each"))
+
+@pytest.fixture(autouse=True)
+def _nothing_tried_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def test_lists_name_and_title(grade: Grade) -> None:
+    write_exercise(Path("exercises/02_triple"), toml=TRIPLE)
     assert grade("list") == 0
-    assert grade.out.splitlines() == ["01_double  Double every row", "02_triple  Triple each row"]
+    assert grade.out.splitlines()[:2] == [
+        "01_double  not tried  Double every row",
+        "02_triple  not tried  Triple each row",
+    ]
+
+
+def test_shows_the_objectives_and_which_exercises_practise_them(grade: Grade) -> None:
+    write_exercise(Path("exercises/02_triple"), toml=TRIPLE)
+    grade("list")
+    assert grade.out.splitlines()[2:] == [
+        "",
+        "Learning objectives: 0 of 2 reached",
+        "  [ ] Learn to double (1, 2)",
+        "  [ ] Count (2)",
+    ]
+
+
+def test_a_run_shows_in_the_list(grade: Grade) -> None:
+    grade("run", "1")
+    grade("list")
+    assert grade.out.startswith("01_double  right, 52 of 100  Double every row")
+    assert "  [~] Learn to double (1)\n  [~] all right, speed still open" in grade.out
+
+
+def test_an_objective_is_as_far_as_its_last_exercise(grade: Grade) -> None:
+    write_exercise(Path("exercises/02_triple"), toml=TRIPLE)
+    grade("run", "1")
+    grade("list")
+    assert "  [ ] Learn to double (1, 2)" in grade.out
+
+
+@pytest.mark.parametrize("file", ["solution.cu", "wrong/race.cu"])
+def test_the_exercise_s_own_kernels_are_nobody_s_attempt(grade: Grade, file: str) -> None:
+    folder = Path("exercises/01_double")
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_bytes((folder / "starter.cu").read_bytes())
+    grade("run", "1", str(folder / file))
+    grade("list")
+    assert grade.out.startswith("01_double  not tried")
+
+
+def test_an_instructor_s_run_is_no_attempt(grade: Grade) -> None:
+    Path("secret.toml").write_text("[[cases]]\nname = 'trap'\nM_sizes = [3, 4]\n")
+    grade("run", "1", "--secret", "secret.toml")
+    grade("list")
+    assert grade.out.startswith("01_double  not tried")
+
+
+def test_damaged_progress_is_said_and_the_rest_is_shown(grade: Grade, tmp_path: Path) -> None:
+    grade("run", "1")
+    (file,) = (tmp_path / "state").rglob("*.json")
+    file.write_text("{")
+    assert grade("list") == 0
+    assert grade.out.startswith("01_double  not tried")
+    assert "damaged" in grade.err
+
+
+def test_a_verdict_stands_where_progress_cannot_be_kept(grade: Grade, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("no folder")
+    assert grade("run", "1") == 0
+    assert grade.out.startswith("INCOMPLETE")
+    assert "your progress is not kept" in grade.err
 
 
 def test_of_another_folder(grade: Grade) -> None:

@@ -1,0 +1,11 @@
+"""Files as the student would name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def from_here(file: Path) -> Path:
+    """Relative where it lies below the working folder."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file

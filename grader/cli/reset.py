@@ -1,0 +1,87 @@
+"""grade reset: an exercise's starter.cu as it was at the start."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli.complete import exercise_names
+from grader.cli.paths import from_here
+from grader.errors import GraderError, UsageError
+
+if TYPE_CHECKING:
+    from grader.model.exercise import Exercise
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("reset")
+@click.argument("exercise", shell_complete=exercise_names)
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def command(exercise: str, exercises: Path | None, yes: bool) -> None:
+    """Put starter.cu of EXERCISE back as it was at the start.
+
+    It asks first, and keeps what you wrote beside it, as starter.cu.1.bak, starter.cu.2.bak and so on. What you have
+    reached so far stays in grade list.
+    """
+    from grader import catalog
+    from grader.files import publish
+
+    chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
+    starter = from_here(chosen.starter)
+    try:
+        original = _original(chosen).read_bytes()
+        written = starter.read_bytes() if starter.exists() else None
+        if written == original:
+            click.echo(f"{starter} is as it was at the start.")
+            return
+        if written is not None:
+            if not (yes or _agreed(starter)):
+                click.echo("Nothing was changed.")
+                return
+            click.echo(f"What you wrote is kept as {_back_up(starter, written)}")
+        publish(starter.resolve(), original, mode=0o644)
+    except OSError as error:
+        raise GraderError(f"{error.filename or starter}: {error.strerror}; {starter} was not changed") from None
+    click.echo(f"{starter} is as it was at the start.")
+
+
+def _agreed(starter: Path) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError(f"nobody is there to be asked whether {starter} may be replaced; --yes says so")
+    return click.confirm(f"Replace {starter} by what it was at the start? A copy of yours is kept.")
+
+
+def _original(exercise: Exercise) -> Path:
+    """Where grade start put it, else the exercise that the grader was installed with."""
+    from grader import catalog, progress
+
+    folder = exercise.folder.resolve()
+    started = folder.parent.parent / progress.OWN / "originals" / exercise.name / exercise.starter.name
+    if started.is_file():
+        return started
+    for shipped in (catalog.INSTALLED, catalog.BESIDE):
+        file = shipped / exercise.name / exercise.starter.name
+        if file.is_file() and file.parent.resolve() != folder:
+            return file
+    raise GraderError(
+        f"no original of {exercise.name} is kept here: grade start keeps one in the folder that it makes.\n"
+        f"If git has it, this puts it back as it was committed last: git restore {from_here(exercise.starter)}"
+    )
+
+
+def _back_up(starter: Path, content: bytes) -> Path:
+    """Under a name that nothing has yet."""
+    number = 1
+    while True:
+        backup = starter.with_name(f"{starter.name}.{number}.bak")
+        try:
+            with backup.open("xb") as stream:
+                stream.write(content)
+            return backup
+        except FileExistsError:
+            number += 1

@@ -1,0 +1,103 @@
+"""grade start: the exercises, in a repository of the student's own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.errors import GraderError, UsageError
+
+if TYPE_CHECKING:
+    from grader.model.exercise import Exercise
+
+_PATH = click.Path(path_type=Path)
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+
+# What a student gets of an exercise. Named one by one: what an author adds later, a second solution, stays home.
+COPIED = ("problem.md", "starter.cu", "exercise.toml", "oracle.py", "test.py")
+
+# What must not be there yet. Other files that are (README.md of a repository just made) are left as they are.
+OURS = ("exercises", ".grade")
+
+
+@click.command("start")
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--exercises", metavar="FROM", type=_PATH, help="Where the exercises are copied from.")
+def command(folder: Path, exercises: Path | None) -> None:
+    """Copy the exercises into DIR: a new folder, or a repository that you have just made.
+
+    Each comes with its problem, its starter.cu and what grading needs, without solution. For GitHub there is a
+    workflow that grades your pull requests. Nothing that is in DIR already is changed.
+
+    \b
+    grade start my-kernels
+    cd my-kernels
+    grade watch 1
+    """
+    from grader import catalog
+
+    chosen = catalog.every(catalog.exercises_folder(exercises))
+    for name in OURS:
+        if (folder / name).exists():
+            raise UsageError(f"{folder / name} is there already; start in another folder, or go on in this one")
+    try:
+        kept = _start(folder, chosen)
+    except OSError as error:
+        raise GraderError(f"cannot set up {folder}: {error.strerror}; nothing was changed there") from None
+    for name in kept:
+        click.echo(f"Left as it was: {folder / name}")
+    click.echo(f"{len(chosen)} exercise{'s' * (len(chosen) > 1)} in {folder / 'exercises'}. Go on with:")
+    click.echo(f"  cd {folder}\n  grade watch {chosen[0].number.lstrip('0')}")
+
+
+def _start(folder: Path, exercises: tuple[Exercise, ...]) -> list[str]:
+    """Laid out beside, then moved: a full disk leaves no half of it. The names of files that were there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=folder, prefix=".grade-start-"))
+    try:
+        for exercise in exercises:
+            _copy_exercise(exercise, staging)
+        for source, name in _further():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, staging / name)
+        return _moved(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _copy_exercise(exercise: Exercise, to: Path) -> None:
+    for name in COPIED:
+        if (exercise.folder / name).is_file():
+            _copy(exercise.folder / name, to / "exercises" / exercise.name / name)
+    _copy(exercise.starter, to / ".grade" / "originals" / exercise.name / exercise.starter.name)
+
+
+def _copy(source: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, to)  # not its mode: an installed file may be read-only
+
+
+def _further() -> Iterator[tuple[Path, str]]:
+    """Files around the exercises, and what they are called in a student's repository."""
+    yield TEMPLATES / "student" / "README.md", "README.md"
+    yield TEMPLATES / "student" / "gitignore", ".gitignore"
+    for workflow in sorted((TEMPLATES / "ci").glob("*.yml")):
+        yield workflow, f".github/workflows/{workflow.name}"
+
+
+def _moved(staging: Path, folder: Path) -> list[str]:
+    kept = []
+    for file in sorted(file for file in staging.rglob("*") if file.is_file()):
+        name = file.relative_to(staging)
+        if (folder / name).exists():
+            kept.append(str(name))
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        file.rename(folder / name)
+    return kept

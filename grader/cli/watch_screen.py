@@ -1,0 +1,124 @@
+"""What grade watch shows: a line for each check as it finishes, then the verdict of grade run, then the keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich.text import Text
+
+from grader.cli.terminal import CELL_STYLES, console, print_result
+from grader.model.exercise import Exercise
+from grader.model.result import Check, Finding, Result, Status
+from grader.pipeline import Progress
+from grader.watch.hints import Hint
+from reports.cases import STATUS_WORDS, WORDS
+from reports.kinds import kind_of
+from reports.problems import family
+from reports.text import inert
+
+CLEAR_LINE = "\r\x1b[2K"
+CLEAR_SCREEN = "\x1b[2J\x1b[H"  # leaves alone what was there before, further up
+MARKS = {Status.PASSED: "ok", Status.FAILED: "NO", Status.ERROR: "error", Status.NOT_JUDGED: "-"}
+
+Key = tuple[str, str]  # the key itself, and what it does
+
+
+class Screen:
+    """Clears and overwrites on a terminal; a pipe or a dumb terminal gets the same, line after line."""
+
+    def __init__(self) -> None:
+        self._out = console()
+        self._moves = self._out.is_terminal and os.environ.get("TERM") != "dumb"
+        self._shown = 0
+
+    def begin(self, exercise: Exercise, file: Path, why: str) -> None:
+        self._clear()
+        self._title(exercise)
+        at = time.strftime("%H:%M:%S")
+        self._out.print(Text(f"{inert(str(file))}, {why} {at}", "dim"), overflow="ellipsis", no_wrap=True)
+        self._out.print()
+        self._shown = 0
+
+    def going(self, progress: Progress) -> None:
+        """The lines of what has finished since; below them, what begins now."""
+        new = progress.checks[self._shown :]
+        self._shown += len(new)
+        self._write(CLEAR_LINE)
+        for _, checks in groupby(new, key=lambda check: check.case or check.id):
+            self._out.print(_line(list(checks)), overflow="ellipsis", no_wrap=True)
+        at = f", case {progress.done + 1} of {progress.of}" if progress.done < progress.of else ""
+        self._write(f"  grading: {progress.doing}{at}")
+
+    def verdict(self, exercise: Exercise, result: Result, source: str, *, verbose: bool = False) -> None:
+        self._clear()
+        print_result(self._out, result, exercise, source, verbose=verbose)
+
+    def hint(self, hint: Hint | None, otherwise: str) -> None:
+        from rich.markdown import Markdown
+
+        self._out.print()
+        if hint is None:
+            self._out.print(Text(otherwise, "cyan"))
+            return
+        self._out.print(Text(hint.title, "bold cyan"))
+        self._out.print(Markdown(hint.text))
+
+    def text(self, title: str, text: str) -> None:
+        self._out.print()
+        self._out.print(Text(title, "bold cyan"))
+        self._out.print(Text(text.expandtabs(4)), soft_wrap=True)
+
+    def say(self, text: str, style: str = "yellow") -> None:
+        self._write(CLEAR_LINE)
+        self._out.print(Text(inert(text), style))
+
+    def keys(self, keys: Sequence[Key], waiting: str) -> None:
+        """The last lines: what a key does, and what is waited for."""
+        self._out.print()
+        if keys:
+            self._out.print(Text("   ").join(Text.assemble((key, "bold"), f" {does}") for key, does in keys))
+        self._out.print(Text(waiting, "dim"), soft_wrap=True)
+
+    def _title(self, exercise: Exercise) -> None:
+        title = Text.assemble((exercise.name, "bold"), f"  {exercise.title}")
+        self._out.print(title, overflow="ellipsis", no_wrap=True)
+
+    def _clear(self) -> None:
+        if self._moves:
+            self._write(CLEAR_SCREEN)
+        else:
+            self._out.print()
+
+    def _write(self, text: str) -> None:
+        if self._moves:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+def _line(checks: list[Check]) -> Text:
+    """ "NO  uniform  faulty: race between threads, line 22": of one case, or of a check that belongs to none."""
+    judged = [check for check in checks if check.status is not Status.SKIPPED and family(check) != "speed"]
+    last = (judged or checks)[-1]
+    name = last.case or last.id
+    words = [WORDS.get((family(check), check.status)) or STATUS_WORDS.get(check.status, "") for check in judged]
+    said = ", ".join(word for word in words if word)
+    if last.status is Status.FAILED and last.findings:
+        said = ": ".join(part for part in (said, _cause(last.findings[0])) if part)
+    elif not said:
+        said = last.reason or last.message if last.case else ""
+    mark = f"  {MARKS.get(last.status, '-'):5}", CELL_STYLES.get(last.status, "yellow")
+    return Text.assemble(mark, f"  {inert(name):18}  {inert(said)}".rstrip())
+
+
+def _cause(finding: Finding) -> str:
+    """ "race between threads, line 22"; nothing where the words before say as much."""
+    kind = kind_of(finding.kind)
+    if finding.kind == "wrong-values":
+        return ""
+    title = kind.title[0].lower() + kind.title[1:]
+    return f"{title}, line {finding.line}" if finding.line and kind.at_fault else title

@@ -1,0 +1,191 @@
+"""grade watch, event by event: a save, a key, a check that has finished, a verdict."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+
+from grader import catalog, progress
+from grader.cli.paths import from_here
+from grader.cli.remember import remember
+from grader.cli.watch_screen import Screen
+from grader.errors import GraderError
+from grader.model.exercise import Exercise
+from grader.model.result import Verdict
+from grader.progress import Stage
+from grader.submission import Source
+from grader.watch.gradings import Failed, Going, Graded, Gradings
+from grader.watch.hints import Hints
+from grader.watch.keys import REDRAW
+from grader.watch.saves import Saved, Saves, Unreadable
+from reports.problems import problems
+
+SEEDS = 2**32
+QUIT = "q"
+
+Event = Saved | Unreadable | Going | Graded | Failed | str  # text: a key
+
+
+class Session:
+    """Everything happens in the thread that calls `run`; the others only tell. `listens`: keys can be pressed."""
+
+    def __init__(self, events: SimpleQueue[Event], gradings: Gradings, folder: Path, *, listens: bool) -> None:
+        self._events = events
+        self._gradings = gradings
+        self._folder = folder
+        self._listens = listens
+        self._screen = Screen()
+        self._keys: dict[str, tuple[str, Callable[[], None]]] = {
+            "h": ("hint", self._hint),
+            "d": ("details", self._details),
+            "r": ("again", self._again),
+            "s": ("solution", self._solution),
+            "n": ("next exercise", self._next),
+        }
+
+    def run(self, exercise: Exercise, file: Path | None) -> None:
+        """Until q, or Ctrl-C."""
+        self._open(exercise, file or from_here(exercise.starter))
+        try:
+            while (event := self._events.get()) != QUIT:
+                self._take(event)
+        finally:
+            self._saves.stop()
+
+    def _open(self, exercise: Exercise, file: Path) -> None:
+        self._exercise, self._file = exercise, file
+        self._hints = Hints(exercise.folder)
+        self._source: Source | None = None
+        self._graded: Graded | None = None
+        self._number = 0  # of the grading that is listened to
+        self._seed: int | None = None
+        self._saves = Saves(file, self._events.put)
+        self._saves.start()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Saved(source) if source.path == self._file:
+                self._source = source
+                self._begin("saved")
+            case Unreadable(file, why) if file == self._file:
+                self._source = None
+                self._stop(f"{why}.")
+            case Going(number, state) if number == self._number:
+                self._screen.going(state)
+            case Graded() if event.number == self._number:
+                self._finish(event)
+            case Failed(number, why) if number == self._number:
+                self._stop(why)
+            case str() if event == REDRAW and self._graded:
+                self._show()
+            case str() if event in self._offered():
+                self._keys[event][1]()
+            case _:
+                pass  # of a grading that was cancelled, of an exercise that was left, or a key without a meaning
+
+    def _begin(self, why: str) -> None:
+        assert self._source is not None
+        self._graded = None
+        if self._seed is None:
+            self._seed = secrets.randbelow(SEEDS)
+        self._screen.begin(self._exercise, self._file, why)
+        self._number = self._gradings.begin(self._exercise.folder, self._source, self._seed)
+
+    def _stop(self, why: str) -> None:
+        self._gradings.cancel()
+        self._number, self._graded = 0, None
+        self._screen.say(why)
+        self._wait()
+        self._gradings.warm_up()
+
+    def _finish(self, graded: Graded) -> None:
+        self._graded, self._exercise = graded, graded.exercise
+        found = problems(graded.result)
+        self._hints.about(found[0].hint if found else "")
+        if self._right:
+            self._seed = None
+        notes: list[str] = []
+        remember(graded.exercise, graded.result, graded.source.path, notes.append)
+        self._show()
+        for note in notes:
+            self._screen.say(note)
+        self._gradings.warm_up()
+
+    def _show(self, *, verbose: bool = False) -> None:
+        graded = self._graded
+        assert graded is not None
+        self._screen.verdict(graded.exercise, graded.result, graded.source.text, verbose=verbose)
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._number and self._graded is None:
+            return  # a grading goes on
+        offered = [(key, self._keys[key][0]) for key in self._offered()]
+        leave = [(QUIT, "quit")] if self._listens else []
+        right = "Right. " if self._right else ""
+        end = "" if self._listens else " Ctrl-C ends."
+        self._screen.keys([*offered, *leave], f"{right}Waiting for the next save of {self._file}.{end}")
+
+    @property
+    def _right(self) -> bool:
+        return self._graded is not None and progress.stage_of(self._graded.result) is not Stage.TRIED
+
+    @property
+    def _passed(self) -> bool:
+        """As far as this machine can judge: without a GPU nobody would ever see a solution else."""
+        return self._right and self._graded is not None and self._graded.result.verdict is not Verdict.FAILED
+
+    def _offered(self) -> list[str]:
+        """The keys that do something now."""
+        if not self._listens:
+            return []
+        having = {
+            "d": self._graded is not None,
+            "r": self._source is not None,
+            "s": self._passed and self._solution_file.is_file(),
+        }
+        return [key for key in self._keys if having.get(key, True)]
+
+    @property
+    def _solution_file(self) -> Path:
+        return self._exercise.folder / "solution.cu"
+
+    def _hint(self) -> None:
+        otherwise = (
+            "No further hint." if self._right else "No further hint for now: those on speed come once it is right."
+        )
+        self._screen.hint(self._hints.next(right=self._right), otherwise)
+        self._wait()
+
+    def _details(self) -> None:
+        self._show(verbose=True)
+
+    def _again(self) -> None:
+        self._seed = None
+        self._begin("again")
+
+    def _solution(self) -> None:
+        try:
+            text = self._solution_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self._screen.say(f"{self._solution_file}: {error}")
+        else:
+            self._screen.text(str(from_here(self._solution_file)), text)
+        self._wait()
+
+    def _next(self) -> None:
+        try:
+            exercises = catalog.every(self._folder)
+        except GraderError as error:  # an author is at work there
+            self._screen.say(str(error))
+            return
+        following = [exercise for exercise in exercises if exercise.name > self._exercise.name]
+        if not following:
+            self._screen.say("This is the last exercise; q quits.")
+            return
+        self._saves.stop()
+        self._gradings.cancel()
+        self._gradings.warm_up()
+        self._open(following[0], from_here(following[0].starter))

@@ -1,0 +1,30 @@
+"""Writing a file so that nobody ever finds half of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """By rename: whoever reads it, whenever, and however this process ends, sees the old or the new, whole.
+
+    `mode` is a new file's; one that is there keeps its own. Raises OSError; then the old one is still there.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        mode = stat.S_IMODE(file.stat().st_mode)
+    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(stream.fileno())
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,19 @@
+// caught by: correct[square] wrong-values
+// Every row is multiplied by the factor of the first.
+#include "grader.cuh"
+
+constexpr int THREADS = 256;
+
+extern "C" __global__ void scale_rows_kernel(const float* x, const float* factors, float* y, int rows,
+                                             int cols) {
+    const int row = blockIdx.y;
+    const int col = blockIdx.x * THREADS + threadIdx.x;
+    if (col >= cols) return;
+    const int at = row * cols + col;
+    y[at] = factors[0] * x[at];  // <-- here
+}
+
+extern "C" __global__ void launch_scale_rows(int rows, int cols, Launch* launch) {
+    launch->grid = dim3((cols + THREADS - 1) / THREADS, rows);
+    launch->block = dim3(THREADS);
+}

@@ -1,0 +1,196 @@
+"""One grading after the other: each gets a child that is warm already, and is cancelled once nobody wants it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from grader import catalog, executors, gpu_lane, pipeline
+from grader.errors import GraderError, UsageError, at_fault
+from grader.gpu_lane import GpuChoice
+from grader.model.exercise import Exercise
+from grader.model.result import Check, Result
+from grader.pipeline import Progress
+from grader.sandbox.child import Child
+from grader.sandbox.process import resident_bytes
+from grader.submission import Source
+
+ENDS_IN_SECONDS = 5.0  # a cancelled grading finishes the matrix product it is in, and no more
+
+C = TypeVar("C", bound=Child)
+
+
+class Cancelled(BaseException):
+    """Goes through the pipeline, which keeps for itself what is an Exception, and closes its child on the way."""
+
+
+class Going(msgspec.Struct, frozen=True):
+    """How far the grading of this number is."""
+
+    number: int
+    progress: Progress
+
+
+class Graded(msgspec.Struct, frozen=True):
+    """`exercise` as it was read for this grading: an author may be changing it."""
+
+    number: int
+    exercise: Exercise
+    source: Source
+    result: Result
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The exercise is broken, or the grader. The text says which, and where."""
+
+    number: int
+    why: str
+
+
+Told = Going | Graded | Failed
+
+
+class Gradings:
+    """`begin` cancels what is going on. What a cancelled grading still tells carries its old number."""
+
+    def __init__(self, tell: Callable[[Told], None], *, device: str = "auto") -> None:
+        self._tell = tell
+        self._device = device
+        self._number = 0
+        self._running: _Grading | None = None
+        self._warm: Child | None = None
+
+    def __enter__(self) -> Gradings:
+        self.warm_up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
+        if self._running is not None:
+            self._running.join()
+        warm, self._warm = self._warm, None
+        if warm is not None:
+            warm.close()
+
+    def warm_up(self) -> None:
+        """A child that loads what it needs while nothing else is to be done."""
+        if self._warm is None:
+            with suppress(OSError):  # tried again, and said, when it is needed
+                self._warm = executors.open_cpu()
+
+    def begin(self, folder: Path, source: Source, seed: int) -> int:
+        """Grades as a submission of the exercise in `folder`; the number by which it tells."""
+        self.cancel()
+        self._number += 1
+        self._running = _Grading(self._number, self._tell, self._taken())
+        self._running.start(folder, source, seed, self._device)
+        return self._number
+
+    def _taken(self) -> Child | None:
+        """The warm child; none where it has died since: the system may have needed its memory."""
+        warm, self._warm = self._warm, None
+        if warm is not None and not resident_bytes(warm.process.pid):
+            warm.close()
+            return None
+        return warm
+
+    def cancel(self) -> None:
+        """Its child is dead when this returns."""
+        if self._running is not None:
+            self._running.cancel()
+
+
+class _Grading:
+    """Keeps every child that the pipeline opens, so that another thread can end them."""
+
+    def __init__(self, number: int, tell: Callable[[Told], None], warm: Child | None) -> None:
+        self._number = number
+        self._tell = tell
+        self._first = warm
+        self._children: list[Child] = [warm] if warm else []
+        self._cancelled = False
+        self._opening = threading.Lock()
+        self._thread = threading.Thread(name=f"grader-watch-{number}", daemon=True, target=self._run)
+        self._what: Callable[[], Told] | None = None
+
+    def start(self, folder: Path, source: Source, seed: int, device: str) -> None:
+        self._what = partial(self._grade, folder, source, seed, device)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        with self._opening:
+            self._cancelled = True
+            for child in self._children:
+                child.process.kill()
+
+    def join(self) -> None:
+        self._thread.join(ENDS_IN_SECONDS)
+
+    def _run(self) -> None:
+        assert self._what is not None
+        try:
+            told = self._what()
+        except Cancelled:
+            return
+        except (GraderError, UsageError) as error:
+            told = Failed(self._number, str(error))
+        except Exception as error:
+            told = Failed(self._number, f"internal error at {at_fault(error)}")
+        finally:
+            if self._first is not None:  # nothing was compiled
+                self._first.close()
+        if not self._cancelled:
+            self._tell(told)
+
+    def _grade(self, folder: Path, source: Source, seed: int, device: str) -> Graded:
+        exercise = catalog.read(folder)
+        result = pipeline.grade(
+            exercise,
+            source,
+            seed=seed,
+            open_executor=self._open_cpu,
+            gpu=self._gpu(device),
+            quickest_first=True,
+            on_progress=self._progress,
+        )
+        return Graded(self._number, exercise, source, in_order(result, exercise))
+
+    def _progress(self, progress: Progress) -> None:
+        if self._cancelled:
+            raise Cancelled
+        self._tell(Going(self._number, progress))
+
+    def _gpu(self, device: str) -> GpuChoice | None:
+        choice = None if device == "cpu" else gpu_lane.choose(required=device == "cuda")
+        if choice is None:
+            return None
+        return msgspec.structs.replace(choice, open=partial(self._kept, choice.open))
+
+    def _open_cpu(self) -> Child:
+        first, self._first = self._first, None
+        return first or self._kept(executors.open_cpu)
+
+    def _kept(self, open_child: Callable[[], C]) -> C:
+        with self._opening:
+            if self._cancelled:
+                raise Cancelled
+            child = open_child()
+            self._children.append(child)
+            return child
+
+
+def in_order(result: Result, exercise: Exercise) -> Result:
+    """As if the cases had run in the exercise's order: the required ones, the extra ones, the rest of the checks."""
+
+    def place(check: Check) -> int:
+        if check.case is None:
+            return -1 if check.id in ("compile", "launch") else len(exercise.cases) + 1
+        return exercise.cases.index(check.case) if check.case in exercise.cases else len(exercise.cases)
+
+    return msgspec.structs.replace(result, checks=tuple(sorted(result.checks, key=place)))

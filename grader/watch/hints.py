@@ -1,0 +1,47 @@
+"""Hints, one at a time: first what explains the finding on the screen, then problem.md's own, in their order.
+
+Those about speed wait until the kernel is right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from grader.model import problem_text
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """`text` is Markdown, from problem.md."""
+
+    title: str
+    text: str
+
+
+class Hints:
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "problem.md"
+        self._anchor = ""
+        self._opened = 0
+
+    def about(self, anchor: str) -> None:
+        """What the last grading pointed at: an anchor of problem.md, or nothing."""
+        self._anchor = anchor
+
+    def next(self, *, right: bool) -> Hint | None:
+        """None where there is no further one, for a kernel that is `right` or is not."""
+        try:
+            text = self._file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        anchor, self._anchor = self._anchor, ""
+        for section in problem_text.sections(text):
+            if section.anchor == anchor and section.text:
+                return Hint(section.title, section.text)
+        questions = problem_text.questions(text)
+        if self._opened >= len(questions) or (questions[self._opened].about_speed and not right):
+            return None
+        question = questions[self._opened]
+        self._opened += 1
+        return Hint(f"Hint {self._opened} of {len(questions)}: {question.title}", question.text)

@@ -1,0 +1,110 @@
+"""Tells when the student's file holds something new, and all of it.
+
+The file itself is looked at, many times a second, in place of the system's notifications: these are about an inode,
+which an editor that saves by rename replaces, and about a local disk, so that a network drive would need the looking
+anyway. To open one file costs microseconds; this way there is one path for every disk and every editor.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from grader import submission
+from grader.errors import UsageError
+from grader.submission import Source
+
+POLL_SECONDS = 0.03
+SETTLED_SECONDS = 0.08  # as long nothing must have changed: an editor's writes follow each other within milliseconds
+# An empty or missing file is most often a save that is half done: truncated and not yet written, or deleted and not
+# yet renamed.
+GONE_SECONDS = 1.0
+MOST_LOOKING = 0.1  # of the time; a network drive may take long to answer
+
+
+class Saved(msgspec.Struct, frozen=True):
+    source: Source
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """The file has gone, or cannot be read. `why` says which."""
+
+    file: Path
+    why: str
+
+
+Look = tuple[int, ...] | None
+
+
+class Saves:
+    """`step` looks once; `start` does so for ever, in a thread of its own."""
+
+    def __init__(self, file: Path, tell: Callable[[Saved | Unreadable], None]) -> None:
+        self._file = file
+        self._tell = tell
+        self._look: Look = None
+        self._since = -GONE_SECONDS  # the time of the last change
+        self._told: Look | bool = False  # False: nothing yet
+        self._digest = ""
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="grader-saves", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def step(self, now: float) -> None:
+        """`now` in seconds, of a clock that only goes forward."""
+        look = _look(self._file)
+        if look != self._look:
+            self._look, self._since = look, now
+            return
+        size = look[0] if look else 0
+        if self._told == look or now - self._since < (SETTLED_SECONDS if size else GONE_SECONDS):
+            return
+        try:
+            source = submission.read(self._file)
+        except UsageError as error:
+            self._told, self._digest = look, ""
+            self._tell(Unreadable(self._file, str(error)))
+            return
+        if _look(self._file) != look:
+            return  # it changed under our hands
+        self._told = look
+        if source.sha256 != self._digest:  # else it was only touched
+            self._digest = source.sha256
+            self._tell(Saved(source))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            self.step(began)
+            took = time.monotonic() - began
+            self._stop.wait(max(POLL_SECONDS, took / MOST_LOOKING))
+
+
+def _look(file: Path) -> Look:
+    """Size, identity and times of the file; None where there is none.
+
+    Opened: a network drive answers a bare stat from memory, for seconds.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        descriptor = None
+    except OSError:
+        return None
+    try:
+        status = file.stat() if descriptor is None else os.fstat(descriptor)
+    except OSError:
+        return None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns

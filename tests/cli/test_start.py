@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from grader import catalog
+from grader.cli import start
+from tests.cli.conftest import Grade
+from tests.fakes import SOURCE
+
+SHIPPED = Path(__file__).parents[2] / "exercises"
+
+
+@pytest.fixture
+def course(grade: Grade) -> Grade:
+    """The exercise with all that an author has."""
+    folder = grade.folder / "exercises" / "01_double"
+    for name in ("problem.md", "test.py", "solution.cu", "wrong/race.cu", "wrong/notes.txt", "__pycache__/x.pyc"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("author's")
+    return grade
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
+    assert course("start", "mine") == 0
+    assert [name for name in files(Path("mine")) if not name.startswith(".github/")] == [
+        ".gitignore",
+        ".grade/originals/01_double/starter.cu",
+        "README.md",
+        "exercises/01_double/exercise.toml",
+        "exercises/01_double/oracle.py",
+        "exercises/01_double/problem.md",
+        "exercises/01_double/starter.cu",
+        "exercises/01_double/test.py",
+    ]
+    assert "grade watch 1" in course.out
+
+
+def test_the_workflows_go_where_github_looks(course: Grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copytree(start.TEMPLATES / "student", tmp_path / "templates" / "student")
+    (tmp_path / "templates" / "ci").mkdir()
+    (tmp_path / "templates" / "ci" / "grade.yml").write_text("on: pull_request")
+    monkeypatch.setattr(start, "TEMPLATES", tmp_path / "templates")
+    course("start", "mine")
+    assert Path("mine/.github/workflows/grade.yml").read_text() == "on: pull_request"
+
+
+def test_what_was_copied_grades(course: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    course("start", "mine")
+    monkeypatch.chdir("mine")
+    assert course("run", "1") == 0
+    assert files(Path(".grade/progress")) == ["01_double.json"]
+
+
+def test_into_a_repository_that_was_just_made(course: Grade) -> None:
+    Path("mine/.git").mkdir(parents=True)
+    Path("mine/README.md").write_text("My own words")
+    assert course("start", "mine") == 0
+    assert Path("mine/README.md").read_text() == "My own words"
+    assert "Left as it was: mine/README.md" in course.out
+    assert Path("mine/exercises/01_double/starter.cu").read_bytes() == SOURCE
+
+
+def test_never_over_exercises_that_are_there(course: Grade) -> None:
+    course("start", "mine")
+    starter = Path("mine/exercises/01_double/starter.cu")
+    starter.write_text("an evening's work")
+    assert course("start", "mine") == 2
+    assert starter.read_text() == "an evening's work"
+    assert "is there already" in course.err
+
+
+def test_a_file_in_its_place_is_said(course: Grade) -> None:
+    Path("mine").write_text("no folder")
+    assert course("start", "mine") == 4
+    assert "cannot set up mine" in course.err
+    assert "Traceback" not in course.err
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(course: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shutil.copyfile
+
+    def full(source: Path, to: Path) -> None:
+        if to.name == "oracle.py":
+            raise OSError(28, "No space left on device")
+        real(source, to)
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    assert course("start", "mine") == 4
+    assert "No space left on device" in course.err
+    assert list(Path("mine").iterdir()) == []
+
+
+def test_the_shipped_exercises_give_nothing_away(grade: Grade) -> None:
+    assert grade("start", "mine", "--exercises", SHIPPED) == 0
+    assert not list(Path("mine").rglob("solution*"))
+    assert not list(Path("mine").rglob("wrong"))
+    copied = catalog.every(Path("mine/exercises"))
+    assert [exercise.name for exercise in copied] == [exercise.name for exercise in catalog.every(SHIPPED)]
+    for exercise in copied:
+        assert (exercise.folder / "oracle.py").is_file() and exercise.starter.is_file()
