@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
+from grader.model import problem_text
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding
 
-# By kind of finding: the pitfall that explains it. A problem.md without that heading gives no hint.
+# By kind of finding: the pitfalls that explain it; an exercise's problem.md has one of them, or gives no hint.
 PITFALLS = {
-    "bad-launch": "wrong-launch",
-    "out-of-bounds": "out-of-range-rows",
-    "uninitialised-read": "uninitialised-memory",
-    "misaligned-access": "misaligned-access",
-    "race": "missing-synchronization",
-    "barrier-divergence": "barrier-in-divergent-code",
-    "collective-mismatch": "warp-collectives",
-    "read-only-write": "read-only-memory",
-    "did-not-finish": "endless-loop",
+    "bad-launch": ("wrong-launch",),
+    "out-of-bounds": ("out-of-range-rows", "out-of-range-elements"),
+    "uninitialised-read": ("uninitialised-memory",),
+    "misaligned-access": ("misaligned-access",),
+    "race": ("missing-synchronization",),
+    "barrier-divergence": ("barrier-in-divergent-code",),
+    "collective-mismatch": ("warp-collectives",),
+    "read-only-write": ("read-only-memory",),
+    "did-not-finish": ("endless-loop",),
+    "forbidden-instruction": ("forbidden-instructions",),
 }
 
 
 def sections(exercise: Exercise) -> frozenset[str]:
-    """The anchors of problem.md's headings, as GitHub makes them: "Endless loop" is endless-loop."""
+    """The anchors of problem.md's headings; none where it cannot be read."""
     try:
         text = (exercise.folder / "problem.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return frozenset()
-    headings = re.findall(r"^#+ +(.+?) *#*$", text, re.MULTILINE)
-    return frozenset(re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings)
+    return frozenset(section.anchor for section in problem_text.sections(text))
 
 
 def give(check: Check, known: frozenset[str]) -> Check:
@@ -40,6 +39,12 @@ def give(check: Check, known: frozenset[str]) -> Check:
 
 
 def _hinted(finding: Finding, known: frozenset[str]) -> Finding:
-    own, usual = finding.hint, PITFALLS.get(finding.kind, "")
-    hint = own if own in known else usual if usual in known else ""
-    return finding if hint == own else msgspec.structs.replace(finding, hint=hint)
+    hint = next((anchor for anchor in (finding.hint, *_pitfalls(finding)) if anchor in known), "")
+    return finding if hint == finding.hint else msgspec.structs.replace(finding, hint=hint)
+
+
+def _pitfalls(finding: Finding) -> tuple[str, ...]:
+    """The launch function says how large dynamic shared memory is: outside of it, that is where to look first."""
+    if finding.kind == "out-of-bounds" and "dynamic shared memory" in finding.message:
+        return PITFALLS["bad-launch"]
+    return PITFALLS.get(finding.kind, ())

@@ -1,7 +1,8 @@
 """Points by rubric.
 
 correctness: equal shares, one for each required case that is right, one for all the other cases being right.
-performance: equal shares, one for each required case that is fast enough; null where speed was not judged.
+performance: equal shares, one for each case that decides and is fast enough; null where speed was not judged.
+             Who does what the exercise forbids has solved another one: no points for correctness and performance.
 quality:     what the machine's rules give, once a required case is right: an untouched starter earns none.
              The rest of the rubric's quality is `manual`, null until an instructor gives it.
 """
@@ -25,6 +26,8 @@ def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     lost = any(check.status is Status.ERROR for check in checks if check.id.startswith(BEFORE_CORRECT))
     correctness = None if lost else _correctness(exercise, correct)
     performance = _performance(exercise, speed)
+    if any(check.id == "rules" and check.status is Status.FAILED for check in checks):
+        correctness, performance = 0.0, 0.0
     quality = _quality(checks, earned=correctness is None or _any_right(exercise, correct))
     known = [part for part in (correctness, performance, quality) if part is not None]
     return Points(

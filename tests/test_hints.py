@@ -56,6 +56,13 @@ def test_a_hint_of_its_own_stays(exercise: Exercise) -> None:
     assert given(exercise, Finding("race", "starter.cu", 3, "wrong", hint="pitfalls")) == "pitfalls"
 
 
+def test_outside_of_what_the_launch_asked_for_the_launch_is_looked_at_first(exercise: Exercise) -> None:
+    with (exercise.folder / "problem.md").open("a") as problem:
+        problem.write("### Wrong launch\n### Out-of-range rows\n")
+    assert given(exercise, Finding("out-of-bounds", "x.cu", 3, "writes dynamic shared memory[96]")) == "wrong-launch"
+    assert given(exercise, Finding("out-of-bounds", "x.cu", 3, "writes tile[96]")) == "out-of-range-rows"
+
+
 def test_no_problem_md_is_no_hint(exercise: Exercise) -> None:
     (exercise.folder / "problem.md").unlink()
     assert given(exercise, Finding("race", "starter.cu", 3, "wrong")) == ""
@@ -63,4 +70,6 @@ def test_no_problem_md_is_no_hint(exercise: Exercise) -> None:
 
 def test_the_first_exercise_explains_every_pitfall() -> None:
     exercise = catalog.find("1", catalog.exercises_folder(Path(__file__).parents[1] / "exercises"))
-    assert set(hints.PITFALLS.values()) <= hints.sections(exercise)
+    known = hints.sections(exercise)
+    unexplained = [kind for kind, anchors in hints.PITFALLS.items() if not known & set(anchors)]
+    assert unexplained == ["forbidden-instruction"]  # it forbids none

@@ -43,6 +43,12 @@ def test_correctness_is_shared_out(exercise: Exercise, statuses: dict[str, Statu
     assert points.of(exercise, of_cases("correct", **statuses)).correctness == expected
 
 
+def test_what_is_forbidden_earns_nothing(exercise: Exercise) -> None:
+    right = of_cases("correct", even=PASSED, ragged=PASSED) + of_cases("speed", "cuda", even=PASSED, ragged=PASSED)
+    given = points.of(exercise, [*right, Check("rules", FAILED), quality(8)])
+    assert (given.correctness, given.performance, given.quality) == (0, 0, 8)
+
+
 def test_speed_not_judged_is_not_zero(exercise: Exercise) -> None:
     checks = of_cases("speed", None, even=NOT_JUDGED, ragged=NOT_JUDGED)
     assert points.of(exercise, checks).performance is None

@@ -215,4 +215,5 @@ def _by(size: Sequence[int]) -> str:
 
 def _summary(plans: Sequence[tuple[Case, Plan]]) -> str:
     kernels = sorted({plan.kernel for _, plan in plans})
-    return f"{len(plans)} cases launch {', '.join(kernels)}"
+    cases = len({case.name for case, _ in plans})
+    return f"{cases} cases launch {', '.join(kernels)}"
