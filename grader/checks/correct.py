@@ -77,7 +77,7 @@ def _finding(case: Case, judged: Judged, actual: np.ndarray, filename: str, orig
     """ "CAUSE. First wrong element: group 3, row 9, column 0: expected 1.71, got 0; 8 of 99 elements wrong: ..." """
     wrong = judged.wrong
     count = int(wrong.sum())
-    place, where = _places(case, judged.output, wrong)
+    place, where = _places(case, judged)
     called = f"{origin.called}: " if len(origin.called.split()) > 1 else ""
     message = (
         f"{called}{place}{judged.sentence}; {count} of {wrong.size} elements wrong"
@@ -88,12 +88,16 @@ def _finding(case: Case, judged: Judged, actual: np.ndarray, filename: str, orig
     return Finding("wrong-values", filename, origin.line, message, count=count, hint=judged.hint)
 
 
-def _places(case: Case, name: str, wrong: np.ndarray) -> tuple[str, str]:
-    """Where the first wrong element lies, and where all of them do."""
+def _places(case: Case, judged: Judged) -> tuple[str, str]:
+    """Where the first wrong element lies, and where all of them do. An exercise's own rule says the first itself."""
+    wrong = judged.wrong
     if wrong.ndim == 1:
         return "", f": {where}" if (where := mismatch.describe_line(wrong)) else ""
     flat = mismatch.rows(wrong)
-    regions = mismatch.regions(case, name, len(flat))
+    if judged.tolerance is None:
+        where = mismatch.describe(flat, [mismatch.Region("it", 0, len(flat))]) if wrong.ndim == 2 else ""
+        return "", f": {where}" if where else ""
+    regions = mismatch.regions(case, judged.output, len(flat))
     region, row, column = mismatch.first(flat, regions)
     return f"{region.name}, row {row}, column {column}: ", f": {mismatch.describe(flat, regions)}"
 

@@ -296,6 +296,21 @@ def test_no_byte_is_right_under_a_scale_that_is_none() -> None:
         assert judged["per_tensor_q"].example == {}
 
 
+@pytest.mark.parametrize("name", ["ragged", "all-zero", "huge", "one-row"])
+def test_rubbish_is_wrong_and_no_reason_to_stumble(name: str) -> None:
+    """Any bits: signalling NaN, subnormals, infinities among the scales. Warnings are errors here."""
+    rng = np.random.default_rng(3)
+    case = cases(7)[name]
+    for _ in range(4):
+        outputs = {
+            key: np.frombuffer(rng.bytes(array.nbytes), array.dtype).reshape(array.shape)
+            for key, array in right(name).items()
+        }
+        for one in judge(case, outputs).values():
+            assert one.wrong.any()
+            assert one.sentence
+
+
 # ---- which mistake it was
 
 
