@@ -192,6 +192,7 @@ def _measurements(
         "empty_launch_us": shown.empty_us,
         "processes": [[t.interval.ratio, t.interval.low, t.interval.high] for t in timings],
         "rounds": sum(t.rounds for t in timings),
+        "rounds_us": [round(us, 3) for us in shown.rounds_us],
         "rounds_dropped": sum(t.dropped for t in timings),
         "slowdowns": sorted({reason for t in timings for reason in t.slowdowns}),
         "looks": shown.looks,

@@ -65,6 +65,7 @@ class Timing(msgspec.Struct, frozen=True):
     occupancy: tuple[Occupancy, ...] = ()
     cublas: str = ""
     alone_us: dict[str, float] = {}  # of several kernels, each by its name
+    rounds_us: tuple[float, ...] = ()  # the submission, round by round
 
 
 class TooFewRounds(Exception):  # noqa: N818
@@ -115,6 +116,7 @@ def take(
         empty_us=prepared.empty_us,
         occupancy=prepared.occupancy,
         cublas=prepared.cublas,
+        rounds_us=tuple(run.of(SUBMISSION)),
         alone_us={name.removeprefix(ALONE): us for name, us in medians.items() if name.startswith(ALONE)},
     )
 

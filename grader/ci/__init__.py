@@ -1,0 +1,1 @@
+"""What a change touches, and how a build server is told. The verb itself is grader.cli.ci."""

@@ -1,0 +1,29 @@
+"""What became of one submission of a change; and of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from grader.model.exercise import Exercise
+from grader.model.result import Result, Verdict
+
+
+class Graded(msgspec.Struct, frozen=True):
+    """`path` in the repository. Without a result, `problem` says why there is none."""
+
+    path: str
+    verdict: Verdict
+    result: Result | None = None
+    exercise: Exercise | None = None
+    source: str = ""
+    text: str = ""  # the result, as a terminal shows it
+    problem: str = ""
+
+
+def overall(graded: Sequence[Graded]) -> Verdict:
+    """The first that one of them has, in the order of a single grading; passed where nothing was to be graded."""
+    found = {one.verdict for one in graded}
+    order = (Verdict.FAILED, Verdict.ERROR, Verdict.INCOMPLETE)
+    return next((verdict for verdict in order if verdict in found), Verdict.PASSED)

@@ -1,0 +1,60 @@
+"""Grades one submission as a commit holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from grader import catalog, executors, pipeline, submission
+from grader.ci.changes import Touched
+from grader.ci.graded import Graded
+from grader.ci.repository import SUBMODULE, SYMLINK, Repository
+from grader.errors import GraderError, UsageError
+from grader.gpu_lane import GpuChoice
+from grader.model.result import Finding, Verdict
+from grader.submission import Source
+
+
+class How(msgspec.Struct, frozen=True):
+    """The same for every submission of a run. `exercises` are the trusted ones."""
+
+    exercises: Path
+    seed: int
+    gpu: GpuChoice | None = None
+
+
+def grade(touched: Touched, repository: Repository, commit: str, scratch: Path, how: How) -> Graded:
+    """What keeps one from being graded costs the others nothing."""
+    if touched.how == "deleted":
+        return Graded(touched.path, Verdict.INCOMPLETE, problem="The change deletes it: there is nothing to grade.")
+    try:
+        exercise = catalog.find(touched.exercise, how.exercises)
+    except UsageError:
+        problem = f"The base has no exercise {touched.exercise}: there is nothing trusted to grade it with."
+        return Graded(touched.path, Verdict.INCOMPLETE, problem=problem)
+    except GraderError as error:
+        return Graded(touched.path, Verdict.ERROR, problem=str(error))
+    source = read(touched.path, repository, commit, scratch)
+    try:
+        result = pipeline.grade(exercise, source, seed=how.seed, open_executor=executors.open_cpu, gpu=how.gpu)
+    except GraderError as error:
+        return Graded(touched.path, Verdict.ERROR, exercise=exercise, problem=str(error))
+    return Graded(touched.path, result.verdict, result, exercise, source.text)
+
+
+def read(path: str, repository: Repository, commit: str, scratch: Path) -> Source:
+    """As committed, under its path in the repository. A link is not followed: it could point anywhere."""
+    file = scratch / PurePosixPath(path).name
+    mode = repository.files(commit, path).get(path)
+    if mode == SUBMODULE:
+        file.write_bytes(b"")
+    else:
+        repository.save(commit, path, file)
+    source = msgspec.structs.replace(submission.read(file), path=Path(path))
+    file.unlink()
+    if mode not in (SYMLINK, SUBMODULE):
+        return source
+    what = "is a symbolic link" if mode == SYMLINK else "is a submodule"
+    problem = Finding("compile-error", source.name, 0, f"{source.name} {what}; a submission is one CUDA source file")
+    return msgspec.structs.replace(source, content=b"", problem=problem)
