@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 
-from grader import tolerance
+from grader import picture, tolerance
 from grader.checks import correct
 from grader.checks.correct import Origin
 from grader.checks.launch import Plan
@@ -37,9 +39,27 @@ class Judging:
         judged: Iterable[Judged] | None = self._oracle().judge(case, outputs, expected)
         if judged is None:
             judged = tolerance.judge(case, outputs, expected, tolerance=self._exercise.tolerance, search=self._search)
-        return correct.judge(
-            case, judged, outputs, filename=self._filename, origins=origins(self._exercise, case, plans)
+        known = tuple(judged)
+        check = correct.judge(
+            case, known, outputs, filename=self._filename, origins=origins(self._exercise, case, plans)
         )
+        return check if case.secret else _pictured(check, case, known, outputs, expected)
+
+
+def _pictured(
+    check: Check,
+    case: Case,
+    judged: Sequence[Judged],
+    outputs: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+) -> Check:
+    """With the picture of the first wrong output that is a matrix. One that cannot be drawn costs no verdict."""
+    for one in judged:
+        if one.wrong.ndim > 1 and one.wrong.any():
+            with contextlib.suppress(Exception):
+                drawn = picture.of_output(case, one, outputs[one.output], expected[one.output])
+                return msgspec.structs.replace(check, measurements=check.measurements | {"picture": drawn})
+    return check
 
 
 def origins(exercise: Exercise, case: Case, plans: Sequence[Plan]) -> dict[str, Origin]:

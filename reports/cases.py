@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,30 @@ WORDS = {
 STATUS_WORDS = {Status.NOT_JUDGED: "not judged", Status.ERROR: "grader failed"}
 
 
+# A ratio this near to its threshold is given to one digit more.
+NEAR = 0.01
+
+# A gauge ends here, in units of the baseline's speed; what is faster fills it.
+GAUGE_END = 1.5
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A ratio against its threshold, in percent of the gauge's length."""
+
+    ratio: float
+    low: float
+    high: float
+    threshold: float
+
+
 @dataclass(frozen=True)
 class Cell:
     status: Status
     word: str
     detail: str
-    device: str
+    gauge: Gauge | None = None  # for what was timed
+    ratio: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,11 @@ def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[Row, ...], 
     for check in result.checks:
         if check.case is not None:
             by_case.setdefault(check.case, []).append(check)
-    own = exercise.cases if exercise else {c.case for c in result.checks if family(c) == "speed"}
+    own = (
+        {*exercise.cases, *exercise.speed_cases}
+        if exercise
+        else {c.case for c in result.checks if family(c) == "speed"}
+    )
     rows = [_row(case, checks) for case, checks in by_case.items()]
     return tuple(r for r in rows if r.case in own), tuple(r for r in rows if r.case not in own)
 
@@ -63,9 +85,37 @@ def columns(rows: Iterable[Row]) -> dict[str, str]:
     return {column: title for column, title in COLUMNS.items() if column in filled}
 
 
+def any_ran(rows: Iterable[Row]) -> bool:
+    return any(cell.status is not Status.SKIPPED for row in rows for cells in row.cells.values() for cell in cells)
+
+
+def all_passed(rows: Iterable[Row]) -> bool:
+    return all(cell.status is Status.PASSED for row in rows for cells in row.cells.values() for cell in cells)
+
+
 def others(result: Result) -> tuple[tuple[Check, Cell], ...]:
     """The checks that belong to no case: compile, launch, rules, quality."""
     return tuple((check, _cell(check)) for check in result.checks if check.case is None)
+
+
+def outcome(check: Check) -> str:
+    """A check's status in a word: "right", "too slow", "not judged"."""
+    return WORDS.get((family(check), check.status)) or STATUS_WORDS.get(check.status, check.status.value)
+
+
+def judged_on(result: Result) -> str:
+    """On what the columns were judged, where a GPU was there: "Result and speed: on the NVIDIA H200"."""
+    gpu = result.machine.get("gpu")
+    name = str(gpu.get("name") or "GPU") if isinstance(gpu, Mapping) else ""
+    on_gpu = [title for family_, title in COLUMNS.items() if _all_on_gpu(result, family_)]
+    if not name or not on_gpu:
+        return ""
+    return f"{' and '.join(on_gpu).capitalize()}: on the {name}. The rest: by the CPU engine."
+
+
+def _all_on_gpu(result: Result, column: str) -> bool:
+    devices = {c.device for c in result.checks if family(c) == column and c.status is not Status.SKIPPED}
+    return devices == {"cuda"}
 
 
 def _row(case: str, checks: list[Check]) -> Row:
@@ -78,8 +128,9 @@ def _row(case: str, checks: list[Check]) -> Row:
 
 
 def _cell(check: Check) -> Cell:
-    word = WORDS.get((family(check), check.status)) or STATUS_WORDS.get(check.status, check.status.value)
-    return Cell(check.status, word, _detail(check), (check.device or "").upper())
+    ratio = number(check.measurements.get("ratio")) if family(check) == "speed" else None
+    text = "" if ratio is None else as_ratio(ratio, number(check.measurements.get("threshold")))
+    return Cell(check.status, outcome(check), _detail(check), _gauge(check), text)
 
 
 def _detail(check: Check) -> str:
@@ -90,8 +141,8 @@ def _detail(check: Check) -> str:
     measured = check.measurements
     if family(check) == "correct" and "max_abs_error" in measured:
         return _error(measured)
-    if family(check) == "speed" and "ratio" in measured:
-        return _speed(measured)
+    if family(check) == "speed" and number(measured.get("ratio")) is not None:
+        return _speed(measured) + ("" if check.required else "; for information")
     return ""
 
 
@@ -105,6 +156,34 @@ def _error(measured: dict[str, Any]) -> str:
 
 
 def _speed(measured: dict[str, Any]) -> str:
+    """ "1.53 of cuBLAS strided (1.52 to 1.55); 7.94 TFLOPS"."""
     ratio, low, high = (number(measured.get(key)) for key in ("ratio", "ratio_low", "ratio_high"))
-    text = f"{readable(ratio)} of {measured.get('baseline') or 'cuBLAS'}"
-    return text + (f" ({readable(low)} to {readable(high)})" if low is not None and high is not None else "")
+    threshold, tflops = number(measured.get("threshold")), number(measured.get("tflops"))
+    assert ratio is not None
+    text = f"{as_ratio(ratio, threshold)} of {baseline(measured)}"
+    if low is not None and high is not None:
+        text += f" ({as_ratio(low, threshold)} to {as_ratio(high, threshold)})"
+    text += ", borderline" if measured.get("borderline") is True else ""
+    return text + (f"; {readable(tflops)} TFLOPS" if tflops else "")
+
+
+def as_ratio(ratio: float, threshold: float | None = None) -> str:
+    """Two decimals, or three where two would hide on which side of the threshold it lies."""
+    near = threshold is not None and abs(ratio - threshold) < NEAR
+    return f"{ratio:.3f}" if near else f"{ratio:.2f}"
+
+
+def baseline(measured: Mapping[str, Any]) -> str:
+    """ "cublas strided" as it is written: cuBLAS."""
+    name = str(measured.get("baseline") or "cuBLAS")
+    return "cuBLAS" + name.removeprefix("cublas") if name.startswith("cublas") else name
+
+
+def _gauge(check: Check) -> Gauge | None:
+    measured = check.measurements
+    ratio, threshold = number(measured.get("ratio")), number(measured.get("threshold"))
+    if family(check) != "speed" or ratio is None or threshold is None or not ratio >= 0:
+        return None
+    low, high = number(measured.get("ratio_low")), number(measured.get("ratio_high"))
+    low, high = (ratio if end is None else end for end in (low, high))
+    return Gauge(*(round(100 * min(max(value, 0.0) / GAUGE_END, 1.0), 2) for value in (ratio, low, high, threshold)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar
 
 from markupsafe import Markup, escape
 from pygments.lexer import RegexLexer, bygroups, words
@@ -81,14 +82,20 @@ def lines(source: str) -> tuple[Markup, ...]:
         return tuple(escape(line) for line in source.split("\n"))
     done: list[Markup] = []
     line = Markup("")
-    for kind, text in _Lexer(stripnl=False).get_tokens(source):
-        css_class = next(name for parent, name in _CLASSES if kind in parent)
+    for kind, text in _Lexer(stripnl=False, ensurenl=False).get_tokens(source + "\n"):
+        css_class = _css_class(kind)
         first, *rest = text.split("\n")
         line += _span(css_class, first)
         for part in rest:
             done.append(line)
             line = _span(css_class, part)
-    return tuple(done)  # the lexer ends the last line too
+    return tuple(done)
+
+
+@cache
+def _css_class(kind: Any) -> str:
+    """`kind` is a token's, of which there are few."""
+    return next(name for parent, name in _CLASSES if kind in parent)
 
 
 def _span(css_class: str, text: str) -> Markup:

@@ -25,12 +25,13 @@ KINDS = {
     ),
     "bad-launch": Kind(
         "Bad launch",
-        "Have the launch function set every component of grid and block, within what a block may have.",
+        "Set that member of Launch to what it may be: grid and block at least 1, at most 1024 threads in a block, "
+        "shared_bytes what one block takes, in bytes, and a variant that has a kernel.",
     ),
     "out-of-bounds": Kind(
         "Outside the array",
-        "Find which index can grow past the end: a last tile that is not full, or the end of a group. "
-        "Guard the access, and write 0 to shared memory in place of what is not there.",
+        "Find which index can grow past the end: a last tile or vector that is not full, or the end of a group. "
+        "Guard the access; a tile in shared memory gets 0 for what is not there.",
     ),
     "uninitialised-read": Kind(
         "Read before anything was written",
@@ -62,7 +63,11 @@ KINDS = {
     ),
     "did-not-finish": Kind(
         "Did not finish",
-        "Look at what ends the loop: does its counter advance on every path, for a group of 0 rows too?",
+        "Look at what ends the loop: does its counter advance on every path, in the last round too?",
+    ),
+    "forbidden-instruction": Kind(
+        "Not allowed in this exercise",
+        "Do it by hand: problem.md names what is forbidden, and why. The compiled code decides, not the source.",
     ),
     "trap": Kind("Stopped itself", "An assert() failed or __trap() was reached: see why, at that line."),
     "out-of-memory": Kind(
@@ -74,6 +79,8 @@ KINDS = {
         "Take the first wrong element and follow by hand which inputs your kernel reads for it.",
         at_fault=False,
     ),
+    "speed": Kind("Too slow", "See below what your kernel leaves unused, and take the hints one at a time."),
+    "rules": Kind("Against the exercise's rules", "Do by hand what the exercise asks you to do by hand."),
     "no-spills": Kind(
         "Registers spilled to memory",
         "Keep fewer values alive at once: a smaller tile per thread, or fewer threads in a block.",
@@ -81,6 +88,21 @@ KINDS = {
     "formatted": Kind("Format", "An editor's formatter mends it in one go."),
     "commented": Kind("No comment", "Say above the kernel what a block computes and how."),
 }
+
+
+# An access outside the array whose size the launch function sets is that function's mistake as often as the index's.
+_SHARED_AS_LAUNCHED = "dynamic shared memory"
+_SHARED_STEP = (
+    "This array is as large as launch->shared_bytes says, in bytes: compare it with the largest index, times "
+    "sizeof(float). If it is large enough, find which index grows past the end."
+)
+
+
+def next_step(kind: str, message: str) -> str:
+    """What to do about a finding."""
+    if kind == "out-of-bounds" and _SHARED_AS_LAUNCHED in message:
+        return _SHARED_STEP
+    return kind_of(kind).next_step
 
 
 def kind_of(name: str) -> Kind:

@@ -28,13 +28,13 @@ class Line:
     number: int
     code: Markup
     notes: tuple[Note, ...] = ()
+    problems: tuple[Problem, ...] = ()  # that it stands out for
 
     @property
     def css_class(self) -> str:
-        """How the line stands out, with findings of its own."""
-        if not self.notes:
+        if not self.problems:
             return "line"
-        return "line hit mild" if all(note.problem.mild for note in self.notes) else "line hit"
+        return "line hit mild" if all(problem.mild for problem in self.problems) else "line hit"
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,20 @@ class Listing:
         return 1 <= problem.line <= len(self.lines) and PurePath(problem.file).name == self.name
 
     def around(self, problem: Problem) -> tuple[Line, ...]:
-        """The guilty lines and their neighbours, indented no further than needed; none where it has none."""
+        """The guilty lines and their neighbours, indented no further than needed; none where it has none.
+
+        What else is wrong there does not stand out here.
+        """
         if not (self.has(problem) and problem.at_fault):
             return ()
         near = {n for line in problem.lines for n in range(line - CONTEXT, line + CONTEXT + 1)}
-        return _dedent(tuple(line for line in self.lines if line.number in near))
+        return _dedent(
+            tuple(
+                replace(line, notes=(), problems=(problem,) if line.number in problem.lines else ())
+                for line in self.lines
+                if line.number in near
+            )
+        )
 
 
 EMPTY = Listing("", (), 0)
@@ -76,8 +85,11 @@ def make(path: str, source: str, problems: Iterable[Problem]) -> Listing:
     code = highlight.lines(source)
     shown = code[:SHOWN_LINES]
     notes = _place([p for p in problems if PurePath(p.file).name == name and 1 <= p.line <= len(shown)])
-    numbered = (Line(number, text, notes.get(number, ())) for number, text in enumerate(shown, start=1))
-    return Listing(name, tuple(numbered), len(code) - len(shown))
+    lines = []
+    for number, text in enumerate(shown, start=1):
+        beside = notes.get(number, ())
+        lines.append(Line(number, text, beside, tuple(note.problem for note in beside)))
+    return Listing(name, tuple(lines), len(code) - len(shown))
 
 
 def _dedent(lines: tuple[Line, ...]) -> tuple[Line, ...]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from grader.model.result import Check, Finding, Result, Status
-from reports.kinds import kind_of
+from reports.kinds import kind_of, next_step
 
 WARNING = "compile-warning"
 
 # As a race's note names the other access: "thread (0,1,0) of block (0,0,0) wrote it at line 21".
 _OTHER_ACCESS = re.compile(r"\bline (\d{1,6})\b")
+
+# As checks/correct.py joins a cause to the element that shows it.
+FIRST_WRONG = ". First wrong element: "
+EXPLAINED_STEP = "The first sentence is what gives just these numbers: look for it in your code, and take the hint."
 
 # A mistake that shows in every case names so many of them.
 SHOWN_CASES = 4
@@ -20,10 +25,14 @@ SHOWN_CASES = 4
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One case in which the problem shows; `case` is empty for a check that belongs to none."""
+    """One case in which the problem shows; `case` is empty for a check that belongs to none.
+
+    `measured` is the check's, for its first finding: what is drawn in it is of that one.
+    """
 
     case: str
     finding: Finding
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,12 +55,22 @@ class Problem:
 
     @property
     def next_step(self) -> str:
-        return kind_of(self.kind).next_step
+        return EXPLAINED_STEP if self.is_explained else next_step(self.kind, self.first.message)
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether its message begins with a mistake that gives just these numbers."""
+        return self.kind == "wrong-values" and FIRST_WRONG in self.first.message
 
     @property
     def at_fault(self) -> bool:
         """Whether `line` is the guilty one."""
         return self.line > 0 and kind_of(self.kind).at_fault
+
+    @property
+    def counted(self) -> bool:
+        """Whether how often it was seen says something: how many races show depends on the order of a run."""
+        return self.at_fault and self.kind != "race"
 
     @property
     def lines(self) -> tuple[int, ...]:
@@ -103,10 +122,13 @@ def grader_errors(result: Result) -> tuple[Check, ...]:
 
 
 def not_judged(result: Result) -> tuple[tuple[str, str, tuple[Check, ...]], ...]:
-    """What nobody judged: (family of checks, why, the checks), one entry for each reason."""
+    """What nobody judged: (family of checks, why, the checks), one entry for each reason.
+
+    Not the speed of cases that it is only shown for.
+    """
     groups: dict[tuple[str, str], list[Check]] = {}
     for check in result.checks:
-        if check.status is Status.NOT_JUDGED:
+        if check.status is Status.NOT_JUDGED and (check.required or family(check) != "speed"):
             groups.setdefault((family(check), check.message or check.reason or ""), []).append(check)
     return tuple((*key, tuple(checks)) for key, checks in groups.items())
 
@@ -126,9 +148,9 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
         findings = check.findings
         if not findings and check.status is Status.FAILED:
             findings = (Finding(family(check), "", 0, check.message or check.reason or "failed"),)
-        for finding in findings:
+        for at, finding in enumerate(findings):
             key = (finding.kind, finding.file, frozenset(_lines(finding)))
-            groups.setdefault(key, []).append(Occurrence(check.case or "", finding))
+            groups.setdefault(key, []).append(Occurrence(check.case or "", finding, {} if at else check.measurements))
     return tuple(
         Problem(f"{prefix}-{number}", mild, kind, file, occurrences[0].finding.line, tuple(occurrences))
         for number, ((kind, file, _), occurrences) in enumerate(groups.items(), start=1)

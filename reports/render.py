@@ -13,9 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from grader.model.exercise import Exercise
-from grader.model.result import Points, Result
-from reports import cases, listing, text
-from reports.problems import advice, grader_errors, not_judged, problems
+from grader.model.result import Points, Result, Status
+from reports import cases, evidence, guide, history, listing, roofline, speed, text
+from reports.evidence import Evidence
+from reports.problems import Problem, advice, grader_errors, not_judged, problems
 from reports.verdict import words
 
 _HERE = Path(__file__).parent
@@ -29,17 +30,20 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(readable=text.readable, plural=text.plural)
+_ENVIRONMENT.filters.update(readable=text.readable, plural=text.plural, exact=text.exact, us=text.us)
 
 RUBRIC = ("correctness", "performance", "quality")
 
 
-def render(result: Result, exercise: Exercise | None = None, source: str | None = None) -> str:
-    """The report. Without `source` there is no listing; without `exercise` no points by rubric's maximum."""
+def render(
+    result: Result, exercise: Exercise | None = None, source: str | None = None, *, since: Result | None = None
+) -> str:
+    """The report. Without `source` there is no listing; without `exercise` no hints and no points by rubric's
+    maximum; with `since`, an earlier Result of the exercise, what changed."""
     found, worth_a_look = problems(result), advice(result)
     code = listing.make(result.submission.path, source, found + worth_a_look) if source else listing.EMPTY
+    others = cases.others(result)
     style = _STYLE + "".join(f"#note-{note.problem.id}{{--row:{note.row}/span {note.span}}}\n" for note in code.notes)
-    own_cases, further_cases = cases.tables(result, exercise)
     return _ENVIRONMENT.get_template("report.html.j2").render(
         result=result,
         exercise=exercise,
@@ -48,21 +52,51 @@ def render(result: Result, exercise: Exercise | None = None, source: str | None 
         words=words(result, found),
         problems=found,
         advice=worth_a_look,
+        evidence=_evidence(result, exercise, found + worth_a_look),
+        history=history.changes(result, since) if since else None,
         grader_errors=grader_errors(result),
         not_judged=not_judged(result),
         listing=code,
         points=tuple(_points(result.points, exercise)),
-        columns=cases.columns,
-        own_cases=own_cases,
-        extra_cases=[row for row in further_cases if not row.secret],
-        secret_cases=[row for row in further_cases if row.secret],
-        other_checks=cases.others(result),
+        other_checks=others,
+        others_passed=all(check.status is Status.PASSED for check, _ in others),
         resources=_resources(result),
         printed=tuple(_printed(result)),
         command=_command(result),
         machine=tuple(_flat(result.machine)),
         link_lines=lambda value: text.link_lines(value, len(code.lines)),
+        **_tables(result, exercise),
+        **_speed(result),
     )
+
+
+def _tables(result: Result, exercise: Exercise | None) -> dict[str, Any]:
+    own, further = cases.tables(result, exercise)
+    return {
+        "columns": cases.columns,
+        "all_passed": cases.all_passed,
+        "any_ran": cases.any_ran((*own, *further)),
+        "judged_on": cases.judged_on(result),
+        "own_cases": own,
+        "extra_cases": [row for row in further if not row.secret],
+        "secret_cases": [row for row in further if row.secret],
+    }
+
+
+def _speed(result: Result) -> dict[str, Any]:
+    """Empty where nothing was timed: then there is nothing to draw."""
+    return {
+        "charts": speed.charts(result),
+        "launched": speed.launched(result),
+        "roofline": roofline.make(result),
+        "roof_size": (roofline.WIDTH, roofline.HEIGHT),
+    }
+
+
+def _evidence(result: Result, exercise: Exercise | None, found: tuple[Problem, ...]) -> dict[str, Evidence]:
+    """By the problem's id."""
+    hints = guide.by_problem(exercise, found)
+    return {problem.id: evidence.of(problem, hints[problem.id], result.machine) for problem in found}
 
 
 def _content_hash(style: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 _LINE = re.compile(r"\bline (\d{1,6})\b")
-_KEPT_CONTROLS = "\n\t"
+_UNUSUAL = re.compile(r"[^\n\t\x20-\x7e]")  # each of these is looked at
 _INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
@@ -20,13 +20,11 @@ def inert(text: str) -> str:
     Jinja's autoescape keeps markup out; this keeps out what reorders, hides or breaks a line, and lone
     surrogates, which UTF-8 cannot hold.
     """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_visible(character) for character in text)
+    return _UNUSUAL.sub(lambda found: _visible(found[0]), text)
 
 
 def _visible(character: str) -> str:
-    if character in _KEPT_CONTROLS or unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
+    if unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
         return character
     code = ord(character)
     if code < 0x20:
@@ -74,6 +72,20 @@ def readable(value: float | None) -> str:
     if 1e-3 <= abs(value) < 1e6:
         return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:.2g}"
+
+
+def us(value: float) -> str:
+    """A time to three digits, so that a column of them lines up: 8.45, 13.0, 311."""
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
+
+
+def exact(value: float | None) -> str:
+    """A small float in full, as FP8 values are written: 0.001953125, 448, NaN."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Inf" if value > 0 else "-Inf"
+    return f"{value:.10g}"
 
 
 def plural(count: int, word: str) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from grader.model.result import Result, Status, Verdict
 from reports.problems import Problem, family
-from reports.text import plural
+from reports.text import number, plural
 
 
 class Words(NamedTuple):
@@ -27,13 +27,13 @@ def words(result: Result, problems: tuple[Problem, ...]) -> Words:
         case Verdict.INCOMPLETE:
             return _incomplete(result)
         case _:
-            return Words("Passed", "Every check passed.")
+            return Words("Passed", _passed(result))
 
 
 def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
     failed = {family(c) for c in result.checks if c.status is Status.FAILED and c.required}
     if failed == {"speed"}:
-        return Words("Right, but too slow", "Every case is right; not every one is fast enough.")
+        return Words("Right, but too slow", _too_slow(result))
     if not problems:
         return Words("Not passed", "The Result says so, and holds no failed check.")
     first = problems[0]
@@ -45,6 +45,39 @@ def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
     if len(problems) == 1:
         return Words(headline, f"One thing to mend: {what}.")
     return Words(headline, f"{len(problems)} things to mend. Start here: {what}.")
+
+
+def _too_slow(result: Result) -> str:
+    """How many are fast enough, and the slowest."""
+    judged = [c for c in result.checks if family(c) == "speed" and c.required]
+    enough = sum(c.status is Status.PASSED for c in judged)
+    count = f"{enough} of {plural(len(judged), 'case')} {'is' if enough == 1 else 'are'}" if enough else "none is"
+    text = f"Every case is right; {count} fast enough"
+    slowest = _slowest(result)
+    if slowest is None:
+        return f"{text}."
+    case, ratio, asked = slowest
+    return f"{text}. The slowest is {case}, at {ratio:.2f} of {asked}."
+
+
+def _passed(result: Result) -> str:
+    slowest = _slowest(result)
+    if slowest is None:
+        return "Every check passed."
+    case, ratio, asked = slowest
+    return f"Every case is right and fast enough. The slowest is {case}, at {ratio:.2f} of {asked}."
+
+
+def _slowest(result: Result) -> tuple[str, float, str] | None:
+    """(case, ratio, "cuBLAS's speed; 0.60 is asked")."""
+    judged = [c for c in result.checks if family(c) == "speed" and c.required]
+    found = [(ratio, c) for c in judged if (ratio := number(c.measurements.get("ratio"))) is not None]
+    if not found:
+        return None
+    ratio, check = min(found, key=lambda pair: pair[0])
+    threshold = number(check.measurements.get("threshold"))
+    against = "the device copy's speed" if check.measurements.get("route") == "copy" else "cuBLAS's speed"
+    return check.case or check.id, ratio, against + (f"; {threshold:.2f} is asked" if threshold is not None else "")
 
 
 def _incomplete(result: Result) -> Words:

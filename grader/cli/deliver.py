@@ -27,24 +27,41 @@ class Destinations(NamedTuple):
 
 
 def deliver(
-    result: Result, exercise: Exercise | None, source: str | None, to: Destinations, *, verbose: bool = False
+    result: Result,
+    exercise: Exercise | None,
+    source: str | None,
+    to: Destinations,
+    *,
+    verbose: bool = False,
+    since: Result | None = None,
 ) -> bool:
-    """False where something could not be written, which is said; the verdict is shown in every case."""
+    """False where something could not be written, which is said; the verdict is shown in every case.
+
+    With `since`, an earlier Result of the exercise: what changed.
+    """
     written = to.json is None or write(to.json, codec.encode(result))
-    written = show(result, exercise, source, verbose=verbose, to_stderr=to.json == STDOUT) and written
+    written = show(result, exercise, source, verbose=verbose, to_stderr=to.json == STDOUT, since=since) and written
     page = to.html or (_temporary() if to.browser else None)
     if page is not None:
-        written = write_report(result, exercise, source, page) and written
-    if page is not None and to.browser and page.exists():
-        webbrowser.open(page.resolve().as_uri())
+        written = write_report(result, exercise, source, page, since=since) and written
+    if page is not None and to.browser:
+        open_in_browser(page)
     return written
 
 
-def show(result: Result, exercise: Exercise | None, source: str | None, *, verbose: bool, to_stderr: bool) -> bool:
+def show(
+    result: Result,
+    exercise: Exercise | None,
+    source: str | None,
+    *,
+    verbose: bool,
+    to_stderr: bool,
+    since: Result | None = None,
+) -> bool:
     from grader.cli.terminal import console, print_result
 
     try:
-        print_result(console(to_stderr=to_stderr), result, exercise, source, verbose=verbose)
+        print_result(console(to_stderr=to_stderr), result, exercise, source, verbose=verbose, since=since)
         sys.stdout.flush()
     except BrokenPipeError:  # they have seen enough
         give_up_stdout()
@@ -55,13 +72,21 @@ def show(result: Result, exercise: Exercise | None, source: str | None, *, verbo
     return True
 
 
-def write_report(result: Result, exercise: Exercise | None, source: str | None, file: Path) -> bool:
+def write_report(
+    result: Result, exercise: Exercise | None, source: str | None, file: Path, *, since: Result | None = None
+) -> bool:
     import reports
 
-    done = write(file, reports.render(result, exercise, source).encode(errors="replace"))
+    done = write(file, reports.render(result, exercise, source, since=since).encode(errors="replace"))
     if done and file != STDOUT:
         click.echo(f"Report: {file}", err=True)
     return done
+
+
+def open_in_browser(page: Path) -> None:
+    """Where there is a page, and a browser; a report that was written is no failure without."""
+    if page.exists():
+        webbrowser.open(page.resolve().as_uri())
 
 
 def write(file: Path, content: bytes) -> bool:

@@ -60,6 +60,7 @@ def _gpu_parts() -> Iterator[Part]:
     yield _package("torch", "torch", "torch>=2.11,<2.14")
     yield _tool("ncu", "install cuda-nsight-compute-13-0 from NVIDIA's packages for your system")
     yield _tool("compute-sanitizer", "install cuda-sanitizer-13-0 from NVIDIA's packages for your system")
+    yield _confined()
 
 
 def _python() -> Part:
@@ -127,6 +128,14 @@ def _cublas() -> Part:
 def _tool(name: str, remedy: str) -> Part:
     path = shutil.which(name)
     return Part(name, path or "", None if path else remedy)
+
+
+def _confined() -> Part:
+    """How far this kernel keeps a submission's process from files and network; graded is without it, too."""
+    from grader.sandbox import confine
+
+    lacking = confine.missing()
+    return Part("child confined", "" if lacking else confine.strength(), "; ".join(lacking) or None)
 
 
 def _say(text: str, indent: str = "") -> None:

@@ -15,10 +15,9 @@ CONTEXT_VERBOSE = 2
 GAP = "..."
 
 
-def lines(source: str, marked: Collection[int], columns: int, *, verbose: bool = False) -> list[Text]:
+def lines(source: str, marked: Collection[int], columns: int, *, context: int = CONTEXT) -> list[Text]:
     """Numbered, the lines themselves marked with >, a gap between distant ones; none that the file does not have."""
     code = source.replace("\r\n", "\n").split("\n")
-    context = CONTEXT_VERBOSE if verbose else CONTEXT
     inside = [line for line in marked if 1 <= line <= len(code)]
     around = {n for line in inside for n in range(line - context, line + context + 1) if 1 <= n <= len(code)}
     shown: list[Text] = []

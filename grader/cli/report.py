@@ -21,21 +21,38 @@ MAX_BYTES = 64 << 20
 
 @click.command("report")
 @click.argument("result", type=click.Path(path_type=Path))
-@click.option("--html", "html_file", metavar="FILE", type=click.Path(path_type=Path), required=True)
+@click.option("--html", "html_file", metavar="FILE", type=click.Path(path_type=Path), help="Default: RESULT.html.")
+@click.option("--open", "browser", is_flag=True, help="Open it in a browser.")
+@click.option("--since", metavar="EARLIER", type=click.Path(path_type=Path), help="Say what changed since.")
 @click.option("--exercises", metavar="DIR", type=click.Path(path_type=Path), help="Where the exercises are.")
-def command(result: Path, html_file: Path, exercises: Path | None) -> int:
-    """Render RESULT (from grade run --json) as an HTML report.
+def command(result: Path, html_file: Path | None, browser: bool, since: Path | None, exercises: Path | None) -> int:
+    """Render RESULT (from grade run --json) as an HTML report, beside it or to --html.
 
     The source is shown where the submission is still there, unchanged.
     """
-    from grader.cli.deliver import write_report
+    from grader.cli.deliver import open_in_browser, write_report
 
-    decoded = _read(result)
-    written = write_report(decoded, _exercise(decoded, exercises), _source(decoded), html_file)
+    page = html_file or result.with_suffix(".html")
+    if page == result:
+        raise UsageError(f"{result} would be overwritten; name the report with --html")
+    decoded = read(result)
+    earlier = read_earlier(since, decoded.exercise) if since else None
+    written = write_report(decoded, _exercise(decoded, exercises), _source(decoded), page, since=earlier)
+    if written and browser:
+        open_in_browser(page)
     return exits.PASSED if written else exits.ERROR
 
 
-def _read(file: Path) -> Result:
+def read_earlier(file: Path, exercise: str) -> Result:
+    """A Result of the same exercise, to be compared with a later one. Raises UsageError."""
+    earlier = read(file)
+    if earlier.exercise != exercise:
+        raise UsageError(f"{file} is a Result of {earlier.exercise}, and this is {exercise}: they cannot be compared")
+    return earlier
+
+
+def read(file: Path) -> Result:
+    """What grade run --json wrote. Raises UsageError, which names the file."""
     from grader.model import codec
 
     try:

@@ -4,6 +4,7 @@ import pytest
 
 from grader import machine
 from grader.compile import toolkit
+from grader.sandbox import confine, landlock, seccomp
 from tests.cli.conftest import Grade
 
 
@@ -30,6 +31,24 @@ def test_a_missing_compiler_is_named(grade: Grade, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(toolkit, "root", missing)
     assert grade("doctor") == 4
     assert "nvrtc not found" in grade.out
+
+
+def test_says_how_a_child_is_confined(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(confine.SWITCH, raising=False)
+    monkeypatch.setattr(seccomp, "available", lambda: True)
+    monkeypatch.setattr(landlock, "abi", lambda: 4)
+    grade("doctor")
+    assert "child confined: Landlock ABI 4, no network" in grade.out
+
+
+def test_what_does_not_confine_a_child_is_said_and_keeps_nothing_from_grading(
+    grade: Grade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(confine.SWITCH, raising=False)
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
+    assert grade("doctor") == 0
+    said = " ".join(grade.out.split())
+    assert "missing child confined a submission could read your files" in said
 
 
 def test_fits_in_80_columns_here(grade: Grade) -> None:

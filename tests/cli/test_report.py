@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from grader.model.execution import Outcome
 from tests.cli.conftest import Grade
+from tests.fakes import FakeExecutor
+
+Use = Callable[[FakeExecutor], FakeExecutor]
 
 
 @pytest.fixture
@@ -54,6 +59,51 @@ def test_a_page_that_cannot_be_written_exits_4(graded: Grade) -> None:
     assert "cannot write nowhere/r.html" in graded.err
 
 
-def test_html_is_asked_for(graded: Grade) -> None:
-    assert graded("report", "r.json") == 2
-    assert "--html" in graded.err
+def test_without_a_name_the_report_lies_beside_the_result(graded: Grade) -> None:
+    assert graded("report", "r.json") == 0
+    assert "the marked line" in Path("r.html").read_text()
+    assert "Report: r.html" in graded.err
+
+
+def test_a_result_is_not_overwritten_by_its_report(graded: Grade) -> None:
+    Path("r.json").rename("r.html")
+    assert graded("report", "r.html") == 2
+    assert "r.html would be overwritten" in graded.err
+    assert json.loads(Path("r.html").read_text())["schema"] == 1
+
+
+def test_the_report_opens_in_a_browser(graded: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert graded("report", "r.json", "--open") == 0
+    assert opened == [Path("r.html").resolve().as_uri()]
+
+
+def test_what_changed_since_an_earlier_result_is_told(graded: Grade) -> None:
+    Path("earlier.json").write_bytes(Path("r.json").read_bytes().replace(b'"passed"', b'"failed"'))
+    assert graded("report", "r.json", "--html", "r.html", "--since", "earlier.json") == 0
+    assert "Since the last attempt" in Path("r.html").read_text()
+
+
+def test_a_result_of_another_exercise_cannot_be_compared(graded: Grade) -> None:
+    other = json.loads(Path("r.json").read_text()) | {"exercise": "77_gone"}
+    Path("other.json").write_text(json.dumps(other))
+    for verb in (["report", "r.json", "--html", "r.html"], ["run", "1"]):
+        assert graded(*verb, "--since", "other.json") == 2
+        assert "other.json is a Result of 77_gone, and this is 01_double" in graded.err
+
+
+def test_a_run_says_what_changed_and_may_write_where_it_read(graded: Grade, use: Use) -> None:
+    use(FakeExecutor(compute=lambda arrays: Outcome(outputs={"y": 0 * arrays["x"]})))
+    assert graded("run", "1", "--since", "r.json", "--json", "r.json", "--html", "r.html") == 1
+    assert "Since the last attempt: incomplete, now failed" in graded.out
+    assert "Since the last attempt" in Path("r.html").read_text()
+    assert json.loads(Path("r.json").read_text())["verdict"] == "failed"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}"])
+def test_what_is_no_earlier_result_exits_2_before_anything_runs(grade: Grade, content: bytes) -> None:
+    Path("r.json").write_bytes(content)
+    assert grade("run", "1", "--since", "r.json") == 2
+    assert "r.json is no Result of grade run --json" in grade.err
+    assert grade.out == ""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -10,11 +11,12 @@ from grader import catalog, pipeline, submission
 from grader.cli.terminal import WIDTH, console, print_result
 from grader.model.execution import Outcome
 from grader.model.exercise import Exercise
-from grader.model.result import Finding, Result
+from grader.model.result import Check, Finding, Result, Status, Submission
 from grader.secret import Secret
 from tests.fakes import SOURCE, Arrays, FakeExecutor, right, write_exercise
+from tests.reports import samples
 
-SCREEN = 30  # rows
+SCREEN = 23  # rows
 LONG = "x_tile[3] is read by thread (4, 0, 0) of block (1, 2, 0) while thread (3, 0, 0) writes it " * 2
 
 
@@ -59,15 +61,69 @@ def test_every_line_fits_in_80_columns_and_ends_in_no_blank(exercise: Exercise) 
 
 def test_it_fits_on_a_screen_unless_asked(exercise: Exercise) -> None:
     executor = FakeExecutor(compute=many)
-    assert len(shown(exercise, executor).splitlines()) <= SCREEN + 5
-    assert len(shown(exercise, executor, verbose=True).splitlines()) > SCREEN + 5
+    assert len(shown(exercise, executor).splitlines()) <= SCREEN
+    assert len(shown(exercise, executor, verbose=True).splitlines()) > SCREEN
+
+
+@pytest.mark.parametrize("name", samples.SITUATIONS)
+def test_every_situation_fits_on_a_screen(name: str) -> None:
+    for since in (None, samples.SITUATIONS["borderline"]):
+        lines = printed(samples.SITUATIONS[name], since)
+        assert len(lines) <= SCREEN
+        assert all(len(line) <= 80 for line in lines if not line.startswith("  grade run"))
+        assert all(line == line.rstrip() for line in lines)
+        assert any(line.startswith("Points: ") for line in lines)
+
+
+def printed(result: Result, since: Result | None = None) -> list[str]:
+    out = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
+    print_result(out, result, samples.EXERCISE, samples.SOURCE, since=since)
+    return out.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_many_errors_and_reasons_fit_too() -> None:
+    unjudged = [
+        Check(f"memory[c{n}]", Status.NOT_JUDGED, reason=f"reason {n} {LONG}", case=f"c{n}") for n in range(9)
+    ]
+    errors = [Check(f"correct[c{n}]", Status.ERROR, LONG, case=f"c{n}") for n in range(9)]
+    bad = samples.memory("small", finding("race", 33))
+    result = msgspec.structs.replace(samples.SITUATIONS["race"], checks=(bad, *unjudged, *errors))
+    lines = printed(result)
+    assert len(lines) <= SCREEN
+    assert lines.count("and 7 more; -v shows all") == 2
+
+
+def test_a_case_that_only_speed_has_is_a_row_of_its_own() -> None:
+    exercise = msgspec.structs.replace(samples.EXERCISE, speed_cases=("large",))
+    check = msgspec.structs.replace(samples.speed("large"), required=True)
+    result = msgspec.structs.replace(samples.right(), checks=(*samples.right().checks, check))
+    out = Console(file=io.StringIO(), width=WIDTH)
+    print_result(out, result, exercise, None)
+    assert "large - - not judged" in " ".join(out.file.getvalue().split())  # type: ignore[attr-defined]
+
+
+def test_what_is_too_slow_says_by_how_much_and_where_to_begin() -> None:
+    text = " ".join(" ".join(printed(samples.SITUATIONS["too-slow"])).split())
+    assert "imbalanced clean right too slow, 0.29" in text
+    assert "imbalanced: 311 µs, and at most 149 µs is asked. cuBLAS takes 89.4 µs" in text
+    assert "Next: The FP32 units are 11% busy" in text
+
+
+def test_what_changed_is_told_below_the_verdict() -> None:
+    text = " ".join(printed(samples.SITUATIONS["passed"], samples.SITUATIONS["too-slow"]))
+    assert "Since the last attempt: failed, now passed; points 72 to 92; mended: speed[variable]" in text
+
+
+def test_a_command_to_copy_is_never_broken() -> None:
+    result = samples.SITUATIONS["no-gpu"]
+    path = "/home/someone/" + "a-long-folder/" * 8 + "starter.cu"
+    lines = printed(msgspec.structs.replace(result, submission=Submission(path, "0" * 64)))
+    assert lines[-1] == f"  grade run 1 {path} --seed 1234567"
 
 
 def test_the_verdict_comes_first_then_cases_then_what_is_wrong(exercise: Exercise) -> None:
     text = shown(exercise, FakeExecutor(compute=many))
-    places = [
-        text.index(part) for part in ("FAILED: ", "even ", "starter.cu:1: race", "Next: ", "Points: ", "Seed 7")
-    ]
+    places = [text.index(part) for part in ("FAILED: ", "even", "starter.cu:1: race", "Next: ", "Points: ", "Seed 7")]
     assert places == sorted(places)
 
 
@@ -79,7 +135,9 @@ def test_one_cause_is_one_red_line(exercise: Exercise) -> None:
 
 
 def test_the_source_is_shown_around_the_line(exercise: Exercise) -> None:
-    text = shown(exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", 6),))))
+    text = shown(
+        exercise, FakeExecutor(compute=lambda _: Outcome(findings=(Finding("race", "starter.cu", 6, "short"),)))
+    )
     assert "    5 | {\n  > 6 |     y[threadIdx.x] = 2 * x[threadIdx.x];\n    7 | }\n" in text
 
 

@@ -1,4 +1,4 @@
-"""The report in a real browser: silent, still, legible at every width, in light and in dark."""
+"""The report in a real browser: silent, still, legible and accessible at every width, in light and in dark."""
 
 from __future__ import annotations
 
@@ -41,12 +41,14 @@ FAINT = """least => {
     }
     return [255, 255, 255];
   };
+  const onShape = element => element.matches("svg .letter");  // a sign's own colours, as in the marks
   const faint = [];
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const element = texts.currentNode.parentElement;
-    if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
-    const [a, b] = [light(rgba(getComputedStyle(element).color)), light(behind(element))];
+    if (!texts.currentNode.data.trim() || !element.checkVisibility() || onShape(element)) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [light(rgba(element instanceof SVGElement ? style.fill : style.color)), light(behind(element))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < least) faint.push([ratio, texts.currentNode.data]);
   }
@@ -56,7 +58,7 @@ FAINT = """least => {
 # Every element whose content is wider than its box, or that reaches beyond the window: its tag and class.
 CLIPPED = """() => [...document.body.querySelectorAll("*")]
   .filter(e => e.checkVisibility() && !(e instanceof SVGElement) && getComputedStyle(e).clipPath === "none")
-  .filter(e => !e.closest("thead") || innerWidth > 640)
+  .filter(e => !e.closest("thead") || (innerWidth > 640 && !e.closest(".unseen")))
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1 ||
     (getComputedStyle(e).display !== "inline" && e.scrollWidth > e.clientWidth + 1))
   .map(e => e.tagName + "." + e.className)"""
@@ -75,7 +77,9 @@ def browser() -> Iterator[Any]:
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
     for name, result in samples.SITUATIONS.items():
-        (folder / f"{name}.html").write_text(render(result, samples.EXERCISE, samples.SOURCE), encoding="utf-8")
+        since = samples.SITUATIONS["too-slow"] if name == "passed" else None
+        page = render(result, samples.EXERCISE, samples.SOURCE, since=since)
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
     return folder
 
 
@@ -95,6 +99,47 @@ def flaws_of(page: Any, url: str) -> list[object]:
     for event, handler in handlers.items():
         page.remove_listener(event, handler)
     return found
+
+
+def violations_of(page: Any, url: str) -> list[str]:
+    """What axe-core says against the page, everything unfolded: rule and element."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed").Axe()
+    page.goto(url)
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [f"{rule['id']}: {node['target']}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_has_nothing_to_say(browser: Any, reports: Path, width: int, scheme: str) -> None:
+    """The policy admits no script, axe neither: here it is passed by."""
+    viewport = {"width": width, "height": 900}
+    with browser.new_context(viewport=viewport, color_scheme=scheme, bypass_csp=True) as context:
+        page = context.new_page()
+        found = {name: violations_of(page, (reports / f"{name}.html").as_uri()) for name in samples.SITUATIONS}
+    assert found == {name: [] for name in samples.SITUATIONS}
+
+
+def test_axe_is_at_work(browser: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text("<h1></h1><img src='data:,'><p style='color:#999'>faint")
+    with browser.new_context() as context:
+        found = " ".join(violations_of(context.new_page(), bad.as_uri()))
+    for rule in ("image-alt", "color-contrast", "html-has-lang"):
+        assert rule in found
+
+
+def test_nothing_is_missing_without_scripts(browser: Any, reports: Path) -> None:
+    """Hints, pictures and charts are there, and every fold opens by a click."""
+    with browser.new_context(viewport={"width": 390, "height": 844}, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto((reports / "too-slow.html").as_uri())
+        for _ in range(2):  # the second hint lies in the first
+            page.locator("details.hint:not([open]) > summary:visible").first.click()
+        assert page.get_by_text("Count the blocks.").is_visible()
+        assert page.locator(".roofline svg").is_visible()
+        page.goto((reports / "wrong-tile.html").as_uri())
+        assert page.locator("svg.grid:visible").count() > 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -122,14 +167,14 @@ def test_what_would_trip_a_reader_is_noticed(browser: Any, tmp_path: Path) -> No
 def test_the_style_applies_under_the_policy(browser: Any, reports: Path) -> None:
     with browser.new_context(color_scheme="light") as context:
         page = context.new_page()
-        page.goto((reports / "faulty.html").as_uri())
+        page.goto((reports / "race.html").as_uri())
         assert page.evaluate("getComputedStyle(document.querySelector('h1')).color") == "rgb(168, 51, 11)"
 
 
 def test_a_finding_stands_beside_its_line(browser: Any, reports: Path) -> None:
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         page = context.new_page()
-        page.goto((reports / "faulty.html").as_uri())
+        page.goto((reports / "race.html").as_uri())
         line, note = (page.locator(s).bounding_box() for s in ("#L33", "#note-problem-1"))
         assert abs(line["y"] - note["y"]) < 2
         assert note["x"] >= line["x"] + line["width"] - 1
@@ -138,17 +183,27 @@ def test_a_finding_stands_beside_its_line(browser: Any, reports: Path) -> None:
 def test_a_click_on_a_finding_goes_to_its_line(browser: Any, reports: Path) -> None:
     with browser.new_context(viewport={"width": 1280, "height": 900}, java_script_enabled=False) as context:
         page = context.new_page()
-        page.goto((reports / "faulty.html").as_uri())
+        page.goto((reports / "race.html").as_uri())
         page.locator("#problem-2 .where a").click()
         assert page.url.endswith("#L35")
         assert 0 <= page.locator("#L35").bounding_box()["y"] < 900
 
 
-def test_a_report_fits_on_paper(browser: Any, reports: Path) -> None:
+@pytest.mark.parametrize("name", ["race", "wrong-tile", "too-slow"])
+def test_a_report_fits_on_paper(browser: Any, reports: Path, name: str) -> None:
     paper = {"width": 688, "height": 1000}  # A4 less its margins, at 96 dots an inch
     with browser.new_context(viewport=paper) as context:
         page = context.new_page()
-        page.goto((reports / "faulty.html").as_uri())
+        page.goto((reports / f"{name}.html").as_uri())
         page.emulate_media(media="print")
         assert page.evaluate(CLIPPED) == []
         assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_what_is_folded_is_printed_but_hints(browser: Any, reports: Path) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto((reports / "too-slow.html").as_uri())
+        page.emulate_media(media="print")
+        assert page.get_by_text("odd-sixteens").is_visible()
+        assert not page.get_by_text("Count the blocks.").is_visible()

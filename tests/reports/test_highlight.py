@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reports import highlight
@@ -28,6 +28,7 @@ def test_a_comment_over_lines_is_closed_on_each() -> None:
     assert highlight.lines("/* a\nb */ int x;")[0] == '<span class="c">/* a</span>'
 
 
+@example("\n\n")
 @given(st.text(alphabet=st.sampled_from("ab1 \n\t\r\"'/*#\\<>&{}();\x0c\u2028"), max_size=60))
 def test_nothing_is_lost(source: str) -> None:
     expected = inert(source.replace("\r\n", "\n")).removesuffix("\n")

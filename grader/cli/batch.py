@@ -1,0 +1,102 @@
+"""grade batch: a class's submissions, graded once each, and a gradebook of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli import exits
+from grader.cli.complete import exercise_names
+
+if TYPE_CHECKING:
+    from grader.batch.run import Batch, Elsewhere
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("batch")
+@click.argument("submissions", type=_PATH)
+@click.option("--exercise", metavar="E", required=True, shell_complete=exercise_names, help="Number or name.")
+@click.option("--out", metavar="DIR", type=_PATH, required=True, help="Ledger, gradebook, Results and reports.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
+@click.option("--gpu", "gpus", metavar="N", type=click.IntRange(min=0), multiple=True, help="Only this GPU; repeat.")
+@click.option("--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), help="Of all inputs; kept for a resume.")
+@click.option("--secret", metavar="FILE", type=_PATH, help="Your own cases, shown redacted.")
+@click.option("-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="How many at a time; default: cores.")
+@click.option("--engine", type=click.Choice(["local", "parsl"]), default="local", help="This machine, or others.")
+@click.option("--config", metavar="FILE", type=_PATH, help="For parsl: a Python file with config = Config(...).")
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+def command(
+    submissions: Path,
+    exercise: str,
+    out: Path,
+    device: str,
+    gpus: tuple[int, ...],
+    seed: int | None,
+    secret: Path | None,
+    jobs: int | None,
+    engine: str,
+    config: Path | None,
+    exercises: Path | None,
+) -> int:
+    """Grade every submission in SUBMISSIONS: a folder, a zip of Canvas, Moodle or Gradescope, or a CSV list.
+
+    The same command again goes on where it stopped: after Ctrl-C, a crash or a power cut. What is graded already, by
+    the same exercise, grader and seed, is not graded again. The grades: DIR/gradebook.csv.
+
+    \b
+    Exit status:
+      0    done, whatever the grades
+      2    wrong usage
+      4    the grader or this machine failed; some could not be graded
+      130  Ctrl-C; what is known is written
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
+    from grader import catalog
+    from grader import secret as secret_cases
+    from grader.batch.outputs import could_not_be_graded
+    from grader.batch.run import Batch, run
+    from grader.cli.batch_progress import progress
+
+    if gpus and device == "cpu":
+        raise click.UsageError("--gpu means --device cuda")
+    if (engine == "parsl") != (config is not None):
+        raise click.UsageError("--engine parsl and --config FILE go together")
+    if engine == "parsl" and (gpus or jobs):
+        raise click.UsageError("with --engine parsl, FILE says which GPUs, and how many at a time")
+    batch = Batch(
+        submissions=submissions,
+        exercise=catalog.find(exercise, catalog.exercises_folder(exercises)),
+        out=out,
+        device=device,
+        gpus=gpus,
+        seed=seed,
+        secret=secret_cases.read(secret) if secret else None,
+        jobs=jobs,
+    )
+    with progress() as watch:
+        try:
+            made = run(batch, watch, _elsewhere(config) if config else None)
+        finally:
+            watch.close()
+            _say_what_is_there(batch, watch.summary)
+    return exits.ERROR if could_not_be_graded(made) else exits.PASSED
+
+
+def _elsewhere(file: Path) -> Elsewhere:
+    """Each engine from the file anew: Parsl uses a configuration once."""
+    from grader.batch import cluster
+
+    cluster.read(file)
+    return lambda device: cluster.engine(cluster.read(file), gpu=device == "cuda")
+
+
+def _say_what_is_there(batch: Batch, summary: str) -> None:
+    if summary:
+        click.echo(summary)
+    for what, name in (("Gradebook:", "gradebook.csv"), ("The class:", "class.html")):
+        if summary and (batch.out / name).exists():
+            click.echo(f"{what} {batch.out / name}")

@@ -1,0 +1,202 @@
+"""grade ledger: what a batch knows, and why a grade changed."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli import exits
+from grader.errors import GraderError, UsageError
+
+if TYPE_CHECKING:
+    from grader.batch.entry import Entry
+    from grader.batch.ledger import Event, Ledger
+
+_PATH = click.Path(path_type=Path)
+WIDTH = 80
+
+NONE = "none"  # as a verdict: nothing was graded
+
+
+@click.group("ledger", subcommand_metavar="COMMAND [STUDENT]", invoke_without_command=True)
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.pass_context
+def command(context: click.Context, folder: Path, exercises: Path | None) -> None:
+    """Look into the ledger of a batch (grade batch --out DIR). Without a command: list.
+
+    \b
+    grade ledger DIR list --verdict failed
+    grade ledger DIR why alice
+    """
+    context.obj = (folder, exercises)
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@command.command("list")
+@click.option(
+    "--verdict",
+    type=click.Choice(["passed", "failed", "incomplete", "error", NONE]),
+    multiple=True,
+    help=f"Only these; {NONE}: not graded. Repeat for several.",
+)
+@click.pass_obj
+def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
+    """A line for each student."""
+    with _open(at) as ledger:
+        entries = [entry for entry in _entries(ledger, at) if not verdict or _verdict(entry) in verdict]
+    width = max((len(_shown(entry.submitted.student)) for entry in entries), default=0)
+    for entry in entries:
+        points = entry.result.points if entry.result else None
+        total = _number(points.total) if points else _number(entry.manual.points)
+        why = entry.submitted.problem or entry.problem
+        line = f"{_shown(entry.submitted.student):{width}}  {_verdict(entry):10}  {total:>6}  {_shown(why)}"
+        click.echo(line.rstrip())
+    return exits.PASSED
+
+
+@command.command()
+@click.argument("student")
+@click.pass_obj
+def show(at: tuple[Path, Path | None], student: str) -> int:
+    """Everything about STUDENT's grade, as grade run shows it."""
+    from grader.batch import instructor
+    from grader.cli.terminal import console, print_result
+
+    with _open(at) as ledger:
+        exercise = instructor.exercise_of(ledger, at[1])
+        entry = instructor.entry_of(ledger, exercise, student)
+    submitted = entry.submitted
+    late = ", late" if submitted.late else ""
+    click.echo(f"{_shown(student)}{f' ({_shown(submitted.name)})' if submitted.name else ''}{late}")
+    if submitted.path:
+        click.echo(_shown(str(submitted.path)))
+    if entry.manual.points is not None or entry.manual.comment:
+        click.echo(f"By hand: {_number(entry.manual.points)} {_shown(entry.manual.comment)}".rstrip())
+    if entry.result is None:
+        click.echo(_shown(submitted.problem or entry.problem))
+        return exits.PASSED
+    click.echo(f"Report: {at[0] / entry.report}\n")
+    print_result(console(), entry.result, exercise, None)
+    return exits.PASSED
+
+
+@command.command()
+@click.argument("student")
+@click.pass_obj
+def history(at: tuple[Path, Path | None], student: str) -> int:
+    """Every grading that was STUDENT's, the oldest first."""
+    with _open(at) as ledger:
+        events = _events(ledger, student)
+    click.echo(f"{'since (UTC)':19}  {'verdict':10}  {'points':>6}  {'submission':12}  {'device':6}  seed")
+    for event in events:
+        grading = event.grading
+        total = _number(grading.result.points.total if grading.result else None)
+        row = f"{event.at:19}  {grading.verdict:10}  {total:>6}  {grading.sha256[:12]}  {grading.conditions.device:6}"
+        click.echo(f"{row}  {grading.conditions.seed}")
+        if grading.problem:
+            click.echo(textwrap.indent(_shown(grading.problem), "    "))
+    return exits.PASSED
+
+
+@command.command()
+@click.argument("student")
+@click.pass_obj
+def why(at: tuple[Path, Path | None], student: str) -> int:
+    """What changed between STUDENT's last two gradings."""
+    from grader.batch import changes
+
+    with _open(at) as ledger:
+        events = _events(ledger, student)
+    if len(events) < 2:
+        click.echo(f"{_shown(student)} was graded once, on {events[0].at}: there is nothing to compare")
+        return exits.PASSED
+    before, after = events[-2], events[-1]
+    found = changes.between(before.grading, after.grading)
+    was, now = map(_number, found.points)
+    click.echo(f"{before.at}: {before.grading.verdict}, {was} points")
+    click.echo(f"{after.at}: {after.grading.verdict}, {now} points")
+    click.echo("\nWhat differs:")
+    for cause in found.causes or ("nothing that the ledger knows of",):
+        click.echo(f"  {cause}")
+    click.echo("\nChecks that went another way:" if found.checks else "\nNo check went another way.")
+    for check in found.checks:
+        more = f" and {len(check.ids) - 1} more" if len(check.ids) > 1 else ""
+        click.echo(f"  {check.before} -> {check.after}: {check.ids[0]}{more}")
+        if check.why:
+            click.echo(textwrap.fill(_shown(check.why), WIDTH, initial_indent="    ", subsequent_indent="    "))
+    return exits.PASSED
+
+
+@command.command()
+@click.argument("student")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
+    """Remove all that DIR holds about STUDENT."""
+    from grader.batch import instructor
+
+    folder, exercises = at
+    with _open(at) as ledger:
+        if not ledger.knows(student):
+            raise UsageError(instructor.unknown(student, [one.submitted.student for one in ledger.enrolled()]))
+        question = f"Remove everything about {_shown(student)} from {folder}? It cannot be undone."
+        if not yes and not click.confirm(question):
+            click.echo("nothing was removed")
+            return exits.PASSED
+        try:
+            exercise = instructor.exercise_of(ledger, exercises)
+        except (UsageError, GraderError):
+            exercise = None
+        files = instructor.purge(ledger, exercise, folder, student)
+    click.echo(f"removed: the ledger's rows{''.join(f', {file}' for file in files)}")
+    if exercise is None:
+        click.echo("grade: the gradebook was not written anew: its exercise was not found", err=True)
+        return exits.ERROR
+    click.echo("A submission that still lies where the batch reads would be graded again: remove it, too.")
+    return exits.PASSED
+
+
+def _open(at: tuple[Path, Path | None]) -> Ledger:
+    from grader.batch.ledger import Ledger
+
+    return Ledger(at[0])
+
+
+def _entries(ledger: Ledger, at: tuple[Path, Path | None]) -> list[Entry]:
+    from grader.batch import instructor, outputs
+
+    return outputs.entries(ledger, instructor.exercise_of(ledger, at[1]))
+
+
+def _events(ledger: Ledger, student: str) -> list[Event]:
+    """Raises UsageError where there is none."""
+    from grader.batch import instructor
+
+    events = ledger.history(student)
+    if events:
+        return events
+    enrolled = {one.submitted.student: one.submitted for one in ledger.enrolled()}
+    if student in enrolled:
+        raise UsageError(
+            f"{student} was not graded yet: {enrolled[student].problem or 'grade batch goes on with it'}"
+        )
+    raise UsageError(instructor.unknown(student, list(enrolled)))
+
+
+def _verdict(entry: Entry) -> str:
+    return entry.result.verdict.value if entry.result else NONE
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def _shown(text: str) -> str:
+    from reports.text import inert
+
+    return inert(text)

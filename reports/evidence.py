@@ -1,0 +1,39 @@
+"""What a problem shows beside its sentence: pictures, bits, hints, and where a slow kernel has most to gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reports import bits, picture, speed
+from reports.bits import Example
+from reports.guide import Hint
+from reports.picture import Drawn
+from reports.problems import Problem
+
+# Of a mistake that shows in every case.
+SHOWN_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class Evidence:
+    next_step: str
+    slow: tuple[str, ...]  # each case that is too slow, in a sentence
+    hints: tuple[Hint, ...]
+    pictures: tuple[tuple[str, Drawn], ...]  # (case, picture)
+    example: Example | None
+
+
+def of(problem: Problem, hints: tuple[Hint, ...], machine: Mapping[str, Any]) -> Evidence:
+    wrong = [o for o in problem.occurrences if problem.kind == "wrong-values"]
+    drawn = [(o.case, found) for o in wrong if (found := picture.draw(o.measured))]
+    advice = (speed.advice(o.measured, machine) for o in speed.slowest_first(problem))
+    too_slow = [(o.case, o.measured) for o in problem.occurrences if problem.kind == "speed"]
+    return Evidence(
+        slow=tuple(text for case, measured in too_slow if (text := speed.slow(case, measured))),
+        next_step=next(filter(None, advice), "") or problem.next_step,
+        hints=hints,
+        pictures=tuple(drawn[:SHOWN_PICTURES]),
+        example=next((byte for o in wrong if (byte := bits.example(o.measured))), None),
+    )

@@ -1,0 +1,57 @@
+"""What keeps more blocks from sharing a multiprocessor: registers, shared memory, threads or their number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Multiprocessor(NamedTuple):
+    """Limits of one multiprocessor (CUDA C++ programming guide, technical specifications by compute capability)."""
+
+    threads: int
+    blocks: int
+    shared_bytes: int
+    registers: int = 65536
+
+
+MULTIPROCESSORS = {
+    "8.0": Multiprocessor(2048, 32, 164 << 10),
+    "8.6": Multiprocessor(1536, 16, 100 << 10),
+    "8.9": Multiprocessor(1536, 24, 100 << 10),
+    "9.0": Multiprocessor(2048, 32, 228 << 10),
+    "10.0": Multiprocessor(2048, 32, 228 << 10),
+    "12.0": Multiprocessor(1536, 24, 100 << 10),
+}
+
+WARP = 32
+REGISTER_UNIT = 256  # a warp's registers are handed out in such pieces
+RESERVED_SHARED_BYTES = 1024  # the system's, in each block
+
+
+def limit(launch: Mapping[str, Any], compute_capability: str) -> str:
+    """ "registers", "threads", "shared memory", "blocks", or two of them; "" where the figures do not say.
+
+    `launch`: blocks_per_sm, occupancy, registers and shared_bytes (static) of a kernel.
+    """
+    has = MULTIPROCESSORS.get(compute_capability)
+    try:
+        blocks, occupancy = int(launch["blocks_per_sm"]), float(launch["occupancy"])
+        registers, shared = int(launch["registers"]), int(launch["shared_bytes"])
+    except (KeyError, TypeError, ValueError):
+        return ""
+    if has is None or blocks < 1:
+        return ""
+    warps = round(occupancy * has.threads / blocks / WARP)
+    if warps < 1:
+        return ""
+    unit = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
+    most = {
+        "registers": has.registers // (unit * warps) if unit else has.blocks,
+        "shared memory": has.shared_bytes // (shared + RESERVED_SHARED_BYTES),
+        "threads": has.threads // (warps * WARP),
+        "blocks": has.blocks,
+    }
+    if min(most.values()) > blocks:
+        return "shared memory"  # what a launch asks for beyond what is declared
+    return " and ".join(name for name, count in most.items() if count == blocks)

@@ -1,0 +1,227 @@
+"""How fast each case is beside cuBLAS's routes, and what keeps it from being faster: for the chart and the advice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from grader.model.result import Check, Result, Status
+from reports import occupancy
+from reports.cases import as_ratio, baseline
+from reports.problems import Occurrence, Problem, family
+from reports.text import number, us
+
+# What a route of the Result is called; another keeps its name.
+ROUTES = {
+    "grouped": "cuBLAS, one grouped call",
+    "sequential": "cuBLAS, group by group",
+    "streams": "cuBLAS, parallel streams",
+    "strided": "cuBLAS, strided batch",
+    "copy": "device copy of the same bytes",
+}
+
+# Further times that a case may hold, for information.
+SHOWN = {
+    "single_matrix_us": "cuBLAS, one matrix of as many FLOPs",
+    "best_known_us": "best known kernel, on such a GPU",
+}
+
+# Below these shares of what is there, the advice begins with it.
+FEW_BLOCKS = 1.0  # blocks for each multiprocessor
+LOW_OCCUPANCY = 0.25
+NEAR_THE_ROOF = 0.5
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One contender. `length`, `low` and `high` are percent of the chart's width; so is Chart.threshold."""
+
+    name: str
+    kind: str  # yours, gate, route, other: how it is drawn
+    time_us: float
+    ratio: float  # of the baseline's speed
+    length: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One case: contenders by speed; longer is faster."""
+
+    case: str
+    status: Status
+    counts: bool  # for the verdict
+    bars: tuple[Bar, ...]
+    threshold: float | None
+    allowed_us: float | None
+    tflops: float | None
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A kernel as it was launched for a case, and what bounds it."""
+
+    case: str
+    kernel: str
+    blocks: int | None
+    alone_us: float | None  # where the exercise has several, which are timed together
+    registers: int | None
+    shared_bytes: int | None
+    occupancy: float | None
+    limited_by: str
+    roof: str
+    roof_share: float | None
+
+
+def timed(result: Result) -> tuple[Check, ...]:
+    return tuple(c for c in result.checks if family(c) == "speed" and _positive(c.measurements.get("time_us")))
+
+
+def charts(result: Result) -> tuple[Chart, ...]:
+    return tuple(chart for check in timed(result) if (chart := _chart(check)))
+
+
+def launched(result: Result) -> tuple[Launched, ...]:
+    return tuple(row for check in timed(result) for row in _launched(check, result.machine))
+
+
+def slow(case: str, measured: Mapping[str, Any]) -> str:
+    """ "variable: 66.3 µs; at most 58 µs is asked (cuBLAS needs 34.8 µs)"; "" where nothing was measured."""
+    own, base, threshold = (_positive(measured.get(key)) for key in ("time_us", "baseline_us", "threshold"))
+    if own is None or base is None or threshold is None:
+        return ""
+    name = "The copy" if measured.get("route") == "copy" else "cuBLAS"
+    ratio = as_ratio(number(measured.get("ratio")) or base / own, threshold)
+    return (
+        f"{case}: {us(own)} µs, and at most {us(base / threshold)} µs is asked. "
+        f"{name} takes {us(base)} µs, so yours has {ratio} of its speed."
+    )
+
+
+def slowest_first(problem: Problem) -> list[Occurrence]:
+    """The cases that are too slow; none where the problem is another."""
+    slow = [o for o in problem.occurrences if problem.kind == "speed"]
+    return sorted(slow, key=lambda o: number(o.measured.get("ratio")) or 0.0)
+
+
+def advice(measured: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
+    """Where a kernel that is too slow has most to gain, by what was measured; "" where nothing says so."""
+    rows = [row for row in _rows(measured) if isinstance(row.get("grid_blocks"), int)]
+    multiprocessors = number(_gpu(machine).get("multiprocessors"))
+    share = number(measured.get("roof_share"))
+    if not rows or share is None:
+        return ""
+    row = rows[0]
+    if number(row.get("spill_bytes")):
+        return (
+            "Registers are spilled to memory, and every access to them goes there: keep fewer values alive at once."
+        )
+    if multiprocessors and row["grid_blocks"] < FEW_BLOCKS * multiprocessors:
+        return (
+            f"It launches {row['grid_blocks']} blocks for {multiprocessors:.0f} multiprocessors, so some have "
+            "nothing to do: use smaller tiles where the problem is small, or split the sum over K."
+        )
+    occupied = number(row.get("occupancy"))
+    if occupied is not None and occupied < LOW_OCCUPANCY:
+        return (
+            f"Only {occupied:.0%} of the threads that fit on a multiprocessor are there, too few to hide the wait "
+            "for memory: use fewer registers or less shared memory per block."
+        )
+    if share < NEAR_THE_ROOF and measured.get("roof") == "compute":
+        return (
+            f"The FP32 units are {share:.0%} busy; the rest of the time they wait for operands. Let each thread "
+            "compute several elements of C in registers, so that what it loads is used more often."
+        )
+    if share < NEAR_THE_ROOF:
+        return (
+            f"It moves data at {share:.0%} of what the memory can do: let neighbouring threads read neighbouring "
+            "addresses, 16 bytes each, and have enough of them under way."
+        )
+    return ""
+
+
+def _chart(check: Check) -> Chart | None:
+    measured = check.measurements
+    base = _positive(measured.get("baseline_us"))
+    if base is None:
+        return None
+    times = list(_contenders(measured, base))
+    longest = 1.02 * max(1.0, *(base / time for _, _, time in times))
+    threshold = _positive(measured.get("threshold"))
+
+    def percent(ratio: float | None) -> float | None:
+        return None if ratio is None else round(100 * min(max(ratio, 0.0) / longest, 1.0), 2)
+
+    def bar(name: str, kind: str, time: float) -> Bar:
+        """The submission's ratio is the median over the rounds, not the quotient of two medians."""
+        own = {key: number(measured.get(key)) for key in ("ratio", "ratio_low", "ratio_high") if kind == "yours"}
+        ratio = own.get("ratio") or base / time
+        ends = percent(own.get("ratio_low")), percent(own.get("ratio_high"))
+        return Bar(name, kind, time, ratio, percent(ratio) or 0.0, *ends)
+
+    return Chart(
+        case=check.case or check.id,
+        status=check.status,
+        counts=check.required,
+        bars=tuple(bar(*contender) for contender in times),
+        threshold=percent(threshold),
+        allowed_us=base / threshold if threshold else None,
+        tflops=_positive(measured.get("tflops")),  # 0 where the exercise has no FLOPs to count
+    )
+
+
+def _contenders(measured: Mapping[str, Any], base: float) -> Iterator[tuple[str, str, float]]:
+    """(name, kind, µs): the submission, the baseline, other routes from the fastest on, then what is only shown."""
+    own = _positive(measured.get("time_us"))
+    assert own is not None
+    yield "your kernel", "yours", own
+    gate = str(measured.get("route") or "")
+    yield ROUTES.get(gate) or baseline(measured), "gate", base
+    routes = measured.get("routes_us")
+    times = {str(k): t for k, v in routes.items() if (t := _positive(v))} if isinstance(routes, Mapping) else {}
+    for name, time in sorted(times.items(), key=lambda item: item[1]):
+        if name != gate:
+            yield ROUTES.get(name, name), "route", time
+    for key, name in SHOWN.items():
+        if time_ := _positive(measured.get(key)):
+            yield name, "other", time_
+
+
+def _launched(check: Check, machine: Mapping[str, Any]) -> Iterator[Launched]:
+    measured = check.measurements
+    alone = measured.get("kernels_us")
+    for row in _rows(measured):
+        yield Launched(
+            case=check.case or check.id,
+            kernel=str(row.get("name", "")),
+            blocks=_whole(row.get("grid_blocks")),
+            alone_us=_positive(alone.get(row.get("name"))) if isinstance(alone, Mapping) else None,
+            registers=_whole(row.get("registers")),
+            shared_bytes=_whole(row.get("shared_bytes")),
+            occupancy=number(row.get("occupancy")),
+            limited_by=occupancy.limit(row, str(_gpu(machine).get("compute_capability", ""))),
+            roof=str(measured.get("roof") or ""),
+            roof_share=number(measured.get("roof_share")),
+        )
+
+
+def _rows(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rows = measured.get("launches")
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list | tuple) else []
+
+
+def _gpu(machine: Mapping[str, Any]) -> Mapping[str, Any]:
+    gpu = machine.get("gpu")
+    return gpu if isinstance(gpu, Mapping) else {}
+
+
+def _positive(value: Any) -> float | None:
+    found = number(value)
+    return found if found is not None and math.isfinite(found) and found > 0 else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

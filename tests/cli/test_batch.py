@@ -1,0 +1,165 @@
+"""grade batch, points and ledger from the command line, with children that behave as a test says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.batch.classroom import School
+from tests.cli.conftest import Grade
+
+
+@pytest.fixture
+def school(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> School:
+    made = School(tmp_path)
+    monkeypatch.setattr("grader.executors.open_cpu", made.open)
+    monkeypatch.setattr("grader.machine.gpus", lambda: 0)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.fixture
+def grade(school: School, capsys: pytest.CaptureFixture[str]) -> Grade:
+    return Grade(capsys, school.folder)
+
+
+def batch(grade: Grade, *more: str) -> int:
+    return grade("batch", "submissions", "--exercise", "1", "--out", "out", *more)
+
+
+def test_done_is_0_whatever_the_grades(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    school.hand_in("bob", "wrong")
+    assert batch(grade) == 0
+    assert "2 students: 1 incomplete, 1 failed" in grade.out
+    assert "Gradebook: out/gradebook.csv" in grade.out
+    assert "1/2  " in grade.err
+    assert "2/2  " in grade.err
+    assert max(map(len, (grade.out + grade.err).splitlines())) <= 80
+
+
+def test_what_could_not_be_graded_is_4_and_named(grade: Grade, school: School) -> None:
+    school.hand_in("ada", "dies")
+    school.hand_in("bob")
+    assert batch(grade) == 4
+    assert "1 error" in grade.out
+    assert Path("out/gradebook.csv").exists()
+
+
+def test_a_student_without_a_file_is_named_and_no_error(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    Path("submissions/bob").mkdir()
+    assert batch(grade) == 0
+    assert "1 without a grade" in grade.out
+    assert "bob: " in grade.out
+
+
+def test_ctrl_c_is_130_and_says_how_to_go_on(grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    from grader.cli.batch_progress import BatchProgress
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    school.hand_in_all(["ada", "bob", "cyd"])
+    with monkeypatch.context() as patched:
+        patched.setattr(BatchProgress, "graded", interrupt)
+        assert batch(grade, "--jobs", "1") == 130
+    assert "2 not graded yet" in grade.out
+    assert "The same command goes on" in grade.out
+    assert len(Path("out/gradebook.csv").read_text().splitlines()) == 4
+    assert batch(grade) == 0
+    assert "1 graded already; 2 to grade" in grade.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["batch", "submissions", "--exercise", "1"], "--out"),
+        (["batch", "submissions", "--out", "out"], "--exercise"),
+        (["batch", "nowhere", "--exercise", "1", "--out", "out"], "nowhere"),
+        (["batch", "submissions", "--exercise", "7", "--out", "out"], "'7' is no exercise"),
+        (["batch", "submissions", "--exercise", "1", "--out", "out", "--secret", "no.toml"], "no.toml"),
+        (["batch", "submissions", "--exercise", "1", "--out", "out", "--jobs", "0"], "0"),
+        (["batch", "submissions", "--exercise", "1", "--out", "out", "--gpu", "0", "--device", "cpu"], "--gpu"),
+        (["points", "nowhere", "ada"], "no ledger in nowhere"),
+        (["ledger", "nowhere", "list"], "no ledger in nowhere"),
+    ],
+)
+def test_wrong_usage_is_2(grade: Grade, school: School, arguments: list[str], says: str) -> None:
+    school.hand_in("ada")
+    assert grade(*arguments) == 2
+    assert says in grade.err
+
+
+def test_a_gpu_that_is_missing_is_4(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    assert batch(grade, "--device", "cuda") == 4
+    assert "no NVIDIA GPU" in grade.err
+
+
+def test_an_out_that_cannot_be_made_is_4(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    Path("out").write_text("a file")
+    assert batch(grade) == 4
+    assert "cannot make out" in grade.err
+
+
+def test_points_are_given_shown_and_taken_back(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    batch(grade)
+    assert grade("points", "out", "ada", "--points", "6", "--comment", "=good") == 0
+    assert "58 of 100" in grade.out
+    assert "'=good" in Path("out/gradebook.csv").read_text()
+    assert grade("points", "out", "ada", "--points", "7") == 0
+    assert "=good" in grade.out
+    assert grade("points", "out", "ada", "--clear") == 0
+    assert "52 of 100" in grade.out
+    assert grade("points", "out", "ad") == 2
+    assert "near it: ada" in grade.err
+    assert grade("points", "out", "ada", "--points", "nan") == 2
+    assert grade("points", "out", "ada", "--points", "600") == 0
+    assert "more than the 100" in grade.err
+
+
+def test_the_ledger_lists_and_filters(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    school.hand_in("bob", "wrong")
+    Path("submissions/cyd").mkdir()
+    batch(grade)
+    assert grade("ledger", "out") == 0
+    assert [line.split()[0] for line in grade.out.splitlines()] == ["ada", "bob", "cyd"]
+    assert grade("ledger", "out", "list", "--verdict", "failed", "--verdict", "none") == 0
+    assert [line.split()[0] for line in grade.out.splitlines()] == ["bob", "cyd"]
+
+
+def test_the_ledger_says_why_a_grade_changed(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    batch(grade, "--seed", "7")
+    assert grade("ledger", "out", "why", "ada") == 0
+    assert "nothing to compare" in grade.out
+    school.hand_in("ada", "wrong")
+    oracle = school.exercise.folder / "oracle.py"
+    oracle.write_text(oracle.read_text() + "\n")
+    batch(grade, "--seed", "8")
+    assert grade("ledger", "out", "why", "ada") == 0
+    for words in ("another submission", "exercise's files changed", "seed 8 instead of 7", "passed -> failed"):
+        assert words in grade.out
+    assert grade("ledger", "out", "history", "ada") == 0
+    assert len(grade.out.splitlines()) == 3
+    assert grade("ledger", "out", "show", "ada") == 0
+    assert "FAILED" in grade.out
+    assert grade("ledger", "out", "why", "nobody") == 2
+
+
+def test_purge_asks_first(grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    school.hand_in_all(["ada", "bob"])
+    batch(grade)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    assert grade("ledger", "out", "purge", "ada") == 0
+    assert Path("out/results/ada.json").exists()
+    assert grade("ledger", "out", "purge", "ada", "--yes") == 0
+    assert not Path("out/results/ada.json").exists()
+    assert "ada" not in Path("out/gradebook.csv").read_text()
+    assert grade("ledger", "out", "purge", "ada", "--yes") == 2
