@@ -321,7 +321,7 @@ class GpuLane:
             if any(plan.findings for plan in found):
                 break
         judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
-        return msgspec.structs.replace(launch.judge(judged), device="cuda"), plans
+        return msgspec.structs.replace(launch.judge(judged, compilation), device="cuda"), plans
 
     def _plans(self, gpu: Gpu, compilation: Compilation, case: Case) -> tuple[Plan, ...]:
         """With the multiprocessors and the shared memory that this GPU has."""

@@ -278,7 +278,7 @@ class _Lane:
         yield from _unless_passed(compile_check.judge(exercise, name, compilation))
         plans = {case.name: self._plans(executor, compilation, case, text, name) for case, _ in self._bench.cases}
         judged = [(case, plan) for case, _ in self._bench.cases for plan in plans[case.name]]
-        yield from _unless_passed(launch.judge(judged))
+        yield from _unless_passed(launch.judge(judged, compilation))
         for case, expected in self._bench.cases:
             kernels, own = exercise.kernels, plans[case.name]
             run = invocations.of(kernels, case, own), invocations.arrays(kernels, case, own)

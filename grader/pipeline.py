@@ -214,7 +214,7 @@ class _Grading:
             if any(did_not_finish(plan.findings) for plan in found):
                 break
         judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
-        return launch.judge(judged), plans
+        return launch.judge(judged, compilation), plans
 
     def _plans(self, compilation: Compilation, case: Case) -> tuple[Plan, ...]:
         text, name = self._source.text, self._source.name

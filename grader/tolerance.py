@@ -50,7 +50,9 @@ def _difference(actual: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def _sentence(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray) -> str:
     at = int(np.argmax(wrong))
-    return f"expected {reference.flat[at]:.6g}, got {actual.flat[at]:.6g}"
+    got = actual.reshape(-1)[at : at + 1]
+    what = "nothing was written" if diagnosis.never_written(got).any() else f"got {got[0]:.6g}"
+    return f"expected {reference.flat[at]:.6g}, {what}"
 
 
 def _diagnose(

@@ -24,9 +24,38 @@ MULTIPROCESSORS = {
     "12.0": Multiprocessor(1536, 24, 100 << 10),
 }
 
+H200 = "9.0"  # what the CPU stands for
+
 WARP = 32
 REGISTER_UNIT = 256  # a warp's registers are handed out in such pieces
 RESERVED_SHARED_BYTES = 1024  # the system's, in each block
+
+
+def computed(launch: Mapping[str, Any], compute_capability: str = H200) -> tuple[float | None, str]:
+    """(share of the threads that a multiprocessor can hold, what keeps out more), from a launch's size alone.
+
+    `launch`: block_threads, registers and shared_bytes (static and dynamic). (None, "") where the figures do not say.
+    """
+    has = MULTIPROCESSORS[compute_capability]
+    try:
+        threads, registers = int(launch["block_threads"]), int(launch["registers"])
+        most = _most(has, -(-threads // WARP), registers, int(launch["shared_bytes"]))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None, ""
+    blocks = min(most.values())
+    limited = " and ".join(name for name, count in most.items() if count == blocks)
+    return blocks * -(-threads // WARP) * WARP / has.threads, limited
+
+
+def _most(has: Multiprocessor, warps: int, registers: int, shared_bytes: int) -> dict[str, int]:
+    """How many blocks each of the limits lets in."""
+    unit = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
+    return {
+        "registers": has.registers // (unit * warps) if unit else has.blocks,
+        "shared memory": has.shared_bytes // (shared_bytes + RESERVED_SHARED_BYTES),
+        "threads": has.threads // (warps * WARP),
+        "blocks": has.blocks,
+    }
 
 
 def limit(launch: Mapping[str, Any], compute_capability: str) -> str:
@@ -45,13 +74,7 @@ def limit(launch: Mapping[str, Any], compute_capability: str) -> str:
     warps = round(occupancy * has.threads / blocks / WARP)
     if warps < 1:
         return ""
-    unit = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
-    most = {
-        "registers": has.registers // (unit * warps) if unit else has.blocks,
-        "shared memory": has.shared_bytes // (shared + RESERVED_SHARED_BYTES),
-        "threads": has.threads // (warps * WARP),
-        "blocks": has.blocks,
-    }
+    most = _most(has, warps, registers, shared)
     if min(most.values()) > blocks:
         return "shared memory"  # what a launch asks for beyond what is declared
     return " and ".join(name for name, count in most.items() if count == blocks)

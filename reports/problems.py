@@ -19,6 +19,9 @@ _OTHER_ACCESS = re.compile(r"\bline (\d{1,6})\b")
 FIRST_WRONG = ". First wrong element: "
 EXPLAINED_STEP = "The first sentence is what gives just these numbers: look for it in your code, and take the hint."
 
+# Kind, file, lines.
+_Key = tuple[str, str, frozenset[int]]
+
 # A mistake that shows in every case names so many of them.
 SHOWN_CASES = 4
 
@@ -143,7 +146,7 @@ def _withholds(check: Check) -> bool:
 
 
 def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, ...]:
-    groups: dict[tuple[str, str, frozenset[int]], list[Occurrence]] = {}
+    groups: dict[_Key, list[Occurrence]] = {}
     for check in checks:
         findings = check.findings
         if not findings and check.status is Status.FAILED:
@@ -153,8 +156,19 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
             groups.setdefault(key, []).append(Occurrence(check.case or "", finding, {} if at else check.measurements))
     return tuple(
         Problem(f"{prefix}-{number}", mild, kind, file, occurrences[0].finding.line, tuple(occurrences))
-        for number, ((kind, file, _), occurrences) in enumerate(groups.items(), start=1)
+        for number, ((kind, file, _), occurrences) in enumerate(_by_cause(groups).items(), start=1)
     )
+
+
+def _by_cause(groups: Mapping[_Key, list[Occurrence]]) -> dict[_Key, list[Occurrence]]:
+    """A mistake in a function that several kernels share spoils them all: one problem, where it shows first."""
+    merged: dict[_Key, list[Occurrence]] = {}
+    first: dict[str, _Key] = {}
+    for key, occurrences in groups.items():
+        cause, found, _ = occurrences[0].finding.message.partition(FIRST_WRONG)
+        at = first.setdefault(cause, key) if found and key[0] == "wrong-values" else key
+        merged[at] = merged.get(at, []) + occurrences
+    return merged
 
 
 def _lines(finding: Finding) -> tuple[int, ...]:

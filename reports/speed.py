@@ -85,7 +85,30 @@ def charts(result: Result) -> tuple[Chart, ...]:
 
 
 def launched(result: Result) -> tuple[Launched, ...]:
-    return tuple(row for check in timed(result) for row in _launched(check, result.machine))
+    measured = tuple(row for check in timed(result) for row in _launched(check, result.machine))
+    return measured or tuple(_planned(result))
+
+
+def _planned(result: Result) -> Iterator[Launched]:
+    """Without a GPU: what the launch functions ask for, as an H200 would hold it."""
+    launch = next((check for check in result.checks if check.id == "launch"), None)
+    by_case = launch.measurements.get("launches") if launch else None
+    for case, rows in by_case.items() if isinstance(by_case, Mapping) else ():
+        for row in rows if isinstance(rows, list | tuple) else ():
+            if isinstance(row, Mapping):
+                share, limited = occupancy.computed(row)
+                yield Launched(
+                    case=str(case),
+                    kernel=str(row.get("name", "")),
+                    blocks=_whole(row.get("grid_blocks")),
+                    alone_us=None,
+                    registers=_whole(row.get("registers")),
+                    shared_bytes=_whole(row.get("shared_bytes")),
+                    occupancy=share,
+                    limited_by=limited,
+                    roof="",
+                    roof_share=None,
+                )
 
 
 def slow(case: str, measured: Mapping[str, Any]) -> str:

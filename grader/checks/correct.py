@@ -13,6 +13,7 @@ from grader.model.judged import Judged
 from grader.model.result import Check, Finding, Status, to_number
 
 NAME = "correct"
+_OF_IT = " of it"  # an output that is one region is not named again
 
 
 class Origin(NamedTuple):
@@ -96,7 +97,7 @@ def _places(case: Case, judged: Judged) -> tuple[str, str]:
     flat = mismatch.rows(wrong)
     if judged.tolerance is None:
         where = mismatch.describe(flat, [mismatch.Region("it", 0, len(flat))]) if wrong.ndim == 2 else ""
-        return "", f": {where}" if where else ""
+        return "", f": {where.replace(_OF_IT, '')}" if where else ""
     regions = mismatch.regions(case, judged.output, len(flat))
     region, row, column = mismatch.first(flat, regions)
     return f"{region.name}, row {row}, column {column}: ", f": {mismatch.describe(flat, regions)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from math import prod
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -103,11 +104,13 @@ def decode(launch: np.ndarray) -> LaunchConfig:
     return LaunchConfig((gx, gy, gz), (bx, by, bz), shared, variant, workspace)
 
 
-def judge(plans: Sequence[tuple[Case, Plan]]) -> Check:
+def judge(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> Check:
     """One check for all cases: the first bad case's findings, and how many other cases fail."""
     bad = sorted((p for p in plans if p[1].findings), key=lambda p: p[0].secret)
     lacking = [plan.unsupported for _, plan in plans if plan.unsupported]
-    measurements = {"printed": printed} if (printed := _printed(plans)) else {}
+    measurements: dict[str, Any] = {"launches": _launches(plans, compilation)}
+    if printed := _printed(plans):
+        measurements["printed"] = printed
     if bad:
         findings = _in_case(*bad[0], others=len(bad) - 1)
         return Check(
@@ -117,6 +120,25 @@ def judge(plans: Sequence[tuple[Case, Plan]]) -> Check:
         reason = f"{lacking[0].message} ({lacking[0].file}:{lacking[0].line})"
         return Check(ID, Status.NOT_JUDGED, reason=reason, device="cpu")
     return Check(ID, Status.PASSED, _summary(plans), device="cpu", measurements=measurements)
+
+
+def _launches(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> dict[str, list[dict[str, Any]]]:
+    """By required case, how large each kernel is launched: what its occupancy follows from."""
+    resources = {kernel.name: kernel.resources for kernel in compilation.kernels if kernel.resources}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for case, plan in plans:
+        if case.required and plan.kernel in resources and not plan.findings:
+            taken, config = resources[plan.kernel], plan.config
+            found.setdefault(case.name, []).append(
+                {
+                    "name": plan.kernel,
+                    "grid_blocks": prod(config.grid),
+                    "block_threads": prod(config.block),
+                    "registers": taken.registers,
+                    "shared_bytes": taken.shared_bytes + config.shared_bytes,
+                }
+            )
+    return found
 
 
 def _in_case(case: Case, plan: Plan, *, others: int) -> tuple[Finding, ...]:
@@ -166,7 +188,7 @@ def _dimension_problems(config: LaunchConfig) -> Iterator[Problem]:
 
 def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[Problem]:
     """A multiprocessor gives out registers by the warp; more than it has, and the launch fails."""
-    threads = config.block[0] * config.block[1] * config.block[2]
+    threads = prod(config.block)
     block = f"block {_by(config.block)} has {threads} threads"
     registers = -(-compiled.resources.registers // 8) * 8 if compiled.resources else 0
     if threads > MAX_BLOCK_THREADS:

@@ -151,7 +151,7 @@ def test_a_variant_launches_its_own_kernel(exercise: Exercise) -> None:
 def test_a_fault_inside_the_launch_function_is_its_own(exercise: Exercise) -> None:
     fault = Finding("out-of-bounds", "starter.cu", 11, "M_sizes[9] of 2")
     plan = launch.plan(exercise.kernels[0], COMPILED, "", "starter.cu", Outcome(findings=(fault,)))
-    check = launch.judge([(CASE, plan)])
+    check = launch.judge([(CASE, plan)], COMPILED)
     assert check.status is Status.FAILED
     assert [(f.kind, f.line) for f in check.findings] == [("out-of-bounds", 11)]
 
@@ -159,14 +159,14 @@ def test_a_fault_inside_the_launch_function_is_its_own(exercise: Exercise) -> No
 def test_the_check_names_the_first_bad_case_and_counts_the_others(exercise: Exercise) -> None:
     good, bad = planned(exercise, LAUNCH), planned(exercise, config(grid=(0, 1, 1)))
     cases = [msgspec.structs.replace(CASE, name=name) for name in ("a", "b", "c")]
-    check = launch.judge(list(zip(cases, (good, bad, bad), strict=True)))
+    check = launch.judge(list(zip(cases, (good, bad, bad), strict=True)), COMPILED)
     assert check.status is Status.FAILED
     assert check.findings[0].notes == ("in case b, and 1 more: M 4 4",)
 
 
 def test_a_secret_case_is_told_by_its_kind_alone(exercise: Exercise) -> None:
     secret = msgspec.structs.replace(CASE, name="secret-1", secret=True, summary="M 77")
-    check = launch.judge([(secret, planned(exercise, config(grid=(77, 0, 1))))])
+    check = launch.judge([(secret, planned(exercise, config(grid=(77, 0, 1))))], COMPILED)
     assert [f.kind for f in check.findings] == ["bad-launch"]
     assert "77" not in str(check)
     assert "grid" not in str(check)
@@ -175,6 +175,6 @@ def test_a_secret_case_is_told_by_its_kind_alone(exercise: Exercise) -> None:
 def test_an_instruction_that_the_engine_lacks_judges_nothing(exercise: Exercise) -> None:
     lacking = Finding("unsupported-instruction", "starter.cu", 11, "wgmma is not known to the CPU engine")
     plan = launch.plan(exercise.kernels[0], COMPILED, "", "starter.cu", Outcome(unsupported=lacking))
-    check = launch.judge([(CASE, plan)])
+    check = launch.judge([(CASE, plan)], COMPILED)
     assert check.status is Status.NOT_JUDGED
     assert check.reason == "wgmma is not known to the CPU engine (starter.cu:11)"
