@@ -283,7 +283,7 @@ def load() -> ctypes.CDLL:
 
         try:
             path = load_nvidia_dynamic_lib("cublas").abs_path
-        except DynamicLibNotFoundError:
+        except (DynamicLibNotFoundError, OSError):  # it may start a process to look, which a child must not
             path = None
         return ctypes.CDLL(path or "libcublas.so.13")
     except (ImportError, OSError, RuntimeError) as error:

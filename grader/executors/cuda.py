@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from grader.compile.toolkit import ToolkitMissing
+from grader.sandbox import confine
 from grader.sandbox.channel import MAX_MESSAGE_BYTES
 from grader.sandbox.messages import (
     Built,
@@ -178,4 +179,5 @@ if __name__ == "__main__":
             Verify: engine.verify,
             Sweep: engine.sweep,
         },
+        confine.GPU,
     )

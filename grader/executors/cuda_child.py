@@ -11,7 +11,7 @@ import numpy as np
 from grader.compile import recipe
 from grader.model.execution import Compilation, Gpu, Invocation, Outcome
 from grader.model.exercise import Array
-from grader.sandbox import arena
+from grader.sandbox import ChildFailed, arena, confine
 from grader.sandbox.child import Child
 from grader.sandbox.messages import (
     AGAIN,
@@ -46,9 +46,29 @@ class CudaChild(Child):
     def describe(self) -> Gpu:
         """Raises ChildFailed, which says why, where there is no GPU that the grader can use."""
         if self._gpu is None:
-            self._gpu = self.ask(Describe(), Described, START_SECONDS).gpu
+            try:
+                self._gpu = self.ask(Describe(), Described, START_SECONDS).gpu
+            except ChildFailed as error:
+                self._gpu = self._described_unconfined(error)
             self.arch = recipe.gpu_arch(self._gpu.compute_capability)
         return self._gpu
+
+    def _described_unconfined(self, error: ChildFailed) -> Gpu:
+        """Some driver may need what the child may not reach. It has seen no submission yet: once more, without.
+
+        `unconfined` says so then. Raises the first error where that is no remedy.
+        """
+        if confine.SWITCHED_OFF in self.unconfined:
+            raise error
+        self.process.close()
+        self.process = self.process.again({confine.SWITCH: "off"})
+        self._ready = False
+        try:
+            gpu = self.ask(Describe(), Described, START_SECONDS).gpu
+        except ChildFailed:
+            raise error from None
+        self.unconfined = (f"CUDA does not start in a confined process: {error}",)
+        return gpu
 
     def compile(self, source_bytes: bytes, filename: str) -> Compilation:
         self.describe()

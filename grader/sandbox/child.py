@@ -58,6 +58,7 @@ class Child:
         self._workers = workers or default_workers()
         self._filename = recipe.SOURCE_NAME
         self._ready = False
+        self.unconfined: tuple[str, ...] = ()  # what the child can do though it should not, once it is up; and why
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +116,7 @@ class Child:
         payload = _ENCODER.encode(request)
         if not self._ready:
             self.process.send(payload, seconds=START_SECONDS)
-            self._receive(Ready, START_SECONDS)
+            self.unconfined += self._receive(Ready, START_SECONDS).unconfined
             self._ready = True
         else:
             self.process.send(payload, seconds=seconds)

@@ -117,7 +117,9 @@ class Verify(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The child is up; it says so once, unasked."""
+    """The child is up; it says so once, unasked. `unconfined`: what the kernel could not take away from it."""
+
+    unconfined: tuple[str, ...] = ()
 
 
 class Built(msgspec.Struct, frozen=True, tag=True):

@@ -32,10 +32,14 @@ REAP_SECONDS = 10.0
 STDERR_TAIL_BYTES = 4096
 
 # What the child gets of the caller's environment: nothing that could be a secret.
-KEPT_VARIABLES = ("LD_LIBRARY_PATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "CUDA_PATH", "CUDA_HOME")
+KEPT_VARIABLES = (
+    *("LD_LIBRARY_PATH", "CUDA_PATH", "CUDA_HOME"),
+    *("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "GRADER_CONFINE"),
+)
 FIXED_VARIABLES = {
     "PATH": os.defpath,
     "HOME": "/nonexistent",
+    "CUPY_CACHE_DIR": "/",  # CuPy makes the folder when it is imported; this one is there, and never written
     "LANG": "C.UTF-8",
     "OPENBLAS_NUM_THREADS": "1",  # threads that nothing needs, and that cost time to start
     "OMP_NUM_THREADS": "1",
@@ -54,12 +58,13 @@ class Process:
         self, module: str, *, memory_bytes: int | None = None, variables: Mapping[str, str] | None = None
     ) -> None:
         self.memory_bytes = memory_bytes or default_memory_bytes()
+        self._module, self._variables = module, dict(variables or {})
         self.arena = anonymous_file("grader-arena")
         self._output = anonymous_file("grader-output")
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         try:
-            self._child = _start(module, theirs.fileno(), self.arena.fileno(), self._output, variables or {})
+            self._child = _start(module, theirs.fileno(), self.arena.fileno(), self._output, self._variables)
         except BaseException:
             for ours in (self._socket, self.arena, self._output):
                 ours.close()
@@ -70,6 +75,10 @@ class Process:
         self._stopped = False
         self._ending = threading.Lock()
         weakref.finalize(self, _end, self._child, self._ending)
+
+    def again(self, variables: Mapping[str, str]) -> Process:
+        """One more of its kind, with these variables too."""
+        return Process(self._module, memory_bytes=self.memory_bytes, variables={**self._variables, **variables})
 
     def send(self, payload: bytes, *, seconds: float) -> None:
         view = memoryview(frame(payload))
@@ -182,12 +191,12 @@ def anonymous_file(name: str) -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
-def default_memory_bytes() -> int:
-    """8 GiB, or three quarters of what this machine or container has."""
+def default_memory_bytes(children: int = 1) -> int:
+    """8 GiB, or a share of three quarters of what this machine or container has."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
         machine = min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(MAX_MEMORY_BYTES, int(MEMORY_SHARE * machine))
+    return min(MAX_MEMORY_BYTES, int(MEMORY_SHARE * machine / children))
 
 
 def resident_bytes(pid: int) -> int:

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 
 from grader.errors import at_fault
-from grader.sandbox import arena
+from grader.sandbox import arena, bytecode
 from grader.sandbox.channel import LENGTH, frame, payload_length
-from grader.sandbox.confine import confine
+from grader.sandbox.confine import CPU, Access, confine
 from grader.sandbox.messages import Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
 
 MAX_DETAILS = 4000  # characters of a traceback
@@ -46,15 +46,16 @@ class SetupError(Exception):
     """Something that the child needs is not installed; the message says what to do."""
 
 
-def serve(engine: Engine, further: Mapping[type, Handler] | None = None) -> NoReturn:
+def serve(engine: Engine, further: Mapping[type, Handler] | None = None, access: Access = CPU) -> NoReturn:
     """The child's whole life. `sys.argv` holds the two descriptors and the parent's process id.
 
-    `further` answers requests that not every device can.
+    `further` answers requests that not every device can; `access` is what the device needs of the machine.
     """
     channel, memory, parent = map(int, sys.argv[1:4])
-    confine(parent)
+    bytecode.write(engine.warm)
+    lacking = confine(parent, access)
     server = _Server(engine, further or {}, socket.socket(fileno=channel), memory)
-    server.send(Ready())
+    server.send(Ready(lacking))
     server.warm_up()
     while True:
         server.answer()

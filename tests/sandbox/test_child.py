@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -138,15 +139,15 @@ def test_a_cut_arena_is_a_death_and_no_crash_here(open_child: Open) -> None:
         child.run((Invocation("shrink", LaunchConfig(), ()),), (Array("x", np.ones(9), "inout"),), deadline=10)
 
 
-def test_a_deadline_kills_and_leaves_no_process(open_child: Open, tmp_path: Path) -> None:
+def test_a_deadline_kills_and_leaves_no_process(open_child: Open) -> None:
     child = open_child(compile_seconds=0.5)
-    note = tmp_path / "pid"
     start = time.monotonic()
     with pytest.raises(ChildTimeout, match=r"stopped after 0\.5 s"):
-        ask(child, f"fork {note}")
+        ask(child, "fork")
     assert time.monotonic() - start < 30
     assert is_gone(child.process.pid)
-    assert wait_until_gone(int(note.read_text()))
+    (grandchild,) = struct.unpack("<I", os.pread(child.process.arena.fileno(), 4, 0))
+    assert wait_until_gone(grandchild)
     with pytest.raises(ChildDied, match="was stopped"):
         ask(child, "echo too late")
 

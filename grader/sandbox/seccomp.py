@@ -1,0 +1,186 @@
+"""A filter of system calls: no network, no other program, no other process, and no way round Landlock.
+
+Why a filter and not a network namespace: containers and several distributions forbid unprivileged namespaces,
+while a filter is allowed to every process that gives up new privileges, in containers too. Landlock alone knows
+TCP from its fourth version on, and neither UDP nor other families of sockets.
+
+What is refused fails with EPERM. The rest of the calls stay: Python, LLVM and CUDA need many, and more each year.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Collection, Iterator
+from functools import cache
+
+# By name: the numbers on x86-64 and on aarch64, None where there is no such call.
+_REFUSED: dict[str, tuple[int, int | None]] = {
+    # Programs and processes. A session of its own would outlive the killing of the child's group.
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "kcmp": (312, 272),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
+    "setsid": (112, 157),
+    "setpgid": (109, 154),
+    # Ways round this filter, and round Landlock where root has it.
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "open_by_handle_at": (304, 265),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "chroot": (161, 51),
+    "pivot_root": (155, 41),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "mount_setattr": (442, 442),
+    # The kernel's own.
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "reboot": (169, 142),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    # A file's length, mode, owner, times and attributes: Landlock guards the first from version 3 on, the rest not.
+    "truncate": (76, 45),
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+}  # fmt: skip
+
+# Their first argument says whose: allowed for the process itself alone. abort() sends a signal, too.
+_OWN_ONLY: dict[str, tuple[int, int]] = {
+    "kill": (62, 129),
+    "tkill": (200, 130),
+    "tgkill": (234, 131),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+}
+_LIMITS = (302, 261)  # prlimit64; 0 means the caller
+_SOCKET = (41, 198)
+
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_COLUMN = {"x86_64": 0, "aarch64": 1}
+_X32 = 0x40000000  # x86-64's second set of numbers starts here
+
+# Classic BPF over struct seccomp_data: number at 0, architecture at 4, first argument (its lower half) at 16.
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+
+_CALL = {"x86_64": 317, "aarch64": 277}
+_ACTION_AVAILABLE, _SET_FILTER = 2, 1
+_ALL_THREADS = 1 << 0
+_NO_SLOWDOWN = 1 << 2  # older kernels slow filtered processes down against Spectre; the child holds no secrets
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+
+
+def available() -> bool:
+    if platform.machine() not in _CALL or platform.system() != "Linux":
+        return False
+    action = ctypes.c_uint32(_REFUSE & 0xFFFF0000)
+    try:
+        _seccomp(_ACTION_AVAILABLE, 0, ctypes.byref(action))
+    except OSError:
+        return False
+    return True
+
+
+def install(families: Collection[int] = ()) -> None:
+    """Filter every thread of this process, for good; sockets of these address families stay allowed.
+
+    Wants no_new_privs. Raises OSError, and then nothing is filtered.
+    """
+    instructions = list(program(platform.machine(), os.getpid(), families))
+    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    header = struct.pack("@HP", len(instructions), ctypes.addressof(buffer))
+    try:
+        _seccomp(_SET_FILTER, _ALL_THREADS | _NO_SLOWDOWN, header)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # before Linux 4.17: no such flag
+            raise
+        _seccomp(_SET_FILTER, _ALL_THREADS, header)
+
+
+def program(machine: str, own: int, families: Collection[int]) -> Iterator[Instruction]:
+    """The filter of process `own`. What is asked for by a foreign architecture's numbers is refused."""
+    column = _COLUMN[machine]
+    yield _LOAD, 0, 0, _ARCHITECTURE
+    yield _EQUAL, 1, 0, _AUDIT_ARCH[machine]
+    yield _RETURN, 0, 0, _REFUSE
+    yield _LOAD, 0, 0, _NUMBER
+    if machine == "x86_64":
+        yield _AT_LEAST, 0, 1, _X32
+        yield _RETURN, 0, 0, _REFUSE
+    for numbers in _REFUSED.values():
+        number = numbers[column]
+        if number is not None:
+            yield _EQUAL, 0, 1, number
+            yield _RETURN, 0, 0, _REFUSE
+    for numbers in _OWN_ONLY.values():
+        yield from _only_with(numbers[column], (own,))
+    yield from _only_with(_LIMITS[column], (0, own))
+    yield from _only_with(_SOCKET[column], families)
+    yield _RETURN, 0, 0, _ALLOW
+
+
+def _only_with(number: int, firsts: Collection[int]) -> Iterator[Instruction]:
+    """Refuse the call unless its first argument is one of these."""
+    yield _EQUAL, 0, 2 * len(firsts) + 2, number
+    yield _LOAD, 0, 0, _FIRST
+    for first in firsts:
+        yield _EQUAL, 0, 1, first
+        yield _RETURN, 0, 0, _ALLOW
+    yield _RETURN, 0, 0, _REFUSE
+
+
+def _seccomp(operation: int, flags: int, argument: object) -> None:
+    call = ctypes.c_long(_CALL[platform.machine()])
+    result = int(_libc().syscall(call, ctypes.c_long(operation), ctypes.c_long(flags), argument))
+    if result != 0:  # with _ALL_THREADS, positive: the thread that could not follow
+        raise OSError(
+            ctypes.get_errno(), os.strerror(ctypes.get_errno()) if result < 0 else "a thread did not follow"
+        )
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
