@@ -152,8 +152,10 @@ def measure(submissions: Path, cores: int, seed: int, more: list[str]) -> tuple[
         seconds = time.monotonic() - began
         if status not in (0, 4):
             raise SystemExit(f"grade batch ended with {status}")
-        verdicts = Counter(json.loads(file.read_bytes())["verdict"] for file in (out / "results").glob("*.json"))
-        return seconds, peak.stop(), verdicts
+        results = [json.loads(file.read_bytes()) for file in (out / "results").glob("*.json")]
+        for check in (check for result in results for check in result["checks"] if check["status"] == "error"):
+            print(f"error: {check['id']}: {check['message']}", file=sys.stderr)
+        return seconds, peak.stop(), Counter(result["verdict"] for result in results)
 
 
 def main() -> None:

@@ -316,7 +316,8 @@ def _chance_edges(name: str, rng: np.random.Generator) -> Case:
     """Numbers between two codes, of all sizes, and draws at the threshold, next to it, and at both ends."""
     inside = np.ldexp(rng.random(2000) + 1, rng.integers(-16, 9, 2000))
     tiny = np.ldexp(rng.random(500) + 1, rng.integers(-60, -9, 500))
-    magnitude = np.concatenate([inside, tiny, np.abs(values(E4M3)[:0x7F]), rng.uniform(400, 500, 100)])
+    least = np.ldexp(1.0, np.arange(-149, -60))  # FP32's subnormals among them: up where random is 0
+    magnitude = np.concatenate([inside, tiny, least, np.abs(values(E4M3)[:0x7F]), rng.uniform(400, 500, 100)])
     x = (magnitude * rng.choice([-1, 1], magnitude.size)).astype(np.float32)
     turn = _thresholds(x).astype(np.int64)
     draws = [np.zeros_like(turn), turn - 1, turn, turn + 1, np.full_like(turn, (1 << 32) - 1), turn ^ 1 << 31]

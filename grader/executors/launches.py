@@ -42,11 +42,12 @@ class Submission:
         """Every invocation in order, up to the first that has findings: what follows would run on rubbish."""
         deadline = time.monotonic() + request.seconds
         total = Ran()
-        written: set[str] = set()
+        filled = {
+            slot.name: np.zeros(arrays[slot.name].nbytes, np.uint8) for slot in request.slots if slot.access == "out"
+        }
         try:
             for invocation in request.invocations:
-                execution = self._launch(invocation, request, arrays, written, deadline)
-                written.update(a for a in invocation.arguments if isinstance(a, str))
+                execution = self._launch(invocation, request, arrays, filled, deadline)
                 total = _sum(total, execution)
                 if total.findings:
                     break
@@ -61,7 +62,7 @@ class Submission:
         invocation: Invocation,
         request: Run,
         arrays: dict[str, np.ndarray],
-        written: set[str],
+        filled: dict[str, np.ndarray],
         deadline: float,
     ) -> ptx.Execution:
         if self._program is None:
@@ -71,7 +72,7 @@ class Submission:
             grid=invocation.config.grid,
             block=invocation.config.block,
             shared_bytes=invocation.config.shared_bytes,
-            arguments=_arguments(invocation, request.slots, arrays, written),
+            arguments=_arguments(invocation, request.slots, arrays, filled),
             workers=request.workers,
             limits=_limits(arrays, deadline),
         )
@@ -87,17 +88,18 @@ def _limits(arrays: dict[str, np.ndarray], deadline: float) -> ptx.Limits:
 
 
 def _arguments(
-    invocation: Invocation, slots: tuple[Slot, ...], arrays: dict[str, np.ndarray], written: set[str]
+    invocation: Invocation, slots: tuple[Slot, ...], arrays: dict[str, np.ndarray], filled: dict[str, np.ndarray]
 ) -> list[ptx.Buffer | int]:
-    """An output that an earlier invocation was given counts as written from there on."""
+    """What an earlier invocation wrote of an output, and nothing else of it, may be read."""
     access = {slot.name: slot.access for slot in slots}
     arguments: list[ptx.Buffer | int] = []
     called = invocation.called or invocation.arguments
     for argument, name in zip(invocation.arguments, called, strict=True):
         if isinstance(argument, str):
             how = access[argument]
-            initialised = how != "out" or argument in written
-            arguments.append(ptx.Buffer(str(name), arrays[argument], how != "in", initialised))
+            initialised = how != "out"
+            given = ptx.Buffer(str(name), arrays[argument], how != "in", initialised, filled.get(argument))
+            arguments.append(given)
         else:
             arguments.append(argument[0])
     return arguments

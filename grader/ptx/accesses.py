@@ -89,7 +89,10 @@ def checked(
     strong: bool = False,
     values: Sequence[Value] = (),
 ) -> Value:
-    """Host address of one access, through the slow path. `values`: what a store writes, if that is known."""
+    """Host address of one access, through the slow path. `values`: what a store writes, if that is known.
+
+    `direction` is "read", "write" or "update": a write that needs what is there.
+    """
     return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, values=values)
 
 
@@ -106,10 +109,10 @@ def checked_at(
     f = u.f
     site = f.const("i32", u.site(width, strong=strong))
     arguments = [u.worker, u.me, address, f.const("i32", width), site]
-    if direction == "write":
+    if direction != "read":
         arguments.append(_in_memory(u, values))
     if space == "shared":
-        stamp = (u.me,) if direction == "write" else ()
+        stamp = (u.me,) if direction != "read" else ()
         ok = f.call("i32", f"shared_{direction}", *arguments, *stamp)
         return f.select(ok.ne(0), u.shared_host.at(address), WORKER.get(u.worker, "sink"))
     if space == "generic":

@@ -28,7 +28,8 @@ def atomic(u: Kernel, ins: Instruction) -> None:
     if ins.base == "atom":
         u.acquire()
     element = BITS[type_] // 8
-    pointer = checked(u, "write", space, operands[0], element * count, strong=True)
+    direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
+    pointer = checked(u, direction, space, operands[0], element * count, strong=True)
     sources = [_items(operand) for operand in operands[1:]]
     targets = _items(destination) if destination is not None else [None] * count
     for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):

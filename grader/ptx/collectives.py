@@ -14,7 +14,8 @@ from grader.ptx.machine import AT_NAMED, AT_WARP, HEADER, WORKER
 from grader.ptx.mail import bring, must_name_itself, must_take_part, own, word_of
 from grader.ptx.parser import Instruction, Operand, Pair
 
-UNDEFINED = -1  # as a float a NaN, so that using it shows
+# What a lane that is not there gives: +Inf. Sums and maxima show it, and fmaxf, which drops a NaN, does too.
+UNDEFINED = 0x7F800000
 
 
 def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) -> None:

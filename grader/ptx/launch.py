@@ -56,13 +56,15 @@ FAULT_TYPE = np.dtype(
 class Buffer:
     """An array that a kernel gets a pointer to; used in place. `data` must be C-contiguous.
 
-    Not writable: a store to it is a finding. Not initialised: a read before a write is one.
+    Not writable: a store to it is a finding. Not initialised: a read before a write is one. `filled`, a byte for each
+    of its bytes, says which of them earlier launches wrote (not 0), and is kept up to date.
     """
 
     name: str
     data: np.ndarray[Any, Any]
     writable: bool = False
     initialised: bool = True
+    filled: np.ndarray[Any, Any] | None = None
 
     @property
     def flags(self) -> int:
@@ -126,6 +128,7 @@ class Launch:
         self.printer = Printer(variables)
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
+        self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, and its cells
         self.windows = self._kept(np.zeros(WINDOWS * WINDOW.size, np.uint8))
         for window, data, variable in variables.values():
             self._open_window(window, data, variable.size, READABLE | INITIALISED)
@@ -150,13 +153,25 @@ class Launch:
         self.keep.append(array)
         return array
 
-    def _open_window(self, window: int, data: np.ndarray[Any, Any], size: int, flags: int) -> None:
+    def _open_window(
+        self,
+        window: int,
+        data: np.ndarray[Any, Any],
+        size: int,
+        flags: int,
+        filled: np.ndarray[Any, Any] | None = None,
+    ) -> None:
         entry = Struct(WINDOW, self.windows, window * WINDOW.size)
         entry.set(host=pointer_to(data), size=size, flags=flags)
         if flags & WRITABLE:
             cells = -(-size // self.lowered.global_granule) + 1
             for name in ("write", "read", "elsewhere"):
-                entry.set(**{name: pointer_to(self._kept(np.zeros(cells, np.uint64)))})
+                stamps = self._kept(np.zeros(cells, np.uint64))
+                if name == "write" and filled is not None and filled.size:
+                    starts = np.arange(0, len(filled), self.lowered.global_granule)
+                    stamps[: len(starts)] = np.minimum.reduceat(filled != 0, starts)  # 1: before this launch
+                    self.filled.append((filled, stamps))
+                entry.set(**{name: pointer_to(stamps)})
                 entry.set(**{f"{name}_site": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
 
     def _bind(self, arguments: Sequence[Buffer | int]) -> np.ndarray[Any, Any]:
@@ -168,7 +183,9 @@ class Launch:
             if isinstance(argument, Buffer):
                 if not argument.data.flags.c_contiguous:
                     raise ValueError(f"{argument.name} is not contiguous")
-                self._open_window(PARAM_WINDOW + i, argument.data, argument.data.nbytes, argument.flags)
+                self._open_window(
+                    PARAM_WINDOW + i, argument.data, argument.data.nbytes, argument.flags, argument.filled
+                )
                 block[start : start + 8] = as_bytes(window_base(PARAM_WINDOW + i), 8)
             else:
                 size = min(end - start, 8)
@@ -219,6 +236,8 @@ class Launch:
                 self.record.set(stop=TIME_IS_UP)
             for thread in threads:
                 thread.join()
+            for filled, stamps in self.filled:
+                filled[:] = (stamps != 0).repeat(self.lowered.global_granule)[: len(filled)]
 
     def faults(self) -> list[Fault]:
         tables = np.stack([t.reshape(-1, len(Kind)) for t in self.fault_tables])

@@ -49,14 +49,17 @@ def functions() -> list[Fn]:
         unordered(),
         shared_read(),
         shared_write(),
+        shared_update(),
         shared_read_many(),
         locate(),
         global_read(),
         global_write(),
+        global_update(),
         global_read_many(),
         local_access(),
         generic("read"),
         generic("write"),
+        generic("update"),
         copy_source(),
         copy_start(),
         copy_wait(),
@@ -296,6 +299,21 @@ def shared_write() -> Fn:
     return f
 
 
+def shared_update() -> Fn:
+    """Check an atomic operation: a write that needs what is there. Of what nothing wrote it is told once."""
+    f = Fn("shared_update", "i32", {**STORE, "stamp": "i32"}, COLD)
+    shadow = shared_shadow(f)
+    first, count = _shared_cells(f)
+    base = WORKER.get(f["w"], "base")
+    with f.count(count) as k:
+        written = shadow.write.index("i32", first + k).load("i32")
+        in_flight = written.eq(IN_FLIGHT_STAMP)
+        with f.when((written.ult(base) & written.ne(GUARD_STAMP)) | in_flight, likely=False):
+            _fault(f, Kind.UNINITIALISED_READ, f["address"], in_flight.zext("i64"))
+    f.ret(f.call("i32", "shared_write", *(f[name] for name in (*STORE, "stamp"))))
+    return f
+
+
 def shared_read_many() -> Fn:
     """Check the loads of a group one by one: `table` holds an (offset i64, site i32, pad) per load.
 
@@ -439,6 +457,21 @@ def global_write() -> Fn:
     return f
 
 
+def global_update() -> Fn:
+    """Host address for a checked atomic operation, or the sink's. Of what nothing wrote it is told once."""
+    f = Fn("global_update", "ptr", STORE, COLD)
+    window = f.call("ptr", "locate", f["w"], f["address"])
+    offset = _global_place(f, window)
+    with f.when((WINDOW.get(window, "flags") & (WRITABLE | INITIALISED)).eq(WRITABLE)):
+        first, count = _cells(f, offset, "global_shift")
+        with f.count(count) as k:
+            written = GlobalShadow(window).write.index("i64", first + k).load("i64")
+            with f.when(written.eq(0), likely=False):
+                _fault(f, Kind.UNINITIALISED_READ, f["address"])
+    f.ret(f.call("ptr", "global_write", *(f[name] for name in STORE)))
+    return f
+
+
 def global_read_many() -> Fn:
     """The loads of a group from an array that no kernel may write, one by one."""
     f = Fn("global_read_many", "void", MANY, COLD)
@@ -467,12 +500,12 @@ def local_access() -> Fn:
 
 def generic(direction: str) -> Fn:
     """Host address of an access through a generic pointer: shared, local or global."""
-    f = Fn(f"generic_{direction}", "ptr", {**(STORE if direction == "write" else ACCESS), "frame": "ptr"}, COLD)
-    bytes_ = (f["bytes"],) if direction == "write" else ()
+    f = Fn(f"generic_{direction}", "ptr", {**(ACCESS if direction == "read" else STORE), "frame": "ptr"}, COLD)
+    bytes_ = (f["bytes"],) if direction != "read" else ()
     window = f["address"] >> WINDOW_BITS
     with f.when(window.eq(SHARED_WINDOW)):
         address = f["address"] - window_base(SHARED_WINDOW)
-        stamp = (f["me"],) if direction == "write" else ()
+        stamp = (f["me"],) if direction != "read" else ()
         ok = f.call("i32", f"shared_{direction}", f["w"], f["me"], address, f["width"], f["site"], *bytes_, *stamp)
         host = WORKER.get(f["w"], "shared").at(address)
         _leave(f, f.select(ok.ne(0), host, WORKER.get(f["w"], "sink")))

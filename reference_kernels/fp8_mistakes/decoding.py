@@ -100,6 +100,7 @@ DECODINGS: tuple[Mistake[Decoding], ...] = (
     Mistake("Inf and NaN are read as numbers: the largest exponent of E5M2 is theirs", NANS,
             lambda d: d.but(d.top, d.normal())),
     Mistake("Inf is read as a number", NANS, lambda d: d.but(np.isinf(d.right), d.normal())),
+    Mistake("the sign of Inf is lost", SIGNS, lambda d: d.but(np.isinf(d.right), np.inf)),
     Mistake("Inf is read as NaN", NANS, lambda d: d.but(np.isinf(d.right), np.nan)),
     Mistake("Inf is read as the largest finite value", NANS, lambda d: d.but(np.isinf(d.right), d.signed(d.fmt.max))),
     Mistake("the largest exponent is read as Inf and NaN: in E4M3 it holds numbers, and one NaN", NANS, _ieee),

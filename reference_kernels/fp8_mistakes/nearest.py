@@ -52,6 +52,12 @@ def _by_bf16(e: Encoding) -> Array:
     return _again(e, rounded.view(np.float32))
 
 
+def _by_subnormals(e: Encoding) -> Array:
+    """Scaled so that FP8's smallest normal number becomes FP32's: what is below loses bits before it rounds."""
+    down = 1 - e.fmt.bias + 126
+    return _again(e, np.ldexp(np.ldexp(e.x, -down), down))
+
+
 def _again(e: Encoding, rounded: Array) -> Array:
     codes: Array = encode(np.where(e.nan, np.float32(0), rounded), e.fmt)
     return np.where(e.nan, e.right, codes)
@@ -79,4 +85,9 @@ NEAREST: tuple[Mistake[Encoding], ...] = (
     *(Mistake(sentence, SUBNORMALS, partial(subnormals, rule)) for sentence, rule in _OF_SUBNORMALS),
     Mistake("it rounds twice, to FP16 and then to FP8", ROUNDING, _by_fp16),
     Mistake("it rounds twice, to BF16 and then to FP8", ROUNDING, _by_bf16),
+    Mistake(
+        "it rounds twice: scaled down to FP32's subnormals, x loses bits before it becomes FP8",
+        SUBNORMALS,
+        _by_subnormals,
+    ),
 )

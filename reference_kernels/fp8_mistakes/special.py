@@ -12,6 +12,7 @@ from reference_kernels.fp8_mistakes.encoding import Encoding, other
 from reference_kernels.fp8_mistakes.mistake import BIAS, CARRY, NANS, SATURATION, SIGNS, SUBNORMALS, Mistake
 
 LOST_NAN = "NaN becomes the largest finite value; fminf and fmaxf do that"
+SOME_NAN = "become the largest finite value: with an exponent of ones, any mantissa but 0 is a NaN"
 TO_NAN = "what is too large becomes NaN, not the largest finite value"
 TO_INF = "what is too large becomes Inf, not the largest finite value"
 
@@ -64,6 +65,16 @@ def _above(e: Encoding) -> Array:
     return e.magnitude > e.fmt.max
 
 
+def _unless(recognised: int, e: Encoding) -> Array:
+    """Of the NaN only those are one that have a bit of this mask; the others are too large."""
+    mantissa = e.x.view(np.uint32) & np.uint32(recognised)
+    return e.but(e.nan & (mantissa == 0), e.fmt.largest)
+
+
+def _below_the_smallest(e: Encoding) -> Array:
+    return (e.magnitude < 2.0 ** (1 - e.fmt.bias - e.fmt.mantissa_bits)) & ~e.nan
+
+
 def _other_format(e: Encoding) -> Array:
     return _encoded(e.x, other(e.fmt), e.random)
 
@@ -74,6 +85,8 @@ SPECIAL: tuple[Mistake[Encoding], ...] = (
             lambda e: e.but((e.right & 0x7F) < 1 << e.fmt.mantissa_bits, 0)),
     Mistake("subnormals are flushed to zero, without their sign", SUBNORMALS,
             lambda e: _without_sign(0, e.subnormal, e)),
+    Mistake("what is below the smallest subnormal becomes zero; it has to round, too", SUBNORMALS,
+            lambda e: e.but(_below_the_smallest(e), 0)),
     Mistake(TO_NAN, SATURATION, lambda e: e.but(e.beyond, e.fmt.nan)),
     Mistake(TO_NAN, SATURATION, lambda e: e.but(_above(e), e.fmt.nan)),
     Mistake("what is too large becomes NaN, and Inf alone the largest finite value", SATURATION,
@@ -91,6 +104,10 @@ SPECIAL: tuple[Mistake[Encoding], ...] = (
     Mistake(LOST_NAN, NANS, lambda e: _without_sign(e.fmt.largest, e.nan, e)),
     Mistake("NaN becomes the largest negative value; fminf and fmaxf do that", NANS,
             lambda e: _without_sign(e.fmt.largest | SIGN, e.nan, e)),
+    Mistake(f"signalling NaN {SOME_NAN}", NANS, partial(_unless, 0x00400000)),
+    Mistake(f"NaN whose first mantissa bits are 0 {SOME_NAN}", NANS, partial(_unless, 0x00700000)),
+    Mistake("negative NaN become the largest negative value; a NaN may have either sign", NANS,
+            lambda e: e.but(e.nan & (e.sign > 0), e.fmt.largest)),
     Mistake("NaN becomes zero", NANS, lambda e: e.but(e.nan, 0)),
     Mistake("NaN becomes zero", NANS, lambda e: _without_sign(0, e.nan, e)),
     Mistake("NaN becomes Inf", NANS, lambda e: e.but(e.nan, e.fmt.largest + 1)),

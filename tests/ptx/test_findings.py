@@ -72,6 +72,13 @@ WRONG = {
     },
     "uninitialised-read": {
         "an output that is only added to": "out[t] += in[t];  // <-- here",
+        "atomics on an output that nobody cleared": "atomicMax(&out[t % 4], in[t]);  // <-- here",
+        "atomics on a shared cell that nobody cleared": """
+            __shared__ int s[2];
+            if (t == 0) s[0] = 0;
+            __syncthreads();
+            atomicAdd(&s[t % 2], in[t]);  // <-- here
+            __syncthreads(); out[t] = s[0];""",
         "a shared cell that nobody wrote": """
             __shared__ int s[64];
             if (t < 32) s[t] = t;
@@ -285,6 +292,13 @@ RIGHT = {
           s[(i + 1) & 1][t] = in[t] + i; sum += s[i & 1][63 - t]; __syncthreads();
         }
         out[t] = sum;""",
+    "atomicExch is the first to write": """
+        __shared__ int s[64];
+        atomicExch(&s[t], in[t]); atomicExch(&out[t], 0); __syncthreads(); atomicAdd(&out[t], s[63 - t]);""",
+    "a neighbour that has left is read and dropped": """
+        if (t >= 50) return;
+        const int next = __shfl_down_sync(~0u, in[t], 1);
+        out[t] = t < 49 ? next : 0;""",
     "shared atomics": """
         __shared__ int s;
         if (t == 0) s = 0;
@@ -487,3 +501,36 @@ def test_the_message_names_the_array_the_thread_and_the_other_side() -> None:
 def test_findings_are_counted_not_repeated() -> None:
     ran = run("out[t + 32] = in[t];")
     assert [(r.kind, r.count) for r in ran.findings] == [("out-of-bounds", 32)]
+
+
+@pytest.mark.parametrize("largest", ["fmaxf(v, other)", "v > other ? v : other", "v + other"])
+@pytest.mark.parametrize("shuffle", ["__shfl_xor_sync", "__shfl_down_sync"])
+def test_a_reduction_that_reads_lanes_that_have_left_shows_it(shuffle: str, largest: str) -> None:
+    """Right where all lanes are there; with some gone, what it reads is no number that the input holds."""
+    reduce = f"""
+        if (t >= {{lanes}}) return;
+        float v = in[t];
+        for (int d = 16; d > 0; d /= 2) {{{{ float other = {shuffle}(~0u, v, d); v = {largest}; }}}}
+        if (t == 0) out[0] = __float_as_int(v);
+    """
+    assert np.isinf(run(reduce.format(lanes=20)).out[:1].view(np.float32))
+    assert np.isfinite(run(reduce.format(lanes=32)).out[:1].view(np.float32))
+
+
+def test_what_an_earlier_launch_wrote_may_be_read_and_nothing_else() -> None:
+    source = HEAD + "if (t < in[0]) out[t] = t; else if (t >= in[1]) state[t - in[1]] = out[t - in[1]];\n}\n"
+    program = ptx.Program(ptx.parse(compile_text(source, PTX_ARCH).ptx))
+    out, filled = np.full(64, -1, np.int32), np.zeros(256, np.uint8)
+
+    def launch(write: int, read_from: int) -> list[str]:
+        arguments = [
+            ptx.Buffer("in", np.array([write, read_from], np.int32)),
+            ptx.Buffer("out", out, writable=True, initialised=False, filled=filled),
+            ptx.Buffer("state", np.zeros(64, np.int32), writable=True),
+        ]
+        return [r.kind for r in program.run("k", grid=(1, 1, 1), block=(64, 1, 1), arguments=arguments).findings]
+
+    assert launch(write=40, read_from=64) == []
+    assert launch(write=0, read_from=24) == []  # out[0] to out[39]
+    assert launch(write=0, read_from=23) == ["uninitialised-read"]
+    assert np.flatnonzero(filled).size == 160

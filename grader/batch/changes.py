@@ -1,0 +1,78 @@
+"""Why a student's grade is another than before: what it was graded from, and check by check what came of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from grader.batch.ledger import Grading
+from grader.model.result import Check
+
+ABSENT = "absent"
+
+
+class CheckChange(msgspec.Struct, frozen=True):
+    """Checks of one kind that went the same way; statuses as they carry them, ABSENT where a grading lacks them.
+
+    `why` is what the first of them says now.
+    """
+
+    ids: tuple[str, ...]
+    before: str
+    after: str
+    why: str = ""
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """`causes`: what differs between the two gradings, in words; () where nothing does that the ledger knows."""
+
+    causes: tuple[str, ...]
+    checks: tuple[CheckChange, ...]
+    points: tuple[float | None, float | None]
+
+
+def between(before: Grading, after: Grading) -> Changes:
+    return Changes(tuple(_causes(before, after)), tuple(_checks(before, after)), (_total(before), _total(after)))
+
+
+def _causes(before: Grading, after: Grading) -> list[str]:
+    one, two = before.conditions, after.conditions
+    causes = []
+    if before.sha256 != after.sha256:
+        causes.append(f"another submission: {after.sha256[:12]} instead of {before.sha256[:12]}")
+    if (one.exercise, one.exercise_hash) != (two.exercise, two.exercise_hash):
+        causes.append("the exercise's files changed (exercise.toml, oracle.py or what else grades)")
+    if one.grader != two.grader:
+        causes.append(f"grader {two.grader} instead of {one.grader}")
+    if one.seed != two.seed:
+        causes.append(f"seed {two.seed} instead of {one.seed}")
+    if one.device != two.device:
+        causes.append(f"on {two.device} instead of {one.device}")
+    if one.secret_hash != two.secret_hash:
+        causes.append("other secret cases")
+    return causes
+
+
+def _checks(before: Grading, after: Grading) -> list[CheckChange]:
+    old, new = _by_id(before), _by_id(after)
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for identity in dict.fromkeys([*old, *new]):
+        was, now = _status(old.get(identity)), _status(new.get(identity))
+        if was != now:
+            alike.setdefault((identity.split("[")[0], was, now), []).append(identity)
+    return [CheckChange(tuple(ids), was, now, _why(new.get(ids[0]))) for (_, was, now), ids in alike.items()]
+
+
+def _status(check: Check | None) -> str:
+    return check.status.value if check else ABSENT
+
+
+def _why(check: Check | None) -> str:
+    return (check.reason or check.message) if check else ""
+
+
+def _by_id(grading: Grading) -> dict[str, Check]:
+    return {check.id: check for check in grading.result.checks} if grading.result else {}
+
+
+def _total(grading: Grading) -> float | None:
+    return grading.result.points.total if grading.result else None

@@ -1,0 +1,70 @@
+"""Which of a student's files is graded, and why none where there is none."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+from grader.batch.entry import Submitted
+from grader.batch.found import Folder, Found, Source, Unreadable
+from grader.batch.layouts import TAKEN_FIRST, Group, is_source
+
+SHOWN_FILES = 3
+
+
+def take(source: Source, group: Group) -> Submitted:
+    """The submission of this student, or the problem with it."""
+    path, problem = None, group.problem
+    try:
+        if not problem:
+            chosen = _chosen(group)
+            path = source.fetch(chosen, group.student, group.name_of(chosen))
+    except Unreadable as error:
+        problem = str(error)
+    return Submitted(
+        student=readable(group.student),
+        name=readable(group.name),
+        path=path,
+        problem=readable(problem),
+        late=group.late,
+        identifiers={key: readable(value) for key, value in group.identifiers.items()},
+    )
+
+
+def within(folder: Path) -> Submitted:
+    """What is graded of one student's folder; `student` is its name."""
+    source = Folder(folder)
+    return take(source, Group(folder.name, files=tuple(source.list())))
+
+
+def some(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN_FILES])
+    return shown + (f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else "")
+
+
+def readable(text: str) -> str:
+    """Names of files may hold bytes that are no UTF-8; a gradebook may not."""
+    return unicodedata.normalize("NFC", text.encode(errors="surrogatepass").decode(errors="replace"))
+
+
+def _chosen(group: Group) -> Found:
+    """Raises Unreadable, which says what there is instead."""
+    sources = [one for one in group.files if not one.folder and is_source(group.name_of(one))]
+    named = [one for one in sources if group.name_of(one).lower() in TAKEN_FIRST]
+    chosen = sources if len(sources) == 1 else named
+    if len(chosen) == 1:
+        if chosen[0].problem:
+            raise Unreadable(chosen[0].problem)
+        return chosen[0]
+    if sources:
+        names = some([str(one.place) for one in sources])
+        raise Unreadable(f"{len(sources)} .cu files, {names}: keep one, or name one of them starter.cu")
+    raise Unreadable(_instead(group))
+
+
+def _instead(group: Group) -> str:
+    problems = [one.problem for one in group.files if one.problem]
+    others = [group.name_of(one) for one in group.files if not one.folder]
+    if problems:
+        return problems[0]
+    return f"no .cu file, only {some(others)}" if others else "handed in nothing: the folder is empty"

@@ -1,0 +1,59 @@
+"""The class at a glance: class.html for the instructor, leaderboard.html for the class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from grader.batch import atomic, gradebook, mistakes, outcomes, pseudonyms
+from grader.batch.entry import Entry
+from grader.model.exercise import Exercise
+from grader.model.result import Result, Status, Verdict
+from reports import classroom
+
+PAGE, LEADERBOARD = "class.html", "leaderboard.html"
+
+
+def write(entries: Sequence[Entry], exercise: Exercise, out: Path, *, real_names: bool = False) -> Path:
+    """Writes both pages into `out`, where the reports lie; `real_names` puts them on the leaderboards too."""
+    rows = rows_of(entries, exercise, pseudonyms.key_of(out))
+    pages = {
+        PAGE: classroom.render(rows, exercise, real_names=real_names),
+        LEADERBOARD: classroom.render_leaderboard(rows, exercise, real_names=real_names),
+    }
+    for name, page in pages.items():
+        atomic.write(out / name, page.encode(errors="replace"))
+    return out / PAGE
+
+
+def rows_of(entries: Sequence[Entry], exercise: Exercise, key: bytes) -> tuple[classroom.Row, ...]:
+    names = pseudonyms.of((entry.submitted.student for entry in entries), key)
+    return tuple(_row(entry, exercise, names[entry.submitted.student]) for entry in gradebook.in_order(entries))
+
+
+def _row(entry: Entry, exercise: Exercise, pseudonym: str) -> classroom.Row:
+    submitted, result = entry.submitted, entry.result
+    cases = {}
+    if result is not None:
+        cases = {case: classroom.Case(*outcomes.of_case(result, case)) for case in outcomes.cases(exercise)}
+    return classroom.Row(
+        student=submitted.student,
+        name=submitted.name,
+        pseudonym=pseudonym,
+        verdict=result.verdict if result else None,
+        points=outcomes.total(entry),
+        complete=outcomes.complete(entry),
+        cases=cases,
+        mistakes=mistakes.of(result) if result else (),
+        late=submitted.late,
+        problem=outcomes.problem(entry) or (_error(result) if result else ""),
+        report=entry.report,
+    )
+
+
+def _error(result: Result) -> str:
+    """Why there are no points although there is a Result."""
+    if result.verdict is not Verdict.ERROR:
+        return ""
+    failed = next((check for check in result.checks if check.status is Status.ERROR), None)
+    return f"the grader failed: {failed.message or failed.reason or failed.id}" if failed else "the grader failed"

@@ -1,0 +1,112 @@
+"""Grades submissions past one machine, with Parsl: on the machines that a configuration file describes.
+
+Each task travels as bytes and comes back as bytes; the ledger stays here, with its one writer. The machines share a
+file system with this one: they load the grader and the exercise from where they lie here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from grader.batch.schedule import Engine, Finishing
+from grader.batch.worker import Graded, Task, grade
+from grader.errors import GraderError, UsageError, at_fault
+
+INSTALL = "python -m pip install 'cuda-kernel-grader[cluster]'"
+
+# How often a task goes out whose worker was lost on the way. A submission that takes its worker down each time is
+# set aside after as many.
+MOST_SENT = 3
+
+
+def engine(config: Any, *, gpu: bool) -> Engine:
+    """`config` is a parsl.Config; with `gpu`, each of its workers sees one GPU (available_accelerators)."""
+
+    def run(tasks: Sequence[Task]) -> Finishing:
+        with _parsl(config) as submit:
+            sent = {submit(_packed(task, gpu=gpu)): (task, 1) for task in tasks}
+            while sent:
+                done, _ = wait(sent, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, times = sent.pop(future)
+                    lost = future.exception()
+                    if lost is None:
+                        yield task, msgspec.msgpack.decode(future.result(), type=Graded)
+                    elif times < MOST_SENT:
+                        sent[submit(_packed(task, gpu=gpu))] = (task, times + 1)
+                    else:
+                        yield task, Graded(None, f"lost {times} times: {_first_line(lost)}")
+
+    return run
+
+
+def read(file: Path) -> Any:
+    """`config` of that Python file, a parsl.Config. Raises UsageError; GraderError where Parsl is missing."""
+    try:
+        from parsl.config import Config
+    except ImportError:
+        raise GraderError(f"--engine parsl needs Parsl; install it with: {INSTALL}") from None
+    if not file.is_file():
+        raise UsageError(f"{file} does not exist")
+    try:
+        config = runpy.run_path(str(file)).get("config")
+    except Exception as error:
+        raise UsageError(f"{file} cannot be run: {at_fault(error, file)}") from None
+    if not isinstance(config, Config):
+        raise UsageError(f"{file} defines no config = parsl.Config(...)")
+    return config
+
+
+def grade_packed(task: bytes) -> bytes:
+    """What runs on a worker."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    return msgspec.msgpack.encode(grade(_unpacked(task)))
+
+
+@contextmanager
+def _parsl(config: Any) -> Iterator[Callable[[bytes], Future[bytes]]]:
+    """Ends every worker at the end, whether they are done or not."""
+    import parsl
+
+    # Parsl starts programs of its own by name, from beside this Python.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    try:
+        kernel = parsl.load(config)
+    except Exception as error:
+        raise GraderError(f"Parsl did not start: {_first_line(error)}") from None
+    log_files = tuple(logging.getLogger("parsl").handlers)
+    try:
+        yield parsl.python_app(grade_packed, data_flow_kernel=kernel)
+    finally:
+        with contextlib.suppress(Exception):  # a worker that is gone already
+            kernel.cleanup()
+        parsl.clear()
+        for file in log_files:  # Parsl lets go of it, and leaves it open
+            file.close()
+
+
+def _packed(task: Task, *, gpu: bool) -> bytes:
+    """Paths as every machine finds them; the threads and memory are the worker's to decide."""
+    exercise = msgspec.structs.replace(task.exercise, folder=task.exercise.folder.absolute())
+    there = msgspec.structs.replace(task, exercise=exercise, gpu=0 if gpu else None, threads=0, memory_bytes=0)
+    return msgspec.msgpack.encode(there, enc_hook=str)
+
+
+def _unpacked(packed: bytes) -> Task:
+    return msgspec.msgpack.decode(packed, type=Task, dec_hook=lambda kind, value: kind(value))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

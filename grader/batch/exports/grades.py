@@ -1,0 +1,117 @@
+"""Which grade a student gets, and which row of a platform's file is that student's."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from grader.batch import outcomes, table
+from grader.batch.entry import Entry
+
+SHOWN = 5
+
+NOT_IN_FULL = "for they are not judged in full (--so-far takes what is known)"
+
+# How a student and a line are recognised as the same: a key of each.
+Way = tuple[Callable[[Entry], str], Callable[[int], str]]
+
+_T = TypeVar("_T")
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """The file, how many students got a grade in it, and what the instructor should know."""
+
+    content: bytes
+    graded: int
+    notes: tuple[str, ...] = ()
+
+
+def of(entry: Entry, *, so_far: bool) -> float | None:
+    """The points that count. None while a part of the rubric was not judged, unless `so_far` is enough.
+
+    A platform shows what it gets as a grade: 52 of 100, without a word that nobody timed it, would be a wrong one.
+    """
+    return outcomes.total(entry) if so_far or outcomes.complete(entry) else None
+
+
+def scaled(points: float, most: float, possible: float) -> float:
+    """Points of the exercise as points of the platform's assignment."""
+    return round(points * possible / most, 2) if most else points
+
+
+def rows_of(
+    entries: Sequence[Entry],
+    rows: Iterable[int],
+    ways: Sequence[Way],
+) -> dict[int, Entry]:
+    """Each row's student. A way compares what both sides have; the first that fits one student and one row counts."""
+    free = set(rows)
+    left = list(entries)
+    found: dict[int, Entry] = {}
+    for of_entry, of_row in ways:
+        in_rows = _by_key(sorted(free), of_row)
+        in_entries = _by_key(left, of_entry)
+        for key, some in in_entries.items():
+            if len(some) == 1 and len(in_rows.get(key, ())) == 1:
+                found[in_rows[key][0]] = some[0]
+        free -= found.keys()
+        matched = {entry.submitted.student for entry in found.values()}
+        left = [entry for entry in left if entry.submitted.student not in matched]
+    return found
+
+
+def identifier(*names: str) -> Callable[[Entry], str]:
+    """The first of these identifiers that the student has."""
+
+    def find(entry: Entry) -> str:
+        return next((value for name in names if (value := entry.submitted.identifiers.get(name, ""))), "")
+
+    return find
+
+
+def student(entry: Entry) -> str:
+    return entry.submitted.student
+
+
+def name(entry: Entry) -> str:
+    return words(entry.submitted.name)
+
+
+def words(text: str) -> str:
+    """A name in whatever order: "Doe, Jane" and "Jane Doe" are the same."""
+    return " ".join(sorted(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())))
+
+
+def notes(entries: Sequence[Entry], found: Mapping[int, Entry], *, so_far: bool) -> tuple[str, ...]:
+    """Who is not in the file, and who is and got nothing."""
+    there = {entry.submitted.student for entry in found.values()}
+    absent = [entry.submitted.student for entry in entries if entry.submitted.student not in there]
+    ungraded = [entry.submitted.student for entry in found.values() if of(entry, so_far=so_far) is None]
+    said = []
+    if absent:
+        said.append(f"not in the file, so without a grade in it: {some(absent)}")
+    if ungraded:
+        said.append(f"left as they were, {NOT_IN_FULL}: {some(sorted(ungraded))}")
+    return tuple(said)
+
+
+def some(students: Sequence[str]) -> str:
+    shown = ", ".join(students[:SHOWN])
+    return shown + (f" and {len(students) - SHOWN} more" if len(students) > SHOWN else "")
+
+
+def rescaled(most: float, possible: float) -> str:
+    return f"the exercise has {table.number(most)} points, the assignment {table.number(possible)}: grades are scaled"
+
+
+def _by_key(items: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:
+    """Without those that have no key: nobody is found by what nobody has."""
+    found: dict[str, list[_T]] = {}
+    for item in items:
+        if value := key(item).strip().casefold():
+            found.setdefault(value, []).append(item)
+    return found

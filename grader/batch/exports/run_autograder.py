@@ -1,0 +1,54 @@
+"""What run_autograder does in Gradescope's container: `grade run` on the submission, its Result as results.json.
+
+There is always a results.json, and it says whose fault it is where nothing could be graded.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from grader import catalog, files
+from grader.batch import choice
+from grader.batch.exports import autograder, gradescope
+from grader.errors import GraderError, UsageError
+from grader.model import codec
+
+SHOWN_OUTPUT = 2_000  # the end of what the grader said, where it failed
+
+
+def main(home: Path) -> None:
+    results = grade(home)
+    files.publish(home / "results" / "results.json", gradescope.encode(results), mode=0o644)
+
+
+def grade(home: Path) -> dict[str, Any]:
+    """`home` is /autograder: source/ is the unpacked zip, submission/ what the student handed in."""
+    source = home / "source"
+    try:
+        name, *options = shlex.split((source / autograder.OPTIONS).read_text(encoding="utf-8"))
+        exercise = catalog.find(name, source / autograder.EXERCISES)
+        submitted = choice.within(home / "submission")
+    except (OSError, ValueError, UsageError, GraderError) as error:
+        return gradescope.grader_failed(str(error))
+    if submitted.path is None:
+        return gradescope.nothing_to_grade(submitted.problem)
+    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "grader", "run", name, str(submitted.path), "--json", str(result), *options]
+        command += ["--exercises", str(source / autograder.EXERCISES)]
+        done = subprocess.run(command, cwd=source, capture_output=True, text=True, errors="replace")
+        said = done.stdout + done.stderr
+        sys.stdout.write(said)  # instructors see it
+        try:
+            return gradescope.results(codec.decode(result.read_bytes()), exercise)
+        except (OSError, codec.ResultError):
+            return gradescope.grader_failed(f"grade run ended with status {done.returncode}\n{said[-SHOWN_OUTPUT:]}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,142 @@
+"""What lies below a folder of submissions: every file and folder, by its place, read without trust.
+
+A zip is seen the same way (`archives`), so that a layout is recognised once for both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import msgspec
+
+from grader import submission
+from grader.errors import UsageError
+
+# What an operating system leaves behind; whatever begins with a dot is no submission either.
+LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+
+# A student's folder that is deeper, or holds more, was not made to be graded.
+MAX_DEPTH = 8
+MAX_FILES = 2_000
+
+
+class Found(msgspec.Struct, frozen=True):
+    """`place` is relative to the root. With a `problem` it cannot be read, or must not be."""
+
+    place: PurePosixPath
+    folder: bool = False
+    problem: str = ""
+    path: Path | None = None  # in a folder
+    member: int = -1  # in a zip: its number
+
+
+class Unreadable(Exception):  # noqa: N818 - it says a state, not a mistake of the program
+    """Why a file that was found cannot be graded: a sentence for the instructor, without a full stop."""
+
+
+class Source(Protocol):
+    """A folder of submissions, or a zip of them."""
+
+    def list(self) -> Sequence[Found]: ...
+
+    def read(self, found: Found, limit: int) -> bytes:
+        """At most `limit` + 1 bytes. Raises Unreadable."""
+        ...
+
+    def fetch(self, found: Found, student: str, name: str) -> Path:
+        """A path that the grader can open; `name` is what a file that has to be written is called.
+
+        Raises Unreadable where the file is empty, too large or cannot be read.
+        """
+        ...
+
+
+class Folder:
+    """A folder on disk. Links that lead out of it are problems, and no folder is entered by a link."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._real = root.resolve()
+
+    def list(self) -> Sequence[Found]:
+        try:
+            with os.scandir(self._root) as entries:
+                names = sorted(entry.name for entry in entries)
+        except OSError as error:
+            raise UsageError(f"{self._root}: {error.strerror}") from None
+        found: list[Found] = []
+        for name in names:
+            below = self._walk(PurePosixPath(name))
+            found += islice(below, MAX_FILES)
+            if next(below, None) is not None:
+                found.append(Found(PurePosixPath(name), folder=True, problem=f"holds more than {MAX_FILES:,} files"))
+        return found
+
+    def read(self, found: Found, limit: int) -> bytes:
+        assert found.path is not None
+        try:
+            with found.path.open("rb") as stream:
+                return stream.read(limit + 1)
+        except OSError as error:
+            raise Unreadable(f"{found.place.name} cannot be read: {error.strerror}") from None
+
+    def fetch(self, found: Found, student: str, name: str) -> Path:  # noqa: ARG002 - it stays where it is
+        check(name, self.read(found, submission.MAX_BYTES))
+        assert found.path is not None
+        return found.path
+
+    def _walk(self, place: PurePosixPath) -> Iterator[Found]:
+        if is_litter(place):
+            return
+        path = self._root / place
+        if path.is_symlink():
+            yield self._link(place, path)
+        elif path.is_dir():
+            yield from self._enter(place, path)
+        elif path.is_file():
+            yield Found(place, path=path)
+        else:
+            yield Found(place, problem=f"{place.name} is not a regular file")
+
+    def _enter(self, place: PurePosixPath, path: Path) -> Iterator[Found]:
+        if len(place.parts) > MAX_DEPTH:
+            yield Found(place, folder=True, problem=f"folders are nested more than {MAX_DEPTH} deep")
+            return
+        try:
+            with os.scandir(path) as entries:
+                names = sorted(entry.name for entry in entries)
+        except OSError as error:
+            yield Found(place, folder=True, problem=f"the folder {place.name} cannot be read: {error.strerror}")
+            return
+        yield Found(place, folder=True)
+        for name in names:
+            yield from self._walk(place / name)
+
+    def _link(self, place: PurePosixPath, path: Path) -> Found:
+        try:
+            target = path.resolve(strict=True)
+        except (OSError, RuntimeError):
+            return Found(place, problem=f"{place.name} is a link that leads nowhere")
+        if not target.is_relative_to(self._real):
+            return Found(
+                place, folder=target.is_dir(), problem=f"{place.name} is a link that leads out of the folder"
+            )
+        if target.is_dir():
+            return Found(place, folder=True, problem=f"{place.name} is a link to another folder")
+        return Found(place, path=target)
+
+
+def is_litter(place: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part.lower() in LITTER for part in place.parts)
+
+
+def check(name: str, content: bytes) -> None:
+    """Raises Unreadable where there is nothing to grade, or too much."""
+    if len(content) > submission.MAX_BYTES:
+        raise Unreadable(f"{name} is larger than {submission.MAX_BYTES >> 20} MiB")
+    if not content.strip():
+        raise Unreadable(f"{name} is empty")

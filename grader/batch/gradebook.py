@@ -1,0 +1,77 @@
+"""gradebook.csv: a row for each student, with everything that is known, and nothing where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from grader.batch import atomic, outcomes, table
+from grader.batch.entry import Entry
+from grader.model.exercise import Exercise
+from grader.model.result import Status
+
+FILE = "gradebook.csv"
+
+RUBRIC = ("correctness", "performance", "quality", "manual")
+
+
+def write(entries: Sequence[Entry], exercise: Exercise, out: Path) -> Path:
+    """Writes out/gradebook.csv, whole or not at all. The same entries give the same bytes, in whatever order.
+
+    Raises GraderError where it cannot be written.
+    """
+    rows: list[Sequence[table.Cell]] = [header(exercise), *(_row(entry, exercise) for entry in in_order(entries))]
+    return atomic.write(out / FILE, table.encode(rows))
+
+
+def in_order(entries: Sequence[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: (entry.submitted.student.casefold(), entry.submitted.student))
+
+
+def header(exercise: Exercise) -> list[str]:
+    """For each case that counts by itself: whether it is right (clean and correct), fast enough, and how fast."""
+    return [
+        *("student", "name", "verdict", *RUBRIC, "total", "max"),
+        *(f"{case}{what}" for case in outcomes.cases(exercise) for what in ("", " speed", " ratio")),
+        *("further cases", "late", "problem", "comment", "seed", "sha256", "report"),
+    ]
+
+
+def _row(entry: Entry, exercise: Exercise) -> list[table.Cell]:
+    submitted, result = entry.submitted, entry.result
+    points = result.points if result else None
+    manual = points.manual if points and points.manual is not None else entry.manual.points
+    return [
+        submitted.student,
+        submitted.name,
+        result.verdict.value if result else "",
+        *(getattr(points, rubric, None) for rubric in RUBRIC[:-1]),
+        manual,
+        outcomes.total(entry),
+        float(points.max if points else sum(exercise.points.values())),
+        *(cell for case in outcomes.cases(exercise) for cell in _case(entry, case)),
+        _further(entry, exercise),
+        "yes" if submitted.late else "no",
+        outcomes.problem(entry),
+        entry.manual.comment,
+        str(result.seed) if result else "",
+        result.submission.sha256 if result else "",
+        entry.report,
+    ]
+
+
+def _case(entry: Entry, case: str) -> tuple[table.Cell, table.Cell, table.Cell]:
+    if entry.result is None:
+        return "", "", None
+    outcome = outcomes.of_case(entry.result, case)
+    return _word(outcome.right), _word(outcome.speed), outcome.ratio
+
+
+def _further(entry: Entry, exercise: Exercise) -> str:
+    """Not "7/9": a spreadsheet reads a date."""
+    right, of = outcomes.further(entry.result, exercise) if entry.result else (0, 0)
+    return f"{right} of {of}" if of else ""
+
+
+def _word(status: Status | None) -> str:
+    return status.value if status else ""

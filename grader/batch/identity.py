@@ -1,0 +1,65 @@
+"""What a grading depends on. The same in all of it: not graded again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+import grader
+from grader.errors import GraderError
+from grader.model.exercise import Exercise
+from grader.secret import Secret
+
+# Of an exercise's folder, what no grade depends on: a better sentence in problem.md grades nobody again.
+NOT_GRADED_BY = frozenset({"problem.md", "starter.cu", "solution.cu", "test.py", "wrong", "__pycache__"})
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """What is the same for every submission of a batch."""
+
+    exercise: str
+    exercise_hash: str
+    seed: int
+    device: str  # "cpu" or "cuda"
+    secret_hash: str = ""  # "" without secret cases
+    grader: str = grader.__version__
+
+    def key(self, sha256: str) -> str:
+        """A grading's name in the ledger."""
+        return hashlib.sha256(msgspec.json.encode((sha256, *msgspec.structs.astuple(self)))).hexdigest()
+
+
+def conditions(exercise: Exercise, *, seed: int, device: str, secret: Secret | None) -> Conditions:
+    return Conditions(exercise.name, exercise_hash(exercise.folder), seed, device, secret_hash(secret))
+
+
+def exercise_hash(folder: Path) -> str:
+    """Of exercise.toml, oracle.py and whatever else lies there that a grade may depend on."""
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(_files(folder)):
+            for part in (file.relative_to(folder).as_posix().encode(errors="surrogateescape"), file.read_bytes()):
+                digest.update(len(part).to_bytes(8, "little") + part)
+    except OSError as error:
+        raise GraderError(f"{error.filename}: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def secret_hash(secret: Secret | None) -> str:
+    return hashlib.sha256(msgspec.json.encode(secret)).hexdigest() if secret else ""
+
+
+def _files(folder: Path) -> list[Path]:
+    found = []
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and parts[0] not in NOT_GRADED_BY and not any(_is_litter(part) for part in parts):
+            found.append(path)
+    return found
+
+
+def _is_litter(name: str) -> bool:
+    """What editors, systems and Python leave about."""
+    return name.startswith(".") or name == "__pycache__" or name.endswith(("~", ".pyc"))

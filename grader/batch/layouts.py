@@ -1,0 +1,198 @@
+"""Whose file is whose: the layouts in which submissions lie below a folder or in a zip.
+
+Each function gets everything that was found and gives a group for each student, or none where the layout is another.
+What fits into no platform's layout is taken for a plain one: nobody is left out.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+import msgspec
+
+from grader.batch import platforms
+from grader.batch.found import Found, Source, Unreadable
+from grader.errors import UsageError
+
+# Files beside the submissions that are an instructor's own; any other flat file is taken for a student's.
+NOT_HANDED_IN = frozenset({".csv", ".html", ".json", ".log", ".md", ".toml", ".xlsx", ".yaml", ".yml"})
+
+# The only one with such a name is taken before a student's other files.
+TAKEN_FIRST = frozenset({"starter.cu", "solution.cu"})
+
+# Gradescope's holds what every submission printed.
+MAX_METADATA = 64 << 20
+
+_ROOT = PurePosixPath()
+
+
+class Group(msgspec.Struct, frozen=True):
+    """What one student handed in. `called` has the student's own names of files that the platform renamed."""
+
+    student: str
+    name: str = ""
+    late: bool = False
+    identifiers: dict[str, str] = {}
+    files: tuple[Found, ...] = ()
+    called: dict[PurePosixPath, str] = {}
+    problem: str = ""
+
+    def name_of(self, found: Found) -> str:
+        return self.called.get(found.place) or found.place.name
+
+
+def groups(source: Source, found: Sequence[Found]) -> list[Group]:
+    return gradescope(source, found) or moodle(found) or canvas(found) or plain(found)
+
+
+def without_root(found: Sequence[Found]) -> list[Found]:
+    """A zip is often of one folder: then what lies in it counts. Where that is one student's, it stays."""
+    tops = {one.place.parts[0] for one in found}
+    inner = [one for one in found if len(one.place.parts) > 1]
+    loose = any(len(one.place.parts) == 1 and not one.folder for one in found)
+    own = any(len(one.place.parts) == 2 and one.place.name.lower() in TAKEN_FIRST for one in inner)
+    if len(tops) != 1 or loose or own or platforms.moodle(*tops):
+        return list(found)
+    return [msgspec.structs.replace(one, place=PurePosixPath(*one.place.parts[1:])) for one in inner]
+
+
+def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
+    """A submission of several people is each one's."""
+    metadata = _gradescope_metadata(found)
+    if metadata is None:
+        return []
+    submitters = platforms.gradescope(_text(source, metadata))
+    below = _by_top(found, metadata.place.parent)
+    result = []
+    for folder, people in submitters.items():
+        files = below.pop(folder, ())
+        missing = "" if files else f"{folder} is named in {platforms.GRADESCOPE_METADATA}, and is not there"
+        for person in people or (platforms.Submitter("", "", ""),):
+            identifiers = {"Submission": folder, "SID": person.sid, "Email": person.email}
+            result.append(
+                Group(
+                    person.sid or person.email or folder,
+                    name=person.name,
+                    identifiers={key: value for key, value in identifiers.items() if value},
+                    files=files,
+                    problem=missing,
+                )
+            )
+    return result + _plain(below)
+
+
+def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
+    """At the top, or in the one folder that is there: further down it would be a student's, who speaks for nobody."""
+    root = 2 if len({one.place.parts[0] for one in found}) == 1 else 1
+    return next(
+        (
+            one
+            for one in found
+            if one.place.name == platforms.GRADESCOPE_METADATA
+            and len(one.place.parts) <= root
+            and not one.folder
+            and not one.problem
+        ),
+        None,
+    )
+
+
+def moodle(found: Sequence[Found]) -> list[Group]:
+    """Files and online texts of one student lie in folders of their own."""
+    students: dict[str, Group] = {}
+    others: dict[str, tuple[Found, ...]] = {}
+    for top, files in _by_top(found).items():
+        named = platforms.moodle(top)
+        if named is None:
+            others[top] = files
+            continue
+        student = named.id or named.name
+        group = students.get(student) or Group(
+            student,
+            name="" if named.name == "Participant" else named.name,
+            identifiers={"Identifier": f"Participant {named.id}"} if named.id else {},
+        )
+        called = {one.place: named.file for one in files} if named.file else {}
+        students[student] = _with(group, files, called)
+    return [*students.values(), *_plain(others)] if students else []
+
+
+def canvas(found: Sequence[Found]) -> list[Group]:
+    """Only where every .cu file is named as Canvas does it: alice_1_2_final.cu may be Alice's own name for it."""
+    named = {one.place: platforms.canvas(one.place.name) for one in found if len(one.place.parts) == 1}
+    if any(is_source(one.place.name) and not named.get(one.place) for one in found if not one.folder):
+        return []
+    students: dict[str, Group] = {}
+    others = []
+    for one in found:
+        name = named.get(one.place)
+        if one.folder or name is None:
+            others.append(one)
+            continue
+        identifiers = {} if name.user.startswith("anon_") else {"ID": name.user}
+        group = students.get(name.user) or Group(name.user, name=name.name, identifiers=identifiers)
+        group = msgspec.structs.replace(group, late=group.late or name.late)
+        students[name.user] = _with(group, (one,), {one.place: name.file or one.place.name})
+    return [*map(_last_of_each, students.values()), *plain(others)] if students else []
+
+
+def plain(found: Sequence[Found]) -> list[Group]:
+    """A folder for each student, and flat files; both may lie side by side."""
+    return _plain(_by_top(found))
+
+
+def is_source(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() == ".cu"
+
+
+def _plain(tops: dict[str, tuple[Found, ...]]) -> list[Group]:
+    result = []
+    for top, files in tops.items():
+        if any(one.folder or len(one.place.parts) > 1 for one in files):
+            result.append(Group(top, files=files))
+        elif is_source(top) or not _is_instructors(PurePosixPath(top)):
+            result.append(Group(PurePosixPath(top).stem, files=files))
+    return result
+
+
+def _is_instructors(place: PurePosixPath) -> bool:
+    return place.suffix.lower() in NOT_HANDED_IN or place.stem.lower() in ("readme", "license", "makefile")
+
+
+def _last_of_each(group: Group) -> Group:
+    """Of starter.cu, starter-1.cu and starter-2.cu the last, and called starter.cu."""
+    last: dict[str, tuple[int, Found]] = {}
+    for one in group.files:
+        name, number = platforms.canvas_again(group.called[one.place])
+        if name not in last or number >= last[name][0]:
+            last[name] = (number, one)
+    called = {one.place: name for name, (_, one) in last.items()}
+    return msgspec.structs.replace(group, files=tuple(one for _, one in last.values()), called=called)
+
+
+def _with(group: Group, files: Sequence[Found], called: dict[PurePosixPath, str]) -> Group:
+    return msgspec.structs.replace(group, files=(*group.files, *files), called={**group.called, **called})
+
+
+def _by_top(found: Iterable[Found], root: PurePosixPath = _ROOT) -> dict[str, tuple[Found, ...]]:
+    """What lies below `root`, by its first name there."""
+    depth = len(root.parts)
+    tops: dict[str, list[Found]] = {}
+    for one in found:
+        if one.place.parts[:depth] == root.parts and len(one.place.parts) > depth:
+            place = PurePosixPath(*one.place.parts[depth:])
+            key = unicodedata.normalize("NFC", place.parts[0])
+            tops.setdefault(key, []).append(msgspec.structs.replace(one, place=place))
+    return {top: tuple(files) for top, files in tops.items()}
+
+
+def _text(source: Source, found: Found) -> str:
+    try:
+        content = source.read(found, MAX_METADATA)
+    except Unreadable as error:
+        raise UsageError(str(error)) from None
+    if len(content) > MAX_METADATA:
+        raise UsageError(f"{found.place} is larger than {MAX_METADATA >> 20} MiB")
+    return content.decode(errors="replace")

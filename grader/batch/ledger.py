@@ -1,0 +1,271 @@
+"""The ledger: every grading as it finished, who handed in what, and what an instructor gave. One SQLite file.
+
+Written by one process at a time through one connection; what `record` returned from outlives kill -9 and a loss of
+power. A grading stands under its key (`identity.Conditions.key`) once: what is settled is never written again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from grader.batch import ledger_schema
+from grader.batch.entry import ManualPoints, Submitted
+from grader.batch.identity import Conditions
+from grader.batch.worker import Graded
+from grader.errors import GraderError, UsageError
+from grader.model import codec
+from grader.model.result import Result, Verdict
+
+FILE = "ledger.sqlite"
+BUSY_SECONDS = 30.0  # another process's transaction takes milliseconds
+
+
+class Enrolled(msgspec.Struct, frozen=True):
+    """A student of the batch. `key` and `sha256` are "" where there is nothing to grade."""
+
+    submitted: Submitted
+    sha256: str = ""
+    key: str = ""
+
+
+class Grading(msgspec.Struct, frozen=True):
+    """A row of the ledger: a Result, or why there is none, and under which conditions it was made."""
+
+    number: int
+    sha256: str
+    conditions: Conditions
+    verdict: str
+    problem: str
+    finished: str  # UTC, "2026-03-01 09:30:00"
+    seconds: float
+    attempts: int
+    result: Result | None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """From `at` on, this grading was the student's."""
+
+    at: str
+    grading: Grading
+
+
+class Ledger:
+    """Every method raises GraderError where the file cannot be read or written."""
+
+    def __init__(self, folder: Path, *, create: bool = False) -> None:
+        """Raises UsageError where there is none and none is to be made."""
+        self.file = folder / FILE
+        if not create and not self.file.is_file():
+            raise UsageError(f"no ledger in {folder}: name a folder that grade batch --out made")
+        if create:
+            _touch(self.file)
+        with self._errors():
+            self._database = sqlite3.connect(self.file, timeout=BUSY_SECONDS, isolation_level=None)
+            try:
+                ledger_schema.prepare(self._database, self.file)
+            except BaseException:
+                self._database.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    # The batch
+
+    def settings(self) -> dict[str, str]:
+        return dict(self._rows("SELECT name, value FROM setting"))
+
+    def keep(self, settings: Mapping[str, str]) -> None:
+        with self._writing():
+            for name, value in settings.items():
+                self._run("INSERT OR REPLACE INTO setting VALUES (?, ?)", name, value)
+
+    def enrol(self, students: Sequence[Enrolled], exercise: str) -> None:
+        """These are the batch's students now. What is graded already becomes theirs."""
+        with self._writing():
+            self._run("DELETE FROM student")
+            for position, one in enumerate(students):
+                self._run("INSERT INTO student VALUES (?, ?, ?, ?, ?)", *_student(one, position))
+                self._credit(one.submitted.student, exercise, one.key)
+
+    def enrolled(self) -> list[Enrolled]:
+        rows = self._rows("SELECT submitted, submission, key FROM student ORDER BY position")
+        return [Enrolled(_submitted(text), sha256, key) for text, sha256, key in rows]
+
+    # Gradings
+
+    def settled(self, keys: Iterable[str]) -> set[str]:
+        """Those that need no grading any more."""
+        done = {key for (key,) in self._rows("SELECT key FROM grading WHERE settled")}
+        return done.intersection(keys)
+
+    def record(self, key: str, sha256: str, conditions: Conditions, graded: Graded) -> bool:
+        """Keep it, for everyone who handed in just this. On disk when this returns.
+
+        False where a settled grading stands there already: that one stays.
+        """
+        result = graded.result
+        with self._writing():
+            changed = self._run(
+                ledger_schema.RECORD,
+                key,
+                sha256,
+                *msgspec.structs.astuple(conditions),
+                (result.verdict if result else Verdict.ERROR).value,
+                graded.settled,
+                codec.encode(result) if result else None,
+                graded.problem,
+                _now(),
+                graded.seconds,
+            )
+            for (student,) in self._rows("SELECT student FROM student WHERE key = ?", key):
+                self._credit(student, conditions.exercise, key)
+        return changed == 1
+
+    def gradings(self, keys: Iterable[str]) -> dict[str, Grading]:
+        found = ((key, self._rows(f"{_GRADING} WHERE key = ?", key)) for key in dict.fromkeys(keys))
+        return {key: _grading(rows[0]) for key, rows in found if rows}
+
+    def history(self, student: str) -> list[Event]:
+        """The oldest first."""
+        return [Event(at, _grading(row)) for at, *row in self._rows(_HISTORY, student)]
+
+    def _credit(self, student: str, exercise: str, key: str) -> None:
+        """Its grading, where there is one, is the student's from now on."""
+        self._run(ledger_schema.CREDIT, student, exercise, _now(), key, student, exercise)
+
+    # What an instructor gave
+
+    def manual(self, exercise: str) -> dict[str, ManualPoints]:
+        rows = self._rows("SELECT student, points, comment FROM manual WHERE exercise = ?", exercise)
+        return {student: ManualPoints(points, comment) for student, points, comment in rows}
+
+    def give(self, student: str, exercise: str, given: ManualPoints) -> None:
+        """In place of what was given before; nothing given: nothing kept."""
+        with self._writing():
+            self._run("DELETE FROM manual WHERE student = ? AND exercise = ?", student, exercise)
+            if given != ManualPoints():
+                row = (student, exercise, given.points, given.comment, _now())
+                self._run("INSERT INTO manual VALUES (?, ?, ?, ?, ?)", *row)
+
+    # Forgetting
+
+    def knows(self, student: str) -> bool:
+        tables = ("student", "history", "manual")
+        return any(self._rows(f"SELECT 1 FROM {name} WHERE student = ? LIMIT 1", student) for name in tables)  # noqa: S608
+
+    def purge(self, student: str) -> None:
+        """Every row about the student, and their gradings that are nobody else's. Overwritten, not just unlinked."""
+        with self._writing():
+            for table in ("student", "history", "manual"):
+                self._run(f"DELETE FROM {table} WHERE student = ?", student)  # noqa: S608 - names of ours
+            self._run(ledger_schema.FORGET)
+        with self._errors():
+            self._database.execute("VACUUM")
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # SQLite
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """All of it or nothing."""
+        with self._errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _run(self, statement: str, *values: Any) -> int:
+        with self._errors():
+            return self._database.execute(statement, values).rowcount
+
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._errors(), closing(self._database.execute(query, values)) as cursor:
+            return cursor.fetchall()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise GraderError(f"{self.file}: {error}") from None
+
+
+def _touch(file: Path) -> None:
+    """For its owner alone: it names students. What SQLite puts beside it gets the same permissions."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise GraderError(f"{file}: {error.strerror}") from None
+
+
+_COLUMNS = (
+    "grading.id, submission, grading.exercise, exercise_hash, seed, device, secret, grader, "
+    "verdict, problem, finished, seconds, attempts, result"
+)
+_GRADING = f"SELECT {_COLUMNS} FROM grading"  # noqa: S608 - names of ours
+_HISTORY = (
+    f"SELECT history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
+    "WHERE student = ? ORDER BY history.id"
+)
+
+
+def _grading(row: Sequence[Any]) -> Grading:
+    number, sha256, exercise, exercise_hash, seed, device, secret, grader = row[:8]
+    verdict, problem, finished, seconds, attempts, result = row[8:]
+    conditions = Conditions(exercise, exercise_hash, seed, device, secret, grader)
+    try:
+        decoded = codec.decode(result) if result else None
+    except codec.ResultError as error:
+        raise GraderError(f"the ledger's grading {number} cannot be read: {error}") from None
+    return Grading(number, sha256, conditions, verdict, problem, finished, seconds, attempts, decoded)
+
+
+def _student(one: Enrolled, position: int) -> tuple[Any, ...]:
+    return one.submitted.student, position, msgspec.json.encode(_Kept.of(one.submitted)), one.sha256, one.key
+
+
+def _submitted(text: bytes) -> Submitted:
+    return msgspec.json.decode(text, type=_Kept).submitted()
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """Submitted as JSON. A path's bytes need not be text."""
+
+    student: str
+    name: str
+    path: bytes | None
+    problem: str
+    late: bool
+    identifiers: dict[str, str]
+
+    @classmethod
+    def of(cls, one: Submitted) -> _Kept:
+        path = bytes(one.path.absolute()) if one.path else None
+        return cls(one.student, one.name, path, one.problem, one.late, one.identifiers)
+
+    def submitted(self) -> Submitted:
+        path = Path(self.path.decode(errors="surrogateescape")) if self.path else None
+        return Submitted(self.student, self.name, path, self.problem, self.late, self.identifiers)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")

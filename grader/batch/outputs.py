@@ -1,0 +1,164 @@
+"""What a batch leaves for people: a Result and a report of each student, the gradebook, the class at a glance.
+
+All of it is made from the ledger, and can be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import reports
+from grader.batch import atomic, classroom, filenames, gradebook, worker
+from grader.batch.entry import Entry, ManualPoints, Submitted
+from grader.batch.ledger import Enrolled, Grading, Ledger
+from grader.errors import GraderError, UsageError, at_fault
+from grader.model import codec
+from grader.model.exercise import Exercise
+from grader.model.result import Check, Points, Result
+
+RESULTS = "results"
+REPORTS = "reports"
+
+NOT_YET = "not graded yet"
+
+
+def entries(ledger: Ledger, exercise: Exercise) -> list[Entry]:
+    """Every student of the batch with what is known now, in the order of the submissions."""
+    enrolled = ledger.enrolled()
+    gradings = ledger.gradings(one.key for one in enrolled if one.key)
+    given = ledger.manual(exercise.name)
+    return [_entry(one, gradings.get(one.key), given.get(one.submitted.student, ManualPoints())) for one in enrolled]
+
+
+def write(made: Sequence[Entry], exercise: Exercise, out: Path) -> None:
+    """What is there and still right is left as it is. Raises GraderError where something cannot be written.
+
+    The pages last: one that cannot be made keeps back nothing else.
+    """
+    for entry in made:
+        _write_result(entry, out)
+    gradebook.write(made, exercise, out)
+    problems = [_write_report(entry, exercise, out) for entry in made]
+    problems.append(_guarded("the class's page", lambda: classroom.write(made, exercise, out)))
+    failed = [problem for problem in problems if problem]
+    if failed:
+        more = f" ({len(failed)} pages in all)" if len(failed) > 1 else ""
+        raise GraderError(failed[0] + more)
+
+
+def files_of(student: str, out: Path) -> tuple[Path, Path]:
+    """The Result and the report."""
+    stem = filenames.stem(student)
+    return out / RESULTS / f"{stem}.json", out / REPORTS / f"{stem}.html"
+
+
+def remove(student: str, out: Path) -> None:
+    for file in files_of(student, out):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise GraderError(f"cannot remove {file}: {error.strerror}") from None
+
+
+def _entry(one: Enrolled, grading: Grading | None, manual: ManualPoints) -> Entry:
+    submitted = one.submitted
+    if submitted.problem:
+        return Entry(submitted, manual=manual)
+    if grading is None:
+        return Entry(submitted, problem=NOT_YET, manual=manual)
+    if grading.result is None:
+        return Entry(submitted, problem=f"could not be graded: {grading.problem}", manual=manual)
+    report = f"{REPORTS}/{filenames.stem(submitted.student)}.html"
+    return Entry(submitted, personal(grading.result, submitted, manual), manual=manual, report=report)
+
+
+def personal(result: Result, submitted: Submitted, manual: ManualPoints) -> Result:
+    """Under the name of the student's own file, with the instructor's points."""
+    name = submitted.path.name.encode(errors="replace").decode() if submitted.path else worker.NAME
+    checks = tuple(_renamed(check, name) for check in result.checks)
+    return msgspec.structs.replace(
+        result,
+        submission=msgspec.structs.replace(result.submission, path=name),
+        checks=checks,
+        points=with_manual(result.points, manual),
+    )
+
+
+def with_manual(points: Points, manual: ManualPoints) -> Points:
+    if manual.points is None:
+        return points
+    total = round((points.total or 0.0) + manual.points, 2)
+    return msgspec.structs.replace(points, manual=manual.points, total=total)
+
+
+def _renamed(check: Check, name: str) -> Check:
+    def plain(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace(worker.NAME, name)
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return check if name == worker.NAME else msgspec.convert(plain(msgspec.to_builtins(check)), Check)
+
+
+def _write_result(entry: Entry, out: Path) -> None:
+    """A report that is there belongs to the Result that is there: so the old one goes first."""
+    file, _ = files_of(entry.submitted.student, out)
+    content = codec.encode(entry.result) if entry.result else None
+    if content is None or not _holds(file, content):
+        remove(entry.submitted.student, out)
+    if content is not None and not file.exists():
+        atomic.write(file, content)
+
+
+def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
+    """Where it is missing. Says what went wrong; "" where nothing did."""
+    _, page = files_of(entry.submitted.student, out)
+    if entry.result is None or page.exists():
+        return ""
+    result = entry.result
+
+    def write() -> None:
+        html = reports.render(result, exercise, _source(entry.submitted, result))
+        atomic.write(page, html.encode(errors="replace"))
+
+    return _guarded(f"the report of {entry.submitted.student}", write)
+
+
+def _guarded(what: str, write: Callable[[], object]) -> str:
+    """What went wrong; "" where nothing did. A full disk stops everything, a page that cannot be made nothing."""
+    try:
+        write()
+    except GraderError:
+        raise
+    except Exception as error:
+        return f"{what} could not be made: internal error at {at_fault(error)}"
+    return ""
+
+
+def _holds(file: Path, content: bytes) -> bool:
+    try:
+        return file.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _source(submitted: Submitted, result: Result) -> str | None:
+    """The text for the listing, if the file is still the one that was graded."""
+    try:
+        read = worker.source(submitted.path) if submitted.path else None
+    except UsageError:
+        return None
+    return read.text if read and read.sha256 == result.submission.sha256 else None
+
+
+def could_not_be_graded(made: Sequence[Entry]) -> list[Entry]:
+    """Those that the grader or the machine failed, or that it never came to; the submission is not to blame."""
+    return [
+        one for one in made if not one.submitted.problem and (one.result is None or one.result.verdict == "error")
+    ]

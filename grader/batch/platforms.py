@@ -1,0 +1,135 @@
+"""How Canvas, Moodle and Gradescope name what they export. Read from their own sources and documentation:
+
+Canvas      lib/content_zipper.rb: NAME_[LATE_]USERID_FILEID_FILE, NAME the sortable name in lower case without what
+            is no letter or digit ("doejane"); anonymous: [LATE_]anon_ANONID_FILEID_FILE. Text and links are
+            NAME_[LATE_]USERID_text.html and _link.html. A file handed in again under its name becomes FILE-1, FILE-2.
+Moodle      mod/assign/classes/downloader.php: NAME_ID_assignsubmission_PLUGIN/FILE in folders, or with a further
+            underscore in place of the slash; older versions end the folder in an underscore. NAME holds no
+            underscore; ID is the number of "Participant ID" in the grading worksheet. A team's name stands in place
+            of a person's; the default team has no ID.
+Gradescope  assignment_N_export/submission_N/FILE beside submission_metadata.yml, which Ruby wrote: by submission a
+            list `:submitters:` of `:name:`, `:sid:`, `:email:`. A group has several.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+GRADESCOPE_METADATA = "submission_metadata.yml"
+
+_CANVAS = re.compile(
+    r"(?:(?P<name>.*?)_)??(?P<late>LATE_)?(?:anon_(?P<anonymous>[^\W_]+)|(?P<user>\d+))"
+    r"_(?:(?P<file_id>\d+)_(?P<file>.+)|(?P<text>text|link)\.html)",
+    re.DOTALL,
+)
+_CANVAS_AGAIN = re.compile(r"(?P<stem>.+)-(?P<number>[1-9]\d{0,3})(?P<suffix>\.\w+)")
+_MOODLE = re.compile(
+    r"(?P<name>[^_]+)(?:_(?P<id>\d+))?_assignsubmission_(?P<plugin>[a-z]+)(?:_(?P<file>.*))?", re.DOTALL
+)
+
+
+class CanvasName(NamedTuple):
+    """`file` is the student's own name for it; "" for a text or a link."""
+
+    name: str
+    user: str
+    late: bool
+    file: str
+
+
+class MoodleName(NamedTuple):
+    """`file` is "" for a folder."""
+
+    name: str
+    id: str
+    file: str
+
+
+class Submitter(NamedTuple):
+    name: str
+    sid: str
+    email: str
+
+
+def canvas(name: str) -> CanvasName | None:
+    match = _CANVAS.fullmatch(name)
+    if match is None:
+        return None
+    user = match["user"] or f"anon_{match['anonymous']}"
+    return CanvasName(match["name"] or "", user, match["late"] is not None, match["file"] or "")
+
+
+def canvas_again(name: str) -> tuple[str, int]:
+    """ "starter-2.cu" is the second time that "starter.cu" was handed in again."""
+    match = _CANVAS_AGAIN.fullmatch(name)
+    return (match["stem"] + match["suffix"], int(match["number"])) if match else (name, 0)
+
+
+def moodle(name: str) -> MoodleName | None:
+    match = _MOODLE.fullmatch(name)
+    return MoodleName(match["name"].strip(), match["id"] or "", match["file"] or "") if match else None
+
+
+def gradescope(metadata: str) -> dict[str, tuple[Submitter, ...]]:
+    """The submitters of each submission, by its folder.
+
+    Reads the few lines that matter, and no YAML: the rest of the file holds whatever a submission has printed, and
+    values of Ruby's own types.
+    """
+    submissions: dict[str, tuple[Submitter, ...]] = {}
+    for name, lines in _blocks(metadata.splitlines(), indent=0):
+        for key, below in _blocks(lines, indent=2):
+            if key == ":submitters":
+                submissions[name] = tuple(_submitters(below))
+        submissions.setdefault(name, ())
+    return submissions
+
+
+def _blocks(lines: list[str], indent: int) -> Iterator[tuple[str, list[str]]]:
+    """Each key at this indentation, and the lines below it."""
+    start = re.compile(rf" {{{indent}}}(?P<key>[^\s#-][^\n]*?):(?:\s.*)?")
+    key: str | None = None
+    below: list[str] = []
+    for line in lines:
+        match = start.fullmatch(line)
+        if match:
+            if key is not None:
+                yield key, below
+            key, below = _scalar(match["key"]), []
+        else:
+            below.append(line)
+    if key is not None:
+        yield key, below
+
+
+def _submitters(lines: list[str]) -> Iterator[Submitter]:
+    """Ruby writes a list at the indentation of its key, or two further in: "  - :name: Jane Doe"."""
+    people: list[dict[str, str]] = []
+    last = ""
+    for line in lines:
+        item = re.fullmatch(r"\s+(?P<dash>- )?\s*:(?P<key>\w+):(?:\s+(?P<value>.*))?", line)
+        if item and (item["dash"] or people):
+            if item["dash"]:
+                people.append({})
+            last = item["key"]
+            people[-1][last] = item["value"] or ""
+        elif people and line.strip():
+            people[-1][last] += " " + line.strip()  # a long value goes on in the next line
+    for person in people:
+        yield Submitter(*(_scalar(person.get(key, "")) for key in Submitter._fields))
+
+
+def _scalar(text: str) -> str:
+    """A YAML scalar on one line: plain, 'single' or "double" quoted; null is ""."""
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] == "'":
+        return text[1:-1].replace("''", "'")
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        try:
+            return str(json.loads(re.sub(r"\\x([0-9A-Fa-f]{2})", r"\\u00\1", text)))
+        except ValueError:
+            return text[1:-1]
+    return "" if text in ("~", "null") else text

@@ -1,0 +1,75 @@
+"""An oracle that makes a case, and what is expected of it, once for a whole batch.
+
+All submissions of a batch see the same inputs. They are handed out as they are and cannot be written to.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar, cast
+
+import msgspec
+import numpy as np
+
+from grader.model.exercise import Array, Case, Exercise
+from grader.oracle import Oracle
+
+T = TypeVar("T")
+
+
+class SharedOracle(Oracle):
+    """May be used by many threads at once."""
+
+    def __init__(self, exercise: Exercise) -> None:
+        super().__init__(exercise)
+        self._made: dict[Hashable, Future[Any]] = {}
+        self._asking = threading.Lock()
+
+    def cases(self, seed: int) -> Iterator[Case]:
+        return iter(self._once(("cases", seed), lambda: [_locked(case) for case in Oracle.cases(self, seed)]))
+
+    def on_gpu(self, seed: int) -> list[Case]:
+        return list(self._once(("on_gpu", seed), lambda: [_locked(case) for case in Oracle.on_gpu(self, seed)]))
+
+    def secret(self, spec: Mapping[str, Any], seed: int, name: str) -> Case:
+        key = ("secret", msgspec.json.encode(spec), seed, name)
+        return self._once(key, lambda: _locked(Oracle.secret(self, spec, seed, name)))
+
+    def another(self, case: Case, seed: int) -> Case:
+        return self._of(case, ("another", seed), lambda: _locked(Oracle.another(self, case, seed)))
+
+    def expected(self, case: Case) -> dict[str, np.ndarray]:
+        return self._of(case, ("expected",), lambda: _locked_arrays(Oracle.expected(self, case)))
+
+    def _of(self, case: Case, what: tuple[Hashable, ...], make: Callable[[], T]) -> T:
+        """By identity: every case that is asked about was made here. It is kept, so its number stays its own."""
+        return self._once((id(case), *what), lambda: (case, make()))[1]
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Whoever asks first makes it; the others wait. What failed is tried again by the next."""
+        with self._asking:
+            known = self._made.get(key)
+            made = known or self._made.setdefault(key, Future())
+        if known is None:
+            try:
+                made.set_result(make())
+            except BaseException as error:
+                with self._asking:
+                    del self._made[key]
+                made.set_exception(error)
+        return cast(T, made.result())
+
+
+def _locked(case: Case) -> Case:
+    for value in case.arguments.values():
+        if isinstance(value, Array):
+            value.data.flags.writeable = False
+    return case
+
+
+def _locked_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays

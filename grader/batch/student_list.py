@@ -1,0 +1,116 @@
+"""A CSV file that says who handed in which file.
+
+Columns `student` and `file`, and if wanted `name` and `late`; all further ones are kept as identifiers. Files are
+relative to the CSV file; it is the instructor's own, and may name a file anywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from grader import submission
+from grader.batch import choice
+from grader.batch.entry import Submitted
+from grader.batch.found import Folder, Found, Unreadable, check
+from grader.errors import UsageError
+
+# A list of a thousand students has some 100 kB.
+MAX_BYTES = 16 << 20
+
+# What a column may be called.
+COLUMNS = {
+    "student": ("student", "id", "login", "username", "user"),
+    "file": ("file", "path", "submission", "filename"),
+    "name": ("name", "full name"),
+    "late": ("late",),
+}
+YES = frozenset({"1", "x", "y", "yes", "true", "late"})
+
+
+def read(file: Path) -> list[Submitted]:
+    """One for each line. Raises UsageError where the file is no such list."""
+    text = _text(file)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
+    except csv.Error as error:
+        raise UsageError(f"{file} is no CSV file: {error}") from None
+    header = [cell.strip() for cell in rows[0]] if rows else []
+    columns = _columns(file, header)
+    lines = [dict(zip(header, row, strict=False)) for row in rows[1:] if any(cell.strip() for cell in row)]
+    if not lines:
+        raise UsageError(f"{file}: no line names a student")
+    return [_submitted(file, line, columns) for line in lines]
+
+
+def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
+    """The header of each column that there is."""
+    lower = {cell.lower(): cell for cell in reversed(header)}
+    columns = {
+        key: next(lower[name] for name in names if name in lower)
+        for key, names in COLUMNS.items()
+        if not lower.keys().isdisjoint(names)
+    }
+    for key in ("student", "file"):
+        if key not in columns:
+            raise UsageError(f"{file}: no column {key!r}; the first line holds {', '.join(header) or 'nothing'}")
+    return columns
+
+
+def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str]) -> Submitted:
+    cell = {key: line.get(column, "").strip() for key, column in columns.items()}
+    path, problem = None, ""
+    try:
+        path = _handed_in(file.parent, cell["file"])
+    except Unreadable as error:
+        problem = str(error)
+    if not cell["student"]:
+        path, problem = None, f"{file.name} names no student for {cell['file'] or 'this line'}"
+    return Submitted(
+        student=choice.readable(cell["student"] or f"(no student) {cell['file']}"),
+        name=choice.readable(cell.get("name", "")),
+        path=path,
+        problem=choice.readable(problem),
+        late=cell.get("late", "").lower() in YES,
+        identifiers={key: value for key, value in line.items() if key and key not in columns.values()},
+    )
+
+
+def _handed_in(folder: Path, name: str) -> Path:
+    """A file, or the one that counts in a folder."""
+    if not name:
+        raise Unreadable("handed in nothing: the list names no file")
+    path = folder / name
+    try:
+        if path.is_dir():
+            chosen = choice.within(path)
+            if chosen.path is None:
+                raise Unreadable(chosen.problem)
+            return chosen.path
+        if not path.is_file():
+            raise Unreadable(f"{name} is not a regular file" if path.exists() else f"{name} does not exist")
+    except (OSError, UsageError) as error:
+        raise Unreadable(getattr(error, "strerror", None) or str(error)) from None
+    check(path.name, Folder(folder).read(Found(PurePosixPath(path.name), path=path), submission.MAX_BYTES))
+    return path
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"{file} is larger than {MAX_BYTES >> 20} MiB; a list of students is wanted")
+    try:
+        return content.decode("utf-8-sig").replace("\0", "")
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is not UTF-8; save it as CSV (UTF-8)") from None
+
+
+def _delimiter(text: str) -> str:
+    """Spreadsheets write semicolons where numbers have a comma."""
+    return max(",;\t", key=text.split("\n", 1)[0].count)

@@ -1,0 +1,170 @@
+"""The unit of work: one submission in, one Result out. Everything it takes and returns can be sent elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from grader import executors, pipeline, submission
+from grader.batch.shared_oracle import SharedOracle
+from grader.errors import GraderError, UsageError, at_fault
+from grader.gpu_lane import GpuChoice
+from grader.model.execution import Executor
+from grader.model.exercise import Exercise
+from grader.model.result import Result, Status
+from grader.runner import OpenExecutor, RunnerError
+from grader.secret import Secret
+from grader.submission import Source
+
+# Everybody's file is graded under this name: one grading serves all who handed in the same bytes, and the name of
+# one student's file must not show in another's report.
+NAME = "submission.cu"
+
+
+class Task(msgspec.Struct, frozen=True):
+    """`gpu` None: on the CPU alone. `threads` and `memory_bytes` are what its child may take; 0: as grade run."""
+
+    key: str
+    source: Source
+    exercise: Exercise
+    exercise_hash: str
+    seed: int
+    secret: Secret | None = None
+    gpu: int | None = None
+    threads: int = 1
+    memory_bytes: int = 0
+
+
+class Graded(msgspec.Struct, frozen=True):
+    """Without a result, `problem` says what failed: the grader or the machine, never the submission."""
+
+    result: Result | None
+    problem: str = ""
+    seconds: float = 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Nothing of the grader's failed: it need not be tried again."""
+        return self.result is not None and all(c.status is not Status.ERROR for c in self.result.checks)
+
+
+class _Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closeable)
+
+
+class Children:
+    """Every child process that was opened through it; `end` closes them all, and lets no more be opened."""
+
+    def __init__(self) -> None:
+        self._open: weakref.WeakSet[_Closeable] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def opener(self, open_: Callable[[], C]) -> Callable[[], C]:
+        return partial(self._opened, open_)
+
+    def _opened(self, open_: Callable[[], C]) -> C:
+        self._refuse_if_ended()
+        child = open_()
+        with self._lock:
+            self._open.add(child)
+        try:
+            self._refuse_if_ended()  # while it was opened
+        except RunnerError:
+            child.close()
+            raise
+        return child
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended.is_set():
+            raise RunnerError("the batch was stopped")
+
+    def end(self) -> None:
+        self._ended.set()
+        with self._lock:
+            children = list(self._open)
+        for child in children:
+            child.close()
+
+
+class Spare:
+    """Opens children one ahead: the next comes up while the one before it is at work."""
+
+    def __init__(self, open_: OpenExecutor, children: Children) -> None:
+        self._open = children.opener(open_)
+        self._lock = threading.Lock()
+        self._next: Executor | None = None
+
+    def open(self) -> Executor:
+        with self._lock:
+            taken, self._next = self._next or self._open(), None
+            with contextlib.suppress(OSError, RunnerError):  # said when it is needed
+                self._next = self._open()
+        return taken
+
+
+def source(path: Path) -> Source:
+    """The student's file under the common name. Raises UsageError where there is nothing to read."""
+    read = submission.read(path)
+    problem = read.problem
+    if problem is not None:
+        message = problem.message.replace(read.name, NAME, 1)
+        problem = msgspec.structs.replace(problem, file=NAME, message=message)
+    return msgspec.structs.replace(read, path=Path(NAME), problem=problem)
+
+
+def grade(task: Task, children: Children | None = None, open_cpu: OpenExecutor | None = None) -> Graded:
+    """Never raises what one submission alone may have caused. With `open_cpu`, its first child may be up already."""
+    began = time.monotonic()
+    children = children or Children()
+    try:
+        result, problem = _grade(task, children, open_cpu or children.opener(partial(_open_cpu, task))), ""
+    except (GraderError, UsageError, RunnerError) as error:
+        result, problem = None, str(error)
+    except Exception as error:
+        result, problem = None, f"internal error at {at_fault(error)}"
+    return Graded(result, problem, time.monotonic() - began)
+
+
+def _open_cpu(task: Task) -> Executor:
+    return executors.open_cpu(workers=task.threads or None, memory_bytes=task.memory_bytes or None)
+
+
+def _grade(task: Task, children: Children, open_cpu: OpenExecutor) -> Result:
+    gpu = None
+    if task.gpu is not None:
+        gpu = GpuChoice(children.opener(partial(executors.open_cuda, task.gpu)), required=True, number=task.gpu)
+    return pipeline.grade(
+        task.exercise,
+        task.source,
+        seed=task.seed,
+        open_executor=open_cpu,
+        secret=task.secret,
+        gpu=gpu,
+        open_oracle=lambda exercise: oracle(exercise, task.exercise_hash),
+    )
+
+
+def oracle(exercise: Exercise, exercise_hash: str) -> SharedOracle:
+    """This process's own, for as long as the exercise's files stay the same."""
+    with _loading:
+        key = (str(exercise.folder), exercise_hash)
+        if key not in _oracles:
+            _oracles.clear()  # of another exercise, or an older one: its arrays are large
+            _oracles[key] = SharedOracle(exercise)
+        return _oracles[key]
+
+
+_oracles: dict[tuple[str, str], SharedOracle] = {}
+_loading = threading.Lock()

@@ -1,0 +1,563 @@
+"""Every layout that an instructor may have, and everything that may be wrong with one student's files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader import submission
+from grader.batch import archives, filenames, roster
+from grader.batch.entry import Submitted
+from grader.errors import UsageError
+
+KERNEL = "__global__ void k() {}\n"
+
+
+def folder(root: Path, *names: str) -> Path:
+    for name in names:
+        file = root / name
+        if name.endswith("/"):
+            file.mkdir(parents=True)
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{KERNEL}// {name}\n")
+    return root
+
+
+def zipped(root: Path, *names: str, **contents: bytes) -> Path:
+    file = root / "handed_in.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, "" if name.endswith("/") else f"{KERNEL}// {name}\n")
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return file
+
+
+def read(path: Path, unpacked: Path | None = None) -> dict[str, Submitted]:
+    submitted = roster.read(path, unpacked)
+    assert len({one.student for one in submitted}) == len(submitted)
+    for one in submitted:
+        assert (one.path is None) == bool(one.problem), one
+        assert one.path is None or one.path.is_file()
+    return {one.student: one for one in submitted}
+
+
+def graded(submitted: Submitted) -> str:
+    """The name, in what was handed in, of the file that is graded."""
+    assert submitted.path is not None, submitted.problem
+    return submitted.path.read_text().splitlines()[1].removeprefix("// ")
+
+
+# Plain layouts
+
+
+def test_a_folder_for_each_student_and_flat_files(tmp_path: Path) -> None:
+    students = read(folder(tmp_path, "alice/starter.cu", "bob.cu", "carol/src/kernel.CU", "grades.csv", "README.txt"))
+    assert {name: graded(one) for name, one in students.items()} == {
+        "alice": "alice/starter.cu",
+        "bob": "bob.cu",
+        "carol": "carol/src/kernel.CU",
+    }
+
+
+def test_what_is_no_submission_is_a_problem_and_not_forgotten(tmp_path: Path) -> None:
+    students = read(folder(tmp_path, "alice.cu", "bob.zip", "carol/report.pdf", "carol/notes.txt", "dave/"))
+    assert graded(students["alice"])
+    assert students["bob"].problem == "no .cu file, only bob.zip"
+    assert students["carol"].problem == "no .cu file, only notes.txt, report.pdf"
+    assert students["dave"].problem == "handed in nothing: the folder is empty"
+
+
+@pytest.mark.parametrize(
+    ("files", "taken"),
+    [
+        (["starter.cu", "helper.cu"], "starter.cu"),
+        (["old/kernel.cu", "SOLUTION.cu"], "SOLUTION.cu"),
+        (["mine.cu"], "mine.cu"),
+        (["starter.cu", "solution.cu"], None),
+        (["a.cu", "b.cu"], None),
+        (["starter.cu", "old/starter.cu"], None),
+    ],
+)
+def test_of_several_files_the_one_named_as_the_exercise_does_it(
+    tmp_path: Path, files: list[str], taken: str | None
+) -> None:
+    alice = read(folder(tmp_path, *(f"alice/{name}" for name in files), "bob.cu"))["alice"]
+    if taken:
+        assert graded(alice) == f"alice/{taken}"
+    else:
+        assert alice.problem.startswith("2 .cu files, ")
+        assert "keep one, or name one of them starter.cu" in alice.problem
+
+
+def test_a_student_with_a_folder_and_a_file_is_one_student_with_a_problem(tmp_path: Path) -> None:
+    students = read(folder(tmp_path, "alice/starter.cu", "alice.cu", "bob.cu"))
+    assert "handed in 2 times" in students["alice"].problem
+    assert graded(students["bob"])
+
+
+def test_what_systems_leave_behind_is_not_seen(tmp_path: Path) -> None:
+    names = ["alice/starter.cu", "alice/._starter.cu", "__MACOSX/alice/x.cu", ".DS_Store", ".git/x.cu", "Thumbs.db"]
+    assert list(read(folder(tmp_path, *names))) == ["alice"]
+    assert list(read(zipped(tmp_path, *names), tmp_path / "out")) == ["alice"]
+
+
+def test_names_in_any_script(tmp_path: Path) -> None:
+    names = ["李 明", "Zoë O’Brien-Núñez", "محمد", "=cmd|calc", 'a, "b"\nc', "-rf"]
+    students = read(folder(tmp_path, *(f"{name}/starter.cu" for name in names)))
+    assert set(students) == set(names)
+    decomposed = "Zoe\u0308 O’Brien-Nu\u0301n\u0303ez"  # as macOS writes it
+    assert list(read(zipped(tmp_path, f"{decomposed}/starter.cu"), tmp_path / "out")) == [names[1]]
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    jose = tmp_path / os.fsdecode(b"jos\xe9")
+    jose.mkdir()
+    (jose / "starter.cu").write_text(KERNEL)
+    (one,) = roster.read(tmp_path)
+    assert one.path and one.path.read_text() == KERNEL
+    one.student.encode()
+
+
+# What may be wrong with a file
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\t\n"])
+def test_an_empty_file(tmp_path: Path, content: bytes) -> None:
+    folder(tmp_path, "alice.cu", "bob.cu")
+    (tmp_path / "alice.cu").write_bytes(content)
+    assert read(tmp_path)["alice"].problem == "alice.cu is empty"
+    zipped_up = zipped(tmp_path, "bob.cu", **{"carol.cu": content})
+    assert read(zipped_up, tmp_path / "out")["carol"].problem == "carol.cu is empty"
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    folder(tmp_path, "alice.cu", "bob.cu")
+    (tmp_path / "alice.cu").write_bytes(b"/" * (submission.MAX_BYTES + 1))
+    students = read(tmp_path)
+    assert students["alice"].problem == "alice.cu is larger than 1 MiB"
+    assert graded(students["bob"])
+
+
+def test_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the refusal is made here."""
+    folder(tmp_path, "alice.cu", "bob/starter.cu", "carol.cu")
+    refused = {tmp_path / "alice.cu", tmp_path / "bob"}
+
+    def refusing(function: Any) -> Any:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            if Path(path) in refused:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(Path, "open", refusing(Path.open))
+    monkeypatch.setattr("grader.batch.found.os.scandir", refusing(os.scandir))
+    students = read(tmp_path)
+    assert students["alice"].problem == "alice.cu cannot be read: Permission denied"
+    assert students["bob"].problem == "the folder bob cannot be read: Permission denied"
+    assert graded(students["carol"])
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    folder(tmp_path, "bob.cu", "carol.cu/")
+    os.mkfifo(tmp_path / "alice.cu")
+    students = read(tmp_path)
+    assert students["alice"].problem == "alice.cu is not a regular file"
+    assert students["carol.cu"].problem
+
+
+def test_links_that_lead_out_of_the_folder(tmp_path: Path) -> None:
+    root = folder(tmp_path / "in", "good/starter.cu", "file/", "within/")
+    outside = folder(tmp_path / "out", "secret/starter.cu")
+    (root / "file" / "starter.cu").symlink_to(outside / "secret" / "starter.cu")
+    (root / "whole").symlink_to(outside / "secret")
+    (root / "flat.cu").symlink_to("/etc/passwd")
+    (root / "broken.cu").symlink_to("nowhere")
+    (root / "loop.cu").symlink_to("loop.cu")
+    (root / "within" / "starter.cu").symlink_to("../good/starter.cu")
+    students = read(root)
+    assert students["file"].problem == "starter.cu is a link that leads out of the folder"
+    assert students["whole"].problem == "whole is a link that leads out of the folder"
+    assert students["flat"].problem == "flat.cu is a link that leads out of the folder"
+    assert students["broken"].problem == students["loop"].problem.replace("loop", "broken")
+    assert graded(students["good"]) == graded(students["within"]) == "good/starter.cu"
+
+
+def test_a_folder_of_thousands_of_files_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grader.batch.found.MAX_FILES", 5)
+    students = read(folder(tmp_path, *(f"alice/{n}.txt" for n in range(9)), "bob.cu"))
+    assert "more than 5 files" in students["alice"].problem
+    assert graded(students["bob"])
+    monkeypatch.setattr("grader.batch.found.MAX_FILES", 50)
+    deep = folder(tmp_path / "deep", "/".join("abcdefghijkl") + "/x.cu", "bob.cu")
+    assert "nested" in read(deep)["a"].problem
+
+
+# Zips
+
+
+def test_a_zip_is_read_like_a_folder(tmp_path: Path) -> None:
+    names = ["alice/starter.cu", "bob.cu", "carol/notes.txt", "dave/"]
+    plain = read(folder(tmp_path / "in", *names))
+    unpacked = read(zipped(tmp_path, *names), tmp_path / "out")
+    assert {s: (one.problem, one.path and one.path.read_text()) for s, one in plain.items()} == {
+        s: (one.problem, one.path and one.path.read_text()) for s, one in unpacked.items()
+    }
+    assert unpacked["alice"].path == tmp_path / "out" / "alice" / "starter.cu"
+
+
+def test_one_folder_around_everything_is_no_student(tmp_path: Path) -> None:
+    names = ("homework 1/", "homework 1/alice/starter.cu", "homework 1/bob.cu")
+    assert list(read(zipped(tmp_path, *names), tmp_path / "out")) == ["alice", "bob"]
+    assert list(read(zipped(tmp_path, "alice/starter.cu"), tmp_path / "out")) == ["alice"]
+
+
+def test_without_a_place_to_unpack_one_is_made(tmp_path: Path) -> None:
+    assert graded(read(zipped(tmp_path, "alice/starter.cu", "bob.cu"))["alice"]) == "alice/starter.cu"
+
+
+def test_a_zip_writes_nowhere_else(tmp_path: Path) -> None:
+    names = ["../../evil.cu", "/abs.cu", "C:\\win.cu", "alice/../../sneaky/starter.cu", "good/starter.cu"]
+    students = read(zipped(tmp_path, *names), tmp_path / "a" / "b" / "out")
+    assert {student for student, one in students.items() if one.path} == {"good"}
+    assert "leads out of the folder" in students["evil"].problem
+    assert "leads out of the folder" in students["alice"].problem
+    written = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    assert written == {"handed_in.zip", "a/b/out/good/starter.cu"}
+
+
+def test_a_link_in_a_zip(tmp_path: Path) -> None:
+    file = zipped(tmp_path, "bob.cu")
+    with zipfile.ZipFile(file, "a") as archive:
+        link = zipfile.ZipInfo("alice/starter.cu")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    students = read(file, tmp_path / "out")
+    assert students["alice"].problem == "starter.cu is a link"
+    assert graded(students["bob"])
+
+
+def test_a_zip_bomb_is_read_no_further_than_a_submission(tmp_path: Path) -> None:
+    bomb = b"\0" * (64 << 20)
+    students = read(zipped(tmp_path, "bob.cu", **{"alice/starter.cu": bomb}), tmp_path / "out")
+    assert students["alice"].problem == "starter.cu is larger than 1 MiB"
+    assert graded(students["bob"])
+    assert sum(f.stat().st_size for f in (tmp_path / "out").rglob("*.cu")) < 1000
+
+
+def test_many_files_unpack_to_no_more_than_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 100)
+    students = read(zipped(tmp_path, **{f"{name}.cu": b"/" * 60 for name in "ab"}), tmp_path / "out")
+    assert students["a"].path and "unpacks to more" in students["b"].problem
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 1)
+    with pytest.raises(UsageError, match="holds 2 files"):
+        roster.read(tmp_path / "handed_in.zip", tmp_path / "out")
+
+
+def test_a_damaged_member_is_its_students_problem(tmp_path: Path) -> None:
+    file = tmp_path / "handed_in.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("alice/starter.cu", "AAAA" * 100)
+        archive.writestr("bob.cu", f"{KERNEL}// bob.cu\n")
+    file.write_bytes(file.read_bytes().replace(b"AAAA" * 100, b"AAAB" * 100))
+    students = read(file, tmp_path / "out")
+    assert "starter.cu cannot be read from the zip: Bad CRC" in students["alice"].problem
+    assert graded(students["bob"])
+
+
+def test_an_encrypted_member_is_its_students_problem(tmp_path: Path) -> None:
+    file = zipped(tmp_path, "alice.cu", "bob.cu")
+    content = bytearray(file.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1  # the flag of the first member
+    file.write_bytes(content)
+    students = read(file, tmp_path / "out")
+    assert students["alice"].problem == "alice.cu is encrypted"
+    assert graded(students["bob"])
+
+
+def test_utf8_names_without_the_flag_that_says_so(tmp_path: Path) -> None:
+    file = zipped(tmp_path, "bob.cu", "Jürgen/starter.cu")
+    content = bytearray(file.read_bytes())
+    for mark, flags in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        at = content.rindex(mark)
+        content[at + flags : at + flags + 2] = b"\0\0"
+    file.write_bytes(content)
+    assert set(read(file, tmp_path / "out")) == {"bob", "Jürgen"}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\3\4 and no more"])
+def test_what_is_no_zip(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "submissions.zip"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"submissions.zip is no zip that can be read.*download it again"):
+        roster.read(file, tmp_path / "out")
+
+
+# Canvas
+
+
+CANVAS = (
+    "doejane_12345_67890_starter.cu",
+    "smithbob_LATE_12346_67891_my_kernel-1.cu",
+    "李明_12347_67892_starter.cu",
+    "obriennúñezzoë_12348_67893_notes.pdf",
+    "roecarl_LATE_12349_text.html",
+    "roedora_12350_link.html",
+)
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder", "within a folder"])
+def test_canvas(tmp_path: Path, kind: str) -> None:
+    if kind == "folder":
+        students = read(folder(tmp_path, *CANVAS))
+    else:
+        inside = "submissions/" if kind == "within a folder" else ""
+        students = read(zipped(tmp_path, *(inside + name for name in CANVAS)), tmp_path / "out")
+    shown = {s: (one.name, one.late, one.identifiers, one.problem) for s, one in students.items()}
+    assert shown == {
+        "12345": ("doejane", False, {"ID": "12345"}, ""),
+        "12346": ("smithbob", True, {"ID": "12346"}, ""),
+        "12347": ("李明", False, {"ID": "12347"}, ""),
+        "12348": ("obriennúñezzoë", False, {"ID": "12348"}, "no .cu file, only notes.pdf"),
+        "12349": ("roecarl", True, {"ID": "12349"}, "no .cu file, only roecarl_LATE_12349_text.html"),
+        "12350": ("roedora", False, {"ID": "12350"}, "no .cu file, only roedora_12350_link.html"),
+    }
+
+
+def test_canvas_file_that_was_handed_in_again(tmp_path: Path) -> None:
+    names = [f"doejane_1_{n}_{name}" for n, name in enumerate(["starter.cu", "starter-10.cu", "starter-2.cu"])]
+    students = read(zipped(tmp_path, *names, "roe_2_7_kernel-1.cu", "roe_2_8_starter.cu"), tmp_path / "out")
+    assert graded(students["1"]) == "doejane_1_1_starter-10.cu"
+    assert students["1"].path == tmp_path / "out" / "1" / "starter.cu"
+    assert graded(students["2"]) == "roe_2_8_starter.cu"
+
+
+def test_canvas_anonymous(tmp_path: Path) -> None:
+    students = read(zipped(tmp_path, "anon_a1B2c_5_starter.cu", "LATE_anon_9zzzz_6_starter.cu"), tmp_path / "out")
+    assert {s: (one.name, one.late, one.identifiers) for s, one in students.items()} == {
+        "anon_9zzzz": ("", True, {}),
+        "anon_a1B2c": ("", False, {}),
+    }
+
+
+def test_names_that_only_look_like_canvas_stay_whole(tmp_path: Path) -> None:
+    assert set(read(folder(tmp_path, "alice_1_2_final.cu", "bob.cu"))) == {"alice_1_2_final", "bob"}
+
+
+# Moodle
+
+
+@pytest.mark.parametrize("slash", ["_/", "/", "_"])
+def test_moodle(tmp_path: Path, slash: str) -> None:
+    """Folders of older versions, of newer ones, and no folders."""
+    names = [
+        f"Jane O'Doe_1234567_assignsubmission_file{slash}starter.cu",
+        f"Jane O'Doe_1234567_assignsubmission_onlinetext{slash}onlinetext.html",
+        f"李 明_1234568_assignsubmission_file{slash}kernel.cu",
+        f"Group A_12_assignsubmission_file{slash}report.pdf",
+        f"Participant_99_assignsubmission_file{slash}starter.cu",
+    ]
+    for students in (read(zipped(tmp_path, *names), tmp_path / "out"), read(folder(tmp_path / "in", *names))):
+        shown = {s: (one.name, one.identifiers, one.problem) for s, one in students.items()}
+        assert shown == {
+            "12": ("Group A", {"Identifier": "Participant 12"}, "no .cu file, only report.pdf"),
+            "1234567": ("Jane O'Doe", {"Identifier": "Participant 1234567"}, ""),
+            "1234568": ("李 明", {"Identifier": "Participant 1234568"}, ""),
+            "99": ("", {"Identifier": "Participant 99"}, ""),
+        }
+
+
+def test_moodle_zip_of_one_student(tmp_path: Path) -> None:
+    assert list(read(zipped(tmp_path, "Jane Doe_7_assignsubmission_file/starter.cu"), tmp_path / "out")) == ["7"]
+
+
+def test_moodle_students_subfolders_are_kept_apart(tmp_path: Path) -> None:
+    inside = "Jane Doe_7_assignsubmission_file/"
+    students = read(zipped(tmp_path, inside + "a/x.cu", inside + "b/x.cu", "zoe/starter.cu"), tmp_path / "out")
+    assert "2 .cu files" in students["7"].problem
+    assert graded(students["zoe"]) == "zoe/starter.cu"  # added by hand; not lost
+
+
+# Gradescope
+
+
+METADATA = """\
+---
+submission_1001:
+  :submitters:
+  - :name: Jane Doe
+    :sid: '0012345'
+    :email: jane@example.edu
+  :created_at: !ruby/object:ActiveSupport::TimeWithZone
+    utc: 2026-09-17 03:00:17.246586000 Z
+  :score: 12.0
+  :results:
+    tests:
+    - output: |
+        submission_6666:
+          :submitters:
+          - :name: Mallory
+            :sid: '0012345'
+submission_1002:
+  :submitters:
+  - :name: "Zo\\xEB \\"Z\\" Brien"
+    :sid: ''
+    :email: zoe@example.edu
+  - :name: 'O''Hara, 明'
+    :sid: '77'
+    :email: ohara@example.edu
+  :status: processed
+submission_1003:
+  :submitters:
+  - :name: No Files
+    :sid:
+    :email: nofiles@example.edu
+submission_1004:
+  :submitters:
+  - :name: Pdf Only
+    :sid: '78'
+"""
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_gradescope(tmp_path: Path, kind: str) -> None:
+    root = folder(
+        tmp_path / "assignment_9_export",
+        "submission_1001/starter.cu",
+        "submission_1002/mine.cu",
+        "submission_1004/x.pdf",
+        "submission_1005/starter.cu",
+    )
+    (root / "submission_metadata.yml").write_text(METADATA)
+    path = root
+    if kind == "zip":
+        path = tmp_path / "export.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in root.rglob("*"):
+                archive.write(file, file.relative_to(tmp_path))
+    students = read(path, tmp_path / "out")
+    assert {s: (one.name, one.problem) for s, one in students.items()} == {
+        "0012345": ("Jane Doe", ""),
+        "77": ("O'Hara, 明", ""),
+        "zoe@example.edu": ('Zoë "Z" Brien', ""),
+        "nofiles@example.edu": ("No Files", "submission_1003 is named in submission_metadata.yml, and is not there"),
+        "78": ("Pdf Only", "no .cu file, only x.pdf"),
+        "submission_1005": ("", ""),
+    }
+    assert graded(students["77"]) == graded(students["zoe@example.edu"]) == "submission_1002/mine.cu"
+    assert students["0012345"].identifiers == {
+        "Submission": "submission_1001",
+        "SID": "0012345",
+        "Email": "jane@example.edu",
+    }
+
+
+def test_a_students_own_metadata_speak_for_nobody(tmp_path: Path) -> None:
+    root = folder(
+        tmp_path, "mallory/starter.cu", "alice.cu", "submission_1001/starter.cu", "x/submission_metadata.yml/"
+    )
+    (root / "mallory" / "submission_metadata.yml").write_text(METADATA)
+    assert set(read(root)) == {"alice", "mallory", "submission_1001", "x"}
+
+
+# A list
+
+
+def listed(root: Path, text: str, encoding: str = "utf-8") -> Path:
+    file = root / "list.csv"
+    file.write_bytes(text.encode(encoding))
+    return file
+
+
+def test_a_list(tmp_path: Path) -> None:
+    folder(tmp_path, "a/kernel.cu", "b.cu")
+    students = read(
+        listed(
+            tmp_path,
+            "Student,Name,File,SIS User ID,Late\n"
+            'alice,"Doe, ""Al"" Alice",a/kernel.cu,S1,\n'
+            "bob,Bob,b.cu,S2,yes\n"
+            "carol,Carol,c.cu,S3,no\n"
+            "dave,Dave,,S4,\n"
+            "erin,Erin,a,S5,\n"
+            ",,b.cu,,\n"
+            "\n",
+            "utf-8-sig",
+        )
+    )
+    assert students["alice"].name == 'Doe, "Al" Alice'
+    assert graded(students["alice"]) == graded(students["erin"]) == "a/kernel.cu"
+    assert students["alice"].identifiers == {"SIS User ID": "S1"}
+    assert students["bob"].late
+    assert not students["carol"].late
+    assert students["carol"].problem == "c.cu does not exist"
+    assert students["dave"].problem == "handed in nothing: the list names no file"
+    assert students["(no student) b.cu"].problem == "list.csv names no student for b.cu"
+
+
+def test_a_list_with_semicolons_and_a_student_twice(tmp_path: Path) -> None:
+    folder(tmp_path, "a.cu", "b.cu")
+    students = read(listed(tmp_path, "login;path\nalice;a.cu\nalice;b.cu\nbob;b.cu\n"))
+    assert "handed in 2 times" in students["alice"].problem
+    assert graded(students["bob"]) == "b.cu"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no column 'student'; the first line holds nothing"),
+        (b"name,file\nx,y\n", "no column 'student'; the first line holds name, file"),
+        (b"student,file\n", "no line names a student"),
+        ("student,file\nJosé,x\n".encode("latin-1"), "is not UTF-8; save it as CSV"),
+    ],
+)
+def test_what_is_no_list(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=says):
+        roster.read(tmp_path / "list.csv")
+
+
+# What is no roster at all
+
+
+def test_what_holds_no_submissions(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder or file"):
+        roster.read(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="no submissions in"):
+        roster.read(tmp_path)
+    with pytest.raises(UsageError, match="grade run"):
+        roster.read(folder(tmp_path, "alice.cu") / "alice.cu")
+
+
+def test_ids_as_names_of_files() -> None:
+    ids = [
+        "alice",
+        "../../etc/passwd",
+        "a/b",
+        "a_b",
+        "",
+        ".",
+        "..",
+        "-rf",
+        "李 明",
+        "x" * 300,
+        "x" * 301,
+        "a.b@c.edu",
+    ]
+    stems = [filenames.stem(one) for one in ids]
+    assert len(set(stems)) == len(ids)
+    assert stems[0] == "alice"
+    assert stems[-1] == "a.b@c.edu"
+    for stem in stems:
+        assert "/" not in stem
+        assert not stem.startswith((".", "-"))
+        assert 0 < len(stem.encode()) < 200

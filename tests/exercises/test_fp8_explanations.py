@@ -1,0 +1,135 @@
+"""What is said of subtly wrong FP8 outputs: the mistake that was made, and never one that was not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grader import catalog
+from grader.model.exercise import Array, Case
+from grader.model.judged import Judged
+from grader.oracle import Oracle
+from reference_kernels.fp8 import encode
+
+EXERCISES = Path(__file__).parents[2] / "exercises"
+Outputs = dict[str, np.ndarray]
+
+
+@cache
+def prepared(exercise: str, name: str) -> tuple[Oracle, Case, Outputs]:
+    oracle = Oracle(catalog.read(EXERCISES / exercise))
+    case = next(case for case in oracle.cases(seed=11) if case.name == name)
+    return oracle, case, oracle.expected(case)
+
+
+def data(case: Case, name: str) -> np.ndarray:
+    array = case.arguments[name]
+    assert isinstance(array, Array)
+    return array.data
+
+
+def judged(exercise: str, name: str, output: str, change: Callable[[Case, Outputs], None]) -> Judged:
+    oracle, case, expected = prepared(exercise, name)
+    outputs = {key: value.copy() for key, value in expected.items()}
+    change(case, outputs)
+    judged = oracle.judge(case, outputs, expected)
+    assert judged is not None
+    found = next(one for one in judged if one.output == output)
+    assert found.wrong.any()
+    return found
+
+
+def _quiet_alone(case: Case, outputs: Outputs) -> None:
+    bits = data(case, "x").view(np.uint32)
+    signalling = np.isnan(data(case, "x")) & (bits & 0x00400000 == 0)
+    outputs["e4m3"][signalling] = (outputs["e4m3"][signalling] & 0x80) | 0x7E
+
+
+def _positive_alone(case: Case, outputs: Outputs) -> None:
+    negative = np.isnan(data(case, "x")) & np.signbit(data(case, "x"))
+    outputs["e4m3"][negative] = 0xFE
+
+
+def _nothing_below_the_smallest(case: Case, outputs: Outputs) -> None:
+    below = np.abs(data(case, "x")) < 2.0**-9
+    outputs["e4m3"][below] &= 0x80
+
+
+def _scaled_down(case: Case, outputs: Outputs) -> None:
+    x = data(case, "x")
+    with np.errstate(all="ignore"):
+        again = np.ldexp(np.ldexp(x, -120), 120)
+    outputs["e4m3"][:] = encode(np.where(np.isnan(x), x, again))
+
+
+CONVERSIONS = {
+    "signalling NaN become the largest finite value": _quiet_alone,
+    "negative NaN become the largest negative value": _positive_alone,
+    "what is below the smallest subnormal becomes zero": _nothing_below_the_smallest,
+    "it rounds twice: scaled down to FP32's subnormals": _scaled_down,
+}
+
+
+@pytest.mark.parametrize("sentence", CONVERSIONS)
+def test_a_conversion_that_is_wrong_for_few_inputs(sentence: str) -> None:
+    found = judged("02_fp8_conversion", "boundaries", "e4m3", CONVERSIONS[sentence])
+    assert found.cause.startswith(sentence)
+
+
+def _some_ulps(case: Case, outputs: Outputs) -> None:
+    bits = outputs["fine_grained_scale"].view(np.int32)
+    bits += 3
+
+
+def _infinite(case: Case, outputs: Outputs) -> None:
+    outputs["fine_grained_scale"][3:9] = np.inf
+
+
+def _another_floor(case: Case, outputs: Outputs) -> None:
+    scale = outputs["fine_grained_scale"]
+    np.maximum(scale, np.float32(1e-5) / np.float32(448), out=scale)
+
+
+SCALES = {
+    "the wrong scales are up to 3 ulp off": ("ragged", _some_ulps),
+    "the wrong scales are infinite, and no x is": ("ragged", _infinite),
+    "no scale is below 2.23214e-08, that of amax 1e-05": ("zero-blocks", _another_floor),
+}
+
+
+@pytest.mark.parametrize("sentence", SCALES)
+def test_scales_that_no_other_amax_explains(sentence: str) -> None:
+    name, change = SCALES[sentence]
+    found = judged("03_fp8_quantization", name, "fine_grained_scale", change)
+    assert found.cause.startswith(sentence)
+
+
+def test_a_few_bytes_next_to_a_tie_are_no_other_way_to_round() -> None:
+    """All of the wrong ones are rounded up, and as FP16 would: but the many others are not."""
+
+    def next_to_ties(case: Case, outputs: Outputs) -> None:
+        scale = np.float32(outputs["per_tensor_scale"].item())
+        data(case, "A_concat")[0, :2] = np.float32([[200, 232]]) * scale * np.float32(1 - 2.0**-21)
+        outputs["per_tensor_q"][0, :2] = 0x75, 0x77
+
+    oracle, case, _ = prepared("03_fp8_quantization", "narrow")
+    assert oracle is not None
+    kept = data(case, "A_concat").copy()
+    try:
+        found = judged("03_fp8_quantization", "narrow", "per_tensor_q", next_to_ties)
+    finally:
+        data(case, "A_concat")[:] = kept
+    assert found.wrong.sum() == 2
+    assert "next to a tie" in found.cause
+
+
+def test_bytes_whose_scale_was_never_written_say_so() -> None:
+    def forgotten(case: Case, outputs: Outputs) -> None:
+        outputs["fine_grained_scale"].view(np.uint32)[-1:] = 0xFFFFFFFF
+
+    found = judged("03_fp8_quantization", "ragged", "fine_grained_q", forgotten)
+    assert found.cause == "the scales of these bytes were never written: mend that first"

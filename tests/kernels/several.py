@@ -1,0 +1,67 @@
+"""A submission of several kernels on the CPU engine, in this process: each launch function, then each kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from grader import ptx
+from grader.checks import launch
+from grader.compile.compiler import compile_text
+from grader.compile.recipe import PTX_ARCH
+from grader.model.execution import LaunchConfig
+from grader.model.exercise import Array, Case, Exercise, Kernel
+
+SECONDS = 20.0  # ten times the slowest of these kernels on the largest of these cases
+Given = dict[str, "ptx.Buffer | int"]
+
+
+class Several:
+    """One source file, compiled. Raises AssertionError where it does not compile."""
+
+    def __init__(self, exercise: Exercise, text: str) -> None:
+        compiled = compile_text(text, PTX_ARCH)
+        assert compiled.compilation.ok, compiled.compilation.log
+        self._kernels = exercise.kernels
+        self._program = ptx.Program(ptx.parse(compiled.ptx))
+
+    def run(self, case: Case) -> tuple[tuple[ptx.Report, ...], dict[str, np.ndarray]]:
+        """Findings up to the first kernel that has some, and every output as it then is."""
+        given: Given = {name: _given(name, value) for name, value in case.arguments.items()}
+        configs = [self._config(kernel, case, given) for kernel in self._kernels]
+        workspace = np.zeros(max(1, *(config.workspace_bytes for config in configs)), np.uint8)
+        findings: tuple[ptx.Report, ...] = ()
+        for kernel, config in zip(self._kernels, configs, strict=True):
+            arguments = [given[p.key] for p in kernel.parameters]
+            if config.workspace_bytes:
+                arguments.append(ptx.Buffer("workspace", workspace, writable=True))
+            findings = self._program.run(
+                kernel.variant_name(config.variant),
+                grid=config.grid,
+                block=config.block,
+                shared_bytes=config.shared_bytes,
+                arguments=arguments,
+                limits=ptx.Limits(seconds=SECONDS),
+            ).findings
+            if findings:
+                break
+        outputs = {name: b.data for name, b in given.items() if isinstance(b, ptx.Buffer) and b.writable}
+        return findings, outputs
+
+    def _config(self, kernel: Kernel, case: Case, given: Given) -> LaunchConfig:
+        invocations, arrays = launch.request(kernel, case)
+        filled = ptx.Buffer("launch", arrays[-1].data.copy(), writable=True)
+        arguments = [*(given[p.key] for p in kernel.launch_parameters), filled]
+        name = invocations[0].kernel
+        launched = self._program.run(name, grid=(1, 1, 1), block=(1, 1, 1), arguments=arguments)
+        assert launched.findings == ()
+        return launch.decode(filled.data)
+
+
+def _given(name: str, value: Array | int) -> ptx.Buffer | int:
+    if isinstance(value, int):
+        return value
+    if value.access == "in":
+        return ptx.Buffer(name, value.data)
+    poison = np.full(value.data.nbytes, 0xFF, np.uint8).view(value.data.dtype).reshape(value.data.shape)
+    filled = np.zeros(poison.nbytes, np.uint8)  # what one kernel wrote, the next one may read
+    return ptx.Buffer(name, poison, writable=True, initialised=False, filled=filled)
