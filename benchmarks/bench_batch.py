@@ -90,7 +90,8 @@ def command(submissions: Path, out: Path, seed: int, *more: str) -> list[str]:
 
 
 def environment(cache: Path) -> dict[str, str]:
-    return os.environ | {"GRADER_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return os.environ | {"GRADER_CACHE_DIR": str(cache), "PYTHONPATH": path}
 
 
 def processes_below(pid: int) -> list[int]:

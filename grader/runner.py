@@ -33,7 +33,7 @@ class Patience(NamedTuple):
 ON_CPU = Patience()
 # A kernel of an exercise takes milliseconds; most of the time is for the arrays to get there. Fresh children are
 # started for borderline cases, too.
-ON_GPU = Patience(starts=16, least_seconds=10.0, seconds_per_mib=0.05)
+ON_GPU = Patience(starts=16, least_seconds=4.0, seconds_per_mib=0.05)
 
 
 class RunnerError(Exception):

@@ -23,6 +23,9 @@ MAX_WORDS = 3
 MAX_LOG_LINE = 200
 MAX_LOG = 200_000
 
+# What our stand-in for math.h defines, CCCL's headers define once more (INFINITY, NAN).
+REDEFINED = "incompatible redefinition of macro"
+
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -71,8 +74,8 @@ class Reader:
 
     def _in_header(self, kind: str, diagnostic: Diagnostic) -> Finding | None:
         line = self._first_frame(diagnostic) or line_leading_to(toolkit.display_name(diagnostic.file), self.includes)
-        if kind == "compile-warning" and line == 0:  # NVIDIA's own affair
-            return None
+        if kind == "compile-warning" and (line == 0 or diagnostic.message.startswith(REDEFINED)):
+            return None  # NVIDIA's own affair
         advice = advise(diagnostic.message, "")
         notes = [_in_header(diagnostic), advice.note, *_details(diagnostic)]
         return _finding(kind, line, advice.message or diagnostic.message, 0, notes)

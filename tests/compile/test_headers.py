@@ -68,3 +68,12 @@ def test_launch_is_laid_out_as_the_grader_reads_it(member: str, offset: int) -> 
     text = f'#include "grader.cuh"\nextern "C" __global__ void k(Launch* launch) {{ launch->{member} = 7; }}\n'
     place = rf"%rd\d+\+{offset}" if offset else r"%rd\d+"
     assert re.search(rf"st\.global\.\w+\s+\[{place}\],", compile_text(text).ptx)
+
+
+def test_a_cub_header_is_no_warning_of_the_students() -> None:
+    """CCCL defines INFINITY and NAN after our stand-in for math.h did."""
+    kernel = 'extern "C" __global__ void kernel(float* x) { x[0] = INFINITY; }'
+    compilation = compile_text(
+        f'#include "grader.cuh"\n#include <cub/block/block_reduce.cuh>\n{kernel}\n'
+    ).compilation
+    assert (compilation.ok, compilation.findings) == (True, ())
