@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 import tempfile
 import webbrowser
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from grader.cli.streams import give_up_stdout
+from grader.errors import UsageError
 from grader.model import codec
 from grader.model.exercise import Exercise
 from grader.model.result import Result
 
 STDOUT = Path("-")
+KERNELS = (".cu", ".cuh")
 
 
 class Destinations(NamedTuple):
@@ -24,6 +27,24 @@ class Destinations(NamedTuple):
     json: Path | None = None
     html: Path | None = None
     browser: bool = False
+
+    def refuse_to_overwrite(self, kept: Iterable[Path]) -> None:
+        """Raises UsageError where a Result would take the place of a kernel, of what is read, or of its twin."""
+        wanted = {"--json": self.json, "--html": self.html}
+        files = {option: file for option, file in wanted.items() if file is not None and file != STDOUT}
+        if len(files) == len(wanted) and _same(*files.values()):
+            raise UsageError(f"--json and --html name the same file: {self.json}")
+        for option, file in files.items():
+            if file.suffix in KERNELS or any(_same(file, other) for other in kept):
+                raise UsageError(f"{option} {file} would overwrite a file that you gave; name another one")
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether both lead to the same place, by whatever way."""
+    try:
+        return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+    except OSError:
+        return False
 
 
 def deliver(

@@ -84,19 +84,21 @@ def command(
     with Standby() as standby:
         from grader import catalog, submission
         from grader import secret as secret_cases
+        from grader.cli.deliver import Destinations, deliver
 
         chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
-        source = submission.read(file or from_here(chosen.starter))
+        to = Destinations(json_file, html_file, browser)
+        read = file or from_here(chosen.starter)
+        to.refuse_to_overwrite([read, *([secret] if secret else [])])
+        source = submission.read(read)
         hidden = secret_cases.read(secret) if secret else None
         earlier = read_earlier(since, chosen.name) if since else None  # FILE of --json may be the same
         choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
         result = _grade(chosen, source, seed, hidden, standby, choice)
 
-    from grader.cli.deliver import Destinations, deliver
     from grader.cli.remember import remember
 
-    to = Destinations(json_file, html_file, browser)
     written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier)
     if hidden is None:  # an instructor's run is no attempt
         remember(chosen, result, source.path)

@@ -13,7 +13,7 @@ from grader.model.execution import Compilation, Outcome
 from grader.model.result import Finding
 from grader.sandbox import ChildDied
 from tests.cli.conftest import Grade
-from tests.fakes import ORACLE, Arrays, FakeExecutor, write_exercise
+from tests.fakes import ORACLE, SOURCE, Arrays, FakeExecutor, write_exercise
 
 Use = Callable[[FakeExecutor], FakeExecutor]
 
@@ -206,3 +206,20 @@ def test_compile_errors_show_the_line(grade: Grade, use: Use) -> None:
     assert grade("run", "1") == 1
     assert "starter.cu:6: compile-error" in grade.out
     assert "> 6 |     y[threadIdx.x] = 2 * x[threadIdx.x];" in grade.out
+
+
+@pytest.mark.parametrize("option", ["--html", "--json"])
+def test_a_result_never_overwrites_a_kernel(grade: Grade, option: str, tmp_path: Path) -> None:
+    kernel = tmp_path / "mine.cu"
+    kernel.write_bytes(SOURCE)
+    link = tmp_path / "page.html"
+    link.symlink_to(kernel)
+    for target in (kernel, link, tmp_path / "another.cu"):
+        assert grade("run", "1", str(kernel), option, str(target)) == 2
+        assert "would overwrite" in grade.err
+    assert kernel.read_bytes() == SOURCE
+
+
+def test_json_and_html_want_files_of_their_own(grade: Grade, tmp_path: Path) -> None:
+    assert grade("run", "1", "--json", str(tmp_path / "out"), "--html", str(tmp_path / "out")) == 2
+    assert "the same file" in grade.err

@@ -29,8 +29,8 @@ HIDDEN = {
     ),
     "a guard": (
         "",
-        'short q = 0; asm("{ .reg .pred p; setp.gt.f32 p, %1, 0f00000000; @p cvt.rn.satfinite.e4m3x2.f32 %0, %1, %1; }"'
-        ' : "+h"(q) : "f"(x[0])); *y = q;',
+        'short q = 0; asm("{ .reg .pred p; setp.gt.f32 p, %1, %1; @p cvt.rn.satfinite.e4m3x2.f32 %0, %1, %1; }" '
+        ': "+h"(q) : "f"(x[0])); *y = q;',
     ),
     "a comment within": (
         "",
