@@ -13,7 +13,6 @@ from typing import Protocol
 
 import msgspec
 
-from grader import submission
 from grader.errors import UsageError
 
 # What an operating system leaves behind; whatever begins with a dot is no submission either.
@@ -50,7 +49,8 @@ class Source(Protocol):
     def fetch(self, found: Found, student: str, name: str) -> Path:
         """A path that the grader can open; `name` is what a file that has to be written is called.
 
-        Raises Unreadable where the file is empty, too large or cannot be read.
+        Raises Unreadable where the file cannot be read. An empty, binary or too large one is fetched: it is graded
+        as grade run grades it, as what does not compile.
         """
         ...
 
@@ -85,7 +85,7 @@ class Folder:
             raise Unreadable(f"{found.place.name} cannot be read: {error.strerror}") from None
 
     def fetch(self, found: Found, student: str, name: str) -> Path:  # noqa: ARG002 - it stays where it is
-        check(name, self.read(found, submission.MAX_BYTES))
+        self.read(found, 0)  # whether it can be read
         assert found.path is not None
         return found.path
 
@@ -132,11 +132,3 @@ class Folder:
 
 def is_litter(place: PurePosixPath) -> bool:
     return any(part.startswith(".") or part.lower() in LITTER for part in place.parts)
-
-
-def check(name: str, content: bytes) -> None:
-    """Raises Unreadable where there is nothing to grade, or too much."""
-    if len(content) > submission.MAX_BYTES:
-        raise Unreadable(f"{name} is larger than {submission.MAX_BYTES >> 20} MiB")
-    if not content.strip():
-        raise Unreadable(f"{name} is empty")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import shutil
 from pathlib import Path
 
 from grader import catalog
-from grader.batch import outputs
+from grader.batch import filenames, outputs
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.ledger import Ledger
 from grader.errors import GraderError, UsageError
 from grader.model.exercise import Exercise
+
+# What grade export writes into the batch's folder.
+GRADESCOPE = "gradescope"  # a folder for each student
+EXPORTED = ("canvas.csv", "moodle.csv")
 
 
 def exercise_of(ledger: Ledger, exercises: Path | None) -> Exercise:
@@ -44,8 +49,15 @@ def give(ledger: Ledger, exercise: Exercise, out: Path, student: str, given: Man
     return entry_of(ledger, exercise, student)
 
 
+def exported(out: Path) -> list[Path]:
+    """The exports in `out` that hold several students."""
+    return [out / name for name in EXPORTED if (out / name).exists()]
+
+
 def purge(ledger: Ledger, exercise: Exercise | None, out: Path, student: str) -> list[Path]:
-    """Everything about the student in `out`: rows, Result, report, what was unpacked; returns the files.
+    """Everything about the student in `out`: rows, Result, report, the export for Gradescope, what was unpacked.
+
+    Returns the files. What is `exported` for several students stays.
 
     Without `exercise` the gradebook is left to the next batch. A submission outside `out` is its owner's to delete.
     """
@@ -56,14 +68,17 @@ def purge(ledger: Ledger, exercise: Exercise | None, out: Path, student: str) ->
         and one.submitted.path
         and one.submitted.path.is_relative_to(out.absolute())
     ]
-    files = [file for file in (*outputs.files_of(student, out), *unpacked) if file.exists()]
+    for_gradescope = out / GRADESCOPE / filenames.stem(student)
+    files = [file for file in (*outputs.files_of(student, out), for_gradescope, *unpacked) if file.exists()]
     # The files first: where one cannot be removed, the ledger still knows whose it is.
     outputs.remove(student, out)
-    for file in unpacked:
-        try:
+    try:
+        if for_gradescope.exists():
+            shutil.rmtree(for_gradescope)
+        for file in unpacked:
             file.unlink(missing_ok=True)
-        except OSError as error:
-            raise GraderError(f"cannot remove {file}: {error.strerror}") from None
+    except OSError as error:
+        raise GraderError(f"cannot remove {error.filename or for_gradescope}: {error.strerror or error}") from None
     ledger.purge(student)
     if exercise is not None:
         outputs.write(outputs.entries(ledger, exercise), exercise, out)

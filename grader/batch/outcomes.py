@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Points, Result, Status
+from grader.model.result import Check, Result, Status
 
 # The first that one of a case's checks has is the case's.
 _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, Status.PASSED)
@@ -70,13 +70,20 @@ def total(entry: Entry) -> float | None:
 def complete(entry: Entry) -> bool:
     """Whether `total` is final: every part of the rubric was judged, or the instructor gave points without a Result.
 
-    What the machine cannot judge of quality is the instructor's to add, and keeps nothing back.
+    What the machine cannot judge of quality is the instructor's to add, and keeps nothing back. Nor does the speed of
+    what does not compile: no machine would time it.
     """
-    return _judged(entry.result.points) if entry.result else entry.manual.points is not None
+    return _judged(entry.result) if entry.result else entry.manual.points is not None
 
 
-def _judged(points: Points) -> bool:
-    return None not in (points.correctness, points.performance, points.quality, points.total)
+def _judged(result: Result) -> bool:
+    points = result.points
+    speed = points.performance is not None or any(_does_not_compile(check) for check in result.checks)
+    return speed and None not in (points.correctness, points.quality, points.total)
+
+
+def _does_not_compile(check: Check) -> bool:
+    return check.id == "compile" and check.status is Status.FAILED
 
 
 def _worst(statuses: Iterable[Status]) -> Status | None:

@@ -18,7 +18,7 @@ import msgspec
 
 from grader import executors, machine
 from grader import secret as secret_cases
-from grader.batch import identity, lanes, outputs, roster, schedule, worker
+from grader.batch import choice, identity, lanes, outputs, roster, schedule, worker
 from grader.batch.entry import Entry, Submitted
 from grader.batch.identity import Conditions
 from grader.batch.ledger import Enrolled, Ledger
@@ -48,6 +48,7 @@ class Batch(msgspec.Struct, frozen=True):
     seed: int | None = None
     secret: Secret | None = None
     jobs: int | None = None
+    replace: bool = False  # students who are in the ledger and not in `submissions` leave the batch
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -89,7 +90,8 @@ def run(batch: Batch, watch: Watch, elsewhere: Elsewhere | None = None) -> list[
     """
     with _alone(out_folder(batch.out)), Ledger(batch.out, create=True) as ledger:
         _same_exercise(batch, ledger.settings())
-        submitted = roster.read(batch.submissions, batch.out / UNPACKED)
+        submitted = [_printable(one) for one in roster.read(batch.submissions, batch.out / UNPACKED)]
+        _nobody_left_out(batch, ledger, submitted)
         conditions = _conditions(batch, ledger.settings(), watch, here=elsewhere is None)
         enrolled, sources = _enrol(submitted, conditions)
         ledger.keep(_settings(batch, conditions))
@@ -197,7 +199,7 @@ def _enrol(submitted: Sequence[Submitted], conditions: Conditions) -> tuple[list
     """Everybody, and what there is to grade: each content once."""
     enrolled: list[Enrolled] = []
     sources: dict[str, Source] = {}
-    for one in map(_printable, submitted):
+    for one in submitted:
         if one.problem or one.path is None:
             known = one if one.problem else msgspec.structs.replace(one, problem="nothing was handed in")
             enrolled.append(Enrolled(known))
@@ -255,6 +257,18 @@ def _same_exercise(batch: Batch, settings: dict[str, str]) -> None:
     known = settings.get("exercise", batch.exercise.name)
     if known != batch.exercise.name:
         raise UsageError(f"{batch.out} holds a batch of {known}; choose another --out for {batch.exercise.name}")
+
+
+def _nobody_left_out(batch: Batch, ledger: Ledger, submitted: Sequence[Submitted]) -> None:
+    """Another class's folder, given by mistake, must not take this one out of its gradebook. Raises UsageError."""
+    handed_in = {one.student for one in submitted}
+    left_out = [one.submitted.student for one in ledger.enrolled() if one.submitted.student not in handed_in]
+    if left_out and not batch.replace:
+        are = "1 student is" if len(left_out) == 1 else f"{len(left_out)} students are"
+        raise UsageError(
+            f"{are} in the batch in {batch.out} and not in {batch.submissions}: {choice.some(left_out)}.\n"
+            "For another class choose another --out; --replace takes them out of the batch"
+        )
 
 
 @contextmanager

@@ -11,10 +11,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from grader import submission
 from grader.batch import choice
 from grader.batch.entry import Submitted
-from grader.batch.found import Folder, Found, Unreadable, check
+from grader.batch.found import Folder, Found, Unreadable
 from grader.errors import UsageError
 
 # A list of a thousand students has some 100 kB.
@@ -93,8 +92,7 @@ def _handed_in(folder: Path, name: str) -> Path:
             raise Unreadable(f"{name} is not a regular file" if path.exists() else f"{name} does not exist")
     except (OSError, UsageError) as error:
         raise Unreadable(getattr(error, "strerror", None) or str(error)) from None
-    check(path.name, Folder(folder).read(Found(PurePosixPath(path.name), path=path), submission.MAX_BYTES))
-    return path
+    return Folder(folder).fetch(Found(PurePosixPath(path.name), path=path), "", path.name)
 
 
 def _text(file: Path) -> str:

@@ -28,6 +28,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="How many at a time; default: cores.")
 @click.option("--engine", type=click.Choice(["local", "parsl"]), default="local", help="This machine, or others.")
 @click.option("--config", metavar="FILE", type=_PATH, help="For parsl: a Python file with config = Config(...).")
+@click.option("--replace", is_flag=True, help="Drop students who are not in SUBMISSIONS any more.")
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
 def command(
     submissions: Path,
@@ -40,6 +41,7 @@ def command(
     jobs: int | None,
     engine: str,
     config: Path | None,
+    replace: bool,
     exercises: Path | None,
 ) -> int:
     """Grade every submission in SUBMISSIONS: a folder, a zip of Canvas, Moodle or Gradescope, or a CSV list.
@@ -76,6 +78,7 @@ def command(
         seed=seed,
         secret=secret_cases.read(secret) if secret else None,
         jobs=jobs,
+        replace=replace,
     )
     with progress() as watch:
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 TO = ("canvas", "moodle", "gradescope", "class")
+WITH_TEMPLATE = ("canvas", "moodle")
 
 
 @click.command("export")
@@ -51,19 +52,34 @@ def command(
     from grader.batch import atomic, classroom, instructor, outputs
     from grader.batch.ledger import Ledger
 
+    if template is not None and platform not in WITH_TEMPLATE:
+        raise click.UsageError(f"--template goes with --to {' or '.join(WITH_TEMPLATE)}")
     with Ledger(folder) as ledger:
         exercise = instructor.exercise_of(ledger, exercises)
         entries = outputs.entries(ledger, exercise)
     if platform == "class":
         click.echo(classroom.write(entries, exercise, out or folder, real_names=real_names))
     elif platform == "gradescope":
-        _gradescope(entries, exercise, out or folder / "gradescope")
+        _gradescope(entries, exercise, out or folder / instructor.GRADESCOPE)
     else:
         filled = _filled(platform, entries, exercise, template, column, so_far)
-        file = atomic.write(out or folder / f"{platform}.csv", filled.content)
+        file = out or folder / f"{platform}.csv"
+        _refuse_without_grades(file, entries, so_far)
+        atomic.write(file, filled.content)
         for note in filled.notes:
             click.echo(f"grade: note: {note}", err=True)
         click.echo(f"{file}: {filled.graded} of {len(entries)} students have a grade in it")
+
+
+def _refuse_without_grades(file: Path, entries: Sequence[Entry], so_far: bool) -> None:
+    """An empty file that is called done would be found out in Canvas only. Raises UsageError."""
+    from grader.batch.exports import grades
+
+    if any(grades.of(entry, so_far=so_far) is not None for entry in entries):
+        return
+    if any(grades.of(entry, so_far=True) is not None for entry in entries):
+        raise UsageError(f"nobody is judged in full; {file} was not written. --so-far takes what is known")
+    raise UsageError(f"nobody has points yet; {file} was not written")
 
 
 def _filled(

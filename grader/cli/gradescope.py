@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from grader.errors import GraderError
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -29,6 +31,8 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
     chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
     if secret is not None:
         secret_cases.read(secret)
+    if not zip_file.parent.is_dir():
+        raise GraderError(f"cannot write {zip_file}: there is no folder {zip_file.parent}")
     content = autograder.build(chosen, seed=seed, secret=secret)
     atomic.write(zip_file, content)
     click.echo(f"{zip_file}: {len(content) / 1e6:.1f} MB. Upload it under Configure Autograder.", err=True)

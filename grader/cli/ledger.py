@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,8 +145,7 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
     with _open(at) as ledger:
         if not ledger.knows(student):
             raise UsageError(instructor.unknown(student, [one.submitted.student for one in ledger.enrolled()]))
-        question = f"Remove everything about {_shown(student)} from {folder}? It cannot be undone."
-        if not yes and not click.confirm(question):
+        if not (yes or _agreed(student, folder)):
             click.echo("nothing was removed")
             return exits.PASSED
         try:
@@ -154,11 +154,21 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
             exercise = None
         files = instructor.purge(ledger, exercise, folder, student)
     click.echo(f"removed: the ledger's rows{''.join(f', {file}' for file in files)}")
+    for file in instructor.exported(folder):
+        click.echo(f"grade: note: {file} was made earlier and may still hold {_shown(student)}", err=True)
     if exercise is None:
         click.echo("grade: the gradebook was not written anew: its exercise was not found", err=True)
         return exits.ERROR
     click.echo("A submission that still lies where the batch reads would be graded again: remove it, too.")
     return exits.PASSED
+
+
+def _agreed(student: str, folder: Path) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"nobody is there to be asked whether all about {_shown(student)} may be removed; --yes says so"
+        )
+    return click.confirm(f"Remove everything about {_shown(student)} from {folder}? It cannot be undone.")
 
 
 def _open(at: tuple[Path, Path | None]) -> Ledger:

@@ -64,14 +64,24 @@ def _show(entry: Entry, exercise: Exercise) -> None:
     for rubric in ("correctness", "performance", "quality"):
         value = getattr(points, rubric, None)
         click.echo(f"  {rubric:12} {_number(value):>6} of {exercise.points[rubric]}")
-    click.echo(f"  {'by hand':12} {_number(entry.manual.points):>6}")
     most = sum(exercise.points.values())
+    share = _share(entry, exercise)
+    click.echo(f"  {'by hand':12} {_number(entry.manual.points):>6} of {share:g}")
     total = points.total if points else entry.manual.points
     click.echo(f"  {'total':12} {_number(total):>6} of {most}")
     if entry.manual.comment:
         click.echo(f"  {inert(entry.manual.comment)}")
+    if (given := entry.manual.points) is not None and not 0 <= given <= share:
+        click.echo(f"grade: note: by hand there are 0 to {share:g} points to give; {given:g} are kept", err=True)
     if total is not None and total > most:
         click.echo(f"grade: note: {total:g} is more than the {most} of the exercise", err=True)
+
+
+def _share(entry: Entry, exercise: Exercise) -> float:
+    """What is the instructor's to give: of quality what no rule gives, or everything where nothing was graded."""
+    if entry.result is None:
+        return sum(exercise.points.values())
+    return exercise.points["quality"] - sum(rule.points for rule in exercise.quality)
 
 
 def _number(value: float | None) -> str:

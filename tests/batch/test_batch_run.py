@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader.batch import instructor, run
+from grader import submission
+from grader.batch import instructor, outcomes, run
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.ledger import Ledger
 from grader.batch.run import Batch
@@ -244,6 +245,38 @@ def test_a_submission_that_cannot_be_read_stops_nobody_else(school: School) -> N
     made = grade(school)
     assert made["ada"].result is None
     assert verdict(made["bob"]) == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "is empty"), (b"\0\1\2", "is binary"), (b"/" * (submission.MAX_BYTES + 1), "is larger than 1 MiB")],
+)
+def test_what_is_no_source_fails_to_compile_and_is_a_final_grade(school: School, content: bytes, says: str) -> None:
+    school.hand_in("ada").write_bytes(content)
+    made = grade(school)["ada"]
+    assert made.result is not None
+    assert (verdict(made), made.result.points.total) == ("failed", 0)
+    assert made.result.checks[0].message.startswith(f"ada.cu {says}")
+    assert outcomes.complete(made)
+    assert (school.out / made.report).is_file()
+
+
+def test_another_classes_folder_does_not_take_the_place_of_this_one(school: School) -> None:
+    school.hand_in_all(["ada", "bob"])
+    grade(school)
+    before = outputs(school.out)
+    other = school.folder / "other"
+    (school.submissions / "bob").rename(school.folder / "bob")
+    school.submissions.rename(other)
+    (other / "ada").rename(other / "eve")
+    (school.folder / "bob").rename(other / "bob")
+    with pytest.raises(UsageError, match=r"1 student is in the batch in \S+ and not in \S+/other: ada\.") as refused:
+        grade(school, submissions=other)
+    assert "--replace" in str(refused.value)
+    assert outputs(school.out) == before
+    with Ledger(school.out) as ledger:
+        assert [one.submitted.student for one in ledger.enrolled()] == ["ada", "bob"]
+    assert list(grade(school, submissions=other, replace=True)) == ["bob", "eve"]
 
 
 def test_an_id_that_is_a_path_stays_within_the_folder(school: School) -> None:

@@ -252,5 +252,7 @@ def test_grade_gradescope(
     assert invoke(["gradescope", "1", str(out), "--secret", str(tmp_path / "nowhere.toml")]) == 2
     assert invoke(["gradescope", "77", str(out)]) == 2
     (tmp_path / "file").write_text("")
-    assert invoke(["gradescope", "1", str(tmp_path / "file" / "x.zip")]) == 4
-    assert "cannot write" in capsys.readouterr().err
+    for nowhere in ("file", "nonexist"):
+        assert invoke(["gradescope", "1", str(tmp_path / nowhere / "x.zip")]) == 4
+        assert "cannot write" in capsys.readouterr().err
+    assert not (tmp_path / "nonexist").exists()

@@ -40,9 +40,32 @@ def test_canvas(batch: School, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_not_judged_in_full_is_no_grade(batch: School, capsys: pytest.CaptureFixture[str]) -> None:
+    with Ledger(batch.out) as ledger:
+        instructor.give(ledger, batch.exercise, batch.out, "cyd", ManualPoints(30.0, "shown in the lab"))
     assert export(batch, "--to", "canvas") == 0
-    assert "0 of 3 students have a grade in it" in (said := capsys.readouterr()).out
-    assert "(--so-far takes what is known): ada, bob, cyd" in said.err
+    assert "1 of 3 students have a grade in it" in (said := capsys.readouterr()).out
+    assert "(--so-far takes what is known): ada, bob" in said.err
+
+
+@pytest.mark.parametrize("platform", ["canvas", "moodle"])
+def test_a_file_without_any_grade_is_not_written(
+    batch: School, capsys: pytest.CaptureFixture[str], platform: str
+) -> None:
+    worksheet = batch.folder / "worksheet.csv"
+    worksheet.write_text("Identifier,Username,Grade,Last modified (grade)\nParticipant 1,ada,,-\n")
+    template = ("--template", worksheet) if platform == "moodle" else ()
+    assert export(batch, "--to", platform, *template) == 2
+    assert "nobody is judged in full" in (said := capsys.readouterr().err)
+    assert "--so-far" in said
+    assert not (batch.out / f"{platform}.csv").exists()
+
+
+def test_where_nobody_has_points_so_far_is_no_way_out(school: School, capsys: pytest.CaptureFixture[str]) -> None:
+    (school.submissions / "cyd").mkdir()
+    run.run(Batch(school.submissions, school.exercise, school.out, "cpu"), Watching())
+    for more in ((), ("--so-far",)):
+        assert export(school, "--to", "canvas", *more) == 2
+        assert "nobody has points yet" in capsys.readouterr().err
 
 
 def test_a_filled_gradebook_of_canvas(batch: School) -> None:
@@ -91,6 +114,8 @@ def test_points_given_by_hand_are_exported(batch: School) -> None:
     [
         (("--to", "canvas", "--template", "nowhere.csv"), "nowhere.csv: No such file"),
         (("--to", "blackboard"), "blackboard"),
+        (("--to", "class", "--template", "x.csv"), "--template goes with --to canvas or moodle"),
+        (("--to", "gradescope", "--template", "x.csv"), "--template goes with --to canvas or moodle"),
         ((), "--to"),
     ],
 )

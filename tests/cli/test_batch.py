@@ -93,6 +93,20 @@ def test_wrong_usage_is_2(grade: Grade, school: School, arguments: list[str], sa
     assert says in grade.err
 
 
+def test_a_folder_that_lacks_students_of_the_batch_is_2(grade: Grade, school: School) -> None:
+    school.hand_in_all(["ada", "bob", "cyd"])
+    assert batch(grade) == 0
+    school.submissions.rename("away")
+    school.submissions.mkdir()
+    school.hand_in("eve")
+    assert batch(grade) == 2
+    assert "3 students are in the batch in out and not in submissions: ada, bob, cyd." in grade.err
+    assert "--replace" in grade.err
+    assert "eve," not in Path("out/gradebook.csv").read_text()
+    assert batch(grade, "--replace") == 0
+    assert [line.split(",")[0] for line in Path("out/gradebook.csv").read_text().splitlines()][1:] == ["eve"]
+
+
 def test_a_gpu_that_is_missing_is_4(grade: Grade, school: School) -> None:
     school.hand_in("ada")
     assert batch(grade, "--device", "cuda") == 4
@@ -121,6 +135,26 @@ def test_points_are_given_shown_and_taken_back(grade: Grade, school: School) -> 
     assert grade("points", "out", "ada", "--points", "nan") == 2
     assert grade("points", "out", "ada", "--points", "600") == 0
     assert "more than the 100" in grade.err
+
+
+@pytest.mark.parametrize(("points", "noted"), [("0", False), ("8", False), ("8.5", True), ("30", True), ("-5", True)])
+def test_points_beyond_the_instructors_share_are_kept_and_noted(
+    grade: Grade, school: School, points: str, noted: bool
+) -> None:
+    school.hand_in("ada")
+    batch(grade)
+    assert grade("points", "out", "ada", "--points", points) == 0
+    assert f"{points} of 8\n" in grade.out
+    assert (f"note: by hand there are 0 to 8 points to give; {points} are kept" in grade.err) == noted
+
+
+def test_who_handed_in_nothing_may_get_all_points_by_hand(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    Path("submissions/bob").mkdir()
+    batch(grade)
+    assert grade("points", "out", "bob", "--points", "30") == 0
+    assert "30 of 100" in grade.out
+    assert "note" not in grade.err
 
 
 def test_the_ledger_lists_and_filters(grade: Grade, school: School) -> None:
@@ -156,6 +190,10 @@ def test_the_ledger_says_why_a_grade_changed(grade: Grade, school: School) -> No
 def test_purge_asks_first(grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
     school.hand_in_all(["ada", "bob"])
     batch(grade)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert grade("ledger", "out", "purge", "ada") == 2
+    assert "--yes" in grade.err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     assert grade("ledger", "out", "purge", "ada") == 0
     assert Path("out/results/ada.json").exists()
@@ -163,3 +201,14 @@ def test_purge_asks_first(grade: Grade, school: School, monkeypatch: pytest.Monk
     assert not Path("out/results/ada.json").exists()
     assert "ada" not in Path("out/gradebook.csv").read_text()
     assert grade("ledger", "out", "purge", "ada", "--yes") == 2
+
+
+def test_purge_reaches_what_was_exported(grade: Grade, school: School) -> None:
+    school.hand_in_all(["ada", "bob"])
+    batch(grade)
+    for to in (["gradescope"], ["canvas", "--so-far"]):
+        assert grade("export", "out", "--to", *to) == 0
+    assert grade("ledger", "out", "purge", "ada", "--yes") == 0
+    assert [file.name for file in Path("out/gradescope").iterdir()] == ["bob"]
+    assert "note: out/canvas.csv was made earlier and may still hold ada" in grade.err
+    assert "moodle.csv" not in grade.err

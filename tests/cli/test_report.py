@@ -96,7 +96,7 @@ def test_a_result_of_another_exercise_cannot_be_compared(graded: Grade) -> None:
 def test_a_run_says_what_changed_and_may_write_where_it_read(graded: Grade, use: Use) -> None:
     use(FakeExecutor(compute=lambda arrays: Outcome(outputs={"y": 0 * arrays["x"]})))
     assert graded("run", "1", "--since", "r.json", "--json", "r.json", "--html", "r.html") == 1
-    assert "Since the last attempt: incomplete, now failed" in graded.out
+    assert "Since r.json: incomplete, now failed" in graded.out
     assert "Since the last attempt" in Path("r.html").read_text()
     assert json.loads(Path("r.json").read_text())["verdict"] == "failed"
 

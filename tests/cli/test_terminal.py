@@ -10,7 +10,7 @@ from rich.console import Console
 from grader import catalog, pipeline, submission
 from grader.cli.terminal import WIDTH, console, print_result
 from grader.model.execution import Outcome
-from grader.model.exercise import Exercise
+from grader.model.exercise import Exercise, Kernel, Parameter
 from grader.model.result import Check, Finding, Result, Status, Submission
 from grader.secret import Secret
 from tests.fakes import SOURCE, Arrays, FakeExecutor, right, write_exercise
@@ -112,6 +112,113 @@ def test_what_is_too_slow_says_by_how_much_and_where_to_begin() -> None:
 def test_what_changed_is_told_below_the_verdict() -> None:
     text = " ".join(printed(samples.SITUATIONS["passed"], samples.SITUATIONS["too-slow"]))
     assert "Since the last attempt: failed, now passed; points 72 to 92; mended: speed[variable]" in text
+
+
+def test_an_earlier_result_is_called_what_it_is_called() -> None:
+    out = Console(file=io.StringIO(), width=WIDTH)
+    now, before = samples.SITUATIONS["passed"], samples.SITUATIONS["too-slow"]
+    print_result(out, now, samples.EXERCISE, None, since=before, since_name="classmate.json")
+    said = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "Since classmate.json: failed, now passed" in said
+    assert "attempt" not in said
+
+
+def kernel(name: str) -> Kernel:
+    key = f"y_of_{name}"
+    return Kernel(name, (Parameter("x", "const float*"), Parameter("y", "unsigned char*", argument=key)), ())
+
+
+SEVERAL = msgspec.structs.replace(samples.EXERCISE, kernels=tuple(map(kernel, ("encode_kernel", "decode_kernel"))))
+
+
+def values(line: int, message: str, hint: str = "") -> Finding:
+    return Finding("wrong-values", "starter.cu", line, message, hint=hint)
+
+
+def of_several(*checks: Check) -> list[str]:
+    result = msgspec.structs.replace(samples.fp8(), checks=(samples.COMPILED, *checks))
+    out = Console(file=io.StringIO(), width=WIDTH)
+    print_result(out, result, SEVERAL, samples.SOURCE)
+    return out.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_wrong_values_of_several_kernels_can_be_told_apart() -> None:
+    encoded = values(6, "y of encode_kernel: x[0] = 1.0 (0x3f800000): expected 0x38 (1), got 0x00 (0)")
+    decoded = values(9, "zero. First wrong element: y of decode_kernel: x[0] = 0x38: expected 1, got 0")
+    lines = of_several(
+        samples.correct("uniform", 1.0, 3, encoded, decoded), samples.correct("small", 1.0, 3, encoded)
+    )
+    assert "starter.cu, encode_kernel: wrong-values (uniform and 1 more)" in lines
+    assert "also: starter.cu, decode_kernel: wrong-values (uniform)" in lines
+    assert not any("right in every case" in line for line in lines)
+
+
+def test_one_mistake_in_several_kernels_says_in_how_many() -> None:
+    found = [
+        values(n, f"all zero. First wrong element: y of {name}: x[0] = 0x38: expected 1")
+        for n, name in ((6, "encode_kernel"), (9, "decode_kernel"))
+    ]
+    lines = of_several(samples.correct("uniform", 1.0, 3, *found))
+    assert "starter.cu, encode_kernel and 1 more: wrong-values (uniform)" in lines
+
+
+def test_an_unnamed_kernel_of_several_has_its_line() -> None:
+    lines = of_several(samples.correct("uniform", 1.0, 3, values(6, "x[0] = 1: expected 1, got 0")))
+    assert "starter.cu, kernel on line 6: wrong-values (uniform)" in lines
+
+
+WRONG_ENCODE = values(6, "y of encode_kernel: x[0] = 1.0 (0x3f800000): expected 0x38 (1), got 0x00 (0)")
+REDACTED = Finding("wrong-values", "", 0, "a secret case")
+
+
+def test_what_is_right_already_is_told() -> None:
+    lines = of_several(samples.memory("uniform"), samples.correct("uniform", 1.0, 3, WRONG_ENCODE))
+    assert "  right in every case: decode_kernel" in lines
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        samples.skipped("correct", "small", "memory[small]"),
+        samples.memory("small", finding("race", 6)),
+        samples.correct("secret-1", 1.0, 3, REDACTED),
+    ],
+)
+def test_what_nobody_knows_is_not_called_right(unknown: Check) -> None:
+    lines = of_several(samples.correct("uniform", 1.0, 3, WRONG_ENCODE), unknown)
+    assert not any("right in every case" in line for line in lines)
+
+
+@pytest.mark.parametrize(("hint", "end"), [("bias", "code, and take the hint."), ("", "code.")])
+def test_a_hint_is_spoken_of_only_where_there_is_one(hint: str, end: str) -> None:
+    found = values(6, "the bias is wrong. First wrong element: y of encode_kernel: x[0] = 1.0", hint)
+    text = " ".join(" ".join(of_several(samples.correct("uniform", 1.0, 3, found))).split())
+    assert f"look for it in your {end}" in text
+
+
+def test_the_hint_of_another_mistake_is_not_given() -> None:
+    zero = values(6, "every wrong element is 0x00. First wrong element: y of encode_kernel: x[0] = 1.0")
+    chance = values(6, "the bias is wrong. First wrong element: y of encode_kernel: x[0] = 1.0", "bias")
+    lines = of_several(samples.correct("uniform", 1.0, 3, zero), samples.correct("one", 1.0, 1, chance))
+    assert not any("Hint:" in line for line in lines)
+
+
+def test_quality_that_cost_points_is_told_where_nothing_else_is_wrong() -> None:
+    lost = Check(
+        "quality",
+        Status.FAILED,
+        required=False,
+        findings=(
+            Finding("formatted", "starter.cu", 31, "longer than 110 columns"),
+            Finding("commented", "starter.cu", 6, "no comment"),
+        ),
+    )
+    right_but = msgspec.structs.replace(samples.right(), checks=(*samples.right().checks[:-1], lost))
+    lines = printed(right_but)
+    at = lines.index("Quality: line 31: longer than 110 columns")
+    assert lines[at + 1] == "and 1 more; -v shows all"
+    assert len(lines) <= SCREEN
+    assert not any(line.startswith("Quality") for line in printed(samples.SITUATIONS["wrong-tile"]))
 
 
 def test_a_command_to_copy_is_never_broken() -> None:

@@ -64,7 +64,8 @@ def test_an_evening_with_an_exercise(session: Session) -> None:
     assert first.index("ok     compile") < first.index("NO     one-row") < first.index("FAILED: Not right yet")
     assert "q quit" in first
     assert "solution" not in first
-    session.press("s")  # not yet
+    session.press("s")
+    session.shows("Not yet: the solution is offered once all is right.")
     session.press("h")
     session.shows("Hint 1 of 3: Where do I start?")
     session.press("d")
@@ -178,6 +179,20 @@ def test_without_an_exercise_it_takes_the_first_that_is_not_right_yet(folder: Pa
     invoke("run", "1", "mine.cu", "--device", "cpu", cwd=folder)
     with Session(folder) as session:
         assert "02_second" in session.shows("compile")
+
+
+def test_no_such_file_exits_2(folder: Path) -> None:
+    done = subprocess.run(
+        [*GRADE, "watch", "1", "nope.cu"],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "nope.cu does not exist" in done.stderr
 
 
 def test_no_such_exercise_exits_2(folder: Path) -> None:

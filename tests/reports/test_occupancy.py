@@ -22,6 +22,9 @@ def test_what_limits(threads: int, registers: int, shared_bytes: int, share: flo
     assert occupancy.computed(launch) == (share, limited)
 
 
-@pytest.mark.parametrize("launch", [{}, {"block_threads": 0, "registers": 1, "shared_bytes": 0}, {"block_threads": "x"}])
+NOTHING = [{}, {"block_threads": 0, "registers": 1, "shared_bytes": 0}, {"block_threads": "x"}]
+
+
+@pytest.mark.parametrize("launch", NOTHING)
 def test_figures_that_say_nothing(launch: dict[str, object]) -> None:
     assert occupancy.computed(launch) == (None, "")
