@@ -59,8 +59,11 @@ class Example:
     between: Between | None
 
 
-def example(measured: Mapping[str, Any]) -> Example | None:
-    """None where no wrong byte was kept, or what was kept is not one."""
+def example(measured: Mapping[str, Any], *, by_chance: bool = False) -> Example | None:
+    """None where no wrong byte was kept, or what was kept is not one.
+
+    `by_chance`: rounded by a random number, so that the nearer code may be the wrong one.
+    """
     kept = measured.get("example")
     if not isinstance(kept, Mapping) or kept.get("format") not in FORMATS:
         return None
@@ -75,7 +78,7 @@ def example(measured: Mapping[str, Any]) -> Example | None:
         input_bits=_float(bits) if isinstance(bits, int) and 0 <= bits < 2**32 else None,
         expected=_byte("expected", expected, expected, name),
         got=_byte("got", got, expected, name),
-        between=_between(value, name) if value is not None else None,
+        between=None if value is None or by_chance else _between(value, name),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,13 @@ from reports import bits, picture, speed
 from reports.bits import Example
 from reports.guide import Hint
 from reports.picture import Drawn
-from reports.problems import Problem
+from reports.problems import Occurrence, Problem
 
 # Of a mistake that shows in every case.
 SHOWN_PICTURES = 4
+
+# As the sentence about a byte rounded by chance names its other input.
+_BY_CHANCE = re.compile(r"\brandom\b")
 
 
 @dataclass(frozen=True)
@@ -35,5 +39,9 @@ def of(problem: Problem, hints: tuple[Hint, ...], machine: Mapping[str, Any]) ->
         next_step=next(filter(None, advice), "") or problem.next_step,
         hints=hints,
         pictures=tuple(drawn[:SHOWN_PICTURES]),
-        example=next((byte for o in wrong if (byte := bits.example(o.measured))), None),
+        example=next((byte for o in wrong if (byte := _byte(o))), None),
     )
+
+
+def _byte(occurrence: Occurrence) -> Example | None:
+    return bits.example(occurrence.measured, by_chance=bool(_BY_CHANCE.search(occurrence.finding.message)))

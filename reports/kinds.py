@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -97,11 +98,17 @@ _SHARED_STEP = (
     "sizeof(float). If it is large enough, find which index grows past the end."
 )
 
+# "x[17] = 1.0625 (0x3f880000): expected 0x38": the input is known already, and its bits say what is right.
+_CONVERTED = re.compile(r"\w(?:\[\d+\])+ = [^;]*?0x[0-9a-f]+[^;]*: expected ")
+_CONVERTED_STEP = "Convert the first wrong element by hand, bit by bit, and compare."
+
 
 def next_step(kind: str, message: str) -> str:
     """What to do about a finding."""
     if kind == "out-of-bounds" and _SHARED_AS_LAUNCHED in message:
         return _SHARED_STEP
+    if kind == "wrong-values" and _CONVERTED.search(message):
+        return _CONVERTED_STEP
     return kind_of(kind).next_step
 
 

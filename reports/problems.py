@@ -17,7 +17,7 @@ _OTHER_ACCESS = re.compile(r"\bline (\d{1,6})\b")
 
 # As checks/correct.py joins a cause to the element that shows it.
 FIRST_WRONG = ". First wrong element: "
-EXPLAINED_STEP = "The first sentence is what gives just these numbers: look for it in your code, and take the hint."
+EXPLAINED_STEP = "The first sentence is what gives just these numbers: look for it in your code"
 
 # Kind, file, lines.
 _Key = tuple[str, str, frozenset[int]]
@@ -58,12 +58,14 @@ class Problem:
 
     @property
     def next_step(self) -> str:
-        return EXPLAINED_STEP if self.is_explained else next_step(self.kind, self.first.message)
+        if self.is_explained:
+            return EXPLAINED_STEP + (", and take the hint." if self.hint else ".")
+        return next_step(self.kind, self.first.message)
 
     @property
     def is_explained(self) -> bool:
         """Whether its message begins with a mistake that gives just these numbers."""
-        return self.kind == "wrong-values" and FIRST_WRONG in self.first.message
+        return bool(_cause(self.first))
 
     @property
     def at_fault(self) -> bool:
@@ -104,7 +106,10 @@ class Problem:
 
     @property
     def hint(self) -> str:
-        return next((o.finding.hint for o in self.occurrences if o.finding.hint), "")
+        """The first that a case has. Another mistake's leads astray: a single element may look like several."""
+        cause = _cause(self.first)
+        same = (o.finding for o in self.occurrences if not cause or _cause(o.finding) == cause)
+        return next((finding.hint for finding in same if finding.hint), "")
 
 
 def problems(result: Result) -> tuple[Problem, ...]:
@@ -165,10 +170,16 @@ def _by_cause(groups: Mapping[_Key, list[Occurrence]]) -> dict[_Key, list[Occurr
     merged: dict[_Key, list[Occurrence]] = {}
     first: dict[str, _Key] = {}
     for key, occurrences in groups.items():
-        cause, found, _ = occurrences[0].finding.message.partition(FIRST_WRONG)
-        at = first.setdefault(cause, key) if found and key[0] == "wrong-values" else key
+        cause = _cause(occurrences[0].finding)
+        at = first.setdefault(cause, key) if cause else key
         merged[at] = merged.get(at, []) + occurrences
     return merged
+
+
+def _cause(finding: Finding) -> str:
+    """The mistake that a wrong value's message begins with; "" where none is known."""
+    cause, found, _ = finding.message.partition(FIRST_WRONG)
+    return cause if found and finding.kind == "wrong-values" else ""
 
 
 def _lines(finding: Finding) -> tuple[int, ...]:

@@ -55,13 +55,16 @@ def deliver(
     *,
     verbose: bool = False,
     since: Result | None = None,
+    since_name: str = "",
 ) -> bool:
     """False where something could not be written, which is said; the verdict is shown in every case.
 
-    With `since`, an earlier Result of the exercise: what changed.
+    With `since`, an earlier Result of the exercise, from the file `since_name`: what changed.
     """
     written = to.json is None or write(to.json, codec.encode(result))
-    written = show(result, exercise, source, verbose=verbose, to_stderr=to.json == STDOUT, since=since) and written
+    to_stderr = to.json == STDOUT
+    shown = show(result, exercise, source, verbose=verbose, to_stderr=to_stderr, since=since, since_name=since_name)
+    written = shown and written
     page = to.html or (_temporary() if to.browser else None)
     if page is not None:
         written = write_report(result, exercise, source, page, since=since) and written
@@ -78,11 +81,13 @@ def show(
     verbose: bool,
     to_stderr: bool,
     since: Result | None = None,
+    since_name: str = "",
 ) -> bool:
     from grader.cli.terminal import console, print_result
 
     try:
-        print_result(console(to_stderr=to_stderr), result, exercise, source, verbose=verbose, since=since)
+        out = console(to_stderr=to_stderr)
+        print_result(out, result, exercise, source, verbose=verbose, since=since, since_name=since_name)
         sys.stdout.flush()
     except BrokenPipeError:  # they have seen enough
         give_up_stdout()

@@ -99,7 +99,8 @@ def command(
 
     from grader.cli.remember import remember
 
-    written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier)
+    named = str(since) if since else ""
+    written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier, since_name=named)
     if hidden is None:  # an instructor's run is no attempt
         remember(chosen, result, source.path)
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR

@@ -17,9 +17,9 @@ from rich.text import Text
 from grader.cli import excerpt
 from grader.model.exercise import Exercise
 from grader.model.result import Points, Result, Status, Verdict
-from reports import history, speed
+from reports import history, kernels, speed
 from reports.cases import COLUMNS, Cell, Row, tables
-from reports.problems import Problem, advice, grader_errors, not_judged, problems
+from reports.problems import Problem, advice, family, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
 
@@ -39,6 +39,7 @@ DASH = "-"
 INDENT = "  "
 SHOWN_OPEN = 2  # without -v, of what the grader failed at, and of what nobody judged
 NAME_COLUMNS = 22  # of several cases in one row
+LAST = "the last attempt"
 
 
 class Detail(NamedTuple):
@@ -83,9 +84,10 @@ def print_result(
     *,
     verbose: bool = False,
     since: Result | None = None,
+    since_name: str = "",
 ) -> None:
-    """With `since`, an earlier Result of the exercise: what changed."""
-    page = _Page(result, exercise, source, out.width, since)
+    """With `since`, an earlier Result of the exercise, which is called `since_name`: what changed."""
+    page = _Page(result, exercise, source, out.width, since, since_name or LAST)
     lines = page.lines(EVERYTHING) + page.details() if verbose else page.on_a_screen()
     for line in lines:
         # A command to be copied is never broken, nor cut.
@@ -96,9 +98,16 @@ class _Page:
     """The lines of one Result, in as much detail as asked for."""
 
     def __init__(
-        self, result: Result, exercise: Exercise | None, source: str | None, width: int, since: Result | None
+        self,
+        result: Result,
+        exercise: Exercise | None,
+        source: str | None,
+        width: int,
+        since: Result | None,
+        since_name: str,
     ) -> None:
-        self._result, self._exercise, self._source, self._width, self._since = result, exercise, source, width, since
+        self._result, self._exercise, self._source, self._width = result, exercise, source, width
+        self._since, self._since_name = since, since_name
         self._problems = problems(result)
 
     def lines(self, detail: Detail) -> Lines:
@@ -107,6 +116,7 @@ class _Page:
             self._cases(detail),
             *self._all_problems(self._problems, detail),
             *self._open_ends(detail),
+            self._quality() if detail is not EVERYTHING else [],
             *(self._all_problems(advice(self._result), detail) if detail is EVERYTHING else ()),
             self._footer(),
         )
@@ -140,7 +150,7 @@ class _Page:
         said = words(self._result, self._problems)
         headline = Text(f"{self._result.verdict.upper()}: {said.headline}", STYLES[self._result.verdict])
         changed = history.changes(self._result, self._since).sentence if self._since else ""
-        since = self._say(f"Since the last attempt: {changed}.", indent="", style="cyan", most=2) if changed else []
+        since = self._say(f"Since {self._since_name}: {changed}.", indent="", style="cyan", most=2) if changed else []
         return [headline, *self._say(said.sentence, indent=""), *since]
 
     def _cases(self, detail: Detail) -> Lines:
@@ -165,7 +175,22 @@ class _Page:
             line += row[-1]
             line.truncate(self._width, overflow="ellipsis")
             lines.append(line)
-        return lines
+        return lines + self._right_kernels()
+
+    def _right_kernels(self) -> Lines:
+        """What is done already, where an exercise has several kernels."""
+        names = kernels.right(self._result, self._exercise) if self._exercise else ()
+        return self._say(f"right in every case: {', '.join(names)}", style="green", most=2) if names else []
+
+    def _quality(self) -> Lines:
+        """What cost points where nothing else is wrong; only -v has room for all of it."""
+        check = next((check for check in self._result.checks if family(check) == "quality"), None)
+        if self._problems or grader_errors(self._result) or check is None or not check.findings:
+            return []
+        first, *others = check.findings
+        place = f"line {first.line}: " if first.line else ""
+        lines = self._say(f"Quality: {place}{first.message}", indent="", style="yellow", most=2)
+        return lines + ([Text(f"and {len(others)} more; -v shows all", "dim")] if others else [])
 
     def _all_problems(self, found: Sequence[Problem], detail: Detail) -> Iterator[Lines]:
         """The first in full; without -v of the others no more than where they are."""
@@ -173,13 +198,13 @@ class _Page:
         for problem in shown[:-1]:
             yield self._problem(problem, detail)
         for problem in shown[-1:]:
-            also = [self._cut(f"also: {_heading(other)}") for other in rest[: detail.further]]
+            also = [self._cut(f"also: {_heading(other, self._exercise)}") for other in rest[: detail.further]]
             more = len(rest) - len(also)
             tail = [Text(f"and {more} more; -v shows all", "dim")] if more else []
             yield self._problem(problem, detail) + also + tail
 
     def _problem(self, problem: Problem, detail: Detail) -> Lines:
-        lines = [self._cut(_heading(problem), "bold yellow" if problem.mild else "bold red")]
+        lines = [self._cut(_heading(problem, self._exercise), "bold yellow" if problem.mild else "bold red")]
         for text in self._messages(problem, detail):
             lines += self._say(text, most=detail.message)
         if self._source is not None:
@@ -210,8 +235,8 @@ class _Page:
         """What nobody judged, and where the grader failed; a paragraph for each reason."""
         errors = [(f"{check.id}: {check.message}", "magenta") for check in grader_errors(self._result)]
         unjudged = []
-        for family, why, checks in not_judged(self._result):
-            name = checks[0].id if len(checks) == 1 else f"{family} ({plural(len(checks), 'case')})"
+        for judged, why, checks in not_judged(self._result):
+            name = checks[0].id if len(checks) == 1 else f"{judged} ({plural(len(checks), 'case')})"
             unjudged.append((f"Not judged: {name}: {why}", "yellow"))
         for found in (errors, unjudged):
             shown = found if detail is EVERYTHING else found[:SHOWN_OPEN]
@@ -294,12 +319,22 @@ def _worst(rows: Sequence[Row], column: str) -> Text:
     return Text(DASH, "dim")
 
 
-def _heading(problem: Problem) -> str:
-    """ "starter.cu:31: race (uniform and 3 more)"."""
-    place = inert(problem.file) + (f":{problem.line}" if problem.at_fault else "")
+def _heading(problem: Problem, exercise: Exercise | None) -> str:
+    """ "starter.cu:31: race (uniform and 3 more)", "starter.cu, decode_kernel: wrong-values (uniform)"."""
+    place = inert(problem.file) + (f":{problem.line}" if problem.at_fault else _kernel(problem, exercise))
     more = f" and {len(problem.cases) - 1} more" if len(problem.cases) > 1 else ""
     where = f" ({inert(problem.cases[0])}{more})" if problem.cases else ""
     return f"{place + ': ' if place else ''}{problem.kind}{where}"
+
+
+def _kernel(problem: Problem, exercise: Exercise | None) -> str:
+    """Which kernel wrong values come from, where there are several."""
+    if problem.kind != "wrong-values":
+        return ""
+    if names := kernels.named(o.finding for o in problem.occurrences):
+        return f", {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    several = exercise is not None and len(exercise.kernels) > 1
+    return f", kernel on line {problem.line}" if several and problem.line else ""
 
 
 def _hint(anchor: str, exercise: Exercise | None) -> str:

@@ -82,6 +82,8 @@ class Session:
                 self._show()
             case str() if event in self._offered():
                 self._keys[event][1]()
+            case "s" if self._listens:
+                self._not_yet()
             case _:
                 pass  # of a grading that was cancelled, of an exercise that was left, or a key without a meaning
 
@@ -174,6 +176,13 @@ class Session:
         else:
             self._screen.text(str(from_here(self._solution_file)), text)
         self._wait()
+
+    def _not_yet(self) -> None:
+        if not self._passed:
+            right = "all is right and fast enough" if self._right else "all is right"
+            self._screen.say(f"Not yet: the solution is offered once {right}.")
+        else:
+            self._screen.say(f"There is no {from_here(self._solution_file)}.")
 
     def _next(self) -> None:
         try:

@@ -52,6 +52,13 @@ def test_the_input_lies_between_neighbouring_codes(name: str, value: float) -> N
     assert 0 < found.between.share < 1
 
 
+def test_of_a_byte_rounded_by_chance_no_nearer_code_is_named() -> None:
+    found = bits.example(kept(input=1.07), by_chance=True)
+    assert found is not None
+    assert found.between is None
+    assert bits.example(kept(input=1.07)).between is not None  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"format": "E8M0"}, {"format": None}, {"expected": 256}, {"got": "57"}, {"got": True}, {"expected": -1}],

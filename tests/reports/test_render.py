@@ -253,6 +253,16 @@ def test_a_wrong_byte_is_shown_bit_by_bit() -> None:
     assert "1.0625 lies between 1 (0x38) and 1.125 (0x39), exactly half way: the tie goes to the code" in text
 
 
+def test_a_byte_rounded_by_chance_is_shown_without_the_nearer_code() -> None:
+    result = samples.fp8()
+    (bad,) = (check for check in result.checks if check.findings)
+    message = "x[17] = 1.0625 (0x3f880000), random[17] = 0x00000000: expected 0x39 (1.125), got 0x38 (1)"
+    by_chance = msgspec.structs.replace(bad, findings=(msgspec.structs.replace(bad.findings[0], message=message),))
+    text = words(render(msgspec.structs.replace(result, checks=(by_chance,)), samples.EXERCISE, samples.SOURCE))
+    assert "The byte, bit by bit" in text
+    assert "lies between" not in text
+
+
 def test_hints_for_speed_lie_one_in_the_other() -> None:
     source = report("too-slow")
     hints = source[source.index('<details class="hint">') : source.index("</article>")]
@@ -308,6 +318,11 @@ def test_a_mistake_in_every_case_does_not_list_them_all() -> None:
             "The first sentence is",
         ),
         (Finding("wrong-values", "starter.cu", 6, "group 0, row 0: expected 1"), "Take the first wrong element"),
+        (
+            Finding("wrong-values", "starter.cu", 6, "x[1][2] = 1.5 (0x3fc00000): expected 0x3c (1.5), got 0x00 (0)"),
+            "Convert the first wrong element by hand",
+        ),
+        (Finding("wrong-values", "starter.cu", 6, "x[0] = 0x38: expected 1, got 0"), "Convert the first wrong"),
     ],
 )
 def test_the_next_step_is_about_this_finding(finding: Finding, step: str) -> None:

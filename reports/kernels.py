@@ -1,0 +1,46 @@
+"""Which of an exercise's kernels wrong values come from, and which kernels are right already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from grader.model.exercise import Exercise
+from grader.model.result import Finding, Result, Status
+from reports.problems import family
+
+# As checks/correct.py names an output where several kernels have one of that name: "y of encode_e4m3_kernel: ".
+_OUTPUT_OF = re.compile(r"(?:^|\. First wrong element: )\w+ of (\w+): ")
+
+
+def named(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """The kernels whose outputs these wrong values are; () where the exercise has no need to say."""
+    found = (_OUTPUT_OF.search(finding.message) for finding in findings if finding.kind == "wrong-values")
+    return tuple(dict.fromkeys(match[1] for match in found if match))
+
+
+def right(result: Result, exercise: Exercise) -> tuple[str, ...]:
+    """The kernels whose outputs are right in all cases, where others' are not.
+
+    () where not every case was judged, or where a finding names no kernel, as a secret case's.
+    """
+    if any(family(check) == "memory" and check.status is Status.FAILED for check in result.checks):
+        return ()
+    judged = [check for check in result.checks if family(check) == "correct"]
+    findings = [finding for check in judged for finding in check.findings]
+    complete = all(check.status in (Status.PASSED, Status.FAILED) for check in judged)
+    if not complete or not findings or not all(named([finding]) for finding in findings):
+        return ()
+    wrong = named(findings)
+    return tuple(name for name in _with_outputs(exercise) if name not in wrong)
+
+
+def _with_outputs(exercise: Exercise) -> tuple[str, ...]:
+    """An output that several kernels take is the last one's: it is right only if all of them are."""
+    last = {
+        parameter.key: kernel.name
+        for kernel in exercise.kernels
+        for parameter in kernel.parameters
+        if parameter.is_pointer and "const" not in parameter.ctype
+    }
+    return tuple(dict.fromkeys(last.values()))
