@@ -1,4 +1,4 @@
-// caught by: memory[uniform] read-only-write
+// caught by: memory[boundaries] read-only-write
 // x is clamped in place. Inputs are read-only.
 #include "grader.cuh"
 
