@@ -51,7 +51,10 @@ def texts(folder: Path, *names: str) -> list[bytes]:
 MIX: dict[str, tuple[int, list[bytes]]] = {
     "right": (
         8,
-        texts(CORRECT, "register_tile", "tile32", "outer_product", "transposed_padded", "static_persistent"),
+        [
+            *texts(EXERCISE, "solution"),
+            *texts(CORRECT, "register_tile", "tile32", "outer_product", "static_persistent"),
+        ],
     ),
     "slow": (4, texts(CORRECT, "tile16", "naive_global", "block_per_row")),
     "wrong": (

@@ -13,6 +13,7 @@ from grader.checks import correct
 from grader.checks.correct import Origin
 from grader.checks.launch import Plan
 from grader.diagnosis import Search
+from grader.errors import GraderError
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.judged import Judged
 from grader.model.result import Check
@@ -40,6 +41,9 @@ class Judging:
         if judged is None:
             judged = tolerance.judge(case, outputs, expected, tolerance=self._exercise.tolerance, search=self._search)
         known = tuple(judged)
+        forgotten = sorted(set(expected) - {one.output for one in known})
+        if forgotten:
+            raise GraderError(f"oracle.py's judge says nothing of the output {forgotten[0]}: nobody would look at it")
         check = correct.judge(
             case, known, outputs, filename=self._filename, origins=origins(self._exercise, case, plans)
         )

@@ -328,3 +328,19 @@ def test_a_wrong_case_spares_the_sweep_and_the_large_one(on_device: Exercise) ->
     assert check(result, "correct[every-input]").reason == "correct[even] failed"
     assert check(result, "speed[large]").reason == "correct[even] failed"
     assert gpu.timed == 0
+
+
+def test_a_wrong_timed_output_of_a_case_that_does_not_decide_fails_too(on_device: Exercise) -> None:
+    gpu = FakeGpu(contenders=COPY_US)
+    gpu.wrong_while_timed = {"judge_double": DeviceVerdict(12, 5)}
+    result = grade(on_device, gpu)
+    speed = check(result, "speed[even]")
+    assert (speed.status, speed.required, result.verdict) == (Status.FAILED, True, Verdict.FAILED)
+
+
+def test_an_output_that_the_oracle_forgets_to_judge_passes_nobody(tmp_path: Path) -> None:
+    oracle = ANOTHER + "\ndef judge(case, outputs, expected):\n    return iter(())\n"
+    folder = write_exercise(tmp_path / "exercises" / "03_double", toml=TOML, oracle=oracle)
+    result = grade(catalog.read(folder), FakeGpu())
+    assert (result.verdict, check(result, "correct[even]").status) == (Verdict.ERROR, Status.ERROR)
+    assert "the output y" in check(result, "correct[even]").message

@@ -83,8 +83,10 @@ def judge(
 
 
 def shown_only(exercise: Exercise, check: Check) -> Check:
-    """The ratio of a case that does not decide: information, whichever it is."""
-    if check.findings or check.status is Status.ERROR:
+    """The ratio of a case that does not decide is information, whichever it is. A wrong output of it is not."""
+    if check.findings:
+        return msgspec.structs.replace(check, required=True)
+    if check.status is Status.ERROR:
         return msgspec.structs.replace(check, required=False)
     reason = f"for information: {' and '.join(exercise.speed_cases)} decides"
     message = check.message.rpartition("; ")[0]  # without what is asked for
