@@ -62,15 +62,18 @@ def batch(submissions: Path, out: Path, gpus: int, seed: int, more: list[str]) -
     return seconds, busy.stop()
 
 
-def ratios(result: Path) -> dict[str, float]:
+def measured(result: Path) -> dict[str, tuple[float, float, float]]:
+    """By case: ratio, microseconds of the submission, of the baseline."""
     checks = json.loads(result.read_bytes())["checks"]
-    return {c["case"]: c["measurements"]["ratio"] for c in checks if "ratio" in c["measurements"]}
+    timed = {c["case"]: c["measurements"] for c in checks if "ratio" in c["measurements"]}
+    return {case: (m["ratio"], m["time_us"], m["baseline_us"]) for case, m in timed.items()}
 
 
 def compare(submissions: Path, out: Path, seed: int, count: int) -> None:
     """The same file alone and within the batch."""
-    timed = [file for file in sorted((out / "results").glob("*.json")) if ratios(file)][:count]
-    print("\n| submission | case | within the batch | alone | difference |\n|---|---|---|---|---|")
+    timed = [file for file in sorted((out / "results").glob("*.json")) if measured(file)][:count]
+    print("\n| submission | case | ratio within the batch | alone | difference | of its own time | of cuBLAS's |")
+    print("|---|---|---|---|---|---|---|")
     for file in timed:
         source = next((submissions / file.stem).iterdir())
         alone = out / "alone.json"
@@ -81,10 +84,12 @@ def compare(submissions: Path, out: Path, seed: int, count: int) -> None:
             capture_output=True,
             check=False,
         )
-        own = ratios(alone)
-        for case, ratio in ratios(file).items():
-            if case in own:
-                print(f"| {file.stem} | {case} | {ratio:.3f} | {own[case]:.3f} | {ratio / own[case] - 1:+.2%} |")
+        by_case = measured(alone)
+        for case, within in measured(file).items():
+            if case in by_case:
+                differences = [f"{a / b - 1:+.2%}" for a, b in zip(within, by_case[case], strict=True)]
+                row = (file.stem, case, f"{within[0]:.3f}", f"{by_case[case][0]:.3f}", *differences)
+                print(f"| {' | '.join(row)} |")
 
 
 def main() -> None:

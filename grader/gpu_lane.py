@@ -24,25 +24,21 @@ from grader.errors import GraderError
 from grader.executors import profiler, sanitizer
 from grader.executors.cuda_child import CudaChild
 from grader.executors.tools import Staged
+from grader.gpu_timing import GpuTiming, at_line
 from grader.judging import Judging
 from grader.model.execution import Compilation, Gpu, Outcome
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Check, Finding, Status
 from grader.oracle import Oracle
 from grader.runner import ON_GPU, Runner, RunnerError
-from grader.sandbox import ChildDied, ChildFailed, ChildFaulted, ChildTimeout
-from grader.steps import Failure, after, attempt, error, guarded, shown
+from grader.sandbox import ChildDied, ChildFaulted, ChildTimeout
+from grader.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
 from grader.submission import Source
-from grader.timing import gate, lock, session
-from grader.timing import inputs as timing_inputs
-from grader.timing.clocks import Clocks, driver_version
-from grader.timing.gate import Decision
-from grader.timing.inputs import Sets
-from grader.timing.session import Timing, TooFewRounds
+from grader.timing import lock
+from grader.timing.clocks import driver_version
 
 # After a fault or a hang the child is lost, and the next costs a second.
 MAX_LOST = 2
-FRESH_PROCESSES = 2  # more, where one process leaves the verdict open
 MAKERS = 8  # threads that make inputs and references for timing
 
 OpenCuda = Callable[[], CudaChild]
@@ -50,13 +46,17 @@ Expected = dict[str, np.ndarray]
 
 
 class GpuChoice(msgspec.Struct, frozen=True):
-    """`required`: where it cannot be used, nothing is graded. `sanitize`, `profile`: with NVIDIA's tools, too."""
+    """`required`: where it cannot be used, nothing is graded. `sanitize`, `profile`: with NVIDIA's tools, too.
+
+    `after_cpu`: only when the CPU's checks are through, which takes longer and spares the GPU what they stop.
+    """
 
     open: OpenCuda
     required: bool = False
     number: int = 0
     sanitize: bool = False
     profile: bool = False
+    after_cpu: bool = False
 
 
 def choose(
@@ -107,11 +107,12 @@ class GpuLane:
         self._gpu: Gpu | None = None
         self._cublas = ""
         self._lost: list[str] = []
+        self._endless: dict[str | None, Check] = {}  # by case: what the CPU did not finish, or not begin after that
         self._ended = False
         self._plans_by_case: dict[str, tuple[Plan, ...]] = {}
         self._runs: list[Case] = []  # those that ran to their end
         self._runner = Runner(self._open, source.content, source.name, ON_GPU)
-        if source.problem is None:
+        if source.problem is None and not choice.after_cpu:
             with contextlib.suppress(OSError):
                 self._runner.start()
 
@@ -181,10 +182,18 @@ class GpuLane:
         self._ended = True
         self._runner.close()
 
-    def measured(self) -> Measured:
-        """Raises GraderError where a GPU that is required cannot be used."""
+    def measured(self, known: Sequence[Check] = ()) -> Measured:
+        """`known`: what the CPU has found already. What does not finish there is not started here.
+
+        Raises GraderError where a GPU that is required cannot be used.
+        """
         if self._source.problem is not None:
             return Measured()
+        if any(check.id in (compile_check.ID, launch.ID) and check.status is Status.FAILED for check in known):
+            return Measured()
+        accesses = {check.case: check for check in known if check.id.startswith(f"{memory.NAME}[")}
+        if any(did_not_finish(check.findings) for check in accesses.values()):
+            self._endless = {case: c for case, c in accesses.items() if _unfinished(c)}
         try:
             try:
                 self._runner.start()
@@ -209,11 +218,13 @@ class GpuLane:
             return
         yield rules.judge(self._exercise, compilation, self._source.name)
         cases = self._inputs.cases.result()
-        large = self._inputs.oracle.result().on_gpu(self._inputs.seed)
+        oracle = self._inputs.oracle.result()
+        large = oracle.on_gpu(self._inputs.seed)
         timed = [case for case in (*cases, *large) if self._is_timed(case)]
-        sets = {case.name: self._sets(gpu, case, makers) for case in timed}
-        by_reference = not self._exercise.judge_source
-        references = {name: self._references(made, makers) if by_reference else [] for name, made in sets.items()}
+        timing = GpuTiming(
+            gpu, self._exercise, self._source.name, self._runner, self._compiled_child, compilation.kernels
+        )
+        timing.make_inputs(timed, oracle, self._inputs.seed, makers)
         with lock.running(gpu.pci_bus_id):
             launched, plans = self._launch(gpu, compilation, [*cases, *large])
             yield launched
@@ -236,10 +247,8 @@ class GpuLane:
                     yield shown(case, skipped or guarded(sweep, correct.identity(case), case))
         for case in timed:
             parent = correct_checks.get(case.name) or first_wrong
-            take = partial(
-                self._speed, gpu, case, plans[case.name], sets[case.name], references[case.name], compilation
-            )
-            check = self._speed_check(case, parent, take)
+            check = self._speed_check(case, parent, partial(timing.check, case, plans[case.name]))
+            self._cublas = timing.cublas
             if case.name in profiles:
                 check = speed.profiled(check, profiles[case.name])
             for one in _proven(case, check) if case.gpu_only else (check,):
@@ -260,13 +269,11 @@ class GpuLane:
 
     def _swept(self, gpu: Gpu, case: Case, plans: tuple[Plan, ...], compilation: Compilation) -> Check:
         """Every input there is. The first wrong one is run once more alone, to say what is wrong with it."""
-        self._runner.compiled()
-        assert self._child is not None
         try:
-            swept = self._child.sweep(sweeping.request(self._exercise, case, plans))
+            swept = self._compiled_child().sweep(sweeping.request(self._exercise, case, plans))
         except ChildFaulted as fault:
             self._runner.close()
-            found = (_at(fault.finding, plans[-1].line),)
+            found = (at_line(fault.finding, plans[-1].line),)
             return Check(
                 correct.identity(case), Status.FAILED, found[0].message, case=case.name, device="cuda", findings=found
             )
@@ -335,6 +342,10 @@ class GpuLane:
 
     def _case(self, case: Case, plans: tuple[Plan, ...]) -> list[Check]:
         """memory where the GPU found something; and correct, which is the last."""
+        if case.name in self._endless:
+            skipped = after(self._endless[case.name], correct.identity(case), case)
+            assert skipped is not None
+            return [skipped]
         if len(self._lost) >= MAX_LOST:
             reason = f"on the GPU, {self._lost[0]} ended the process"
             return [Check(correct.identity(case), Status.SKIPPED, reason=reason, case=case.name, device="cuda")]
@@ -345,7 +356,7 @@ class GpuLane:
             return [error(correct.identity(case), outcome, case)]
         if outcome.findings:
             self._lost.append(memory.identity(case))
-            found = tuple(_at(finding, plans[-1].line) for finding in outcome.findings)
+            found = tuple(at_line(finding, plans[-1].line) for finding in outcome.findings)
             failed = memory.judge(case, msgspec.structs.replace(outcome, findings=found))
             failed = msgspec.structs.replace(failed, device="cuda")
             skipped = after(failed, correct.identity(case), case)
@@ -364,66 +375,6 @@ class GpuLane:
         assert check is not None
         return msgspec.structs.replace(check, device="cuda")
 
-    def _speed(
-        self,
-        gpu: Gpu,
-        case: Case,
-        plans: tuple[Plan, ...],
-        sets: Sequence[Future[Case]],
-        references: Sequence[Future[Expected]],
-        compilation: Compilation,
-    ) -> Check:
-        made = timing_inputs.together([one.result() for one in sets], self._exercise)
-        take = partial(self._time, gpu, case, plans, made, references)
-        timings: list[Timing] = []
-        try:
-            timings.append(take())
-            across = gate.decide(timings[0].interval, self._exercise.threshold) is Decision.ACROSS
-            if across and case.name in self._exercise.speed_cases:
-                for _ in range(FRESH_PROCESSES):
-                    self._runner.close()
-                    timings.append(take())
-        except ChildFaulted as fault:
-            self._runner.close()
-            return speed.faulted(case, _at(fault.finding, plans[-1].line))
-        except ChildTimeout as failed:
-            self._runner.close()
-            return speed.not_finished(case, self._source.name, f"did not finish: {failed}")
-        except TooFewRounds as failed:
-            return speed.not_judged(self._exercise, case.name, str(failed))
-        except ChildDied as failed:
-            self._runner.close()
-            reason = failed.stderr if isinstance(failed, ChildFailed) else ""
-            raise GraderError(" ".join([str(failed), *reason.strip().splitlines()[-1:]])) from None
-        return speed.judge(self._exercise, case, timings, made, gpu, compilation.kernels, self._source.name)
-
-    def _time(
-        self,
-        gpu: Gpu,
-        case: Case,
-        plans: tuple[Plan, ...],
-        sets: Sets,
-        references: Sequence[Future[Expected]],
-    ) -> Timing:
-        """One process's word, with the GPU to ourselves."""
-        with lock.timing(gpu.pci_bus_id), Clocks(gpu.pci_bus_id) as clocks:
-            self._runner.compiled()
-            assert self._child is not None
-            launches = invocations.of(self._exercise.kernels, case, plans)
-            judges = invocations.judges(self._exercise, case)
-            workspace = invocations.workspace_bytes(plans)
-            prepared = self._child.prepare(launches, sets.arrays, workspace, sets.baseline, judges)
-            self._cublas = prepared.cublas
-            return session.take(
-                self._child,
-                prepared,
-                clocks.read,
-                lambda: [reference.result() for reference in references],
-                baseline=self._exercise.baseline,
-                threshold=self._exercise.threshold,
-                tolerance=self._exercise.tolerance,
-            )
-
     def _run(self, launches: tuple[Any, ...], arrays: tuple[Array, ...]) -> Outcome:
         """A child that found something may have lost its GPU context: the next run gets a fresh one."""
         outcome = self._runner.run(launches, arrays)
@@ -431,19 +382,10 @@ class GpuLane:
             self._runner.close()
         return outcome
 
-    def _sets(self, gpu: Gpu, case: Case, makers: ThreadPoolExecutor) -> list[Future[Case]]:
-        oracle, seed = self._inputs.oracle.result(), self._inputs.seed
-        return [
-            makers.submit(timing_inputs.make, case, index, seed, oracle.another)
-            for index in range(timing_inputs.count(case, gpu))
-        ]
-
-    def _references(self, sets: Sequence[Future[Case]], makers: ThreadPoolExecutor) -> list[Future[Expected]]:
-        """Wanted last, so made last."""
-        return [makers.submit(self._expected, one) for one in sets]
-
-    def _expected(self, one: Future[Case]) -> Expected:
-        return self._inputs.oracle.result().expected(one.result())
+    def _compiled_child(self) -> CudaChild:
+        self._runner.compiled()
+        assert self._child is not None
+        return self._child
 
     def _open(self) -> CudaChild:
         if self._ended:
@@ -472,9 +414,8 @@ def _proven(case: Case, speed_check: Check) -> tuple[Check, ...]:
     return passed, speed_check
 
 
-def _at(finding: Finding, line: int) -> Finding:
-    """A GPU names no line: the kernel's stands in for it."""
-    return finding if finding.line else msgspec.structs.replace(finding, line=line)
+def _unfinished(check: Check) -> bool:
+    return check.status is Status.SKIPPED or did_not_finish(check.findings)
 
 
 def _cuda(version: int) -> str:

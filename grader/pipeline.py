@@ -79,11 +79,12 @@ def grade(
         judging = Judging(exercise, source.name, oracle.result)
         expect = _Expectations(lambda case: beside.submit(oracle.result().expected, case))
         lane = _lane(gpu, exercise, source, (oracle, cases, expect, seed), judging) if gpu else None
-        with _alongside(lane) as measured:
-            found = _Grading(exercise, source, runner, on_progress, judging).checks(cases, expect)
-            if lane is not None and measured is not None:
+        grading = _Grading(exercise, source, runner, on_progress, judging)
+        with _alongside(lane if gpu and not gpu.after_cpu else None) as measured:
+            found = grading.checks(cases, expect)
+            if lane is not None:
                 on_progress(Progress("the GPU's checks"))
-                theirs = measured.result()
+                theirs = measured.result() if measured else lane.measured(found)
                 if lane.sanitize or merge.wants_sanitizer(found):
                     on_progress(Progress("compute-sanitizer"))
                     theirs = msgspec.structs.replace(theirs, checks=lane.sanitized() + theirs.checks)

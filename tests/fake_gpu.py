@@ -48,6 +48,7 @@ class FakeGpu(FakeExecutor):
         self.prepared_sets: list[int] = []
         self._contenders = contenders
         self._judges: Judges | None = None
+        self._invocations: tuple[Invocation, ...] = ()
         self.wrong_while_timed: dict[str, DeviceVerdict] = {}
         self.swept: dict[str, DeviceVerdict] = {}
 
@@ -56,19 +57,21 @@ class FakeGpu(FakeExecutor):
             raise self._gpu
         return self._gpu
 
-    def prepare(
+    def upload(
         self,
         invocations: tuple[Invocation, ...],
         sets: Sequence[Mapping[str, Array]],
         workspace_bytes: int,
         baseline: object,
         judges: Judges | None = None,
-    ) -> Prepared:
-        self.timed += 1
-        self._judges = judges
+    ) -> None:
+        self._judges, self._invocations = judges, invocations
         self.prepared_sets.append(len(sets))
-        occupancy = tuple(Occupancy(i.kernel, 8, 0.5, 128) for i in invocations)
-        return Prepared(dict.fromkeys(self._contenders, len(sets)), {}, 0.7, occupancy, "13.1.0")
+
+    def prepare(self) -> Prepared:
+        self.timed += 1
+        occupancy = tuple(Occupancy(i.kernel, 8, 0.5, 128) for i in self._invocations)
+        return Prepared(dict.fromkeys(self._contenders, self.prepared_sets[-1]), {}, 0.7, occupancy, "13.1.0")
 
     def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
         """So many launches that little time has to pass for the claimed one."""

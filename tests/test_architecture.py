@@ -15,7 +15,7 @@ PACKAGES = ("grader", "reports", "reference_kernels")
 # From the top: a part of `grader` imports only from its own layer and those below.
 LAYERS = (
     {"__main__", "ci", "cli", "junit", "pytest_plugin", "pytest_support", "templates", "watch"},
-    {"pipeline", "batch", "verify", "mutants", "gpu_lane", "merge"},
+    {"pipeline", "batch", "verify", "mutants", "gpu_lane", "gpu_timing", "merge"},
     {"catalog", "compile", "executors", "checks", "timing", "sandbox"}
     | {
         "diagnosis",

@@ -46,13 +46,13 @@ def exercise(tmp_path: Path) -> Exercise:
     return catalog.read(write_exercise(tmp_path / "exercises" / "01_double", toml=TOML, oracle=ANOTHER))
 
 
-def grade(exercise: Exercise, gpu: FakeGpu, cpu: FakeExecutor | None = None, *, required: bool = False) -> Result:
+def grade(exercise: Exercise, gpu: FakeGpu, cpu: FakeExecutor | None = None, **choice: bool) -> Result:
     return pipeline.grade(
         exercise,
         submission.read(exercise.starter),
         seed=7,
         open_executor=(cpu or FakeExecutor()).open,
-        gpu=GpuChoice(gpu.open, required),  # type: ignore[arg-type]
+        gpu=GpuChoice(gpu.open, **choice),  # type: ignore[arg-type]
     )
 
 
@@ -212,6 +212,33 @@ def test_what_does_not_compile_never_asks_the_gpu(exercise: Exercise) -> None:
     gpu = FakeGpu()
     assert grade(exercise, gpu).verdict is Verdict.FAILED
     assert gpu.opened == 0
+
+
+def test_behind_the_cpu_the_result_is_the_same(exercise: Exercise) -> None:
+    slow = FakeGpu(times=lambda name, _: 20.0 if name == "submission" else US[name])
+    beside, behind = (
+        grade(exercise, slow, on_ragged(Outcome(findings=(RACE,))), after_cpu=wait) for wait in (False, True)
+    )
+    assert [(c.id, c.status, c.findings) for c in behind.checks] == [
+        (c.id, c.status, c.findings) for c in beside.checks
+    ]
+    assert behind.machine["gpu"] == beside.machine["gpu"]
+
+
+def test_behind_the_cpu_nothing_is_started_that_has_no_end(exercise: Exercise) -> None:
+    endless = Finding("did-not-finish", "starter.cu", 6, "did not finish within 10 s")
+    gpu = FakeGpu()
+    result = grade(exercise, gpu, FakeExecutor(compute=lambda _: Outcome(findings=(endless,))), after_cpu=True)
+    assert {invocation.kernel for invocation in gpu.ran} == {"launch_double"}
+    assert check(result, "memory[even]").findings == (endless,)
+    assert {c.status for c in result.checks if c.id.startswith(("correct", "speed"))} == {Status.SKIPPED}
+
+
+def test_behind_the_cpu_what_fails_there_to_compile_opens_no_gpu(exercise: Exercise) -> None:
+    error = Finding("compile-error", "starter.cu", 5, "expected a ;")
+    gpu = FakeGpu()
+    result = grade(exercise, gpu, FakeExecutor(compilation=Compilation(False, findings=(error,))), after_cpu=True)
+    assert (gpu.opened, check(result, "compile").findings) == (0, (error,))
 
 
 def test_every_child_is_closed(exercise: Exercise) -> None:

@@ -7,7 +7,7 @@ need not wait for a compiler, a child that starts, or the CPU's checks.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -15,9 +15,10 @@ from grader import executors, machine
 from grader.errors import GraderError
 from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
 
-# Timing takes some two seconds of a GPU, what comes before it four to eight of a core, and a kernel that hangs on the
-# CPU half a minute. More than this only holds memory: half a GiB of a context each.
+# Timing takes a second or two of a GPU, what comes before it four to eight of a core, and a kernel that hangs on the
+# CPU half a minute. More than this only holds memory.
 PER_GPU = 10
+BYTES_PER_LANE = 3 << 29  # a context, and inputs several times as large as the cache
 
 
 class Lanes(Protocol):
@@ -43,8 +44,9 @@ class Cpu:
 class Gpus:
     """A pool of GPUs, by number. One that was lost gets nothing more; its work goes to the others."""
 
-    def __init__(self, numbers: Sequence[int], per_gpu: int = PER_GPU) -> None:
-        self._free = dict.fromkeys(numbers, per_gpu)
+    def __init__(self, lanes: Mapping[int, int]) -> None:
+        """How many lanes each has, by number."""
+        self._free = dict(lanes)
         self._lock = threading.Lock()
 
     def take(self) -> tuple[int | None] | None:
@@ -72,18 +74,24 @@ class Gpus:
 
 def answers(gpu: int) -> bool:
     """The health probe: a fresh process gets a context on it, and memory, and a kernel through."""
+    return _lanes(gpu) > 0
+
+
+def _lanes(gpu: int) -> int:
+    """How many submissions its memory is enough for; 0 where it does not answer."""
     child = executors.open_cuda(gpu)
     try:
-        child.describe()
+        memory = child.describe().memory_bytes
     except (ChildDied, ChildTimeout, ChildMemory):
-        return False
+        return 0
     finally:
         child.close()
-    return True
+    return max(1, min(PER_GPU, memory // BYTES_PER_LANE))
 
 
-def usable(wanted: Sequence[int], *, required: bool) -> tuple[int, ...]:
-    """The GPUs of these numbers (none: all) that answer; () where none does and none is required.
+def usable(wanted: Sequence[int], *, required: bool) -> dict[int, int]:
+    """The GPUs of these numbers (none: all) that answer, and how many lanes each has. Empty where none does and none
+    is required.
 
     Raises GraderError where one is required and missing.
     """
@@ -98,10 +106,10 @@ def usable(wanted: Sequence[int], *, required: bool) -> tuple[int, ...]:
                 "no NVIDIA GPU found on this machine; grade doctor says what is missing.\n"
                 "With --device cpu everything but speed is judged."
             )
-        return ()
+        return {}
     with ThreadPoolExecutor(len(numbers)) as threads:
-        found = list(threads.map(answers, numbers))
-    healthy = tuple(number for number, well in zip(numbers, found, strict=True) if well)
+        found = list(threads.map(_lanes, numbers))
+    healthy = {number: lanes for number, lanes in zip(numbers, found, strict=True) if lanes}
     if required and not healthy:
         raise GraderError("no GPU answers; grade doctor says more")
     return healthy

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -117,12 +117,12 @@ def _grade(
 ) -> None:
     settled = ledger.settled(sources)
     todo = [key for key in sources if key not in settled]
-    numbers: tuple[int, ...] = ()
+    gpus: dict[int, int] = {}
     if todo and conditions.device == "cuda" and elsewhere is None:
-        numbers = lanes.usable(batch.gpus, required=True)
-    jobs = 0 if elsewhere else min(batch.jobs or _jobs(len(numbers)), max(1, len(todo)))
+        gpus = lanes.usable(batch.gpus, required=True)
+    jobs = 0 if elsewhere else min(batch.jobs or _jobs(gpus), max(1, len(todo)))
     done = sum(one.key in settled for one in enrolled)
-    watch.began(Plan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, numbers))
+    watch.began(Plan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, tuple(gpus)))
     if not todo:
         return
     _check_inputs(batch, conditions)
@@ -133,7 +133,7 @@ def _grade(
     def grade(keys: Sequence[str], at_once: int) -> list[str]:
         """Those that ended in an error of the grader's."""
         tasks = [_task(batch, conditions, key, sources[key], at_once) for key in keys]
-        engine = elsewhere(conditions.device) if elsewhere else local_engine(at_once, numbers)
+        engine = elsewhere(conditions.device) if elsewhere else local_engine(at_once, gpus)
         failed = []
         with closing(engine(tasks)) as finished:
             for task, graded in finished:
@@ -150,7 +150,7 @@ def _grade(
         grade(again, max(1, jobs // 2) if jobs else 0)
 
 
-def local_engine(at_once: int, gpus: tuple[int, ...]) -> Engine:
+def local_engine(at_once: int, gpus: Mapping[int, int]) -> Engine:
     """This machine's cores, and these of its GPUs."""
 
     def engine(tasks: Sequence[Task]) -> Finishing:
@@ -166,9 +166,9 @@ def local_engine(at_once: int, gpus: tuple[int, ...]) -> Engine:
     return engine
 
 
-def _jobs(gpus: int) -> int:
+def _jobs(gpus: Mapping[int, int]) -> int:
     """A core each; beside GPUs, one stays free for each, so that what it waits for comes at once."""
-    return min(max(1, machine.cores() - gpus), lanes.PER_GPU * gpus) if gpus else machine.cores()
+    return min(max(1, machine.cores() - len(gpus)), sum(gpus.values())) if gpus else machine.cores()
 
 
 def _task(batch: Batch, conditions: Conditions, key: str, source: Source, at_once: int) -> Task:

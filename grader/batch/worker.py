@@ -144,7 +144,8 @@ def _open_cpu(task: Task) -> Executor:
 def _grade(task: Task, children: Children, open_cpu: OpenExecutor) -> Result:
     gpu = None
     if task.gpu is not None:
-        gpu = GpuChoice(children.opener(partial(executors.open_cuda, task.gpu)), required=True, number=task.gpu)
+        open_cuda = children.opener(partial(executors.open_cuda, task.gpu))
+        gpu = GpuChoice(open_cuda, required=True, number=task.gpu, after_cpu=True)
     return pipeline.grade(
         task.exercise,
         task.source,

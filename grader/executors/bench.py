@@ -23,7 +23,7 @@ from grader.executors.device import Kernels
 from grader.executors.proof import ByJudges, ByReference
 from grader.executors.regions import Memory, Region
 from grader.model.execution import Invocation
-from grader.sandbox.messages import Copy, Measure, Measured, Occupancy, Prepare, Prepared, Verified, Verify
+from grader.sandbox.messages import Copy, Measure, Measured, Occupancy, Prepared, Upload, Verified, Verify
 from reference_kernels import cublas
 
 SUBMISSION = "submission"
@@ -40,9 +40,9 @@ WARP = 32
 
 
 class Bench:
-    """One problem, ready to be timed. To be closed."""
+    """One problem, on the GPU; `prepare` once, before anything is measured. To be closed."""
 
-    def __init__(self, kernels: Kernels, request: Prepare, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, kernels: Kernels, request: Upload, arrays: dict[str, np.ndarray]) -> None:
         self._kernels, self._request, self._sets = kernels, request, request.sets
         self._memory = Memory()
         self._stream = cupy.cuda.Stream(non_blocking=True)
@@ -55,14 +55,20 @@ class Bench:
         self._references = ByReference(self._outputs, self._own, self._memory)
         self._judges = ByJudges(request.judges, self._memory, compute_capability) if request.judges else None
         self._turn = 0
+        self._launches: dict[str, int] = {}
+        self._graphs: dict[str, cupy.cuda.Graph] = {}
+        runtime.deviceSynchronize()
+
+    def prepare(self) -> Prepared:
+        """Captures every contender as a graph; which routes are worth all sets, it measures."""
         contenders = {SUBMISSION: self._submission} | self._alone() | dict(self._baseline.enqueue)
         self._launches = dict.fromkeys(contenders, self._sets) | self._worth_capturing()
         self._graphs = {name: self._graph(contenders[name], count) for name, count in self._launches.items()}
-        self.prepared = Prepared(
+        return Prepared(
             launches=self._launches,
             unavailable=dict(self._baseline.unavailable),
             empty_us=self._empty_us(),
-            occupancy=tuple(self._occupancy(invocation) for invocation in request.invocations),
+            occupancy=tuple(self._occupancy(invocation) for invocation in self._request.invocations),
             cublas=self._baseline.version,
         )
 
@@ -138,7 +144,7 @@ class Bench:
     def _region(self, dtype: str, shape: Sequence[int]) -> Region:
         return Region(np.dtype(dtype), tuple(shape), self._sets, self._memory)
 
-    def _baseline_of(self, request: Prepare) -> Baseline:
+    def _baseline_of(self, request: Upload) -> Baseline:
         if isinstance(request.baseline, Copy):
             return DeviceCopy(request.baseline, self._sets, self._memory)
         return Cublas(request.baseline, self._inputs, self._region(*request.outputs[C]))

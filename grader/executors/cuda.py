@@ -29,6 +29,8 @@ from grader.sandbox.messages import (
     Run,
     Sweep,
     Swept,
+    Upload,
+    Uploaded,
     Verified,
     Verify,
 )
@@ -83,9 +85,8 @@ class CudaEngine:
     def describe(self, _: Describe, __: dict[str, np.ndarray]) -> Described:
         return Described(self._device())
 
-    def prepare(self, request: Prepare, arrays: dict[str, np.ndarray]) -> Prepared | Faulted:
+    def upload(self, request: Upload, arrays: dict[str, np.ndarray]) -> Uploaded | Faulted:
         from grader.executors.bench import Bench
-        from reference_kernels.cublas import CublasError
 
         assert self._submission is not None
         kernels = self._submission.kernels
@@ -93,14 +94,16 @@ class CudaEngine:
             self._bench.close()
             self._bench = None
         self._timed = ", ".join(dict.fromkeys(i.kernel for i in request.invocations))
-        try:
-            made = _blamed(self._timed, lambda: Bench(kernels, request, arrays))
-        except CublasError as error:
-            raise SetupError(str(error)) from None
+        made = _blamed(self._timed, lambda: Bench(kernels, request, arrays))
         if isinstance(made, Faulted):
             return made
         self._bench = made
-        return made.prepared
+        return Uploaded()
+
+    def prepare(self, _: Prepare, __: dict[str, np.ndarray]) -> Prepared | Faulted:
+        bench = self._bench
+        assert bench is not None
+        return _blamed(self._timed, bench.prepare)
 
     def measure(self, request: Measure, _: dict[str, np.ndarray]) -> Measured | Faulted:
         bench = self._bench
@@ -148,18 +151,21 @@ def _blamed(kernels: str, call: Callable[[], T]) -> T | Faulted:
     """What a submission does to the GPU is its own fault; what the GPU lacks, memory above all, is not."""
     from grader.executors import device
     from grader.executors.gpu_runs import Lost, blaming
+    from reference_kernels.cublas import CublasError
 
     try:
         with blaming(kernels, memory=False):
             return call()
     except Lost as lost:
         return Faulted(lost.finding)
+    except CublasError as error:
+        raise SetupError(str(error)) from None
     except device.CudaError as error:
         raise SetupError(f"the GPU cannot time this: {error}; do other programs hold its memory?") from None
 
 
 def _warm_quietly(compute_capability: tuple[int, int]) -> None:
-    """What timing will need. What fails here fails again, and is said, in `prepare`."""
+    """What timing will need. What fails here fails again, and is said, in `upload`."""
     with contextlib.suppress(Exception):
         from grader.executors import bench
         from reference_kernels import cublas
@@ -174,6 +180,7 @@ if __name__ == "__main__":
         engine,
         {
             Describe: engine.describe,
+            Upload: engine.upload,
             Prepare: engine.prepare,
             Measure: engine.measure,
             Verify: engine.verify,

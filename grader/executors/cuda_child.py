@@ -26,6 +26,8 @@ from grader.sandbox.messages import (
     Prepared,
     Sweep,
     Swept,
+    Upload,
+    Uploaded,
     Verified,
     Verify,
 )
@@ -85,15 +87,15 @@ class CudaChild(Child):
         again = {twin.name.removesuffix(AGAIN): outcome.outputs.pop(twin.name) for twin in twins}
         return msgspec.structs.replace(outcome, again=again)
 
-    def prepare(
+    def upload(
         self,
         invocations: tuple[Invocation, ...],
         sets: Sequence[Mapping[str, Array]],
         workspace_bytes: int,
         baseline: GroupedGemm | Copy,
         judges: Judges | None = None,
-    ) -> Prepared:
-        """`sets`: the arrays by name, the same names in each."""
+    ) -> None:
+        """What is to be timed. `sets`: the arrays by name, the same names in each."""
         arrays = [
             Array(f"{name}/{index}", array.data)
             for index, members in enumerate(sets)
@@ -103,8 +105,12 @@ class CudaChild(Child):
         outputs = {n: (a.data.dtype.str, a.data.shape) for n, a in sets[0].items() if a.access == "out"}
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)
-        request = Prepare(invocations, slots, size, len(sets), outputs, workspace_bytes, baseline, judges)
-        return self.ask(request, Prepared, TIMING_SECONDS)
+        request = Upload(invocations, slots, size, len(sets), outputs, workspace_bytes, baseline, judges)
+        self.ask(request, Uploaded, TIMING_SECONDS)
+
+    def prepare(self) -> Prepared:
+        """Of what was uploaded. It measures what is worth measuring, so it wants the GPU alone."""
+        return self.ask(Prepare(), Prepared, TIMING_SECONDS)
 
     def sweep(self, request: Sweep) -> Swept:
         return self.ask(request, Swept, SWEEP_SECONDS)

@@ -71,8 +71,8 @@ class Judges(msgspec.Struct, frozen=True):
     calls: tuple[Invocation, ...]
 
 
-class Prepare(msgspec.Struct, frozen=True, tag=True):
-    """Get ready to time: array `name` of set `i` is the slot `name/i`. Outputs are in no slot.
+class Upload(msgspec.Struct, frozen=True, tag=True):
+    """What is to be timed, and its inputs: array `name` of set `i` is the slot `name/i`. Outputs are in no slot.
 
     Without `judges`, outputs are compared with references.
     """
@@ -85,6 +85,10 @@ class Prepare(msgspec.Struct, frozen=True, tag=True):
     workspace_bytes: int
     baseline: GroupedGemm | Copy
     judges: Judges | None = None
+
+
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """Get ready to time what was uploaded. This measures already."""
 
 
 class Sweep(msgspec.Struct, frozen=True, tag=True):
@@ -151,6 +155,10 @@ class Occupancy(msgspec.Struct, frozen=True):
     grid_blocks: int
 
 
+class Uploaded(msgspec.Struct, frozen=True, tag=True):
+    """The inputs of an Upload are on the GPU."""
+
+
 class Prepared(msgspec.Struct, frozen=True, tag=True):
     launches: dict[str, int]  # of each contender in a round
     unavailable: dict[str, str]
@@ -200,5 +208,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     details: str = ""
 
 
-Request = Compile | Load | Run | Describe | Prepare | Measure | Verify | Sweep
-Reply = Ready | Built | Loaded | Ran | Described | Prepared | Measured | Verified | Swept | Faulted | Failed
+Request = Compile | Load | Run | Describe | Upload | Prepare | Measure | Verify | Sweep
+Reply = (
+    Ready | Built | Loaded | Ran | Described | Uploaded | Prepared | Measured | Verified | Swept | Faulted | Failed
+)

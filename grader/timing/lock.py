@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +21,19 @@ def running(gpu: str) -> Iterator[None]:
 
 
 @contextmanager
-def timing(gpu: str) -> Iterator[None]:
-    """Held alone. Waits until nobody else runs anything of the grader's on this GPU."""
+def timing(gpu: str) -> Iterator[float]:
+    """Held alone. Waits until nobody else runs anything of the grader's on this GPU.
+
+    Gives the seconds since this process last held it so; infinity the first time.
+    """
     with _held(gpu, fcntl.LOCK_EX):
-        yield
+        try:
+            yield time.monotonic() - _last_held.get(gpu, -math.inf)
+        finally:
+            _last_held[gpu] = time.monotonic()
+
+
+_last_held: dict[str, float] = {}
 
 
 def path(gpu: str) -> Path:

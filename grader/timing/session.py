@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
 import msgspec
-import numpy as np
 
 from grader.errors import GraderError
 from grader.sandbox.messages import Measured, Occupancy, Prepared, Verified
@@ -28,6 +28,7 @@ MAX_BLOCKS = 24  # with those that were dropped for a slowdown
 SELECTION_ROUNDS = 3
 CONTENDER_FACTOR = 1.5  # a route whose best round is this much slower than the best route's will not be the fastest
 WARM_UP_SECONDS = 0.15  # of kernels, for the clocks to come up
+STILL_WARM_SECONDS = 1.0  # after another timing
 CLOCK_SLACK = 1.02  # between the GPU's clock and ours
 
 
@@ -36,11 +37,18 @@ class TimingError(GraderError):
 
 
 class Meter(Protocol):
-    """A child that holds a submission, prepared for one problem."""
+    """A child that holds a submission and the inputs of one problem."""
+
+    def prepare(self) -> Prepared: ...
 
     def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured: ...
 
-    def verify(self, references: Sequence[Mapping[str, np.ndarray]], tolerance: float) -> Verified: ...
+
+class Alone(NamedTuple):
+    """What is known of a GPU that one has to oneself."""
+
+    read_clocks: Callable[[], Reading | None]
+    idle_seconds: float  # since the last timing
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -74,27 +82,28 @@ class TooFewRounds(Exception):  # noqa: N818
 
 def take(
     meter: Meter,
-    prepared: Prepared,
-    read_clocks: Callable[[], Reading | None],
-    references: Callable[[], Sequence[Mapping[str, np.ndarray]]],
+    alone: Callable[[], AbstractContextManager[Alone]],
+    proof: Callable[[], Verified],
     *,
     baseline: str,
     threshold: float,
-    tolerance: float,
 ) -> Timing:
-    """`references` are made and sent when all is measured."""
-    start = time.monotonic()
-    run = _Run(meter, read_clocks, prepared.launches)
-    first = run.measure(SELECTION_ROUNDS, tuple(prepared.launches), keep=False)
-    contenders = chosen(tuple(prepared.launches), first.times, baseline)
-    while run.busy_seconds < WARM_UP_SECONDS:
-        run.measure(ROUNDS_PER_BLOCK, contenders, keep=False)
-    for blocks in LOOKS:
-        run.extend(blocks, contenders)
-        route = _route(run.blocks, contenders, baseline)
-        found = interval(run.ratios(route), looks=len(LOOKS))
-        if gate.decide(found, threshold) is not Decision.ACROSS:
-            break
+    """All that is measured is measured within `alone`; `proof`, of the outputs that were kept, comes after it."""
+    with alone() as gpu:
+        start = time.monotonic()
+        prepared = meter.prepare()
+        run = _Run(meter, gpu.read_clocks, prepared.launches)
+        first = run.measure(SELECTION_ROUNDS, tuple(prepared.launches), keep=False)
+        contenders = chosen(tuple(prepared.launches), first.times, baseline)
+        while run.busy_seconds < WARM_UP_SECONDS and gpu.idle_seconds > STILL_WARM_SECONDS:
+            run.measure(ROUNDS_PER_BLOCK, contenders, keep=False)
+        for blocks in LOOKS:
+            run.extend(blocks, contenders)
+            route = _route(run.blocks, contenders, baseline)
+            found = interval(run.ratios(route), looks=len(LOOKS))
+            if gate.decide(found, threshold) is not Decision.ACROSS:
+                break
+        seconds = time.monotonic() - start
     medians = {name: statistics.median(run.of(name)) for name in contenders}
     out = {n: statistics.median(t) for n, t in first.times.items() if n not in medians}
     return Timing(
@@ -111,8 +120,8 @@ def take(
         memory_mhz=run.memory_mhz,
         looks=LOOKS.index(blocks) + 1,
         busy_seconds=run.busy_seconds,
-        verified=meter.verify(references(), tolerance),
-        seconds=time.monotonic() - start,
+        verified=proof(),
+        seconds=seconds,
         empty_us=prepared.empty_us,
         occupancy=prepared.occupancy,
         cublas=prepared.cublas,

@@ -74,7 +74,7 @@ def test_each_once_and_no_more_at_a_time_than_asked(jobs: int) -> None:
 def test_gpus_share_the_work_and_none_gets_more_than_its_lanes() -> None:
     bench = Bench()
     bench.seconds = 0.01
-    list(local(keys(12), jobs=8, lanes=Gpus([0, 3], per_gpu=2), hands=bench.hands()))
+    list(local(keys(12), jobs=8, lanes=Gpus({0: 2, 3: 2}), hands=bench.hands()))
     assert bench.most <= 4
     assert {gpu for _, gpu in bench.seen} == {0, 3}
 
@@ -82,7 +82,9 @@ def test_gpus_share_the_work_and_none_gets_more_than_its_lanes() -> None:
 def test_a_gpu_that_does_not_answer_leaves_and_its_work_goes_elsewhere() -> None:
     bench = Bench()
     bench.dead = {0}
-    done = {one.key: graded for one, graded in local(keys(6), jobs=2, lanes=Gpus([0, 1]), hands=bench.hands())}
+    done = {
+        one.key: graded for one, graded in local(keys(6), jobs=2, lanes=Gpus({0: 10, 1: 10}), hands=bench.hands())
+    }
     assert len(done) == 6
     assert all(graded.settled for graded in done.values())
     assert sum(gpu == 0 for _, gpu in bench.seen) <= 2
@@ -91,7 +93,10 @@ def test_a_gpu_that_does_not_answer_leaves_and_its_work_goes_elsewhere() -> None
 def test_a_submission_that_takes_gpus_down_gets_no_third() -> None:
     bench = Bench()
     bench.kills = {"k0"}
-    done = {one.key: graded for one, graded in local(keys(5), jobs=1, lanes=Gpus([0, 1, 2]), hands=bench.hands())}
+    done = {
+        one.key: graded
+        for one, graded in local(keys(5), jobs=1, lanes=Gpus({0: 10, 1: 10, 2: 10}), hands=bench.hands())
+    }
     assert len(bench.dead) == schedule.MOST_GPUS_LOST
     assert [key for key, graded in done.items() if not graded.settled] == ["k0"]
 
@@ -99,7 +104,7 @@ def test_a_submission_that_takes_gpus_down_gets_no_third() -> None:
 def test_without_a_gpu_left_the_rest_is_not_graded_and_says_so() -> None:
     bench = Bench()
     bench.dead = {0}
-    done = list(local(keys(4), jobs=1, lanes=Gpus([0]), hands=bench.hands()))
+    done = list(local(keys(4), jobs=1, lanes=Gpus({0: 10}), hands=bench.hands()))
     assert len(done) == 4
     assert all(schedule.NO_GPU_LEFT in graded.problem for _, graded in done)
 
@@ -108,7 +113,7 @@ def test_an_error_on_a_gpu_that_answers_is_the_submissions_own() -> None:
     def grade(one: Task) -> Graded:
         return Graded(None, "lost its child")
 
-    gpus = Gpus([0])
+    gpus = Gpus({0: 10})
     done = list(local(keys(2), jobs=1, lanes=gpus, hands=Hands(grade, lambda: None, lambda _: True)))
     assert [graded.problem for _, graded in done] == ["lost its child"] * 2
     assert gpus.left == (0,)

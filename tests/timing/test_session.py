@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-import numpy as np
 import pytest
 
 from grader.sandbox.messages import Measured, Prepared, Verified
 from grader.timing import session
 from grader.timing.clocks import Reading
-from grader.timing.session import LOOKS, ROUNDS_PER_BLOCK, Timing, TimingError, TooFewRounds
+from grader.timing.session import LOOKS, ROUNDS_PER_BLOCK, Alone, Timing, TimingError, TooFewRounds
 
 CONTENDERS = ("submission", "sequential", "streams", "grouped", "single_matrix")
 US = {"submission": 100.0, "sequential": 98.0, "streams": 90.0, "grouped": 180.0, "single_matrix": 70.0}
@@ -29,6 +29,10 @@ class FakeMeter:
         self.events: list[str] = []
         self.busy = 1.0  # of the sum of the times
 
+    def prepare(self) -> Prepared:
+        self.events.append("prepare")
+        return Prepared(dict.fromkeys(CONTENDERS, 1), {}, 0.7, (), "13.1.0")
+
     def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
         self.asked.append((rounds, contenders, keep))
         self.events.append("measure")
@@ -39,21 +43,28 @@ class FakeMeter:
         time.sleep(min(0.05, busy))
         return Measured(times, busy)
 
-    def verify(self, references: Sequence[Mapping[str, np.ndarray]], tolerance: float) -> Verified:
-        self.events.append("verify")
+    def prove(self) -> Verified:
+        self.events.append("prove")
         return Verified(1e-5, 0, 10, {})
 
 
-def take(meter: FakeMeter, readings: Iterator[Reading | None] | None = None, **options: object) -> Timing:
-    prepared = Prepared(dict.fromkeys(CONTENDERS, 1), {}, 0.7, (), "13.1.0")
-    settings: dict[str, object] = {"baseline": "fastest", "threshold": 0.6, "tolerance": 1e-3}
+def take(
+    meter: FakeMeter,
+    readings: Iterator[Reading | None] | None = None,
+    *,
+    idle_seconds: float = 0.0,
+    baseline: str = "fastest",
+    threshold: float = 0.6,
+) -> Timing:
     read = (lambda: next(readings)) if readings else (lambda: CALM)
-    return session.take(meter, prepared, read, lambda: [{}], **(settings | options))  # type: ignore[arg-type]
 
+    @contextmanager
+    def alone() -> Iterator[Alone]:
+        meter.events.append("alone")
+        yield Alone(read, idle_seconds)
+        meter.events.append("shared")
 
-@pytest.fixture(autouse=True)
-def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "WARM_UP_SECONDS", 0.0)
+    return session.take(meter, alone, meter.prove, baseline=baseline, threshold=threshold)
 
 
 def kept_rounds(meter: FakeMeter) -> int:
@@ -98,10 +109,19 @@ def test_a_named_baseline_is_the_one() -> None:
     assert take(FakeMeter(), baseline="single_matrix").interval.ratio == pytest.approx(0.7)
 
 
-def test_references_are_sent_after_the_last_round() -> None:
+def test_the_gpu_is_ours_alone_for_the_rounds_and_no_longer() -> None:
     meter = FakeMeter()
     take(meter)
-    assert meter.events.index("verify") == len(meter.events) - 1
+    assert meter.events[:3] == ["alone", "prepare", "measure"]
+    assert meter.events[-3:] == ["measure", "shared", "prove"]
+
+
+def test_a_gpu_that_was_idle_is_warmed_up_first() -> None:
+    cold, warm = FakeMeter(), FakeMeter()
+    take(cold, idle_seconds=60.0)
+    take(warm, idle_seconds=0.5)
+    assert kept_rounds(cold) == kept_rounds(warm)
+    assert len(cold.asked) > len(warm.asked)
 
 
 def test_rounds_of_a_hot_gpu_are_dropped_and_counted() -> None:
