@@ -15,30 +15,29 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from grader import executors, invocations, machine, sweeping
+from grader import executors, invocations, machine
 from grader.checks import compile as compile_check
 from grader.checks import correct, launch, memory, rules, speed
-from grader.checks.launch import Limits, Plan
+from grader.checks.launch import Plan
 from grader.compile import recipe, source
 from grader.errors import GraderError
 from grader.executors import profiler, sanitizer
 from grader.executors.cuda_child import CudaChild
 from grader.executors.tools import Staged
-from grader.gpu_timing import GpuTiming, at_line
+from grader.gpu_cases import GpuCases
+from grader.gpu_timing import GpuTiming
 from grader.judging import Judging
-from grader.model.execution import Compilation, Gpu, Outcome
-from grader.model.exercise import Array, Case, Exercise
+from grader.model.execution import Compilation, Gpu
+from grader.model.exercise import Case, Exercise
 from grader.model.result import Check, Finding, Status
 from grader.oracle import Oracle
 from grader.runner import ON_GPU, Runner, RunnerError
-from grader.sandbox import ChildDied, ChildFaulted, ChildTimeout
+from grader.sandbox import ChildDied, ChildTimeout
 from grader.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
 from grader.submission import Source
 from grader.timing import lock
 from grader.timing.clocks import driver_version
 
-# After a fault or a hang the child is lost, and the next costs a second.
-MAX_LOST = 2
 MAKERS = 8  # threads that make inputs and references for timing
 
 OpenCuda = Callable[[], CudaChild]
@@ -103,10 +102,8 @@ class GpuLane:
     ) -> None:
         self._choice, self._exercise, self._source = choice, exercise, source
         self._inputs, self._judging = inputs, judging
-        self._child: CudaChild | None = None
         self._gpu: Gpu | None = None
         self._cublas = ""
-        self._lost: list[str] = []
         self._endless: dict[str | None, Check] = {}  # by case: what the CPU did not finish, or not begin after that
         self._ended = False
         self._plans_by_case: dict[str, tuple[Plan, ...]] = {}
@@ -115,6 +112,10 @@ class GpuLane:
         if source.problem is None and not choice.after_cpu:
             with contextlib.suppress(OSError):
                 self._runner.start()
+
+    @property
+    def unconfined(self) -> tuple[str, ...]:
+        return self._runner.unconfined
 
     @property
     def facts(self) -> dict[str, Any] | None:
@@ -196,9 +197,7 @@ class GpuLane:
             self._endless = {case: c for case, c in accesses.items() if _unfinished(c)}
         try:
             try:
-                self._runner.start()
-                assert self._child is not None
-                self._gpu = self._child.describe()
+                self._gpu = self._runner.start().describe()
             except (ChildDied, ChildTimeout) as failed:
                 if self._choice.required:
                     raise GraderError(str(failed)) from None
@@ -217,36 +216,34 @@ class GpuLane:
         if compiled.status is not Status.PASSED:
             return
         yield rules.judge(self._exercise, compilation, self._source.name)
-        cases = self._inputs.cases.result()
-        oracle = self._inputs.oracle.result()
+        small, oracle = self._inputs.cases.result(), self._inputs.oracle.result()
         large = oracle.on_gpu(self._inputs.seed)
-        timed = [case for case in (*cases, *large) if self._is_timed(case)]
-        timing = GpuTiming(
-            gpu, self._exercise, self._source.name, self._runner, self._compiled_child, compilation.kernels
-        )
+        timed = [case for case in (*small, *large) if self._is_timed(case)]
+        cases = GpuCases(gpu, self._exercise, self._source, self._runner, compilation, self._judging, self._endless)
+        timing = GpuTiming(gpu, self._exercise, self._source.name, self._runner, compilation.kernels)
         timing.make_inputs(timed, oracle, self._inputs.seed, makers)
         with lock.running(gpu.pci_bus_id):
-            launched, plans = self._launch(gpu, compilation, [*cases, *large])
+            launched, plans = cases.launch([*small, *large])
             yield launched
             if launched.status is not Status.PASSED:
                 return
-            correct_checks = {}
+            found: dict[str, Check] = {}
             self._plans_by_case = plans
-            for case in cases:
-                for check in self._case(case, plans[case.name]):
-                    correct_checks[case.name] = check
+            for case in small:
+                for check in cases.run(case, plans[case.name], self._inputs.expect):
+                    found[case.name] = check
                     yield shown(case, check)
-                if correct_checks[case.name].status in (Status.PASSED, Status.FAILED):
+                if found[case.name].status in (Status.PASSED, Status.FAILED):
                     self._runs.append(case)
             profiles = self._profiles()
-            first_wrong = next((c for c in correct_checks.values() if c.status is not Status.PASSED), None)
+            first_wrong = next((c for c in found.values() if c.status is not Status.PASSED), None)
             for case in large:
                 if case.sweep:
                     skipped = after(first_wrong, correct.identity(case), case) if first_wrong else None
-                    sweep = partial(self._swept, gpu, case, plans[case.name], compilation)
+                    sweep = partial(cases.sweep, case, plans[case.name], oracle.expected)
                     yield shown(case, skipped or guarded(sweep, correct.identity(case), case))
         for case in timed:
-            parent = correct_checks.get(case.name) or first_wrong
+            parent = found.get(case.name) or first_wrong
             check = self._speed_check(case, parent, partial(timing.check, case, plans[case.name]))
             self._cublas = timing.cublas
             if case.name in profiles:
@@ -267,131 +264,16 @@ class GpuLane:
         check = guarded(take, identity, case, required=decides)
         return check if decides else speed.shown_only(self._exercise, check)
 
-    def _swept(self, gpu: Gpu, case: Case, plans: tuple[Plan, ...], compilation: Compilation) -> Check:
-        """Every input there is. The first wrong one is run once more alone, to say what is wrong with it."""
-        try:
-            swept = self._compiled_child().sweep(sweeping.request(self._exercise, case, plans))
-        except ChildFaulted as fault:
-            self._runner.close()
-            found = (at_line(fault.finding, plans[-1].line),)
-            return Check(
-                correct.identity(case), Status.FAILED, found[0].message, case=case.name, device="cuda", findings=found
-            )
-        except ChildTimeout as failed:
-            self._runner.close()
-            raise GraderError(f"the sweep over every input did not end: {failed}") from None
-        findings = []
-        for kernel, plan in zip(self._exercise.kernels, plans, strict=True):
-            verdict = swept.verdicts.get(kernel.judge)
-            if verdict and verdict.wrong:
-                first = self._explained(gpu, sweeping.alone(case, kernel, verdict.first), compilation, plan.line)
-                message = f"{kernel.name}: {verdict.wrong} inputs of all there are come out wrong; the first: {first}"
-                findings.append(Finding("wrong-values", self._source.name, plan.line, message, count=verdict.wrong))
-        return Check(
-            correct.identity(case),
-            Status.FAILED if findings else Status.PASSED,
-            findings[0].message if findings else f"all {swept.inputs} inputs right, {swept.seconds:.1f} s",
-            case=case.name,
-            device="cuda",
-            findings=tuple(findings),
-            measurements={
-                "elements": swept.inputs,
-                "mismatches": sum(finding.count for finding in findings),
-                "seconds": swept.seconds,
-            },
-        )
-
-    def _explained(self, gpu: Gpu, case: Case, compilation: Compilation, line: int) -> str:
-        """What `correct` says of a case of one element."""
-        plans = self._plans(gpu, compilation, case)
-        kernels = self._exercise.kernels
-        outcome = self._run(invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))
-        check = self._judging.correct(case, plans, outcome.outputs, self._inputs.oracle.result().expected(case))
-        found = next((finding for finding in check.findings if finding.line == line), None)
-        return found.message if found else "alone it comes out right, so it depends on its neighbours"
-
     def _compile(self) -> tuple[Check, Compilation]:
         compilation = attempt(self._runner.compile)
         if isinstance(compilation, Failure):
             return error(compile_check.ID, compilation), Compilation(ok=False)
         return compile_check.judge(self._exercise, self._source.name, compilation), compilation
 
-    def _launch(
-        self, gpu: Gpu, compilation: Compilation, cases: Sequence[Case]
-    ) -> tuple[Check, dict[str, tuple[Plan, ...]]]:
-        plans: dict[str, tuple[Plan, ...]] = {}
-        for case in cases:
-            found = attempt(partial(self._plans, gpu, compilation, case))
-            if isinstance(found, Failure):
-                return error(launch.ID, found), {}
-            plans[case.name] = found
-            if any(plan.findings for plan in found):
-                break
-        judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
-        return msgspec.structs.replace(launch.judge(judged, compilation), device="cuda"), plans
-
-    def _plans(self, gpu: Gpu, compilation: Compilation, case: Case) -> tuple[Plan, ...]:
-        """With the multiprocessors and the shared memory that this GPU has."""
-        limits = Limits(gpu.sm_count, gpu.max_shared_bytes)
-        text, name = self._source.text, self._source.name
-        plans = []
-        for kernel in self._exercise.kernels:
-            outcome = self._run(*launch.request(kernel, case, limits))
-            plans.append(launch.plan(kernel, compilation, text, name, outcome, limits))
-        return tuple(plans)
-
-    def _case(self, case: Case, plans: tuple[Plan, ...]) -> list[Check]:
-        """memory where the GPU found something; and correct, which is the last."""
-        if case.name in self._endless:
-            skipped = after(self._endless[case.name], correct.identity(case), case)
-            assert skipped is not None
-            return [skipped]
-        if len(self._lost) >= MAX_LOST:
-            reason = f"on the GPU, {self._lost[0]} ended the process"
-            return [Check(correct.identity(case), Status.SKIPPED, reason=reason, case=case.name, device="cuda")]
-        kernels = self._exercise.kernels
-        arrays = invocations.arrays(kernels, case, plans)
-        outcome = attempt(lambda: self._run(invocations.of(kernels, case, plans), arrays))
-        if isinstance(outcome, Failure):
-            return [error(correct.identity(case), outcome, case)]
-        if outcome.findings:
-            self._lost.append(memory.identity(case))
-            found = tuple(at_line(finding, plans[-1].line) for finding in outcome.findings)
-            failed = memory.judge(case, msgspec.structs.replace(outcome, findings=found))
-            failed = msgspec.structs.replace(failed, device="cuda")
-            skipped = after(failed, correct.identity(case), case)
-            assert skipped is not None
-            return [failed, skipped]
-        return [guarded(lambda: self._correct(case, plans, outcome), correct.identity(case), case)]
-
-    def _correct(self, case: Case, plans: tuple[Plan, ...], outcome: Outcome) -> Check:
-        """Right over both kinds of rubbish that the outputs held before."""
-        expected = self._inputs.expect(case).result()
-        check: Check | None = None
-        for outputs in (outcome.outputs, outcome.outputs | outcome.again):
-            check = self._judging.correct(case, plans, outputs, expected)
-            if check.status is not Status.PASSED:
-                break
-        assert check is not None
-        return msgspec.structs.replace(check, device="cuda")
-
-    def _run(self, launches: tuple[Any, ...], arrays: tuple[Array, ...]) -> Outcome:
-        """A child that found something may have lost its GPU context: the next run gets a fresh one."""
-        outcome = self._runner.run(launches, arrays)
-        if outcome.findings:
-            self._runner.close()
-        return outcome
-
-    def _compiled_child(self) -> CudaChild:
-        self._runner.compiled()
-        assert self._child is not None
-        return self._child
-
     def _open(self) -> CudaChild:
         if self._ended:
             raise RunnerError("grading was ended")
-        self._child = self._choice.open()
-        return self._child
+        return self._choice.open()
 
 
 def _proven(case: Case, speed_check: Check) -> tuple[Check, ...]:

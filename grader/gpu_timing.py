@@ -6,12 +6,11 @@ proof of the outputs, shares it with the submissions that are not being timed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-import msgspec
 import numpy as np
 
 from grader import invocations
@@ -19,9 +18,10 @@ from grader.checks import speed
 from grader.checks.launch import Plan
 from grader.errors import GraderError
 from grader.executors.cuda_child import CudaChild
+from grader.gpu_cases import at_line
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
-from grader.model.result import Check, Finding
+from grader.model.result import Check
 from grader.oracle import Oracle
 from grader.runner import Runner
 from grader.sandbox import ChildDied, ChildFailed, ChildFaulted, ChildTimeout
@@ -38,19 +38,18 @@ Expected = dict[str, np.ndarray]
 
 
 class GpuTiming:
-    """`ready` gives the child that `runner` opened, with the submission compiled."""
+    """`runner` holds the submission; where a case is borderline, its child is replaced by fresh ones."""
 
     def __init__(
         self,
         gpu: Gpu,
         exercise: Exercise,
         filename: str,
-        runner: Runner,
-        ready: Callable[[], CudaChild],
+        runner: Runner[CudaChild],
         kernels: Sequence[CompiledKernel],
     ) -> None:
         self._gpu, self._exercise, self._filename = gpu, exercise, filename
-        self._runner, self._ready, self._kernels = runner, ready, kernels
+        self._runner, self._kernels = runner, kernels
         self._sets: dict[str, list[Future[Case]]] = {}
         self._references: dict[str, list[Future[Expected]]] = {}
         self.cublas = ""  # its version, once something was timed
@@ -94,7 +93,7 @@ class GpuTiming:
 
     def _take(self, case: Case, plans: tuple[Plan, ...], sets: Sets) -> Timing:
         """One process's word."""
-        child = self._ready()
+        child = self._runner.ready()
         launches = invocations.of(self._exercise.kernels, case, plans)
         judges = invocations.judges(self._exercise, case)
         with lock.running(self._gpu.pci_bus_id):
@@ -118,11 +117,6 @@ class GpuTiming:
         references = [reference.result() for reference in self._references[case.name]]
         with lock.running(self._gpu.pci_bus_id):
             return child.verify(references, self._exercise.tolerance)
-
-
-def at_line(finding: Finding, line: int) -> Finding:
-    """A GPU names no line: the kernel's stands in for it."""
-    return finding if finding.line else msgspec.structs.replace(finding, line=line)
 
 
 def _expected(oracle: Oracle, one: Future[Case]) -> Expected:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from grader.checks import correct, launch, memory, quality, rules, speed
 from grader.checks.launch import Plan
 from grader.errors import GraderError
 from grader.judging import Judging
-from grader.model.execution import Compilation, Outcome
+from grader.model.execution import Compilation, Executor, Outcome
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, geometric_mean, verdict_of
 from grader.oracle import Oracle
@@ -98,10 +98,16 @@ def grade(
             verdict=verdict_of(checks),
             points=points.of(exercise, checks),
             seed=seed,
-            machine=facts.result() | ({"gpu": lane.facts} if lane else {}),
+            machine=_machine(facts.result(), runner, lane),
             checks=checks,
             geometric_mean=geometric_mean(checks),
         )
+
+
+def _machine(facts: dict[str, Any], runner: Runner[Executor], lane: GpuLane | None) -> dict[str, Any]:
+    """`unconfined`: what a submission could do there though it should not, and why; empty where nothing."""
+    lacking = [*runner.unconfined, *(lane.unconfined if lane else ())]
+    return facts | ({"gpu": lane.facts} if lane else {}) | {"unconfined": list(dict.fromkeys(lacking))}
 
 
 class _Expectations:
@@ -161,7 +167,7 @@ class _Grading:
     """One way through the checks; here alone stands which of them depends on which."""
 
     def __init__(
-        self, exercise: Exercise, source: Source, runner: Runner, on_progress: OnProgress, judging: Judging
+        self, exercise: Exercise, source: Source, runner: Runner[Executor], on_progress: OnProgress, judging: Judging
     ) -> None:
         self._exercise = exercise
         self._source = source

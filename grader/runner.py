@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from grader.model.execution import Compilation, Executor, Invocation, Outcome
 from grader.model.exercise import Array
@@ -11,6 +11,7 @@ from grader.model.result import Finding
 from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout
 
 OpenExecutor = Callable[[], Executor]
+E = TypeVar("E", bound=Executor)
 
 # Each start costs a second; a submission that kills every child gets no more of them.
 MAX_STARTS = 4
@@ -40,11 +41,11 @@ class RunnerError(Exception):
     """The child died and nothing says that the submission is to blame."""
 
 
-class Runner:
+class Runner(Generic[E]):
     """`run` raises RunnerError; what is the submission's fault comes back as an Outcome with a finding."""
 
     def __init__(
-        self, open_executor: OpenExecutor, source: bytes, filename: str, patience: Patience = ON_CPU
+        self, open_executor: Callable[[], E], source: bytes, filename: str, patience: Patience = ON_CPU
     ) -> None:
         self._patience = patience
         self._open_executor = open_executor
@@ -52,28 +53,28 @@ class Runner:
         self._filename = filename
         self._starts = 0
         self._hung = False
-        self._executor: Executor | None = None
+        self._executor: E | None = None
+        self._unconfined: tuple[str, ...] = ()
 
-    def __enter__(self) -> Runner:
+    def __enter__(self) -> Runner[E]:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Let the child come up while the caller does something else."""
+    def start(self) -> E:
+        """Lets the child come up while the caller does something else."""
         if self._executor is None:
             if self._starts == self._patience.starts:
                 raise RunnerError(f"the child process died {self._patience.starts} times; no further one was started")
             self._starts += 1
             self._executor = self._open_executor()
+        return self._executor
 
     def compile(self) -> Compilation:
         """A compiler that does not end or eats all memory is the submission's doing."""
-        self.start()
-        assert self._executor is not None
         try:
-            return self._executor.compile(self._source, self._filename)
+            return self.start().compile(self._source, self._filename)
         except ChildTimeout as error:
             return self._failed_compilation("did-not-finish", f"compiling did not finish: {error}")
         except ChildMemory as error:
@@ -81,17 +82,16 @@ class Runner:
         except ChildDied as error:
             raise self._lost(error) from None
 
-    def compiled(self) -> None:
-        """The child holds the submission when this returns; a fresh child compiles it again."""
+    def ready(self) -> E:
+        """The child that holds the submission; a fresh one compiles it again."""
         if self._executor is None and not self.compile().ok:
             raise RunnerError("the submission compiled once, but not again in a fresh child process")
+        return self.start()
 
     def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
-        self.compiled()
-        assert self._executor is not None
-        seconds = self._seconds(arrays)
+        executor, seconds = self.ready(), self._seconds(arrays)
         try:
-            outcome = self._executor.run(invocations, arrays, deadline=seconds)
+            outcome = executor.run(invocations, arrays, deadline=seconds)
         except ChildTimeout:
             outcome = self._failed_run("did-not-finish", f"did not finish within {seconds:.0f} s")
         except ChildMemory as error:
@@ -121,8 +121,14 @@ class Runner:
         self.close()
         return Outcome(findings=(Finding(kind, self._filename, 0, message),))
 
+    @property
+    def unconfined(self) -> tuple[str, ...]:
+        """What a child could do though it should not, and why."""
+        return self._unconfined if self._executor is None else self._executor.unconfined
+
     def close(self) -> None:
         """The next run starts a fresh child."""
+        self._unconfined = self.unconfined
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.close()

@@ -15,7 +15,7 @@ PACKAGES = ("grader", "reports", "reference_kernels")
 # From the top: a part of `grader` imports only from its own layer and those below.
 LAYERS = (
     {"__main__", "ci", "cli", "junit", "pytest_plugin", "pytest_support", "templates", "watch"},
-    {"pipeline", "batch", "verify", "mutants", "gpu_lane", "gpu_timing", "merge"},
+    {"pipeline", "batch", "verify", "mutants", "gpu_lane", "gpu_cases", "gpu_timing", "merge"},
     {"catalog", "compile", "executors", "checks", "timing", "sandbox"}
     | {
         "diagnosis",
@@ -37,7 +37,7 @@ LAYERS = (
         "sweeping",
         "tolerance",
     },
-    {"ptx", "errors", "files"},
+    {"ptx", "errors", "files", "seeds"},
     {"model"},
 )
 DEPTH = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}

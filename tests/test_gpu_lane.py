@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader import catalog, gpu_lane, machine, pipeline, submission
+from grader import catalog, gpu_cases, gpu_lane, machine, pipeline, submission
 from grader.errors import GraderError
 from grader.executors.tools import Staged
 from grader.gpu_lane import GpuChoice
@@ -146,7 +146,7 @@ def test_a_fault_that_only_the_gpu_sees_fails_memory(exercise: Exercise) -> None
 def test_faults_on_every_case_do_not_start_children_for_ever(exercise: Exercise) -> None:
     gpu = FakeGpu(compute=lambda _: Outcome(findings=(FAULT,)))
     result = grade(exercise, gpu)
-    assert gpu.opened <= gpu_lane.MAX_LOST + 1
+    assert gpu.opened <= gpu_cases.MAX_LOST + 1
     assert "ended the process" in (check(result, "correct[one-row]").reason or "")
 
 
