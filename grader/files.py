@@ -8,6 +8,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from grader.errors import GraderError
+
 
 def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
     """By rename: whoever reads it, whenever, and however this process ends, sees the old or the new, whole.
@@ -28,3 +30,12 @@ def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write(file: Path, content: bytes) -> Path:
+    """The same, its failure in words: raises GraderError."""
+    try:
+        publish(file, content)
+    except OSError as error:
+        raise GraderError(f"cannot write {file}: {error.strerror}") from None
+    return file

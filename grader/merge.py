@@ -27,9 +27,8 @@ def both(cpu: Sequence[Check], gpu: Measured, cases: Sequence[Case]) -> list[Che
     stopped = next((c for c in (merged.get("compile"), merged.get("launch")) if c and c.status in BAD), None)
     for case in cases:
         _case(case, merged, theirs, stopped)
-    return _with_gpu_only(
-        list(merged.values()), [c for c in gpu.checks if c.id not in merged and not stopped], theirs
-    )
+    further = [c for c in gpu.checks if c.id not in merged and not stopped]
+    return [_timed_here(check) for check in _with_gpu_only(list(merged.values()), further, theirs)]
 
 
 def _with_gpu_only(merged: list[Check], further: list[Check], theirs: Mapping[str, Check]) -> list[Check]:
@@ -85,6 +84,11 @@ def _memory(cpu: Check, gpu: Check | None) -> Check:
     if cpu.status is Status.NOT_JUDGED:
         return msgspec.structs.replace(cpu, required=False)
     return cpu
+
+
+def _timed_here(check: Check) -> Check:
+    """What is skipped with a GPU at hand is lost, and not open."""
+    return msgspec.structs.replace(check, device="cuda") if check.id.startswith(f"{speed.NAME}[") else check
 
 
 def _speed_without_gpu(check: Check, reason: str) -> Check:

@@ -1,7 +1,9 @@
 """Points by rubric.
 
 correctness: equal shares, one for each required case that is right, one for all the other cases being right.
-performance: equal shares, one for each case that decides and is fast enough; null where speed was not judged.
+performance: equal shares, one for each case that decides and is fast enough; null where speed was not judged: on a
+             CPU also that of wrong cases, for numbers are a GPU's to judge. What no GPU would time, since it does not
+             compile or launch, is 0.
              Who does what the exercise forbids has solved another one: no points for correctness and performance.
 quality:     what the machine's rules give, once a required case is right: an untouched starter earns none.
              The rest of the rubric's quality is `manual`, null until an instructor gives it.
@@ -15,7 +17,8 @@ from grader.model.exercise import Exercise
 from grader.model.result import Check, Points, Status
 
 UNKNOWN = (Status.NOT_JUDGED, Status.ERROR)
-BEFORE_CORRECT = ("compile", "launch", "memory[")
+NEVER_TIMED = ("compile", "launch", "rules")
+BEFORE_SPEED = ("compile", "launch", "memory[", "correct[")
 
 
 def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
@@ -23,11 +26,14 @@ def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     correct = [check for check in checks if check.id.startswith("correct[")]
     speed = [check for check in checks if check.id.startswith("speed[") and check.required]
     # An error before it says nothing about the submission.
-    lost = any(check.status is Status.ERROR for check in checks if check.id.startswith(BEFORE_CORRECT))
+    lost = any(check.status is Status.ERROR for check in checks if check.id.startswith(BEFORE_SPEED))
     correctness = None if lost else _correctness(exercise, correct)
-    performance = _performance(exercise, speed)
-    if any(check.id == "rules" and check.status is Status.FAILED for check in checks):
-        correctness, performance = 0.0, 0.0
+    performance = _performance(exercise, speed, lost=lost)
+    failed = {check.id for check in checks if check.status is Status.FAILED}
+    if "rules" in failed:
+        correctness = 0.0
+    if failed.intersection(NEVER_TIMED):
+        performance = 0.0
     quality = _quality(checks, earned=correctness is None or _any_right(exercise, correct))
     known = [part for part in (correctness, performance, quality) if part is not None]
     return Points(
@@ -36,7 +42,7 @@ def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
         quality=quality,
         manual=None,
         total=round(sum(known), 2) if known else None,
-        max=sum(exercise.points.values()),
+        max=float(sum(exercise.points.values())),
     )
 
 
@@ -49,8 +55,10 @@ def _correctness(exercise: Exercise, correct: Sequence[Check]) -> float | None:
     return _share(exercise.points["correctness"], shares)
 
 
-def _performance(exercise: Exercise, speed: Sequence[Check]) -> float | None:
+def _performance(exercise: Exercise, speed: Sequence[Check], *, lost: bool) -> float | None:
     if any(check.status in UNKNOWN for check in speed) or not any(check.device == "cuda" for check in speed):
+        return None
+    if lost and any(check.status is Status.SKIPPED for check in speed):
         return None
     return _share(exercise.points["performance"], [check.status is Status.PASSED for check in speed])
 

@@ -36,10 +36,15 @@ RUBRIC = ("correctness", "performance", "quality")
 
 
 def render(
-    result: Result, exercise: Exercise | None = None, source: str | None = None, *, since: Result | None = None
+    result: Result,
+    exercise: Exercise | None = None,
+    source: str | None = None,
+    *,
+    since: Result | None = None,
+    comment: str = "",
 ) -> str:
     """The report. Without `source` there is no listing; without `exercise` no hints and no points by rubric's
-    maximum; with `since`, an earlier Result of the exercise, what changed."""
+    maximum; with `since`, an earlier Result of the exercise, what changed. `comment` is the instructor's."""
     found, worth_a_look = problems(result), advice(result)
     code = listing.make(result.submission.path, source, found + worth_a_look) if source else listing.EMPTY
     others = cases.others(result)
@@ -54,6 +59,7 @@ def render(
         advice=worth_a_look,
         evidence=_evidence(result, exercise, found + worth_a_look),
         history=history.changes(result, since) if since else None,
+        comment=comment,
         grader_errors=grader_errors(result),
         not_judged=not_judged(result),
         listing=code,
@@ -138,6 +144,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flat(value, name)
         elif isinstance(value, list | tuple):
-            yield name, ", ".join(map(str, value))
+            yield from [(name, "; ".join(map(str, value)))] if value else []
         elif value is not None:
             yield name, str(value)

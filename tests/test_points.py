@@ -58,6 +58,22 @@ def test_speed_skipped_on_a_cpu_is_not_zero_either(exercise: Exercise) -> None:
     assert points.of(exercise, of_cases("speed", None, even=SKIPPED, ragged=SKIPPED)).performance is None
 
 
+@pytest.mark.parametrize("check", ["compile", "launch", "memory[even]", "correct[even]"])
+def test_speed_skipped_for_an_error_of_the_graders_is_not_zero(exercise: Exercise, check: str) -> None:
+    skipped = of_cases("correct", ragged=SKIPPED) + of_cases("speed", "cuda", even=SKIPPED, ragged=SKIPPED)
+    given = points.of(exercise, [Check(check, ERROR), *skipped])
+    assert (given.correctness, given.performance) == (None, None)
+
+
+@pytest.mark.parametrize("check", ["compile", "launch", "rules"])
+def test_what_no_gpu_would_time_is_zero(exercise: Exercise, check: str) -> None:
+    skipped = of_cases("correct", even=SKIPPED, ragged=SKIPPED) + of_cases(
+        "speed", None, even=SKIPPED, ragged=SKIPPED
+    )
+    given = points.of(exercise, [Check(check, FAILED), *skipped, Check("quality", SKIPPED, required=False)])
+    assert (given.correctness, given.performance, given.quality, given.total) == (0, 0, 0, 0)
+
+
 def test_performance_is_shared_out_where_a_gpu_judged_it(exercise: Exercise) -> None:
     checks = of_cases("speed", "cuda", even=PASSED, ragged=FAILED)
     assert points.of(exercise, checks).performance == 20

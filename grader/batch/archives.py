@@ -66,7 +66,8 @@ class Archive:
             raise Unreadable(f"the zip unpacks to more than {MAX_UNPACKED >> 30} GiB; {name} was left in it")
         file = self._unpacked / filenames.stem(student) / filenames.stem(name)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            self._unpacked.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
         except OSError as error:
             raise GraderError(f"cannot unpack into {self._unpacked}: {error.strerror}") from None

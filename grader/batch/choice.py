@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from grader.batch.entry import Submitted
 from grader.batch.found import Folder, Found, Source, Unreadable
 from grader.batch.layouts import TAKEN_FIRST, Group, is_source
 
-SHOWN_FILES = 3
+SHOWN = 5  # of files, or of students, where a sentence names them
 
 
 def take(source: Source, group: Group) -> Submitted:
@@ -37,9 +38,9 @@ def within(folder: Path) -> Submitted:
     return take(source, Group(folder.name, files=tuple(source.list())))
 
 
-def some(names: list[str]) -> str:
-    shown = ", ".join(names[:SHOWN_FILES])
-    return shown + (f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else "")
+def some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def readable(text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from grader.batch import atomic, gradebook, mistakes, outcomes, pseudonyms
+from grader import files
+from grader.batch import gradebook, mistakes, outcomes, pseudonyms
 from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status, Verdict
@@ -22,7 +23,7 @@ def write(entries: Sequence[Entry], exercise: Exercise, out: Path, *, real_names
         LEADERBOARD: classroom.render_leaderboard(rows, exercise, real_names=real_names),
     }
     for name, page in pages.items():
-        atomic.write(out / name, page.encode(errors="replace"))
+        files.write(out / name, page.encode(errors="replace"))
     return out / PAGE
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from grader.batch import atomic, outcomes, table
+from grader import files
+from grader.batch import outcomes, table
 from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
 from grader.model.result import Status
@@ -21,7 +22,7 @@ def write(entries: Sequence[Entry], exercise: Exercise, out: Path) -> Path:
     Raises GraderError where it cannot be written.
     """
     rows: list[Sequence[table.Cell]] = [header(exercise), *(_row(entry, exercise) for entry in in_order(entries))]
-    return atomic.write(out / FILE, table.encode(rows))
+    return files.write(out / FILE, table.encode(rows))
 
 
 def in_order(entries: Sequence[Entry]) -> list[Entry]:

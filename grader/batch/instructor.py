@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import shutil
 from pathlib import Path
 
 from grader import catalog
-from grader.batch import filenames, outputs
+from grader.batch import outputs, workplace
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.ledger import Ledger
-from grader.errors import GraderError, UsageError
+from grader.errors import UsageError
 from grader.model.exercise import Exercise
-
-# What grade export writes into the batch's folder.
-GRADESCOPE = "gradescope"  # a folder for each student
-EXPORTED = ("canvas.csv", "moodle.csv")
 
 
 def exercise_of(ledger: Ledger, exercises: Path | None) -> Exercise:
@@ -44,42 +39,30 @@ def unknown(student: str, students: list[str]) -> str:
 def give(ledger: Ledger, exercise: Exercise, out: Path, student: str, given: ManualPoints) -> Entry:
     """Kept whatever is graded again; the gradebook and the student's report show it when this returns."""
     entry_of(ledger, exercise, student)
+    outputs.remove(student, out)  # the report shows what was given before
     ledger.give(student, exercise.name, given)
-    outputs.write(outputs.entries(ledger, exercise), exercise, out)
+    _write(ledger, exercise, out)
     return entry_of(ledger, exercise, student)
-
-
-def exported(out: Path) -> list[Path]:
-    """The exports in `out` that hold several students."""
-    return [out / name for name in EXPORTED if (out / name).exists()]
 
 
 def purge(ledger: Ledger, exercise: Exercise | None, out: Path, student: str) -> list[Path]:
     """Everything about the student in `out`: rows, Result, report, the export for Gradescope, what was unpacked.
 
-    Returns the files. What is `exported` for several students stays.
+    Returns the files. What `outputs.exported` names stays.
 
     Without `exercise` the gradebook is left to the next batch. A submission outside `out` is its owner's to delete.
     """
-    unpacked = [
-        one.submitted.path
-        for one in ledger.enrolled()
-        if one.submitted.student == student
-        and one.submitted.path
-        and one.submitted.path.is_relative_to(out.absolute())
-    ]
-    for_gradescope = out / GRADESCOPE / filenames.stem(student)
-    files = [file for file in (*outputs.files_of(student, out), for_gradescope, *unpacked) if file.exists()]
+    paths = [one.submitted.path for one in ledger.enrolled() if one.submitted.student == student]
+    handed_in = [path for path in paths if path and path.is_relative_to(out.absolute()) and path.exists()]
     # The files first: where one cannot be removed, the ledger still knows whose it is.
-    outputs.remove(student, out)
-    try:
-        if for_gradescope.exists():
-            shutil.rmtree(for_gradescope)
-        for file in unpacked:
-            file.unlink(missing_ok=True)
-    except OSError as error:
-        raise GraderError(f"cannot remove {error.filename or for_gradescope}: {error.strerror or error}") from None
+    removed = outputs.forget(student, out)
+    for file in handed_in:
+        workplace.remove(file, out.absolute())
     ledger.purge(student)
     if exercise is not None:
-        outputs.write(outputs.entries(ledger, exercise), exercise, out)
-    return files
+        _write(ledger, exercise, out)
+    return removed + handed_in
+
+
+def _write(ledger: Ledger, exercise: Exercise, out: Path) -> None:
+    outputs.write(outputs.entries(ledger, exercise), exercise, out, real_names=ledger.real_names())

@@ -6,13 +6,13 @@ power. A grading stands under its key (`identity.Conditions.key`) once: what is 
 
 from __future__ import annotations
 
+import base64
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -79,15 +79,17 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     # The batch
 
     def settings(self) -> dict[str, str]:
         return dict(self._rows("SELECT name, value FROM setting"))
+
+    def real_names(self) -> bool:
+        """Whether the leaderboards show them."""
+        return self.settings().get("real_names") == "yes"
 
     def keep(self, settings: Mapping[str, str]) -> None:
         with self._writing():
@@ -99,8 +101,10 @@ class Ledger:
         with self._writing():
             self._run("DELETE FROM student")
             for position, one in enumerate(students):
-                self._run("INSERT INTO student VALUES (?, ?, ?, ?, ?)", *_student(one, position))
-                self._credit(one.submitted.student, exercise, one.key)
+                student = one.submitted.student
+                row = (student, position, _kept(one.submitted), one.sha256, one.key)
+                self._run("INSERT INTO student VALUES (?, ?, ?, ?, ?)", *row)
+                self._credit(student, exercise, one.key)
 
     def enrolled(self) -> list[Enrolled]:
         rows = self._rows("SELECT submitted, submission, key FROM student ORDER BY position")
@@ -165,13 +169,12 @@ class Ledger:
     # Forgetting
 
     def knows(self, student: str) -> bool:
-        tables = ("student", "history", "manual")
-        return any(self._rows(f"SELECT 1 FROM {name} WHERE student = ? LIMIT 1", student) for name in tables)  # noqa: S608
+        return any(self._rows(f"SELECT 1 FROM {name} WHERE student = ? LIMIT 1", student) for name in _ABOUT)  # noqa: S608
 
     def purge(self, student: str) -> None:
         """Every row about the student, and their gradings that are nobody else's. Overwritten, not just unlinked."""
         with self._writing():
-            for table in ("student", "history", "manual"):
+            for table in _ABOUT:
                 self._run(f"DELETE FROM {table} WHERE student = ?", student)  # noqa: S608 - names of ours
             self._run(ledger_schema.FORGET)
         with self._errors():
@@ -217,6 +220,7 @@ def _touch(file: Path) -> None:
         raise GraderError(f"{file}: {error.strerror}") from None
 
 
+_ABOUT = ("student", "history", "manual")  # the tables with rows about students
 _COLUMNS = (
     "grading.id, submission, grading.exercise, exercise_hash, seed, device, secret, grader, "
     "verdict, problem, finished, seconds, attempts, result"
@@ -239,32 +243,16 @@ def _grading(row: Sequence[Any]) -> Grading:
     return Grading(number, sha256, conditions, verdict, problem, finished, seconds, attempts, decoded)
 
 
-def _student(one: Enrolled, position: int) -> tuple[Any, ...]:
-    return one.submitted.student, position, msgspec.json.encode(_Kept.of(one.submitted)), one.sha256, one.key
+def _kept(one: Submitted) -> bytes:
+    """As JSON; a path is its bytes, which need not be text."""
+    path = one.path.absolute() if one.path else None
+    return msgspec.json.encode(msgspec.structs.replace(one, path=path), enc_hook=bytes)
 
 
-def _submitted(text: bytes) -> Submitted:
-    return msgspec.json.decode(text, type=_Kept).submitted()
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    """Submitted as JSON. A path's bytes need not be text."""
-
-    student: str
-    name: str
-    path: bytes | None
-    problem: str
-    late: bool
-    identifiers: dict[str, str]
-
-    @classmethod
-    def of(cls, one: Submitted) -> _Kept:
-        path = bytes(one.path.absolute()) if one.path else None
-        return cls(one.student, one.name, path, one.problem, one.late, one.identifiers)
-
-    def submitted(self) -> Submitted:
-        path = Path(self.path.decode(errors="surrogateescape")) if self.path else None
-        return Submitted(self.student, self.name, path, self.problem, self.late, self.identifiers)
+def _submitted(kept: bytes) -> Submitted:
+    return msgspec.json.decode(
+        kept, type=Submitted, dec_hook=lambda _, path: Path(os.fsdecode(base64.b64decode(path)))
+    )
 
 
 def _now() -> str:

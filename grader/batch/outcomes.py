@@ -70,20 +70,11 @@ def total(entry: Entry) -> float | None:
 def complete(entry: Entry) -> bool:
     """Whether `total` is final: every part of the rubric was judged, or the instructor gave points without a Result.
 
-    What the machine cannot judge of quality is the instructor's to add, and keeps nothing back. Nor does the speed of
-    what does not compile: no machine would time it.
+    What the machine cannot judge of quality is the instructor's to add, and keeps nothing back.
     """
-    return _judged(entry.result) if entry.result else entry.manual.points is not None
-
-
-def _judged(result: Result) -> bool:
-    points = result.points
-    speed = points.performance is not None or any(_does_not_compile(check) for check in result.checks)
-    return speed and None not in (points.correctness, points.quality, points.total)
-
-
-def _does_not_compile(check: Check) -> bool:
-    return check.id == "compile" and check.status is Status.FAILED
+    points = entry.result.points if entry.result else None
+    known = (points.correctness, points.performance, points.quality) if points else (entry.manual.points,)
+    return None not in known
 
 
 def _worst(statuses: Iterable[Status]) -> Status | None:

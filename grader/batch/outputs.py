@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 import reports
-from grader.batch import atomic, classroom, filenames, gradebook, worker
+from grader import files
+from grader.batch import classroom, filenames, gradebook, worker, workplace
 from grader.batch.entry import Entry, ManualPoints, Submitted
 from grader.batch.ledger import Enrolled, Grading, Ledger
 from grader.errors import GraderError, UsageError, at_fault
@@ -22,6 +23,10 @@ from grader.model.result import Check, Points, Result
 
 RESULTS = "results"
 REPORTS = "reports"
+
+# What grade export writes into the batch's folder.
+GRADESCOPE = "gradescope"  # a folder for each student
+EXPORTED = ("canvas.csv", "moodle.csv")
 
 NOT_YET = "not graded yet"
 
@@ -34,7 +39,7 @@ def entries(ledger: Ledger, exercise: Exercise) -> list[Entry]:
     return [_entry(one, gradings.get(one.key), given.get(one.submitted.student, ManualPoints())) for one in enrolled]
 
 
-def write(made: Sequence[Entry], exercise: Exercise, out: Path) -> None:
+def write(made: Sequence[Entry], exercise: Exercise, out: Path, *, real_names: bool) -> None:
     """What is there and still right is left as it is. Raises GraderError where something cannot be written.
 
     The pages last: one that cannot be made keeps back nothing else.
@@ -43,7 +48,7 @@ def write(made: Sequence[Entry], exercise: Exercise, out: Path) -> None:
         _write_result(entry, out)
     gradebook.write(made, exercise, out)
     problems = [_write_report(entry, exercise, out) for entry in made]
-    problems.append(_guarded("the class's page", lambda: classroom.write(made, exercise, out)))
+    problems.append(_guarded("the class's page", lambda: classroom.write(made, exercise, out, real_names=real_names)))
     failed = [problem for problem in problems if problem]
     if failed:
         more = f" ({len(failed)} pages in all)" if len(failed) > 1 else ""
@@ -57,11 +62,23 @@ def files_of(student: str, out: Path) -> tuple[Path, Path]:
 
 
 def remove(student: str, out: Path) -> None:
+    """What `write` makes anew."""
     for file in files_of(student, out):
-        try:
-            file.unlink(missing_ok=True)
-        except OSError as error:
-            raise GraderError(f"cannot remove {file}: {error.strerror}") from None
+        workplace.remove(file, out)
+
+
+def forget(student: str, out: Path) -> list[Path]:
+    """Removes whatever stands in `out` under the student's name, and returns it. The `exported` files stay."""
+    own = [*files_of(student, out), out / GRADESCOPE / filenames.stem(student)]
+    there = [path for path in own if path.exists()]
+    for path in there:
+        workplace.remove(path, out)
+    return there
+
+
+def exported(out: Path) -> list[Path]:
+    """What an instructor had made for a platform, with several students in it."""
+    return [out / name for name in EXPORTED if (out / name).exists()]
 
 
 def _entry(one: Enrolled, grading: Grading | None, manual: ManualPoints) -> Entry:
@@ -113,7 +130,7 @@ def _write_result(entry: Entry, out: Path) -> None:
     if content is None or not _holds(file, content):
         remove(entry.submitted.student, out)
     if content is not None and not file.exists():
-        atomic.write(file, content)
+        files.write(file, content)
 
 
 def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
@@ -124,8 +141,8 @@ def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
     result = entry.result
 
     def write() -> None:
-        html = reports.render(result, exercise, _source(entry.submitted, result))
-        atomic.write(page, html.encode(errors="replace"))
+        html = reports.render(result, exercise, _source(entry.submitted, result), comment=entry.manual.comment)
+        files.write(page, html.encode(errors="replace"))
 
     return _guarded(f"the report of {entry.submitted.student}", write)
 

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from grader.batch import atomic
+from grader import files
 from grader.errors import GraderError
 
 KEY_FILE = ".pseudonyms"
@@ -52,7 +52,7 @@ def key_of(folder: Path) -> bytes:
     except OSError as error:
         raise GraderError(f"cannot read {file}: {error.strerror}") from None
     key = secrets.token_bytes(_KEY_BYTES)
-    atomic.write(file, key.hex().encode())
+    files.write(file, key.hex().encode())
     return key
 
 

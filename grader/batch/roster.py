@@ -12,7 +12,6 @@ counts is not for a program to guess. A problem stops nobody else.
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,15 +24,12 @@ from grader.batch.entry import Submitted
 from grader.batch.found import Folder
 from grader.errors import UsageError
 
-# Unpacked files of calls that named no place for them; gone with the process.
-_TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
 
-
-def read(path: Path, unpacked: Path | None = None) -> tuple[Submitted, ...]:
+def read(path: Path, unpacked: Path) -> tuple[Submitted, ...]:
     """Every student once, in the order of their ids.
 
-    The one file of each student in a zip is written below `unpacked`; without it, into a folder that goes with this
-    process. Raises UsageError where `path` is nothing of the kind, or holds no submission at all.
+    The one file of each student in a zip is written below `unpacked`. Raises UsageError where `path` is nothing of
+    the kind, or holds no submission at all.
     """
     if path.is_dir():
         submitted = _in_folder(Folder(path))
@@ -42,7 +38,7 @@ def read(path: Path, unpacked: Path | None = None) -> tuple[Submitted, ...]:
     elif path.suffix.lower() == ".csv":
         submitted = student_list.read(path)
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-        submitted = _in_zip(Archive(path, unpacked or _temporary()))
+        submitted = _in_zip(Archive(path, unpacked))
     else:
         one = "; one submission is graded by: grade run" if path.suffix.lower() == ".cu" else ""
         raise UsageError(f"{path} is no folder of submissions, no zip and no CSV list{one}")
@@ -75,8 +71,3 @@ def _only(several: list[Submitted]) -> Submitted:
     what = choice.some([str(one.path) if one.path else one.problem for one in several])
     problem = f"handed in {len(several)} times: {what}; keep one"
     return msgspec.structs.replace(several[0], path=None, problem=problem)
-
-
-def _temporary() -> Path:
-    _TEMPORARY.append(tempfile.TemporaryDirectory(prefix="grade-batch-"))
-    return Path(_TEMPORARY[-1].name)

@@ -1,54 +1,30 @@
-"""A batch from beginning to end: who handed in what, what is graded already, the rest, and what is written of it.
+"""A batch from beginning to end: what is taken in, what is graded already, the rest, and what is written of it.
 
 The ledger decides what is left to do, so a batch that was stopped, however, goes on with the same call.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from grader import executors, machine
 from grader import secret as secret_cases
-from grader.batch import choice, identity, lanes, outputs, roster, schedule, worker
-from grader.batch.entry import Entry, Submitted
+from grader.batch import choice, lanes, outputs, schedule, worker, workplace
+from grader.batch.entry import Entry
 from grader.batch.identity import Conditions
-from grader.batch.ledger import Enrolled, Ledger
+from grader.batch.intake import Accepted, Batch, accept
+from grader.batch.ledger import Ledger
 from grader.batch.schedule import Engine, Finishing
 from grader.batch.worker import Children, Graded, Spare, Task
-from grader.errors import GraderError, UsageError
-from grader.model.exercise import Exercise
 from grader.sandbox.process import default_memory_bytes
-from grader.secret import Secret
 from grader.submission import Source
 
-SEEDS = 2**32
-LOCK = ".lock"
-UNPACKED = "submissions"  # what was taken out of a zip
 LEAST_MEMORY_BYTES = 1 << 30  # for a child, however many there are: what an honest kernel needs, three times
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """What is asked for. None, "auto" and () leave it to the ledger of a batch that was begun, else to chance and
-    the machine."""
-
-    submissions: Path
-    exercise: Exercise
-    out: Path
-    device: str = "auto"
-    gpus: tuple[int, ...] = ()
-    seed: int | None = None
-    secret: Secret | None = None
-    jobs: int | None = None
-    replace: bool = False  # students who are in the ledger and not in `submissions` leave the batch
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -86,35 +62,36 @@ Elsewhere = Callable[[str], Engine]
 def run(batch: Batch, watch: Watch, elsewhere: Elsewhere | None = None) -> list[Entry]:
     """Grades what is left and writes everything. Raises UsageError and GraderError as grade run does.
 
-    However it ends, what is known is written. Without `elsewhere`, on this machine.
+    However it ends, what is known is written; a batch that is refused changes nothing. Without `elsewhere`, on this
+    machine.
     """
-    with _alone(out_folder(batch.out)), Ledger(batch.out, create=True) as ledger:
-        _same_exercise(batch, ledger.settings())
-        submitted = [_printable(one) for one in roster.read(batch.submissions, batch.out / UNPACKED)]
-        _nobody_left_out(batch, ledger, submitted)
-        conditions = _conditions(batch, ledger.settings(), watch, here=elsewhere is None)
-        enrolled, sources = _enrol(submitted, conditions)
-        ledger.keep(_settings(batch, conditions))
-        ledger.enrol(enrolled, conditions.exercise)
-        made: list[Entry] = []
-        try:
-            _grade(batch, ledger, conditions, enrolled, sources, watch, elsewhere)
-        finally:
-            made = outputs.entries(ledger, batch.exercise)
-            watch.ended(made)
-            outputs.write(made, batch.exercise, batch.out)
-        return made
+    with workplace.alone(batch.out):
+        with workplace.unpacking(batch.out) as unpacked:
+            accepted = accept(batch, unpacked, watch.note, here=elsewhere is None)
+        with Ledger(batch.out, create=True) as ledger:
+            _begin(batch, accepted, ledger, watch)
+            try:
+                _grade(batch, accepted, ledger, watch, elsewhere)
+            finally:
+                made = outputs.entries(ledger, batch.exercise)
+                watch.ended(made)
+                outputs.write(made, batch.exercise, batch.out, real_names=ledger.real_names())
+            return made
 
 
-def _grade(
-    batch: Batch,
-    ledger: Ledger,
-    conditions: Conditions,
-    enrolled: Sequence[Enrolled],
-    sources: dict[str, Source],
-    watch: Watch,
-    elsewhere: Elsewhere | None,
-) -> None:
+def _begin(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch) -> None:
+    """Whoever leaves goes first: killed here, the next call knows them still."""
+    for student in accepted.leaving:
+        outputs.forget(student, batch.out)
+    for file in outputs.exported(batch.out) if accepted.leaving else ():
+        watch.note(f"{file} was made earlier and may still hold {choice.some(accepted.leaving)}")
+    ledger.keep(accepted.settings)
+    ledger.enrol(accepted.enrolled, accepted.conditions.exercise)
+    workplace.tidy(batch.out, (one.submitted.path for one in accepted.enrolled if one.submitted.path))
+
+
+def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsewhere: Elsewhere | None) -> None:
+    _, conditions, enrolled, sources, _ = accepted
     settled = ledger.settled(sources)
     todo = [key for key in sources if key not in settled]
     gpus: dict[int, int] = {}
@@ -193,104 +170,3 @@ def _check_inputs(batch: Batch, conditions: Conditions) -> None:
         seed = conditions.seed if batch.secret.seed is None else batch.secret.seed
         for name, spec in secret_cases.specs(batch.secret):
             oracle.secret(spec, seed, name)
-
-
-def _enrol(submitted: Sequence[Submitted], conditions: Conditions) -> tuple[list[Enrolled], dict[str, Source]]:
-    """Everybody, and what there is to grade: each content once."""
-    enrolled: list[Enrolled] = []
-    sources: dict[str, Source] = {}
-    for one in submitted:
-        if one.problem or one.path is None:
-            known = one if one.problem else msgspec.structs.replace(one, problem="nothing was handed in")
-            enrolled.append(Enrolled(known))
-            continue
-        try:
-            source = worker.source(one.path)
-        except UsageError as error:
-            enrolled.append(Enrolled(msgspec.structs.replace(one, problem=str(error))))
-            continue
-        key = conditions.key(source.sha256)
-        sources.setdefault(key, source)
-        enrolled.append(Enrolled(one, source.sha256, key))
-    return enrolled, sources
-
-
-def _printable(one: Submitted) -> Submitted:
-    """An id with bytes that are no text, such as a folder's name may hold, stays unique."""
-    return msgspec.structs.replace(one, student=one.student.encode(errors="backslashreplace").decode())
-
-
-def _conditions(batch: Batch, settings: dict[str, str], watch: Watch, *, here: bool) -> Conditions:
-    """What is not asked for anew stays as the ledger has it."""
-    recorded = int(settings["seed"]) if "seed" in settings else None
-    seed = batch.seed if batch.seed is not None else recorded
-    if seed is None:
-        seed = secrets.randbelow(SEEDS)
-    elif recorded is not None and seed != recorded:
-        watch.note(f"seed {seed} instead of {recorded}: every submission is graded on other inputs")
-    device = _device(batch, settings.get("device"), here=here)
-    if "device" in settings and settings["device"] != device:
-        watch.note(f"on {device} instead of {settings['device']}: every submission is graded there")
-    return identity.conditions(batch.exercise, seed=seed, device=device, secret=batch.secret)
-
-
-def _device(batch: Batch, recorded: str | None, *, here: bool) -> str:
-    if batch.gpus:
-        return "cuda"
-    if batch.device != "auto":
-        return batch.device
-    if recorded is None and not here:
-        raise UsageError("say --device cpu or --device cuda: from here nobody can tell what the other machines have")
-    return recorded or ("cuda" if lanes.usable((), required=False) else "cpu")
-
-
-def _settings(batch: Batch, conditions: Conditions) -> dict[str, str]:
-    return {
-        "exercise": conditions.exercise,
-        "exercises": str(batch.exercise.folder.absolute().parent).encode(errors="replace").decode(),
-        "seed": str(conditions.seed),
-        "device": conditions.device,
-    }
-
-
-def _same_exercise(batch: Batch, settings: dict[str, str]) -> None:
-    known = settings.get("exercise", batch.exercise.name)
-    if known != batch.exercise.name:
-        raise UsageError(f"{batch.out} holds a batch of {known}; choose another --out for {batch.exercise.name}")
-
-
-def _nobody_left_out(batch: Batch, ledger: Ledger, submitted: Sequence[Submitted]) -> None:
-    """Another class's folder, given by mistake, must not take this one out of its gradebook. Raises UsageError."""
-    handed_in = {one.student for one in submitted}
-    left_out = [one.submitted.student for one in ledger.enrolled() if one.submitted.student not in handed_in]
-    if left_out and not batch.replace:
-        are = "1 student is" if len(left_out) == 1 else f"{len(left_out)} students are"
-        raise UsageError(
-            f"{are} in the batch in {batch.out} and not in {batch.submissions}: {choice.some(left_out)}.\n"
-            "For another class choose another --out; --replace takes them out of the batch"
-        )
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """The lock goes with the process, however it ends."""
-    descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another grade batch is at work in {out}") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def out_folder(out: Path) -> Path:
-    """Made where it is missing. Raises GraderError where nothing can be written there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not os.access(out, os.W_OK | os.X_OK):
-            raise GraderError(f"cannot write in {out}")
-    except OSError as error:
-        raise GraderError(f"cannot make {out}: {error.strerror}") from None
-    return out

@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from grader.batch import choice
+from grader.batch import choice, table
 from grader.batch.entry import Submitted
 from grader.batch.found import Folder, Found, Unreadable
 from grader.errors import UsageError
@@ -33,7 +33,7 @@ def read(file: Path) -> list[Submitted]:
     """One for each line. Raises UsageError where the file is no such list."""
     text = _text(file)
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=table.delimiter(text.split("\n", 1)[0])))
     except csv.Error as error:
         raise UsageError(f"{file} is no CSV file: {error}") from None
     header = [cell.strip() for cell in rows[0]] if rows else []
@@ -107,8 +107,3 @@ def _text(file: Path) -> str:
         return content.decode("utf-8-sig").replace("\0", "")
     except UnicodeDecodeError:
         raise UsageError(f"{file} is not UTF-8; save it as CSV (UTF-8)") from None
-
-
-def _delimiter(text: str) -> str:
-    """Spreadsheets write semicolons where numbers have a comma."""
-    return max(",;\t", key=text.split("\n", 1)[0].count)

@@ -23,6 +23,11 @@ def raw(rows: Iterable[Sequence[str]], *, delimiter: str = ",", line_end: str = 
     return "".join(_line(row, delimiter) + line_end for row in rows).encode(errors="replace")
 
 
+def delimiter(first_line: str) -> str:
+    """Spreadsheets write semicolons where numbers have a comma."""
+    return max(",;\t", key=first_line.count)
+
+
 def _line(row: Sequence[str], delimiter: str) -> str:
     """csv quotes the characters of the line end it is told: told both, a lone one within a cell splits no line."""
     text = io.StringIO(newline="")

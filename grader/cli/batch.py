@@ -10,9 +10,11 @@ import click
 
 from grader.cli import exits
 from grader.cli.complete import exercise_names
+from grader.cli.numbers import SEED, Whole
 
 if TYPE_CHECKING:
-    from grader.batch.run import Batch, Elsewhere
+    from grader.batch.intake import Batch
+    from grader.batch.run import Elsewhere
 
 _PATH = click.Path(path_type=Path)
 
@@ -22,13 +24,18 @@ _PATH = click.Path(path_type=Path)
 @click.option("--exercise", metavar="E", required=True, shell_complete=exercise_names, help="Number or name.")
 @click.option("--out", metavar="DIR", type=_PATH, required=True, help="Ledger, gradebook, Results and reports.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
-@click.option("--gpu", "gpus", metavar="N", type=click.IntRange(min=0), multiple=True, help="Only this GPU; repeat.")
-@click.option("--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), help="Of all inputs; kept for a resume.")
+@click.option("--gpu", "gpus", metavar="N", type=Whole(0), multiple=True, help="Only this GPU; repeat.")
+@click.option("--seed", metavar="N", type=SEED, help="Of all inputs; kept for a resume.")
 @click.option("--secret", metavar="FILE", type=_PATH, help="Your own cases, shown redacted.")
-@click.option("-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="How many at a time; default: cores.")
+@click.option("-j", "--jobs", metavar="N", type=Whole(1), help="How many at a time; default: cores.")
 @click.option("--engine", type=click.Choice(["local", "parsl"]), default="local", help="This machine, or others.")
 @click.option("--config", metavar="FILE", type=_PATH, help="For parsl: a Python file with config = Config(...).")
 @click.option("--replace", is_flag=True, help="Drop students who are not in SUBMISSIONS any more.")
+@click.option(
+    "--real-names/--pseudonyms",
+    default=None,
+    help="What the leaderboards call students; kept. Default: pseudonyms, so that the class may see them.",
+)
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
 def command(
     submissions: Path,
@@ -42,6 +49,7 @@ def command(
     engine: str,
     config: Path | None,
     replace: bool,
+    real_names: bool | None,
     exercises: Path | None,
 ) -> int:
     """Grade every submission in SUBMISSIONS: a folder, a zip of Canvas, Moodle or Gradescope, or a CSV list.
@@ -59,8 +67,9 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
     from grader import catalog
     from grader import secret as secret_cases
+    from grader.batch.intake import Batch
     from grader.batch.outputs import could_not_be_graded
-    from grader.batch.run import Batch, run
+    from grader.batch.run import run
     from grader.cli.batch_progress import progress
 
     if gpus and device == "cpu":
@@ -79,6 +88,7 @@ def command(
         secret=secret_cases.read(secret) if secret else None,
         jobs=jobs,
         replace=replace,
+        real_names=real_names,
     )
     with progress() as watch:
         try:

@@ -27,7 +27,11 @@ WITH_TEMPLATE = ("canvas", "moodle")
 @click.option("--out", metavar="FILE", type=_PATH, help="Default: in DIR, named for the platform.")
 @click.option("--column", metavar="NAME", default="", help="Canvas: the assignment; default: the exercise's title.")
 @click.option("--so-far", is_flag=True, help="Also points of those who are not judged in full.")
-@click.option("--real-names", is_flag=True, help="Class: on the leaderboards too.")
+@click.option(
+    "--real-names/--pseudonyms",
+    default=None,
+    help="Class: what the leaderboards show, this once; default: as in grade batch.",
+)
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
 def command(
     folder: Path,
@@ -36,7 +40,7 @@ def command(
     out: Path | None,
     column: str,
     so_far: bool,
-    real_names: bool,
+    real_names: bool | None,
     exercises: Path | None,
 ) -> None:
     """Write the grades of the batch in DIR (grade batch --out DIR) for a learning platform.
@@ -47,9 +51,10 @@ def command(
     gradescope  a results.json for each student, in a folder
     class       class.html for you, leaderboard.html for the class
 
-    Who is not judged in full gets no grade, and who could not be graded no zero.
+    In Canvas and Moodle, who is not judged in full gets no grade, and who could not be graded no zero.
     """
-    from grader.batch import atomic, classroom, instructor, outputs
+    from grader import files
+    from grader.batch import classroom, instructor, outputs
     from grader.batch.ledger import Ledger
 
     if template is not None and platform not in WITH_TEMPLATE:
@@ -57,15 +62,16 @@ def command(
     with Ledger(folder) as ledger:
         exercise = instructor.exercise_of(ledger, exercises)
         entries = outputs.entries(ledger, exercise)
+        named = ledger.real_names() if real_names is None else real_names
     if platform == "class":
-        click.echo(classroom.write(entries, exercise, out or folder, real_names=real_names))
+        click.echo(classroom.write(entries, exercise, out or folder, real_names=named))
     elif platform == "gradescope":
-        _gradescope(entries, exercise, out or folder / instructor.GRADESCOPE)
+        _gradescope(entries, exercise, out or folder / outputs.GRADESCOPE)
     else:
         filled = _filled(platform, entries, exercise, template, column, so_far)
         file = out or folder / f"{platform}.csv"
         _refuse_without_grades(file, entries, so_far)
-        atomic.write(file, filled.content)
+        files.write(file, filled.content)
         for note in filled.notes:
             click.echo(f"grade: note: {note}", err=True)
         click.echo(f"{file}: {filled.graded} of {len(entries)} students have a grade in it")
@@ -97,14 +103,15 @@ def _filled(
 
 
 def _gradescope(entries: Sequence[Entry], exercise: Exercise, out: Path) -> None:
-    from grader.batch import atomic, filenames
+    from grader import files
+    from grader.batch import filenames
     from grader.batch.exports import gradescope
 
     graded = [entry for entry in entries if entry.result is not None]
     for entry in graded:
         assert entry.result is not None
         content = gradescope.encode(gradescope.results(entry.result, exercise))
-        atomic.write(out / filenames.stem(entry.submitted.student) / "results.json", content)
+        files.write(out / filenames.stem(entry.submitted.student) / "results.json", content)
     click.echo(f"{out}: {len(graded)} of {len(entries)} students have a results.json in it")
 
 

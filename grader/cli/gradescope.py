@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from grader.cli.numbers import SEED
 from grader.errors import GraderError
 
 _PATH = click.Path(path_type=Path)
@@ -15,7 +16,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("exercise")
 @click.argument("zip_file", metavar="OUT.zip", type=_PATH)
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
-@click.option("--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), help="The same inputs for everybody.")
+@click.option("--seed", metavar="N", type=SEED, help="The same inputs for everybody.")
 @click.option("--secret", metavar="FILE", type=_PATH, help="Your own cases, shown to students redacted.")
 def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | None, secret: Path | None) -> None:
     """Write an autograder for Gradescope that grades EXERCISE.
@@ -23,9 +24,8 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
     Upload OUT.zip under Configure Autograder. Gradescope has no GPU: speed stays open there, and is graded by
     grade batch.
     """
-    from grader import catalog
+    from grader import catalog, files
     from grader import secret as secret_cases
-    from grader.batch import atomic
     from grader.batch.exports import autograder
 
     chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
@@ -34,5 +34,5 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
     if not zip_file.parent.is_dir():
         raise GraderError(f"cannot write {zip_file}: there is no folder {zip_file.parent}")
     content = autograder.build(chosen, seed=seed, secret=secret)
-    atomic.write(zip_file, content)
+    files.write(zip_file, content)
     click.echo(f"{zip_file}: {len(content) / 1e6:.1f} MB. Upload it under Configure Autograder.", err=True)

@@ -139,7 +139,7 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
 @click.pass_obj
 def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
     """Remove all that DIR holds about STUDENT."""
-    from grader.batch import instructor
+    from grader.batch import instructor, outputs
 
     folder, exercises = at
     with _open(at) as ledger:
@@ -154,7 +154,7 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
             exercise = None
         files = instructor.purge(ledger, exercise, folder, student)
     click.echo(f"removed: the ledger's rows{''.join(f', {file}' for file in files)}")
-    for file in instructor.exported(folder):
+    for file in outputs.exported(folder):
         click.echo(f"grade: note: {file} was made earlier and may still hold {_shown(student)}", err=True)
     if exercise is None:
         click.echo("grade: the gradebook was not written anew: its exercise was not found", err=True)

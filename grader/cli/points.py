@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.argument("student")
 @click.option("--points", metavar="N", type=float, help="Points beside those that the machine gives.")
-@click.option("--comment", metavar="TEXT", help="For the gradebook.")
+@click.option("--comment", metavar="TEXT", help="For the student's report and the gradebook.")
 @click.option("--clear", is_flag=True, help="Take back points and comment.")
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
 def command(

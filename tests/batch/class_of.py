@@ -135,7 +135,7 @@ def does_not_compile() -> Result:
         for case in CASES
         for family in ("memory", "correct", "speed")
     ]
-    return result(*checks, correctness=0.0, performance=None, quality=0.0, manual=None)
+    return result(*checks, correctness=0.0, performance=0.0, quality=0.0, manual=None)
 
 
 def grader_error() -> Result:

@@ -1,6 +1,7 @@
 """A Slurm of one node on this machine, from Debian's slurm-wlm and munge, for the length of a test.
 
-Everything of it lies in one folder. Its daemons run in the foreground, as children of the test.
+Everything of it lies in one folder. Whatever it starts, down to the jobs, has the folder's slurm.conf in its
+environment: so it is found, and ended, however far it has gone from its parent.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 
 PARTS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
 START_SECONDS = 30
+END_SECONDS = 10
 
 CONF = """
 ClusterName=grading
@@ -76,34 +79,45 @@ def running(folder: Path, cpus: int = 2) -> Iterator[dict[str, str]]:
         ["slurmctld", "-D", "-i", "-f", str(conf)],
         ["slurmd", "-D", "-f", str(conf), "-N", socket.gethostname()],
     ]
-    with contextlib.ExitStack() as daemons:
+    daemons = []
+    try:
         for command in commands:
             with (folder / f"{command[0]}.out").open("wb") as output:
-                daemon = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-            daemons.callback(_stop, daemon)
+                daemons.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
             if command[0] == "munged":
                 _until(lambda: (folder / "munge.socket").exists(), "munged did not start")
         _until(lambda: "idle" in _ask(["sinfo", "-h", "-o", "%t"], environment), "the node did not become idle")
-        daemons.callback(_cancel, environment)
         yield environment
+    finally:
+        _end(environment, daemons)
 
 
 def jobs(environment: dict[str, str]) -> list[str]:
     return _ask(["squeue", "-h", "-o", "%i"], environment).split()
 
 
-def _cancel(environment: dict[str, str]) -> None:
-    for job in jobs(environment):
-        _ask(["scancel", job], environment)
-    _until(lambda: not jobs(environment), "a job does not end")
+def processes(environment: dict[str, str]) -> set[int]:
+    """Of this Slurm: its daemons, and all that its jobs started."""
+    marked = f"SLURM_CONF={environment['SLURM_CONF']}\0".encode()
+    found = set()
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # it has ended, or is another's
+            if marked in file.read_bytes() + b"\0":
+                found.add(int(file.parent.name))
+    return found
 
 
-def _stop(daemon: subprocess.Popen[bytes]) -> None:
-    daemon.terminate()
-    try:
-        daemon.wait(10)
-    except subprocess.TimeoutExpired:
-        daemon.kill()
+def _end(environment: dict[str, str], daemons: list[subprocess.Popen[bytes]]) -> None:
+    """At once, and whatever was started meanwhile. Raises RuntimeError where something is left."""
+    deadline = time.monotonic() + END_SECONDS
+    while left := processes(environment):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"these processes do not end: {sorted(left)}")
+        time.sleep(0.02)
+    for daemon in daemons:
         daemon.wait()
 
 

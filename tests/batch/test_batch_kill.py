@@ -22,7 +22,7 @@ BATCH = """
 import sys
 from pathlib import Path
 import grader.executors, grader.machine
-from grader.batch import run
+from grader.batch import intake, run
 from tests.batch.classroom import Child, School, Watching
 
 school = School.__new__(School)
@@ -35,7 +35,7 @@ class Told(Watching):
     def graded(self, students, graded):
         print(students[0], flush=True)
 
-run.run(run.Batch(school.submissions, school.exercise, school.out, "cpu", seed=7, jobs=2), Told())
+run.run(intake.Batch(school.submissions, school.exercise, school.out, "cpu", seed=7, jobs=2), Told())
 """
 
 
@@ -59,6 +59,7 @@ def test_nothing_is_lost_nothing_graded_twice_nothing_changed(school: School, li
     assert process.stdout is not None
     told = [process.stdout.readline().strip() for _ in range(lines)]
     os.killpg(process.pid, signal.SIGKILL)
+    assert all(told), "it did not come as far"
     told += process.communicate()[0].split()
     with Ledger(school.out) as ledger:
         kept = {one.submitted.student for one in ledger.enrolled() if ledger.settled([one.key])}
@@ -67,7 +68,7 @@ def test_nothing_is_lost_nothing_graded_twice_nothing_changed(school: School, li
     assert not kept.intersection(rest.split())
     assert kept.union(rest.split()) == {one.name for one in school.submissions.iterdir()}
     uninterrupted = school.folder / "uninterrupted"
-    grade(school, out=uninterrupted, seed=7)
+    start(school, uninterrupted).communicate(timeout=60)  # by the same program, read as freshly
     assert outputs(school.out) == outputs(uninterrupted)
 
 

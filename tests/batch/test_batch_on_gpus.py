@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from grader.batch import instructor
+from grader.batch.entry import ManualPoints
+from grader.batch.ledger import Ledger
+from grader.cli.command import invoke
 from grader.errors import GraderError
 from grader.sandbox import ChildFailed
 from grader.timing import session
@@ -97,3 +101,22 @@ def test_what_was_begun_on_a_gpu_is_not_finished_without(
     school.hand_in("bob")
     with pytest.raises(GraderError, match="no NVIDIA GPU"):
         grade(school, device="auto")
+
+
+def test_leaderboards_show_real_names_only_where_they_were_asked_for(school: School, machine: Machine) -> None:
+    school.hand_in("adelaide")
+    board = school.out / "leaderboard.html"
+    grade(school, device="cuda")
+    assert "adelaide" not in board.read_text()
+    grade(school, device="auto", real_names=True)
+    assert "adelaide" in board.read_text()
+    with Ledger(school.out) as ledger:
+        instructor.give(ledger, school.exercise, school.out, "adelaide", ManualPoints(3))
+    assert "adelaide" in board.read_text()
+    export = ["export", str(school.out), "--to", "class"]
+    assert invoke([*export, "--pseudonyms"]) == 0
+    assert "adelaide" not in board.read_text()
+    assert invoke(export) == 0
+    assert "adelaide" in board.read_text()
+    grade(school, device="auto", real_names=False)
+    assert "adelaide" not in board.read_text()

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from grader import submission
-from grader.batch import instructor, outcomes, run
+from grader.batch import instructor, outcomes, run, workplace
 from grader.batch.entry import Entry, ManualPoints
+from grader.batch.intake import Batch
 from grader.batch.ledger import Ledger
-from grader.batch.run import Batch
 from grader.errors import GraderError, UsageError
 from grader.model import codec
 from grader.secret import Secret
@@ -149,6 +149,35 @@ def test_manual_points_survive_whatever_is_graded_again(school: School) -> None:
     assert made.manual.comment == "well said"
 
 
+def test_what_an_instructor_gives_and_says_stands_in_the_students_report(school: School) -> None:
+    school.hand_in("ada")
+    page = school.out / grade(school)["ada"].report
+    assert "From your instructor" not in page.read_text()
+    with Ledger(school.out) as ledger:
+        for comment in ("an <b>earlier</b> remark", "Clear & short.\nNames < 5?"):
+            given = instructor.give(ledger, school.exercise, school.out, "ada", ManualPoints(7.5, comment))
+    assert given.result is not None
+    said = page.read_text()
+    assert "Clear &amp; short.\nNames &lt; 5?" in said
+    assert "remark" not in said
+    assert "Points by hand: <b>7.5</b>" in said
+    assert "<strong>59.5</strong>" in said
+    row = next(csv.DictReader(io.StringIO((school.out / "gradebook.csv").read_text())))
+    assert (row["manual"], row["total"]) == ("7.5", "59.5")
+    with Ledger(school.out) as ledger:
+        instructor.give(ledger, school.exercise, school.out, "ada", ManualPoints())
+    assert "From your instructor" not in page.read_text()
+
+
+def test_a_comment_without_points_is_shown_alone(school: School) -> None:
+    school.hand_in("ada")
+    page = school.out / grade(school)["ada"].report
+    with Ledger(school.out) as ledger:
+        instructor.give(ledger, school.exercise, school.out, "ada", ManualPoints(comment="see me"))
+    assert "see me" in page.read_text()
+    assert "Points by hand" not in page.read_text()
+
+
 def test_an_error_of_the_graders_is_tried_once_more_at_the_end(school: School) -> None:
     school.hand_in("ada", "dies-once")
     school.hand_in("bob")
@@ -234,7 +263,7 @@ def test_a_folder_is_of_one_exercise_and_of_one_batch_at_a_time(school: School) 
     other = msgspec.structs.replace(school.exercise, name="02_triple")
     with pytest.raises(UsageError, match="01_double"):
         grade(school, exercise=other)
-    with run._alone(school.out), pytest.raises(UsageError, match="another grade batch"):
+    with workplace.alone(school.out), pytest.raises(UsageError, match="another grade batch"):
         grade(school)
 
 

@@ -11,8 +11,9 @@ pytest.importorskip("parsl")
 
 from grader.batch import cluster, worker
 from grader.batch.entry import Entry
+from grader.batch.intake import Batch
 from grader.batch.ledger import Ledger
-from grader.batch.run import Batch, run
+from grader.batch.run import run
 from grader.batch.worker import Graded, Task
 from grader.errors import UsageError
 from grader.model import codec

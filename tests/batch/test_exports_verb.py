@@ -9,8 +9,8 @@ import pytest
 
 from grader.batch import instructor, run
 from grader.batch.entry import ManualPoints
+from grader.batch.intake import Batch
 from grader.batch.ledger import Ledger
-from grader.batch.run import Batch
 from grader.cli.command import invoke
 from tests.batch.class_of import rows_of
 from tests.batch.classroom import School, Watching

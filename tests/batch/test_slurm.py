@@ -1,4 +1,4 @@
-"""The same gradebook over Slurm as on this machine, a worker killed on the way."""
+"""The same gradebook over Slurm as on this machine, a worker killed while it grades."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +17,33 @@ from grader.batch.ledger import Ledger
 from tests.batch import slurm
 
 ROOT = Path(__file__).parents[2]
+END_SECONDS = 10
 EXERCISE = "01_simple_grouped_gemm"
 CLASS = {"ada": "solution.cu", "bob": "wrong/syntax_error.cu", "cyd": "wrong/wrong_signature.cu"}
 
-# Appended to oracle.py: the first worker that loads it is killed, as a node that goes down would be.
+# Appended to oracle.py: a worker is killed, as on a node that goes down, when it wants the third case's outputs. Then
+# its child runs the cases before. It leaves behind which children it had.
 DEADLY = """
 import os, pathlib, signal
-if "PARSL_WORKER_RANK" in os.environ and pathlib.Path({flag!r}).exists():
-    pathlib.Path({flag!r}).unlink()
-    os.kill(os.getpid(), signal.SIGKILL)
+
+_expected, _asked = expected, []
+
+def _children():
+    for file in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = file.read_text().rsplit(")", 1)[1].split()[:2]
+            if int(parent) == os.getpid() and state != "Z":
+                yield file.parent.name + " " + (file.parent / "cmdline").read_text().replace("\\0", " ")
+        except OSError:
+            pass
+
+def expected(case):
+    _asked.append(case.name)
+    killed = pathlib.Path({killed!r})
+    if "PARSL_WORKER_RANK" in os.environ and len(_asked) == 3 and not killed.exists():
+        killed.write_text("\\n".join(_children()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _expected(case)
 """
 
 CONFIG = """
@@ -51,6 +70,7 @@ config = Config(
         )
     ],
     run_dir={run_dir!r},
+    strategy_period=1,
 )
 """
 
@@ -69,7 +89,7 @@ def folder(tmp_path: Path) -> Path:
     exercise = tmp_path / "exercises" / EXERCISE
     shutil.copytree(ROOT / "exercises" / EXERCISE, exercise, ignore=shutil.ignore_patterns("__pycache__"))
     with (exercise / "oracle.py").open("a") as oracle:
-        oracle.write(DEADLY.format(flag=str(tmp_path / "kill-one")))
+        oracle.write(DEADLY.format(killed=str(tmp_path / "killed")))
     for student, file in CLASS.items():
         (tmp_path / "submissions" / student).mkdir(parents=True)
         shutil.copy(exercise / file, tmp_path / "submissions" / student / "starter.cu")
@@ -91,17 +111,30 @@ def grade(folder: Path, out: str, environment: dict[str, str], *more: str) -> su
     )
 
 
-def test_the_gradebook_is_that_of_this_machine_though_a_worker_is_killed(
+def gone(pids: set[int]) -> bool:
+    """Soon: what was killed has still to be reaped."""
+    deadline = time.monotonic() + END_SECONDS
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_the_gradebook_is_that_of_this_machine_though_a_worker_is_killed_while_it_grades(
     folder: Path, cluster: dict[str, str]
 ) -> None:
-    flag = folder / "kill-one"
-    flag.touch()
+    daemons = slurm.processes(cluster)
     there = grade(folder, "there", cluster, "--engine", "parsl", "--config", "config.py")
     assert there.returncode == 0, there.stderr
-    assert not flag.exists()
+    children = (folder / "killed").read_text().splitlines()
+    assert any("grader.executors" in child for child in children), children
     assert slurm.jobs(cluster) == []
+    assert gone({int(child.split()[0]) for child in children} | slurm.processes(cluster) - daemons)
     here = grade(folder, "here", dict(os.environ))
     assert here.returncode == 0, here.stderr
     assert (folder / "there" / "gradebook.csv").read_bytes() == (folder / "here" / "gradebook.csv").read_bytes()
     with Ledger(folder / "there") as ledger:
-        assert [len(ledger.history(student)) for student in CLASS] == [1, 1, 1]
+        gradings = [event.grading for student in CLASS for event in ledger.history(student)]
+    assert [grading.attempts for grading in gradings] == [1] * len(CLASS)
+    assert there.stderr.count("/3  ") == len(CLASS)

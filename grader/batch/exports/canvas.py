@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from grader.batch import table
+from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.exports import grades
 from grader.batch.exports.grades import Filled
@@ -31,7 +32,6 @@ EXCUSED = "EX"
 # Of an export: what describes the student, then columns that are no assignment.
 _ABOUT_STUDENTS = (*STUDENT, "LastName", "FirstName", "Integration ID", "Root Account")
 _TOTALS = re.compile(r"(Current|Final|Override) (Score|Points|Grade|Status)")
-_READ_ONLY = "read only"
 
 
 def new(entries: Sequence[Entry], exercise: Exercise, *, so_far: bool = False) -> Filled:
@@ -47,7 +47,7 @@ def new(entries: Sequence[Entry], exercise: Exercise, *, so_far: bool = False) -
         name = entry.submitted.name or entry.submitted.student
         rows.append([name, *ids, "", grades.of(entry, so_far=so_far)])
     left = [entry.submitted.student for entry in entries if entry not in graded]
-    notes = (f"left out, {grades.NOT_IN_FULL}: {grades.some(left)}",) if left else ()
+    notes = (f"left out, {grades.NOT_IN_FULL}: {some(left)}",) if left else ()
     return Filled(table.encode(rows), len(graded), notes)
 
 

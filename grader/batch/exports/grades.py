@@ -10,9 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from grader.batch import outcomes, table
+from grader.batch.choice import some
 from grader.batch.entry import Entry
-
-SHOWN = 5
 
 NOT_IN_FULL = "for they are not judged in full (--so-far takes what is known)"
 
@@ -55,9 +54,9 @@ def rows_of(
     for of_entry, of_row in ways:
         in_rows = _by_key(sorted(free), of_row)
         in_entries = _by_key(left, of_entry)
-        for key, some in in_entries.items():
-            if len(some) == 1 and len(in_rows.get(key, ())) == 1:
-                found[in_rows[key][0]] = some[0]
+        for key, alike in in_entries.items():
+            if len(alike) == 1 and len(in_rows.get(key, ())) == 1:
+                found[in_rows[key][0]] = alike[0]
         free -= found.keys()
         matched = {entry.submitted.student for entry in found.values()}
         left = [entry for entry in left if entry.submitted.student not in matched]
@@ -97,11 +96,6 @@ def notes(entries: Sequence[Entry], found: Mapping[int, Entry], *, so_far: bool)
     if ungraded:
         said.append(f"left as they were, {NOT_IN_FULL}: {some(sorted(ungraded))}")
     return tuple(said)
-
-
-def some(students: Sequence[str]) -> str:
-    shown = ", ".join(students[:SHOWN])
-    return shown + (f" and {len(students) - SHOWN} more" if len(students) > SHOWN else "")
 
 
 def rescaled(most: float, possible: float) -> str:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 
 from grader.batch import table
+from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.exports import grades
 from grader.batch.exports.grades import Filled
@@ -52,7 +53,7 @@ def fill(worksheet: bytes, entries: Sequence[Entry], exercise: Exercise, *, so_f
         graded += 1
     notes = list(grades.notes(entries, found, so_far=so_far))
     notes += [grades.rescaled(most, possible) for possible in sorted(scales - {most})]
-    notes += [f"locked in Moodle: {grades.some(locked)}"] if locked else []
+    notes += [f"locked in Moodle: {some(locked)}"] if locked else []
     return Filled(sheet.encode(), graded, tuple(notes))
 
 

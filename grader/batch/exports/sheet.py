@@ -67,7 +67,7 @@ def read(content: bytes, name: str, first: Sequence[str]) -> Sheet:
     except UnicodeDecodeError:
         raise UsageError(f"{name} is not UTF-8; export it again, and do not save it from a spreadsheet") from None
     start = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=start.count)
+    delimiter = table.delimiter(start)
     limit = csv.field_size_limit(LONGEST_CELL)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))

@@ -1,0 +1,141 @@
+"""What a batch takes in: who handed in what, under which conditions it is graded, and what it refuses."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from grader.batch import choice, identity, lanes, roster, worker
+from grader.batch.entry import Submitted
+from grader.batch.identity import Conditions
+from grader.batch.ledger import FILE, Enrolled, Ledger
+from grader.errors import UsageError
+from grader.model.exercise import Exercise
+from grader.secret import Secret
+from grader.seeds import SEEDS
+from grader.submission import Source
+
+Note = Callable[[str], None]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What is asked for. None, "auto" and () leave it to the ledger of a batch that was begun, else to chance and
+    the machine."""
+
+    submissions: Path
+    exercise: Exercise
+    out: Path
+    device: str = "auto"
+    gpus: tuple[int, ...] = ()
+    seed: int | None = None
+    secret: Secret | None = None
+    jobs: int | None = None
+    replace: bool = False  # students who are in the ledger and not in `submissions` leave the batch
+    real_names: bool | None = None  # on the leaderboards, in place of pseudonyms
+
+
+class Accepted(NamedTuple):
+    """A batch that can begin."""
+
+    settings: dict[str, str]  # for the ledger
+    conditions: Conditions
+    enrolled: list[Enrolled]  # everybody
+    sources: dict[str, Source]  # what there is to grade, each content once, by key
+    leaving: list[str]  # students of the batch until now
+
+
+def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
+    """Writes nothing but into `unpacked`. Raises UsageError where the batch that `out` holds is another."""
+    settings, known = _begun(batch.out)
+    _same_exercise(batch, settings)
+    submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked)]
+    leaving = _leaving(batch, known, submitted)
+    conditions = _conditions(batch, settings, note, here=here)
+    return Accepted(_settings(batch, conditions), conditions, *_enrolled(submitted, conditions), leaving)
+
+
+def _begun(out: Path) -> tuple[dict[str, str], list[Enrolled]]:
+    """Settings and students of the batch in `out`; none where there is none yet."""
+    if not (out / FILE).exists():
+        return {}, []
+    with Ledger(out) as ledger:
+        return ledger.settings(), ledger.enrolled()
+
+
+def _enrolled(submitted: Sequence[Submitted], conditions: Conditions) -> tuple[list[Enrolled], dict[str, Source]]:
+    enrolled: list[Enrolled] = []
+    sources: dict[str, Source] = {}
+    for one in submitted:
+        if one.path is None:
+            enrolled.append(Enrolled(one))
+            continue
+        try:
+            source = worker.source(one.path)
+        except UsageError as error:
+            enrolled.append(Enrolled(msgspec.structs.replace(one, problem=str(error))))
+            continue
+        key = conditions.key(source.sha256)
+        sources.setdefault(key, source)
+        enrolled.append(Enrolled(one, source.sha256, key))
+    return enrolled, sources
+
+
+def _printable(one: Submitted) -> Submitted:
+    """An id with bytes that are no text, such as a folder's name may hold, stays unique."""
+    return msgspec.structs.replace(one, student=one.student.encode(errors="backslashreplace").decode())
+
+
+def _conditions(batch: Batch, settings: dict[str, str], note: Note, *, here: bool) -> Conditions:
+    """What is not asked for anew stays as the ledger has it."""
+    recorded = int(settings["seed"]) if "seed" in settings else None
+    seed = batch.seed if batch.seed is not None else recorded
+    if seed is None:
+        seed = secrets.randbelow(SEEDS)
+    elif recorded is not None and seed != recorded:
+        note(f"seed {seed} instead of {recorded}: every submission is graded on other inputs")
+    device = _device(batch, settings.get("device"), here=here)
+    if "device" in settings and settings["device"] != device:
+        note(f"on {device} instead of {settings['device']}: every submission is graded there")
+    return identity.conditions(batch.exercise, seed=seed, device=device, secret=batch.secret)
+
+
+def _device(batch: Batch, recorded: str | None, *, here: bool) -> str:
+    if batch.gpus:
+        return "cuda"
+    if batch.device != "auto":
+        return batch.device
+    if recorded is None and not here:
+        raise UsageError("say --device cpu or --device cuda: from here nobody can tell what the other machines have")
+    return recorded or ("cuda" if lanes.usable((), required=False) else "cpu")
+
+
+def _settings(batch: Batch, conditions: Conditions) -> dict[str, str]:
+    return {
+        "exercise": conditions.exercise,
+        "exercises": str(batch.exercise.folder.absolute().parent).encode(errors="replace").decode(),
+        "seed": str(conditions.seed),
+        "device": conditions.device,
+    } | ({} if batch.real_names is None else {"real_names": "yes" if batch.real_names else "no"})
+
+
+def _same_exercise(batch: Batch, settings: dict[str, str]) -> None:
+    known = settings.get("exercise", batch.exercise.name)
+    if known != batch.exercise.name:
+        raise UsageError(f"{batch.out} holds a batch of {known}; choose another --out for {batch.exercise.name}")
+
+
+def _leaving(batch: Batch, known: Sequence[Enrolled], submitted: Sequence[Submitted]) -> list[str]:
+    """Another class's folder, given by mistake, must not take this one out of its gradebook. Raises UsageError."""
+    handed_in = {one.student for one in submitted}
+    left_out = [one.submitted.student for one in known if one.submitted.student not in handed_in]
+    if left_out and not batch.replace:
+        are = "1 student is" if len(left_out) == 1 else f"{len(left_out)} students are"
+        raise UsageError(
+            f"{are} in the batch in {batch.out} and not in {batch.submissions}: {choice.some(left_out)}.\n"
+            "For another class choose another --out; --replace takes them out of the batch"
+        )
+    return left_out
