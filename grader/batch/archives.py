@@ -6,6 +6,7 @@ of the folder leads nowhere, and a zip bomb is read no further than the largest 
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
 import zlib
@@ -27,7 +28,10 @@ MAX_UNPACKED = 1 << 30
 _UTF8 = 0x800
 _ENCRYPTED = 0x1
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, RuntimeError, OSError, ValueError),
+)
 
 
 class Archive:

@@ -121,7 +121,8 @@ class Folder:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError):
             return Found(place, problem=f"{place.name} is a link that leads nowhere")
-        if not target.is_relative_to(self._real):
+        own = self._real.joinpath(*place.parts[:1]) if len(place.parts) > 1 else self._real
+        if not target.is_relative_to(own):  # to another student's file, perhaps
             return Found(
                 place, folder=target.is_dir(), problem=f"{place.name} is a link that leads out of the folder"
             )

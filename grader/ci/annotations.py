@@ -70,8 +70,14 @@ def command(annotation: Annotation, prefix: str = "") -> str:
 
 def fold(title: str) -> tuple[str, str]:
     """What to print before and after text of a submission: a group in the log, in which no command is obeyed."""
+    before, after = quiet()
+    return f"::group::{_data(inert(title))}\n{before}", f"{after}\n::endgroup::"
+
+
+def quiet() -> tuple[str, str]:
+    """What to print before and after text in which GitHub obeys no command, be it `::error` or `##[error]`."""
     token = secrets.token_hex(16)
-    return f"::group::{_data(inert(title))}\n::stop-commands::{token}", f"::{token}::\n::endgroup::"
+    return f"::stop-commands::{token}", f"::{token}::"
 
 
 def _of_one(one: Graded) -> Iterator[Annotation]:

@@ -57,12 +57,13 @@ def _names(environment: Mapping[str, str]) -> list[str]:
 
 
 def _on_github(environment: Mapping[str, str], event: Mapping[str, Any]) -> list[str]:
-    """A pull request's target; else what the branch was before the push, or the branch that others start from."""
+    """A pull request's target; else the branch that others start from, as it was before a push to itself."""
     if target := environment.get("GITHUB_BASE_REF"):
         sha = event.get("pull_request", {}).get("base", {}).get("sha", "")
         return _named(f"origin/{target}", sha)
     default = event.get("repository", {}).get("default_branch", "")
-    return _named(event.get("before", ""), f"origin/{default}" if default else "")
+    before = event.get("before", "") if event.get("ref") == f"refs/heads/{default}" else ""
+    return _named(before, f"origin/{default}" if default else "")
 
 
 def _on_gitlab(environment: Mapping[str, str]) -> list[str]:
@@ -71,7 +72,8 @@ def _on_gitlab(environment: Mapping[str, str]) -> list[str]:
         tip = environment.get("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "")
         return _named(tip, f"origin/{target}", environment.get("CI_MERGE_REQUEST_DIFF_BASE_SHA", ""))
     default = environment.get("CI_DEFAULT_BRANCH", "")
-    return _named(environment.get("CI_COMMIT_BEFORE_SHA", ""), f"origin/{default}" if default else "")
+    before = environment.get("CI_COMMIT_BEFORE_SHA", "") if environment.get("CI_COMMIT_BRANCH") == default else ""
+    return _named(before, f"origin/{default}" if default else "")
 
 
 def _named(*names: str) -> list[str]:

@@ -35,8 +35,8 @@ def grade(touched: Touched, repository: Repository, commit: str, scratch: Path, 
         return Graded(touched.path, Verdict.INCOMPLETE, problem=problem)
     except GraderError as error:
         return Graded(touched.path, Verdict.ERROR, problem=str(error))
-    source = read(touched.path, repository, commit, scratch)
     try:
+        source = read(touched.path, repository, commit, scratch)
         result = pipeline.grade(exercise, source, seed=how.seed, open_executor=executors.open_cpu, gpu=how.gpu)
     except GraderError as error:
         return Graded(touched.path, Verdict.ERROR, exercise=exercise, problem=str(error))
@@ -45,7 +45,8 @@ def grade(touched: Touched, repository: Repository, commit: str, scratch: Path, 
 
 def read(path: str, repository: Repository, commit: str, scratch: Path) -> Source:
     """As committed, under its path in the repository. A link is not followed: it could point anywhere."""
-    file = scratch / PurePosixPath(path).name
+    file = scratch / "submission" / PurePosixPath(path).name
+    file.parent.mkdir(exist_ok=True)
     mode = repository.files(commit, path).get(path)
     if mode == SUBMODULE:
         file.write_bytes(b"")

@@ -34,7 +34,14 @@ class Exercises(msgspec.Struct, frozen=True):
 
 
 def named(name: str, repository: Repository) -> Exercises:
-    """`name` is relative to the repository's root, or absolute."""
-    path = Path(os.path.normpath(repository.root / name))
-    inside = path.is_relative_to(repository.root) and path != repository.root
-    return Exercises(path.relative_to(repository.root).as_posix() if inside else "", path)
+    """`name` is relative to the repository's root, or absolute.
+
+    Raises UsageError where the repository lies in it: what is checked out there is the change.
+    """
+    root = repository.root
+    path = Path(os.path.normpath(root / name))
+    if not path.is_relative_to(root) and path.resolve().is_relative_to(root):
+        path = path.resolve()  # another name of a folder inside, by a link to the repository
+    if root.is_relative_to(path):
+        raise UsageError(f"--exercises {name} holds the whole repository; name the folder of the exercises in it")
+    return Exercises(path.relative_to(root).as_posix() if path.is_relative_to(root) else "", path)

@@ -7,13 +7,15 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from grader.cli import exits
+from grader.cli.numbers import SEED
+from grader.seeds import SEEDS
 
 if TYPE_CHECKING:
     from grader.ci.annotations import Annotation
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from grader.ci.repository import Repository
     from grader.gpu_lane import GpuChoice
 
-SEEDS = 2**32
 DEFAULT_SUBMISSIONS = "{exercise}/starter.cu"  # below the folder of the exercises
 
 _PATH = click.Path(path_type=Path)
@@ -37,7 +38,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--submissions", metavar="PATTERN", help="Default: exercises/{exercise}/starter.cu.")
 @click.option("--out", metavar="DIR", type=_PATH, help="Write junit.xml, codequality.json, Results and reports.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
-@click.option("--seed", metavar="N", type=click.IntRange(0, SEEDS - 1), help="Repeat a run with this seed.")
+@click.option("--seed", metavar="N", type=SEED, help="Repeat a run with this seed.")
 @click.option("--strict", is_flag=True, help="Exit 3 when a required check was not judged.")
 @click.option("-v", "--verbose", is_flag=True, help="Show everything that was found.")
 def command(
@@ -71,11 +72,13 @@ def command(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
     from grader.ci import grading, trusted
+    from grader.ci import out as outputs
     from grader.ci.changes import Submissions
     from grader.ci.graded import overall
     from grader.ci.repository import Repository
 
     repository = Repository(Path.cwd())
+    out = out and outputs.folder(out, repository)
     folder = trusted.named(exercises or trusted.FOLDER, repository)
     inside = folder.inside or trusted.FOLDER
     pattern = Submissions(submissions or f"{inside}/{DEFAULT_SUBMISSIONS}")
@@ -148,8 +151,7 @@ class _Told:
         click.echo(f"{change.compared}: {what}, seed {seed}.")
         if not number:
             click.echo(f"No submission was touched (looked for {change.pattern}; only what is committed counts).")
-        for one in change.beside:
-            _say(f"{one.path}: {one.message}")
+        self._list(f"{_line(one.path)}: {one.message}" for one in change.beside)
 
     def show(self, one: Graded) -> Graded:
         """Returns it with its text, in which nothing that a kernel prints is obeyed by GitHub."""
@@ -158,24 +160,36 @@ class _Told:
         from grader.ci import annotations
 
         text = self._text(one)
-        before, after = annotations.fold(f"{one.path}: {one.verdict}") if self._on_github else (f"\n{one.path}", "")
+        title = f"{_line(one.path)}: {one.verdict}"
+        before, after = annotations.fold(title) if self._on_github else (f"\n{_line(one.path)}", "")
         _say(f"{before}\n{text.rstrip()}\n{after}".rstrip())
         return msgspec.structs.replace(one, text=text)
 
     def end(self, graded: Sequence[Graded]) -> bool:
         """The list at the end, annotations, summary and files. False where something could not be written."""
         from grader.ci import annotations
+        from grader.ci import out as outputs
 
         if len(graded) > 1:
-            _say("\n" + "\n".join(f"{one.verdict:10}  {one.path}" for one in graded))
+            click.echo()
+            self._list(f"{one.verdict:10}  {_line(one.path)}" for one in graded)
         found = annotations.of(graded, self._change.beside)
         if self._on_github:
             for annotation in annotations.limited(found):
                 click.echo(annotations.command(annotation, self._prefix))
         written = [_append_summary(self._summary(graded))]
         if self._out is not None:
-            written += [_write(self._out / name, content) for name, content in self._files(graded, found)]
+            written += [outputs.write(self._out / name, content) for name, content in self._files(graded, found)]
         return all(written)
+
+    def _list(self, lines: Iterable[str]) -> None:
+        """They hold names of a change's files, in which GitHub is to obey nothing."""
+        from grader.ci import annotations
+
+        text = "\n".join(lines)
+        if text:
+            before, after = annotations.quiet() if self._on_github else ("", "")
+            _say(f"{before}\n{text}\n{after}".strip())
 
     def _text(self, one: Graded) -> str:
         """As grade run shows it."""
@@ -220,6 +234,11 @@ def _say(text: str) -> None:
     click.echo(inert(text))
 
 
+def _line(text: str) -> str:
+    """A path may hold line feeds; a list has one line for each."""
+    return text.replace("\n", "␊")
+
+
 def _prefix(root: Path) -> str:
     """GitHub wants paths from the workspace, which may hold the repository in a folder of it."""
     workspace = Path(os.environ.get("GITHUB_WORKSPACE", "") or root).resolve()
@@ -237,16 +256,6 @@ def _append_summary(text: str) -> bool:
             stream.write(text)
     except OSError as error:
         click.echo(f"grade: cannot write the step's summary, {name}: {error.strerror}", err=True)
-        return False
-    return True
-
-
-def _write(file: Path, content: bytes) -> bool:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    except OSError as error:
-        click.echo(f"grade: cannot write {file}: {error.strerror}", err=True)
         return False
     return True
 

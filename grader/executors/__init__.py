@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def open_cpu(workers: int | None = None, memory_bytes: int | None = None) -> Child:
     """A child process that compiles a submission and runs it on the CPU, on so many cores. To be closed."""
-    process = Process("grader.executors.cpu", memory_bytes=memory_bytes)
+    process = Process("grader.executors.cpu", memory_bytes=memory_bytes, patient=True)
     # The child starts up while this process loads what it needs to talk to it.
     from grader.sandbox.child import Child
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,12 +45,13 @@ class Stage:
     def __init__(self, text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="grader-tool-")
         self._variables = variables
+        self._token = secrets.token_hex(8)
         self._runs = []
         for number, run in enumerate(runs):
             folder = Path(self._folder.name) / f"{number}"
             folder.mkdir()
             replay.write(folder, text, run.invocations, run.arrays)
-            self._runs.append(f"{run.name}={folder}")
+            self._runs.append(f"{self._token}-{run.name}={folder}")
 
     def __enter__(self) -> Stage:
         return self
@@ -77,7 +79,14 @@ class Stage:
                 output, _ = child.communicate()
             finally:
                 _end(child)
-        return output[:MAX_OUTPUT].decode(errors="replace")
+        return "".join(self._told(output[:MAX_OUTPUT].decode(errors="replace")))
+
+    def _told(self, output: str) -> Iterator[str]:
+        """Its lines, but for those in which a kernel prints that another run begins: the token is the replay's."""
+        own = f"{replay.CASE}{self._token}-"
+        for line in output.splitlines(keepends=True):
+            if line.startswith(own) or not line.startswith(replay.CASE):
+                yield line.replace(own, replay.CASE, 1)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

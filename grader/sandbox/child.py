@@ -22,6 +22,13 @@ COMPILE_SECONDS = 30.0  # CUB takes 3 on a slow core; compile bombs never end
 LOAD_SECONDS = 30.0
 OWN_SHARE = 0.8  # of a deadline, after which the child gives up by itself and can still say where
 
+# More than compiler and engine ever say: a child that was taken over could keep its parent busy with telling it.
+MOST_FINDINGS, MOST_NOTES = 500, 50
+MOST_KERNELS = 1000
+MOST_TEXT = 10_000  # characters of a message or a note
+MOST_SAID = 200_000  # characters of a log, or that a kernel prints
+MOST_LINES = 1 << 20  # a submission has no more bytes
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Reply)
 _R = TypeVar("_R", bound=Reply)
@@ -84,19 +91,20 @@ class Child:
         return self._shown(compiled.compilation)
 
     def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
-        """`deadline` is in seconds; at four fifths of it the engine stops by itself and names the loop."""
+        """`deadline` is in seconds of each of its cores; at four fifths of it the engine stops by itself and names
+        the loop."""
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)
         request = Run(invocations, slots, size, OWN_SHARE * deadline, self._workers)
-        ran = self.ask(request, Ran, deadline)
+        ran = self.ask(request, Ran, deadline, cores=self._workers)
         try:
             outputs = {s.name: arena.fetch(self.process.arena, s) for s in slots if s.access != "in"}
         except arena.ShortReadError as error:
             raise self.process.misbehaved(f"array {error} is cut short") from None
         return Outcome(
-            findings=tuple(self._finding(finding) for finding in ran.findings),
+            findings=self._findings(ran.findings),
             outputs=outputs,
-            printed=_printable(ran.printed),
+            printed=_printable(ran.printed[:MOST_SAID]),
             unsupported=self._finding(ran.unsupported) if ran.unsupported else None,
             jit_seconds=ran.jit_seconds,
             run_seconds=ran.run_seconds,
@@ -111,7 +119,7 @@ class Child:
         except toolkit.ToolkitMissing as error:
             raise ChildFailed(str(error)) from None
 
-    def ask(self, request: Request, expected: type[_R], seconds: float) -> _R:
+    def ask(self, request: Request, expected: type[_R], seconds: float, *, cores: int = 1) -> _R:
         """Send and wait. The first request is sent at once; its deadline counts from when the child is up."""
         payload = _ENCODER.encode(request)
         if not self._ready:
@@ -120,10 +128,10 @@ class Child:
             self._ready = True
         else:
             self.process.send(payload, seconds=seconds)
-        return self._receive(expected, seconds)
+        return self._receive(expected, seconds, cores)
 
-    def _receive(self, expected: type[_R], seconds: float) -> _R:
-        payload = self.process.receive(seconds=seconds)
+    def _receive(self, expected: type[_R], seconds: float, cores: int = 1) -> _R:
+        payload = self.process.receive(seconds=seconds, cores=cores)
         try:
             reply = _DECODER.decode(payload)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -139,16 +147,25 @@ class Child:
         return reply
 
     def _shown(self, compilation: Compilation) -> Compilation:
-        findings = tuple(self._finding(f) for f in compilation.findings)
-        return msgspec.structs.replace(compilation, findings=findings, log=self._text(compilation.log))
+        return msgspec.structs.replace(
+            compilation,
+            kernels=compilation.kernels[:MOST_KERNELS],
+            findings=self._findings(compilation.findings),
+            log=self._text(compilation.log[:MOST_SAID]),
+        )
+
+    def _findings(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        return tuple(self._finding(finding) for finding in findings[:MOST_FINDINGS])
 
     def _finding(self, finding: Finding) -> Finding:
         """The student's file by its own name, and nothing in it that a terminal would obey."""
         return msgspec.structs.replace(
             finding,
-            file=self._text(finding.file),
-            message=self._text(finding.message),
-            notes=tuple(self._text(note) for note in finding.notes),
+            kind=_printable(finding.kind[:MOST_TEXT]),
+            file=self._text(finding.file[:MOST_TEXT]),
+            line=min(max(finding.line, 0), MOST_LINES),
+            message=self._text(finding.message[:MOST_TEXT]),
+            notes=tuple(self._text(note[:MOST_TEXT]) for note in finding.notes[:MOST_NOTES]),
         )
 
     def _text(self, text: str) -> str:

@@ -43,13 +43,14 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 class Access(msgspec.Struct, frozen=True):
-    """What a child may still reach: paths, patterns of device files, address families of sockets."""
+    """What a child may still reach: paths, patterns of device files, address families of sockets, system calls."""
 
     read: tuple[str, ...]
     devices: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     scratch: tuple[str, ...] = ()
     families: tuple[int, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 # Both devices: the libraries of the system, and what says how many cores there are.
@@ -86,6 +87,7 @@ GPU = Access(
     write=("/proc/self/task",),  # the driver names its threads
     scratch=("/dev/shm",),  # noqa: S108 - memory that its own processes share
     families=(_AF_UNIX, _AF_NETLINK),  # the driver listens on one of the first, to hand out its descriptors
+    calls=("memfd_create",),  # the driver keeps files without a name
 )
 
 # Of a Python installation or a CUDA toolkit. Its root may be as wide as /usr.
@@ -114,7 +116,7 @@ def confine(parent: int, access: Access = CPU) -> tuple[str, ...]:
     if _NO_LANDLOCK not in lacking:
         lacking += _restrict_files(_rights(access))
     if _NO_FILTER not in lacking:
-        lacking += _filter_calls(access.families)
+        lacking += _filter_calls(access)
     return lacking
 
 
@@ -158,9 +160,9 @@ def _witnesses() -> Iterator[str]:
         yield from (str(folder / "include") for folder in toolkit.parts().values())
 
 
-def _filter_calls(families: tuple[int, ...]) -> tuple[str, ...]:
+def _filter_calls(access: Access) -> tuple[str, ...]:
     try:
-        seccomp.install(families)
+        seccomp.install(access.families, access.calls)
     except OSError as error:
         return (f"a submission could use the network: the filter of system calls failed: {error}",)
     # No program can be started, so none is to be found: ctypes.util.find_library would prepare for one.

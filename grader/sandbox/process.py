@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from grader.sandbox.channel import LENGTH, MessageError, frame, payload_length
+from grader.sandbox.deadline import Deadline
 from grader.sandbox.errors import ChildDied, ChildMemory, ChildTimeout
 
 START_SECONDS = 60.0  # a cold start from a slow network disk; from a warm one it takes half a second
@@ -55,8 +56,15 @@ class Process:
     """
 
     def __init__(
-        self, module: str, *, memory_bytes: int | None = None, variables: Mapping[str, str] | None = None
+        self,
+        module: str,
+        *,
+        memory_bytes: int | None = None,
+        variables: Mapping[str, str] | None = None,
+        patient: bool = False,
     ) -> None:
+        """`patient`: its deadlines are of processor time."""
+        self._patient = patient
         self.memory_bytes = memory_bytes or default_memory_bytes()
         self._module, self._variables = module, dict(variables or {})
         self.arena = anonymous_file("grader-arena")
@@ -78,13 +86,14 @@ class Process:
 
     def again(self, variables: Mapping[str, str]) -> Process:
         """One more of its kind, with these variables too."""
-        return Process(self._module, memory_bytes=self.memory_bytes, variables={**self._variables, **variables})
+        together = {**self._variables, **variables}
+        return Process(self._module, memory_bytes=self.memory_bytes, variables=together, patient=self._patient)
 
     def send(self, payload: bytes, *, seconds: float) -> None:
         view = memoryview(frame(payload))
-        deadline = time.monotonic() + seconds
+        deadline = self._deadline(seconds)
         while view:
-            self._wait(select.POLLOUT, deadline, seconds)
+            self._wait(select.POLLOUT, deadline)
             try:
                 view = view[self._socket.send(view) :]
             except BlockingIOError:
@@ -92,14 +101,17 @@ class Process:
             except OSError:
                 raise self._died() from None
 
-    def receive(self, *, seconds: float) -> bytes:
-        """The next message. Raises ChildTimeout, ChildMemory, and ChildDied where there is none."""
-        deadline = time.monotonic() + seconds
+    def receive(self, *, seconds: float, cores: int = 1) -> bytes:
+        """The next message, from a child at work on so many cores.
+
+        Raises ChildTimeout, ChildMemory, and ChildDied where there is none.
+        """
+        deadline = self._deadline(seconds, cores)
         try:
-            length = payload_length(self._exactly(LENGTH.size, deadline, seconds))
+            length = payload_length(self._exactly(LENGTH.size, deadline))
         except MessageError as error:
             raise self.misbehaved(str(error)) from None
-        return self._exactly(length, deadline, seconds)
+        return self._exactly(length, deadline)
 
     def misbehaved(self, what: str) -> ChildDied:
         """The error for a child that broke the protocol; it is dead when this returns."""
@@ -117,10 +129,13 @@ class Process:
         self.arena.close()
         self._output.close()
 
-    def _exactly(self, size: int, deadline: float, seconds: float) -> bytes:
+    def _deadline(self, seconds: float, cores: int = 1) -> Deadline:
+        return Deadline(self.pid, seconds, patient=self._patient, cores=cores)
+
+    def _exactly(self, size: int, deadline: Deadline) -> bytes:
         parts, missing = [], size
         while missing:
-            self._wait(select.POLLIN, deadline, seconds)
+            self._wait(select.POLLIN, deadline)
             try:
                 part = self._socket.recv(min(missing, 1 << 20))
             except BlockingIOError:
@@ -133,18 +148,18 @@ class Process:
             missing -= len(part)
         return b"".join(parts)
 
-    def _wait(self, event: int, deadline: float, seconds: float) -> None:
+    def _wait(self, event: int, deadline: Deadline) -> None:
         """Until the socket is ready; keeps the deadline and the memory limit meanwhile."""
         poll = select.poll()
         poll.register(self._socket, event)
         try:
             while True:
                 self._check_memory()
-                left = deadline - time.monotonic()
+                left = deadline.left()
                 if poll.poll(max(0.0, min(left, TICK_SECONDS)) * 1000):
                     return
                 if left <= 0:
-                    raise ChildTimeout(f"stopped after {seconds:g} s")
+                    raise ChildTimeout(f"stopped after {deadline.seconds:g} s")
         except BaseException:  # Ctrl-C too: nobody will wait for the answer
             self.kill()
             raise

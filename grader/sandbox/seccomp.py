@@ -1,5 +1,7 @@
 """A filter of system calls: no network, no other program, no other process, and no way round Landlock.
 
+Other processes means both: the child starts none, and has no hold on those that are there.
+
 Why a filter and not a network namespace: containers and several distributions forbid unprivileged namespaces,
 while a filter is allowed to every process that gives up new privileges, in containers too. Landlock alone knows
 TCP from its fourth version on, and neither UDP nor other families of sockets.
@@ -20,6 +22,8 @@ from functools import cache
 # By name: the numbers on x86-64 and on aarch64, None where there is no such call.
 _REFUSED: dict[str, tuple[int, int | None]] = {
     # Programs and processes. A session of its own would outlive the killing of the child's group.
+    "fork": (57, None),
+    "vfork": (58, None),
     "execve": (59, 221),
     "execveat": (322, 281),
     "ptrace": (101, 117),
@@ -32,6 +36,14 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
     "pidfd_send_signal": (424, 424),
     "setsid": (112, 157),
     "setpgid": (109, 154),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    # Memory that nobody counts: it belongs to no process, and some of it outlives them all.
+    "shmget": (29, 194),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    "memfd_create": (319, 279),
     # Ways round this filter, and round Landlock where root has it.
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
@@ -62,6 +74,16 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
     "reboot": (169, 142),
     "settimeofday": (164, 170),
     "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "syslog": (103, 116),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "acct": (163, 89),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
     # A file's length, mode, owner, times and attributes: Landlock guards the first from version 3 on, the rest not.
     "truncate": (76, 45),
     "chmod": (90, None),
@@ -92,17 +114,36 @@ _OWN_ONLY: dict[str, tuple[int, int]] = {
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
 }
-_LIMITS = (302, 261)  # prlimit64; 0 means the caller
+# The same, where 0 means the caller. Limits, cores and priorities of the parent are those of its next child.
+_OWN_OR_ZERO: dict[str, tuple[int, int]] = {
+    "prlimit64": (302, 261),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+}
 _SOCKET = (41, 198)
+
+# An argument that no call may have: to outlive the parent (PR_SET_PDEATHSIG), and to have the kernel send it a
+# signal (F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP).
+_NEVER_WITH: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {
+    (157, 167): (0, (1,)),  # prctl
+    (72, 25): (1, (8, 10, 15)),  # fcntl
+    (16, 29): (1, (0x8901, 0x8902)),  # ioctl
+}
+
+# A thread is a clone with CLONE_THREAD. The filter cannot see into clone3's structure: without it, clone is used.
+_CLONE, _CLONE_THREAD = (56, 220), 0x10000
+_CLONE3 = 435
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _COLUMN = {"x86_64": 0, "aarch64": 1}
 _X32 = 0x40000000  # x86-64's second set of numbers starts here
 
-# Classic BPF over struct seccomp_data: number at 0, architecture at 4, first argument (its lower half) at 16.
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+# Classic BPF over struct seccomp_data: number at 0, architecture at 4, arguments of eight bytes (lower half) from 16.
+_LOAD, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+_ALLOW, _REFUSE, _UNKNOWN = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 
 _CALL = {"x86_64": 317, "aarch64": 277}
 _ACTION_AVAILABLE, _SET_FILTER = 2, 1
@@ -123,12 +164,12 @@ def available() -> bool:
     return True
 
 
-def install(families: Collection[int] = ()) -> None:
-    """Filter every thread of this process, for good; sockets of these address families stay allowed.
+def install(families: Collection[int] = (), calls: Collection[str] = ()) -> None:
+    """Filter every thread of this process, for good; sockets of these address families and these calls stay allowed.
 
     Wants no_new_privs. Raises OSError, and then nothing is filtered.
     """
-    instructions = list(program(platform.machine(), os.getpid(), families))
+    instructions = list(program(platform.machine(), os.getpid(), families, calls))
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(instructions), ctypes.addressof(buffer))
@@ -140,7 +181,7 @@ def install(families: Collection[int] = ()) -> None:
         _seccomp(_SET_FILTER, _ALL_THREADS, header)
 
 
-def program(machine: str, own: int, families: Collection[int]) -> Iterator[Instruction]:
+def program(machine: str, own: int, families: Collection[int], calls: Collection[str] = ()) -> Iterator[Instruction]:
     """The filter of process `own`. What is asked for by a foreign architecture's numbers is refused."""
     column = _COLUMN[machine]
     yield _LOAD, 0, 0, _ARCHITECTURE
@@ -150,26 +191,50 @@ def program(machine: str, own: int, families: Collection[int]) -> Iterator[Instr
     if machine == "x86_64":
         yield _AT_LEAST, 0, 1, _X32
         yield _RETURN, 0, 0, _REFUSE
-    for numbers in _REFUSED.values():
+    for name, numbers in _REFUSED.items():
         number = numbers[column]
-        if number is not None:
+        if number is not None and name not in calls:
             yield _EQUAL, 0, 1, number
             yield _RETURN, 0, 0, _REFUSE
-    for numbers in _OWN_ONLY.values():
-        yield from _only_with(numbers[column], (own,))
-    yield from _only_with(_LIMITS[column], (0, own))
+    for of_own in _OWN_ONLY.values():
+        yield from _only_with(of_own[column], (own,))
+    for of_own in _OWN_OR_ZERO.values():
+        yield from _only_with(of_own[column], (0, own))
     yield from _only_with(_SOCKET[column], families)
+    for call, (argument, values) in _NEVER_WITH.items():
+        yield from _never_with(call[column], argument, values)
+    yield from _only_threads(_CLONE[column])
     yield _RETURN, 0, 0, _ALLOW
 
 
 def _only_with(number: int, firsts: Collection[int]) -> Iterator[Instruction]:
     """Refuse the call unless its first argument is one of these."""
     yield _EQUAL, 0, 2 * len(firsts) + 2, number
-    yield _LOAD, 0, 0, _FIRST
+    yield _LOAD, 0, 0, _ARGUMENTS
     for first in firsts:
         yield _EQUAL, 0, 1, first
         yield _RETURN, 0, 0, _ALLOW
     yield _RETURN, 0, 0, _REFUSE
+
+
+def _never_with(number: int, argument: int, values: Collection[int]) -> Iterator[Instruction]:
+    """Refuse the call if this argument, counted from 0, is one of these."""
+    yield _EQUAL, 0, 2 * len(values) + 2, number
+    yield _LOAD, 0, 0, _ARGUMENTS + 8 * argument
+    for value in values:
+        yield _EQUAL, 0, 1, value
+        yield _RETURN, 0, 0, _REFUSE
+    yield _RETURN, 0, 0, _ALLOW
+
+
+def _only_threads(clone: int) -> Iterator[Instruction]:
+    yield _EQUAL, 0, 1, _CLONE3
+    yield _RETURN, 0, 0, _UNKNOWN
+    yield _EQUAL, 0, 4, clone
+    yield _LOAD, 0, 0, _ARGUMENTS
+    yield _HAS, 1, 0, _CLONE_THREAD
+    yield _RETURN, 0, 0, _REFUSE
+    yield _RETURN, 0, 0, _ALLOW
 
 
 def _seccomp(operation: int, flags: int, argument: object) -> None:

@@ -178,20 +178,22 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 def test_links_that_lead_out_of_the_folder(tmp_path: Path) -> None:
-    root = folder(tmp_path / "in", "good/starter.cu", "file/", "within/")
+    root = folder(tmp_path / "in", "good/v2/mine.cu", "file/", "stolen/")
     outside = folder(tmp_path / "out", "secret/starter.cu")
     (root / "file" / "starter.cu").symlink_to(outside / "secret" / "starter.cu")
     (root / "whole").symlink_to(outside / "secret")
     (root / "flat.cu").symlink_to("/etc/passwd")
     (root / "broken.cu").symlink_to("nowhere")
     (root / "loop.cu").symlink_to("loop.cu")
-    (root / "within" / "starter.cu").symlink_to("../good/starter.cu")
+    (root / "good" / "starter.cu").symlink_to("v2/mine.cu")
+    (root / "stolen" / "starter.cu").symlink_to("../good/v2/mine.cu")
     students = read(root)
     assert students["file"].problem == "starter.cu is a link that leads out of the folder"
+    assert students["stolen"].problem == students["file"].problem
     assert students["whole"].problem == "whole is a link that leads out of the folder"
     assert students["flat"].problem == "flat.cu is a link that leads out of the folder"
     assert students["broken"].problem == students["loop"].problem.replace("loop", "broken")
-    assert graded(students["good"]) == graded(students["within"]) == "good/starter.cu"
+    assert graded(students["good"]) == "good/v2/mine.cu"
 
 
 def test_a_folder_of_thousands_of_files_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,11 +52,15 @@ class Ran(NamedTuple):
     status: int
     log: str
     summary: str
+    out: Path | None  # the action's output
+
+    def obeyed(self) -> list[str]:
+        """The lines in which GitHub looks for commands: not between stop-commands and its token."""
+        text = re.sub(r"^::stop-commands::(\w+)$.*?^::\1::$", "", self.log, flags=re.MULTILINE | re.DOTALL)
+        return text.splitlines()
 
     def commands(self, level: str) -> list[str]:
-        """As GitHub obeys them: not between stop-commands and its token."""
-        text = re.sub(r"^::stop-commands::(\w+)$.*?^::\1::$", "", self.log, flags=re.MULTILINE | re.DOTALL)
-        return [line for line in text.splitlines() if line.startswith(f"::{level} ")]
+        return [line for line in self.obeyed() if line.startswith(f"::{level} ")]
 
 
 def run(course: Course, runner: Path, *, environment: Mapping[str, str], **given: str) -> Ran:
@@ -64,13 +68,15 @@ def run(course: Course, runner: Path, *, environment: Mapping[str, str], **given
     installed = runner / "grader" / "bin" / "grade"
     installed.parent.mkdir(parents=True, exist_ok=True)
     installed.symlink_to(Path(sys.executable).with_name("grade"))
-    summary = runner / "summary.md"
+    summary, outputs = runner / "summary.md", runner / "outputs"
+    outputs.touch()
     variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(runner),
         "GITHUB_ACTIONS": "true",
         "GITHUB_ACTION_PATH": str(ACTION.parent),
         "GITHUB_WORKSPACE": str(course.folder),
+        "GITHUB_OUTPUT": str(outputs),
         "GITHUB_STEP_SUMMARY": str(summary),
         "RUNNER_TEMP": str(runner),
     }
@@ -91,4 +97,5 @@ def run(course: Course, runner: Path, *, environment: Mapping[str, str], **given
         log, status = log + done.stdout, done.returncode
         if status:
             break
-    return Ran(status, log, summary.read_text() if summary.exists() else "")
+    out = dict(line.split("=", 1) for line in outputs.read_text().splitlines()).get("out")
+    return Ran(status, log, summary.read_text() if summary.exists() else "", Path(out) if out else None)

@@ -51,7 +51,8 @@ def test_a_right_kernel(origin: Course, tmp_path: Path) -> None:
     assert ran.commands("error") == ran.commands("warning") == []
     assert any("title=Not judged%3A speed::" in line for line in ran.commands("notice"))
     assert "| 🟡 |" in ran.summary
-    root = junit.validated((tmp_path / "workspace" / "grade-out" / "junit.xml").read_bytes())
+    assert ran.out
+    root = junit.validated((ran.out / "junit.xml").read_bytes())
     assert set(junit.counts(root)) == {"passed", "skipped"}
 
 
@@ -89,7 +90,8 @@ def test_two_exercises_one_of_them_binary(origin: Course, tmp_path: Path) -> Non
     assert ran.status == 1
     (error,) = ran.commands("error")
     assert error.startswith(f"::error file={second},title=Does not compile::starter.cu is binary")
-    assert len(list((tmp_path / "workspace" / "grade-out").glob("*.html"))) == 2
+    assert ran.out
+    assert len(list(ran.out.glob("*.html"))) == 2
 
 
 def test_a_submission_that_is_moved_away(origin: Course, tmp_path: Path) -> None:
@@ -128,10 +130,42 @@ def test_no_module_of_the_pull_request_is_imported(origin: Course, tmp_path: Pat
     assert re.findall(r"(\S+) -m (\w+)", installing) == [("-I", "venv"), ("-I", "pip")]
 
 
+def test_a_tag_that_is_named_like_the_base_changes_nothing(origin: Course, tmp_path: Path) -> None:
+    """Whoever may push may push one, and a checkout of the whole history fetches it."""
+    origin.branch("work", {ORACLE: RIGHT_ORACLE.replace("2.0 *", "3.0 *")})
+    for name in ("origin/main", "main"):
+        origin.git("tag", name, "HEAD")
+    origin.change({STARTER: THRICE})
+    ran = opened(origin, tmp_path)
+    assert ran.status == 1, ran.log
+
+
+def test_names_of_files_are_no_commands(origin: Course, tmp_path: Path) -> None:
+    names = ("a\n::stop-commands::x\nb/oracle.py", "##[error]a/oracle.py", "c\n::error::d/starter.cu", "e/starter.cu")
+    origin.branch("work", {f"exercises/{name}": "x" for name in names})
+    ran = opened(origin, tmp_path)
+    assert ran.status == 0
+    assert len(ran.commands("warning")) == 4
+    ours = re.compile(r"::(group|endgroup|warning|notice)\b|(?!::)(?!.*##\[)")
+    assert not [line for line in ran.obeyed() if not ours.match(line)]
+
+
+def test_links_of_the_pull_request_are_neither_written_through_nor_kept(origin: Course, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    origin.git("switch", "--quiet", "--create", "work")
+    (origin.folder / "grade-out").symlink_to(tmp_path / "elsewhere")
+    origin.change({STARTER: RIGHT + "// mine\n"})
+    ran = opened(origin, tmp_path)
+    assert ran.status == 0
+    assert ran.out
+    assert ran.out.is_relative_to(tmp_path / "runner")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_inputs_reach_grade_ci_and_no_shell(origin: Course, tmp_path: Path) -> None:
     origin.branch("work", {"students/ada/1.cu": b""})
     pattern = 'students/$(touch "pwned")*/{exercise}.cu'
-    ran = opened(origin, tmp_path, submissions=pattern, out="$(touch pwned)")
+    ran = opened(origin, tmp_path, submissions=pattern, exercises="./exercises/$(touch pwned)/..")
     assert ran.status == 0
     assert "No submission was touched" in ran.log
     assert not list(tmp_path.rglob("pwned"))
@@ -203,6 +237,7 @@ def test_the_gpu_is_for_those_that_somebody_looked_at() -> None:
         "schedule",
         "workflow_dispatch",
     ]
+    assert "\n    branches: [main]\n" in triggers  # whose exercises grade: no branch that a student could make
     condition = " ".join(text.partition("    if: >-\n")[2].partition("    runs-on:")[0].split())
     assert condition == (
         "vars.GRADE_ON_GPU == 'yes' && ( github.event_name != 'pull_request_target' || "

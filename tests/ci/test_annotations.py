@@ -124,3 +124,4 @@ def test_a_fold_is_opened_and_closed_by_a_token_that_no_submission_knows() -> No
     assert re.fullmatch("[0-9a-f]{32}", token)
     assert after.splitlines() == [f"::{token}::", "::endgroup::"]
     assert annotations.fold("a")[0] != annotations.fold("a")[0]
+    assert annotations.quiet() != annotations.quiet()

@@ -9,7 +9,7 @@ import pytest
 from grader.ci import base
 from grader.ci.repository import Repository
 from grader.errors import UsageError
-from tests.ci.course import STARTER, Course
+from tests.ci.course import ORACLE, STARTER, Course
 
 ZEROS = "0" * 40
 PULL_REQUEST = {"GITHUB_ACTIONS": "true", "GITHUB_BASE_REF": "main"}
@@ -59,21 +59,31 @@ def test_a_pull_requests_base_where_the_branch_was_not_fetched(student: Course, 
     assert found(student, event | {"GITHUB_BASE_REF": "gone"}).base == main
 
 
-def test_a_push_is_compared_with_what_was_there_before(student: Course, tmp_path: Path) -> None:
+def test_a_push_to_the_default_branch_is_compared_with_what_was_there_before(student: Course, tmp_path: Path) -> None:
     before = student.git("rev-parse", "HEAD")
     student.change({STARTER: "// better\n"})
-    event = {"before": before, "repository": {"default_branch": "main"}}
+    event = {"before": before, "ref": "refs/heads/main", "repository": {"default_branch": "main"}}
     assert found(student, pushed(tmp_path, event)).base == before
     gitlab = {"GITLAB_CI": "true", "CI_COMMIT_BEFORE_SHA": before, "CI_DEFAULT_BRANCH": "main"}
-    assert found(student, gitlab).base == before
+    assert found(student, gitlab | {"CI_COMMIT_BRANCH": "main"}).base == before
+
+
+def test_a_push_to_another_branch_is_compared_with_the_default(student: Course, tmp_path: Path) -> None:
+    """What was there before is the student's own: its exercises are not to grade."""
+    before = student.change({ORACLE: "let_pass = True\n"})
+    student.change({STARTER: "// better\n"})
+    event = {"before": before, "ref": "refs/heads/work", "repository": {"default_branch": "main"}}
+    assert found(student, pushed(tmp_path, event)).base_name == "origin/main"
+    gitlab = {"GITLAB_CI": "true", "CI_COMMIT_BEFORE_SHA": before, "CI_DEFAULT_BRANCH": "main"}
+    assert found(student, gitlab | {"CI_COMMIT_BRANCH": "work"}).base_name == "origin/main"
 
 
 @pytest.mark.parametrize("before", [ZEROS, "1" * 40], ids=["new branch", "forced push"])
 def test_a_branch_without_a_before_is_compared_with_the_default(student: Course, tmp_path: Path, before: str) -> None:
-    event = {"before": before, "repository": {"default_branch": "main"}}
+    event = {"before": before, "ref": "refs/heads/main", "repository": {"default_branch": "main"}}
     assert found(student, pushed(tmp_path, event)).base_name == "origin/main"
     gitlab = {"GITLAB_CI": "true", "CI_COMMIT_BEFORE_SHA": before, "CI_DEFAULT_BRANCH": "main"}
-    assert found(student, gitlab).base_name == "origin/main"
+    assert found(student, gitlab | {"CI_COMMIT_BRANCH": "main"}).base_name == "origin/main"
 
 
 @pytest.mark.parametrize("event", ["no json", '["a list"]', None])

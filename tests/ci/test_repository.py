@@ -57,6 +57,31 @@ def test_a_folder_of_a_commit_whatever_lies_in_the_working_tree(course: Course, 
     assert course.text(ORACLE) == "cheated"
 
 
+def test_a_branch_comes_before_a_tag_of_its_name(course: Course, tmp_path: Path) -> None:
+    main = course.git("rev-parse", "main")
+    other = course.branch("work", {STARTER: "// mine\n"})
+    clone = course.clone(tmp_path / "clone", "--branch=main")
+    for name in ("main", "origin/main", "v1"):
+        clone.git("tag", name, other)
+    repository = Repository(clone.folder)
+    assert repository.commit("main") == repository.commit("origin/main") == main
+    assert repository.commit("v1") == other
+
+
+def test_links_of_a_trusted_folder_stay_links(course: Course, tmp_path: Path) -> None:
+    for name, target in (("shared.py", "oracle.py"), ("data", "/usr/share"), ("gone", "../../nowhere")):
+        (course.folder / "exercises/01_double" / name).symlink_to(target)
+    Repository(course.folder).export(course.commit(), "exercises", tmp_path / "base")
+    folder = tmp_path / "base/exercises/01_double"
+    assert (folder / "shared.py").read_text() == course.text(ORACLE)
+    assert (folder / "data").readlink() == Path("/usr/share")
+
+
+def test_a_file_that_the_clone_lacks_is_said(course: Course, tmp_path: Path) -> None:
+    with pytest.raises(GraderError, match=r"git cannot read nowhere\.cu of HEAD"):
+        Repository(course.folder).save("HEAD", "nowhere.cu", tmp_path / "saved")
+
+
 def test_a_link_is_saved_as_its_text(course: Course, tmp_path: Path) -> None:
     (course.folder / "link.cu").symlink_to("/etc/passwd")
     head = course.commit()

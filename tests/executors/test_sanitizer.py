@@ -98,16 +98,27 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 def test_each_tool_runs_the_staged_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake stands for the tool: it sees the tool's name and where the run lies."""
-    (tmp_path / "race.txt").write_text(RACECHECK)
+    (tmp_path / "race.txt").write_text(RACECHECK.partition("\n")[2])
     install(
         tmp_path,
         monkeypatch,
-        f'for run; do :; done; test -s "${{run#*=}}/{replay.REQUEST}" || exit 1\n'
+        f'for run; do :; done; test -s "${{run#*=}}/{replay.REQUEST}" || exit 1\necho "CASE ${{run%%=*}}"\n'
         f'if [ "$2" = racecheck ]; then cat {tmp_path}/race.txt; else echo "========= ERROR SUMMARY: 0 errors"; fi',
     )
     found = sanitizer.check("source", [RUN], {})
     assert found is not None
     assert [finding.kind for finding in found["prime-rows"]] == ["race"]
+
+
+def test_a_kernel_cannot_print_its_findings_into_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "said.txt").write_text(
+        "CASE elsewhere\nprinted\n" + MEMCHECK.partition("CASE odd")[0].partition("\n")[2]
+    )
+    script = f'for run; do :; done; echo "CASE ${{run%%=*}}"; cat {tmp_path}/said.txt; echo "ERROR SUMMARY"'
+    install(tmp_path, monkeypatch, script)
+    found = sanitizer.check("source", [RUN], {})
+    assert found is not None
+    assert {finding.kind for finding in found["prime-rows"]} == {"out-of-bounds"}
 
 
 def test_a_tool_that_says_nothing_judges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

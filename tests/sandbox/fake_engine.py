@@ -25,7 +25,9 @@ class FakeEngine:
 
     def compile(self, text: str) -> Built:
         word, _, rest = text.partition(" ")
-        getattr(self, word.strip())(rest)
+        built = getattr(self, word.strip())(rest)
+        if isinstance(built, Built):
+            return built
         finding = Finding("compile-warning", SOURCE_NAME, 1, f"{rest} in {SOURCE_NAME}")
         return Built(Compiled(Compilation(True, findings=(finding,), log=rest), ptx=text))
 
@@ -89,6 +91,12 @@ class FakeEngine:
                     os.write(descriptor, b"x" * (1 << 20))
                 except OSError:
                     return
+
+    def prattle(self, rest: str) -> Built:
+        """An answer of the right form that nobody could read."""
+        finding = Finding("kind\x1b", SOURCE_NAME, -(10**18), "m" * 20_000, notes=("n",) * 60)
+        many = (Finding("kind", SOURCE_NAME, 1, "m"),) * 600
+        return Built(Compiled(Compilation(True, findings=(finding, *many), log="l" * 300_000)))
 
     def announce(self, rest: str) -> None:
         os.write(int(sys.argv[1]), struct.pack("<I", 0xFFFFFFF0))

@@ -17,7 +17,7 @@ import pytest
 from grader.compile.cache import Cache
 from grader.model.execution import Invocation, LaunchConfig
 from grader.model.exercise import Array
-from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout
+from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout, confine
 from grader.sandbox.child import Child, default_workers
 from grader.sandbox.process import Process
 
@@ -139,7 +139,9 @@ def test_a_cut_arena_is_a_death_and_no_crash_here(open_child: Open) -> None:
         child.run((Invocation("shrink", LaunchConfig(), ()),), (Array("x", np.ones(9), "inout"),), deadline=10)
 
 
-def test_a_deadline_kills_and_leaves_no_process(open_child: Open) -> None:
+def test_a_deadline_kills_and_leaves_no_process(open_child: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor of those that it may start where the kernel filters no calls."""
+    monkeypatch.setenv(confine.SWITCH, "off")
     child = open_child(compile_seconds=0.5)
     start = time.monotonic()
     with pytest.raises(ChildTimeout, match=r"stopped after 0\.5 s"):
@@ -181,6 +183,15 @@ def test_a_fault_of_the_graders_is_told_from_a_death(open_child: Open) -> None:
     assert "Traceback" in caught.value.stderr
     with pytest.raises(ChildFailed, match=r"^install this$"):
         ask(open_child(), "lack install this")
+
+
+def test_it_can_say_no_more_than_somebody_can_read(open_child: Open) -> None:
+    compilation = open_child().compile(b"prattle", "starter.cu")
+    assert len(compilation.findings) == 500
+    first = compilation.findings[0]
+    assert (len(first.message), len(first.notes), first.line) == (10_000, 50, 0)
+    assert "\x1b" not in first.kind
+    assert len(compilation.log) == 200_000
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,15 @@ def test_services_of_the_machine_cannot_be_spoken_to(attempt: Attempt, tmp_path:
         "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)",
         "os.setpgid(0, 0)",
         "os.pidfd_open(os.getppid())",
+        "os.sched_setaffinity(os.getppid(), {0})",
+        "os.sched_setscheduler(os.getppid(), os.SCHED_BATCH, os.sched_param(0))",
+        "os.setpriority(os.PRIO_PROCESS, os.getppid(), 1)",
+        "fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid())",  # whom the kernel signals when there is something to read
+        "fcntl.ioctl(0, 0x8901, os.getppid().to_bytes(4, 'little'))",  # the same
+        "libc('prctl', 1, 0, 0, 0, 0)",  # PR_SET_PDEATHSIG: to outlive its parent
+        "os.fork()",
+        "os.posix_spawn('/bin/true', ['true'], {})",
+        "libc('shmget', 0, 4096, 0o1600)",
         "libc('ptrace', 16, os.getppid(), 0, 0)",
         "libc('process_vm_readv', os.getppid(), 0, 0, 0, 0, 0)",
         "libc('syscall', 425, 1, 0)",  # io_uring_setup: a second way to open sockets
@@ -158,7 +167,7 @@ def test_services_of_the_machine_cannot_be_spoken_to(attempt: Attempt, tmp_path:
 )
 def test_other_processes_and_programs_are_out_of_reach(attempt: Attempt, attempt_on_gpu: Attempt, code: str) -> None:
     prelude = (
-        "import ctypes, os, resource, subprocess\n"
+        "import ctypes, fcntl, os, resource, subprocess\n"
         "def libc(name, *arguments):\n"
         "    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) < 0:\n"
         "        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))\n"
@@ -186,6 +195,12 @@ def test_an_abort_is_still_told() -> None:
 def test_a_gpus_driver_keeps_what_it_may_need(attempt_on_gpu: Attempt) -> None:
     assert attempt_on_gpu("import socket; socket.socket(socket.AF_UNIX)") == "done"
     assert attempt_on_gpu("open('/proc/self/task/%d/comm' % __import__('os').getpid(), 'w').write('x')") == "done"
+
+
+@needs_filter
+def test_no_memory_that_nobody_counts(attempt: Attempt, attempt_on_gpu: Attempt) -> None:
+    assert attempt("import os; os.memfd_create('hoard')").startswith(REFUSED)
+    assert attempt_on_gpu("import os; os.memfd_create('driver')") == "done"
 
 
 @needs_landlock

@@ -91,5 +91,5 @@ fi
 RUN = r"""#!/usr/bin/env bash
 # Grades submission/, writes results/results.json. AUTOGRADER is set only to try this elsewhere.
 home="${AUTOGRADER:-/autograder}"
-exec "$home/grader/bin/python" -m grader.batch.exports.run_autograder "$home"
+exec "$home/grader/bin/python" -I -m grader.batch.exports.run_autograder "$home"
 """

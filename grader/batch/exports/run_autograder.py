@@ -39,7 +39,18 @@ def grade(home: Path) -> dict[str, Any]:
         return gradescope.nothing_to_grade(submitted.problem)
     with tempfile.TemporaryDirectory(prefix="grade-") as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "grader", "run", name, str(submitted.path), "--json", str(result), *options]
+        command = [
+            sys.executable,
+            "-I",
+            "-m",
+            "grader",
+            "run",
+            name,
+            str(submitted.path),
+            "--json",
+            str(result),
+            *options,
+        ]
         command += ["--exercises", str(source / autograder.EXERCISES)]
         done = subprocess.run(command, cwd=source, capture_output=True, text=True, errors="replace")
         said = done.stdout + done.stderr
