@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -39,23 +42,40 @@ def find(wanted: str, folder: Path) -> Exercise:
     if len(matches) == 1:
         return read(folder / matches[0])
     what = "is more than one exercise" if matches else "is no exercise"
-    raise UsageError(f"{wanted!r} {what} in {folder}; there {_are(matches or names)}")
+    a_path = "/" in wanted or wanted.endswith(".cu")
+    step = ". Name the exercise first, as 1 or 01, then the file" if a_path else ""
+    raise UsageError(f"{wanted!r} {what} in {folder}; there {_are(matches or names)}{step}")
 
 
 def every(folder: Path) -> tuple[Exercise, ...]:
+    """Raises GraderError where one of them is broken."""
     return tuple(read(file.parent) for file in _files(folder))
 
 
+def sound(folder: Path, tell: Callable[[str], None]) -> tuple[Exercise, ...]:
+    """Those that can be read; what is wrong with each of the others is told."""
+    found = []
+    for file in _files(folder):
+        try:
+            found.append(read(file.parent))
+        except GraderError as error:
+            tell(str(error))
+    return tuple(found)
+
+
 def read(folder: Path) -> Exercise:
-    """The exercise in `folder`. Raises GraderError, which names the file and what is wrong in it."""
+    """The exercise in `folder`. Raises GraderError, which names the file, the line and what is wrong there."""
     file = folder / "exercise.toml"
     try:
-        content = msgspec.toml.decode(file.read_bytes(), type=_File)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise GraderError(f"{file}: {error}") from None
-    problem = _problem(content)
-    if problem:
-        raise GraderError(f"{file}: {problem}")
+        text = file.read_text(encoding="utf-8-sig")
+        content = msgspec.toml.decode(text, type=_File)
+        _check(content)
+    except OSError as error:
+        raise GraderError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise GraderError(f"{file}: is not UTF-8 text") from None
+    except msgspec.DecodeError as error:
+        raise GraderError(_located(file, text, str(error))) from None
     return Exercise(
         name=folder.resolve().name,
         title=content.title,
@@ -103,23 +123,68 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     best_known_us: dict[str, dict[str, float]] = {}
 
 
-def _problem(content: _File) -> str | None:
-    """What the types cannot say about an exercise.toml."""
+def _check(content: _File) -> None:
+    """What the types cannot say about an exercise.toml. Raises ValidationError, worded as msgspec words it."""
     if not content.kernels:
-        return "names no [[kernels]]"
-    for kernel in content.kernels:
+        raise _invalid("names no [[kernels]]")
+    for index, kernel in enumerate(content.kernels):
         if not kernel.name.endswith("_kernel"):
-            return f"kernel {kernel.name!r}: a kernel's name ends in _kernel"
+            raise _invalid(f"kernel {kernel.name!r}: a kernel's name ends in _kernel", f"kernels[{index}].name")
         if kernel.judge and not content.judge_source:
-            return f"kernel {kernel.name!r} names a judge, and there is no judge_source"
+            raise _invalid(
+                f"kernel {kernel.name!r} names a judge, and there is no judge_source", f"kernels[{index}].judge"
+            )
     if not content.cases:
-        return "names no required cases"
+        raise _invalid("names no required cases", "cases")
     if content.baseline not in BASELINES:
-        return f"baseline {content.baseline!r} is none of {', '.join(BASELINES)}"
+        raise _invalid(f"baseline {content.baseline!r} is none of {', '.join(BASELINES)}", "baseline")
     given = sum(rule.points for rule in content.quality)
     if given > content.points.quality:
-        return f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality"
-    return None
+        raise _invalid(
+            f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality",
+            "points.quality",
+        )
+
+
+def _invalid(what: str, key: str = "") -> msgspec.ValidationError:
+    return msgspec.ValidationError(f"{what} - at `$.{key}`" if key else what)
+
+
+def _located(file: Path, text: str, said: str) -> str:
+    """ "exercise.toml:7: Expected `float`, got `str` (tolerance)": with the line, where there is one."""
+    if at := _AT_LINE.search(said):
+        line = at[1] or text.rstrip().count("\n") + 1
+        return f"{file}:{line}: {said[: at.start()].rstrip()}, {at[2] or 'at the end'}"
+    at = _AT_KEY.search(said)
+    what, keys = (said[: at.start()], at[1]) if at else (said, "")
+    unknown = _UNKNOWN.search(what)
+    line = _line(text, ".".join(filter(None, [keys, unknown[1] if unknown else ""])))
+    return f"{file}{f':{line}' if line else ''}: {what}{f' ({keys})' if keys not in what else ''}"
+
+
+# In what tomllib and msgspec say.
+_AT_LINE = re.compile(r"\(at (?:line (\d+), (column \d+)|end of document)\)")
+_AT_KEY = re.compile(r" - at `\$\.(.+)`$")
+_UNKNOWN = re.compile(r"unknown field `(.+)`")
+_TABLES = re.compile(r"\s*\[\s*\{")  # in a list: [{ name = "x" }, { name = "y" }]
+
+
+def _line(text: str, keys: str) -> int:
+    """Where "kernels[1].parameters[0].ctype" stands, as far as its keys are there; 0 where none is."""
+    place = 0
+    for name, index in re.findall(r"([^.\[\]]+)(?:\[(\d+)\])?", keys):
+        word = rf"[\"']?{re.escape(name)}[\"']?"
+        header = re.compile(rf"^\s*\[\[\s*{word}\s*\]\]", re.MULTILINE)
+        key = re.compile(rf"(?:^|[{{,\[])\s*{word}\s*[=.\]]", re.MULTILINE)
+        nth = next(islice(header.finditer(text, place), int(index), None), None) if index else None
+        found = nth or key.search(text, place)
+        if found is None:
+            break
+        place = found.end()
+        if index and not nth and _TABLES.match(text, place):
+            for _ in range(int(index) + 1):
+                place = text.find("{", place) + 1 or place
+    return text.count("\n", 0, place) + 1 if place else 0
 
 
 def _files(folder: Path) -> list[Path]:

@@ -41,6 +41,20 @@ NEVER_WRITTEN, PRECISION, LAYOUT, SUM = (
     "the-sum-over-k",
 )
 
+# Where nothing else fits: what is certain, then where it usually comes from.
+NOTHING_STORED = (
+    "no element was ever written: the kernel has no store that any thread reaches; look for a return or a "
+    "condition before it"
+)
+LEFT_OUT = "the wrong elements were never written: too few blocks or threads, or a return before the store"
+NOTHING_ADDED = (
+    "the wrong elements are all 0: every element is stored, but nothing was added up; look for a loop that does "
+    "not run, or for inputs that are never loaded"
+)
+ZERO_OR_LEFT_OUT = (
+    "the wrong elements are 0 or were never written: nothing was added up for those that are stored, and too few "
+    "blocks or threads, or a return before the store, leave out the others"
+)
 
 Expected = Mapping[str, np.ndarray]
 
@@ -73,6 +87,11 @@ class Output:
         # Wrong rows and any rows, evenly spread.
         rows = (self.bad_rows, np.arange(len(actual)))
         self.sample = np.unique(np.concatenate([_spread(some, SAMPLE_ROWS // 2) for some in rows]))
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether nothing was written, or nothing but 0."""
+        return bool(self.unwritten.all() or (self.actual == 0).all())
 
     def fits(self, values: np.ndarray, rows: np.ndarray, share: float, *, all_rows: bool = True) -> bool:
         """Whether `values` explain what is wrong in these rows, and are what the mistake would give there.
@@ -131,11 +150,17 @@ def _spread(values: np.ndarray, count: int) -> np.ndarray:
 
 def _only_one_value(output: Output) -> Iterator[Diagnosis]:
     """Wrong, and all the same: never written, 0, NaN, infinite."""
-    values = output.actual[output.wrong]
-    if output.unwritten[output.wrong].all():
-        yield Diagnosis("never-written", "the wrong elements were never written", NEVER_WRITTEN)
+    values, unwritten = output.actual[output.wrong], output.unwritten[output.wrong]
+    if output.unwritten.all():
+        yield Diagnosis("never-written", NOTHING_STORED, NEVER_WRITTEN)
+    elif unwritten.all():
+        yield Diagnosis("never-written", LEFT_OUT, NEVER_WRITTEN)
+    elif (output.actual == 0).all():
+        yield Diagnosis("zero", NOTHING_ADDED, SUM)
     elif (values == 0).all():
         yield Diagnosis("zero", "the wrong elements are all 0: nothing was added up for them", SUM)
+    elif (unwritten | (values == 0)).all():
+        yield Diagnosis("zero-or-never-written", ZERO_OR_LEFT_OUT, NEVER_WRITTEN)
     elif np.isnan(values).all():
         yield Diagnosis(
             "nan", "the wrong elements are all NaN, a result of arithmetic, such as Inf - Inf or 0 / 0", SUM
@@ -273,6 +298,8 @@ class Search:
 
     def _explain(self, case: Case, name: str, output: Output, expected: Expected) -> Diagnosis | None:
         mistakes = (m for m in self._mistakes(case, expected) if m.output == name)
+        if output.says_nothing and not self._fitted:
+            return explain(output, ())  # in a small case, many mistakes leave out everything
         if self._fitted:
             found = explain(output, (m for m in mistakes if m.name in self._fitted))
         elif self._left:

@@ -7,6 +7,7 @@ measured, `speed[CASE]` hands it the time of every round, as the GPU's own clock
 
 from __future__ import annotations
 
+import argparse
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from grader.seeds import SEEDS
+
 if TYPE_CHECKING:
     from grader.model.exercise import Exercise
     from grader.model.result import Check, Result
 
 HANDLE = "test.py"
 EXERCISE = "exercise.toml"
-SEEDS = 2**32
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("grade", "CUDA kernel exercises")
     group.addoption("--submission", metavar="FILE", help="grade FILE; default: the exercise's starter.cu")
-    group.addoption("--grade-seed", metavar="N", type=int, help="repeat a grading: the seed that it showed")
+    group.addoption("--grade-seed", metavar="N", type=_seed, help="repeat a grading: the seed that it showed")
     group.addoption(
         "--grade-device", choices=("auto", "cpu", "cuda"), default="auto", help="what to grade on; default: auto"
     )
@@ -108,8 +110,6 @@ class ExerciseFile(pytest.File):
         file = self.config.invocation_params.dir / named if named else exercise.starter
         device = option("grade_device")
         seed = option("grade_seed")
-        if seed is not None and not 0 <= seed < SEEDS:
-            raise pytest.UsageError(f"--grade-seed {seed}: a seed is a number from 0 to {SEEDS - 1}")
         return pipeline.grade(
             exercise,
             submission.read(file),
@@ -186,6 +186,13 @@ class CudaClock:
 
     def cuda_events(self) -> float:
         return self._now
+
+
+def _seed(text: str) -> int:
+    """As argparse wants it: what is raised becomes pytest's usage error."""
+    if not text.isdecimal() or int(text) >= SEEDS:
+        raise argparse.ArgumentTypeError(f"a seed is a number from 0 to {SEEDS - 1}, not {text!r}")
+    return int(text)
 
 
 def _is_handle(file: Path) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from grader.model.execution import Compilation, Executor, Invocation, Outcome
 from grader.model.exercise import Array
 from grader.model.result import Finding
-from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout
+from grader.sandbox import ChildCrashed, ChildDied, ChildFailed, ChildMemory, ChildTimeout
 
 OpenExecutor = Callable[[], Executor]
 E = TypeVar("E", bound=Executor)
@@ -72,15 +73,26 @@ class Runner(Generic[E]):
         return self._executor
 
     def compile(self) -> Compilation:
-        """A compiler that does not end or eats all memory is the submission's doing."""
+        """A compiler that does not end, eats all memory or crashes twice is the submission's doing."""
         try:
-            return self.start().compile(self._source, self._filename)
+            return self._compile()
+        except ChildCrashed as error:
+            message = (
+                f"the compiler crashes on this file ({error}); take out what is unusual in it, assembly above all"
+            )
+            return self._failed_compilation("compile-error", message)
         except ChildTimeout as error:
             return self._failed_compilation("did-not-finish", f"compiling did not finish: {error}")
         except ChildMemory as error:
             return self._failed_compilation("compile-error", f"compiling took too much memory: {error}")
         except ChildDied as error:
             raise self._lost(error) from None
+
+    def _compile(self) -> Compilation:
+        with contextlib.suppress(ChildCrashed):
+            return self.start().compile(self._source, self._filename)
+        self.close()
+        return self.start().compile(self._source, self._filename)
 
     def ready(self) -> E:
         """The child that holds the submission; a fresh one compiles it again."""

@@ -37,10 +37,9 @@ class Source(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> Source:
     """Raises UsageError where there is no file to read; a bad content is the student's `compile` to fail."""
-    if not path.is_file():
-        what = "is a folder, not a .cu file" if path.is_dir() else "does not exist"
-        raise UsageError(f"{path} {what if path.is_dir() or not path.exists() else 'is not a regular file'}")
     try:
+        if not path.is_file():
+            raise UsageError(f"{path} {_instead(path)}")
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
             stream.seek(0)
@@ -53,6 +52,17 @@ def read(path: Path) -> Source:
         return source
     finding = Finding("compile-error", source.name, 0, f"{source.name} {message}")
     return msgspec.structs.replace(source, content=b"", problem=finding)
+
+
+def _instead(path: Path) -> str:
+    if path.is_dir():
+        return "is a folder, not a .cu file"
+    return "is not a regular file" if path.exists() else "does not exist"
+
+
+def lines(text: str) -> list[str]:
+    """As the compiler counts them: unlike str.splitlines, a form feed ends none."""
+    return text.replace("\r\n", "\n").split("\n")
 
 
 def _problem(content: bytes) -> str | None:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,15 @@ from grader.runner import OpenExecutor
 STARTER, SOLUTION = "compiles and fails", "passes"
 PROMISE = re.compile(r"// caught by: (compile|launch|rules|(?:memory|correct)\[([\w-]+)\]) ([\w-]+)")
 MARK = "// <-- here"
+FIRST_LINE = "the first line has to be // caught by: CHECK KIND, such as // caught by: memory[small] race"
+
+# What an exercise cannot do without, beside its exercise.toml; and what to do where it is missing.
+NEEDED = {
+    "problem.md": "write what the student reads: the task, the cases, hints, pitfalls",
+    "starter.cu": "write what the student begins with: it compiles, and fails",
+    "solution.cu": "write a kernel that passes",
+    "test.py": "two lines: from grader.pytest_support import check_tests, and test_check = check_tests(__file__)",
+}
 
 # Kinds whose finding names the guilty line: those of memory, and of the compiler.
 AT_A_LINE = frozenset(
@@ -53,6 +63,13 @@ class Promise(msgspec.Struct, frozen=True):
     says: str = ""  # the promise in words
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """Something that an exercise lacks, or a file of it that promises nothing. `problem` ends in the next step."""
+
+    name: str
+    problem: str
+
+
 class Verified(msgspec.Struct, frozen=True):
     """`problem` says what was found instead; empty where the promise was kept."""
 
@@ -61,20 +78,46 @@ class Verified(msgspec.Struct, frozen=True):
     seconds: float
 
 
+def gaps(exercise: Exercise) -> Iterator[Gap]:
+    """What is not there to be verified."""
+    for name, step in NEEDED.items():
+        if not (exercise.folder / name).is_file():
+            yield Gap(name, f"there is none; {step}")
+        elif not (exercise.folder / name).read_bytes().strip():
+            yield Gap(name, f"is empty; {step}")
+    wrong = _wrong(exercise)
+    if not wrong:
+        yield Gap("wrong/*.cu", f"there is none; add kernels with one mistake each, {FIRST_LINE}")
+    for file in wrong:
+        try:
+            promise_of(file)
+        except GraderError as error:
+            yield Gap(f"wrong/{file.name}", str(error).removeprefix(f"{file}: "))
+
+
 def promises(exercise: Exercise) -> Iterator[Promise]:
-    """One for each file, starter and solution first. Raises GraderError where a wrong kernel states none."""
-    yield Promise(exercise.starter, case=exercise.cases[0], says=STARTER)
-    yield Promise(exercise.folder / "solution.cu", says=SOLUTION)
-    for file in sorted((exercise.folder / "wrong").glob("*.cu")):
-        yield promise_of(file)
+    """One for each file that is there, starter and solution first."""
+    for file, says in ((exercise.starter, STARTER), (exercise.folder / "solution.cu", SOLUTION)):
+        if file.is_file():
+            yield Promise(file, case=exercise.cases[0] if says == STARTER else None, says=says)
+    for file in _wrong(exercise):
+        with suppress(GraderError):  # one of the gaps
+            yield promise_of(file)
+
+
+def _wrong(exercise: Exercise) -> list[Path]:
+    return sorted((exercise.folder / "wrong").glob("*.cu"))
 
 
 def promise_of(file: Path) -> Promise:
-    """What a wrong kernel's first line and its marks state."""
-    lines = file.read_text(encoding="utf-8").splitlines()
+    """What a wrong kernel's first line and its marks state. Raises GraderError where it states nothing."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GraderError(f"{file}: cannot be read: {getattr(error, 'strerror', 'it is not UTF-8 text')}") from None
     stated = PROMISE.fullmatch(lines[0]) if lines else None
     if stated is None:
-        raise GraderError(f"{file}: the first line must be // caught by: CHECK KIND")
+        raise GraderError(f"{file}: line 1 promises nothing; {FIRST_LINE}")
     marked = tuple(number for number, line in enumerate(lines, start=1) if line.endswith(MARK))
     check, case, kind = stated.groups()
     return Promise(file, check, kind, marked if kind in AT_A_LINE else (), case, f"{check} {kind}")
@@ -112,7 +155,12 @@ def _problem(exercise: Exercise, promise: Promise, seed: int, open_executor: Ope
     source = submission.read(promise.file)
     # What the compiled code shows needs no case; one is graded so that nothing else is wrong.
     only = exercise.cases[0] if promise.check == rules.ID else promise.case
-    result = pipeline.grade(exercise, source, seed=seed, open_executor=open_executor, only=only)
+    try:
+        result = pipeline.grade(exercise, source, seed=seed, open_executor=open_executor, only=only)
+    except GraderError as error:
+        if only is None or only in exercise.cases:  # the exercise itself is broken
+            raise
+        return str(error)
     errors = [check for check in result.checks if check.status is Status.ERROR]
     if errors:
         return f"{errors[0].id} ended in error: {errors[0].message}"

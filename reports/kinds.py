@@ -15,7 +15,9 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "compile-error": Kind("Does not compile", "Mend the first error first: later ones often follow from it."),
+    "compile-error": Kind(
+        "Does not compile", "Mend the first error, then grade again: later ones often follow from it."
+    ),
     "compile-warning": Kind("Compiler warning", "Read it once: it is often the bug of the next hour."),
     "missing-kernel": Kind(
         "Kernel not found",

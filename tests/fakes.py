@@ -124,10 +124,12 @@ class FakeExecutor:
         compilation: Compilation = COMPILED,
         launch: LaunchConfig | Callable[[Arrays], LaunchConfig | Outcome] = LAUNCH,
         compute: Callable[[Arrays], Outcome] = right,
+        unconfined: tuple[str, ...] = (),
     ) -> None:
         self._compilation = compilation
         self._launch = launch
         self._compute = compute
+        self.unconfined = unconfined
         self.opened = 0
         self.closed = 0
         self.ran: list[Invocation] = []

@@ -33,6 +33,12 @@ def test_no_such_exercise_names_those_that_exist(folder: Path, wanted: str) -> N
         catalog.find(wanted, folder)
 
 
+@pytest.mark.parametrize("wanted", ["exercises/01_double", "starter.cu"])
+def test_a_path_in_place_of_an_exercise_is_told_the_order(folder: Path, wanted: str) -> None:
+    with pytest.raises(UsageError, match="Name the exercise first, as 1 or 01, then the file"):
+        catalog.find(wanted, folder)
+
+
 def test_an_ambiguous_number_names_the_matches(folder: Path) -> None:
     write_exercise(folder / "1_other")
     with pytest.raises(UsageError, match=r"more than one exercise .* 01_double, 1_other"):
@@ -76,21 +82,44 @@ def test_everything_of_the_toml_is_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "guilty", "says"),
     [
-        ('title = "Double every row"', "", "title"),
-        ('title = "Double every row"', 'title = "x"\nspeed = 1', "speed"),
-        ("tolerance = 1e-3", 'tolerance = "small"', "tolerance"),
-        ('cases = ["even", "ragged"]', "cases = []", "no required cases"),
-        ('name = "double_kernel"', 'name = "double"', "ends in _kernel"),
-        ("points = 8", "points = 80", "84 points"),
-        ('rule = "commented"', 'rule = "pretty"', "pretty"),
-        ("[points]", "[points", "exercise.toml"),
+        ('title = "Double every row"', "", "", "title"),
+        ('title = "Double every row"', 'title = "x"\nspeed = 1', "speed = 1", "speed"),
+        ("tolerance = 1e-3", 'tolerance = "small"', 'tolerance = "small"', "tolerance"),
+        ('cases = ["even", "ragged"]', "cases = []", "cases = []", "no required cases"),
+        ('cases = ["even", "ragged"]', 'cases = ["even", 3]', 'cases = ["even", 3]', r"cases\[1\]"),
+        ('baseline = "fastest"', 'baseline = "fast"', 'baseline = "fast"', "none of fastest, grouped"),
+        ('name = "double_kernel"', 'name = "double"', 'name = "double"', "ends in _kernel"),
+        ('name = "double_kernel"', "", "[[kernels]]", "name"),
+        ('ctype = "float*"', "ctype = 3", '  { name = "y", ctype = 3 },', "ctype"),
+        ('ctype = "float*"', 'type = ""', '  { name = "y", type = "" },', "type"),
+        ("quality = 20", "quality = 'all'", "quality = 'all'", r"points\.quality"),
+        ("points = 8", "points = 80", "quality = 20", "84 points"),
+        ('rule = "commented"', 'rule = "pretty"', 'rule = "pretty"', "pretty"),
+        ("[points]", "[points", "[points", "column 8"),
     ],
 )
-def test_a_broken_toml_names_the_file_and_what_is_wrong(tmp_path: Path, old: str, new: str, says: str) -> None:
-    assert old in TOML
-    broken = write_exercise(tmp_path / "01_double", toml=TOML.replace(old, new))
+def test_a_broken_toml_names_the_file_the_line_and_what_is_wrong(
+    tmp_path: Path, old: str, new: str, guilty: str, says: str
+) -> None:
+    text = TOML.replace(old, new)
+    assert text != TOML
+    broken = write_exercise(tmp_path / "01_double", toml=text)
     with pytest.raises(GraderError, match=says) as caught:
         catalog.read(broken)
-    assert str(broken / "exercise.toml") in str(caught.value)
+    line = f":{text.splitlines().index(guilty) + 1}" if guilty else ""
+    assert str(caught.value).startswith(f"{broken / 'exercise.toml'}{line}: ")
+
+
+def test_a_toml_that_is_no_text_is_named(folder: Path) -> None:
+    (folder / "01_double" / "exercise.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(GraderError, match=r"exercise\.toml: is not UTF-8 text"):
+        catalog.read(folder / "01_double")
+
+
+def test_the_sound_ones_are_read_and_the_others_told(folder: Path) -> None:
+    (folder / "02_triple" / "exercise.toml").write_text("title = 3")
+    told: list[str] = []
+    assert [exercise.name for exercise in catalog.sound(folder, told.append)] == ["01_double", "12_dozen"]
+    assert [said.split(": ")[0] for said in told] == [f"{folder / '02_triple' / 'exercise.toml'}:1"]

@@ -154,6 +154,38 @@ def test_what_any_output_can_show(name: str) -> None:
     assert found.name == name
 
 
+def unwritten(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    stored = values.astype(np.float32)
+    stored.view(np.uint32)[where] = 0xFFFFFFFF
+    return stored
+
+
+@pytest.mark.parametrize(
+    ("stored", "left_out", "says"),
+    [
+        ("right", "all", "no element was ever written: the kernel has no store that any thread reaches"),
+        ("right", "some", "the wrong elements were never written: too few blocks or threads"),
+        ("zero", "none", "the wrong elements are all 0: every element is stored"),
+        ("zero", "some", "the wrong elements are 0 or were never written"),
+        ("zero in part", "none", "the wrong elements are all 0: nothing was added up for them"),
+    ],
+)
+def test_where_nothing_or_zero_stands_the_likely_reason_is_said(stored: str, left_out: str, says: str) -> None:
+    expected = np.random.default_rng(2).normal(size=(96, 64)) * 5
+    rows = np.arange(96)[:, None] + np.zeros(64, int)
+    values = {"right": expected, "zero": expected * 0, "zero in part": expected * (rows % 7 > 2)}[stored]
+    where = {"all": rows >= 0, "some": rows % 3 == 1, "none": rows < 0}[left_out]
+    found = diagnosed(unwritten(values, where), expected, [])
+    assert found is not None
+    assert found.sentence.startswith(says)
+
+
+def test_zero_and_noise_are_not_taken_for_nothing_added() -> None:
+    expected = np.random.default_rng(2).normal(size=(96, 64)) * 5
+    actual = unwritten(np.where(noise(expected) > 0, 0, noise(expected)), noise(expected) > 1)
+    assert diagnosed(actual, expected, []) is None
+
+
 def test_the_scale_and_the_place_are_said() -> None:
     expected = np.random.default_rng(2).normal(size=(96, 64)) * 5
     scaled = diagnosed((expected * 1.5).astype(np.float32), expected, [])
@@ -199,7 +231,26 @@ def test_a_mistake_that_fails_costs_no_verdict() -> None:
         yield
 
     expected = np.ones((4, 4))
-    assert searched(Search(broken), a_case(), np.zeros((4, 4)), expected) is None
+    assert searched(Search(broken), a_case(), 3 * expected, expected) is None
+
+
+def test_an_empty_small_case_does_not_decide_which_mistake_it_is() -> None:
+    """Tiles that are left over are all that it has: it is 0 by that mistake, and by any other."""
+    small, large = CASES["narrow"], CASES["variable"]
+    nothing = {case.name: np.zeros_like(right(case)) for case in (small, large)}
+    search = Search(ORACLE.mistakes)
+
+    def explained(case: Case, actual: np.ndarray) -> str:
+        wrong = ~(np.abs(actual - right(case)) < TOLERANCE)
+        output = Output(actual, right(case), wrong, TOLERANCE, str)
+        found = search.explain(case, "C_concat", output, {"C_concat": right(case)})
+        assert found is not None
+        return found.name
+
+    assert [explained(case, nothing[case.name]) for case in (small, large)] == ["zero", "zero"]
+    left_out = next(m for m in mistakes(large, right(large)) if m.name == "rows-tail-64-0")
+    assert explained(large, left_out.values(np.arange(len(right(large))))) == left_out.name
+    assert explained(small, nothing[small.name]) == left_out.name
 
 
 def test_what_fitted_once_is_tried_first_and_searches_are_few() -> None:

@@ -96,6 +96,12 @@ def test_the_result_says_what_was_graded_where(exercise: Exercise) -> None:
     assert codec.decode(codec.encode(result)) == result
 
 
+@pytest.mark.parametrize("reasons", [(), ("a submission could read your files", "it could use the network")])
+def test_the_result_says_what_could_not_be_taken_from_the_child(exercise: Exercise, reasons: tuple[str, ...]) -> None:
+    result = grade(exercise, FakeExecutor(unconfined=reasons))
+    assert result.machine["unconfined"] == list(reasons)
+
+
 def test_only_quality_is_not_required(exercise: Exercise) -> None:
     result = grade(exercise, FakeExecutor())
     assert [c.id for c in result.checks if not c.required] == ["quality"]

@@ -6,7 +6,7 @@ import pytest
 from grader.model.execution import Compilation, Invocation, LaunchConfig, Outcome
 from grader.model.exercise import Array
 from grader.runner import MAX_STARTS, Runner, RunnerError
-from grader.sandbox import ChildDied, ChildTimeout
+from grader.sandbox import ChildCrashed, ChildDied, ChildTimeout
 from tests.fakes import Arrays, FakeExecutor
 
 KERNEL = (Invocation("double_kernel", LaunchConfig(), ("x",)),)
@@ -85,3 +85,19 @@ def test_a_submission_that_compiles_once_only_is_no_fault_of_the_students() -> N
     executor = FakeExecutor(compilation=Compilation(ok=False))
     with Runner(executor.open, b"", "a.cu") as runner, pytest.raises(RunnerError, match="not again"):
         runner.run(KERNEL, array(8))
+
+
+@pytest.mark.parametrize(("crashes", "ok"), [(1, True), (2, False)])
+def test_what_crashes_the_compiler_twice_does_not_compile(crashes: int, ok: bool) -> None:
+    class Crashing(FakeExecutor):
+        def compile(self, source: bytes, filename: str) -> Compilation:
+            if self.opened <= crashes:
+                raise ChildCrashed("the child process died of SIGSEGV")
+            return super().compile(source, filename)
+
+    executor = Crashing()
+    with Runner(executor.open, b"", "a.cu") as runner:
+        compilation = runner.compile()
+    assert compilation.ok is ok
+    assert [finding.kind for finding in compilation.findings] == ([] if ok else ["compile-error"])
+    assert executor.opened == executor.closed == 2

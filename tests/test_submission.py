@@ -57,3 +57,5 @@ def test_no_such_file_and_a_folder_are_wrong_usage(tmp_path: Path) -> None:
         submission.read(tmp_path)
     with pytest.raises(UsageError, match="not a regular file"):
         submission.read(Path("/dev/null"))
+    with pytest.raises(UsageError, match="cannot be read: File name too long"):
+        submission.read(tmp_path / ("k" * 300))

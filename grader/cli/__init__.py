@@ -14,9 +14,10 @@ def main() -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, _terminate)
         from grader.cli.command import invoke
-        from grader.cli.streams import open_closed
+        from grader.cli.streams import open_closed, replace_unknown
 
         open_closed()
+        replace_unknown()
         status = invoke(sys.argv[1:])
     except KeyboardInterrupt:
         status = INTERRUPTED

@@ -90,8 +90,9 @@ def grade() -> None:
 
 def invoke(arguments: list[str]) -> int:
     """One command, to its exit status."""
+    color = False if os.environ.get("NO_COLOR") else None  # what click does not look at
     try:
-        status = grade.main(arguments, prog_name="grade", standalone_mode=False)
+        status = grade.main(arguments, prog_name="grade", standalone_mode=False, color=color)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:
@@ -113,6 +114,9 @@ def invoke(arguments: list[str]) -> int:
             give_up_stdout()
             _say(os.strerror(error.errno))
             return ERROR
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
+            _say("the folder that you are in is gone; cd to one that is there")
+            return USAGE
         if os.environ.get("GRADE_TRACEBACK"):
             raise
         _say(f"internal error at {at_fault(error)}\nSet GRADE_TRACEBACK=1 to see more, and please report it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import webbrowser
@@ -28,22 +29,40 @@ class Destinations(NamedTuple):
     html: Path | None = None
     browser: bool = False
 
-    def refuse_to_overwrite(self, kept: Iterable[Path]) -> None:
-        """Raises UsageError where a Result would take the place of a kernel, of what is read, or of its twin."""
+    def check(self, kept: Iterable[Path]) -> None:
+        """Before anything is graded. Raises UsageError where a Result cannot be written, as far as that shows
+        now, or would take the place of a kernel, of what is read (`kept`), or of its twin."""
+        if self.json and self.html and _same(self.json, self.html):
+            raise UsageError(f"--json and --html name the same file: {self.json}")
         wanted = {"--json": self.json, "--html": self.html}
         files = {option: file for option, file in wanted.items() if file is not None and file != STDOUT}
-        if len(files) == len(wanted) and _same(*files.values()):
-            raise UsageError(f"--json and --html name the same file: {self.json}")
+        kept = list(kept)
         for option, file in files.items():
             if file.suffix in KERNELS or any(_same(file, other) for other in kept):
-                raise UsageError(f"{option} {file} would overwrite a file that you gave; name another one")
+                raise UsageError(f"{option} {file} would overwrite a file that is needed; name another one")
+            if problem := _unwritable(file):
+                raise UsageError(f"{option} {file}: {problem}")
+
+
+def _unwritable(file: Path) -> str:
+    """Why nothing can be written there; empty where nothing shows yet: a disk may still be full."""
+    try:
+        if file.is_dir():
+            return "is a folder; name a file in it"
+        folder = file.parent
+        if not folder.is_dir():
+            return f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}; make it first"
+        allowed = os.access(file, os.W_OK) if file.exists() else os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:  # a name that is too long
+        return str(error.strerror)
+    return "" if allowed else "you may not write there; name another place"
 
 
 def _same(one: Path, other: Path) -> bool:
     """Whether both lead to the same place, by whatever way."""
     try:
         return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
-    except OSError:
+    except (OSError, ValueError):  # a Result may name its submission as it likes
         return False
 
 
@@ -62,7 +81,7 @@ def deliver(
     With `since`, an earlier Result of the exercise, from the file `since_name`: what changed.
     """
     written = to.json is None or write(to.json, codec.encode(result))
-    to_stderr = to.json == STDOUT
+    to_stderr = STDOUT in (to.json, to.html)
     shown = show(result, exercise, source, verbose=verbose, to_stderr=to_stderr, since=since, since_name=since_name)
     written = shown and written
     page = to.html or (_temporary() if to.browser else None)

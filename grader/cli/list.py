@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grader.cli import exits
+from grader.cli.paths import PATH
 from grader.cli.remember import say
 
 if TYPE_CHECKING:
     from grader.model.exercise import Exercise
     from grader.progress import Record
 
-WIDTH = 80
+WIDTH, LEAST_WIDTH = 80, 20
 REACHED, RIGHT, OPEN = "x", "~", " "
 LEGEND = {
     REACHED: "every exercise on it passed",
@@ -25,17 +28,30 @@ LEGEND = {
 
 
 @click.command("list")
-@click.option("--exercises", metavar="DIR", type=click.Path(path_type=Path), help="Where the exercises are.")
-def command(exercises: Path | None) -> None:
+@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
+def command(exercises: Path | None) -> int:
     """The exercises, how far you are, and the learning objectives that this reaches.
 
     Behind each exercise stands the best that grade run or grade watch saw: passed; right, where every case is right
     and speed is open; or tried.
+
+    Exit status: 0, or 4 where an exercise is broken: it is named, the others are listed.
     """
-    from grader import catalog, progress
+    from grader import catalog
 
     folder = catalog.exercises_folder(exercises)
-    found = catalog.every(folder)
+    broken: list[str] = []
+    found = catalog.sound(folder, broken.append)
+    if found:
+        _show(found, folder)
+    for said in broken:
+        say(said)
+    return exits.ERROR if broken else exits.PASSED
+
+
+def _show(found: tuple[Exercise, ...], folder: Path) -> None:
+    from grader import progress
+
     records = {exercise.name: progress.read(exercise, say) for exercise in found}
     width = max(len(exercise.name) for exercise in found)
     states = {name: _state(record) for name, record in records.items()}
@@ -62,10 +78,11 @@ def _objectives(exercises: Iterable[Exercise], records: Mapping[str, Record | No
             by_objective.setdefault(objective, []).append(exercise)
     marks = {text: _mark([records[one.name] for one in practised]) for text, practised in by_objective.items()}
     reached = sum(mark == REACHED for mark in marks.values())
+    width = max(min(WIDTH, shutil.get_terminal_size().columns), LEAST_WIDTH)
     click.echo(f"\nLearning objectives: {reached} of {len(marks)} reached")
     for text, mark in marks.items():
         numbers = ", ".join(one.number.lstrip("0") for one in by_objective[text])
-        lines = textwrap.wrap(f"{text} ({numbers})", WIDTH - 6)
+        lines = textwrap.wrap(f"{text} ({numbers})", width - 6)
         click.echo("\n".join([f"  [{mark}] {lines[0]}", *(f"      {line}" for line in lines[1:])]))
     shown = [f"[{mark}] {meaning}" for mark, meaning in LEGEND.items() if mark in marks.values()]
     if shown != [f"[{OPEN}] {LEGEND[OPEN]}"]:

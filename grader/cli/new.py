@@ -9,10 +9,8 @@ from pathlib import Path
 
 import click
 
-from grader.cli.paths import from_here
+from grader.cli.paths import PATH, from_here
 from grader.errors import GraderError, UsageError
-
-_PATH = click.Path(path_type=Path)
 
 TEMPLATE = Path(__file__).parents[1] / "templates" / "exercise"
 NAME = re.compile(r"(?:(\d{1,3})_)?([a-z][a-z0-9]*(?:_[a-z0-9]+)*)")
@@ -20,7 +18,7 @@ NAME = re.compile(r"(?:(\d{1,3})_)?([a-z][a-z0-9]*(?:_[a-z0-9]+)*)")
 
 @click.command("new")
 @click.argument("name")
-@click.option("--exercises", metavar="DIR", type=_PATH, help="The folder to lay it out in.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="The folder to lay it out in.")
 def command(name: str, exercises: Path | None) -> None:
     """Lay out a new exercise, NAME, that grade verify finds in order.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import exits
+from grader.cli.paths import PATH
 from grader.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,22 +21,23 @@ MAX_BYTES = 64 << 20
 
 
 @click.command("report")
-@click.argument("result", type=click.Path(path_type=Path))
-@click.option("--html", "html_file", metavar="FILE", type=click.Path(path_type=Path), help="Default: RESULT.html.")
+@click.argument("result", type=PATH)
+@click.option("--html", "html_file", metavar="FILE", type=PATH, help="Default: RESULT.html.")
 @click.option("--open", "browser", is_flag=True, help="Open it in a browser.")
-@click.option("--since", metavar="EARLIER", type=click.Path(path_type=Path), help="Say what changed since.")
-@click.option("--exercises", metavar="DIR", type=click.Path(path_type=Path), help="Where the exercises are.")
+@click.option("--since", metavar="EARLIER", type=PATH, help="Say what changed since.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
 def command(result: Path, html_file: Path | None, browser: bool, since: Path | None, exercises: Path | None) -> int:
     """Render RESULT (from grade run --json) as an HTML report, beside it or to --html.
 
     The source is shown where the submission is still there, unchanged.
     """
-    from grader.cli.deliver import open_in_browser, write_report
+    from grader.cli.deliver import Destinations, open_in_browser, write_report
 
     page = html_file or result.with_suffix(".html")
     if page == result:
         raise UsageError(f"{result} would be overwritten; name the report with --html")
     decoded = read(result)
+    Destinations(html=page).check([result, Path(decoded.submission.path), *([since] if since else [])])
     earlier = read_earlier(since, decoded.exercise) if since else None
     written = write_report(decoded, _exercise(decoded, exercises), _source(decoded), page, since=earlier)
     if written and browser:

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli.complete import exercise_names
-from grader.cli.paths import from_here
+from grader.cli.paths import PATH, from_here
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
     from grader.model.exercise import Exercise
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command("reset")
 @click.argument("exercise", shell_complete=exercise_names)
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(exercise: str, exercises: Path | None, yes: bool) -> None:
     """Put starter.cu of EXERCISE back as it was at the start.
@@ -53,7 +51,12 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
 def _agreed(starter: Path) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(f"nobody is there to be asked whether {starter} may be replaced; --yes says so")
-    return click.confirm(f"Replace {starter} by what it was at the start? A copy of yours is kept.")
+    click.echo(f"{starter} goes back to what it was at the start; a copy of yours is kept.")
+    try:
+        return click.confirm("Go on?")
+    except click.Abort:
+        click.echo()  # the cursor is still behind the question
+        raise
 
 
 def _original(exercise: Exercise) -> Path:

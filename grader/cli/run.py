@@ -7,6 +7,7 @@ import importlib
 import os
 import secrets
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,12 @@ import click
 
 from grader.cli import exits
 from grader.cli.complete import exercise_names
-from grader.cli.paths import from_here
+from grader.cli.numbers import SEED, Whole
+from grader.cli.paths import PATH, from_here
 from grader.cli.report import read_earlier
 from grader.cli.standby import Standby
+from grader.errors import UsageError
+from grader.seeds import SEEDS
 
 if TYPE_CHECKING:
     from grader.gpu_lane import GpuChoice
@@ -25,27 +29,23 @@ if TYPE_CHECKING:
     from grader.secret import Secret
     from grader.submission import Source
 
-SEEDS = 2**32
-
 # Wanted at the end; a thread imports them while the child works.
 _LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command("run")
 @click.argument("exercise", shell_complete=exercise_names)
-@click.argument("file", required=False, type=_PATH)
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the Result; - is stdout.")
-@click.option("--html", "html_file", metavar="FILE", type=_PATH, help="Write the report.")
-@click.option("--since", metavar="EARLIER", type=_PATH, help="Say what changed since; EARLIER is from --json.")
+@click.argument("file", required=False, type=PATH)
+@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the Result; - is stdout.")
+@click.option("--html", "html_file", metavar="FILE", type=PATH, help="Write the report.")
+@click.option("--since", metavar="EARLIER", type=PATH, help="Say what changed since; EARLIER is from --json.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
-@click.option("--gpu", metavar="N", type=click.IntRange(min=0), help="Which GPU; means --device cuda.")
+@click.option("--gpu", metavar="N", type=Whole(0), help="Which GPU; means --device cuda.")
 @click.option("--sanitize", is_flag=True, help="With a GPU: compute-sanitizer's findings too.")
 @click.option("--profile", is_flag=True, help="With a GPU: what ncu counts, in the Result.")
-@click.option("--seed", metavar="N", type=click.IntRange(0, SEEDS - 1), help="Repeat the run with this seed.")
-@click.option("--secret", metavar="FILE", type=_PATH, help="An instructor's own cases, shown redacted.")
+@click.option("--seed", metavar="N", type=SEED, help="Repeat the run with this seed.")
+@click.option("--secret", metavar="FILE", type=PATH, help="An instructor's own cases, shown redacted.")
 @click.option("--strict", is_flag=True, help="Exit 3 when a required check was not judged.")
 @click.option("--open", "browser", is_flag=True, help="Open the report in a browser.")
 @click.option("-v", "--verbose", is_flag=True, help="Show everything that was found.")
@@ -89,7 +89,10 @@ def command(
         chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
         to = Destinations(json_file, html_file, browser)
         read = file or from_here(chosen.starter)
-        to.refuse_to_overwrite([read, *([secret] if secret else [])])
+        to.check([read, *_files_of(chosen), *([secret] if secret else [])])
+        Destinations(html=html_file).check([since] if since else [])  # --json may renew it
+        if file is None and not read.exists():
+            raise UsageError(f"{read} does not exist; grade reset {exercise} puts it back as it was at the start")
         source = submission.read(read)
         hidden = secret_cases.read(secret) if secret else None
         earlier = read_earlier(since, chosen.name) if since else None  # FILE of --json may be the same
@@ -106,9 +109,16 @@ def command(
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR
 
 
+def _files_of(exercise: Exercise) -> Iterator[Path]:
+    """What a student has of it; a report may lie beside."""
+    return (exercise.folder / name for name in ("exercise.toml", "oracle.py", "problem.md", "test.py"))
+
+
 def _gpu(device: str, number: int | None, *, sanitize: bool, profile: bool) -> GpuChoice | None:
     """Raises GraderError where a GPU was asked for and cannot be had."""
-    if device == "cpu" and number is None:
+    if device == "cpu" and number is not None:
+        raise click.UsageError("--gpu means --device cuda")
+    if device == "cpu":
         return None
     from grader import gpu_lane
 

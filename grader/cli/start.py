@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grader.cli.paths import PATH
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
     from grader.model.exercise import Exercise
-
-_PATH = click.Path(path_type=Path)
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -27,8 +27,8 @@ OURS = ("exercises", ".grade")
 
 
 @click.command("start")
-@click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--exercises", metavar="FROM", type=_PATH, help="Where the exercises are copied from.")
+@click.argument("folder", metavar="DIR", type=PATH)
+@click.option("--exercises", metavar="FROM", type=PATH, help="Where the exercises are copied from.")
 def command(folder: Path, exercises: Path | None) -> None:
     """Copy the exercises into DIR: a new folder, or a repository that you have just made.
 
@@ -43,6 +43,8 @@ def command(folder: Path, exercises: Path | None) -> None:
     from grader import catalog
 
     chosen = catalog.every(catalog.exercises_folder(exercises))
+    if list(folder.glob("*/exercise.toml")):
+        raise UsageError(f"{folder} holds exercises already; start in another folder")
     for name in OURS:
         if (folder / name).exists():
             raise UsageError(f"{folder / name} is there already; start in another folder, or go on in this one")
@@ -53,7 +55,7 @@ def command(folder: Path, exercises: Path | None) -> None:
     for name in kept:
         click.echo(f"Left as it was: {folder / name}")
     click.echo(f"{len(chosen)} exercise{'s' * (len(chosen) > 1)} in {folder / 'exercises'}. Go on with:")
-    click.echo(f"  cd {folder}\n  grade watch {chosen[0].number.lstrip('0')}")
+    click.echo(f"  cd {shlex.quote(str(folder))}\n  grade watch {chosen[0].number.lstrip('0')}")
 
 
 def _start(folder: Path, exercises: tuple[Exercise, ...]) -> list[str]:

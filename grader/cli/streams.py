@@ -1,7 +1,8 @@
-"""stdout and stderr that are closed, full, or left by their reader."""
+"""stdout and stderr that are closed, full, left by their reader, or unable to show a character."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -17,6 +18,12 @@ def open_closed() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
+
+
+def replace_unknown() -> None:
+    """A question mark in place of what the terminal's encoding does not have; Python would give up."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def give_up_stdout() -> None:

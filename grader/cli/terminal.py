@@ -14,11 +14,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from grader.cli import excerpt
+from grader.cli import case_table, excerpt
+from grader.cli.case_table import INDENT
 from grader.model.exercise import Exercise
-from grader.model.result import Points, Result, Status, Verdict
+from grader.model.result import Points, Result, Verdict
 from reports import history, kernels, speed
-from reports.cases import COLUMNS, Cell, Row, tables
 from reports.problems import Problem, advice, family, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
@@ -34,11 +34,7 @@ STYLES = {
     Verdict.FAILED: "bold red",
     Verdict.ERROR: "bold magenta",
 }
-CELL_STYLES = {Status.PASSED: "green", Status.FAILED: "red", Status.ERROR: "magenta"}
-DASH = "-"
-INDENT = "  "
 SHOWN_OPEN = 2  # without -v, of what the grader failed at, and of what nobody judged
-NAME_COLUMNS = 22  # of several cases in one row
 LAST = "the last attempt"
 
 
@@ -63,15 +59,22 @@ SHORTER = (
     Detail(notes=1, context=excerpt.CONTEXT, further=1, message=3, merged=True),
     Detail(notes=1, context=0, further=0, message=3, left_open=2, merged=True),
     Detail(notes=0, context=0, further=0, message=2, next_step=2, left_open=1, merged=True),
+    Detail(notes=0, context=0, further=0, message=2, next_step=1, left_open=1, merged=True),
     Detail(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
 )
 
 Lines = list[Text]
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process here, with status 1 whatever the verdict."""
+        raise BrokenPipeError
+
+
 def console(*, to_stderr: bool = False) -> Console:
     """Plain where piped or where NO_COLOR is set; never wider than 80 columns."""
-    made = Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
+    made = _Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
     made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
     return made
 
@@ -85,10 +88,12 @@ def print_result(
     verbose: bool = False,
     since: Result | None = None,
     since_name: str = "",
+    most: int = SCREEN,
 ) -> None:
-    """With `since`, an earlier Result of the exercise, which is called `since_name`: what changed."""
+    """In `most` lines, if not `verbose`. With `since`, an earlier Result of the exercise, which is called
+    `since_name`: what changed."""
     page = _Page(result, exercise, source, out.width, since, since_name or LAST)
-    lines = page.lines(EVERYTHING) + page.details() if verbose else page.on_a_screen()
+    lines = page.lines(EVERYTHING) + page.details() if verbose else page.within(most)
     for line in lines:
         # A command to be copied is never broken, nor cut.
         out.print(line, no_wrap=True, overflow="ignore", crop=False)
@@ -123,10 +128,10 @@ class _Page:
         filled = [part for part in parts if part]
         return [line for at, part in enumerate(filled) for line in ([Text("")] * (at > 0) + part)]
 
-    def on_a_screen(self) -> Lines:
+    def within(self, most: int) -> Lines:
         lines = self.lines(SHORTER[0])
         for detail in SHORTER[1:]:
-            if len(lines) <= SCREEN:
+            if len(lines) <= most:
                 break
             lines = self.lines(detail)
         return lines
@@ -154,28 +159,10 @@ class _Page:
         return [headline, *self._say(said.sentence, indent=""), *since]
 
     def _cases(self, detail: Detail) -> Lines:
-        """One row per required case, one for the extra and one for the secret ones. None where nothing ran."""
-        own, further = tables(self._result, self._exercise)
-        if not any(cell.status is not Status.SKIPPED for row in (*own, *further) for cell in _cells(row)):
-            return []
-        rows = [_row(row) for row in ((*own, *further) if detail is EVERYTHING else own)]
-        if detail.merged:
-            rows = list(_merged(rows))
-        if detail is not EVERYTHING:
-            secret = [row for row in further if row.secret]
-            extra = [row for row in further if not row.secret]
-            rows += [_together(same, kind) for same, kind in ((extra, "extra"), (secret, "secret")) if same]
-        header = [Text(name, "dim") for name in ("case", *(title.lower() for title in COLUMNS.values()))]
-        widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-        lines = []
-        for row in (header, *rows):
-            line = Text(INDENT)
-            for cell, width in zip(row[:-1], widths, strict=False):
-                line += cell + " " * (width - len(cell) + 3)
-            line += row[-1]
-            line.truncate(self._width, overflow="ellipsis")
-            lines.append(line)
-        return lines + self._right_kernels()
+        table = case_table.lines(
+            self._result, self._exercise, self._width, every_row=detail is EVERYTHING, merged=detail.merged
+        )
+        return table + self._right_kernels() if table else []
 
     def _right_kernels(self) -> Lines:
         """What is done already, where an exercise has several kernels."""
@@ -198,7 +185,7 @@ class _Page:
         for problem in shown[:-1]:
             yield self._problem(problem, detail)
         for problem in shown[-1:]:
-            also = [self._cut(f"also: {_heading(other, self._exercise)}") for other in rest[: detail.further]]
+            also = [self._cut(f"also: {_in_brief(other, self._exercise)}") for other in rest[: detail.further]]
             more = len(rest) - len(also)
             tail = [Text(f"and {more} more; -v shows all", "dim")] if more else []
             yield self._problem(problem, detail) + also + tail
@@ -214,7 +201,7 @@ class _Page:
         if step := self._next_step(problem):
             lines += self._say(f"Next: {step}", most=detail.next_step)
         if problem.hint:
-            lines += self._say(f"Hint: {_hint(problem.hint, self._exercise)}", style="cyan")
+            lines.append(Text(f"{INDENT}Hint: {_hint(problem.hint, self._exercise)}", "cyan"))
         return lines
 
     def _messages(self, problem: Problem, detail: Detail) -> list[str]:
@@ -264,7 +251,7 @@ class _Page:
         parts = [
             part
             for line in inert(text).splitlines()
-            for part in textwrap.wrap(line, self._width - len(indent)) or [""]
+            for part in textwrap.wrap(line, self._width - len(indent), break_on_hyphens=False) or [""]
         ]
         if most and len(parts) > most:
             parts = [*parts[: most - 1], textwrap.shorten(" ".join(parts[most - 1 :]), self._width - len(indent))]
@@ -277,54 +264,18 @@ class _Page:
         return line
 
 
-def _row(row: Row) -> list[Text]:
-    return [Text(inert(row.case)), *(_cell(row.cells[column]) for column in COLUMNS)]
-
-
-def _cells(row: Row) -> list[Cell]:
-    return [cell for cells in row.cells.values() for cell in cells]
-
-
-def _cell(cells: Sequence[Cell]) -> Text:
-    if not cells or cells[-1].status is Status.SKIPPED:
-        return Text(DASH, "dim")
-    cell = cells[-1]
-    return Text(cell.word + (f", {cell.ratio}" if cell.ratio else ""), CELL_STYLES.get(cell.status, "yellow"))
-
-
-def _merged(rows: Sequence[list[Text]]) -> Iterator[list[Text]]:
-    """Rows that say the same become one, in the order of their first."""
-    groups: dict[tuple[str, ...], list[list[Text]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(cell.plain for cell in row[1:]), []).append(row)
-    for same in groups.values():
-        names = ", ".join(row[0].plain for row in same)
-        more = f"all {len(rows)} cases" if len(same) == len(rows) else f"{same[0][0].plain} and {len(same) - 1} more"
-        name = names if len(names) <= NAME_COLUMNS else more
-        yield [Text(name), *same[0][1:]]
-
-
-def _together(rows: Sequence[Row], kind: str) -> list[Text]:
-    """Cases of a kind as one row: in each column the worst that they have, and how many have it."""
-    return [Text(plural(len(rows), f"{kind} case")), *(_worst(rows, column) for column in COLUMNS)]
-
-
-def _worst(rows: Sequence[Row], column: str) -> Text:
-    cells = [row.cells[column][-1] for row in rows if row.cells[column]]
-    for status in (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.PASSED):
-        same = [cell for cell in cells if cell.status is status]
-        if same:
-            count = f"{len(same)} of {len(rows)} " if len(same) < len(rows) else ""
-            return Text(count + same[0].word, CELL_STYLES.get(status, "yellow"))
-    return Text(DASH, "dim")
-
-
 def _heading(problem: Problem, exercise: Exercise | None) -> str:
     """ "starter.cu:31: race (uniform and 3 more)", "starter.cu, decode_kernel: wrong-values (uniform)"."""
     place = inert(problem.file) + (f":{problem.line}" if problem.at_fault else _kernel(problem, exercise))
     more = f" and {len(problem.cases) - 1} more" if len(problem.cases) > 1 else ""
     where = f" ({inert(problem.cases[0])}{more})" if problem.cases else ""
     return f"{place + ': ' if place else ''}{problem.kind}{where}"
+
+
+def _in_brief(problem: Problem, exercise: Exercise | None) -> str:
+    """Its heading, which says enough of every kind but the compiler's."""
+    said = f": {problem.occurrences[0].finding.message}" if problem.kind == "compile-error" else ""
+    return _heading(problem, exercise) + said
 
 
 def _kernel(problem: Problem, exercise: Exercise | None) -> str:

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import exits
+from grader.cli.numbers import SEED as ANY_SEED
+from grader.cli.numbers import Whole
+from grader.cli.paths import PATH
+from grader.cli.remember import say
 from grader.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +26,6 @@ if TYPE_CHECKING:
     from grader.runner import OpenExecutor
     from grader.verify import Verified
 
-_PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 SEED = 1  # a promise holds for every seed
@@ -31,16 +34,14 @@ WIDTH = 80
 
 @click.command("verify")
 @click.argument("exercise", required=False)
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
-@click.option("-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="How many at a time; default: cores.")
-@click.option("--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=SEED, help="Another seed.")
-@click.option(
-    "--mutants", metavar="N", type=click.IntRange(min=1), help="Try N small mistakes in each correct kernel."
-)
+@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
+@click.option("-j", "--jobs", metavar="N", type=Whole(1), help="How many at a time; default: cores.")
+@click.option("--seed", metavar="N", type=ANY_SEED, default=SEED, help="Another seed.")
+@click.option("--mutants", metavar="N", type=Whole(1), help="Try N small mistakes in each correct kernel.")
 @click.option(
     "--of", "kernels", metavar="FILE", type=_FILE, multiple=True, help="A correct kernel; default: solution."
 )
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write what became of the mutants.")
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write what became of the mutants.")
 def command(
     exercise: str | None,
     exercises: Path | None,
@@ -53,7 +54,7 @@ def command(
     """Check the files of EXERCISE (default: of every exercise) against their promises. For authors.
 
     The starter compiles and fails; the solution passes; each file in wrong/ is caught by the check, with the
-    kind and at the line that it states.
+    kind and at the line that it states. A file that is missing is a promise not kept.
 
     With --mutants, small mistakes are made in correct kernels, and each must be caught, or change no bit of any
     output: those are listed for you to judge.
@@ -63,48 +64,67 @@ def command(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
     from grader import catalog, machine
+    from grader.cli.deliver import Destinations
 
+    if mutants is None and (kernels or json_file):
+        raise UsageError("--of and --json belong to --mutants: say how many")
     folder = catalog.exercises_folder(exercises)
-    chosen = (catalog.find(exercise, folder),) if exercise else catalog.every(folder)
-    if mutants is not None:
-        all_caught = [_mutants(one, mutants, kernels, jobs or machine.cores(), seed, json_file) for one in chosen]
-        return exits.PASSED if all(all_caught) else exits.FAILED
-    kept = [_verify(one, jobs or machine.cores(), seed) for one in chosen]
-    return exits.PASSED if all(kept) else exits.FAILED
+    broken: list[str] = []
+    chosen = (catalog.find(exercise, folder),) if exercise else catalog.sound(folder, broken.append)
+    Destinations(json=json_file).check(kernels)
+    for said in broken:
+        say(said)
+    jobs = jobs or machine.cores()
+    if mutants is None:
+        statuses = [_verify(one, jobs, seed) for one in chosen]
+    else:
+        statuses = [_mutants(one, mutants, kernels, jobs, seed, json_file) for one in chosen]
+    return max([exits.ERROR if broken else exits.PASSED, *statuses])
 
 
-def _verify(exercise: Exercise, jobs: int, seed: int) -> bool:
+def _verify(exercise: Exercise, jobs: int, seed: int) -> int:
     from grader import verify
 
-    wanted = list(verify.promises(exercise))
+    lacking, wanted = list(verify.gaps(exercise)), list(verify.promises(exercise))
     names = {promise: str(promise.file.relative_to(exercise.folder)) for promise in wanted}
-    width = max(map(len, names.values()))
+    width = max(map(len, (*names.values(), *(gap.name for gap in lacking))))
     began = time.monotonic()
     click.echo(f"{exercise.name}")
+    for gap in lacking:
+        click.echo(f"  {_mark(gap.problem)}  {gap.name}")
+        _found(gap.problem)
 
     def show(done: Verified) -> None:
-        mark = click.style(
-            "NO" if done.problem else "ok", fg="red" if done.problem else "green", bold=bool(done.problem)
-        )
+        mark = _mark(done.problem)
         click.echo(f"  {mark}  {names[done.promise]:{width}}  {done.promise.says:42.42} {done.seconds:5.1f} s")
-        for line in textwrap.wrap(f"found: {done.problem}", WIDTH - 6) if done.problem else ():
-            click.echo(f"      {line}")
+        _found(done.problem)
 
     found = verify.verify(exercise, wanted, seed=seed, open_executor=_opener(jobs), jobs=jobs, on_done=show)
-    broken = sum(bool(done.problem) for done in found)
-    took = f"{time.monotonic() - began:.0f} s"
-    click.echo(f"{len(found) - broken} of {len(found)} as they state; {took}, {jobs} at a time")
-    return not broken
+    kept, of = sum(not done.problem for done in found), len(lacking) + len(found)
+    click.echo(f"{kept} of {of} as they state; {time.monotonic() - began:.0f} s, {jobs} at a time")
+    return exits.PASSED if kept == of else exits.FAILED
+
+
+def _mark(problem: str) -> str:
+    return click.style("NO", fg="red", bold=True) if problem else click.style("ok", fg="green")
+
+
+def _found(problem: str) -> None:
+    for line in textwrap.wrap(f"found: {problem}", WIDTH - 6) if problem else ():
+        click.echo(f"      {line}")
 
 
 def _mutants(
     exercise: Exercise, count: int, kernels: Sequence[Path], jobs: int, seed: int, json_file: Path | None
-) -> bool:
-    """Whether none was missed. Lists those that were not caught, each with its change."""
+) -> int:
+    """PASSED where none was missed. Lists those that were not caught, each with its change."""
     from grader import mutants
 
+    kernels = kernels or [exercise.folder / "solution.cu"]
+    if not kernels[0].is_file():
+        raise UsageError(f"there is no {kernels[0]} to make mistakes in; name a correct kernel with --of")
     bench = mutants.Bench(exercise, seed, _opener(jobs))
-    texts = mutants.read(kernels or [exercise.folder / "solution.cu"])
+    texts = mutants.read(kernels)
     began = time.monotonic()
     try:
         originals = {name: bench.outputs(name, text) for name, text in texts.items()}
@@ -125,12 +145,12 @@ def _mutants(
         f"{numbers[mutants.EQUIVALENT]} equivalent, {numbers[mutants.MISSED]} missed; "
         f"{time.monotonic() - began:.0f} s"
     )
-    if json_file is not None:
-        _write(json_file, exercise, count, seed, verdicts)
-    return not numbers[mutants.MISSED]
+    if json_file is not None and not _write(json_file, exercise, count, seed, verdicts):
+        return exits.ERROR
+    return exits.FAILED if numbers[mutants.MISSED] else exits.PASSED
 
 
-def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequence[MutantVerdict]) -> None:
+def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequence[MutantVerdict]) -> bool:
     import msgspec
 
     from grader import mutants
@@ -150,7 +170,7 @@ def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequ
         "caught_by": dict(sorted(caught_by.items(), key=lambda item: -item[1])),
         "mutants": [verdict for verdict in verdicts if verdict.outcome != mutants.NO_MUTANT],
     }
-    write(file, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+    return write(file, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
 
 
 def _opener(jobs: int) -> OpenExecutor:

@@ -11,17 +11,18 @@ import click
 
 from grader.cli import exits
 from grader.cli.complete import exercise_names
+from grader.cli.paths import PATH
+from grader.cli.remember import say
+from grader.errors import GraderError
 
 if TYPE_CHECKING:
     from grader.model.exercise import Exercise
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command("watch")
 @click.argument("exercise", required=False, shell_complete=exercise_names)
-@click.argument("file", required=False, type=_PATH)
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.argument("file", required=False, type=PATH)
+@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
 def command(exercise: str | None, file: Path | None, exercises: Path | None, device: str) -> int:
     """Grade FILE (default: the exercise's starter.cu) again at every save.
@@ -47,7 +48,7 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
     from grader.watch.keys import Keys
 
     folder = catalog.exercises_folder(exercises)
-    chosen = catalog.find(exercise, folder) if exercise else _first_open(catalog.every(folder))
+    chosen = catalog.find(exercise, folder) if exercise else _first_open(folder)
     if file is not None:  # a slip of the pen; only a file that has been there is waited for
         submission.read(file)
     events: SimpleQueue[Event] = SimpleQueue()
@@ -56,12 +57,15 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
     return exits.PASSED
 
 
-def _first_open(exercises: tuple[Exercise, ...]) -> Exercise:
-    """The first that is not right yet; where all are, the last."""
-    from grader import progress
+def _first_open(folder: Path) -> Exercise:
+    """The first that is not right yet; where all are, the last. A broken one is said, and passed over."""
+    from grader import catalog, progress
 
+    exercises = catalog.sound(folder, say)
+    if not exercises:
+        raise GraderError(f"none of the exercises in {folder} can be read")
     for exercise in exercises:
-        record = progress.read(exercise, lambda said: click.echo(f"grade: {said}", err=True))
+        record = progress.read(exercise, say)
         if record is None or record.best.stage is progress.Stage.TRIED:
             return exercise
     return exercises[-1]

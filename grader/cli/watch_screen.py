@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from grader.cli.terminal import CELL_STYLES, console, print_result
+from grader.cli.case_table import CELL_STYLES
+from grader.cli.terminal import SCREEN, console, print_result
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status
 from grader.pipeline import Progress
@@ -24,6 +25,7 @@ from reports.text import inert
 CLEAR_LINE = "\r\x1b[2K"
 CLEAR_SCREEN = "\x1b[2J\x1b[H"  # leaves alone what was there before, further up
 MARKS = {Status.PASSED: "ok", Status.FAILED: "NO", Status.ERROR: "error", Status.NOT_JUDGED: "-"}
+KEYS = 3  # lines below a verdict: a blank one, the keys, what is waited for
 
 Key = tuple[str, str]  # the key itself, and what it does
 
@@ -56,7 +58,8 @@ class Screen:
 
     def verdict(self, exercise: Exercise, result: Result, source: str, *, verbose: bool = False) -> None:
         self._clear()
-        print_result(self._out, result, exercise, source, verbose=verbose)
+        rows = max(self._out.height - 1, SCREEN)  # the last one is the cursor's
+        print_result(self._out, result, exercise, source, verbose=verbose, most=rows - KEYS)
 
     def hint(self, hint: Hint | None, otherwise: str) -> None:
         from rich.markdown import Markdown
@@ -75,7 +78,7 @@ class Screen:
 
     def say(self, text: str, style: str = "yellow") -> None:
         self._write(CLEAR_LINE)
-        self._out.print(Text(inert(text), style))
+        self._out.print(Text(inert(text), style), soft_wrap=True)
 
     def keys(self, keys: Sequence[Key], waiting: str) -> None:
         """The last lines: what a key does, and what is waited for."""

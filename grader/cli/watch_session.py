@@ -11,10 +11,10 @@ from grader import catalog, progress
 from grader.cli.paths import from_here
 from grader.cli.remember import remember
 from grader.cli.watch_screen import Screen
-from grader.errors import GraderError
 from grader.model.exercise import Exercise
 from grader.model.result import Verdict
 from grader.progress import Stage
+from grader.seeds import SEEDS
 from grader.submission import Source
 from grader.watch.gradings import Failed, Going, Graded, Gradings
 from grader.watch.hints import Hints
@@ -22,7 +22,6 @@ from grader.watch.keys import REDRAW
 from grader.watch.saves import Saved, Saves, Unreadable
 from reports.problems import problems
 
-SEEDS = 2**32
 QUIT = "q"
 
 Event = Saved | Unreadable | Going | Graded | Failed | str  # text: a key
@@ -185,11 +184,7 @@ class Session:
             self._screen.say(f"There is no {from_here(self._solution_file)}.")
 
     def _next(self) -> None:
-        try:
-            exercises = catalog.every(self._folder)
-        except GraderError as error:  # an author is at work there
-            self._screen.say(str(error))
-            return
+        exercises = catalog.sound(self._folder, self._screen.say)  # an author may be at work in another
         following = [exercise for exercise in exercises if exercise.name > self._exercise.name]
         if not following:
             self._screen.say("This is the last exercise; q quits.")

@@ -106,6 +106,7 @@ class Executor(Protocol):
     """
 
     device: Literal["cpu", "cuda"]
+    unconfined: tuple[str, ...]  # what the child can do though it should not, and why; once it has answered
 
     def compile(self, source: bytes, filename: str) -> Compilation: ...
 

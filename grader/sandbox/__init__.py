@@ -1,5 +1,5 @@
 """The process of its own in which a submission is compiled and run, its limits, and the channel to it."""
 
-from grader.sandbox.errors import ChildDied, ChildFailed, ChildFaulted, ChildMemory, ChildTimeout
+from grader.sandbox.errors import ChildCrashed, ChildDied, ChildFailed, ChildFaulted, ChildMemory, ChildTimeout
 
-__all__ = ["ChildDied", "ChildFailed", "ChildFaulted", "ChildMemory", "ChildTimeout"]
+__all__ = ["ChildCrashed", "ChildDied", "ChildFailed", "ChildFaulted", "ChildMemory", "ChildTimeout"]

@@ -13,6 +13,10 @@ class ChildDied(Exception):  # noqa: N818 - what happened, not an error of ours
         self.stderr = stderr
 
 
+class ChildCrashed(ChildDied):
+    """It died of what it was doing: SIGSEGV and the like. Nobody killed it."""
+
+
 class ChildFailed(ChildDied):
     """The child says that it cannot answer: a part of the grader's own is missing or broken."""
 

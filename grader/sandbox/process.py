@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from grader.sandbox.channel import LENGTH, MessageError, frame, payload_length
 from grader.sandbox.deadline import Deadline
-from grader.sandbox.errors import ChildDied, ChildMemory, ChildTimeout
+from grader.sandbox.errors import ChildCrashed, ChildDied, ChildMemory, ChildTimeout
 
 START_SECONDS = 60.0  # a cold start from a slow network disk; from a warm one it takes half a second
 MAX_MEMORY_BYTES = 8 << 30
@@ -31,6 +31,7 @@ MEMORY_SHARE = 0.75  # of the machine's, where that is less
 TICK_SECONDS = 0.05  # how often memory is looked at while waiting
 REAP_SECONDS = 10.0
 STDERR_TAIL_BYTES = 4096
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 # What the child gets of the caller's environment: nothing that could be a secret.
 KEPT_VARIABLES = (
@@ -177,6 +178,8 @@ class Process:
         ended = self._ends_within(1.0)
         self.kill()
         how = _ending_of(self._child.returncode) if ended else "closed its channel"
+        if ended and -self._child.returncode in CRASHES:
+            return ChildCrashed(f"the child process {how}", self._stderr())
         return ChildDied(f"the child process {how}", self._stderr())
 
     def _ends_within(self, seconds: float) -> bool:

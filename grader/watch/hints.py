@@ -1,6 +1,6 @@
 """Hints, one at a time: first what explains the finding on the screen, then problem.md's own, in their order.
 
-Those about speed wait until the kernel is right.
+Those about speed wait until the kernel is right; then the others have nothing more to say.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Hints:
             if section.anchor == anchor and section.text:
                 return Hint(section.title, section.text)
         questions = problem_text.questions(text)
+        if right:
+            self._opened = max(self._opened, sum(not question.about_speed for question in questions))
         if self._opened >= len(questions) or (questions[self._opened].about_speed and not right):
             return None
         question = questions[self._opened]

@@ -9,6 +9,8 @@ import pytest
 
 import grader
 from tests.cli.conftest import Grade
+from tests.fakes import TOML, write_exercise
+from tests.pseudo_terminal import PseudoTerminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,3 +71,43 @@ def test_a_reader_who_leaves_early_leaves_no_traceback() -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+def test_a_reader_who_leaves_early_does_not_change_the_exit_status(grade: Grade) -> None:
+    code = (
+        "from grader import executors; from grader.cli import main; from tests.fakes import FakeExecutor;"
+        "executors.open_cpu = FakeExecutor().open; main()"
+    )
+    script = f'{sys.executable} -c "{code}" run 1 | true; exit ${{PIPESTATUS[0]}}'
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("verb", [["list"], ["run", "1"], ["start", "mine"]])
+def test_a_folder_that_is_gone_is_said(grade: Grade, monkeypatch: pytest.MonkeyPatch, verb: list[str]) -> None:
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path.cwd().rmdir()
+    assert grade(*verb) == 2
+    assert grade.err == "grade: the folder that you are in is gone; cd to one that is there\n"
+
+
+def test_what_a_terminal_cannot_show_is_replaced(tmp_path: Path) -> None:
+    write_exercise(tmp_path / "exercises" / "01_double", toml=TOML.replace("Double every row", "FP32 ↔ FP8, größer"))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-c", "from grader.cli import main; main()", "list"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert "FP32 ? FP8, größer" in done.stdout.decode("latin-1")
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_no_color_is_heeded_on_a_terminal(tmp_path: Path, variables: dict[str, str], coloured: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | variables
+    command = [sys.executable, "-c", "from grader.cli import main; main()", "doctor"]
+    environment["PYTHONPATH"] = str(ROOT)
+    with PseudoTerminal(command, cwd=tmp_path, env=environment) as terminal:
+        terminal.shows("This machine")
+        terminal.ends()
+        assert ("\x1b[" in terminal.raw) == coloured

@@ -35,6 +35,16 @@ def test_shows_the_objectives_and_which_exercises_practise_them(grade: Grade) ->
     ]
 
 
+def test_objectives_fit_into_half_a_terminal(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    long = "Learn to double every row of a matrix that has many of them"
+    write_exercise(Path("exercises/02_long"), toml=TOML.replace("Learn to double", long))
+    grade("list")
+    objectives = grade.out.split("Learning objectives")[1].splitlines()
+    assert all(len(line) <= 40 for line in objectives)
+    assert long in " ".join(grade.out.split())
+
+
 def test_a_run_shows_in_the_list(grade: Grade) -> None:
     grade("run", "1")
     grade("list")
@@ -93,7 +103,24 @@ def test_no_such_folder_exits_2(grade: Grade) -> None:
     assert "nowhere" in grade.err
 
 
-def test_a_broken_exercise_exits_4_and_is_named(grade: Grade) -> None:
+def test_a_broken_exercise_is_named_with_its_line_and_the_others_are_listed(grade: Grade) -> None:
+    broken = write_exercise(Path("exercises/02_broken"), toml=TOML.replace("tolerance = 1e-3", "tolerance = 'small'"))
+    write_exercise(Path("exercises/03_triple"), toml=TRIPLE)
+    assert grade("list") == 4
+    assert [line.split()[0] for line in grade.out.splitlines()[:2]] == ["01_double", "03_triple"]
+    line = TOML.splitlines().index("tolerance = 1e-3") + 1
+    assert f"{broken.absolute() / 'exercise.toml'}:{line}: Expected `float`, got `str` (tolerance)" in grade.err
+
+
+def test_where_all_are_broken_all_are_named(grade: Grade) -> None:
     Path("exercises/01_double/exercise.toml").write_text("title = 3")
     assert grade("list") == 4
-    assert "exercise.toml" in grade.err
+    assert "exercise.toml:1: " in grade.err
+    assert grade.out == ""
+
+
+def test_a_broken_exercise_is_in_nobody_else_s_way(grade: Grade) -> None:
+    write_exercise(Path("exercises/02_broken"), toml="[[")
+    assert grade("run", "1") == 0
+    assert grade("run", "2") == 4
+    assert "02_broken/exercise.toml:1: " in grade.err

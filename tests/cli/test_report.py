@@ -54,9 +54,11 @@ def test_a_missing_result_exits_2(grade: Grade) -> None:
     assert "nowhere.json: No such file" in grade.err
 
 
-def test_a_page_that_cannot_be_written_exits_4(graded: Grade) -> None:
-    assert graded("report", "r.json", "--html", "nowhere/r.html") == 4
-    assert "cannot write nowhere/r.html" in graded.err
+@pytest.mark.parametrize(("place", "status"), [("nowhere/r.html", 2), ("exercises", 2), ("/dev/full", 4)])
+def test_a_page_that_cannot_be_written_is_said(graded: Grade, place: str, status: int) -> None:
+    assert graded("report", "r.json", "--html", place) == status
+    assert place in graded.err
+    assert "Report:" not in graded.err
 
 
 def test_without_a_name_the_report_lies_beside_the_result(graded: Grade) -> None:
@@ -70,6 +72,32 @@ def test_a_result_is_not_overwritten_by_its_report(graded: Grade) -> None:
     assert graded("report", "r.html") == 2
     assert "r.html would be overwritten" in graded.err
     assert json.loads(Path("r.html").read_text())["schema"] == 1
+
+
+@pytest.mark.parametrize("way", ["itself", "another way", "link", "second name"])
+@pytest.mark.parametrize("kept", ["r.json", "earlier.json", "mine.cu"])
+def test_nothing_that_is_read_is_overwritten(graded: Grade, kept: str, way: str) -> None:
+    """The Result, the earlier one and the submission, by whatever path they are named."""
+    file, page = Path(kept), Path("page.html")
+    Path("earlier.json").write_bytes(Path("r.json").read_bytes())
+    before = file.read_bytes()
+    if way == "itself":
+        page = file
+    elif way == "another way":
+        page = Path("exercises") / ".." / file
+    elif way == "link":
+        page.symlink_to(file)
+    else:
+        page.hardlink_to(file)
+    assert graded("report", "r.json", "--since", "earlier.json", "--html", page) == 2
+    assert "overwrit" in graded.err
+    assert file.read_bytes() == before
+
+
+def test_a_kernel_that_nobody_named_is_not_overwritten_either(graded: Grade) -> None:
+    Path("another.cu").write_text("an evening's work")
+    assert graded("report", "r.json", "--html", "another.cu") == 2
+    assert Path("another.cu").read_text() == "an evening's work"
 
 
 def test_the_report_opens_in_a_browser(graded: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +127,13 @@ def test_a_run_says_what_changed_and_may_write_where_it_read(graded: Grade, use:
     assert "Since r.json: incomplete, now failed" in graded.out
     assert "Since the last attempt" in Path("r.html").read_text()
     assert json.loads(Path("r.json").read_text())["verdict"] == "failed"
+
+
+def test_a_page_does_not_take_the_place_of_the_earlier_result(graded: Grade) -> None:
+    before = Path("r.json").read_bytes()
+    assert graded("run", "1", "--since", "r.json", "--html", "r.json") == 2
+    assert "would overwrite" in graded.err
+    assert Path("r.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}"])

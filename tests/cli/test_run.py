@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def test_the_exercise_goes_by_number_or_name_and_the_file_defaults_to_its_starte
     assert "starter.cu" in grade.out
 
 
+def test_a_starter_that_is_gone_can_be_put_back(grade: Grade) -> None:
+    Path("exercises/01_double/starter.cu").unlink()
+    assert grade("run", "1") == 2
+    assert "starter.cu does not exist; grade reset 1 puts it back" in grade.err
+
+
 def test_another_file(grade: Grade) -> None:
     Path("mine.cu").write_text("// mine\n")
     assert grade("run", "1", "mine.cu", "--json", "r.json") == 0
@@ -69,8 +76,11 @@ def test_another_file(grade: Grade) -> None:
         (["run", "1", "--exercises", "nowhere"], "no such folder: nowhere"),
         (["run", "1", "--fast"], "--fast"),
         (["run", "1", "--device", "tpu"], "tpu"),
-        (["run", "1", "--seed", "-1"], "-1"),
-        (["run", "1", "--seed", "4294967296"], "4294967296"),
+        (["run", "1", "--seed", "-1"], "--seed -1: wanted is a whole number from 0 to 4294967295"),
+        (["run", "1", "--seed", "4294967296"], "--seed 4294967296: wanted is a whole number"),
+        (["run", "1", "--seed", "abc"], "--seed abc: wanted is a whole number"),
+        (["run", "1", "--gpu", "first"], "--gpu first: wanted is a whole number from 0 up"),
+        (["run", "1", "--gpu", "0", "--device", "cpu"], "--gpu means --device cuda"),
         (["run", "1", "--secret", "nowhere.toml"], "nowhere.toml"),
         (["run", "1", "a.cu", "b.cu"], "b.cu"),
         (["walk", "1"], "walk"),
@@ -157,6 +167,12 @@ def test_json_to_stdout_leaves_stdout_to_it(grade: Grade) -> None:
     assert "INCOMPLETE" in grade.err
 
 
+def test_the_report_to_stdout_leaves_stdout_to_it(grade: Grade) -> None:
+    grade("run", "1", "--html", "-")
+    assert grade.out.lstrip().lower().startswith("<!doctype html>")
+    assert "INCOMPLETE" in grade.err
+
+
 def test_the_report_is_written_and_named(grade: Grade) -> None:
     assert grade("run", "1", "--html", "r.html") == 0
     assert Path("r.html").read_text().lstrip().lower().startswith("<!doctype html>")
@@ -164,10 +180,37 @@ def test_the_report_is_written_and_named(grade: Grade) -> None:
 
 
 @pytest.mark.parametrize("option", ["--json", "--html"])
-@pytest.mark.parametrize("place", ["nowhere/r", "exercises", "/dev/full"])
-def test_what_cannot_be_written_is_named_and_the_verdict_still_shown(grade: Grade, option: str, place: str) -> None:
-    assert grade("run", "1", option, place) == 4
-    assert f"cannot write {place}: " in grade.err
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("nowhere/r", "there is no folder nowhere"),
+        ("exercises", "is a folder"),
+        ("exercises/01_double/starter.cu/r", "starter.cu is no folder"),
+        ("r" * 300, "File name too long"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_runs(
+    grade: Grade, option: str, place: str, says: str
+) -> None:
+    assert grade("run", "1", option, place) == 2
+    assert grade.err.startswith(f"grade: {option} {place}: ")
+    assert says in grade.err
+    assert grade.err.count("\n") == 1
+    assert grade.out == ""
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_one_may_not_write_to_is_said_before_anything_runs(grade: Grade) -> None:
+    Path("locked").mkdir(mode=0o500)
+    assert grade("run", "1", "--json", "locked/r.json") == 2
+    assert "you may not write there" in grade.err
+    assert grade.out == ""
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_disk_that_is_full_is_said_and_the_verdict_still_shown(grade: Grade, option: str) -> None:
+    assert grade("run", "1", option, "/dev/full") == 4
+    assert "cannot write /dev/full: No space left on device" in grade.err
     assert grade.out.startswith("INCOMPLETE: ")
 
 
@@ -220,6 +263,18 @@ def test_a_result_never_overwrites_a_kernel(grade: Grade, option: str, tmp_path:
     assert kernel.read_bytes() == SOURCE
 
 
+@pytest.mark.parametrize("name", ["problem.md", "oracle.py", "exercise.toml"])
+def test_a_report_never_overwrites_the_exercise(grade: Grade, name: str) -> None:
+    file = grade.folder / "exercises" / "01_double" / name
+    file.touch()
+    before = file.read_bytes()
+    assert grade("run", "1", "--html", f"exercises/01_double/{name}") == 2
+    assert "would overwrite" in grade.err
+    assert file.read_bytes() == before
+    assert grade("run", "1", "--html", "exercises/01_double/report.html") == 0
+
+
 def test_json_and_html_want_files_of_their_own(grade: Grade, tmp_path: Path) -> None:
-    assert grade("run", "1", "--json", str(tmp_path / "out"), "--html", str(tmp_path / "out")) == 2
-    assert "the same file" in grade.err
+    for place in (str(tmp_path / "out"), "-"):
+        assert grade("run", "1", "--json", place, "--html", place) == 2
+        assert "the same file" in grade.err

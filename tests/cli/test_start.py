@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,27 @@ def test_into_a_repository_that_was_just_made(course: Grade) -> None:
     assert Path("mine/exercises/01_double/starter.cu").read_bytes() == SOURCE
 
 
+@pytest.mark.parametrize(
+    ("name", "ignored"),
+    [
+        (".grade/progress/01_double.json", True),
+        ("grade-out/results/01_double.json", True),
+        ("report.html", True),
+        ("exercises/01_double/starter.cu.1.bak", True),
+        ("exercises/01_double/__pycache__/oracle.pyc", True),
+        (".pytest_cache/README.md", True),
+        (".grade/originals/01_double/starter.cu", False),
+        ("exercises/01_double/starter.cu", False),
+        (".github/workflows/grade.yml", False),
+    ],
+)
+def test_what_grade_writes_there_stays_out_of_git(course: Grade, name: str, ignored: bool) -> None:
+    course("start", "mine")
+    subprocess.run(["git", "init", "--quiet", "mine"], check=True)
+    asked = subprocess.run(["git", "-C", "mine", "check-ignore", "--quiet", name], check=False)
+    assert (asked.returncode == 0) == ignored
+
+
 def test_never_over_exercises_that_are_there(course: Grade) -> None:
     course("start", "mine")
     starter = Path("mine/exercises/01_double/starter.cu")
@@ -74,6 +96,18 @@ def test_never_over_exercises_that_are_there(course: Grade) -> None:
     assert course("start", "mine") == 2
     assert starter.read_text() == "an evening's work"
     assert "is there already" in course.err
+
+
+def test_never_into_a_folder_of_exercises(course: Grade) -> None:
+    before = files(Path("exercises"))
+    assert course("start", "exercises") == 2
+    assert "exercises holds exercises already" in course.err
+    assert files(Path("exercises")) == before
+
+
+def test_the_way_on_can_be_copied_into_a_shell(course: Grade) -> None:
+    course("start", "my kernels")
+    assert "  cd 'my kernels'\n" in course.out
 
 
 def test_a_file_in_its_place_is_said(course: Grade) -> None:

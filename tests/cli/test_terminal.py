@@ -81,6 +81,35 @@ def printed(result: Result, since: Result | None = None) -> list[str]:
     return out.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
 
 
+def narrow(columns: int, name: str) -> list[str]:
+    out = Console(file=io.StringIO(), width=columns, highlight=False, markup=False)
+    print_result(out, samples.SITUATIONS[name], samples.EXERCISE, samples.SOURCE)
+    return out.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("name", ["race", "wrong-tile", "no-gpu", "too-slow"])
+def test_half_a_terminal_still_shows_every_result(name: str) -> None:
+    lines = narrow(40, name)
+    at = next(number for number, line in enumerate(lines) if line.startswith("  case"))
+    header, *rows = lines[at : lines.index("", at)]
+    assert header.split()[:3] == ["case", "memory", "result"]
+    column = header.index("result")
+    assert {row[column:].split()[0] for row in rows} <= {"right", "wrong", "-"}
+    assert all(len(line) <= 40 for line in lines if not line.startswith(("  grade run", "  Hint: ")))
+
+
+def test_what_is_to_be_copied_is_never_broken() -> None:
+    hint = next(line for line in narrow(40, "race") if "Hint: " in line)
+    assert hint.startswith("  Hint: 01_simple_grouped_gemm/problem.md#") and len(hint) > 40
+
+
+def test_further_compile_errors_say_what_they_are() -> None:
+    errors = tuple(Finding("compile-error", "starter.cu", line, f"error {line}") for line in (3, 8))
+    check = Check("compile", Status.FAILED, "2 errors", findings=errors)
+    lines = printed(msgspec.structs.replace(samples.SITUATIONS["race"], checks=(check,)))
+    assert "also: starter.cu:8: compile-error: error 8" in lines
+
+
 def test_many_errors_and_reasons_fit_too() -> None:
     unjudged = [
         Check(f"memory[c{n}]", Status.NOT_JUDGED, reason=f"reason {n} {LONG}", case=f"c{n}") for n in range(9)

@@ -181,6 +181,15 @@ def test_without_an_exercise_it_takes_the_first_that_is_not_right_yet(folder: Pa
         assert "02_second" in session.shows("compile")
 
 
+def test_a_broken_exercise_is_said_and_passed_over(folder: Path) -> None:
+    shutil.copytree(folder / "exercises" / "02_second", folder / "exercises" / "03_third")
+    (folder / "exercises" / "02_second" / "exercise.toml").write_text("title = 3")
+    with Session(folder, "1") as session:
+        session.shows("Waiting for")
+        session.press("n")
+        assert "02_second/exercise.toml:1: " in session.shows("03_third")
+
+
 def test_no_such_file_exits_2(folder: Path) -> None:
     done = subprocess.run(
         [*GRADE, "watch", "1", "nope.cu"],

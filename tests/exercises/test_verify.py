@@ -47,7 +47,7 @@ def test_a_wrong_number_has_no_line_to_name(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_promise_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GraderError, match="caught by: CHECK KIND"):
+    with pytest.raises(GraderError, match=r"wrong\.cu: line 1 promises nothing; .* caught by: CHECK KIND"):
         promise(tmp_path / "wrong.cu", "// a race\n")
 
 
@@ -80,7 +80,7 @@ def copied(tmp_path: Path) -> Path:
     source = EXERCISES[0].folder
     folder = tmp_path / "exercises" / source.name
     (folder / "wrong").mkdir(parents=True)
-    for name in ("exercise.toml", "oracle.py", "problem.md", "starter.cu", "solution.cu"):
+    for name in ("exercise.toml", "oracle.py", "problem.md", "starter.cu", "solution.cu", "test.py"):
         (folder / name).write_bytes((source / name).read_bytes())
     good = (source / "wrong" / "no_barrier_after_load.cu").read_text()
     (folder / "wrong" / "good.cu").write_text(good)
@@ -95,3 +95,79 @@ def test_the_command_names_the_file_that_lies_and_exits_1(copied: Path, capsys: 
     assert "NO  wrong/lies.cu" in out
     assert "found: memory[uniform] race in line" in out
     assert "3 of 4 as they state" in out
+
+
+@pytest.mark.parametrize("name", ["problem.md", "solution.cu", "starter.cu", "test.py"])
+@pytest.mark.parametrize("content", [None, " \n"])
+def test_what_is_not_there_or_empty_is_a_gap(copied: Path, name: str, content: str | None) -> None:
+    folder = copied / EXERCISES[0].name
+    assert list(verify.gaps(catalog.read(folder))) == []
+    (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    (gap,) = verify.gaps(catalog.read(folder))
+    assert gap.name == name
+    assert gap.problem.startswith("there is none; " if content is None else "is empty; ")
+
+
+def test_an_exercise_without_wrong_kernels_proves_nothing(copied: Path) -> None:
+    exercise = catalog.read(copied / EXERCISES[0].name)
+    for file in (exercise.folder / "wrong").iterdir():
+        file.unlink()
+    for _ in ("an empty folder", "none"):
+        (gap,) = verify.gaps(exercise)
+        assert gap.name == "wrong/*.cu"
+        assert "// caught by: CHECK KIND" in gap.problem
+        if (exercise.folder / "wrong").is_dir():
+            (exercise.folder / "wrong").rmdir()
+
+
+def test_a_file_that_promises_nothing_is_a_gap_and_the_others_are_verified(copied: Path) -> None:
+    exercise = catalog.read(copied / EXERCISES[0].name)
+    (exercise.folder / "wrong" / "good.cu").write_text("// a race\n")
+    assert [gap.name for gap in verify.gaps(exercise)] == ["wrong/good.cu"]
+    assert [one.file.name for one in verify.promises(exercise)] == ["starter.cu", "solution.cu", "lies.cu"]
+
+
+@pytest.fixture
+def small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The exercise that grade new makes, with nothing but its starter to verify."""
+    assert invoke(["new", "small", "--exercises", str(tmp_path / "exercises")]) == 0
+    capsys.readouterr()
+    folder = tmp_path / "exercises" / "01_small"
+    for name in ("problem.md", "solution.cu", "wrong/first_factor.cu", "wrong/no_column_bound.cu"):
+        (folder / name).unlink()
+    return folder
+
+
+def test_the_command_names_the_gaps_and_exits_1(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["verify", "--exercises", str(small.parent)]) == 1
+    out = capsys.readouterr().out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("  NO")] == [
+        "problem.md",
+        "solution.cu",
+        "wrong/*.cu",
+    ]
+    assert "ok  starter.cu" in out
+    assert "1 of 4 as they state" in out
+
+
+def test_a_promise_about_a_case_that_is_not_there_is_broken(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (small / "starter.cu").read_text()
+    (small / "wrong" / "lost.cu").write_text(f"// caught by: memory[nowhere] race\n{text}")
+    assert invoke(["verify", "1", "--exercises", str(small.parent)]) == 1
+    assert "found: the exercise has no case 'nowhere'" in capsys.readouterr().out
+
+
+def test_a_broken_exercise_is_named_and_the_others_are_verified(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small.parent / "02_broken").mkdir()
+    (small.parent / "02_broken" / "exercise.toml").write_text("title = 3")
+    assert invoke(["verify", "--exercises", str(small.parent)]) == 4
+    said = capsys.readouterr()
+    assert "02_broken/exercise.toml:1: " in said.err
+    assert "ok  starter.cu" in said.out
+
+
+def test_mistakes_want_a_kernel_to_be_made_in(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["verify", "1", "--exercises", str(small.parent), "--mutants", "1"]) == 2
+    assert "solution.cu to make mistakes in; name a correct kernel with --of" in capsys.readouterr().err

@@ -351,6 +351,15 @@ def test_the_compiler_and_the_machine_are_named() -> None:
     assert "versions nvrtc 13.0.88" in text
 
 
+def test_what_could_not_be_taken_from_the_child_is_said() -> None:
+    confined = samples.SITUATIONS["no-gpu"]
+    machine = confined.machine | {"unconfined": ["no Landlock here", "no seccomp here"]}
+    loose = msgspec.structs.replace(confined, machine=machine)
+    assert "unconfined no Landlock here; no seccomp here" in words(render(loose, samples.EXERCISE))
+    empty = msgspec.structs.replace(confined, machine=confined.machine | {"unconfined": []})
+    assert "unconfined" not in words(render(empty, samples.EXERCISE))
+
+
 def test_what_a_kernel_printed_is_shown() -> None:
     assert "done 0 done 1" in words(report("race"))
 

@@ -53,6 +53,10 @@ def test_those_on_speed_wait_until_the_kernel_is_right(hints: Hints) -> None:
     assert titles(hints, 2, right=True) == ["Hint 2 of 2: Why is it slow?", None]
 
 
+def test_a_kernel_that_is_right_needs_no_hint_on_how_to_begin(hints: Hints) -> None:
+    assert titles(hints, 2, right=True) == ["Hint 2 of 2: Why is it slow?", None]
+
+
 def test_the_same_finding_after_the_next_grading_is_explained_again(hints: Hints) -> None:
     for _ in range(2):
         hints.about("endless-loop")

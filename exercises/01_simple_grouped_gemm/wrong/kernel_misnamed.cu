@@ -4,9 +4,9 @@
 
 constexpr int TILE = 16;
 
-extern "C" __global__ void grouped_gemm(const float* A_concat, const float* B_concat, float* C_concat,
-                                        const int* group_offsets, const int* M_sizes, int K, int N,
-                                        int num_groups) {
+extern "C" __global__ void grouped_gemm(  // <-- here
+    const float* A_concat, const float* B_concat, float* C_concat, const int* group_offsets,
+    const int* M_sizes, int K, int N, int num_groups) {
     __shared__ float A_tile[TILE][TILE], B_tile[TILE][TILE];
     const int group = blockIdx.z, M = M_sizes[group];
     if (blockIdx.y * TILE >= M) return;  // the whole block: nobody is left waiting at a barrier

@@ -4,9 +4,9 @@
 
 #define TILE 32
 
-__global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,
-                                    const int* group_offsets, const int* M_sizes, int K, int N,
-                                    int num_groups) {
+__global__ void grouped_gemm_kernel(  // <-- here
+    const float* A_concat, const float* B_concat, float* C_concat, const int* group_offsets,
+    const int* M_sizes, int K, int N, int num_groups) {
     __shared__ float A_tile[TILE][TILE];
     __shared__ float B_tile[TILE][TILE];
     int group = 0, tile = blockIdx.y;

@@ -51,5 +51,5 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
 extern "C" __global__ void launch_grouped_gemm(const int* M_sizes, int K, int N, int num_groups,
                                                Launch* launch) {
     launch->grid = dim3(2 * launch->sm_count);
-    launch->block = dim3(16, 16);
+    launch->block = dim3(16, 16);  // <-- here
 }

@@ -2,9 +2,9 @@
 // K and N are 64 bits wide, and num_groups is missing.
 #include "grader.cuh"
 
-extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,
-                                               const int* group_offsets, const int* M_sizes, long long K,
-                                               long long N) {
+extern "C" __global__ void grouped_gemm_kernel(  // <-- here
+    const float* A_concat, const float* B_concat, float* C_concat, const int* group_offsets,
+    const int* M_sizes, long long K, long long N) {
     const int group = blockIdx.z;
     const int row = blockIdx.y * blockDim.y + threadIdx.y;
     const int col = blockIdx.x * blockDim.x + threadIdx.x;

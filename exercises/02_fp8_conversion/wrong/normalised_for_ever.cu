@@ -1,4 +1,4 @@
-// caught by: memory[every-byte] did-not-finish
+// caught by: memory[uniform] did-not-finish
 // The leading 1 of a subnormal is looked for. Zero has none.
 #include "grader.cuh"
 
