@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from grader import submission
+
 MEMBERS = ("grid", "block", "shared_bytes", "variant", "workspace_bytes")
 
 
@@ -12,7 +14,7 @@ def line_of(source: str, function_line: int, member: str) -> int:
 
     Lines count from 1. The function ends at the first line that begins with its closing brace.
     """
-    lines = source.splitlines()
+    lines = submission.lines(source)
     if not 1 <= function_line <= len(lines):
         return function_line
     after = range(function_line, len(lines))

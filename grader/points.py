@@ -2,8 +2,7 @@
 
 correctness: equal shares, one for each required case that is right, one for all the other cases being right.
 performance: equal shares, one for each case that decides and is fast enough; null where speed was not judged: on a
-             CPU also that of wrong cases, for numbers are a GPU's to judge. What no GPU would time, since it does not
-             compile or launch, is 0.
+             CPU also that of wrong cases, for numbers are a GPU's to judge.
              Who does what the exercise forbids has solved another one: no points for correctness and performance.
 quality:     what the machine's rules give, once a required case is right: an untouched starter earns none.
              The rest of the rubric's quality is `manual`, null until an instructor gives it.
@@ -17,7 +16,6 @@ from grader.model.exercise import Exercise
 from grader.model.result import Check, Points, Status
 
 UNKNOWN = (Status.NOT_JUDGED, Status.ERROR)
-NEVER_TIMED = ("compile", "launch", "rules")
 BEFORE_SPEED = ("compile", "launch", "memory[", "correct[")
 
 
@@ -29,11 +27,8 @@ def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     lost = any(check.status is Status.ERROR for check in checks if check.id.startswith(BEFORE_SPEED))
     correctness = None if lost else _correctness(exercise, correct)
     performance = _performance(exercise, speed, lost=lost)
-    failed = {check.id for check in checks if check.status is Status.FAILED}
-    if "rules" in failed:
-        correctness = 0.0
-    if failed.intersection(NEVER_TIMED):
-        performance = 0.0
+    if any(check.id == "rules" and check.status is Status.FAILED for check in checks):
+        correctness, performance = 0.0, 0.0
     quality = _quality(checks, earned=correctness is None or _any_right(exercise, correct))
     known = [part for part in (correctness, performance, quality) if part is not None]
     return Points(

@@ -33,6 +33,12 @@ def variants(kernel: Kernel, compilation: Compilation) -> dict[int, CompiledKern
     return {int(match[1] or 0): compiled for match, compiled in matches if match}
 
 
+def ends_in_workspace(kernel: Kernel, compiled: CompiledKernel) -> bool:
+    """Whether it is declared with one more parameter, a pointer; the others may be wrong."""
+    widths = compiled.parameter_bytes
+    return len(widths) == len(kernel.parameters) + 1 and widths[-1] == WORKSPACE.bytes
+
+
 def takes_workspace(kernel: Kernel, compiled: CompiledKernel) -> bool:
     """A kernel that wants a workspace declares one more parameter, its last."""
     return compiled.parameter_bytes == widths((*kernel.parameters, WORKSPACE))

@@ -32,6 +32,10 @@ def test_the_line_that_assigns_a_member(member: str, line: int) -> None:
     assert line_of(SOURCE, 1, member) == line
 
 
+def test_lines_end_where_the_compiler_ends_them() -> None:
+    assert line_of("// a page\fends\r\n" + SOURCE, 2, "grid") == 6
+
+
 def test_a_function_that_assigns_nothing_is_named_itself() -> None:
     assert line_of("\nvoid launch_x(Launch* launch) {\n    fill(launch);\n}\n", 2, "grid") == 2
 

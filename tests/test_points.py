@@ -65,13 +65,15 @@ def test_speed_skipped_for_an_error_of_the_graders_is_not_zero(exercise: Exercis
     assert (given.correctness, given.performance) == (None, None)
 
 
-@pytest.mark.parametrize("check", ["compile", "launch", "rules"])
-def test_what_no_gpu_would_time_is_zero(exercise: Exercise, check: str) -> None:
+@pytest.mark.parametrize(("check", "performance"), [("compile", None), ("launch", None), ("rules", 0)])
+def test_on_a_cpu_only_what_is_forbidden_has_lost_its_points_for_speed(
+    exercise: Exercise, check: str, performance: int | None
+) -> None:
     skipped = of_cases("correct", even=SKIPPED, ragged=SKIPPED) + of_cases(
         "speed", None, even=SKIPPED, ragged=SKIPPED
     )
     given = points.of(exercise, [Check(check, FAILED), *skipped, Check("quality", SKIPPED, required=False)])
-    assert (given.correctness, given.performance, given.quality, given.total) == (0, 0, 0, 0)
+    assert (given.correctness, given.performance, given.quality, given.total) == (0, performance, 0, 0)
 
 
 def test_performance_is_shared_out_where_a_gpu_judged_it(exercise: Exercise) -> None:

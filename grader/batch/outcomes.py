@@ -70,11 +70,14 @@ def total(entry: Entry) -> float | None:
 def complete(entry: Entry) -> bool:
     """Whether `total` is final: every part of the rubric was judged, or the instructor gave points without a Result.
 
-    What the machine cannot judge of quality is the instructor's to add, and keeps nothing back.
+    What the machine cannot judge of quality is the instructor's to add, and keeps nothing back. Nor does the speed of
+    what does not compile or launch: no machine would time it.
     """
-    points = entry.result.points if entry.result else None
-    known = (points.correctness, points.performance, points.quality) if points else (entry.manual.points,)
-    return None not in known
+    if entry.result is None:
+        return entry.manual.points is not None
+    points, checks = entry.result.points, entry.result.checks
+    never_timed = any(check.id in ("compile", "launch") and check.status is Status.FAILED for check in checks)
+    return None not in (points.correctness, points.quality, 0.0 if never_timed else points.performance)
 
 
 def _worst(statuses: Iterable[Status]) -> Status | None:

@@ -47,8 +47,9 @@ def _signature_findings(exercise: Exercise, filename: str, compilation: Compilat
         if not found:
             yield _missing(kernel.name, kernel.signature(), filename, compilation)
         for compiled in found.values():
-            if not signature.takes_workspace(kernel, compiled):
-                yield from _mismatch(compiled, kernel.parameters, kernel.signature(), filename)
+            workspace = signature.ends_in_workspace(kernel, compiled)
+            parameters = (*kernel.parameters, signature.WORKSPACE) if workspace else kernel.parameters
+            yield from _mismatch(compiled, parameters, kernel.signature(workspace=workspace), filename)
         launch, declaration = by_name.get(kernel.launch_name), signature.of_launch(kernel)
         if launch is None:
             yield _missing(kernel.launch_name, declaration, filename, compilation)

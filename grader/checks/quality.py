@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from grader import signature
+from grader import signature, submission
 from grader.model.execution import Compilation, CompiledKernel
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Status
@@ -70,10 +70,10 @@ def _formatted(subject: Subject) -> Iterator[Finding]:
     """The first line that breaks each habit, with how many do."""
     habits: dict[str, Callable[[str], bool]] = {
         "a tab; indent with spaces": lambda line: "\t" in line,
-        "blanks at the end of the line": lambda line: line != line.rstrip(),
+        "blanks at the end of the line": lambda line: line.endswith((" ", "\t")),
         f"longer than {LINE_COLUMNS} columns": lambda line: len(line) > LINE_COLUMNS,
     }
-    lines = subject.text.splitlines()
+    lines = submission.lines(subject.text)
     for message, breaks in habits.items():
         at = [number for number, line in enumerate(lines, start=1) if breaks(line)]
         if at:
@@ -82,7 +82,7 @@ def _formatted(subject: Subject) -> Iterator[Finding]:
 
 def _commented(subject: Subject) -> Iterator[Finding]:
     """Each of the exercise's kernels has a comment directly above it or inside its body."""
-    lines = subject.text.splitlines()
+    lines = submission.lines(subject.text)
     for kernel in subject.kernels:
         at = _definition(lines, kernel.name)
         if at is not None and not _has_comment(lines, at):

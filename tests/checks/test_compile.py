@@ -81,6 +81,12 @@ def test_a_workspace_is_one_more_pointer_and_the_last(exercise: Exercise) -> Non
     assert judged(exercise, changed(KERNEL, parameter_bytes=(8, 8, 8, 4, 8))).status is Status.PASSED
 
 
+def test_what_is_wrong_beside_a_workspace_is_named_with_the_workspace_in_the_signature(exercise: Exercise) -> None:
+    (finding,) = judged(exercise, changed(KERNEL, parameter_bytes=(8, 8, 8, 8, 8))).findings
+    assert finding.message == "double_kernel: parameter 4 (cols) has 8 bytes; int has 4"
+    assert finding.notes[0].endswith("int cols, void* workspace);")
+
+
 @pytest.mark.parametrize(
     ("widths", "says"),
     [

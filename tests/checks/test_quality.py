@@ -51,7 +51,12 @@ def test_each_broken_rule_costs_its_own_points(exercise: Exercise) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "line"),
-    [("    y[", "\ty[", 6), ("cols)\n{", "cols) \n{", 4), ("// Doubles.", "// " + "x" * 120, 3)],
+    [
+        ("    y[", "\ty[", 6),
+        ("cols)\n{", "cols) \n{", 4),
+        ("// Doubles.", "// " + "x" * 120, 3),
+        ("// Doubles.\n", "// A page\fends.\n" + " " * 120 + ";\n", 4),
+    ],
 )
 def test_formatting_names_the_first_line(exercise: Exercise, old: str, new: str, line: int) -> None:
     assert [(kind, at) for kind, at, _ in broken(judged(exercise, GOOD.replace(old, new)))] == [("formatted", line)]
