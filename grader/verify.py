@@ -16,6 +16,7 @@ import msgspec
 
 from grader import pipeline, submission
 from grader.checks import rules
+from grader.children import Children
 from grader.errors import GraderError
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status, Verdict
@@ -134,9 +135,12 @@ def verify(
 ) -> list[Verified]:
     """Each promise in a child process of its own, `jobs` at a time; the results in the promises' order."""
 
+    children = Children()
+    open_child = children.opener(open_executor)
+
     def one(promise: Promise) -> Verified:
         began = time.monotonic()
-        problem = _problem(exercise, promise, seed, open_executor)
+        problem = _problem(exercise, promise, seed, open_child)
         return Verified(promise, problem, time.monotonic() - began)
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -147,6 +151,7 @@ def verify(
                 found.append(verified)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            children.end()
             raise
         return found
 

@@ -30,6 +30,7 @@ LAYERS = (
         "points",
         "progress",
         "runner",
+        "children",
         "secret",
         "steps",
         "signature",

@@ -56,11 +56,15 @@ class Source(Protocol):
 
 
 class Folder:
-    """A folder on disk. Links that lead out of it are problems, and no folder is entered by a link."""
+    """A folder on disk. Links that lead out of it are problems, and no folder is entered by a link.
 
-    def __init__(self, root: Path) -> None:
+    `left_out`: a folder within it that is none of a student's.
+    """
+
+    def __init__(self, root: Path, left_out: Path | None = None) -> None:
         self._root = root
         self._real = root.resolve()
+        self._left_out = left_out.resolve() if left_out else None
 
     def list(self) -> Sequence[Found]:
         try:
@@ -90,7 +94,7 @@ class Folder:
         return found.path
 
     def _walk(self, place: PurePosixPath) -> Iterator[Found]:
-        if is_litter(place):
+        if is_litter(place) or self._real / place == self._left_out:
             return
         path = self._root / place
         if path.is_symlink():

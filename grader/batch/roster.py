@@ -28,11 +28,12 @@ from grader.errors import UsageError
 def read(path: Path, unpacked: Path) -> tuple[Submitted, ...]:
     """Every student once, in the order of their ids.
 
-    The one file of each student in a zip is written below `unpacked`. Raises UsageError where `path` is nothing of
+    The one file of each student in a zip is written below `unpacked`; what it lies in is the batch's own, and no
+    student, where it lies in `path`. Raises UsageError where `path` is nothing of
     the kind, or holds no submission at all.
     """
     if path.is_dir():
-        submitted = _in_folder(Folder(path))
+        submitted = _in_folder(Folder(path, left_out=unpacked.parent))
     elif not path.exists():
         raise UsageError(f"no such folder or file: {path}")
     elif path.suffix.lower() == ".csv":

@@ -20,7 +20,8 @@ from grader.batch.identity import Conditions
 from grader.batch.intake import Accepted, Batch, accept
 from grader.batch.ledger import Ledger
 from grader.batch.schedule import Engine, Finishing
-from grader.batch.worker import Children, Graded, Spare, Task
+from grader.batch.worker import Graded, Spare, Task
+from grader.children import Children
 from grader.sandbox.process import default_memory_bytes
 from grader.submission import Source
 

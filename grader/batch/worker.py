@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import weakref
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import msgspec
 
 from grader import executors, pipeline, submission
 from grader.batch.shared_oracle import SharedOracle
+from grader.children import Children
 from grader.errors import GraderError, UsageError, at_fault
 from grader.gpu_lane import GpuChoice
 from grader.model.execution import Executor
@@ -54,48 +52,6 @@ class Graded(msgspec.Struct, frozen=True):
     def settled(self) -> bool:
         """Nothing of the grader's failed: it need not be tried again."""
         return self.result is not None and all(c.status is not Status.ERROR for c in self.result.checks)
-
-
-class _Closeable(Protocol):
-    def close(self) -> None: ...
-
-
-C = TypeVar("C", bound=_Closeable)
-
-
-class Children:
-    """Every child process that was opened through it; `end` closes them all, and lets no more be opened."""
-
-    def __init__(self) -> None:
-        self._open: weakref.WeakSet[_Closeable] = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-
-    def opener(self, open_: Callable[[], C]) -> Callable[[], C]:
-        return partial(self._opened, open_)
-
-    def _opened(self, open_: Callable[[], C]) -> C:
-        self._refuse_if_ended()
-        child = open_()
-        with self._lock:
-            self._open.add(child)
-        try:
-            self._refuse_if_ended()  # while it was opened
-        except RunnerError:
-            child.close()
-            raise
-        return child
-
-    def _refuse_if_ended(self) -> None:
-        if self._ended.is_set():
-            raise RunnerError("the batch was stopped")
-
-    def end(self) -> None:
-        self._ended.set()
-        with self._lock:
-            children = list(self._open)
-        for child in children:
-            child.close()
 
 
 class Spare:

@@ -77,6 +77,7 @@ def command(
       2  wrong usage
       3  with --strict: a required check was not judged
       4  the grader or this machine failed
+    130  interrupted
     """
     # The oracle's products take 0.1 s on one thread; on several, OpenBLAS spins on the cores that the child
     # needs, and takes longer. It reads this when NumPy is first imported.

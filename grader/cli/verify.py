@@ -60,7 +60,8 @@ def command(
     output: those are listed for you to judge.
 
     \b
-    Exit status: 0 every promise kept, 1 some not, 2 wrong usage, 4 the grader failed.
+    Exit status: 0 every promise kept, 1 some not, 2 wrong usage, 4 the grader
+    failed.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
     from grader import catalog, machine

@@ -42,13 +42,15 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
     While something is wrong, every grading has the same values; once all is right, the next has others.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
-    from grader import catalog, submission
+    from grader import catalog, gpu_lane, submission
     from grader.cli.watch_session import Event, Session
     from grader.watch.gradings import Gradings
     from grader.watch.keys import Keys
 
     folder = catalog.exercises_folder(exercises)
     chosen = catalog.find(exercise, folder) if exercise else _first_open(folder)
+    if device == "cuda":  # to be missed now, not at every save
+        gpu_lane.choose(required=True)
     if file is not None:  # a slip of the pen; only a file that has been there is waited for
         submission.read(file)
     events: SimpleQueue[Event] = SimpleQueue()

@@ -109,6 +109,11 @@ def test_what_systems_leave_behind_is_not_seen(tmp_path: Path) -> None:
     assert list(read(zipped(tmp_path, *names), tmp_path / "out")) == ["alice"]
 
 
+def test_the_batchs_own_folder_is_no_student(tmp_path: Path) -> None:
+    folder(tmp_path, "alice/starter.cu", "graded/results/alice.json")
+    assert list(read(tmp_path, tmp_path / "graded" / ".unpacked-1")) == ["alice"]
+
+
 def test_names_in_any_script(tmp_path: Path) -> None:
     names = ["李 明", "Zoë O’Brien-Núñez", "محمد", "=cmd|calc", 'a, "b"\nc', "-rf"]
     students = read(folder(tmp_path, *(f"{name}/starter.cu" for name in names)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import grader
+from grader.cli.command import VERBS
 from tests.cli.conftest import Grade
 from tests.fakes import TOML, write_exercise
 from tests.pseudo_terminal import PseudoTerminal
@@ -41,10 +42,15 @@ def test_version(grade: Grade) -> None:
 
 def test_help_names_every_verb_and_fits(grade: Grade) -> None:
     assert grade("--help") == 0
-    assert all(verb in grade.out for verb in ("run", "list", "doctor", "report"))
-    for verb in ("run", "list", "doctor", "report"):
+    assert all(verb in grade.out for verb in VERBS)
+    for verb in VERBS:
         assert grade(verb, "--help") == 0
-        assert max(map(len, grade.out.splitlines())) <= 80
+        assert max(map(len, grade.out.splitlines())) <= 80, verb
+
+
+def test_alone_it_says_what_there_is(grade: Grade) -> None:
+    assert grade() == 2
+    assert grade.err.startswith("Usage: grade ")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
