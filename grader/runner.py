@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from grader.model.execution import Compilation, Executor, Invocation, Outcome
+from grader.model.execution import OUT_OF_TIME, Compilation, Executor, Invocation, Outcome
 from grader.model.exercise import Array
 from grader.model.result import Finding
 from grader.sandbox import ChildCrashed, ChildDied, ChildFailed, ChildMemory, ChildTimeout
@@ -17,11 +17,11 @@ E = TypeVar("E", bound=Executor)
 # Each start costs a second; a submission that kills every child gets no more of them.
 MAX_STARTS = 4
 
-# How long a run may take: far beyond an honest kernel, every access checked, on one busy core; and short
-# enough to wait for where a loop does not end. A kernel does more work on larger arrays. After a run that did
-# not finish, the others get no more than the least.
+# How long a run may take: far beyond an honest kernel on one core, every access checked. A loop that does not end is
+# stopped by the engine's budget of instructions, long before. A kernel does more work on larger arrays. After a run
+# that took too long, the others get no more than the least.
 LEAST_SECONDS = 10.0
-SECONDS_PER_MIB = 2.5
+SECONDS_PER_MIB = 12.0
 
 
 class Patience(NamedTuple):
@@ -110,7 +110,7 @@ class Runner(Generic[E]):
             outcome = self._failed_run("out-of-memory", f"took too much memory: {error}")
         except ChildDied as error:
             raise self._lost(error) from None
-        self._hung = self._hung or any(finding.kind == "did-not-finish" for finding in outcome.findings)
+        self._hung = self._hung or _took_too_long(outcome)
         return outcome
 
     def _seconds(self, arrays: tuple[Array, ...]) -> float:
@@ -144,3 +144,9 @@ class Runner(Generic[E]):
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.close()
+
+
+def _took_too_long(outcome: Outcome) -> bool:
+    lacking = outcome.unsupported
+    endless = any(finding.kind == "did-not-finish" for finding in outcome.findings)
+    return endless or (lacking is not None and lacking.kind == OUT_OF_TIME)

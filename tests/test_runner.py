@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grader.model.execution import Compilation, Invocation, LaunchConfig, Outcome
+from grader.model.execution import OUT_OF_TIME, Compilation, Invocation, LaunchConfig, Outcome
 from grader.model.exercise import Array
+from grader.model.result import Finding
 from grader.runner import MAX_STARTS, Runner, RunnerError
 from grader.sandbox import ChildCrashed, ChildDied, ChildTimeout
 from tests.fakes import Arrays, FakeExecutor
@@ -46,6 +47,15 @@ def test_after_one_run_that_hung_the_next_is_not_waited_for_as_long() -> None:
     executor = Timed(ChildTimeout("stopped"), Outcome())
     with Runner(executor.open, b"", "a.cu") as runner:
         assert runner.run(KERNEL, array(20 * MIB)).findings[0].kind == "did-not-finish"
+        runner.run(KERNEL, array(20 * MIB))
+    assert executor.deadlines[1] < executor.deadlines[0] / 5
+
+
+def test_after_one_that_was_too_slow_here_too() -> None:
+    slow = Outcome(unsupported=Finding(OUT_OF_TIME, "a.cu", 4, "too slow for this CPU"))
+    executor = Timed(slow, Outcome())
+    with Runner(executor.open, b"", "a.cu") as runner:
+        runner.run(KERNEL, array(20 * MIB))
         runner.run(KERNEL, array(20 * MIB))
     assert executor.deadlines[1] < executor.deadlines[0] / 5
 

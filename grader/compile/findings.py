@@ -26,7 +26,7 @@ MAX_LOG = 200_000
 # What our stand-in for math.h defines, CCCL's headers define once more (INFINITY, NAN).
 REDEFINED = "incompatible redefinition of macro"
 
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*|\(")  # a lambda is named by the bracket of its parameters
 
 
 class Reader:

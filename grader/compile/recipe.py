@@ -19,6 +19,7 @@ SOURCE_NAME = "/nonexistent/submission.cu"
 OPTIONS = (
     "-std=c++17",
     "-lineinfo",  # findings name lines
+    "-device-int128",  # nvcc has __int128 without asking
     "-split-compile=0",  # all cores: a third less time where a file has several kernels
     "--ptxas-options=-v",  # registers, shared memory and spills in the log
 )

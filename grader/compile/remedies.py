@@ -42,7 +42,7 @@ class Advice(NamedTuple):
 
 
 def advise(message: str, name: str) -> Advice:
-    """`name` is the identifier that the source has at the place of the message."""
+    """`name` is the identifier that the source has at the place of the message, or a lambda's "("."""
     for pattern, answer in _ANSWERS:
         if match := re.search(pattern, message):
             return answer(match, name)
@@ -52,6 +52,11 @@ def advise(message: str, name: str) -> Advice:
 def _host_function(_: re.Match[str], name: str) -> Advice:
     if name == "main":
         return Advice("main is host code", f"remove it: {DEVICE_ONLY}")
+    if name == "(":
+        return Advice(
+            "NVRTC does not compile a lambda with an auto parameter",
+            "give the parameter a type, or use a struct with a __device__ operator()",
+        )
     return Advice(
         f"{name or 'this function'} is a host function",
         f"write __device__ before it, or remove it: {DEVICE_ONLY}",

@@ -6,7 +6,7 @@ import numpy as np
 
 from grader import ptx
 from grader.compile import recipe, toolkit
-from grader.model.execution import Invocation
+from grader.model.execution import OUT_OF_TIME, Invocation
 from grader.model.result import Finding
 from grader.ptx.parser import NOWHERE, Location
 from grader.sandbox.messages import Ran, Run, Slot
@@ -47,6 +47,8 @@ class Submission:
                 total = _sum(total, execution)
                 if total.findings:
                     break
+        except ptx.OutOfTime as error:
+            return Ran(unsupported=_unsupported(error.message, error.location, OUT_OF_TIME))
         except ptx.Unsupported as error:
             return Ran(unsupported=_unsupported(error.message, _in_submission(error.location)))
         except ptx.PtxError as error:
@@ -121,9 +123,9 @@ def _finding(report: ptx.Report) -> Finding:
     )
 
 
-def _unsupported(message: str, location: Location) -> Finding:
+def _unsupported(message: str, location: Location, kind: str = "unsupported-instruction") -> Finding:
     file, line = _file(location.file), location.line
-    return Finding("unsupported-instruction", file, line, message[:MAX_TEXT], column=location.column)
+    return Finding(kind, file, line, message[:MAX_TEXT], column=location.column)
 
 
 def _in_submission(location: Location) -> Location:

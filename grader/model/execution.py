@@ -83,8 +83,11 @@ class Gpu(msgspec.Struct, frozen=True):
     runtime_cuda: int
 
 
+OUT_OF_TIME = "out-of-time"  # the kind of an Outcome's `unsupported` where nothing is lacking but that
+
+
 class Outcome(msgspec.Struct, frozen=True):
-    """What a run of invocations gave. `unsupported` names an instruction that the CPU engine lacks.
+    """What a run of invocations gave. `unsupported` says what the CPU engine lacks: an instruction, or time.
 
     `again` holds the outputs of a second run over memory that held other rubbish before; a CPU checks every read
     instead, and leaves it empty.

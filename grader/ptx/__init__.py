@@ -2,7 +2,7 @@
 
 from grader.ptx.engine import Execution, Program, prepare
 from grader.ptx.explain import Report
-from grader.ptx.flow import Unsupported
+from grader.ptx.flow import OutOfTime, Unsupported
 from grader.ptx.launch import Buffer, Limits
 from grader.ptx.parser import Function, Module, Param, PtxError, parse
 
@@ -12,6 +12,7 @@ __all__ = [
     "Function",
     "Limits",
     "Module",
+    "OutOfTime",
     "Param",
     "Program",
     "PtxError",

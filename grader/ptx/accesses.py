@@ -317,7 +317,7 @@ def _runs(offsets: list[int], width: int) -> list[tuple[int, int]]:
 
 def store(u: Kernel, ins: Instruction) -> None:
     space, count, type_, mods = access_of(ins.opcode)
-    if type_ not in BITS or type_ == "pred":
+    if type_ not in BITS or type_ == "pred" or "async" in mods:
         raise u.unsupported()
     element = BITS[type_] // 8
     width = element * count

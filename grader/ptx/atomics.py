@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.ptx.accesses import WIDE_SCOPES, checked
+from grader.ptx.accesses import checked
 from grader.ptx.arithmetic import BITS, is_signed, llvm_type
 from grader.ptx.arithmetic.half import extreme_of, sum_of
 from grader.ptx.ir import Value
@@ -19,12 +19,14 @@ def atomic(u: Kernel, ins: Instruction) -> None:
     """A vector form is an atomic operation on each of its elements."""
     space, count, type_, mods = access_of(ins.opcode)
     operation = next((m for m in ins.opcode.split(".") if m in OPERATIONS or m == "cas"), None)
-    if operation is None or type_ not in BITS or (BITS[type_] < 32 and type_ not in HALVES and operation != "cas"):
+    if "async" in mods or operation is None or type_ not in BITS:
+        raise u.unsupported()
+    if BITS[type_] < 32 and type_ not in HALVES and operation != "cas":
         raise u.unsupported()
     operands = list(ins.operands)
     destination = operands.pop(0) if ins.base == "atom" else None
     if {"release", "acq_rel"} & mods:
-        u.fence(wide=bool(WIDE_SCOPES & mods))
+        u.fence(wide="cta" not in mods)
     if ins.base == "atom":
         u.acquire()
     element = BITS[type_] // 8

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from grader.ptx import matrix
 from grader.ptx.arithmetic import BITS, intrinsic, is_signed
+from grader.ptx.flow import is_aligned
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel
-from grader.ptx.machine import AT_NAMED, AT_WARP, HEADER, WORKER
+from grader.ptx.machine import ABORTED, AT_NAMED, AT_WARP, HEADER, UNALIGNED, WORKER, Kind
 from grader.ptx.mail import bring, must_name_itself, must_take_part, own, word_of
 from grader.ptx.parser import Instruction, Operand, Pair
 
@@ -65,6 +66,8 @@ def deposit(u: Kernel, ins: Instruction) -> int:
 def _deposit_barrier(u: Kernel, ins: Instruction) -> int:
     """bar.sync with a number or a count, and bar.red. Operands: barrier, [threads], [predicate]."""
     operands = list(ins.operands)
+    if not operands:  # of a cluster
+        raise u.unsupported()
     f, frame = u.f, u.f["frame"]
     if "red" in ins.opcode.split("."):
         predicate = operands.pop()
@@ -73,12 +76,28 @@ def _deposit_barrier(u: Kernel, ins: Instruction) -> int:
     else:
         HEADER.set(frame, "predicate", f.const("i32", 0))
     HEADER.set(frame, "barrier", u.value(operands[0], "u32") & 15)
-    HEADER.set(frame, "count", u.value(operands[1], "u32") if len(operands) > 1 else f.const("i32", 0))
+    count = u.value(operands[1], "u32") if len(operands) > 1 else f.const("i32", 0)
+    _must_be_whole_warps(u, count)
+    HEADER.set(frame, "count", count if is_aligned(ins) else count | UNALIGNED)
     return AT_NAMED
+
+
+def _must_be_whole_warps(u: Kernel, count: Value) -> None:
+    """Warps arrive as a whole, so a number of threads must be a multiple of 32."""
+    f = u.f
+    with f.when((count & 31).ne(0), likely=False):
+        kind, site, zero = f.const("i32", int(Kind.BARRIER_DIVERGENCE)), f.const("i32", u.site()), f.const("i64", 0)
+        arguments = (u.worker, kind, site, f["tid"], count.zext("i64"), zero, f.const("i32", 0))
+        f.call("void", "record", *arguments)
+        f.ret(f.const("i32", ABORTED))
+        f.label(f.fresh("dead"))
 
 
 def arrive(u: Kernel, ins: Instruction) -> None:
     """bar.arrive: counts, and does not wait."""
+    if not ins.operands:  # of a cluster
+        raise u.unsupported()
+    _must_be_whole_warps(u, u.value(ins.operands[1], "u32"))
     now = u.f.call("i32", "arrive", u.worker, u.f["tid"], u.value(ins.operands[0], "u32") & 15)
     u.time.store(now | u.f["tid"])
 

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from math import prod
 
 from grader.ptx.explain import Explainer, Report
-from grader.ptx.flow import Unsupported
+from grader.ptx.flow import OutOfTime, Unsupported
 from grader.ptx.jit import CompiledKernel, compile_kernel, runtime
-from grader.ptx.launch import Buffer, Dim3, Launch, Limits, place_variables
+from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lower import Lowered, lower
-from grader.ptx.machine import MAX_SHARED_BYTES, STAMP_STEP
+from grader.ptx.machine import ASYNC_WARP, MAX_SHARED_BYTES, STAMP_STEP, Kind
 from grader.ptx.parser import Function, Location, Module
 
 MAX_BLOCKS = 1 << 24  # more would not end today
+# Since its last barrier, of a thread that is in a loop when the time is up. A right one has a thousandth of it.
+MANY_INSTRUCTIONS = 100_000_000
+
 Lowering = Callable[[Module, Function, frozenset[int]], Lowered]
 
 
@@ -60,13 +63,24 @@ class Program:
         self._check(kernel, grid, block, shared_bytes, arguments)
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
         compiled = self._compiled(kernel, read_only)
+        if compiled.lowered.asynchronous and prod(block) > 32 * ASYNC_WARP:
+            message = f"asynchronous copies in a block of {prod(block)} threads are not known to the CPU engine"
+            raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         jitted = time.perf_counter()
         launch = Launch(compiled, self._variables, grid, block, shared_bytes, arguments, limits or Limits())
-        launch.run(workers or len(os.sched_getaffinity(0)), started)
+        launch.run(workers or len(os.sched_getaffinity(0)))
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
-        findings = tuple(explainer.reports(launch.faults()))
+        faults = launch.faults()
+        if launch.out_of_time and (faults or launch.blocks_left) and all(map(_merely_slow, faults)):
+            raise self._out_of_time(kernel, launch)
+        findings = tuple(explainer.reports(faults))
         finished = time.perf_counter()
         return Execution(findings, launch.printer.text(), jitted - started, finished - jitted)
+
+    def _out_of_time(self, kernel: str, launch: Launch) -> OutOfTime:
+        begun, seconds = launch.blocks - launch.blocks_left, launch.limits.seconds
+        message = f"too slow for this CPU: {seconds:.0f} s on each core, and {begun} of {launch.blocks} blocks begun"
+        return OutOfTime(message, Location("", self.module.kernels[kernel].line, 0))
 
     def _check(self, kernel: str, grid: Dim3, block: Dim3, shared: int, arguments: Sequence[object]) -> None:
         function = self.module.kernels[kernel]
@@ -83,3 +97,8 @@ class Program:
         if key not in self._kernels:
             self._kernels[key] = compile_kernel(self._lowering(self.module, self.module.kernels[kernel], read_only))
         return self._kernels[key]
+
+
+def _merely_slow(fault: Fault) -> bool:
+    """Stopped when the time was up, and not after so many instructions that it looks endless."""
+    return fault.kind is Kind.DID_NOT_FINISH and fault.address < MANY_INSTRUCTIONS

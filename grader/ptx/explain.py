@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from grader.ptx import asynchronous
 from grader.ptx.kernel import Site
 from grader.ptx.lower import Lowered
 from grader.ptx.machine import (
     ABSENT_LANE,
+    ASYNC_THREAD,
     LOCAL_WINDOW,
     OWN_LANE,
     PARAM_WINDOW,
@@ -35,6 +37,12 @@ NAMES = {
     Kind.COLLECTIVE_MISMATCH: "collective-mismatch",
     Kind.DID_NOT_FINISH: "did-not-finish",
     Kind.TRAP: "trap",
+    Kind.STUCK_PHASE: "barrier-divergence",
+    Kind.NO_MBARRIER: "uninitialised-read",
+    Kind.MISUSE: "barrier-divergence",
+    Kind.BULK_SIZE: "misaligned-access",
+    Kind.NO_PROXY_FENCE: "race",
+    Kind.UNFINISHED_COPY: "race",
 }
 
 
@@ -53,7 +61,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an address lies: the array's name, and the offset in bytes into it."""
+    """Where an address lies: the array's name ("": in none), and the offset in bytes into it."""
 
     array: str
     offset: int
@@ -61,6 +69,8 @@ class Place:
     item: int = 1  # bytes of an element
 
     def describe(self, width: int) -> str:
+        if not self.array:
+            return f"address {self.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
         name = f"{self.array}[{self.offset // self.item}]" if self.offset % self.item == 0 else (
             f"{self.array} + {self.offset} bytes"
         )  # fmt: skip
@@ -117,7 +127,7 @@ class Explainer:
             at = submission_frame(site.location)
             message, array = self._message(fault.kind, site, fault)
             notes = (self._other(fault),) if fault.kind in RACES else ()
-            report = Report(NAMES[fault.kind], at.file, at.line, message, fault.count, notes, at.column)
+            report = Report(self._name(fault), at.file, at.line, message, fault.count, notes, at.column)
             merged.setdefault((report.kind, at.file, at.line, array), []).append((fault, report))
         reports = []
         for entries in merged.values():
@@ -125,8 +135,16 @@ class Explainer:
             r = first[1]
             total = sum(e[1].count for e in entries)
             reports.append((first[0], Report(r.kind, r.file, r.line, r.message, total, r.notes, r.column)))
-        reports.sort(key=lambda e: (ORDER.index(e[1].kind), e[0].block, e[0].thread))
+        reports.sort(key=lambda e: (_rank(e[0].kind, e[1].kind), e[0].block, e[0].thread))
         return [report for _, report in reports]
+
+    def _name(self, record: FaultLike) -> str:
+        return "race" if self._reads_too_soon(record) else NAMES[record.kind]
+
+    def _reads_too_soon(self, record: FaultLike) -> bool:
+        """What a bulk copy has not brought yet."""
+        copied = record.kind is Kind.UNINITIALISED_READ and record.other == IN_FLIGHT
+        return copied and self.lowered.sites[record.other_site].opcode.endswith(".bulk")
 
     def _message(self, kind: Kind, site: Site, record: FaultLike) -> tuple[str, str]:
         who = self._who(record.thread, record.block)
@@ -143,13 +161,19 @@ class Explainer:
         place = self.place(site, record.address)
         verb = "writes" if self._is_write(site) else "reads"
         what = f"{place.describe(site.width)}"
+        if kind in asynchronous.KINDS:
+            line = submission_frame(self.lowered.sites[record.other_site].location).line
+            return asynchronous.message(kind, who, what, record.other, line), place.array
+        if self._reads_too_soon(record):
+            line = submission_frame(self.lowered.sites[record.other_site].location).line
+            return f"{who} reads {what}, which the bulk copy of line {line} writes and nobody waited for", place.array
         texts = {
             Kind.OUT_OF_BOUNDS: f"{who} {verb} {what}",
-            Kind.UNINITIALISED_READ: f"{who} reads {what}, {NOT_WRITTEN[record.other == 1]}",
+            Kind.UNINITIALISED_READ: f"{who} reads {what}, {NOT_WRITTEN[record.other == IN_FLIGHT]}",
             Kind.MISALIGNED: f"{who} {verb} {site.width} bytes at {what}: byte {place.offset} is no multiple of that",
             Kind.READ_ONLY_WRITE: f"{who} writes {what}, which a kernel may only read",
             Kind.RACE: f"{who} {verb} {what}; {self._also(record)}, and no barrier orders the two",
-            Kind.BLOCK_RACE: f"{who} {verb} {what}; {self._also(record)}, and blocks run in any order",
+            Kind.BLOCK_RACE: f"{who} {verb} {what}; {self._also(record)}, and {self._between_blocks(site, record)}",
         }
         return texts[kind], place.array
 
@@ -159,17 +183,29 @@ class Explainer:
         verb = "writes" if self._is_write(other) else "reads"
         return f"line {submission_frame(other.location).line} {verb} it too"
 
+    def _between_blocks(self, site: Site, record: FaultLike) -> str:
+        """Why nothing orders the two."""
+        if any(is_of_block_scope(s) for s in (site, self.lowered.sites[record.other_site])):
+            return "an atomic operation of block scope is atomic within its own block only"
+        return "blocks run in any order"
+
     def _other(self, record: FaultLike) -> str:
         """Who stood on the other side of a race."""
         other = self.lowered.sites[record.other_site]
         at = submission_frame(other.location)
-        stamp = record.other
+        stamp, verb = record.other, "wrote" if self._is_write(other) else "read"
+        if self._is_copy(stamp % STAMP_STEP):
+            return f"the copy that starts in line {at.line} {verb} it"
         block = (stamp >> 32) - 2 if stamp >> 33 else record.block
         who = self._who(stamp % STAMP_STEP, block)
-        verb = "wrote" if self._is_write(other) else "read"
         return f"{who} {verb} it in line {at.line}"
 
     def _divergence(self, record: FaultLike) -> str:
+        if record.address % 32:
+            return f"this barrier is for {record.address} threads: {WHOLE_WARPS}"
+        if record.address:
+            x, y, z = self.block
+            return f"this barrier waits for {record.address} threads, and only {x * y * z} come"
         count = record.other
         who = self._who(record.thread, record.block)
         other = record.other_site
@@ -195,9 +231,17 @@ class Explainer:
 
     @staticmethod
     def _is_write(site: Site) -> bool:
-        return site.opcode.split(".")[0] in ("st", "atom", "red", "stmatrix") or site.opcode.startswith("wmma.store")
+        if site.opcode.startswith(("mbarrier.test_wait", "mbarrier.try_wait")):
+            return False
+        writes = ("st", "atom", "red", "stmatrix", "mbarrier", "cp")
+        return site.opcode.split(".")[0] in writes or site.opcode.startswith("wmma.store")
+
+    def _is_copy(self, thread: int) -> bool:
+        return self.lowered.asynchronous and thread == ASYNC_THREAD
 
     def _who(self, thread: int, block: int) -> str:
+        if self._is_copy(thread):
+            return "the copy that starts here"
         x, y, _ = self.block
         at = (thread % x, thread // x % y, thread // (x * y))
         gx, gy, _ = self.grid
@@ -213,7 +257,9 @@ class Explainer:
         if window == SHARED_WINDOW:
             return self._shared_place(address - window_base(SHARED_WINDOW), site)
         if window == LOCAL_WINDOW:
-            return Place("a local array", address - window_base(LOCAL_WINDOW), self.lowered.frame.local_bytes)
+            item = 4 if site.width >= 4 else site.width or 1
+            local = self.lowered.frame.local_bytes
+            return Place("a local array", address - window_base(LOCAL_WINDOW), local, item)
         index = window - PARAM_WINDOW
         if 0 <= index < len(self.arguments) and hasattr(self.arguments[index], "data"):
             buffer = self.arguments[index]
@@ -223,11 +269,11 @@ class Explainer:
                 continue
             variable = self.module.variables[name]
             return Place(readable(variable.name), address - window_base(window), variable.size)
-        return Place("no array (a null or stray pointer)", address, 0)
+        return Place("", address, 0)
 
     def _shared_place(self, address: int, site: Site) -> Place:
         address = address - (1 << 64) if address >> 63 else address
-        item = 4 if site.width >= 4 else site.width or 1
+        item = 8 if site.opcode.startswith("mbarrier") else 4 if site.width >= 4 else site.width or 1
         arrays = [(start, size, readable(name)) for name, (start, size) in self.lowered.shared_arrays.items()]
         if self.lowered.shared.dynamic_start < self.lowered.shared.arena and self.dynamic_shared:
             arrays.append((self.lowered.shared.dynamic_start, self.dynamic_shared, "dynamic shared memory"))
@@ -238,14 +284,26 @@ class Explainer:
         return Place(name, address - start, size, item)
 
 
+IN_FLIGHT = 1  # the `other` of a read of what cp.async has not brought yet
+WHOLE_WARPS = "warps arrive as a whole, so the number must be a multiple of 32"
 NOT_WRITTEN = {False: "which nothing has written", True: "whose cp.async nobody has waited for"}
 COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
                "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
                "wmma": "the matrix product", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
                "movmatrix": "movmatrix"}  # fmt: skip
-RACES = (Kind.RACE, Kind.BLOCK_RACE)
+RACES = (Kind.RACE, Kind.BLOCK_RACE, Kind.NO_PROXY_FENCE)
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
          "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
+
+
+def is_of_block_scope(site: Site) -> bool:
+    parts = site.opcode.split(".")
+    return parts[0] in ("atom", "red") and "cta" in parts
+
+
+def _rank(kind: Kind, name: str) -> int:
+    """What is likelier to be the cause comes first. A phase that never completes is rather an effect."""
+    return len(ORDER) if kind is Kind.STUCK_PHASE else ORDER.index(name)
 
 
 def submission_frame(location: Location) -> Location:
@@ -256,6 +314,7 @@ def submission_frame(location: Location) -> Location:
 
 def readable(symbol: str) -> str:
     """`_ZZ19grouped_gemm_kernelE2As` -> `As` (Itanium mangling: a local name, or a namespace's)."""
+    symbol = re.sub(r"_\$_\d+$", "", symbol)  # of an array that the compiler changed
     match = re.search(r"E(\d+)([A-Za-z_]\w*)$", symbol)
     if match and len(match.group(2)) >= int(match.group(1)):
         return match.group(2)[: int(match.group(1))]

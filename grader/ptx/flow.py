@@ -24,7 +24,7 @@ COLLECTIVES = {"bar", "barrier", "shfl", "vote", "match", "redux", "activemask",
 STRONG_LOAD = {"volatile", "relaxed", "acquire", "mmio"}
 BUILT_IN_CALLS = {"vprintf", "__assertfail"}
 NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call",
-                  "cp", "deposit", "prefetch", "prefetchu", "nanosleep", "discard", "brkpt", "applypriority",
+                  "cp", "deposit", "poll", "prefetch", "prefetchu", "nanosleep", "discard", "brkpt", "applypriority",
                   "pmevent", "stmatrix", "griddepcontrol", "setmaxnreg", "wgmma", "tensormap",
                   "clusterlaunchcontrol", "push", "stack"}  # fmt: skip
 MAX_INSTRUCTIONS = 200_000
@@ -37,6 +37,10 @@ class Unsupported(Exception):  # noqa: N818 - not an error of anybody's
         super().__init__(message)
         self.message, self.location = message, location
         self.file, self.line = location.file, location.line
+
+
+class OutOfTime(Unsupported):
+    """Nothing is unknown, and nothing looks endless: this CPU is too slow for it."""
 
 
 @dataclass(slots=True)
@@ -74,7 +78,7 @@ def defs_and_uses(ins: Instruction) -> tuple[list[str], list[str]]:
     operands = list(ins.operands)
     defs: list[str] = []
     writes = ins.base not in NO_DESTINATION or (ins.base in ("bar", "barrier") and ".red." in ins.opcode)
-    if writes and operands and not ins.opcode.startswith("wmma.store"):
+    if writes and operands and not isinstance(operands[0], Address):
         defs = registers_of(operands.pop(0))
         if ins.guard:
             uses += defs
@@ -90,6 +94,11 @@ def is_plain_barrier(ins: Instruction) -> bool:
     )
 
 
+def is_aligned(barrier: Instruction) -> bool:
+    """All threads of a warp must execute this one instruction. `bar` is `barrier.aligned`."""
+    return barrier.base == "bar" or "aligned" in barrier.opcode.split(".")
+
+
 def is_arrive(ins: Instruction) -> bool:
     return ins.base in ("bar", "barrier") and "arrive" in ins.opcode.split(".")
 
@@ -103,18 +112,26 @@ def is_collective(ins: Instruction) -> bool:
     return (ins.base in COLLECTIVES and not is_arrive(ins)) or is_product(ins)
 
 
+def is_phase_wait(ins: Instruction) -> bool:
+    """A look at the phase of an mbarrier."""
+    return ins.opcode.startswith(("mbarrier.test_wait", "mbarrier.try_wait"))
+
+
 def split_collectives(function: Function) -> None:
     """Put a `deposit` before every collective: there the thread leaves its words and waits; the collective itself
-    then reads what all have left. A guarded one is branched around."""
+    then reads what all have left. Before a look at an mbarrier stands a `poll`: there the thread lets others run if
+    the phase is not complete. A guarded one is branched around."""
     body: list[Instruction | Label] = []
     for item in function.body:
-        if isinstance(item, Label) or not is_collective(item):
+        if isinstance(item, Label) or not (is_collective(item) or is_phase_wait(item)):
             body.append(item)
             continue
         skip = f"skip@{len(body)}"
         if item.guard:
             body.append(Instruction("bra", (Symbol(skip),), item.guard, not item.guard_negated, item.location))
-        if not is_plain_barrier(item):
+        if is_phase_wait(item):
+            body.append(Instruction("poll", item.operands[1:], location=item.location))
+        elif not is_plain_barrier(item):
             sources = item.operands[1:] if is_product(item) else ()
             body.append(Instruction("deposit", sources, location=item.location))
         operands = item.operands[:1] if is_product(item) else item.operands
@@ -125,7 +142,7 @@ def split_collectives(function: Function) -> None:
 
 
 def suspends(ins: Instruction) -> bool:
-    return ins.base == "deposit" or is_plain_barrier(ins)
+    return ins.base in ("deposit", "poll") or is_plain_barrier(ins)
 
 
 def blocks_of(function: Function) -> list[Block]:

@@ -7,14 +7,17 @@ others; blocks run one after the other. Every access must lie inside one allocat
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any
 
 from grader.ptx.definition.collectives import COLLECTIVES
 from grader.ptx.definition.effects import EFFECTS, compute
 from grader.ptx.definition.instruction import wrap
-from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Place
+from grader.ptx.definition.mbarrier import is_complete
+from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
 from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, place_variables
 from grader.ptx.definition.state import State, items_of
+from grader.ptx.flow import is_phase_wait
 from grader.ptx.parser import Function, Instruction, Label, Module, Operand, Symbol, Vector
 
 DEEPEST_CALL = 64
@@ -132,6 +135,10 @@ class Thread(State):
                 yield from self._barrier(item)
             elif item.base in COLLECTIVES and not item.opcode.startswith(("wmma.load", "wmma.store")):
                 yield from self._collective(item)
+            elif is_phase_wait(item):
+                if not is_complete(self, item):
+                    yield Phase(partial(is_complete, self, item))
+                self.write(item.operands[0], "pred", 1)
             elif item.base == "call":
                 yield from self._call(item)
             else:

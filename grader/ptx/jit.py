@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from grader.ptx.lower import Lowered
-from grader.ptx.machine import PROGRAM
+from grader.ptx.machine import PROGRAM, UNSETTLED
 from grader.ptx.printing import Printer
 from grader.ptx.runtime import runtime_ir
 from grader.ptx.structs import Struct, pointer_to
@@ -77,6 +77,8 @@ def compile_kernel(lowered: Lowered) -> CompiledKernel:
         local_start=lowered.frame.local_start,
         local_bytes=lowered.frame.local_bytes,
         copies_start=lowered.frame.copies_start,
+        polls=lowered.shared.polls,
+        first_read=UNSETTLED if lowered.shared.rewrites else 0,
     )
     return CompiledKernel(lowered, program, [*keep, arrays])
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grader.ptx.arithmetic import BITS, Handler, UnknownInstruction, is_signed, llvm_type
+from grader.ptx.bitfields import merging_loads
 from grader.ptx.calls import expand_calls
 from grader.ptx.carry import name_the_carry
 from grader.ptx.flow import (
@@ -21,6 +22,7 @@ from grader.ptx.flow import (
     blocks_of,
     branch_targets,
     defs_and_uses,
+    is_aligned,
     is_arrive,
     is_plain_barrier,
     pointer_origins,
@@ -31,14 +33,18 @@ from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     ABORTED,
     AT_BARRIER,
+    AT_PHASE,
     AT_YIELD,
+    BLOCK_SCOPE,
     EXITED,
     HEADER,
     LAUNCH,
     MAIL,
     MAIL_BYTES,
+    MERGES,
     STRONG,
     TURNS,
+    UNALIGNED,
     WORKER,
     Kind,
     window_base,
@@ -61,7 +67,7 @@ from grader.ptx.shadow import SharedShadow
 
 FUEL = 1 << 20  # instructions between two looks at the budget
 FLUSHES = {"st", "atom", "red", "bar", "barrier", "call", "membar", "fence", "cp", "deposit", "wmma",
-           "stmatrix"}  # fmt: skip
+           "stmatrix", "mbarrier", "poll"}  # fmt: skip
 IGNORED = {"prefetch", "prefetchu", "nanosleep", "discard", "applypriority", "pmevent", "griddepcontrol",
            "setmaxnreg"}  # fmt: skip
 ENDS = {"ret", "exit", "trap"}
@@ -95,6 +101,7 @@ class Tables:
     collectives: Mapping[str, Callable[[Kernel, Instruction], None]]
     deposit: Callable[[Kernel, Instruction], int]
     arrive: Callable[[Kernel, Instruction], None]
+    poll: Callable[[Kernel, Instruction], Value]  # is the phase complete that this instruction waits for?
 
 
 class Kernel:
@@ -105,6 +112,7 @@ class Kernel:
         name_the_carry(self.function)
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)
+        self.merging_loads = merging_loads(self.blocks)
         self.read_only, self.instructions, self.loads = read_only, tables, loads
         self.f = Fn("kernel", "i32", {"w": "ptr", "frame": "ptr", "pc": "i32", "tid": "i32"}, "nounwind")
         self.helpers: dict[str, str] = {}
@@ -129,7 +137,8 @@ class Kernel:
         f = self.f
         self.worker, self.launch = f["w"], WORKER.get(f["w"], "launch")
         self.barrier_time = WORKER.get(self.worker, "barrier")
-        self.synchronised = self._synchronised()
+        self.met = f.alloca("i32")
+        self.met.store(self._when_met())
         self.time = f.alloca("i32")
         self.time.store(WORKER.get(self.worker, "now") | f["tid"])
         self.shared_host = WORKER.get(self.worker, "shared")
@@ -143,10 +152,15 @@ class Kernel:
             self._block(block)
         return "\n".join([*self.tables, *self.helpers.values(), f.text()])
 
-    def _synchronised(self) -> Value:
-        """When this thread last met others: the block's barrier, or a later __syncwarp or barrier of some threads."""
+    @property
+    def synchronised(self) -> Value:
+        """When this thread last met others."""
+        return self.met.load("i32")
+
+    def _when_met(self) -> Value:
+        """At the block's barrier, or a later __syncwarp or barrier of some threads."""
         time = self.barrier_time
-        barriers = [i for b in self.blocks for i in b.instructions if i.base in ("bar", "barrier")]
+        barriers = [i for b in self.blocks for i in b.instructions if i.base in ("bar", "barrier", "poll")]
         if not all(map(is_plain_barrier, barriers)):
             mail = WORKER.get(self.worker, "mail").at(self.f["tid"].zext("i64") * MAIL_BYTES)
             for name in ("full_time", "part_time"):
@@ -208,10 +222,13 @@ class Kernel:
         elif ins.base == "deposit":
             waits_for = self.instructions.deposit(self, self.blocks[block.index + 1].instructions[0])
             self._suspend(self.blocks[block.index + 1], waits_for)
+        elif ins.base == "poll":
+            self._poll(self.blocks[block.index + 1], block)
         elif is_plain_barrier(ins):
             self.loads.settle(self)
-            for name in ("barrier", "count", "predicate"):
-                HEADER.set(self.f["frame"], name, self.f.const("i32", 0))
+            count = 0 if is_aligned(ins) else UNALIGNED
+            for name, value in {"barrier": 0, "count": count, "predicate": 0}.items():
+                HEADER.set(self.f["frame"], name, self.f.const("i32", value))
             self._suspend(self.blocks[block.index + 1], AT_BARRIER)
         elif ins.guard:
             self._guarded(ins)
@@ -283,7 +300,10 @@ class Kernel:
     def site(self, width: int = 0, *, strong: bool = False, opcode: str = "") -> int:
         """`opcode`: where one instruction makes two accesses, the one that it stands for."""
         self.sites.append(Site(self.here.location, opcode or self.here.opcode, width))
-        return (len(self.sites) - 1) | (STRONG if strong else 0)
+        flags = STRONG if strong else MERGES if id(self.here) in self.merging_loads else 0
+        if strong and "cta" in self.here.opcode.split("."):
+            flags |= BLOCK_SCOPE
+        return (len(self.sites) - 1) | flags
 
     # Registers and operands -----------------------------------------------------------------------------------
 
@@ -477,6 +497,17 @@ class Kernel:
         self.current = {}
         self._suspend(head, AT_YIELD)
 
+    def _poll(self, wait: Block, block: Block) -> None:
+        """Go on to the wait if its phase is complete; else others get their turn first."""
+        self.here = wait.instructions[0]  # findings speak of the wait
+        complete = self.instructions.poll(self, self.here)
+        self._leave(block)
+        rest = self.f.fresh("rest")
+        self.f.branch(complete, self._target(wait.index), rest)
+        self.f.label(rest)
+        self.current = {}
+        self._suspend(wait, AT_PHASE)
+
     def _spend(self, start: int, end: int) -> None:
         """Charge one turn of a loop; an endless loop ends here."""
         f = self.f
@@ -511,6 +542,14 @@ class Kernel:
         """What came before is released to who acquires it, if `wide` in other blocks too; time moves on."""
         now = self.f.call("i32", "fence", self.worker, self.f["tid"], self.f.const("i32", int(wide)))
         self.time.store(now | self.f["tid"])
+
+    def passes(self) -> None:
+        """A function of the runtime let the time move on."""
+        self.time.store(WORKER.get(self.worker, "now") | self.f["tid"])
+
+    def met_others(self) -> None:
+        """What this thread read before must be looked at again."""
+        self.met.store(WORKER.get(self.worker, "now"))
 
     def acquire(self) -> None:
         """This thread looks at what another may have changed atomically: what that one released is ordered before."""

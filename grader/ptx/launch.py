@@ -13,14 +13,18 @@ import numpy as np
 from grader.ptx.jit import CompiledKernel, print_to, runtime
 from grader.ptx.machine import (
     FAULT,
+    FLIGHT,
     INITIALISED,
     KNOWN_ROWS,
     LAUNCH,
     MAIL_BYTES,
     MAX_BARRIERS,
+    MAX_FLIGHTS,
+    MBARRIER_BYTES,
     NAMED_BARRIERS,
     PARAM_WINDOW,
     READABLE,
+    SHADOW_ARRAYS,
     STAMP_STEP,
     TIME_IS_UP,
     VARIABLE_WINDOW,
@@ -38,6 +42,7 @@ from grader.ptx.structs import Struct, as_bytes, pointer_to
 
 WINDOWS = 1024
 SINK_BYTES = 1 << 16
+TICK_SECONDS = 0.05  # how often it is looked whether the time is up
 FAULT_LIMIT = 100_000  # per worker; a kernel that is wrong everywhere need not run to its end
 Dim3 = tuple[int, int, int]
 Placed = dict[str, tuple[int, np.ndarray[Any, Any], Variable]]
@@ -74,7 +79,7 @@ class Buffer:
 @dataclass(frozen=True)
 class Limits:
     """instructions: of one thread between two barriers. barriers: of one block, two million at most.
-    seconds: of compiling and running."""
+    seconds: of processor time, of each core at work."""
 
     instructions: int = 4_000_000_000
     barriers: int = MAX_BARRIERS
@@ -165,7 +170,7 @@ class Launch:
         entry.set(host=pointer_to(data), size=size, flags=flags)
         if flags & WRITABLE:
             cells = -(-size // self.lowered.global_granule) + 1
-            for name in ("write", "read", "elsewhere"):
+            for name in ("write", "read", "also", "elsewhere"):
                 stamps = self._kept(np.zeros(cells, np.uint64))
                 if name == "write" and filled is not None and filled.size:
                     starts = np.arange(0, len(filled), self.lowered.global_granule)
@@ -198,7 +203,7 @@ class Launch:
         self.fault_tables.append(faults)
         arrays: dict[str, np.ndarray[Any, Any]] = {
             "shared": np.zeros(low.shared.arena, np.uint8),
-            "cells": np.zeros(4 * low.shared.cells, np.uint32),
+            "cells": np.zeros(SHADOW_ARRAYS * low.shared.cells, np.uint32),
             "frames": np.zeros(threads * low.frame.stride, np.uint8),
             "status": np.zeros(threads, np.uint32),
             "faults": faults,
@@ -206,17 +211,17 @@ class Launch:
             "mail": np.zeros(-(-threads // 32) * 32 * MAIL_BYTES, np.uint8),  # of whole warps
             "arrived": np.zeros(NAMED_BARRIERS, np.uint32),
             "known": np.zeros((KNOWN_ROWS, WARPS), np.uint32),
+            # Pages of these that nobody touches cost nothing.
+            "mbarriers": np.zeros(low.shared.arena // 8 * MBARRIER_BYTES, np.uint8),
+            "flights": np.zeros((MAX_FLIGHTS + 1) * FLIGHT.size, np.uint8),
         }
         worker = Struct(WORKER)
         worker.set(launch=self.record.address, program=self.compiled.program.address)
         worker.set(**{name: pointer_to(self._kept(array)) for name, array in arrays.items()})
         return worker
 
-    def run(self, workers: int, started: float) -> None:
-        """To the end, or until the time is up; then threads stop at their next loop turn or barrier.
-
-        `started`: when the time began to run, by time.perf_counter.
-        """
+    def run(self, workers: int) -> None:
+        """To the end, or until the time is up; then threads stop at their next loop turn or barrier."""
         work = runtime().work
         records = [self._worker() for _ in range(max(1, min(workers, self.blocks)))]
 
@@ -227,17 +232,21 @@ class Launch:
         threads = [threading.Thread(target=body, args=(record,), daemon=True) for record in records]
         for thread in threads:
             thread.start()
-        deadline = started + self.limits.seconds
         try:
-            for thread in threads:
-                thread.join(max(deadline - time.perf_counter(), 0.0))
+            _join(threads, self.limits.seconds)
         finally:
-            if any(thread.is_alive() for thread in threads):
+            self.out_of_time = any(thread.is_alive() for thread in threads)
+            if self.out_of_time:
                 self.record.set(stop=TIME_IS_UP)
             for thread in threads:
                 thread.join()
             for filled, stamps in self.filled:
                 filled[:] = (stamps != 0).repeat(self.lowered.global_granule)[: len(filled)]
+
+    @property
+    def blocks_left(self) -> int:
+        """How many never began, for the time was up or enough was found."""
+        return max(self.blocks - self.record.get("next_block"), 0)
 
     def faults(self) -> list[Fault]:
         tables = np.stack([t.reshape(-1, len(Kind)) for t in self.fault_tables])
@@ -248,6 +257,18 @@ class Launch:
             values = {name: int(first[name]) for name in ("block", "thread", "address", "other", "other_site")}
             found.append(Fault(int(site), Kind(int(kind)), sum(int(r["count"]) for r in records), **values))
         return found
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    """Returns when all are done, or after so much processor time of each that still runs.
+
+    By the clock, a right kernel on a busy machine would look like one that does not end.
+    """
+    used, before = 0.0, time.process_time()
+    while used < seconds and (running := [thread for thread in threads if thread.is_alive()]):
+        running[0].join(TICK_SECONDS)
+        now = time.process_time()
+        used, before = used + (now - before) / len(running), now
 
 
 def _thread_indices(block: Dim3) -> np.ndarray[Any, Any]:

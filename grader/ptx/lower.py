@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grader.ptx import accesses, atomics, collectives, matrix, stack
+from grader.ptx import accesses, async_copies, atomics, collectives, matrix, mbarriers, stack
 from grader.ptx.arithmetic import ARITHMETIC, Unit
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel, Site, Tables
@@ -32,6 +32,7 @@ class Lowered:
     global_granule: int
     parameter_offsets: list[int]
     parameter_bytes: int
+    asynchronous: bool  # copies arrive as the work of machine.ASYNC_THREAD
 
 
 def lower(module: Module, function: Function, read_only: frozenset[int], tables: Tables | None = None) -> Lowered:
@@ -49,6 +50,7 @@ def lower(module: Module, function: Function, read_only: frozenset[int], tables:
         global_granule,
         kernel.parameter_offsets,
         kernel.parameter_bytes,
+        async_copies.is_asynchronous(kernel.blocks),
     )
 
 
@@ -74,8 +76,16 @@ def _is_space(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 TABLES = Tables(
     values={**ARITHMETIC, "mov": _move, "cvta": _to_address, "isspacep": _is_space},
-    effects={**accesses.HANDLERS, **atomics.HANDLERS, **matrix.HANDLERS, **stack.HANDLERS},
+    effects={
+        **accesses.HANDLERS,
+        **atomics.HANDLERS,
+        **async_copies.HANDLERS,
+        **matrix.HANDLERS,
+        **mbarriers.HANDLERS,
+        **stack.HANDLERS,
+    },
     collectives=collectives.HANDLERS,
     deposit=collectives.deposit,
     arrive=collectives.arrive,
+    poll=mbarriers.poll,
 )

@@ -7,7 +7,8 @@ Shadow state. Memory is tracked in cells of one *granule*, the narrowest access 
 neighbouring bytes of an FP8 tile never share a cell. A cell holds a stamp for the last write and one for the
 first read since; a stamp is `epoch * 1024 + thread`. A barrier starts a new epoch. Threads of a block run one
 after the other between two barriers, so these two stamps suffice to find every conflicting pair of accesses,
-whatever the order of execution on a GPU would have been.
+whatever the order of execution on a GPU would have been. Where threads stop for others in between, the first reader
+may be the next writer; so a cell also holds a read by another thread.
 
 Barriers for some warps, and flags behind fences, order the accesses of some warps before those of others only:
 `known` says, per warp, until when the accesses of each warp are ordered before its own.
@@ -32,10 +33,15 @@ STAMP_STEP = 1024  # threads of a block at most
 FIRST_STAMP = STAMP_STEP
 LAST_STAMP = 0x0800_0000  # a block that starts later finds the shadow cleared and stamps starting over
 MAX_BARRIERS = 0x7800_0000 // STAMP_STEP - 4096  # of one block
-UNSETTLED = 0x8000_0000  # on a read stamp: the cell was written since the barrier, so look at every later read
+UNSETTLED = 0x8000_0000  # on a read stamp: look at every later read, for the cell was written since the barrier
+SHADOW_ARRAYS = 6  # of i32 per cell of shared memory
 GUARD_STAMP = 0xFFFF_FFFF
 IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that nobody has waited for
+BEING_READ_STAMP = 0xFFFF_FFFF  # read by a bulk copy that nobody has waited for
+ASYNC_THREAD = STAMP_STEP - 1  # who copies what an mbarrier waits for; a block that has such copies has fewer threads
 STRONG = 0x8000_0000  # flag on a site: atomic or volatile, so no race with its like
+BLOCK_SCOPE = 0x4000_0000  # flag on a strong site: so for the threads of its own block only
+MERGES = 0x2000_0000  # flag on a site: a load that keeps the rest of a word of which some bits are replaced
 
 READABLE, WRITABLE, INITIALISED = 1, 2, 4  # flags of a window
 
@@ -43,11 +49,12 @@ READABLE, WRITABLE, INITIALISED = 1, 2, 4  # flags of a window
 EXITED = 0
 ABORTED = -1  # it trapped or must stop: its block ends
 RUNNABLE = -2
+AT_PHASE = 1 << 26  # at an mbarrier whose phase is not complete; the frame says which
 AT_YIELD = 1 << 27  # in a loop that may wait for another thread
 AT_BARRIER = 1 << 28  # bar.sync 0, for all threads
 AT_NAMED = 1 << 29  # any other barrier; the frame says which
 AT_WARP = 1 << 30  # a warp collective
-SITE_MASK = (1 << 27) - 1
+SITE_MASK = (1 << 26) - 1
 
 
 def window_base(window: int) -> int:
@@ -77,6 +84,25 @@ class Kind(IntEnum):
     COLLECTIVE_MISMATCH = 7
     DID_NOT_FINISH = 8
     TRAP = 9
+    STUCK_PHASE = 10  # a wait for a phase of an mbarrier that never completes
+    NO_MBARRIER = 11  # used as one: nothing made it one, or a store went over it
+    MISUSE = 12  # of an mbarrier
+    BULK_SIZE = 13  # of a bulk copy: no multiple of 16
+    NO_PROXY_FENCE = 14  # a bulk copy of what was stored without fence.proxy.async
+    UNFINISHED_COPY = 15  # a block that ends while a bulk copy may still read its shared memory
+
+
+class Misuse(IntEnum):
+    """The `other` of a MISUSE record."""
+
+    COUNT = 1  # not from 1 to MAX_COUNT
+    TOO_MANY = 2  # more arrivals than the phase waits for
+    COMPLETES = 3  # .noComplete, and no arrival is missing after it
+    BYTES = 4  # more than MAX_COUNT
+    VALID_ALREADY = 5  # init of what is an mbarrier
+
+
+MAX_COUNT = (1 << 20) - 1  # arrivals or bytes that an mbarrier can wait for
 
 
 # One record per site and kind and worker.
@@ -102,6 +128,8 @@ PROGRAM = Layout(
     local_start="i64",  # in a frame
     local_bytes="i64",
     copies_start="i64",
+    polls="i32",  # 1: a thread may wait at an mbarrier
+    first_read="i32",  # UNSETTLED if its thread may yet write the cell, so that another reader must be known; or 0
 )
 
 # One per launch, shared by the workers.
@@ -131,7 +159,7 @@ WORKER = Layout(
     launch="ptr",
     program="ptr",
     shared="ptr",  # host address of the arena
-    cells="ptr",  # its shadow: four i32 arrays, see Shadow in runtime.py
+    cells="ptr",  # its shadow: SHADOW_ARRAYS i32 arrays, see SharedShadow in shadow.py
     now="i32",  # the time, a multiple of STAMP_STEP; barriers and fences advance it
     barrier="i32",  # when all threads last met: older accesses are ordered before everything since
     base="i32",  # when the block started: older stamps belong to earlier blocks
@@ -141,6 +169,10 @@ WORKER = Layout(
     met_count="i32",
     idle="i64",  # instructions since anybody did more than yield
     barrier_site="i32",  # where the last thread waited
+    split_site="i32",  # where thread 0 was when all first met at barriers in different places; or 0
+    split_other="i32",  # another place, a thread there, and how many threads were not with thread 0
+    split_thread="i32",
+    split_count="i32",
     frames="ptr",
     status="ptr",  # i32 per thread
     faults="ptr",
@@ -158,6 +190,13 @@ WORKER = Layout(
     arrived="ptr",  # i32 per named barrier: threads that arrived and did not wait
     known="ptr",  # KNOWN_ROWS times a time per warp
     released="i32",  # some thread of the block ran a fence
+    mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
+    uncounted="i32",  # time that mbarriers and copies took, which is not the kernel's to answer for
+    polls="i32",  # times that all threads waited in vain since an mbarrier changed
+    flights="ptr",  # FLIGHT records: what mbarriers wait for
+    flight_count="i32",
+    marks="i32",  # the last of COPY.mark
+    proxied="i32",  # when a thread last ran fence.proxy.async
 )
 
 WINDOW = Layout(
@@ -169,17 +208,33 @@ WINDOW = Layout(
     write_site="ptr",  # i32 per cell
     read="ptr",  # the first read by the block that read last
     read_site="ptr",
+    also="ptr",  # a read by another thread of that block, not ordered after the first
+    also_site="ptr",
     elsewhere="ptr",  # what these hide: a read by another block, or what came before this block's atomic access
     elsewhere_site="ptr",
 )
 
 # A copy that cp.async has started, in the thread's frame until a wait carries it out.
-COPY = Layout(target="i64", source="ptr", bytes="i32", filled="i32", site="i32", group="i32")
+# `mark`: of the first cp.async.mbarrier.arrive behind it; 0: there was none.
+COPY = Layout(target="i64", source="ptr", bytes="i32", filled="i32", site="i32", group="i32", mark="i32")
 MAX_COPIES = 128
 
-# The head of a frame: where to go on, and what a thread at a named barrier waits for.
-HEADER = Layout(pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32")
+# The head of a frame: where to go on, and what a thread at a barrier waits for. `count`: of threads; 0: all.
+HEADER = Layout(pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32", bulk_group="i32")
+UNALIGNED = 0x8000_0000  # flag on a count: the threads of a warp may stand at different instructions
 FRAME_HEADER = (HEADER.size + 15) // 16 * 16
+
+# An mbarrier. `block` is its block's index + 1, or 0; `word` what shared memory shows of it.
+# Two times per warp follow: what has arrived in this phase knows, and what all completed phases knew.
+MBARRIER = Layout(block="i64", word="i64", phase="i32", expected="i32", pending="i32", bytes="i32")
+
+# A copy on its way. An mbarrier waits for a bulk copy to `target` in shared memory, or (no bytes) for those copies of
+# `thread` by cp.async that have a mark up to this one. Or (NO_MBARRIER) a bulk copy reads `target`, for a group.
+FLIGHT = Layout(
+    mbarrier="i64", target="i64", source="ptr", bytes="i32", site="i32", thread="i32", mark="i32", group="i32"
+)
+NO_MBARRIER = -1
+MAX_FLIGHTS = 1 << 14
 
 # Mail of a thread: what it brings to a warp collective, and what the collective gave to it.
 MAIL_WORDS = 32  # the registers of a matrix product, or less
@@ -201,7 +256,10 @@ NAMED_BARRIERS = 16
 WARPS = 32  # of a block at most
 RELEASED_ROW = WARPS  # of `known`: what the block's fences have released
 ARRIVED_ROW = WARPS + 1  # and what arrived at each named barrier
+ASYNC_WARP = ASYNC_THREAD >> 5
 KNOWN_ROWS = ARRIVED_ROW + NAMED_BARRIERS
+MBARRIER_BYTES = MBARRIER.size + 2 * 4 * WARPS
+POLL_ROUNDS = 256  # in which all threads look at mbarriers in vain; then they would for ever
 TURNS = 32  # of a loop that may wait for another thread, before others get their turn
 COLLECTIVE_INSTRUCTIONS = 256  # what a warp's way to its next collective costs, about
 IDLE_INSTRUCTIONS = 8 * TURNS  # what such turns cost, about

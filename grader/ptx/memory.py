@@ -16,16 +16,17 @@ from grader.ptx.machine import (
     VARIABLE_WINDOW,
 )
 from grader.ptx.parser import Address, Function, Instruction, Module, Operand, Symbol, Variable, Vector
+from grader.ptx.rewrites import may_rewrite
 from grader.ptx.shapes import Frame, SharedMap
 
 STACK_BYTES = 16384  # of a thread that calls recursive functions
-SPACES = {"param", "shared", "global", "local", "const", "shared::cta"}
+SPACES = {"param", "shared", "global", "local", "const", "shared::cta", "shared::cluster"}
 
 
 def access_of(opcode: str) -> tuple[str, int, str, set[str]]:
-    """(space, vector length, type, modifiers) of a load or store."""
+    """(space, vector length, type, modifiers) of a load or store. Of a cluster's memory it is this block's part."""
     mods = opcode.split(".")[1:]
-    space = next((m for m in mods if m in SPACES), "generic").replace("shared::cta", "shared")
+    space = next((m for m in mods if m in SPACES), "generic").split("::")[0]
     count = next((int(m[1:]) for m in mods if m in ("v2", "v4", "v8")), 1)
     return space, count, mods[-1], set(mods)
 
@@ -92,7 +93,9 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
     addresses |= {v.name: start for v in dynamic}
     static = sum(size for _, size in arrays.values())
     arena = _aligned(start + (MAX_SHARED_BYTES - static if dynamic else 0) + ARENA_TAIL, 1024)
-    return SharedLayout(SharedMap(tuple(arrays.values()), start, arena, granule(blocks, "shared")), addresses, arrays)
+    polls = any(ins.base == "poll" for block in blocks for ins in block.instructions)
+    map_ = SharedMap(tuple(arrays.values()), start, arena, granule(blocks, "shared"), polls, may_rewrite(blocks))
+    return SharedLayout(map_, addresses, arrays)
 
 
 def granule(blocks: list[Block], space: str) -> int:

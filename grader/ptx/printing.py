@@ -32,9 +32,9 @@ class Printer:
         template = self._string(format_address)
         if template is None:
             return -1
-        text = self._format(template, values)
-        with self._lock:
-            if self._size < MAX_CHARACTERS:
+        if self._size <= MAX_CHARACTERS:  # one that goes beyond shows that there was more
+            text = self._format(template, values)
+            with self._lock:
                 self._parts.append(text)
                 self._size += len(text)
         return template.count("%")

@@ -13,6 +13,8 @@ class SharedMap:
     dynamic_start: int
     arena: int  # bytes
     granule: int  # bytes per cell
+    polls: bool  # a thread may wait at an mbarrier
+    rewrites: bool  # a thread may read a cell and, other threads having run in between, write it before all have met
 
     @property
     def cells(self) -> int:

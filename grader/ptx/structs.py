@@ -28,6 +28,9 @@ class Struct:
         start = self.at + self.layout.offset[name]
         return slice(start, start + Layout.SIZES[self.layout.type[name]])
 
+    def get(self, name: str) -> int:
+        return int.from_bytes(self.memory[self._field(name)].tobytes(), "little")
+
     def set(self, **values: int) -> None:
         for name, value in values.items():
             field = self._field(name)

@@ -29,7 +29,16 @@ class Ran:
     guilty: list[int]
 
 
-def run(body: str, *, before: str = "", grid: int = 1, block: int = 64, shared: int = 0, workers: int = 2) -> Ran:
+def run(
+    body: str,
+    *,
+    before: str = "",
+    grid: int = 1,
+    block: int = 64,
+    shared: int = 0,
+    workers: int = 2,
+    seconds: float = SECONDS,
+) -> Ran:
     source = textwrap.dedent(before) + HEAD + textwrap.dedent(body) + "\n}\n"
     compiled = compile_text(source, PTX_ARCH)
     assert compiled.compilation.ok, compiled.compilation.findings
@@ -45,7 +54,7 @@ def run(body: str, *, before: str = "", grid: int = 1, block: int = 64, shared: 
             ptx.Buffer("state", state, writable=True),
         ],
         workers=workers,
-        limits=ptx.Limits(instructions=20_000_000, seconds=SECONDS),
+        limits=ptx.Limits(instructions=20_000_000, seconds=seconds),
     )
     guilty = [i for i, line in enumerate(source.splitlines(), 1) if line.endswith("// <-- here")]
     return Ran(execution.findings, out, state, execution.printed, guilty)
@@ -84,6 +93,14 @@ WRONG = {
             if (t < 32) s[t] = t;
             __syncthreads();
             out[t] = s[t];  // <-- here""",
+        "bits set in a word that nobody wrote": """
+            __shared__ int s[64];
+            s[t] |= 1 << in[t] % 32;  // <-- here
+            __syncthreads(); out[t] = s[63 - t];""",
+        "the low half of a sum that nobody started": """
+            __shared__ int s[64];
+            s[t] = (s[t] + in[t]) & 0xffff;  // <-- here
+            __syncthreads(); out[t] = s[63 - t];""",
         "what the block before left in shared memory": """
             __shared__ int s[64];
             if (blockIdx.x == 0) s[t] = t;
@@ -146,6 +163,10 @@ WRONG = {
               if (t % 32 < 31) sum += s[t + 1];  // <-- here
             }
             out[t] = sum;""",
+        "one barrier that each warp passes alone": """
+            __shared__ int s[64];
+            s[t] = in[t]; asm volatile("bar.sync 1, 32;" ::: "memory");
+            out[t] = s[63 - t];  // <-- here""",
         "a barrier for other warps": """
             __shared__ int s[32];
             if (t < 32) s[t] = in[t];
@@ -172,6 +193,22 @@ WRONG = {
             if (t == 0) s = 0;
             atomicAdd(&s, 1);  // <-- here
             __syncthreads(); out[t] = s;""",
+        "the first reader of a cell writes it, a shuffle after its neighbour read it": """
+            __shared__ int s[64];
+            s[t] = in[t]; __syncthreads();
+            int mine = s[t & ~1], other = __shfl_xor_sync(~0u, t, 1);
+            if (t % 2 == 0) s[t] = other;  // <-- here
+            __syncthreads(); out[t] = s[t] + mine;""",
+        "the first reader of a global element writes it, a vote after all read it": """
+            int mine = state[t & ~31];
+            if (__any_sync(~0u, t == 40) && t % 32 == 0) state[t] = 5;  // <-- here
+            out[t] = mine;""",
+        "a warp writes what it read first, past a barrier that is not for the other readers": """
+            __shared__ int s[32];
+            if (t < 32) s[t] = in[t];
+            __syncthreads();
+            out[t] = s[t % 32];
+            if (t < 32) { asm volatile("bar.sync 1, 32;" ::: "memory"); s[t] = 1; }  // <-- here""",
         "half a word each, in one byte": """
             __shared__ unsigned char s[32];
             s[t / 2] = t;  // <-- here
@@ -187,6 +224,30 @@ WRONG = {
         "only some enter": "if (in[t] & 1) __syncthreads(); out[t] = t;  // <-- here",
         "a loop of unequal length": "for (int i = 0; i < in[t]; ++i) __syncthreads();  // <-- here",
         "a count that never comes": 'asm volatile("bar.sync 1, 96;"); out[t] = t;  // <-- here',
+        "a count that is no multiple of 32": 'asm volatile("bar.sync 1, 40;"); out[t] = t;  // <-- here',
+        "a count of half a warp": 'if (t < 16) asm volatile("bar.sync 1, %0;" ::"r"(in[16]));  // <-- here',
+        "an arrival of part of a warp": 'if (t < 32) asm volatile("bar.arrive 1, 48;");  // <-- here',
+        "both branches of an if that splits a warp": """
+            if (t % 2) {
+              out[t] = 1; __syncthreads();
+            } else {
+              __syncthreads(); out[t] = in[t] + 2;  // <-- here
+            }""",
+        "both branches of an if that splits a warp, with a vote": """
+            int any;
+            if (t % 2) any = __syncthreads_or(t == 5) + 1;
+            else any = __syncthreads_or(t == 7);  // <-- here
+            out[t] = any;""",
+        "half a warp at a barrier for some": """
+            if (t % 32 < 16) asm volatile("bar.sync 1, 32;");  // <-- here
+            __syncthreads(); out[t] = t;""",
+        "a warp that leaves a barrier out": """
+            __shared__ int s[64];
+            s[t] = in[t];
+            if (t < 32) __syncthreads();  // <-- here
+            out[t] = s[t];
+            __syncthreads();
+            out[t] += s[63 - t];""",
     },
     "collective-mismatch": {
         "a full mask in a branch": """
@@ -240,12 +301,38 @@ def test_two_blocks_that_write_one_element_race(workers: int) -> None:
         "int i = blockIdx.x * 16 + t, v = state[i] + state[i < 63 ? i + 1 : i]; __syncthreads(); state[i] = v + 1;",
         "int i = blockIdx.x * 16 + t, v = state[i] + state[i > 0 ? i - 1 : i]; __syncthreads(); state[i] = v + 1;",
         "if (blockIdx.x == 0) out[t] = 0; atomicAdd(&out[t], in[t]);",
+        "atomicAdd_block(&state[t], in[t]);",
+        "out[t + 16 * blockIdx.x] = atomicMax_block(&state[t], in[t]);",
+        "atomicAdd_block(&state[t], 1); atomicAdd(&state[t], 1);",
     ],
-    ids=["the element after", "the element before", "zeros for other blocks' atomics"],
+    ids=[
+        "the element after",
+        "the element before",
+        "zeros for other blocks' atomics",
+        "atomics of block scope",
+        "atomics of block scope whose result is used",
+        "atomics of block scope before those of the device",
+    ],
 )
 def test_what_one_block_reads_or_clears_another_may_not_change(body: str) -> None:
     ran = run(body + "  // <-- here", grid=4, block=16, workers=1)
     assert {(r.kind, r.line) for r in ran.findings} == {("race", ran.guilty[0])}
+
+
+def test_atomics_of_block_scope_are_atomic_within_their_block() -> None:
+    right = """
+        __shared__ int s;
+        if (t == 0) s = 0;
+        __syncthreads();
+        atomicAdd_block(&s, in[t]); atomicAdd_block(&state[blockIdx.x], in[t]); atomicAdd(&state[8], 1);
+        __syncthreads();
+        if (t == 0) out[blockIdx.x] = s;"""
+    assert run(right, grid=4).findings == ()
+    wrong = run("atomicAdd_block(&state[0], 1);", grid=2, block=1, workers=1)
+    assert wrong.findings[0].message == (
+        "thread (0,0,0) of block (1,0,0) writes state[0]; line 3 writes it too, "
+        "and an atomic operation of block scope is atomic within its own block only"
+    )
 
 
 def test_reading_what_another_block_wrote_needs_a_fence() -> None:
@@ -274,6 +361,20 @@ RIGHT = {
     "__syncwarp orders a warp's memory": """
         __shared__ int s[64];
         s[t] = in[t]; __syncwarp(); out[t] = s[t ^ 1];""",
+    "readers and writers of one cell with __syncwarp between": """
+        __shared__ int s[64];
+        s[t] = in[t]; __syncthreads();
+        int mine = s[t & ~1], other = __shfl_xor_sync(~0u, t, 1);
+        __syncwarp();
+        if (t % 2 == 0) s[t] = other;
+        __syncthreads(); out[t] = s[t] + mine;""",
+    "each warp's sum in place, by shuffles": """
+        __shared__ float s[64];
+        s[t] = in[t]; __syncthreads();
+        float sum = s[t];
+        for (int d = 16; d; d /= 2) sum += __shfl_down_sync(~0u, sum, d);
+        if (t % 32 == 0) s[t] = sum;
+        __syncthreads(); out[t] = s[0] + s[32];""",
     "__syncwarp for half a warp": """
         __shared__ int s[64];
         s[t] = in[t];
@@ -433,6 +534,57 @@ RIGHT = {
         int sum = 0;
         for (int i = 0; i < 5000; ++i) { s[t] = i; __syncthreads(); sum += s[63 - t]; __syncthreads(); }
         out[t] = sum;""",
+    "bit fields, written one after the other": """
+        struct Tile { unsigned first : 1, kind : 3, row : 12, none : 4, column : 12; };
+        __shared__ Tile s[64];
+        s[t].first = 1; __syncthreads();
+        s[t].kind = in[t]; __syncthreads();
+        s[t].row = 0; __syncthreads();
+        s[t].column = 2 * in[t]; __syncthreads();
+        out[t] = s[63 - t].first + s[63 - t].kind + s[63 - t].row + s[63 - t].column;""",
+    "two nibbles of one byte, one after the other": """
+        __shared__ unsigned char s[64];
+        s[t] = (s[t] & 0xf0) | (in[t] & 15); __syncthreads();
+        s[t] = (s[t] & 0x0f) | (in[t] << 4); __syncthreads();
+        out[t] = s[63 - t];""",
+    "one barrier that each warp passes alone, for its own cells": """
+        __shared__ int s[64];
+        for (int i = 0; i < 3; ++i) {
+          s[t] = in[t] + i; asm volatile("bar.sync 1, 32;" ::: "memory");
+          out[t] = s[t ^ 31]; asm volatile("bar.sync 1, 32;" ::: "memory");
+        }""",
+    "a barrier in either branch, each for whole warps": """
+        __shared__ int s[64];
+        if (t < 32) { s[t] = in[t]; __syncthreads(); out[t] = s[63 - t]; }
+        else { s[t] = 2 * in[t]; __syncthreads(); out[t] = s[t ^ 32] + 1; }
+        __syncthreads(); s[t] = 0;""",
+    "a vote in either branch, each for whole warps": """
+        int any;
+        if (t < 32) any = __syncthreads_or(t == 5);
+        else any = __syncthreads_or(t == 70) + 1;
+        out[t] = any;""",
+    "unaligned barriers in either branch": """
+        __shared__ int s[64];
+        s[t] = in[t];
+        if (t % 2) { asm volatile("barrier.sync 0;" ::: "memory"); out[t] = s[63 - t]; }
+        else { asm volatile("barrier.sync 0;" ::: "memory"); out[t] = 2 * s[t ^ 32]; }""",
+    "an unaligned barrier with a count in either branch": """
+        __shared__ int s[64];
+        s[t] = in[t];
+        if (t % 2) { asm volatile("barrier.sync 1, 64;" ::: "memory"); out[t] = s[63 - t]; }
+        else { asm volatile("barrier.sync 1, 64;" ::: "memory"); out[t] = 2 * s[t ^ 32]; }""",
+    "a count of threads of which some have left": """
+        __shared__ int s[64];
+        if (t >= 50) return;
+        s[t] = in[t]; asm volatile("bar.sync 1, 64;" ::: "memory"); out[t] = s[49 - t];""",
+    "a partial warp at a barrier with a count": """
+        __shared__ int s[64];
+        s[t] = in[t]; asm volatile("bar.sync 1, 64;" ::: "memory"); out[t] = s[39 - t];""",
+    "a partial warp that arrives": """
+        __shared__ int s[64];
+        s[t] = in[t];
+        if (t >= 32) asm volatile("bar.arrive 1, 64;" ::: "memory");
+        else { asm volatile("bar.sync 1, 64;" ::: "memory"); out[t] = s[39 - t]; }""",
     "a full barrier among named ones": """
         __shared__ int s[64];
         s[t] = in[t]; asm volatile("bar.sync 3;" ::: "memory"); int mine = s[63 - t]; __syncthreads();
@@ -451,7 +603,7 @@ RIGHT = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_kernel_raises_nothing(name: str) -> None:
     before = "#include <cstdio>\n#include <cuda_fp16.h>\n__noinline__ __device__ void meet() { __syncthreads(); }\n"
-    block = 40 if name == "a partial warp" else 64
+    block = 40 if name.startswith("a partial warp") else 64
     assert run(RIGHT[name], before=before, block=block).findings == ()
 
 
@@ -486,6 +638,36 @@ def test_a_block_may_wait_for_a_block_of_lower_index() -> None:
     assert (ran.out[:16] == np.arange(16)).all()
 
 
+@pytest.mark.parametrize("body", ["out[t] = in[t];", "__shared__ int a[64]; a[t] = in[t]; out[t] = a[t];"])
+def test_dynamic_shared_memory_without_an_array_of_it_is_asked_for_in_vain(body: str) -> None:
+    ran = run(body, shared=200_000)
+    assert ran.findings == ()
+    assert (ran.out == np.arange(64)).all()
+
+
+def test_past_a_shared_array_is_out_of_bounds_whatever_the_launch_asks_for() -> None:
+    ran = run("__shared__ int a[64]; a[t + in[8]] = t; __syncthreads(); out[t] = a[63 - t];", shared=200_000)
+    assert "out-of-bounds" in {report.kind for report in ran.findings}
+
+
+@pytest.mark.parametrize(
+    ("body", "grid"),
+    [
+        ("if (blockIdx.x == 0) out[t] = in[t];", 8_000_000),
+        ("for (int i = 0; i < 1000000; i++) { out[t] = i; __syncthreads(); }", 1),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_slow_here_is_neither_clean_nor_endless(body: str, grid: int, workers: int) -> None:
+    with pytest.raises(ptx.OutOfTime, match=f"too slow for this CPU: .* of {grid} blocks begun"):
+        run(body, grid=grid, workers=workers, seconds=0.3)
+
+
+def test_what_is_found_before_the_time_is_up_is_said() -> None:
+    ran = run("if (blockIdx.x == 0 && t == 5) out[70] = in[0];", grid=8_000_000, seconds=0.3)
+    assert [report.kind for report in ran.findings] == ["out-of-bounds"]
+
+
 def test_the_message_names_the_array_the_thread_and_the_other_side() -> None:
     ran = run("if (t == 5) out[70] = in[0];")
     assert ran.findings[0].message == (
@@ -496,6 +678,28 @@ def test_the_message_names_the_array_the_thread_and_the_other_side() -> None:
     assert race.message.endswith("; line 4 writes it too, and no barrier orders the two")
     assert "reads tile[" in race.message
     assert race.notes[0].endswith("wrote it in line 4")
+
+
+def test_a_barrier_for_part_of_a_warp_is_named_with_its_number() -> None:
+    ran = run('asm volatile("bar.sync 1, 40;");')
+    assert [r.message for r in ran.findings] == [
+        "this barrier is for 40 threads: warps arrive as a whole, so the number must be a multiple of 32"
+    ]
+
+
+def test_a_barrier_that_waits_for_more_threads_than_there_are_says_so() -> None:
+    ran = run('asm volatile("bar.sync 1, 96;");')
+    assert [r.message for r in ran.findings] == ["this barrier waits for 96 threads, and only 64 come"]
+
+
+def test_a_warp_that_leaves_a_barrier_out_shows_where_the_others_wait_instead() -> None:
+    body = "int v = in[t];\nif (t < 32) __syncthreads();\nstate[t] = v;\n__syncthreads();\nout[t] = state[63 - t];"
+    messages = {r.line: r.message for r in run(body).findings if r.kind == "barrier-divergence"}
+    who = "thread (32,0,0) of block (0,0,0)"
+    assert messages == {
+        4: f"32 threads of the block do not wait here: {who} waits at the barrier in line 6",
+        6: f"32 threads of the block never reach this barrier: {who} has already left the kernel",
+    }
 
 
 def test_findings_are_counted_not_repeated() -> None:
@@ -534,3 +738,18 @@ def test_what_an_earlier_launch_wrote_may_be_read_and_nothing_else() -> None:
     assert launch(write=0, read_from=24) == []  # out[0] to out[39]
     assert launch(write=0, read_from=23) == ["uninitialised-read"]
     assert np.flatnonzero(filled).size == 160
+
+
+def test_an_index_into_a_local_array_counts_elements() -> None:
+    ran = run("int own[4] = {}; own[in[t] % 5] = t; out[t] = own[in[1]];")
+    assert "writes a local array[4], just past its end (4 elements)" in ran.findings[0].message
+
+
+def test_a_shared_array_that_the_compiler_renamed_keeps_its_name() -> None:
+    ran = run("__shared__ int a[1]; a[0] = in[t]; __syncthreads(); out[t] = a[0];")
+    assert "writes a[0]; line 3" in ran.findings[0].message
+
+
+def test_a_stray_pointer_is_shown_as_an_address() -> None:
+    ran = run("out[t] = ((const int*)(size_t)in[16])[t];")
+    assert "reads address 0x10, which lies in no array (a null or stray pointer)" in ran.findings[0].message

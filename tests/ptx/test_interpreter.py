@@ -125,14 +125,9 @@ SOURCES = {
         }""",
     "barriers with numbers": """
         __shared__ float box[32];
-        if (t < 16) {
-            box[t] = x[i];
-            asm volatile("bar.arrive 3, 32;" ::: "memory");
-            y[i] = 1;
-        } else {
-            asm volatile("bar.sync 3, 32;" ::: "memory");
-            y[i] = box[t - 16];
-        }
+        box[t] = x[i];
+        asm volatile("bar.sync 3, 32;" ::: "memory");
+        y[i] = box[31 - t];
         asm volatile("barrier.sync 2, 32;" ::: "memory");
         y[i] += __syncthreads_count(n[i] & 1);""",
     "asynchronous copies": """
@@ -218,25 +213,45 @@ def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, random.integers(-1000, 1000, N).astype(np.int32), np.zeros(N, np.float32)
 
 
-def interpreted(module: ptx.Module) -> np.ndarray:
+def interpreted(module: ptx.Module, threads: int = THREADS) -> np.ndarray:
     x, n, y = inputs()
-    interpreter.run(module, "k", (BLOCKS, 1, 1), (THREADS, 1, 1), [x, n, y], shared_bytes=4 * THREADS)
+    interpreter.run(module, "k", (N // threads, 1, 1), (threads, 1, 1), [x, n, y], shared_bytes=4 * threads)
     return y
 
 
 @pytest.mark.parametrize("body", SOURCES.values(), ids=list(SOURCES))
 def test_generated_code_gives_the_same_bits(body: str) -> None:
-    module = compiled(body)
+    compare(compiled(body), THREADS)
+
+
+def test_generated_code_gives_the_same_bits_where_one_warp_waits_for_another() -> None:
+    body = """
+        __shared__ float box[32];
+        if (t < 32) {
+            box[t] = x[i];
+            asm volatile("bar.arrive 3, 64;" ::: "memory");
+            y[i] = 1;
+        } else {
+            asm volatile("bar.sync 3, 64;" ::: "memory");
+            y[i] = box[t - 32];
+        }
+        asm volatile("barrier.sync 2, 64;" ::: "memory");
+        y[i] += __syncthreads_count(n[i] & 1);"""
+    compare(compiled(body), 2 * THREADS)
+
+
+def compare(module: ptx.Module, threads: int) -> None:
+    """Generated code with the interpreter."""
     x, n, y = inputs()
     execution = ptx.Program(module).run(
         "k",
-        grid=(BLOCKS, 1, 1),
-        block=(THREADS, 1, 1),
-        shared_bytes=4 * THREADS,
+        grid=(N // threads, 1, 1),
+        block=(threads, 1, 1),
+        shared_bytes=4 * threads,
         arguments=[ptx.Buffer("x", x), ptx.Buffer("n", n), ptx.Buffer("y", y, writable=True)],
         workers=1,
     )
-    expected = interpreted(module)
+    expected = interpreted(module, threads)
     assert execution.findings == ()
     assert y.view(np.uint32).tolist() == expected.view(np.uint32).tolist()
     assert y.any()
@@ -287,7 +302,7 @@ def test_a_struct_by_value_and_a_scalar() -> None:
         ("*(int*)((char*)y + 1) = 1;", "misaligned"),
         ('if (t < 7) __syncthreads(); else asm volatile("bar.sync 1;"); y[i] = 1;', "will not complete"),
         ("if (t < 7) y[i] = __shfl_sync(~0u, x[i], 0); else y[i] = __shfl_sync(~0u, x[i], 1);", "will not complete"),
-        ('asm volatile("cp.async.bulk.commit_group;");', "cp.async.bulk"),
+        ('unsigned a; asm volatile("mapa.shared::cluster.u32 %0, 0, 0;" : "=r"(a)); y[i] = a;', "mapa"),
         ("*(volatile int*)0 = 1;", "no allocation"),
         ("__trap(); y[i] = 1;", "trap"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from grader.ptx import semantics
+from grader.ptx.definition import mbarrier
 from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.fragments import wmma_fragment
 from grader.ptx.definition.instruction import WIDTHS
@@ -90,7 +91,11 @@ def _atomic(thread: State, instruction: Instruction) -> None:
 def _copy_async(thread: State, instruction: Instruction) -> None:
     """The bytes are read at once and arrive at the wait."""
     parts, operands = instruction.opcode.split("."), list(instruction.operands)
-    if parts[2] == "commit_group":
+    if parts[2:4] == ["mbarrier", "arrive"]:
+        mbarrier.arrive_after_copies(thread, instruction)
+    elif parts[2] == "bulk":
+        mbarrier.bulk(thread, instruction)
+    elif parts[2] == "commit_group":
         thread.groups.append(thread.copies)
         thread.copies = []
     elif parts[2] in ("wait_group", "wait_all"):
@@ -159,6 +164,7 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "atom": _atomic,
     "red": _atomic,
     "cp": _copy_async,
+    "mbarrier": mbarrier.mbarrier,
     "wmma": _load_or_store_fragment,
     **dict.fromkeys(("membar", "fence", "prefetch", "prefetchu", "nanosleep"), _nothing),
 }

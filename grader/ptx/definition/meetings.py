@@ -29,6 +29,13 @@ class Arrival:
     brings: Any
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Of an mbarrier."""
+
+    is_complete: Callable[[], bool]
+
+
 class Met(dict[int, Any]):
     """What each lane of a collective brought. `once` computes what all of them need a single time."""
 
@@ -42,8 +49,8 @@ class Met(dict[int, Any]):
         return self._result
 
 
-Place = Barrier | Arrival
-Answer = list[int] | Met
+Place = Barrier | Arrival | Phase
+Answer = list[int] | Met | bool
 
 
 @dataclass
@@ -55,7 +62,7 @@ class Meetings:
 
     def released(self, alive: set[int]) -> dict[int, Answer]:
         """Threads that may go on, each with what all that met there brought; all others wait."""
-        released = self._collective(alive) or self._barrier(len(alive))
+        released = self._phase() or self._collective(alive) or self._barrier(len(alive))
         if not released:
             raise InterpreterError(
                 f"{len(self.waits)} threads wait at barriers or collectives that will not complete"
@@ -63,6 +70,10 @@ class Meetings:
         for index in released:
             del self.waits[index]
         return released
+
+    def _phase(self) -> dict[int, Answer]:
+        phases = {index: wait for index, wait in self.waits.items() if isinstance(wait, Phase)}
+        return {index: True for index, phase in phases.items() if phase.is_complete()}
 
     def _collective(self, alive: set[int]) -> dict[int, Answer]:
         arrivals = {index: wait for index, wait in self.waits.items() if isinstance(wait, Arrival)}

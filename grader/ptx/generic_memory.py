@@ -1,0 +1,42 @@
+"""The checks of local memory, and of generic pointers, which may lead to any memory."""
+
+from __future__ import annotations
+
+from grader.ptx.faults import check_alignment, fault, leave
+from grader.ptx.ir import Fn
+from grader.ptx.machine import LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BITS, WORKER, Kind, window_base
+from grader.ptx.shadow import ACCESS, COLD, STORE, of_program
+
+
+def functions() -> list[Fn]:
+    return [local_access(), generic("read"), generic("write"), generic("update")]
+
+
+def local_access() -> Fn:
+    """Host address of an access to the thread's own local memory; `address` is an offset into it."""
+    f = Fn("local_access", "ptr", {**ACCESS, "frame": "ptr"}, COLD)
+    check_alignment(f)
+    limit = of_program(f["w"], "local_bytes") - f["width"].zext("i64")
+    with f.when(f["address"].ugt(limit) | limit.icmp("slt", 0), likely=False):
+        fault(f, Kind.OUT_OF_BOUNDS, f["address"] + window_base(LOCAL_WINDOW))
+        leave(f, WORKER.get(f["w"], "sink"))
+    f.ret(f["frame"].at(f["address"] + of_program(f["w"], "local_start")))
+    return f
+
+
+def generic(direction: str) -> Fn:
+    """Host address of an access through a generic pointer: shared, local or global."""
+    f = Fn(f"generic_{direction}", "ptr", {**(ACCESS if direction == "read" else STORE), "frame": "ptr"}, COLD)
+    bytes_ = (f["bytes"],) if direction != "read" else ()
+    window = f["address"] >> WINDOW_BITS
+    with f.when(window.eq(SHARED_WINDOW)):
+        address = f["address"] - window_base(SHARED_WINDOW)
+        stamp = (f["me"],) if direction != "read" else ()
+        ok = f.call("i32", f"shared_{direction}", f["w"], f["me"], address, f["width"], f["site"], *bytes_, *stamp)
+        host = WORKER.get(f["w"], "shared").at(address)
+        leave(f, f.select(ok.ne(0), host, WORKER.get(f["w"], "sink")))
+    with f.when(window.eq(LOCAL_WINDOW)):
+        address = f["address"] - window_base(LOCAL_WINDOW)
+        leave(f, f.call("ptr", "local_access", f["w"], f["me"], address, f["width"], f["site"], f["frame"]))
+    f.ret(f.call("ptr", f"global_{direction}", f["w"], f["me"], f["address"], f["width"], f["site"], *bytes_))
+    return f

@@ -1,0 +1,93 @@
+"""Is an access ordered against the earlier ones to the same bytes? What is not, is a race."""
+
+from __future__ import annotations
+
+from grader.ptx.faults import fault, leave
+from grader.ptx.ir import Fn, Value
+from grader.ptx.machine import BLOCK_SCOPE, LAUNCH, MAIL, MAIL_BYTES, STAMP_STEP, STRONG, WARPS, WORKER, Kind
+
+FIRST_KERNEL_STAMP = 1 << 33  # smaller global stamps are the host's
+
+
+def functions() -> list[Fn]:
+    return [unordered()]
+
+
+def unordered() -> Fn:
+    """1 if the access of this block at `stamp` may happen at the same time as what thread `me` does now."""
+    f = Fn("unordered", "i1", {"w": "ptr", "me": "i32", "stamp": "i32"}, "nounwind")
+    mine, theirs = f["me"] & (STAMP_STEP - 1), f["stamp"] & (STAMP_STEP - 1)
+    with f.when(f["stamp"].ult(WORKER.get(f["w"], "barrier")) | mine.eq(theirs)):
+        leave(f, f.const("i1", 0))
+    with f.when((mine >> 5).ne(theirs >> 5)):
+        known = known_row(f["w"], mine >> 5).index("i32", theirs >> 5).load("i32")
+        leave(f, f["stamp"].uge(known))
+    mails = WORKER.get(f["w"], "mail")
+    mail, other = (mails.at(thread.zext("i64") * MAIL_BYTES) for thread in (mine, theirs))
+    in_part = ((MAIL.get(mail, "part_mask") >> (theirs & 31)) & 1).ne(0)
+    whole = f["stamp"].ult(MAIL.get(mail, "full_time"))
+    part = f["stamp"].ult(MAIL.get(mail, "part_time")) & in_part
+    released = MAIL.get(other, "released")
+    passed = f["stamp"].ult(released) & released.ule(MAIL.get(mail, "acquired"))
+    f.ret((whole | part | passed) ^ 1)
+    return f
+
+
+def known_row(worker: Value, row: Value) -> Value:
+    return WORKER.get(worker, "known").index("i32", row * WARPS)
+
+
+def is_unordered(f: Fn, stamp: Value) -> Value:
+    return f.call("i1", "unordered", f["w"], f["me"], stamp)
+
+
+def is_weak(f: Fn, other_site: Value) -> Value:
+    """Not both accesses are atomic or volatile."""
+    return (f["site"] & other_site).ult(STRONG)
+
+
+def is_atomic_everywhere(site: Value) -> Value:
+    """It is atomic or volatile for the threads of other blocks too."""
+    return (site & (STRONG | BLOCK_SCOPE)).eq(STRONG)
+
+
+def changes(f: Fn, host: Value) -> Value:
+    """1 if the store would change the bytes at `host`."""
+    differs = f.alloca("i8")
+    differs.store(f.const("i8", 1))
+    with f.when(f["bytes"].ne("null")):
+        differs.store(f.const("i8", 0))
+        with f.count(f["width"].zext("i64")) as k:
+            difference = host.at(k).load("i8") ^ f["bytes"].at(k).load("i8")
+            differs.store(differs.load("i8") | difference)
+    return differs.load("i8").ne(0)
+
+
+def is_own(f: Fn, stamp: Value) -> Value:
+    return ((stamp ^ f["me"]) & (STAMP_STEP - 1)).eq(0)
+
+
+def shared_conflict(f: Fn, stamp: Value, site: Value, matters: Value | None = None) -> None:
+    matters = matters if matters is not None else f.const("i1", 1)
+    with f.when(is_unordered(f, stamp) & matters, likely=False), f.when(is_weak(f, site)):
+        fault(f, Kind.RACE, f["address"], stamp.zext("i64"), site)
+
+
+def global_conflict(f: Fn, stamp: Value, site: Value, mine: Value, matters: Value | None = None) -> None:
+    """A race with an access of this block, or with another block's that nothing orders before this one.
+
+    Between blocks: the writer ran a fence after it, and this block has since done an atomic or volatile access.
+    Which variable carried the signal is not tracked, so a wrong one is not seen; a right one raises nothing.
+    """
+    low = stamp.trunc("i32")
+    same_block = (stamp >> 32).eq(mine >> 32)
+    matters = matters if matters is not None else f.const("i1", 1)
+    with f.when(same_block & is_weak(f, site) & matters, likely=False), f.when(is_unordered(f, low)):
+        fault(f, Kind.RACE, f["address"], stamp, site)
+    weak = (is_atomic_everywhere(f["site"]) & is_atomic_everywhere(site)) ^ 1
+    with f.when((same_block ^ 1) & stamp.uge(FIRST_KERNEL_STAMP) & weak, likely=False):
+        fenced = LAUNCH.get(WORKER.get(f["w"], "launch"), "fenced")
+        when = fenced.index("i32", (stamp >> 32) - 2).load("i32")
+        ordered = when.ugt(low) & WORKER.get(f["w"], "acquired").ne(0)
+        with f.when(ordered ^ 1):
+            fault(f, Kind.BLOCK_RACE, f["address"], stamp, site)
