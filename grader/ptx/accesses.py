@@ -33,19 +33,24 @@ def address_of(u: Kernel, operand: Operand) -> Value:
     return value + operand.offset if operand.offset else value
 
 
-def parameter_pointer(u: Kernel, operand: Operand) -> Value:
-    """Host address of a .param access: the launch's parameter block, or a call's argument."""
+def parameter_pointer(u: Kernel, operand: Operand, width: int = 8, *, writes: bool = False) -> Value:
+    """Host address of a .param access: the launch's parameter block, or a call's argument.
+
+    Nothing checks it as it runs, so one that leaves its parameter is refused here.
+    """
     if not isinstance(operand, Address) or not isinstance(operand.base, Symbol):
         raise u.unsupported()
-    name = operand.base.name
+    name, last = operand.base.name, operand.offset + width
     for parameter, offset in zip(u.function.parameters, u.parameter_offsets, strict=True):
         if parameter.name == name:
+            if writes or not width <= last <= parameter.bytes:
+                raise u.unsupported(f"{u.here.opcode} outside {name}")
             return LAUNCH.get(u.launch, "arguments").at(offset + operand.offset)
     variable = u.function.variables.get(name)
-    if variable is None:
-        raise u.unsupported()
+    if variable is None or not width <= last <= variable.size:
+        raise u.unsupported(f"{u.here.opcode} outside {name}")
     if name not in u.slots:
-        u.slots[name] = u.f.alloca(f"[{max(variable.size, 1)} x i8]", 16)
+        u.slots[name] = u.f.alloca(f"[{variable.size} x i8]", 16)
     return u.slots[name].at(operand.offset)
 
 
@@ -58,9 +63,8 @@ def load(u: Kernel, ins: Instruction) -> None:
         raise u.unsupported()
     element = BITS[type_] // 8
     destination, source = ins.operands[0], ins.operands[1]
-    pointer = (
-        parameter_pointer(u, source) if space == "param" else _load_pointer(u, ins, space, element * count, mods)
-    )
+    width = element * count
+    pointer = parameter_pointer(u, source, width) if space == "param" else _load_pointer(u, ins, space, width, mods)
     items = destination.items if isinstance(destination, Vector) else (destination,)
     for k, item in enumerate(items):
         value = pointer.at(k * element).load(f"i{8 * element}", 1)
@@ -328,7 +332,7 @@ def store(u: Kernel, ins: Instruction) -> None:
     if "release" in mods:
         u.fence(wide=bool(mods & WIDE_SCOPES))
     if space == "param":
-        pointer = parameter_pointer(u, target)
+        pointer = parameter_pointer(u, target, width, writes=True)
     elif space == "local":
         pointer = _local_pointer(u, target, width)
     elif space == "shared" and not strong:
@@ -407,6 +411,11 @@ def memory_fence(u: Kernel, ins: Instruction) -> None:
     u.fence(wide=bool(WIDE_SCOPES & set(ins.opcode.split("."))))
 
 
+def policy(u: Kernel, ins: Instruction) -> None:
+    """createpolicy: nothing looks at what it gives."""
+    u.assign(ins.operands[0], u.f.const("i64", 0))
+
+
 def copy_async(u: Kernel, ins: Instruction) -> None:
     """cp.async and its groups. PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy"."""
     mods = ins.opcode.split(".")
@@ -466,26 +475,29 @@ def call(u: Kernel, ins: Instruction) -> None:
         f.label(f.fresh("dead"))
         return
     format_, values = (parameter_pointer(u, Address(a)).load("i64") for a in vectors[-1].items[:2])  # type: ignore[arg-type]
-    u.helper("print_line", "declare i32 @print_line(i64, ptr)")
+    u.helper("print_line", "declare i32 @print_line(i64, ptr, i64)")
     no_values, some, after = f.fresh("none"), f.fresh("some"), f.fresh("print")
     f.branch(values.eq(0), no_values, some)
     f.label(some)
     site = f.const("i32", u.site())
     host = f.call("ptr", "generic_read", u.worker, u.me, values, f.const("i32", 1), site, f["frame"])
+    room = f.call("i64", "generic_room", u.worker, values)
     f.jump(after)
     f.label(no_values)
     f.jump(after)
     f.label(after)
     pointer = f.emit("ptr", f'phi ptr [ {host}, %"{some}" ], [ null, %"{no_values}" ]')
-    printed = f.call("i32", "print_line", format_, pointer)
+    bytes_ = f.emit("i64", f'phi i64 [ {room}, %"{some}" ], [ 0, %"{no_values}" ]')
+    printed = f.call("i32", "print_line", format_, pointer, bytes_)
     if len(vectors) == 2:
-        parameter_pointer(u, Address(vectors[0].items[0])).store(printed)  # type: ignore[arg-type]
+        parameter_pointer(u, Address(vectors[0].items[0]), 4, writes=True).store(printed)  # type: ignore[arg-type]
 
 
 HANDLERS = {
     "ld": load,
     "ldu": load,
     "st": store,
+    "createpolicy": policy,
     "membar": memory_fence,
     "fence": memory_fence,
     "cp": copy_async,

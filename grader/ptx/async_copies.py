@@ -16,7 +16,6 @@ from grader.ptx.parser import Instruction
 
 LOAD = ["global", "mbarrier::complete_tx::bytes"]  # after the space of the target
 STORE = ["global", "shared::cta", "bulk_group"]
-HINT = "L2::cache_hint"
 
 
 def is_asynchronous(blocks: list[Block]) -> bool:
@@ -54,11 +53,11 @@ def _bulk(u: Kernel, ins: Instruction, mods: list[str]) -> None:
         f.call("void", "bulk_wait", u.worker, u.me, u.value(ins.operands[0], "u32"), f["frame"])
         u.passes()
     elif mods[:2] != ["prefetch", "L2"]:
-        _bulk_copy(u, ins, [m for m in mods if m != HINT])
+        _bulk_copy(u, ins, mods)
 
 
 def _bulk_copy(u: Kernel, ins: Instruction, mods: list[str]) -> None:
-    """Operands: target, source, bytes, the mbarrier of a load, and what a hint says."""
+    """Operands: target, source, bytes, and the mbarrier of a load."""
     f, loads = u.f, mods[1:] == LOAD and mods[0] in SPACES
     if not loads and mods != STORE:
         raise u.unsupported()

@@ -7,6 +7,8 @@ from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import COPY, HEADER, IN_FLIGHT_STAMP, MAX_COPIES, WORKER
 from grader.ptx.shadow import ACCESS, COLD, of_program
 
+MAX_COPY_BYTES = 16  # of one cp.async
+
 
 def functions() -> list[Fn]:
     return [copy_source(), copy_start(), copy_wait()]
@@ -16,12 +18,17 @@ def copy_entry(f: Fn, frame: Value, i: Value) -> Value:
     return frame.at((i * COPY.size).zext("i64") + of_program(f["w"], "copies_start"))
 
 
-def _copy_bytes(f: Fn, target: Value, source: Value, size: Value, filled: Value) -> None:
-    """The first `filled` of `size` bytes come from the source, the rest are zero."""
+def _bytes_of(f: Fn, source: Value, filled: Value) -> Value:
+    """What a copy brings: the first `filled` bytes come from the source, the rest are zero."""
+    bytes_ = f.alloca(f"[{MAX_COPY_BYTES} x i8]", 16)
+    f.line(f"call void @llvm.memset.p0.i64(ptr {bytes_}, i8 0, i64 {MAX_COPY_BYTES}, i1 false)")
+    f.line(f"call void @llvm.memcpy.p0.p0.i32(ptr {bytes_}, ptr {source}, i32 {filled}, i1 false)")
+    return bytes_
+
+
+def _land(f: Fn, target: Value, bytes_: Value, size: Value) -> None:
     host = WORKER.get(f["w"], "shared").at(target)
-    f.line(f"call void @llvm.memcpy.p0.p0.i32(ptr {host}, ptr {source}, i32 {filled}, i1 false)")
-    rest = (size - filled).zext("i64")
-    f.line(f"call void @llvm.memset.p0.i64(ptr {host.at(filled.zext('i64'))}, i8 0, i64 {rest}, i1 false)")
+    f.line(f"call void @llvm.memcpy.p0.p0.i32(ptr {host}, ptr {bytes_}, i32 {size}, i1 false)")
 
 
 def copy_source() -> Fn:
@@ -50,10 +57,10 @@ def copy_start() -> Fn:
     n = HEADER.get(f["frame"], "copies")
     room = n.ult(MAX_COPIES)
     stamp = f.select(room, f.const("i32", IN_FLIGHT_STAMP), f["me"])
-    null = f.const("ptr", "null")
-    ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], f["width"], f["site"], null, stamp).ne(0)
+    bytes_ = _bytes_of(f, f["source"], f["filled"])
+    ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], f["width"], f["site"], bytes_, stamp).ne(0)
     with f.when(ok & (room ^ 1)):
-        _copy_bytes(f, f["address"], f["source"], f["width"], f["filled"])
+        _land(f, f["address"], bytes_, f["width"])
     with f.when(ok & room):
         entry = copy_entry(f, f["frame"], n)
         COPY.set(entry, "target", f["address"])
@@ -79,9 +86,9 @@ def copy_wait() -> Fn:
         due = (group - COPY.get(entry, "group")).ugt(f["keep"])
         with f.when(due):
             target, size = COPY.get(entry, "target"), COPY.get(entry, "bytes")
-            site, null = COPY.get(entry, "site"), f.const("ptr", "null")
-            f.call("i32", "shared_write", f["w"], f["me"], target, size, site, null, f["me"])
-            _copy_bytes(f, target, COPY.get(entry, "source"), size, COPY.get(entry, "filled"))
+            site, bytes_ = COPY.get(entry, "site"), _bytes_of(f, COPY.get(entry, "source"), COPY.get(entry, "filled"))
+            f.call("i32", "shared_write", f["w"], f["me"], target, size, site, bytes_, f["me"])
+            _land(f, target, bytes_, size)
         with f.when(due ^ 1):
             n = kept.load("i32")
             move = "call void @llvm.memmove.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"

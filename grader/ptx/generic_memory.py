@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from grader.ptx.faults import check_alignment, fault, leave
 from grader.ptx.ir import Fn
-from grader.ptx.machine import LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BITS, WORKER, Kind, window_base
+from grader.ptx.machine import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, WINDOW_BITS, WORKER, Kind, window_base
 from grader.ptx.shadow import ACCESS, COLD, STORE, of_program
 
 
 def functions() -> list[Fn]:
-    return [local_access(), generic("read"), generic("write"), generic("update")]
+    return [local_access(), generic("read"), generic("write"), generic("update"), generic_room()]
 
 
 def local_access() -> Fn:
@@ -39,4 +39,16 @@ def generic(direction: str) -> Fn:
         address = f["address"] - window_base(LOCAL_WINDOW)
         leave(f, f.call("ptr", "local_access", f["w"], f["me"], address, f["width"], f["site"], f["frame"]))
     f.ret(f.call("ptr", f"global_{direction}", f["w"], f["me"], f["address"], f["width"], f["site"], *bytes_))
+    return f
+
+
+def generic_room() -> Fn:
+    """Bytes from a generic address to the end of its array; 0 outside."""
+    f = Fn("generic_room", "i64", {"w": "ptr", "address": "i64"}, COLD)
+    window = f["address"] >> WINDOW_BITS
+    offset = f["address"] - (window << WINDOW_BITS) - (1 << (WINDOW_BITS - 1))
+    size = WINDOW.get(f.call("ptr", "locate", f["w"], f["address"]), "size")
+    size = f.select(window.eq(SHARED_WINDOW), of_program(f["w"], "arena"), size)
+    size = f.select(window.eq(LOCAL_WINDOW), of_program(f["w"], "local_bytes"), size)
+    f.ret(f.select(offset.ult(size), size - offset, f.const("i64", 0)))
     return f

@@ -113,9 +113,9 @@ def print_to(printer: Printer) -> None:
     _thread.printer = printer
 
 
-def _print(format_address: int, values: int | None) -> int:
+def _print(format_address: int, values: int | None, room: int) -> int:
     printer: Printer | None = getattr(_thread, "printer", None)
-    return printer.line(format_address, values or 0) if printer else 0
+    return printer.line(format_address, values or 0, room) if printer else 0
 
 
-_print_line = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_uint64, ctypes.c_void_p)(_print)
+_print_line = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64)(_print)

@@ -289,9 +289,9 @@ class Kernel:
         else:  # of two results the second is optional
             self.assign(destination, result[0], signed=signed)
 
-    def unsupported(self) -> Unsupported:
-        message = f"the instruction {self.here.opcode} is not known to the CPU engine"
-        return Unsupported(message, self.here.location)
+    def unsupported(self, what: str = "") -> Unsupported:
+        what = what or f"the instruction {self.here.opcode}"
+        return Unsupported(f"{what} is not known to the CPU engine", self.here.location)
 
     def helper(self, name: str, ir: str) -> None:
         """Have a function or declaration in the module once."""

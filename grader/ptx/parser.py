@@ -141,6 +141,7 @@ class Module:
         return {name: f for name, f in self.functions.items() if f.is_entry}
 
 
+CACHE_HINT = ".L2::cache_hint"
 TYPE_BYTES = {"b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2, "bf16": 2, "b32": 4,
               "u32": 4, "s32": 4, "f32": 4, "f16x2": 4, "bf16x2": 4, "b64": 8, "u64": 8, "s64": 8, "f64": 8,
               "b128": 16, "pred": 1}  # fmt: skip
@@ -368,6 +369,8 @@ class _Body:
         operands: tuple[Operand, ...] = ()
         if len(parts) == 2:
             operands = tuple(self._operand(o) for o in _split_operands(parts[1]))
+        if CACHE_HINT in opcode:  # it changes no result; its policy is the last operand
+            opcode, operands = opcode.replace(CACHE_HINT, ""), operands[:-1]
         self.function.body.append(Instruction(opcode, operands, guard, negated, self.location))
 
     def _operand(self, text: str) -> Operand:

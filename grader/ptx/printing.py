@@ -28,12 +28,13 @@ class Printer:
         self._size = 0
         self._lock = threading.Lock()
 
-    def line(self, format_address: int, values: int) -> int:
+    def line(self, format_address: int, values: int, room: int) -> int:
+        """`values`: host address of the arguments, of which `room` bytes may be read."""
         template = self._string(format_address)
         if template is None:
             return -1
         if self._size <= MAX_CHARACTERS:  # one that goes beyond shows that there was more
-            text = self._format(template, values)
+            text = self._format(template, values, room)
             with self._lock:
                 self._parts.append(text)
                 self._size += len(text)
@@ -50,8 +51,8 @@ class Printer:
                 return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
         return None
 
-    def _format(self, template: str, values: int) -> str:
-        raw = ctypes.string_at(values, _argument_bytes(template)) if values else b""
+    def _format(self, template: str, values: int, room: int) -> str:
+        raw = ctypes.string_at(values, min(room, _argument_bytes(template)))
         at = 0
 
         def take(size: int) -> bytes:

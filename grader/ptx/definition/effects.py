@@ -150,6 +150,11 @@ def _trap(_thread: State, _: Instruction) -> None:
     raise InterpreterError("trap")
 
 
+def _policy(thread: State, instruction: Instruction) -> None:
+    """createpolicy: nothing looks at what it gives."""
+    thread.write(instruction.operands[0], "b64", 0)
+
+
 def _nothing(thread: State, _: Instruction) -> None:
     """Fences and prefetches: with one thread at a time, memory is always up to date."""
 
@@ -160,6 +165,7 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "st": _store,
     "mov": _move,
     "trap": _trap,
+    "createpolicy": _policy,
     "cvta": _to_or_from_generic,
     "atom": _atomic,
     "red": _atomic,
