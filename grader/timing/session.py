@@ -23,6 +23,7 @@ FASTEST = "fastest"
 ALONE = "kernel "  # before the name of one of several kernels, timed without the others
 
 ROUNDS_PER_BLOCK = 8
+HOPELESS = 0.25  # of the threshold: whose best round has less gets blocks of one round, and no long wait
 LOOKS = (8, 12, 16)  # blocks; the last look is the end
 MAX_BLOCKS = 24  # with those that were dropped for a slowdown
 SELECTION_ROUNDS = 3
@@ -97,6 +98,8 @@ def take(
         contenders = chosen(tuple(prepared.launches), first.times, baseline)
         while run.busy_seconds < WARM_UP_SECONDS and gpu.idle_seconds > STILL_WARM_SECONDS:
             run.measure(ROUNDS_PER_BLOCK, contenders, keep=False)
+        if _best_ratio(first.times, contenders, baseline) < HOPELESS * threshold:
+            run.rounds_per_block = 1
         for blocks in LOOKS:
             run.extend(blocks, contenders)
             route = _route(run.blocks, contenders, baseline)
@@ -113,7 +116,7 @@ def take(
         baseline_us=medians[route],
         single_matrix_us=medians.get(SINGLE_MATRIX),
         routes={name: us for name, us in (medians | out).items() if _is_route(name)},
-        rounds=len(run.blocks) * ROUNDS_PER_BLOCK,
+        rounds=len(run.blocks) * run.rounds_per_block,
         dropped=run.dropped,
         slowdowns=tuple(sorted(run.slowdowns)),
         sm_mhz=(min(run.sm_mhz), max(run.sm_mhz)) if run.sm_mhz else None,
@@ -148,6 +151,12 @@ def _route(blocks: Sequence[Mapping[str, Sequence[float]]], contenders: Sequence
     return min(routes, key=lambda name: statistics.median(t for block in blocks for t in block[name]))
 
 
+def _best_ratio(times: Mapping[str, Sequence[float]], contenders: Sequence[str], baseline: str) -> float:
+    """Of the slowest round of the baseline to the submission's fastest, so that what is hopeless is so surely."""
+    route = _route([times], contenders, baseline)
+    return max(times[route]) / min(times[SUBMISSION])
+
+
 def _is_route(contender: str) -> bool:
     """One of the baseline's ways, which may be the fastest."""
     return contender not in (SUBMISSION, SINGLE_MATRIX) and not contender.startswith(ALONE)
@@ -159,6 +168,7 @@ class _Run:
     def __init__(self, meter: Meter, read_clocks: Callable[[], Reading | None], launches: Mapping[str, int]) -> None:
         self._meter, self._read, self._launches = meter, read_clocks, launches
         self.blocks: list[Mapping[str, Sequence[float]]] = []
+        self.rounds_per_block = ROUNDS_PER_BLOCK
         self.dropped = 0
         self.slowdowns: set[str] = set()
         self.sm_mhz: list[int] = []
@@ -168,18 +178,18 @@ class _Run:
     def extend(self, blocks: int, contenders: tuple[str, ...]) -> None:
         """Up to that many good blocks. Raises TooFewRounds."""
         while len(self.blocks) < blocks:
-            if len(self.blocks) + self.dropped // ROUNDS_PER_BLOCK >= MAX_BLOCKS:
+            if len(self.blocks) + self.dropped // self.rounds_per_block >= MAX_BLOCKS:
                 if len(self.blocks) >= MIN_BLOCKS:
                     return
                 raise TooFewRounds(
                     f"{self.dropped} rounds were dropped: {', '.join(sorted(self.slowdowns))} of the GPU"
                 )
             before = self._clocks()
-            measured = self.measure(ROUNDS_PER_BLOCK, contenders, keep=True)
+            measured = self.measure(self.rounds_per_block, contenders, keep=True)
             slowed = {*before, *self._clocks()}
             if slowed:
                 self.slowdowns |= slowed
-                self.dropped += ROUNDS_PER_BLOCK
+                self.dropped += self.rounds_per_block
             else:
                 self.blocks.append(measured.times)
 

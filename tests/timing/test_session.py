@@ -90,6 +90,23 @@ def test_an_open_case_is_looked_at_to_the_end() -> None:
     assert kept_rounds(meter) == LOOKS[-1] * ROUNDS_PER_BLOCK
 
 
+def test_a_hopeless_case_is_not_waited_for() -> None:
+    meter = FakeMeter(lambda name, _: 1000.0 if name == "submission" else US[name])
+    found = take(meter)
+    assert found.interval.ratio == pytest.approx(0.09)
+    assert kept_rounds(meter) == found.rounds == LOOKS[0]
+
+
+def test_what_was_slow_at_first_alone_is_not_hopeless() -> None:
+    meter = FakeMeter(lambda name, i: 1000.0 if name == "submission" and i < 2 else US[name])
+    assert take(meter).rounds == LOOKS[0] * ROUNDS_PER_BLOCK
+
+
+def test_nothing_is_hopeless_where_nothing_is_asked_for() -> None:
+    meter = FakeMeter(lambda name, _: 1000.0 if name == "submission" else US[name])
+    assert take(meter, threshold=0.0).rounds == LOOKS[0] * ROUNDS_PER_BLOCK
+
+
 def test_a_route_that_cannot_win_leaves_early_and_is_still_shown() -> None:
     meter = FakeMeter()
     take(meter)
