@@ -54,7 +54,8 @@ KINDS = {
     "barrier-divergence": Kind(
         "Not every thread reaches the barrier",
         "Let threads without work skip the loads and stores, never the __syncthreads(): "
-        "turn an early return into a condition around the work.",
+        "turn an early return into a condition around the work. Of an mbarrier, count the threads that arrive "
+        "and the bytes that come.",
     ),
     "collective-mismatch": Kind(
         "Warp operation with the wrong lanes",

@@ -42,12 +42,20 @@ def profile(
 
 
 def parse(output: str) -> list[dict[str, float]]:
-    """A row for each launch, in their order. ncu writes a header, a row of units, then the launches."""
+    """A row for each launch, in their order. ncu writes a header, a row of units, then the launches.
+
+    What the kernel prints stands between them, and may look like them; then nothing is known.
+    """
     lines = [line for line in output.splitlines() if line.startswith('"')]
     if len(lines) < 3:
         return []
-    rows = list(csv.DictReader(lines))[1:]
-    return [
-        {name: float(row[counter].replace(",", "")) for name, counter in COUNTERS.items() if row.get(counter)}
-        for row in rows
-    ]
+    try:
+        rows = [_counters(row) for row in list(csv.DictReader(lines))[1:]]
+    except ValueError:
+        return []
+    return rows if all(rows) else []
+
+
+def _counters(row: Mapping[str, str | None]) -> dict[str, float]:
+    present = ((name, row.get(counter)) for name, counter in COUNTERS.items())
+    return {name: float(text.replace(",", "")) for name, text in present if text}

@@ -19,3 +19,9 @@ def test_a_row_for_each_launch_without_the_units() -> None:
 
 def test_what_may_not_count_gives_nothing() -> None:
     assert profiler.parse("==ERROR== ERR_NVGPUCTRPERM\n") == []
+
+
+def test_what_the_kernel_prints_is_no_counter() -> None:
+    printed = '"2","grouped_gemm_kernel","fast","very"\n'
+    assert profiler.parse(OUTPUT + printed) == []
+    assert profiler.parse(printed + OUTPUT) == []
