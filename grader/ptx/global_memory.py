@@ -6,13 +6,22 @@ from grader.ptx.faults import check_alignment, fault, leave
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import INITIALISED, LAUNCH, WINDOW, WINDOW_BITS, WORKER, WRITABLE, Kind
 from grader.ptx.order import changes, global_conflict, is_atomic_everywhere, is_unordered
-from grader.ptx.shadow import ACCESS, COLD, MANY, STORE, GlobalShadow, cells_of
+from grader.ptx.shadow import ACCESS, COLD, MANY, STORE, GlobalCell, cells_of, locked
 
 LAST_WINDOW = 1023
+PLACE = {"window": "ptr", "offset": "i64"}
 
 
 def functions() -> list[Fn]:
-    return [locate(), global_read(), global_write(), global_update(), global_read_many()]
+    return [
+        locate(),
+        global_read(),
+        cells_read(),
+        global_write(),
+        cells_write(),
+        global_update(),
+        global_read_many(),
+    ]
 
 
 def locate() -> Fn:
@@ -52,36 +61,38 @@ def global_read() -> Fn:
     window = f.call("ptr", "locate", f["w"], f["address"])
     check_alignment(f)
     offset = _global_place(f, window)
-    host = WINDOW.get(window, "host").at(offset)
-    flags = WINDOW.get(window, "flags")
-    with f.when((flags & WRITABLE).eq(0)):
-        leave(f, host)
-    shadow, mine = GlobalShadow(window), _mine(f)
-    barrier = WORKER.get(f["w"], "barrier")
-    _note_strong(f)
-    first, count = cells_of(f, offset, "global_shift")
+    with f.when((WINDOW.get(window, "flags") & WRITABLE).ne(0)):
+        with locked(f):
+            f.call("void", "cells_read", *(f[name] for name in ACCESS), window, offset)
+        _note_strong(f)
+    f.ret(WINDOW.get(window, "host").at(offset))
+    return f
+
+
+def cells_read() -> Fn:
+    """The cells of a read: was something written there, and is it ordered before; who reads is noted."""
+    f = Fn("cells_read", "void", {**ACCESS, **PLACE}, COLD)
+    mine, barrier = _mine(f), WORKER.get(f["w"], "barrier")
+    initialised = (WINDOW.get(f["window"], "flags") & INITIALISED).ne(0)
+    first, count = cells_of(f, f["offset"], "global_shift")
     with f.count(count) as k:
-        cell = first + k
-        written = shadow.write.index("i64", cell).load("i64")
-        with f.when(written.eq(0) & (flags & INITIALISED).eq(0), likely=False):
+        cell = GlobalCell(f["window"], first + k)
+        with f.when((cell.write.stamp.ne(0) | initialised) ^ 1, likely=False):
             fault(f, Kind.UNINITIALISED_READ, f["address"])
-            leave(f, host)
-        global_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"), mine)
-        read, read_site = shadow.read.index("i64", cell), shadow.read_site.index("i32", cell)
-        seen = read.load("i64")
+            f.ret()
+            f.label(f.fresh("dead"))
+        global_conflict(f, cell.write, mine)
+        seen = cell.read.stamp
         other_block = (seen >> 32).ne(mine >> 32)
         with f.when(other_block & seen.ne(0)):  # it would hide behind this block's own reads
-            shadow.elsewhere.index("i64", cell).store(seen)
-            shadow.elsewhere_site.index("i32", cell).store(read_site.load("i32"))
+            cell.elsewhere.set(seen, cell.read.site)
         low = seen.trunc("i32")
         first_one = other_block | low.ult(barrier) | (is_unordered(f, low) ^ 1)
         with f.when(first_one):
-            read.store(mine)
-            read_site.store(f["site"])
+            cell.read.set(mine, f["site"])
         with f.when(first_one ^ 1):
-            shadow.also.index("i64", cell).store(mine)
-            shadow.also_site.index("i32", cell).store(f["site"])
-    f.ret(host)
+            cell.also.set(mine, f["site"])
+    f.ret()
     return f
 
 
@@ -94,37 +105,40 @@ def global_write() -> Fn:
     with f.when((WINDOW.get(window, "flags") & WRITABLE).eq(0), likely=False):
         fault(f, Kind.READ_ONLY_WRITE, f["address"])
         leave(f, WORKER.get(f["w"], "sink"))
-    shadow, mine = GlobalShadow(window), _mine(f)
+    with locked(f):
+        f.call("void", "cells_write", *(f[name] for name in STORE), window, offset)
     _note_strong(f)
-    first, count = cells_of(f, offset, "global_shift")
-    matters = changes(f, WINDOW.get(window, "host").at(offset))
-    barrier = WORKER.get(f["w"], "barrier")
-    with f.count(count) as k:
-        cell = first + k
-        write, read = shadow.write.index("i64", cell), shadow.read.index("i64", cell)
-        global_conflict(f, write.load("i64"), shadow.write_site.index("i32", cell).load("i32"), mine, matters)
-        seen = read.load("i64")
-        global_conflict(f, seen, shadow.read_site.index("i32", cell).load("i32"), mine, matters)
-        with f.when((seen >> 32).eq(mine >> 32) & seen.trunc("i32").uge(barrier)):
-            also = shadow.also.index("i64", cell)
-            global_conflict(f, also.load("i64"), shadow.also_site.index("i32", cell).load("i32"), mine, matters)
-            also.store(f.const("i64", 0))
-        elsewhere, elsewhere_site = shadow.elsewhere.index("i64", cell), shadow.elsewhere_site.index("i32", cell)
-        global_conflict(f, elsewhere.load("i64"), elsewhere_site.load("i32"), mine, matters)
-        atomic = is_atomic_everywhere(f["site"])
-        with f.when(atomic ^ 1):
-            elsewhere.store(f.const("i64", 0))
-        # What this block did plainly before it became atomic is still not safe from the atomics of other blocks.
-        for stamp, site in ((read, shadow.read_site), (write, shadow.write_site)):
-            before, its_site = stamp.load("i64"), site.index("i32", cell).load("i32")
-            plain = (before >> 32).eq(mine >> 32) & (is_atomic_everywhere(its_site) ^ 1)
-            with f.when(atomic & plain):
-                elsewhere.store(before)
-                elsewhere_site.store(its_site)
-        write.store(mine)
-        shadow.write_site.index("i32", cell).store(f["site"])
-        read.store(f.const("i64", 0))
     f.ret(WINDOW.get(window, "host").at(offset))
+    return f
+
+
+def cells_write() -> Fn:
+    """The cells of a write: is what was read and written there ordered before; who writes is noted."""
+    f = Fn("cells_write", "void", {**STORE, **PLACE}, COLD)
+    mine, barrier = _mine(f), WORKER.get(f["w"], "barrier")
+    matters = changes(f, WINDOW.get(f["window"], "host").at(f["offset"]))
+    atomic = is_atomic_everywhere(f["site"])
+    first, count = cells_of(f, f["offset"], "global_shift")
+    with f.count(count) as k:
+        cell = GlobalCell(f["window"], first + k)
+        global_conflict(f, cell.write, mine, matters)
+        global_conflict(f, cell.read, mine, matters)
+        seen = cell.read.stamp
+        with f.when((seen >> 32).eq(mine >> 32) & seen.trunc("i32").uge(barrier)):
+            global_conflict(f, cell.also, mine, matters)
+            cell.also.clear()
+        global_conflict(f, cell.elsewhere, mine, matters)
+        with f.when(atomic ^ 1):
+            cell.elsewhere.clear()
+        # What this block did plainly before it became atomic is still not safe from the atomics of other blocks.
+        for slot in (cell.read, cell.write):
+            before, site = slot.stamp, slot.site
+            plain = (before >> 32).eq(mine >> 32) & (is_atomic_everywhere(site) ^ 1)
+            with f.when(atomic & plain):
+                cell.elsewhere.set(before, site)
+        cell.write.set(mine, f["site"])
+        cell.read.clear()
+    f.ret()
     return f
 
 
@@ -135,10 +149,8 @@ def global_update() -> Fn:
     offset = _global_place(f, window)
     with f.when((WINDOW.get(window, "flags") & (WRITABLE | INITIALISED)).eq(WRITABLE)):
         first, count = cells_of(f, offset, "global_shift")
-        with f.count(count) as k:
-            written = GlobalShadow(window).write.index("i64", first + k).load("i64")
-            with f.when(written.eq(0), likely=False):
-                fault(f, Kind.UNINITIALISED_READ, f["address"])
+        with f.count(count) as k, f.when(GlobalCell(window, first + k).write.stamp.eq(0), likely=False):
+            fault(f, Kind.UNINITIALISED_READ, f["address"])
     f.ret(f.call("ptr", "global_write", *(f[name] for name in STORE)))
     return f
 

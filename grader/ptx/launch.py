@@ -17,6 +17,8 @@ from grader.ptx.machine import (
     INITIALISED,
     KNOWN_ROWS,
     LAUNCH,
+    LOCK_BYTES,
+    LOCKS,
     MAIL_BYTES,
     MAX_BARRIERS,
     MAX_FLIGHTS,
@@ -38,6 +40,7 @@ from grader.ptx.machine import (
 from grader.ptx.memory import variable_windows
 from grader.ptx.parser import Module, Variable
 from grader.ptx.printing import Printer
+from grader.ptx.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
 
 WINDOWS = 1024
@@ -148,6 +151,7 @@ class Launch:
             barriers=min(limits.barriers, MAX_BARRIERS) * STAMP_STEP,
             thread_index=pointer_to(self._kept(_thread_indices(block))),
             fault_limit=FAULT_LIMIT,
+            locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
             fenced=pointer_to(self._kept(np.zeros(self.blocks, np.uint32))),
         )
         for axis, g, b in zip("xyz", grid, block, strict=True):
@@ -170,7 +174,7 @@ class Launch:
         entry.set(host=pointer_to(data), size=size, flags=flags)
         if flags & WRITABLE:
             cells = -(-size // self.lowered.global_granule) + 1
-            for name in ("write", "read", "also", "elsewhere"):
+            for name in SLOTS:
                 stamps = self._kept(np.zeros(cells, np.uint64))
                 if name == "write" and filled is not None and filled.size:
                     starts = np.arange(0, len(filled), self.lowered.global_granule)

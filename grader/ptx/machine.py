@@ -43,6 +43,10 @@ STRONG = 0x8000_0000  # flag on a site: atomic or volatile, so no race with its 
 BLOCK_SCOPE = 0x4000_0000  # flag on a strong site: so for the threads of its own block only
 MERGES = 0x2000_0000  # flag on a site: a load that keeps the rest of a word of which some bits are replaced
 
+LOCKS = 256  # of the shadow of global memory, for LOCK_BYTES of addresses each; and each has a cache line
+LOCK_SHIFT = 6
+LOCK_BYTES = 1 << LOCK_SHIFT
+
 READABLE, WRITABLE, INITIALISED = 1, 2, 4  # flags of a window
 
 # A thread's status: a site, with what it waits for. 0: it has left the kernel.
@@ -151,6 +155,7 @@ LAUNCH = Layout(
     barriers="i32",  # stamps that a block may use, a STAMP_STEP each: as many barriers or fences
     fault_limit="i64",  # per worker; with more, the launch ends
     thread_index="ptr",  # i32 x, y, z, 0 per thread
+    locks="ptr",  # LOCKS of them; 1: an OS thread is at cells that belong to it
     fenced="ptr",  # i32 per block: when it last ran a fence that other blocks can rely on
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grader.ptx.faults import fault, leave
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import BLOCK_SCOPE, LAUNCH, MAIL, MAIL_BYTES, STAMP_STEP, STRONG, WARPS, WORKER, Kind
+from grader.ptx.shadow import Slot
 
 FIRST_KERNEL_STAMP = 1 << 33  # smaller global stamps are the host's
 
@@ -73,12 +74,13 @@ def shared_conflict(f: Fn, stamp: Value, site: Value, matters: Value | None = No
         fault(f, Kind.RACE, f["address"], stamp.zext("i64"), site)
 
 
-def global_conflict(f: Fn, stamp: Value, site: Value, mine: Value, matters: Value | None = None) -> None:
+def global_conflict(f: Fn, slot: Slot, mine: Value, matters: Value | None = None) -> None:
     """A race with an access of this block, or with another block's that nothing orders before this one.
 
     Between blocks: the writer ran a fence after it, and this block has since done an atomic or volatile access.
     Which variable carried the signal is not tracked, so a wrong one is not seen; a right one raises nothing.
     """
+    stamp, site = slot.stamp, slot.site
     low = stamp.trunc("i32")
     same_block = (stamp >> 32).eq(mine >> 32)
     matters = matters if matters is not None else f.const("i1", 1)

@@ -6,13 +6,17 @@ shared_memory.py, global_memory.py, generic_memory.py and copies.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import PROGRAM, WINDOW, WORKER
+from grader.ptx.machine import LAUNCH, LOCK_BYTES, LOCK_SHIFT, LOCKS, PROGRAM, WINDOW, WORKER
 
 COLD = "noinline cold nounwind"
 ACCESS = {"w": "ptr", "me": "i32", "address": "i64", "width": "i32", "site": "i32"}
 # `bytes`: what a store writes, or null. Writing what is there already harms no other thread of the block.
 STORE = {**ACCESS, "bytes": "ptr"}
+SLOTS = ("write", "read", "also", "elsewhere")
 MANY = {"w": "ptr", "me": "i32", "fence": "i32", "address": "i64", "width": "i32", "table": "ptr", "n": "i64"}
 
 
@@ -37,14 +41,49 @@ def shared_shadow(f: Fn) -> SharedShadow:
     return SharedShadow(f["w"], (of_program(f["w"], "arena") >> of_program(f["w"], "shared_shift")) << 2)
 
 
-class GlobalShadow:
-    """The cell arrays of a window: stamps are `(block + 2) << 32 | stamp`."""
+class Slot:
+    """A stamp of a cell of global memory, `(block + 2) << 32 | stamp`, and the site that left it."""
 
-    def __init__(self, window: Value) -> None:
-        self.write, self.write_site = WINDOW.get(window, "write"), WINDOW.get(window, "write_site")
-        self.read, self.read_site = WINDOW.get(window, "read"), WINDOW.get(window, "read_site")
-        self.also, self.also_site = WINDOW.get(window, "also"), WINDOW.get(window, "also_site")
-        self.elsewhere, self.elsewhere_site = WINDOW.get(window, "elsewhere"), WINDOW.get(window, "elsewhere_site")
+    def __init__(self, window: Value, name: str, cell: Value) -> None:
+        self._stamp = WINDOW.get(window, name).index("i64", cell)
+        self._site = WINDOW.get(window, f"{name}_site").index("i32", cell)
+
+    @property
+    def stamp(self) -> Value:
+        return self._stamp.load("i64")
+
+    @property
+    def site(self) -> Value:
+        return self._site.load("i32")
+
+    def set(self, stamp: Value, site: Value) -> None:
+        self._stamp.store(stamp)
+        self._site.store(site)
+
+    def clear(self) -> None:
+        self._stamp.store(self._stamp.fn.const("i64", 0))
+
+
+class GlobalCell:
+    """What is known of a cell of a window; WINDOW says what its slots are."""
+
+    def __init__(self, window: Value, cell: Value) -> None:
+        self.write, self.read, self.also, self.elsewhere = (Slot(window, name, cell) for name in SLOTS)
+
+
+@contextmanager
+def locked(f: Fn) -> Iterator[None]:
+    """No other OS thread looks at the cells of this access: it would see a new stamp beside an old site.
+
+    No aligned access spans two locks.
+    """
+    lock = LAUNCH.get(WORKER.get(f["w"], "launch"), "locks").at(
+        ((f["address"] >> LOCK_SHIFT) & (LOCKS - 1)) * LOCK_BYTES
+    )
+    with f.loop() as mine:
+        f.stop_when(mine, f.emit("i32", f"atomicrmw xchg ptr {lock}, i32 1 acquire").eq(0))
+    yield
+    f.line(f"store atomic i32 0, ptr {lock} release, align 4")
 
 
 def cells_of(f: Fn, offset: Value, shift: str) -> tuple[Value, Value]:
