@@ -78,9 +78,10 @@ def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set
     if space == "local":
         return _local_pointer(u, ins.operands[1], width)
     strong = bool(mods & STRONG_MODIFIERS)
+    pointer = checked(u, "read", space, ins.operands[1], width, strong=strong)
     if strong:
-        u.acquire()
-    return checked(u, "read", space, ins.operands[1], width, strong=strong)
+        u.acquire()  # behind the checks: it orders what follows, and not itself
+    return pointer
 
 
 def checked(

@@ -27,11 +27,11 @@ def atomic(u: Kernel, ins: Instruction) -> None:
     destination = operands.pop(0) if ins.base == "atom" else None
     if {"release", "acq_rel"} & mods:
         u.fence(wide="cta" not in mods)
-    if ins.base == "atom":
-        u.acquire()
     element = BITS[type_] // 8
     direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
     pointer = checked(u, direction, space, operands[0], element * count, strong=True)
+    if ins.base == "atom":
+        u.acquire()  # behind the checks: it orders what follows, and not itself
     sources = [_items(operand) for operand in operands[1:]]
     targets = _items(destination) if destination is not None else [None] * count
     for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):

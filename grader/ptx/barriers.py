@@ -26,7 +26,7 @@ from grader.ptx.machine import (
 )
 from grader.ptx.order import known_row
 from grader.ptx.shadow import COLD
-from grader.ptx.threads import NOINLINE, frame_of, lanes_of, launch_of, mail_of, record_at, threads_of
+from grader.ptx.threads import NOINLINE, frame_of, lanes_of, launch_of, mail_of, record_at, threads_of, warps_of
 from grader.ptx.times import advance_time, join
 
 
@@ -39,7 +39,7 @@ def arrive() -> Fn:
     f = Fn("arrive", "i32", {"w": "ptr", "me": "i32", "id": "i32"}, NOINLINE)
     count = WORKER.get(f["w"], "arrived").index("i32", f["id"])
     threads = LAUNCH.get(launch_of(f), "threads")
-    absent = (_warps(f) << 5) - threads  # of the block's last warp, which arrives as a whole
+    absent = (warps_of(f) << 5) - threads  # of the block's last warp, which arrives as a whole
     last = f["me"].eq(threads - 1)
     count.store(count.load("i32") + 1 + f.select(last, absent, f.const("i32", 0)))
     now, warp = advance_time(f), f["me"] >> 5
@@ -87,12 +87,8 @@ def has_arrived() -> Fn:
     wanted = f.select(count.ne(0), alive.load("i32"), lanes)
     split = aligned & differs.load("i32").ne(0)
     arrived = here.load("i32").ne(0) & here.load("i32").eq(wanted) & (split ^ 1)
-    f.ret(f.select(arrived, f.select(count.ne(0), count, _warps(f) << 5), f.const("i32", 0)))
+    f.ret(f.select(arrived, f.select(count.ne(0), count, warps_of(f) << 5), f.const("i32", 0)))
     return f
-
-
-def _warps(f: Fn) -> Value:
-    return (LAUNCH.get(launch_of(f), "threads") + 31) >> 5
 
 
 def resolve_named() -> Fn:
@@ -103,7 +99,7 @@ def resolve_named() -> Fn:
     have.store(arrived.load("i32"))
     for variable in (here, waiting, needed, trues):
         variable.store(f.const("i32", 0))
-    with f.count(_warps(f)) as warp:
+    with f.count(warps_of(f)) as warp:
         asked = f.call("i32", "has_arrived", f["w"], f["id"], warp)
         more = needed.load("i32").eq(0) | have.load("i32").ult(needed.load("i32"))
         with f.when(asked.ne(0) & more):

@@ -51,6 +51,7 @@ def _mine(f: Fn) -> Value:
 
 
 def _note_strong(f: Fn) -> None:
+    """Behind the checks of this access: it orders those that follow, and not itself."""
     with f.when(is_atomic_everywhere(f["site"])):
         WORKER.set(f["w"], "acquired", f.const("i32", 1))
 
@@ -81,7 +82,7 @@ def cells_read() -> Fn:
             fault(f, Kind.UNINITIALISED_READ, f["address"])
             f.ret()
             f.label(f.fresh("dead"))
-        global_conflict(f, cell.write, mine)
+        global_conflict(f, cell.write)
         seen = cell.read.stamp
         other_block = (seen >> 32).ne(mine >> 32)
         with f.when(other_block & seen.ne(0)):  # it would hide behind this block's own reads
@@ -107,6 +108,8 @@ def global_write() -> Fn:
         leave(f, WORKER.get(f["w"], "sink"))
     with locked(f):
         f.call("void", "cells_write", *(f[name] for name in STORE), window, offset)
+    with f.when(is_atomic_everywhere(f["site"])):
+        f.call("void", "signal", f["w"], f["me"])
     _note_strong(f)
     f.ret(WINDOW.get(window, "host").at(offset))
     return f
@@ -121,13 +124,13 @@ def cells_write() -> Fn:
     first, count = cells_of(f, f["offset"], "global_shift")
     with f.count(count) as k:
         cell = GlobalCell(f["window"], first + k)
-        global_conflict(f, cell.write, mine, matters)
-        global_conflict(f, cell.read, mine, matters)
+        global_conflict(f, cell.write, matters)
+        global_conflict(f, cell.read, matters)
         seen = cell.read.stamp
         with f.when((seen >> 32).eq(mine >> 32) & seen.trunc("i32").uge(barrier)):
-            global_conflict(f, cell.also, mine, matters)
+            global_conflict(f, cell.also, matters)
             cell.also.clear()
-        global_conflict(f, cell.elsewhere, mine, matters)
+        global_conflict(f, cell.elsewhere, matters)
         with f.when(atomic ^ 1):
             cell.elsewhere.clear()
         # What this block did plainly before it became atomic is still not safe from the atomics of other blocks.

@@ -152,7 +152,7 @@ class Launch:
             thread_index=pointer_to(self._kept(_thread_indices(block))),
             fault_limit=FAULT_LIMIT,
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
-            fenced=pointer_to(self._kept(np.zeros(self.blocks, np.uint32))),
+            signalled=pointer_to(self._kept(np.zeros((self.blocks, -(-self.threads // 32)), np.uint32))),
         )
         for axis, g, b in zip("xyz", grid, block, strict=True):
             self.record.set(**{f"grid_{axis}": g, f"block_{axis}": b})

@@ -156,7 +156,7 @@ LAUNCH = Layout(
     fault_limit="i64",  # per worker; with more, the launch ends
     thread_index="ptr",  # i32 x, y, z, 0 per thread
     locks="ptr",  # LOCKS of them; 1: an OS thread is at cells that belong to it
-    fenced="ptr",  # i32 per block: when it last ran a fence that other blocks can rely on
+    signalled="ptr",  # a time per warp of each block: what it did before, a signal to other blocks has released
 )
 
 # One per worker, that is per OS thread.
@@ -170,6 +170,7 @@ WORKER = Layout(
     base="i32",  # when the block started: older stamps belong to earlier blocks
     mail="ptr",  # MAIL_BYTES per thread
     acquired="i32",  # the block did an atomic or volatile access to global memory
+    fenced="i32",  # when a thread last ran a fence that other blocks can rely on; or 0
     true_count="i32",  # bar.red: threads whose predicate holds, threads that took part
     met_count="i32",
     idle="i64",  # instructions since anybody did more than yield

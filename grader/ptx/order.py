@@ -6,12 +6,13 @@ from grader.ptx.faults import fault, leave
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import BLOCK_SCOPE, LAUNCH, MAIL, MAIL_BYTES, STAMP_STEP, STRONG, WARPS, WORKER, Kind
 from grader.ptx.shadow import Slot
+from grader.ptx.threads import launch_of, warps_of
 
 FIRST_KERNEL_STAMP = 1 << 33  # smaller global stamps are the host's
 
 
 def functions() -> list[Fn]:
-    return [unordered()]
+    return [unordered(), concurrent()]
 
 
 def unordered() -> Fn:
@@ -74,22 +75,40 @@ def shared_conflict(f: Fn, stamp: Value, site: Value, matters: Value | None = No
         fault(f, Kind.RACE, f["address"], stamp.zext("i64"), site)
 
 
-def global_conflict(f: Fn, slot: Slot, mine: Value, matters: Value | None = None) -> None:
-    """A race with an access of this block, or with another block's that nothing orders before this one.
+def signalled_row(f: Fn, block: Value) -> Value:
+    return LAUNCH.get(launch_of(f), "signalled").index("i32", block * warps_of(f).zext("i64"))
 
-    Between blocks: the writer ran a fence after it, and this block has since done an atomic or volatile access.
-    Which variable carried the signal is not tracked, so a wrong one is not seen; a right one raises nothing.
+
+def concurrent() -> Fn:
+    """1 if the access to global memory at `stamp`, of any block, may happen at the same time as what `me` does now.
+
+    Between blocks: the other ran a fence after it and then signalled, and this block has since looked at what others
+    may change atomically. Which variable carried the signal is not tracked, so a wrong one is not seen; a right one
+    raises nothing.
     """
+    f = Fn("concurrent", "i1", {"w": "ptr", "me": "i32", "stamp": "i64"}, "nounwind")
+    block, low = (f["stamp"] >> 32) - 2, f["stamp"].trunc("i32")
+    with f.when(f["stamp"].ult(FIRST_KERNEL_STAMP)):
+        leave(f, f.const("i1", 0))
+    with f.when(block.eq(WORKER.get(f["w"], "block"))):
+        leave(f, is_unordered(f, low))
+    released = signalled_row(f, block).index("i32", (low & (STAMP_STEP - 1)) >> 5).load("i32")
+    f.ret(low.uge(released) | WORKER.get(f["w"], "acquired").eq(0))
+    return f
+
+
+def is_concurrent(f: Fn, stamp: Value) -> Value:
+    return f.call("i1", "concurrent", f["w"], f["me"], stamp)
+
+
+def global_conflict(f: Fn, slot: Slot, matters: Value | None = None) -> None:
+    """A race with an access of this block, or with another block's. `matters`: to other threads of this block."""
     stamp, site = slot.stamp, slot.site
-    low = stamp.trunc("i32")
-    same_block = (stamp >> 32).eq(mine >> 32)
+    own_block = ((stamp >> 32) - 2).eq(WORKER.get(f["w"], "block"))
+    both_atomic = is_atomic_everywhere(f["site"]) & is_atomic_everywhere(site)
     matters = matters if matters is not None else f.const("i1", 1)
-    with f.when(same_block & is_weak(f, site) & matters, likely=False), f.when(is_unordered(f, low)):
-        fault(f, Kind.RACE, f["address"], stamp, site)
-    weak = (is_atomic_everywhere(f["site"]) & is_atomic_everywhere(site)) ^ 1
-    with f.when((same_block ^ 1) & stamp.uge(FIRST_KERNEL_STAMP) & weak, likely=False):
-        fenced = LAUNCH.get(WORKER.get(f["w"], "launch"), "fenced")
-        when = fenced.index("i32", (stamp >> 32) - 2).load("i32")
-        ordered = when.ugt(low) & WORKER.get(f["w"], "acquired").ne(0)
-        with f.when(ordered ^ 1):
-            fault(f, Kind.BLOCK_RACE, f["address"], stamp, site)
+    harmful = f.select(own_block, is_weak(f, site) & matters, both_atomic ^ 1)
+    with f.when(harmful & stamp.ne(0), likely=False), f.when(is_concurrent(f, stamp)):
+        for here, kind in ((own_block, Kind.RACE), (own_block ^ 1, Kind.BLOCK_RACE)):
+            with f.when(here):
+                fault(f, kind, f["address"], stamp, site)

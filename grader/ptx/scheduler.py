@@ -99,7 +99,7 @@ def prepare_block() -> Fn:
     zero = f.const("i32", 0)
     values = {
         "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "acquired": zero,
-        "released": zero, "split_site": zero, "idle": f.const("i64", 0),
+        "fenced": zero, "released": zero, "split_site": zero, "idle": f.const("i64", 0),
         "ctaid_x": block.urem(x).trunc("i32"), "ctaid_y": row.urem(y).trunc("i32"),
         "ctaid_z": row.udiv(y).trunc("i32"),
     }  # fmt: skip

@@ -32,6 +32,11 @@ def threads_of(f: Fn) -> Iterator[tuple[Value, Value]]:
         yield t, status.index("i32", t)
 
 
+def warps_of(f: Fn) -> Value:
+    """How many warps a block has."""
+    return (LAUNCH.get(launch_of(f), "threads") + 31) >> 5
+
+
 def lanes_of(f: Fn, first: Value) -> Value:
     """Threads of the warp whose first thread is `first`."""
     left = LAUNCH.get(launch_of(f), "threads") - first

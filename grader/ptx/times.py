@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import LAUNCH, MAIL, RELEASED_ROW, STAMP_STEP, WARPS, WORKER
-from grader.ptx.order import known_row
+from grader.ptx.machine import MAIL, RELEASED_ROW, STAMP_STEP, WARPS, WORKER
+from grader.ptx.order import known_row, signalled_row
 from grader.ptx.shadow import COLD
-from grader.ptx.threads import NOINLINE, launch_of, mail_of
+from grader.ptx.threads import NOINLINE, mail_of, warps_of
 
 
 def functions() -> list[Fn]:
-    return [fence(), acquire()]
+    return [fence(), signal(), acquire()]
 
 
 def advance_time(f: Fn) -> Value:
@@ -27,17 +27,38 @@ def join(f: Fn, into: Value, row: Value) -> None:
 
 
 def fence() -> Fn:
-    """A fence of thread `me`: releases what its warp did so far; `wide`: to other blocks too. Returns the time."""
+    """A fence of thread `me` releases what its warp did so far. Returns the time.
+
+    `wide`: to other blocks too, with the block's next signal.
+    """
     f = Fn("fence", "i32", {"w": "ptr", "me": "i32", "wide": "i32"}, COLD)
     now = advance_time(f)
     with f.when(f["wide"].ne(0)):
-        LAUNCH.get(launch_of(f), "fenced").index("i32", WORKER.get(f["w"], "block")).store(now)
+        WORKER.set(f["w"], "fenced", now)
     MAIL.set(mail_of(f, f["me"]), "released", now)
     WORKER.set(f["w"], "released", f.const("i32", 1))
     warp, released = f["me"] >> 5, known_row(f["w"], f.const("i32", RELEASED_ROW))
     join(f, released, known_row(f["w"], warp))
     released.index("i32", warp).store(now)
     f.ret(now)
+    return f
+
+
+def signal() -> Fn:
+    """Thread `me` changes atomically what other blocks may look at: what its warp knows is released to them.
+
+    Of this, what came before a fence. Which thread of the block ran that is not tracked.
+    """
+    f = Fn("signal", "void", {"w": "ptr", "me": "i32"}, NOINLINE)
+    fenced, barrier = WORKER.get(f["w"], "fenced"), WORKER.get(f["w"], "barrier")
+    mine = (f["me"] & (STAMP_STEP - 1)) >> 5
+    row, known = signalled_row(f, WORKER.get(f["w"], "block")), known_row(f["w"], mine)
+    with f.when(fenced.ne(0)), f.count(warps_of(f)) as warp:
+        known_until = f.call("i32", "llvm.umax.i32", known.index("i32", warp).load("i32"), barrier)
+        until = f.select(warp.eq(mine), fenced, f.call("i32", "llvm.umin.i32", known_until, fenced))
+        at = row.index("i32", warp)
+        at.store(f.call("i32", "llvm.umax.i32", at.load("i32"), until))
+    f.ret()
     return f
 
 
