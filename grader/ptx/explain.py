@@ -43,6 +43,7 @@ NAMES = {
     Kind.BULK_SIZE: "misaligned-access",
     Kind.NO_PROXY_FENCE: "race",
     Kind.UNFINISHED_COPY: "race",
+    Kind.EARLY_READ: "race",
 }
 
 
@@ -122,7 +123,10 @@ class Explainer:
     def reports(self, faults: Sequence[FaultLike]) -> list[Report]:
         """One report per kind, line and array, in the order of blocks and threads. A race shows at both its lines."""
         merged: dict[tuple[str, str, int, str], list[tuple[FaultLike, Report]]] = {}
+        early = {fault.site for fault in faults if fault.kind is Kind.EARLY_READ}  # of what is written, too late
         for fault in faults:
+            if fault.kind is Kind.UNINITIALISED_READ and fault.site in early:
+                continue
             site = self.lowered.sites[fault.site]
             at = submission_frame(site.location)
             message, array = self._message(fault.kind, site, fault)
@@ -173,6 +177,7 @@ class Explainer:
             Kind.MISALIGNED: f"{who} {verb} {site.width} bytes at {what}: byte {place.offset} is no multiple of that",
             Kind.READ_ONLY_WRITE: f"{who} writes {what}, which a kernel may only read",
             Kind.RACE: f"{who} {verb} {what}; {self._also(record)}, and no barrier orders the two",
+            Kind.EARLY_READ: f"{who} {verb} {what}; {self._also(record)}, and no barrier orders the two",
             Kind.BLOCK_RACE: f"{who} {verb} {what}; {self._also(record)}, and {self._between_blocks(site, record)}",
         }
         return texts[kind], place.array
@@ -291,7 +296,7 @@ COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", 
                "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
                "wmma": "the matrix product", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
                "movmatrix": "movmatrix"}  # fmt: skip
-RACES = (Kind.RACE, Kind.BLOCK_RACE, Kind.NO_PROXY_FENCE)
+RACES = (Kind.RACE, Kind.BLOCK_RACE, Kind.NO_PROXY_FENCE, Kind.EARLY_READ)
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
          "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
 

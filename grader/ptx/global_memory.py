@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from grader.ptx.faults import check_alignment, fault, leave
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import INITIALISED, LAUNCH, WINDOW, WINDOW_BITS, WORKER, WRITABLE, Kind
-from grader.ptx.order import changes, global_conflict, is_atomic_everywhere, is_unordered
+from grader.ptx.machine import INITIALISED, LAUNCH, STRONG, WINDOW, WINDOW_BITS, WORKER, WRITABLE, Kind
+from grader.ptx.order import changes, global_conflict, is_atomic_everywhere, is_concurrent, is_unordered, is_weak
 from grader.ptx.shadow import ACCESS, COLD, MANY, STORE, GlobalCell, cells_of, locked
 
 LAST_WINDOW = 1023
@@ -83,6 +83,8 @@ def cells_read() -> Fn:
             f.ret()
             f.label(f.fresh("dead"))
         global_conflict(f, cell.write)
+        with f.when(cell.write.site.uge(STRONG)):
+            global_conflict(f, cell.hidden)
         seen = cell.read.stamp
         other_block = (seen >> 32).ne(mine >> 32)
         with f.when(other_block & seen.ne(0)):  # it would hide behind this block's own reads
@@ -139,6 +141,11 @@ def cells_write() -> Fn:
             plain = (before >> 32).eq(mine >> 32) & (is_atomic_everywhere(site) ^ 1)
             with f.when(atomic & plain):
                 cell.elsewhere.set(before, site)
+        both_atomic = is_weak(f, cell.write.site) ^ 1
+        with f.when(both_atomic), f.when(is_concurrent(f, cell.write.stamp)):
+            cell.hidden.set(cell.write.stamp, cell.write.site)
+        with f.when(both_atomic ^ 1):
+            cell.hidden.clear()
         cell.write.set(mine, f["site"])
         cell.read.clear()
     f.ret()

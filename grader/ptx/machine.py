@@ -34,7 +34,7 @@ FIRST_STAMP = STAMP_STEP
 LAST_STAMP = 0x0800_0000  # a block that starts later finds the shadow cleared and stamps starting over
 MAX_BARRIERS = 0x7800_0000 // STAMP_STEP - 4096  # of one block
 UNSETTLED = 0x8000_0000  # on a read stamp: look at every later read, for the cell was written since the barrier
-SHADOW_ARRAYS = 6  # of i32 per cell of shared memory
+SHADOW_ARRAYS = 8  # of i32 per cell of shared memory
 GUARD_STAMP = 0xFFFF_FFFF
 IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that nobody has waited for
 BEING_READ_STAMP = 0xFFFF_FFFF  # read by a bulk copy that nobody has waited for
@@ -94,6 +94,7 @@ class Kind(IntEnum):
     BULK_SIZE = 13  # of a bulk copy: no multiple of 16
     NO_PROXY_FENCE = 14  # a bulk copy of what was stored without fence.proxy.async
     UNFINISHED_COPY = 15  # a block that ends while a bulk copy may still read its shared memory
+    EARLY_READ = 16  # of shared memory that nothing has written: another thread does, and no barrier is between
 
 
 class Misuse(IntEnum):
@@ -218,6 +219,8 @@ WINDOW = Layout(
     also_site="ptr",
     elsewhere="ptr",  # what these hide: a read by another block, or what came before this block's atomic access
     elsewhere_site="ptr",
+    hidden="ptr",  # where the last write is atomic: another thread's atomic one before it, which nothing orders
+    hidden_site="ptr",
 )
 
 # A copy that cp.async has started, in the thread's frame until a wait carries it out.

@@ -16,7 +16,7 @@ COLD = "noinline cold nounwind"
 ACCESS = {"w": "ptr", "me": "i32", "address": "i64", "width": "i32", "site": "i32"}
 # `bytes`: what a store writes, or null. Writing what is there already harms no other thread of the block.
 STORE = {**ACCESS, "bytes": "ptr"}
-SLOTS = ("write", "read", "also", "elsewhere")
+SLOTS = ("write", "read", "also", "elsewhere", "hidden")
 MANY = {"w": "ptr", "me": "i32", "fence": "i32", "address": "i64", "width": "i32", "table": "ptr", "n": "i64"}
 
 
@@ -25,7 +25,10 @@ def of_program(worker: Value, name: str) -> Value:
 
 
 class SharedShadow:
-    """The cell arrays of shared memory: last write, first read since, another thread's read, and their sites."""
+    """The cell arrays of shared memory: last write, first read since, another thread's read, and their sites.
+
+    `hidden`: an atomic write by another thread, which the last one, atomic too, is not ordered after.
+    """
 
     def __init__(self, worker: Value, step: Value | int) -> None:
         """`step`: bytes of one array, four per cell."""
@@ -35,6 +38,8 @@ class SharedShadow:
         self.read_site = self.read.at(step)
         self.also = self.read_site.at(step)
         self.also_site = self.also.at(step)
+        self.hidden = self.also_site.at(step)
+        self.hidden_site = self.hidden.at(step)
 
 
 def shared_shadow(f: Fn) -> SharedShadow:
@@ -68,7 +73,7 @@ class GlobalCell:
     """What is known of a cell of a window; WINDOW says what its slots are."""
 
     def __init__(self, window: Value, cell: Value) -> None:
-        self.write, self.read, self.also, self.elsewhere = (Slot(window, name, cell) for name in SLOTS)
+        self.write, self.read, self.also, self.elsewhere, self.hidden = (Slot(window, name, cell) for name in SLOTS)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from grader.ptx.faults import check_alignment, fault, leave
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import GUARD_STAMP, IN_FLIGHT_STAMP, MERGES, STRONG, UNSETTLED, WORKER, Kind
-from grader.ptx.order import changes, is_own, is_unordered, shared_conflict
+from grader.ptx.machine import GUARD_STAMP, IN_FLIGHT_STAMP, MERGES, STAMP_STEP, STRONG, UNSETTLED, WORKER, Kind
+from grader.ptx.order import changes, is_own, is_unordered, is_weak, shared_conflict
 from grader.ptx.shadow import ACCESS, COLD, MANY, STORE, SharedShadow, cells_of, of_program, shared_shadow
 
 
@@ -41,6 +41,8 @@ def shared_read() -> Fn:
         with f.when(written.ult(base) | in_flight, likely=False):
             with f.when((f["site"] & MERGES).ne(0) & (in_flight ^ 1)):
                 leave(f, f.const("i32", 1))
+            with f.when(in_flight ^ 1):
+                note_read(f, shadow, cell, lambda seen: is_unordered(f, seen) ^ 1)
             copy = shadow.write_site.index("i32", cell).load("i32")
             fault(f, Kind.UNINITIALISED_READ, f["address"], in_flight.zext("i64"), copy)
             leave(f, f.const("i32", 0))
@@ -48,6 +50,8 @@ def shared_read() -> Fn:
         shared_conflict(f, written, last_site.load("i32"))
         # Who reads back plainly what it changed atomically is no longer safe from the atomics of others.
         with f.when(written.uge(barrier) & last_site.load("i32").uge(STRONG) & f["site"].ult(STRONG)):
+            hidden_site = shadow.hidden_site.index("i32", cell).load("i32")
+            shared_conflict(f, shadow.hidden.index("i32", cell).load("i32"), hidden_site)
             last_site.store(f["site"])
         note_read(f, shadow, cell, lambda seen: is_unordered(f, seen) ^ 1)
     f.ret(f.const("i32", 1))
@@ -59,7 +63,8 @@ def note_read(f: Fn, shadow: SharedShadow, cell: Value, is_ordered: Callable[[Va
     read = shadow.read.index("i32", cell)
     seen = read.load("i32") & (UNSETTLED - 1)
     barrier = WORKER.get(f["w"], "barrier")
-    settled = shadow.write.index("i32", cell).load("i32").ult(barrier)
+    base = WORKER.get(f["w"], "base")
+    settled = (shadow.write.index("i32", cell).load("i32") - base).ult(barrier - base)
     first_one = seen.ult(barrier) | is_ordered(seen)
     with f.when(first_one):
         read.store(f["me"] | f.select(settled, of_program(f["w"], "first_read"), f.const("i32", UNSETTLED)))
@@ -87,7 +92,11 @@ def shared_write() -> Fn:
             leave(f, f.const("i32", 0))
         with f.when(written.ne(IN_FLIGHT_STAMP)):
             shared_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"), matters)
-        shared_conflict(f, seen, shadow.read_site.index("i32", cell).load("i32"), matters)
+        read_site = shadow.read_site.index("i32", cell).load("i32")
+        unwritten = written.ult(WORKER.get(f["w"], "base"))
+        with f.when(unwritten & is_weak(f, read_site), likely=False), f.when(is_unordered(f, seen)):
+            _tell_reader(f, seen, read_site)
+        shared_conflict(f, seen, read_site, matters & (unwritten ^ 1))
         with f.when(seen.uge(barrier)):
             also = shadow.also.index("i32", cell)
             shared_conflict(f, also.load("i32"), shadow.also_site.index("i32", cell).load("i32"), matters)
@@ -95,6 +104,8 @@ def shared_write() -> Fn:
         # What this thread did plainly before it became atomic is still not safe from the atomics of others.
         last_site = shadow.write_site.index("i32", cell)
         strong = f["site"].uge(STRONG)
+        with f.when(strong):
+            _note_hidden(f, shadow, cell)
         wrote_plainly = strong & is_own(f, written) & written.uge(barrier) & last_site.load("i32").ult(STRONG)
         with f.when(wrote_plainly ^ 1):
             write.store(f["stamp"])
@@ -102,6 +113,24 @@ def shared_write() -> Fn:
         read.store(f.select(strong & is_own(f, seen), read.load("i32"), f.const("i32", 0)))
     f.ret(f.const("i32", 1))
     return f
+
+
+def _tell_reader(f: Fn, seen: Value, site: Value) -> None:
+    """Who read too soon found nothing written there; a barrier is what is missing."""
+    kind, thread = f.const("i32", int(Kind.EARLY_READ)), seen & (STAMP_STEP - 1)
+    f.call("void", "record", f["w"], kind, site, thread, f["address"], f["me"].zext("i64"), f["site"])
+
+
+def _note_hidden(f: Fn, shadow: SharedShadow, cell: Value) -> None:
+    """An atomic write hides the one before it: a plain read, though ordered after the last one, must know both."""
+    hidden = shadow.hidden.index("i32", cell)
+    written, site = shadow.write.index("i32", cell).load("i32"), shadow.write_site.index("i32", cell).load("i32")
+    both_atomic = written.uge(WORKER.get(f["w"], "barrier")) & site.uge(STRONG)
+    with f.when(both_atomic), f.when(is_unordered(f, written)):
+        hidden.store(written)
+        shadow.hidden_site.index("i32", cell).store(site)
+    with f.when(both_atomic ^ 1):
+        hidden.store(f.const("i32", 0))
 
 
 def shared_update() -> Fn:

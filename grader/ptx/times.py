@@ -54,12 +54,16 @@ def signal() -> Fn:
     mine = (f["me"] & (STAMP_STEP - 1)) >> 5
     row, known = signalled_row(f, WORKER.get(f["w"], "block")), known_row(f["w"], mine)
     with f.when(fenced.ne(0)), f.count(warps_of(f)) as warp:
-        known_until = f.call("i32", "llvm.umax.i32", known.index("i32", warp).load("i32"), barrier)
-        until = f.select(warp.eq(mine), fenced, f.call("i32", "llvm.umin.i32", known_until, fenced))
+        met = _newer(known.index("i32", warp).load("i32"), barrier)
+        known_and_fenced = f.select(warp.eq(mine) | met.ugt(fenced), fenced, met)
         at = row.index("i32", warp)
-        at.store(f.call("i32", "llvm.umax.i32", at.load("i32"), until))
+        at.store(_newer(at.load("i32"), known_and_fenced))
     f.ret()
     return f
+
+
+def _newer(a: Value, b: Value) -> Value:
+    return a.fn.select(a.ugt(b), a, b)
 
 
 def acquire() -> Fn:
