@@ -142,7 +142,10 @@ def cells_write() -> Fn:
             with f.when(atomic & plain):
                 cell.elsewhere.set(before, site)
         both_atomic = is_weak(f, cell.write.site) ^ 1
-        with f.when(both_atomic), f.when(is_concurrent(f, cell.write.stamp)):
+        with (
+            f.when(both_atomic),
+            f.when(is_concurrent(f, cell.write.stamp) & (is_concurrent(f, cell.hidden.stamp) ^ 1)),
+        ):
             cell.hidden.set(cell.write.stamp, cell.write.site)
         with f.when(both_atomic ^ 1):
             cell.hidden.clear()

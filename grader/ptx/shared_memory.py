@@ -122,11 +122,14 @@ def _tell_reader(f: Fn, seen: Value, site: Value) -> None:
 
 
 def _note_hidden(f: Fn, shadow: SharedShadow, cell: Value) -> None:
-    """An atomic write hides the one before it: a plain read, though ordered after the last one, must know both."""
+    """An atomic write hides the one before it: a plain read, though ordered after the last one, must know both.
+
+    The oldest that this thread is not ordered after stays: more threads are not ordered after that one.
+    """
     hidden = shadow.hidden.index("i32", cell)
     written, site = shadow.write.index("i32", cell).load("i32"), shadow.write_site.index("i32", cell).load("i32")
     both_atomic = written.uge(WORKER.get(f["w"], "barrier")) & site.uge(STRONG)
-    with f.when(both_atomic), f.when(is_unordered(f, written)):
+    with f.when(both_atomic), f.when(is_unordered(f, written) & (is_unordered(f, hidden.load("i32")) ^ 1)):
         hidden.store(written)
         shadow.hidden_site.index("i32", cell).store(site)
     with f.when(both_atomic ^ 1):

@@ -97,6 +97,10 @@ WRONG = {
             __shared__ int s[64];
             s[t] |= 1 << in[t] % 32;  // <-- here
             __syncthreads(); out[t] = s[63 - t];""",
+        "a flag that nobody lowered": """
+            __shared__ volatile int flag;
+            if (t == 0) out[0] = flag;  // <-- here
+            if (t == 40) flag = 1;""",
         "the low half of a sum that nobody started": """
             __shared__ int s[64];
             s[t] = (s[t] + in[t]) & 0xffff;  // <-- here
@@ -209,6 +213,26 @@ WRONG = {
             __syncthreads();
             out[t] = s[t % 32];
             if (t < 32) { asm volatile("bar.sync 1, 32;" ::: "memory"); s[t] = 1; }  // <-- here""",
+        "one exchange between warps without a barrier, whose reader comes first": """
+            __shared__ int a[2];
+            if (t % 32 == 0) a[t / 32] = in[t];
+            if (t == 0) out[0] = a[0] + a[1];  // <-- here""",
+        "the thread that adds last reads what others may still add to": """
+            __shared__ int s;
+            if (t == 0) s = 0;
+            __syncthreads(); atomicAdd(&s, in[t]);
+            if (t == 63) out[t] = s;  // <-- here""",
+        "the warp that adds last reads behind a barrier of its own": """
+            __shared__ int s;
+            if (t == 0) s = 0;
+            __syncthreads(); atomicAdd(&s, in[t]);
+            asm volatile("bar.sync %0, 32;" ::"r"(1 + t / 32) : "memory");
+            if (t == 63) out[t] = s;  // <-- here""",
+        "a fenced zero that the adder's own atomic does not order": """
+            __shared__ int s;
+            if (t == 0) { s = 0; __threadfence_block(); }
+            if (t == 40) atomicAdd(&s, in[t]);  // <-- here
+            __syncthreads(); out[t] = s;""",
         "half a word each, in one byte": """
             __shared__ unsigned char s[32];
             s[t / 2] = t;  // <-- here
@@ -335,6 +359,165 @@ def test_atomics_of_block_scope_are_atomic_within_their_block() -> None:
     )
 
 
+BETWEEN_BLOCKS = {
+    "a fenced zero that the adder's own atomic does not order": """
+        if (blockIdx.x == 0) out[t] = 0;
+        __threadfence();
+        atomicAdd(&out[t], in[t]);  // <-- here""",
+    "a fence behind the ticket": """
+        __shared__ bool last;
+        state[blockIdx.x * 8 + t % 8] = in[t % 8];
+        __syncthreads();
+        if (t == 0) last = atomicAdd(&state[63], 1) == 3;
+        __threadfence(); __syncthreads();
+        if (last && t < 32) out[t] = state[t];  // <-- here""",
+    "a ticket of the last thread, without a barrier for the other warps": """
+        __shared__ bool last;
+        if (t < 8) state[blockIdx.x * 8 + t] = in[t];
+        __threadfence();
+        if (t == 63) last = atomicAdd(&state[63], 1) == 3;
+        __syncthreads();
+        if (last && t < 32) out[t] = state[t];  // <-- here""",
+    "a ticket behind a barrier for other warps": """
+        __shared__ bool last;
+        if (t < 32) state[blockIdx.x * 8 + t % 8] = in[t % 8];
+        __threadfence();
+        if (t >= 32) asm volatile("bar.sync 1, 32;" ::: "memory");
+        if (t == 63) last = atomicAdd(&state[63], 1) == 3;
+        __syncthreads();
+        if (last && t < 32) out[t] = state[t];  // <-- here""",
+    "the block that adds last reads what others may still add to": """
+        atomicAdd(&state[0], in[t]);
+        __syncthreads();
+        if (t == 0) out[blockIdx.x] = state[0];  // <-- here""",
+    "a sum behind a ticket without a fence": """
+        __shared__ bool last;
+        atomicAdd(&state[0], in[t]);
+        __syncthreads();
+        if (t == 0) last = atomicAdd(&state[63], 1) == 3;
+        __syncthreads();
+        if (last && t == 0) out[0] = state[0];  // <-- here""",
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", BETWEEN_BLOCKS)
+def test_what_nothing_orders_between_blocks_is_a_race_at_its_line(name: str, workers: int) -> None:
+    ran = run(BETWEEN_BLOCKS[name], grid=4, workers=workers)
+    said = [r for r in ran.findings if r.kind == "race"]
+    assert any(r.line in ran.guilty or f"in line {ran.guilty[0]}" in " ".join(r.notes) for r in said), ran.findings
+
+
+LAST_BLOCK = """
+    __shared__ bool last;
+    for (int i = t; i < 8; i += 64) state[blockIdx.x * 8 + i] = in[i];
+    {signal}
+    __syncthreads();
+    if (last && t < 32) out[t] = __ldcg(&state[t]);
+    if (last && t == 0) state[63] = 0;"""
+SIGNALS = {
+    "all fence, a barrier, thread 0 draws": """
+        __threadfence(); __syncthreads();
+        if (t == 0) last = atomicAdd(&state[63], 1) == 3;""",
+    "a barrier, thread 0 fences and draws": """
+        __syncthreads();
+        if (t == 0) { __threadfence(); last = atomicInc((unsigned*)&state[63], 9) == 3; __threadfence(); }""",
+    "a barrier, the last thread fences and draws": """
+        __syncthreads();
+        if (t == 63) { __threadfence(); last = atomicAdd(&state[63], 1) == 3; }""",
+    "all fence, a barrier for all by number, a thread of another warp draws": """
+        __threadfence(); asm volatile("bar.sync 2, 64;" ::: "memory");
+        if (t == 40) last = atomicAdd(&state[63], 1) == 3;""",
+    "a barrier that the other warp only arrives at": """
+        if (t < 32) { asm volatile("bar.arrive 1, 64;" ::: "memory"); }
+        else {
+          asm volatile("bar.sync 1, 64;" ::: "memory");
+          if (t == 40) { __threadfence(); last = atomicAdd(&state[63], 1) == 3; }
+        }""",
+    "each warp fences and draws for itself": """
+        __shared__ int drawn;
+        if (t == 0) drawn = 0;
+        __syncwarp(); __threadfence(); __syncthreads();
+        if (t % 32 == 0) atomicAdd(&drawn, atomicAdd(&state[63], 1) == 7);
+        __syncthreads();
+        if (t == 0) last = drawn;""",
+    "every thread fences and draws": """
+        __shared__ int drawn;
+        if (t == 0) drawn = 0;
+        __syncthreads(); __threadfence();
+        if (atomicAdd(&state[63], 1) == 255) atomicExch(&drawn, 1);
+        __syncthreads();
+        if (t == 0) last = drawn;""",
+    "a count in shared memory, then one of all blocks": """
+        __shared__ int count;
+        if (t == 0) { count = 0; last = false; }
+        __syncthreads(); __threadfence();
+        if (atomicAdd(&count, 1) == 63) { __threadfence(); last = atomicAdd(&state[63], 1) == 3; }""",
+    "a release and an acquire of the draw itself": """
+        __syncthreads();
+        if (t == 0) {
+          cuda::atomic_ref<int, cuda::thread_scope_device> ticket(state[63]);
+          last = ticket.fetch_add(1, cuda::std::memory_order_acq_rel) == 3;
+        }""",
+    "flags, one after the other": """
+        __threadfence(); __syncthreads();
+        if (t == 0) {
+          volatile int* turn = &state[62];
+          while (*turn != blockIdx.x) __nanosleep(20);
+          __threadfence(); last = blockIdx.x == 3; *turn = *turn + 1;
+        }""",
+    "a flag that is stored with a release, by another thread than the one that waits": """
+        __syncthreads();
+        cuda::atomic_ref<int, cuda::thread_scope_device> turn(state[62]);
+        if (t == 0) { while (turn.load(cuda::std::memory_order_acquire) != blockIdx.x) {} last = blockIdx.x == 3; }
+        __syncthreads();
+        if (t == 63) turn.store(blockIdx.x + 1, cuda::std::memory_order_release);""",
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_the_last_block_may_read_what_was_signalled_to_it(name: str, workers: int) -> None:
+    body = LAST_BLOCK.replace("{signal}", SIGNALS[name])
+    before = "#include <cuda/atomic>\n" if "cuda::" in body else ""
+    ran = run(body, before=before, grid=4, workers=workers)
+    assert ran.findings == ()
+    assert (ran.out[:32] == np.arange(32) % 8).all()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sums_of_all_blocks_may_be_read_behind_their_tickets(workers: int) -> None:
+    body = """
+        __shared__ bool last;
+        for (int round = 0; round < 3; ++round) {
+          atomicAdd(&state[round], in[t]);
+          __threadfence(); __syncthreads();
+          if (t == 63) last = atomicAdd(&state[32 + round], 1) == 3;
+          __syncthreads();
+          if (last && t == 0) { __threadfence(); out[round] = state[round]; }
+        }"""
+    ran = run(body, grid=4, workers=workers)
+    assert ran.findings == ()
+    assert (ran.out[:3] == 4 * np.arange(64).sum()).all()
+
+
+def test_a_flag_that_one_worker_polls_while_another_sets_it_is_no_race() -> None:
+    body = """
+        volatile int* flag = state;
+        if (blockIdx.x == 0) for (int i = 0; i < 200000; ++i) flag[t] = i;
+        else { int sum = 0; for (int i = 0; i < 200000; ++i) sum += flag[t]; out[t] = sum; }"""
+    assert [run(body, grid=2, block=1).findings for _ in range(6)] == [()] * 6
+
+
+def test_a_read_that_comes_too_soon_names_the_write() -> None:
+    ran = run(
+        "__shared__ int a[4];\nif (t % 32 == 0) a[t / 32] = t;\nif (t == 0) out[0] = a[1] + a[2] + a[3];", block=128
+    )
+    assert [(r.kind, r.line) for r in ran.findings] == [("race", 5)]
+    assert "reads a[" in ran.findings[0].message
+    assert "line 4 writes it too, and no barrier orders the two" in ran.findings[0].message
+
+
 def test_reading_what_another_block_wrote_needs_a_fence() -> None:
     last_block = """
         __shared__ bool last;
@@ -404,6 +587,17 @@ RIGHT = {
         __shared__ int s;
         if (t == 0) s = 0;
         __syncthreads(); atomicAdd(&s, in[t]); __syncthreads(); out[t] = s;""",
+    "a sum that the thread which counts last reads": """
+        __shared__ int s, count;
+        if (t == 0) s = count = 0;
+        __syncthreads();
+        atomicAdd(&s, in[t]); __threadfence_block();
+        if (atomicAdd(&count, 1) == 63) { __threadfence_block(); out[0] = s; count = 0; }""",
+    "each warp's own sum with atomics and __syncwarp": """
+        __shared__ int s[2];
+        if (t % 32 == 0) s[t / 32] = 0;
+        __syncwarp(); atomicAdd(&s[t / 32], in[t]); __syncwarp();
+        out[t] = s[t / 32];""",
     "a lock in shared memory": """
         __shared__ int lock, sum;
         if (t == 0) { lock = 0; sum = 0; }
