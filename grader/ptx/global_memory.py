@@ -50,7 +50,7 @@ def _mine(f: Fn) -> Value:
     return WORKER.get(f["w"], "block_stamp") | f["me"].zext("i64")
 
 
-def _note_strong(f: Fn) -> None:
+def _note_acquire(f: Fn) -> None:
     """Behind the checks of this access: it orders those that follow, and not itself."""
     with f.when(is_atomic_everywhere(f["site"])):
         WORKER.set(f["w"], "acquired", f.const("i32", 1))
@@ -65,7 +65,7 @@ def global_read() -> Fn:
     with f.when((WINDOW.get(window, "flags") & WRITABLE).ne(0)):
         with locked(f):
             f.call("void", "cells_read", *(f[name] for name in ACCESS), window, offset)
-        _note_strong(f)
+        _note_acquire(f)
     f.ret(WINDOW.get(window, "host").at(offset))
     return f
 
@@ -112,7 +112,7 @@ def global_write() -> Fn:
         f.call("void", "cells_write", *(f[name] for name in STORE), window, offset)
     with f.when(is_atomic_everywhere(f["site"])):
         f.call("void", "signal", f["w"], f["me"])
-    _note_strong(f)
+    _note_acquire(f)
     f.ret(WINDOW.get(window, "host").at(offset))
     return f
 
@@ -141,18 +141,21 @@ def cells_write() -> Fn:
             plain = (before >> 32).eq(mine >> 32) & (is_atomic_everywhere(site) ^ 1)
             with f.when(atomic & plain):
                 cell.elsewhere.set(before, site)
-        both_atomic = is_weak(f, cell.write.site) ^ 1
-        with (
-            f.when(both_atomic),
-            f.when(is_concurrent(f, cell.write.stamp) & (is_concurrent(f, cell.hidden.stamp) ^ 1)),
-        ):
-            cell.hidden.set(cell.write.stamp, cell.write.site)
-        with f.when(both_atomic ^ 1):
-            cell.hidden.clear()
+        _note_hidden(f, cell)
         cell.write.set(mine, f["site"])
         cell.read.clear()
     f.ret()
     return f
+
+
+def _note_hidden(f: Fn, cell: GlobalCell) -> None:
+    """As in shared memory: the oldest atomic write that this one is not ordered after stays known to plain reads."""
+    both_atomic = is_weak(f, cell.write.site) ^ 1
+    stamp, site, hidden = cell.write.stamp, cell.write.site, cell.hidden.stamp
+    with f.when(both_atomic), f.when(is_concurrent(f, hidden) ^ 1), f.when(is_concurrent(f, stamp)):
+        cell.hidden.set(stamp, site)
+    with f.when(both_atomic ^ 1):
+        cell.hidden.clear()
 
 
 def global_update() -> Fn:

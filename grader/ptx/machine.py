@@ -8,7 +8,10 @@ neighbouring bytes of an FP8 tile never share a cell. A cell holds a stamp for t
 first read since; a stamp is `epoch * 1024 + thread`. A barrier starts a new epoch. Threads of a block run one
 after the other between two barriers, so these two stamps suffice to find every conflicting pair of accesses,
 whatever the order of execution on a GPU would have been. Where threads stop for others in between, the first reader
-may be the next writer; so a cell also holds a read by another thread.
+may be the next writer; so a cell also holds a read by another thread. Atomic accesses do not order each other; so it
+holds an earlier atomic write too, for who reads plainly what was changed atomically.
+
+Several OS threads run blocks and share the cells of global memory; who looks at some of them locks them.
 
 Barriers for some warps, and flags behind fences, order the accesses of some warps before those of others only:
 `known` says, per warp, until when the accesses of each warp are ordered before its own.

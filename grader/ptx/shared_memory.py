@@ -129,7 +129,7 @@ def _note_hidden(f: Fn, shadow: SharedShadow, cell: Value) -> None:
     hidden = shadow.hidden.index("i32", cell)
     written, site = shadow.write.index("i32", cell).load("i32"), shadow.write_site.index("i32", cell).load("i32")
     both_atomic = written.uge(WORKER.get(f["w"], "barrier")) & site.uge(STRONG)
-    with f.when(both_atomic), f.when(is_unordered(f, written) & (is_unordered(f, hidden.load("i32")) ^ 1)):
+    with f.when(both_atomic), f.when(is_unordered(f, hidden.load("i32")) ^ 1), f.when(is_unordered(f, written)):
         hidden.store(written)
         shadow.hidden_site.index("i32", cell).store(site)
     with f.when(both_atomic ^ 1):
