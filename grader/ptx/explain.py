@@ -125,7 +125,7 @@ class Explainer:
         merged: dict[tuple[str, str, int, str], list[tuple[FaultLike, Report]]] = {}
         early = {fault.site for fault in faults if fault.kind is Kind.EARLY_READ}  # of what is written, too late
         for fault in faults:
-            if fault.kind is Kind.UNINITIALISED_READ and fault.site in early:
+            if fault.kind is Kind.UNINITIALISED_READ and fault.other != IN_FLIGHT and fault.site in early:
                 continue
             site = self.lowered.sites[fault.site]
             at = submission_frame(site.location)

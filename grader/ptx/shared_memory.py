@@ -92,14 +92,12 @@ def shared_write() -> Fn:
             leave(f, f.const("i32", 0))
         with f.when(written.ne(IN_FLIGHT_STAMP)):
             shared_conflict(f, written, shadow.write_site.index("i32", cell).load("i32"), matters)
-        read_site = shadow.read_site.index("i32", cell).load("i32")
         unwritten = written.ult(WORKER.get(f["w"], "base"))
-        with f.when(unwritten & is_weak(f, read_site), likely=False), f.when(is_unordered(f, seen)):
-            _tell_reader(f, seen, read_site)
-        shared_conflict(f, seen, read_site, matters & (unwritten ^ 1))
+        _conflict_with_reader(f, seen, shadow.read_site.index("i32", cell).load("i32"), unwritten, matters)
         with f.when(seen.uge(barrier)):
             also = shadow.also.index("i32", cell)
-            shared_conflict(f, also.load("i32"), shadow.also_site.index("i32", cell).load("i32"), matters)
+            also_site = shadow.also_site.index("i32", cell).load("i32")
+            _conflict_with_reader(f, also.load("i32"), also_site, unwritten, matters)
             also.store(f.const("i32", 0))
         # What this thread did plainly before it became atomic is still not safe from the atomics of others.
         last_site = shadow.write_site.index("i32", cell)
@@ -115,10 +113,13 @@ def shared_write() -> Fn:
     return f
 
 
-def _tell_reader(f: Fn, seen: Value, site: Value) -> None:
-    """Who read too soon found nothing written there; a barrier is what is missing."""
-    kind, thread = f.const("i32", int(Kind.EARLY_READ)), seen & (STAMP_STEP - 1)
-    f.call("void", "record", f["w"], kind, site, thread, f["address"], f["me"].zext("i64"), f["site"])
+def _conflict_with_reader(f: Fn, seen: Value, site: Value, unwritten: Value, matters: Value) -> None:
+    """Who read what was not yet written was told so; if no copy writes it now, what is missing is a barrier."""
+    shared_conflict(f, seen, site, matters & (unwritten ^ 1))
+    stored = f["stamp"].ne(IN_FLIGHT_STAMP)
+    with f.when(unwritten & stored & is_weak(f, site), likely=False), f.when(is_unordered(f, seen)):
+        kind, thread = f.const("i32", int(Kind.EARLY_READ)), seen & (STAMP_STEP - 1)
+        f.call("void", "record", f["w"], kind, site, thread, f["address"], f["me"].zext("i64"), f["site"])
 
 
 def _note_hidden(f: Fn, shadow: SharedShadow, cell: Value) -> None:

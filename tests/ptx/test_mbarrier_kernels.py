@@ -35,7 +35,7 @@ MISTAKES = {
         "mbarrier_cp_async", "arrive.noinc.shared", "arrive.shared", "barrier-divergence"
     ),
     "copies: no barrier after the start": (
-        "mbarrier_cp_async", "__syncthreads();", "", "uninitialised-read"
+        "mbarrier_cp_async", "__syncthreads();", "", "race"
     ),
     "bulk: no wait for a full tile": (
         "bulk_copy_specialised", "wait(&full[s], step / STAGES & 1);", "", "uninitialised-read"
