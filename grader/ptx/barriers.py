@@ -24,10 +24,10 @@ from grader.ptx.machine import (
     WORKER,
     Kind,
 )
-from grader.ptx.order import known_row
+from grader.ptx.order import known_row, lanes_row
 from grader.ptx.shadow import COLD
 from grader.ptx.threads import NOINLINE, frame_of, lanes_of, launch_of, mail_of, record_at, threads_of, warps_of
-from grader.ptx.times import advance_time, join
+from grader.ptx.times import advance_time, everywhere, join
 
 
 def functions() -> list[Fn]:
@@ -137,7 +137,8 @@ def resolve_named() -> Fn:
         row.index("i32", t >> 5).store(now)
     with waiters() as (t, at):
         join(f, known_row(f["w"], t >> 5), row)
-        MAIL.set(mail_of(f, t), "full_time", now)
+        lanes_row(f["w"], t).store(everywhere(f, now), 4)
+        MAIL.set(mail_of(f, t), "met", now)
         at.store(f.const("i32", RUNNABLE))
     f.ret(f.const("i32", 1))
     return f

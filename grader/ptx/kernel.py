@@ -163,9 +163,8 @@ class Kernel:
         barriers = [i for b in self.blocks for i in b.instructions if i.base in ("bar", "barrier", "poll")]
         if not all(map(is_plain_barrier, barriers)):
             mail = WORKER.get(self.worker, "mail").at(self.f["tid"].zext("i64") * MAIL_BYTES)
-            for name in ("full_time", "part_time"):
-                other = MAIL.get(mail, name)
-                time = self.f.select(other.ugt(time), other, time)
+            met = MAIL.get(mail, "met")
+            time = self.f.select(met.ugt(time), met, time)
         return time
 
     @property

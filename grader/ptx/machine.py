@@ -14,7 +14,9 @@ holds an earlier atomic write too, for who reads plainly what was changed atomic
 Several OS threads run blocks and share the cells of global memory; who looks at some of them locks them.
 
 Barriers for some warps, and flags behind fences, order the accesses of some warps before those of others only:
-`known` says, per warp, until when the accesses of each warp are ordered before its own.
+`known` says, per warp, until when the accesses of each warp are ordered before its own. __syncwarp and such flags do
+so among the lanes of a warp; `known` says that too, per thread and lane. Order is cumulative: who meets others knows
+what they knew.
 """
 
 from __future__ import annotations
@@ -198,7 +200,7 @@ WORKER = Layout(
     instructions="i64",
     marked="i32",  # shadow guards are in place
     arrived="ptr",  # i32 per named barrier: threads that arrived and did not wait
-    known="ptr",  # KNOWN_ROWS times a time per warp
+    known="ptr",  # KNOWN_ROWS times a time per warp or lane
     released="i32",  # some thread of the block ran a fence
     mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
     uncounted="i32",  # time that mbarriers and copies took, which is not the kernel's to answer for
@@ -255,11 +257,7 @@ MAIL = Layout(
     orders="i32",  # 1: orders memory among its lanes (__syncwarp)
     ballot="i32",  # published: lanes that brought a word with bit 0 set
     members="i32",  # published: lanes that took part
-    full_time="i32",  # when this thread's whole warp last synchronised
-    part_time="i32",  # when it last synchronised with some lanes
-    part_mask="i32",
-    released="i32",  # when this thread last ran a fence
-    acquired="i32",  # when it last looked at what others may change atomically
+    met="i32",  # when this thread last met others, but for a barrier of the block
 )
 MAIL_BROUGHT = MAIL.size
 MAIL_PUBLISHED = MAIL_BROUGHT + 4 * MAIL_WORDS
@@ -268,8 +266,10 @@ NAMED_BARRIERS = 16
 WARPS = 32  # of a block at most
 RELEASED_ROW = WARPS  # of `known`: what the block's fences have released
 ARRIVED_ROW = WARPS + 1  # and what arrived at each named barrier
+LANES_RELEASED_ROW = ARRIVED_ROW + NAMED_BARRIERS  # per warp, with a time per lane: what its own fences have released
+LANES_ROW = LANES_RELEASED_ROW + WARPS  # per thread, with a time per lane of its warp
 ASYNC_WARP = ASYNC_THREAD >> 5
-KNOWN_ROWS = ARRIVED_ROW + NAMED_BARRIERS
+KNOWN_ROWS = LANES_ROW + STAMP_STEP
 MBARRIER_BYTES = MBARRIER.size + 2 * 4 * WARPS
 POLL_ROUNDS = 256  # in which all threads look at mbarriers in vain; then they would for ever
 TURNS = 32  # of a loop that may wait for another thread, before others get their turn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grader.ptx.faults import fault, leave
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import BLOCK_SCOPE, LAUNCH, MAIL, MAIL_BYTES, STAMP_STEP, STRONG, WARPS, WORKER, Kind
+from grader.ptx.machine import BLOCK_SCOPE, LANES_ROW, LAUNCH, STAMP_STEP, STRONG, WARPS, WORKER, Kind
 from grader.ptx.shadow import Slot
 from grader.ptx.threads import launch_of, warps_of
 
@@ -21,22 +21,20 @@ def unordered() -> Fn:
     mine, theirs = f["me"] & (STAMP_STEP - 1), f["stamp"] & (STAMP_STEP - 1)
     with f.when(f["stamp"].ult(WORKER.get(f["w"], "barrier")) | mine.eq(theirs)):
         leave(f, f.const("i1", 0))
-    with f.when((mine >> 5).ne(theirs >> 5)):
-        known = known_row(f["w"], mine >> 5).index("i32", theirs >> 5).load("i32")
-        leave(f, f["stamp"].uge(known))
-    mails = WORKER.get(f["w"], "mail")
-    mail, other = (mails.at(thread.zext("i64") * MAIL_BYTES) for thread in (mine, theirs))
-    in_part = ((MAIL.get(mail, "part_mask") >> (theirs & 31)) & 1).ne(0)
-    whole = f["stamp"].ult(MAIL.get(mail, "full_time"))
-    part = f["stamp"].ult(MAIL.get(mail, "part_time")) & in_part
-    released = MAIL.get(other, "released")
-    passed = f["stamp"].ult(released) & released.ule(MAIL.get(mail, "acquired"))
-    f.ret((whole | part | passed) ^ 1)
+    in_warp = (mine >> 5).eq(theirs >> 5)
+    row = f.select(in_warp, lanes_row(f["w"], mine), known_row(f["w"], mine >> 5))
+    known = row.index("i32", f.select(in_warp, theirs & 31, theirs >> 5)).load("i32")
+    f.ret(f["stamp"].uge(known))
     return f
 
 
 def known_row(worker: Value, row: Value) -> Value:
     return WORKER.get(worker, "known").index("i32", row * WARPS)
+
+
+def lanes_row(worker: Value, thread: Value) -> Value:
+    """Per lane of its warp: until when that one's accesses are ordered before those of `thread`."""
+    return known_row(worker, thread + LANES_ROW)
 
 
 def is_unordered(f: Fn, stamp: Value) -> Value:

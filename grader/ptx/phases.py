@@ -16,7 +16,6 @@ from grader.ptx.machine import (
     HEADER,
     LAUNCH,
     MAIL,
-    MAIL_BYTES,
     MAX_COUNT,
     MBARRIER,
     MBARRIER_BYTES,
@@ -29,10 +28,10 @@ from grader.ptx.machine import (
     Kind,
     Misuse,
 )
-from grader.ptx.order import known_row
+from grader.ptx.order import known_row, lanes_row
 from grader.ptx.shadow import COLD, of_program
-from grader.ptx.threads import threads_of
-from grader.ptx.times import advance_time, join
+from grader.ptx.threads import mail_of, threads_of
+from grader.ptx.times import advance_time, everywhere, join, learn
 
 BYTES = 8  # of an mbarrier
 USE = {"w": "ptr", "me": "i32", "address": "i64", "site": "i32"}
@@ -255,9 +254,8 @@ def wait() -> Fn:
         row, thread = _completed_row(mbarrier_at(f, f["address"])), f["me"] & (STAMP_STEP - 1)
         warp = thread >> 5
         join(f, known_row(f["w"], warp), row)
-        mail = WORKER.get(f["w"], "mail").at(thread.zext("i64") * MAIL_BYTES)
-        mine, met = row.index("i32", warp).load("i32"), MAIL.get(mail, "full_time")
-        MAIL.set(mail, "full_time", f.select(mine.ugt(met), mine, met))
+        learn(f, lanes_row(f["w"], thread), everywhere(f, row.index("i32", warp).load("i32")))
+        MAIL.set(mail_of(f, thread), "met", WORKER.get(f["w"], "now"))
     f.ret(complete)
     return f
 

@@ -21,7 +21,7 @@ from grader.ptx.machine import (
     FIRST_STAMP,
     HEADER,
     IDLE_INSTRUCTIONS,
-    KNOWN_ROWS,
+    LANES_ROW,
     LAST_STAMP,
     LAUNCH,
     MAIL,
@@ -82,6 +82,9 @@ def mark_guards() -> Fn:
     start, asked = of_program(f["w"], "dynamic_start"), LAUNCH.get(launch_of(f), "dynamic_shared").zext("i64")
     room = of_program(f["w"], "arena") - start - ARENA_TAIL
     clear(start, f.select(asked.ult(room), asked, room))
+    # Times start over. What earlier blocks left in these rows was older than all that this block asks for, until now.
+    known, rows = WORKER.get(f["w"], "known"), LAUNCH.get(launch_of(f), "threads").zext("i64") + LANES_ROW
+    f.line(fill.format(known, 0, rows * (4 * WARPS)))
     WORKER.set(f["w"], "now", f.const("i32", FIRST_STAMP))
     WORKER.set(f["w"], "marked", f.const("i32", 1))
     f.ret()
@@ -108,8 +111,6 @@ def prepare_block() -> Fn:
     arrived = WORKER.get(worker, "arrived")
     f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {4 * NAMED_BARRIERS}, i1 false)")
     f.call("void", "flights_reset", worker)
-    known = WORKER.get(worker, "known")
-    f.line(f"call void @llvm.memset.p0.i64(ptr {known}, i8 0, i64 {4 * WARPS * KNOWN_ROWS}, i1 false)")
     f.ret()
     return f
 
@@ -188,9 +189,7 @@ def run_block() -> Fn:
         mine = frames.at(t.zext("i64") * stride)
         for name in ("pc", "copies", "group", "bulk_group"):
             HEADER.set(mine, name, f.const("i32", 0))
-        mail = mail_of(f, t)
-        for name in ("full_time", "part_time", "released", "acquired"):
-            MAIL.set(mail, name, f.const("i32", 0))
+        MAIL.set(mail_of(f, t), "met", f.const("i32", 0))
         at.store(f.const("i32", RUNNABLE))
     flags, last, turns = f.alloca("i32"), f.alloca("i32"), f.alloca("i64")
     with f.loop() as done:

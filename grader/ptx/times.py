@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import MAIL, RELEASED_ROW, STAMP_STEP, WARPS, WORKER
-from grader.ptx.order import known_row, signalled_row
+from grader.ptx.machine import LANES_RELEASED_ROW, RELEASED_ROW, STAMP_STEP, WARPS, WORKER
+from grader.ptx.order import known_row, lanes_row, signalled_row
 from grader.ptx.shadow import COLD
-from grader.ptx.threads import NOINLINE, mail_of, warps_of
+from grader.ptx.threads import NOINLINE, warps_of
+
+TIMES = f"<{WARPS} x i32>"  # a row of them
 
 
 def functions() -> list[Fn]:
@@ -21,9 +23,17 @@ def advance_time(f: Fn) -> Value:
 
 def join(f: Fn, into: Value, row: Value) -> None:
     """What is known in `row` is known in `into` too."""
-    times = f"<{WARPS} x i32>"
-    newest = f.call(times, f"llvm.umax.v{WARPS}i32", into.load(times, 4), row.load(times, 4))
-    into.store(newest, 4)
+    learn(f, into, row.load(TIMES, 4))
+
+
+def learn(f: Fn, into: Value, times: Value) -> None:
+    into.store(f.call(TIMES, f"llvm.umax.v{WARPS}i32", into.load(TIMES, 4), times), 4)
+
+
+def everywhere(f: Fn, time: Value) -> Value:
+    """A row that says `time` of each."""
+    one = f.emit(TIMES, f"insertelement {TIMES} poison, i32 {time}, i64 0")
+    return f.emit(TIMES, f"shufflevector {one.typed}, {TIMES} poison, {TIMES} zeroinitializer")
 
 
 def fence() -> Fn:
@@ -35,11 +45,13 @@ def fence() -> Fn:
     now = advance_time(f)
     with f.when(f["wide"].ne(0)):
         WORKER.set(f["w"], "fenced", now)
-    MAIL.set(mail_of(f, f["me"]), "released", now)
     WORKER.set(f["w"], "released", f.const("i32", 1))
     warp, released = f["me"] >> 5, known_row(f["w"], f.const("i32", RELEASED_ROW))
     join(f, released, known_row(f["w"], warp))
     released.index("i32", warp).store(now)
+    to_lanes = known_row(f["w"], warp + LANES_RELEASED_ROW)
+    join(f, to_lanes, lanes_row(f["w"], f["me"]))
+    to_lanes.index("i32", f["me"] & 31).store(now)
     f.ret(now)
     return f
 
@@ -73,7 +85,8 @@ def acquire() -> Fn:
     """
     f = Fn("acquire", "void", {"w": "ptr", "me": "i32"}, NOINLINE)
     with f.when(WORKER.get(f["w"], "released").ne(0)):
-        MAIL.set(mail_of(f, f["me"]), "acquired", WORKER.get(f["w"], "now"))
-        join(f, known_row(f["w"], f["me"] >> 5), known_row(f["w"], f.const("i32", RELEASED_ROW)))
+        warp = f["me"] >> 5
+        join(f, known_row(f["w"], warp), known_row(f["w"], f.const("i32", RELEASED_ROW)))
+        join(f, lanes_row(f["w"], f["me"]), known_row(f["w"], warp + LANES_RELEASED_ROW))
     f.ret()
     return f
