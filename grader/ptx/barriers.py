@@ -168,16 +168,17 @@ def stuck() -> Fn:
     """Nobody can go on: say who waits, and name one thread that is missing there."""
     f = Fn("stuck", "void", {"w": "ptr"}, COLD)
     thread, at = _first_to_wait(f)
+    with f.when((at & AT_WARP).ne(0)):
+        f.call("void", "mismatch", f["w"], thread)
+        f.ret()
+        f.label(f.fresh("dead"))
     missing, who, where = _missing(f, thread, at)
-    collective = (at & AT_WARP).ne(0)
     # If nobody is missing, the barrier is for more threads than there are.
     count = HEADER.get(frame_of(f, thread), "count") & (UNALIGNED - 1)
     too_many = f.select(missing.eq(0), count, f.const("i32", 0)).zext("i64")
-    for condition, kind in ((collective, Kind.COLLECTIVE_MISMATCH), (collective ^ 1, Kind.BARRIER_DIVERGENCE)):
-        with f.when(condition):
-            record_at(f, kind, at, who, missing.zext("i64"), where, too_many)
+    record_at(f, Kind.BARRIER_DIVERGENCE, at, who, missing.zext("i64"), where, too_many)
     split_site = WORKER.get(f["w"], "split_site")
-    with f.when((collective ^ 1) & split_site.ne(0)):
+    with f.when(split_site.ne(0)):
         who, others = WORKER.get(f["w"], "split_thread"), WORKER.get(f["w"], "split_count").zext("i64")
         record_at(f, Kind.BARRIER_DIVERGENCE, split_site, who, others, WORKER.get(f["w"], "split_other"))
     f.ret()

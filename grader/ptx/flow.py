@@ -112,6 +112,12 @@ def is_collective(ins: Instruction) -> bool:
     return (ins.base in COLLECTIVES and not is_arrive(ins)) or is_product(ins)
 
 
+def operation_of(collective: Instruction) -> tuple[str, int]:
+    """Lanes meet that execute the same, wherever it stands; of an aligned one, and activemask, one instruction."""
+    in_one_place = collective.base == "activemask" or "aligned" in collective.opcode.split(".")
+    return collective.opcode, id(collective) if in_one_place else 0
+
+
 def is_phase_wait(ins: Instruction) -> bool:
     """A look at the phase of an mbarrier."""
     return ins.opcode.startswith(("mbarrier.test_wait", "mbarrier.try_wait"))

@@ -129,6 +129,7 @@ class Kernel:
         self.current: dict[str, Value] = {}  # registers whose value is known in this block
         self.dirty: set[str] = set()  # of these, the ones not yet written to their slots
         self.scratch: Value | None = None  # a few bytes to pass values by address
+        self.operations: dict[tuple[str, int], int] = {}  # of flow.operation_of: the numbers of collectives
         self.here = Instruction("", ())
 
     # Driving --------------------------------------------------------------------------------------------------

@@ -211,7 +211,7 @@ def run_block() -> Fn:
                     flags.store(flags.load("i32") | now)
                     last.store(f.select((now & AT_WARP).ne(0), now, last.load("i32")))
                 f.stop_when(warp_done, (flags.load("i32") & AT_WARP).eq(0))
-                f.stop_when(warp_done, f.call("i32", "resolve_warp", worker, first, lanes).eq(0))
+                f.stop_when(warp_done, f.call("i32", "resolve_warp", worker, first).eq(0))
                 # A loop of collectives alone never comes to a barrier or a budget of its own.
                 turns.store(turns.load("i64") + COLLECTIVE_INSTRUCTIONS)
                 endless = turns.load("i64").ugt(LAUNCH.get(launch, "budget"))

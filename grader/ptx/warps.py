@@ -1,7 +1,7 @@
 """Warp collectives: who has arrived, and handing out what the lanes brought.
 
-PTX ISA, "Data Movement and Conversion Instructions: shfl.sync": a lane waits until all lanes of its mask that have not
-left execute the same, with the same mask.
+PTX ISA, "Data Movement and Conversion Instructions: shfl.sync": a lane waits until all lanes of its mask that have
+not left execute the same, with the same mask.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from grader.ptx.machine import (
     MAIL_WORDS,
     RUNNABLE,
     WORKER,
+    Kind,
 )
 from grader.ptx.order import lanes_row
-from grader.ptx.threads import NOINLINE, mail_of
+from grader.ptx.shadow import COLD
+from grader.ptx.threads import NOINLINE, lanes_of, mail_of, record_at
 from grader.ptx.times import TIMES, advance_time, everywhere, join
 
 
 def functions() -> list[Fn]:
-    return [hand_out(), order_lanes(), publish(), resolve_warp()]
+    return [hand_out(), order_lanes(), publish(), lanes_at(), lanes_alive(), resolve_warp(), mismatch()]
 
 
 @contextmanager
@@ -87,39 +89,63 @@ def publish() -> Fn:
     return f
 
 
+def lanes_at() -> Fn:
+    """Lanes of its warp that wait with `thread`: for the same collective, with the same mask."""
+    f = Fn("lanes_at", "i32", {"w": "ptr", "thread": "i32"}, NOINLINE)
+    first, mail = f["thread"] & -32, mail_of(f, f["thread"])
+    here = f.alloca("i32")
+    here.store(f.const("i32", 0))
+    with f.count(lanes_of(f, first)) as lane, f.when(_waits(_status_of(f, first + lane))):
+        other = mail_of(f, first + lane)
+        same = (MAIL.get(other, name).eq(MAIL.get(mail, name)) for name in ("operation", "mask"))
+        here.store(here.load("i32") | ((next(same) & next(same)).zext("i32") << lane))
+    f.ret(here.load("i32"))
+    return f
+
+
+def lanes_alive() -> Fn:
+    """Lanes of the warp that have not left the kernel."""
+    f = Fn("lanes_alive", "i32", {"w": "ptr", "first": "i32"}, NOINLINE)
+    alive = f.alloca("i32")
+    alive.store(f.const("i32", 0))
+    with f.count(lanes_of(f, f["first"])) as lane:
+        alive.store(alive.load("i32") | (_status_of(f, f["first"] + lane).ne(EXITED).zext("i32") << lane))
+    f.ret(alive.load("i32"))
+    return f
+
+
 def resolve_warp() -> Fn:
     """Release every group of lanes that is complete; lanes that have left count as arrived. How many groups?"""
-    f = Fn("resolve_warp", "i32", {"w": "ptr", "first": "i32", "lanes": "i32"}, NOINLINE)
-    status = WORKER.get(f["w"], "status")
-    alive, released, here, agree = (f.alloca("i32") for _ in range(4))
-    alive.store(f.const("i32", 0))
+    f = Fn("resolve_warp", "i32", {"w": "ptr", "first": "i32"}, NOINLINE)
+    released = f.alloca("i32")
     released.store(f.const("i32", 0))
-
-    def bit(lane: Value) -> Value:
-        return f.const("i32", 1) << lane
-
-    with f.count(f["lanes"]) as lane, f.when(status.index("i32", f["first"] + lane).load("i32").ne(EXITED)):
-        alive.store(alive.load("i32") | bit(lane))
-    with f.count(f["lanes"]) as lane:
-        mine = status.index("i32", f["first"] + lane).load("i32")
-        next_ = f.fresh("next")
-        f.stop_when(next_, mine.icmp("slt", 0) | (mine & AT_WARP).eq(0))
-        mask = MAIL.get(mail_of(f, f["first"] + lane), "mask")
-        here.store(f.const("i32", 0))
-        agree.store(f.const("i32", 0))
-        with f.count(f["lanes"]) as other:
-            theirs = status.index("i32", f["first"] + other).load("i32")
-            with f.when(theirs.eq(mine)):
-                here.store(here.load("i32") | bit(other))
-                same = MAIL.get(mail_of(f, f["first"] + other), "mask").eq(mask)
-                agree.store(agree.load("i32") | f.select(same, bit(other), f.const("i32", 0)))
-        wanted = mask & alive.load("i32")
-        complete = (wanted & agree.load("i32")).eq(wanted) & (wanted & bit(lane)).ne(0)
-        members = f.select(mask.eq(0), here.load("i32"), wanted)
-        with f.when(complete | mask.eq(0)):
-            f.call("void", "publish", f["w"], f["first"], members)
+    alive = f.call("i32", "lanes_alive", f["w"], f["first"])
+    with f.count(lanes_of(f, f["first"])) as lane, f.when(_waits(_status_of(f, f["first"] + lane))):
+        here = f.call("i32", "lanes_at", f["w"], f["first"] + lane)
+        wanted = MAIL.get(mail_of(f, f["first"] + lane), "mask") & alive
+        with f.when((wanted & here).eq(wanted)):
+            f.call("void", "publish", f["w"], f["first"], here)
             released.store(released.load("i32") + 1)
-        f.jump(next_)
-        f.label(next_)
     f.ret(released.load("i32"))
     return f
+
+
+def mismatch() -> Fn:
+    """Thread `thread` waits for lanes of its mask that never come: name one, and where it is instead."""
+    f = Fn("mismatch", "void", {"w": "ptr", "thread": "i32"}, COLD)
+    first, mask = f["thread"] & -32, MAIL.get(mail_of(f, f["thread"]), "mask")
+    absent = mask & f.call("i32", "lanes_alive", f["w"], first)
+    absent = absent & (f.call("i32", "lanes_at", f["w"], f["thread"]) ^ -1)
+    who = first + f.call("i32", "llvm.cttz.i32", absent, f.const("i1", 0))
+    at, where = _status_of(f, f["thread"]), _status_of(f, who)
+    record_at(f, Kind.COLLECTIVE_MISMATCH, at, who, f.const("i64", 0), where)
+    f.ret()
+    return f
+
+
+def _status_of(f: Fn, thread: Value) -> Value:
+    return WORKER.get(f["w"], "status").index("i32", thread).load("i32")
+
+
+def _waits(status: Value) -> Value:
+    return status.icmp("sgt", 0) & (status & AT_WARP).ne(0)
