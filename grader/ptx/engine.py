@@ -13,7 +13,7 @@ from grader.ptx.flow import OutOfTime, Unsupported
 from grader.ptx.jit import CompiledKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lower import Lowered, lower
-from grader.ptx.machine import ASYNC_WARP, MAX_SHARED_BYTES, STAMP_STEP, Kind
+from grader.ptx.machine import ASYNC_WARP, MAX_BARRIERS, MAX_SHARED_BYTES, STAMP_STEP, Kind
 from grader.ptx.parser import Function, Location, Module
 
 MAX_BLOCKS = 1 << 24  # more would not end today
@@ -69,6 +69,9 @@ class Program:
         jitted = time.perf_counter()
         launch = Launch(compiled, self._variables, grid, block, shared_bytes, arguments, limits or Limits())
         launch.run(workers or len(os.sched_getaffinity(0)))
+        if launch.worn_out:
+            message = f"more than {MAX_BARRIERS} __syncwarp() in one block are not known to the CPU engine"
+            raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         faults = launch.faults()
         if launch.out_of_time and (faults or launch.blocks_left) and all(map(_merely_slow, faults)):
@@ -101,4 +104,4 @@ class Program:
 
 def _merely_slow(fault: Fault) -> bool:
     """Stopped when the time was up, and not after so many instructions that it looks endless."""
-    return fault.kind is Kind.DID_NOT_FINISH and fault.address < MANY_INSTRUCTIONS
+    return fault.kind is Kind.DID_NOT_FINISH and fault.other < MANY_INSTRUCTIONS

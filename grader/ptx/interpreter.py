@@ -17,7 +17,7 @@ from grader.ptx.definition.mbarrier import is_complete
 from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
 from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, place_variables
 from grader.ptx.definition.state import State, items_of
-from grader.ptx.flow import is_phase_wait
+from grader.ptx.flow import is_phase_wait, operation_of
 from grader.ptx.parser import Function, Instruction, Label, Module, Operand, Symbol, Vector
 
 DEEPEST_CALL = 64
@@ -158,7 +158,7 @@ class Thread(State):
         parts = instruction.opcode.split(".")
         operands = list(instruction.operands)
         if "warp" in parts:
-            yield Arrival(id(instruction), self.read(operands[0], "b32"), None)
+            yield Arrival(operation_of(instruction), self.read(operands[0], "b32"), None)
             return
         if "arrive" in parts and "cluster" not in parts:
             barrier = self.read(operands[0], "u32")
@@ -181,7 +181,7 @@ class Thread(State):
     def _collective(self, instruction: Instruction) -> Waiting:
         bring, take = COLLECTIVES[instruction.base]
         mask, brought = bring(self, instruction)
-        met = yield Arrival(id(instruction), mask, brought)
+        met = yield Arrival(operation_of(instruction), mask, brought)
         assert isinstance(met, Met)
         take(self, instruction, met)
 

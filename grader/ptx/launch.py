@@ -33,6 +33,7 @@ from grader.ptx.machine import (
     WARPS,
     WINDOW,
     WORKER,
+    WORN_OUT,
     WRITABLE,
     Kind,
     window_base,
@@ -246,6 +247,11 @@ class Launch:
                 thread.join()
             for filled, stamps in self.filled:
                 filled[:] = (stamps != 0).repeat(self.lowered.global_granule)[: len(filled)]
+
+    @property
+    def worn_out(self) -> bool:
+        """A block used up the times that shadow memory can tell apart."""
+        return bool(self.record.get("stop") == WORN_OUT)
 
     @property
     def blocks_left(self) -> int:

@@ -73,6 +73,7 @@ def window_base(window: int) -> int:
 
 TIME_IS_UP = 1  # who is still in a loop did not finish
 ENOUGH = 2  # enough was found; others end quietly
+WORN_OUT = 3  # a block used more times than its stamps can tell apart
 
 
 # The address of a COLLECTIVE_MISMATCH: a lane and what is wrong with it; 0: lanes that never come.
@@ -154,7 +155,7 @@ LAUNCH = Layout(
     block_z="i32",
     threads="i32",
     dynamic_shared="i32",
-    stop="i32",  # not 0: end as soon as possible; TIME_IS_UP or ENOUGH
+    stop="i32",  # not 0: end as soon as possible; TIME_IS_UP, ENOUGH or WORN_OUT
     arguments="ptr",  # the parameter block
     windows="ptr",  # WINDOW records
     budget="i64",  # instructions that one thread may run

@@ -32,6 +32,7 @@ from grader.ptx.machine import (
     TIME_IS_UP,
     WARPS,
     WORKER,
+    WORN_OUT,
     Kind,
 )
 from grader.ptx.shadow import COLD, of_program, shared_shadow
@@ -164,7 +165,7 @@ def resolve_block() -> Fn:
         with f.when((now & (AT_YIELD | AT_PHASE)).ne(0)):
             at.store(f.const("i32", RUNNABLE))
             with f.when(endless):
-                record_at(f, Kind.DID_NOT_FINISH, now, t, f.const("i64", 0), f.const("i32", 0))
+                record_at(f, Kind.DID_NOT_FINISH, now, t, idle, f.const("i32", 0))
     with f.when(endless):
         LAUNCH.set(launch_of(f), "stop", f.const("i32", ENOUGH))
     f.ret((endless | stop.ne(0)).zext("i32") ^ 1)
@@ -217,12 +218,14 @@ def run_block() -> Fn:
                 endless = turns.load("i64").ugt(LAUNCH.get(launch, "budget"))
                 with f.when(endless | LAUNCH.get(launch, "stop").eq(TIME_IS_UP), likely=False):
                     zero = f.const("i32", 0)
-                    record_at(f, Kind.DID_NOT_FINISH, last.load("i32"), first, f.const("i64", 0), zero)
+                    record_at(f, Kind.DID_NOT_FINISH, last.load("i32"), first, turns.load("i64"), zero)
                     LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
+                with f.when(_used(f).ugt(MAX_BARRIERS * STAMP_STEP), likely=False):
+                    LAUNCH.set(launch, "stop", f.const("i32", WORN_OUT))
                 f.stop_when(done, LAUNCH.get(launch, "stop").ne(0))
         f.stop_when(done, f.call("i32", "resolve_block", worker).eq(0))
         stop = LAUNCH.get(launch, "stop")
-        used = WORKER.get(worker, "now") - WORKER.get(worker, "base")
+        used = _used(f)
         counted = used - WORKER.get(worker, "uncounted")
         too_many = counted.ugt(LAUNCH.get(launch, "barriers")) | used.ugt(MAX_BARRIERS * STAMP_STEP)
         out_of_time = too_many | stop.eq(TIME_IS_UP)
@@ -234,6 +237,11 @@ def run_block() -> Fn:
         f.stop_when(done, out_of_time | stop.ne(0))
     f.ret()
     return f
+
+
+def _used(f: Fn) -> Value:
+    """Time since the block started."""
+    return WORKER.get(f["w"], "now") - WORKER.get(f["w"], "base")
 
 
 def work() -> Fn:

@@ -38,6 +38,7 @@ def run(
     shared: int = 0,
     workers: int = 2,
     seconds: float = SECONDS,
+    instructions: int = 20_000_000,
 ) -> Ran:
     source = textwrap.dedent(before) + HEAD + textwrap.dedent(body) + "\n}\n"
     compiled = compile_text(source, PTX_ARCH)
@@ -54,7 +55,7 @@ def run(
             ptx.Buffer("state", state, writable=True),
         ],
         workers=workers,
-        limits=ptx.Limits(instructions=20_000_000, seconds=seconds),
+        limits=ptx.Limits(instructions=instructions, seconds=seconds),
     )
     guilty = [i for i, line in enumerate(source.splitlines(), 1) if line.endswith("// <-- here")]
     return Ran(execution.findings, out, state, execution.printed, guilty)
@@ -280,6 +281,22 @@ WRONG = {
         "a lane outside the mask is read": """
             if (t < 16) out[t] = __shfl_sync(0xffffu, t, 20);  // <-- here""",
         "a mask that does not name its own lane": "out[t] = __shfl_sync(0xffffu, t, 3);  // <-- here",
+        "another operation in the other branch": """
+            if (t % 2) out[t] = __shfl_xor_sync(~0u, t, 2);  // <-- here
+            else { __syncwarp(); out[t] = t; }  // <-- here""",
+        "another mask in the other branch": """
+            if (t % 2) out[t] = __shfl_xor_sync(~0u, t, 2);  // <-- here
+            else out[t] = __shfl_xor_sync(0x55555555u, t, 2);
+            __syncthreads();""",
+        "a matrix product in each branch": """
+            unsigned a = 0, b = 0; float d = 0;
+            if (t % 2)
+              asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%0,%0,%0}, "  // <-- here
+                           "{%1,%1,%1,%1}, {%2,%2}, {%0,%0,%0,%0};" : "+f"(d) : "r"(a), "r"(b));
+            else
+              asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%0,%0,%0}, "  // <-- here
+                           "{%1,%1,%1,%1}, {%2,%2}, {%0,%0,%0,%0};" : "+f"(d) : "r"(a), "r"(b));
+            out[t] = d;""",
         "a ballot that some never reach": """
             if (in[t] % 3) out[t] = __ballot_sync(~0u, 1);  // <-- here
             __syncthreads();""",
@@ -790,6 +807,29 @@ RIGHT = {
           for (int d = 8; d; d /= 2) sum += __shfl_down_sync(0xffffu, sum, d);
           if (t % 32 == 0) out[t] = sum;
         }""",
+    "partial syncs within wider ones": """
+        __shared__ int s[64];
+        s[t] = in[t];
+        __syncwarp(0xffffu << (t & 16));
+        __syncwarp(0xffu << (t & 24));
+        out[t] = s[t ^ 15];""",
+    "partial syncs, one handing on to the next": """
+        __shared__ int s[64];
+        if (t < 8) s[t] = in[t];
+        if (t < 16) __syncwarp(0x0000ffffu);
+        if (t >= 8 && t < 24) __syncwarp(0x00ffff00u);
+        if (t >= 16 && t < 32) __syncwarp(0xffff0000u);
+        out[t] = t >= 8 && t < 32 ? s[t & 7] : 0;""",
+    "a shuffle in each branch": """
+        int v = in[t];
+        if (t % 32 < 16) out[t] = __shfl_xor_sync(~0u, v, 16);
+        else out[t] = __shfl_xor_sync(~0u, v * 2, 16);""",
+    "a __syncwarp in each branch": """
+        __shared__ int s[64];
+        if (t % 2) { s[t] = in[t]; __syncwarp(); }
+        else { __syncwarp(); s[t] = 2 * in[t]; }
+        __syncwarp();
+        out[t] = s[t ^ 1];""",
     "printf": 'if (t == 3) printf("t=%d %s %5.2f|\\n", t, "three", 3.0f); out[t] = t;',
 }
 
@@ -807,6 +847,8 @@ def test_collectives_compute_what_they_should() -> None:
     assert (run(RIGHT["barriers that count"]).out == 3210).all()
     assert (run(RIGHT["a lock in shared memory"]).out == t.sum()).all()
     assert (run(RIGHT["a block-wide copy with cp.async"]).out == 63 - t).all()
+    branches = run(RIGHT["a shuffle in each branch"]).out
+    assert (branches == np.where(t % 32 < 16, (t ^ 16) * 2, t ^ 16)).all()
     lanes = run(RIGHT["the lanes that are here"]).out
     assert (lanes[1::4] == np.where(t[1::4] < 32, 1, 33)).all()
 
@@ -855,6 +897,23 @@ def test_past_a_shared_array_is_out_of_bounds_whatever_the_launch_asks_for() -> 
 def test_what_is_slow_here_is_neither_clean_nor_endless(body: str, grid: int, workers: int) -> None:
     with pytest.raises(ptx.OutOfTime, match=f"too slow for this CPU: .* of {grid} blocks begun"):
         run(body, grid=grid, workers=workers, seconds=0.3)
+
+
+@pytest.mark.parametrize("end", ["", "__shfl_xor_sync(~0u, t, 1);"])
+def test_what_ran_long_enough_is_endless_though_the_time_is_up(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grader.ptx.engine.MANY_INSTRUCTIONS", 100_000)
+    ran = run(
+        f"volatile int* s = state;\nwhile (s[t] == 0) {{ {end} }}  // <-- here",
+        seconds=0.5,
+        instructions=1 << 50,
+    )
+    assert [(report.kind, report.line) for report in ran.findings] == [("did-not-finish", ran.guilty[0])]
+
+
+def test_more_syncwarps_than_stamps_can_tell_apart_are_not_judged() -> None:
+    body = "__shared__ int s[32]; for (int i = 0; i < 2000000; ++i) { s[t] = i; __syncwarp(); } out[t] = s[t];"
+    with pytest.raises(ptx.Unsupported, match="__syncwarp"):
+        run(body, block=32, instructions=1 << 50)
 
 
 def test_what_is_found_before_the_time_is_up_is_said() -> None:

@@ -103,6 +103,9 @@ SOURCES = {
         v += __shfl_sync(~0u, v, n[i] & 31) + (float)__shfl_sync(~0u, (double)v, 30, 4);
         if (t % 4 < 2) v -= __shfl_xor_sync(0x33333333u, v, 1);
         y[i] = v;""",
+    "a shuffle in each branch": """
+        if (n[i] & 1) y[i] = __shfl_xor_sync(~0u, x[i], 9) + 1;
+        else y[i] = __shfl_xor_sync(~0u, x[i] * 2, 9);""",
     "votes, matches and reductions": """
         unsigned ballot = __ballot_sync(~0u, n[i] & 1), same = __match_any_sync(~0u, n[i] % 3);
         int all = 0;
@@ -301,7 +304,10 @@ def test_a_struct_by_value_and_a_scalar() -> None:
         ("y[i + 1] = 1;", "access of 4 bytes at offset 256"),
         ("*(int*)((char*)y + 1) = 1;", "misaligned"),
         ('if (t < 7) __syncthreads(); else asm volatile("bar.sync 1;"); y[i] = 1;', "will not complete"),
-        ("if (t < 7) y[i] = __shfl_sync(~0u, x[i], 0); else y[i] = __shfl_sync(~0u, x[i], 1);", "will not complete"),
+        (
+            "if (t < 7) y[i] = __shfl_sync(~0u, x[i], 0); else y[i] = __shfl_up_sync(~0u, x[i], 1);",
+            "will not complete",
+        ),
         ('unsigned a; asm volatile("mapa.shared::cluster.u32 %0, 0, 0;" : "=r"(a)); y[i] = a;', "mapa"),
         ("*(volatile int*)0 = 1;", "no allocation"),
         ("__trap(); y[i] = 1;", "trap"),

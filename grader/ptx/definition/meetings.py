@@ -22,9 +22,9 @@ class Barrier:
 
 @dataclass(frozen=True)
 class Arrival:
-    """At a warp's collective: the instruction, the lanes that must come (0: whoever does), what this one brings."""
+    """At a warp's collective: which one, the lanes that must come (0: whoever does), what this one brings."""
 
-    site: int
+    operation: tuple[str, int]
     mask: int
     brings: Any
 
@@ -62,7 +62,7 @@ class Meetings:
 
     def released(self, alive: set[int]) -> dict[int, Answer]:
         """Threads that may go on, each with what all that met there brought; all others wait."""
-        released = self._phase() or self._collective(alive) or self._barrier(len(alive))
+        released = self._phase() or self._collective(alive) or self._barrier(alive)
         if not released:
             raise InterpreterError(
                 f"{len(self.waits)} threads wait at barriers or collectives that will not complete"
@@ -86,7 +86,7 @@ class Meetings:
                     lane: arrivals[first + lane].brings
                     for lane in range(LANES)
                     if (other := arrivals.get(first + lane))
-                    and (other.site, other.mask) == (arrival.site, arrival.mask)
+                    and (other.operation, other.mask) == (arrival.operation, arrival.mask)
                 }
                 wanted = {lane for lane in range(LANES) if arrival.mask >> lane & 1 and first + lane in alive}
                 if wanted <= here.keys():
@@ -94,13 +94,17 @@ class Meetings:
                     return {first + lane: met for lane in met}
         return {}
 
-    def _barrier(self, alive: int) -> dict[int, Answer]:
+    def _barrier(self, alive: set[int]) -> dict[int, Answer]:
+        """All threads, or as many as a barrier is for: then a warp counts as a whole, with those that have left."""
         barriers = {index: wait for index, wait in self.waits.items() if isinstance(wait, Barrier)}
         for number in sorted({barrier.number for barrier in barriers.values()}):
             met = {index: barrier for index, barrier in barriers.items() if barrier.number == number}
             counts = {barrier.threads for barrier in met.values()}
-            count = counts.pop()
-            if not counts and len(met) + self.arrived.get(number, 0) == (count or alive):
+            count, arrived = counts.pop(), self.arrived.get(number, 0)
+            warps = {index // LANES for index in met}
+            whole = all(index in met for index in alive if index // LANES in warps)
+            complete = whole and LANES * len(warps) + arrived == count if count else len(met) + arrived == len(alive)
+            if not counts and complete:
                 self.arrived[number] = 0
                 return {index: [barrier.predicate for barrier in met.values()] for index in met}
         return {}
