@@ -15,6 +15,7 @@ from grader.ptx.ir import Value
 from grader.ptx.kernel import FLUSHES, Kernel, access_of
 from grader.ptx.machine import ARENA_TAIL, HEADER, LAUNCH, PARAM_WINDOW, WINDOW, WORKER, window_base
 from grader.ptx.parser import Address, Immediate, Instruction, Operand, Register, Symbol, Vector
+from grader.ptx.speculated import Condition
 
 STRONG_MODIFIERS = {"volatile", "relaxed", "acquire", "release", "mmio"}
 WIDE_SCOPES = {"gpu", "sys", "gl", "cluster"}
@@ -72,6 +73,8 @@ def load(u: Kernel, ins: Instruction) -> None:
 
 
 def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set[str]) -> Value:
+    if id(ins) in u.speculated_loads:
+        return u.loads.postpone(u, ins, width)
     grouped = u.loads.pointer(u, ins)
     if grouped is not None:
         return grouped
@@ -80,8 +83,13 @@ def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set
     strong = bool(mods & STRONG_MODIFIERS)
     pointer = checked(u, "read", space, ins.operands[1], width, strong=strong)
     if strong:
-        u.acquire()  # behind the checks: it orders what follows, and not itself
+        u.acquire(wide=is_wide(space, mods))  # behind the checks: it orders what follows, and not itself
     return pointer
+
+
+def is_wide(space: str, mods: set[str]) -> bool:
+    """May another block see or make it? A strong access without a scope is one of all."""
+    return space != "shared" and "cta" not in mods
 
 
 def checked(
@@ -156,11 +164,22 @@ class Group:
     ok: Value | None = None  # global: the whole group is inside the array
 
 
+@dataclass(frozen=True)
+class Postponed:
+    """A load whose value may be dropped."""
+
+    address: Value
+    width: int
+    site: int
+    conditions: tuple[Condition, ...]  # without one of them, it is
+
+
 class Loads:
-    """The groups of loads that are open in the block being lowered."""
+    """The groups of loads that are open in the block being lowered, and those that are no reads yet."""
 
     def __init__(self) -> None:
         self.groups: dict[GroupKey, Group] = {}
+        self.postponed: list[Postponed] = []
         self.versions: dict[str, int] = {}  # of each register: a new definition is a new base
 
     def plan(self, u: Kernel, instructions: list[Instruction]) -> None:
@@ -201,8 +220,17 @@ class Loads:
         assert group.pointer
         return group.pointer.at(source.offset - low)
 
+    def postpone(self, u: Kernel, ins: Instruction, width: int) -> Value:
+        """Host address of a speculated load."""
+        address = address_of(u, ins.operands[1])
+        self.postponed.append(Postponed(address, width, u.site(width), u.speculated_loads[id(ins)]))
+        return clamped(u, address, width, 0)[0]
+
     def settle(self, u: Kernel) -> None:
         """Test every open group; what is not known to be good is looked at load by load."""
+        for load in self.postponed:
+            _check_if_wanted(u, load)
+        self.postponed = []
         for group in self.groups.values():
             if group.items:
                 _check(u, group, group.ok if group.ok is not None else _cells_good(u, group))
@@ -217,7 +245,7 @@ def _count(versions: dict[str, int], ins: Instruction) -> None:
 
 def _key(u: Kernel, ins: Instruction, versions: dict[str, int]) -> GroupKey | None:
     """(space, base, version of the base and chunk of its offsets, width, parameter), or None: not grouped."""
-    if ins.base != "ld" or ins.guard or not isinstance(ins.operands[1], Address):
+    if ins.base != "ld" or ins.guard or not isinstance(ins.operands[1], Address) or id(ins) in u.speculated_loads:
         return None
     space, count, type_, mods = access_of(ins.opcode)
     base, offset = ins.operands[1].base, ins.operands[1].offset
@@ -298,6 +326,15 @@ def _check(u: Kernel, group: Group, good: Value) -> None:
     f.call("void", f"{space}_read_many", u.worker, u.me, u.synchronised, group.base, width, table, count)
     f.jump(after)
     f.label(after)
+
+
+def _check_if_wanted(u: Kernel, load: Postponed) -> None:
+    f, wanted = u.f, u.f.const("i1", 0)
+    for predicate, negated in load.conditions:
+        wanted = wanted | (u.value(Register(predicate), "pred") ^ int(negated))
+    with f.when(wanted):
+        width, site = f.const("i32", load.width), f.const("i32", load.site)
+        f.call("i32", "shared_read", u.worker, u.me, load.address, width, site)
 
 
 def _runs(offsets: list[int], width: int) -> list[tuple[int, int]]:

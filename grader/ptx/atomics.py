@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from grader.ptx.accesses import checked
+from grader.ptx.accesses import checked, is_wide
 from grader.ptx.arithmetic import BITS, is_signed, llvm_type
 from grader.ptx.arithmetic.half import extreme_of, sum_of
+from grader.ptx.flow import registers_of
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel
 from grader.ptx.memory import access_of
@@ -31,7 +32,9 @@ def atomic(u: Kernel, ins: Instruction) -> None:
     direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
     pointer = checked(u, direction, space, operands[0], element * count, strong=True)
     if ins.base == "atom":
-        u.acquire()  # behind the checks: it orders what follows, and not itself
+        # Behind the checks: it orders what follows, and not itself. What nobody looks at orders nothing.
+        looked_at = bool(u.used & set(registers_of(ins.operands[0])))
+        u.acquire(wide=is_wide(space, mods) and looked_at)
     sources = [_items(operand) for operand in operands[1:]]
     targets = _items(destination) if destination is not None else [None] * count
     for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):

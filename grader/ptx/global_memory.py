@@ -50,22 +50,14 @@ def _mine(f: Fn) -> Value:
     return WORKER.get(f["w"], "block_stamp") | f["me"].zext("i64")
 
 
-def _note_acquire(f: Fn) -> None:
-    """Behind the checks of this access: it orders those that follow, and not itself."""
-    with f.when(is_atomic_everywhere(f["site"])):
-        WORKER.set(f["w"], "acquired", f.const("i32", 1))
-
-
 def global_read() -> Fn:
     """Host address of a checked read, or the sink's."""
     f = Fn("global_read", "ptr", ACCESS, COLD)
     window = f.call("ptr", "locate", f["w"], f["address"])
     check_alignment(f)
     offset = _global_place(f, window)
-    with f.when((WINDOW.get(window, "flags") & WRITABLE).ne(0)):
-        with locked(f):
-            f.call("void", "cells_read", *(f[name] for name in ACCESS), window, offset)
-        _note_acquire(f)
+    with f.when((WINDOW.get(window, "flags") & WRITABLE).ne(0)), locked(f):
+        f.call("void", "cells_read", *(f[name] for name in ACCESS), window, offset)
     f.ret(WINDOW.get(window, "host").at(offset))
     return f
 
@@ -112,7 +104,6 @@ def global_write() -> Fn:
         f.call("void", "cells_write", *(f[name] for name in STORE), window, offset)
     with f.when(is_atomic_everywhere(f["site"])):
         f.call("void", "signal", f["w"], f["me"])
-    _note_acquire(f)
     f.ret(WINDOW.get(window, "host").at(offset))
     return f
 

@@ -64,6 +64,7 @@ from grader.ptx.parser import (
     Vector,
 )
 from grader.ptx.shadow import SharedShadow
+from grader.ptx.speculated import speculated_loads
 
 FUEL = 1 << 20  # instructions between two looks at the budget
 FLUSHES = {"st", "atom", "red", "bar", "barrier", "call", "membar", "fence", "cp", "deposit", "wmma",
@@ -89,6 +90,7 @@ class LoadGroups(Protocol):
     def plan(self, u: Kernel, instructions: list[Instruction]) -> None: ...
     def passed(self, ins: Instruction) -> None: ...
     def pointer(self, u: Kernel, ins: Instruction) -> Value | None: ...
+    def postpone(self, u: Kernel, ins: Instruction, width: int) -> Value: ...
     def settle(self, u: Kernel) -> None: ...
 
 
@@ -113,6 +115,8 @@ class Kernel:
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)
         self.merging_loads = merging_loads(self.blocks)
+        self.speculated_loads = speculated_loads(self.blocks, FLUSHES)
+        self.used = frozenset(name for b in self.blocks for i in b.instructions for name in defs_and_uses(i)[1])
         self.read_only, self.instructions, self.loads = read_only, tables, loads
         self.f = Fn("kernel", "i32", {"w": "ptr", "frame": "ptr", "pc": "i32", "tid": "i32"}, "nounwind")
         self.helpers: dict[str, str] = {}
@@ -551,9 +555,14 @@ class Kernel:
         """What this thread read before must be looked at again."""
         self.met.store(WORKER.get(self.worker, "now"))
 
-    def acquire(self) -> None:
-        """This thread looks at what another may have changed atomically: what that one released is ordered before."""
+    def acquire(self, *, wide: bool = False) -> None:
+        """This thread looks at what another may have changed atomically: what that one released is ordered before.
+
+        `wide`: another block too.
+        """
         self.f.call("void", "acquire", self.worker, self.f["tid"])
+        if wide:
+            WORKER.set(self.worker, "acquired", self.f.const("i32", 1))
 
     def trap(self) -> None:
         f = self.f

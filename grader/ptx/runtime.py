@@ -42,6 +42,7 @@ INTRINSICS = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.memcpy.p0.p0.i32(ptr, ptr, i32, i1)
 declare void @llvm.memmove.p0.p0.i32(ptr, ptr, i32, i1)
+declare i32 @sched_yield()
 declare i32 @llvm.cttz.i32(i32, i1)
 declare <32 x i32> @llvm.umax.v32i32(<32 x i32>, <32 x i32>)
 !0 = !{!"branch_weights", i32 4000, i32 1}

@@ -53,7 +53,8 @@ def tick() -> Fn:
     stop = LAUNCH.get(launch, "stop")
     endless = spent.ugt(LAUNCH.get(launch, "budget")) | stop.eq(TIME_IS_UP)
     with f.when(endless):
-        record_at(f, Kind.DID_NOT_FINISH, f["site"], f["me"] & (STAMP_STEP - 1), spent, f.const("i32", 0))
+        thread, ran = f["me"] & (STAMP_STEP - 1), spent + WORKER.get(f["w"], "idle")
+        record_at(f, Kind.DID_NOT_FINISH, f["site"], thread, ran, f.const("i32", 0))
         LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
     f.ret((endless | stop.ne(0)).zext("i32"))
     return f
@@ -168,6 +169,7 @@ def resolve_block() -> Fn:
                 record_at(f, Kind.DID_NOT_FINISH, now, t, idle, f.const("i32", 0))
     with f.when(endless):
         LAUNCH.set(launch_of(f), "stop", f.const("i32", ENOUGH))
+    f.call("i32", "sched_yield")  # who is waited for may be a block of another OS thread that has no core
     f.ret((endless | stop.ne(0)).zext("i32") ^ 1)
     return f
 

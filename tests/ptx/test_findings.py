@@ -94,6 +94,18 @@ WRONG = {
             if (t < 32) s[t] = t;
             __syncthreads();
             out[t] = s[t];  // <-- here""",
+        "a shared scalar that this block does not have": """
+            __shared__ int prefix;
+            if (blockIdx.x > 0 && t == 0) prefix = in[blockIdx.x];
+            __syncthreads();
+            out[t] = in[t] > 5 ? prefix : 0;  // <-- here""",
+        "a shared flag that nobody set": """
+            __shared__ bool last;
+            bool split = in[1] > 0;
+            if (!split && t == 0) last = in[2];
+            __syncthreads();
+            if (split && !last) return;  // <-- here
+            out[t] = 1;""",
         "bits set in a word that nobody wrote": """
             __shared__ int s[64];
             s[t] |= 1 << in[t] % 32;  // <-- here
@@ -198,6 +210,12 @@ WRONG = {
             if (t == 0) s = 0;
             atomicAdd(&s, 1);  // <-- here
             __syncthreads(); out[t] = s;""",
+        "a scalar that its own warp alone has": """
+            __shared__ int a, b;
+            if (t == 0) a = in[3];
+            if (t == 32) b = in[4];
+            __syncwarp();
+            out[t] = t < 16 ? a : b;  // <-- here""",
         "the first reader of a cell writes it, a shuffle after its neighbour read it": """
             __shared__ int s[64];
             s[t] = in[t]; __syncthreads();
@@ -291,11 +309,11 @@ WRONG = {
         "a matrix product in each branch": """
             unsigned a = 0, b = 0; float d = 0;
             if (t % 2)
-              asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%0,%0,%0}, "  // <-- here
-                           "{%1,%1,%1,%1}, {%2,%2}, {%0,%0,%0,%0};" : "+f"(d) : "r"(a), "r"(b));
+              asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%0,%0,%0}, "
+                           "{%1,%1,%1,%1}, {%2,%2}, {%0,%0,%0,%0};" : "+f"(d) : "r"(a), "r"(b));  // <-- here
             else
-              asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%0,%0,%0}, "  // <-- here
-                           "{%1,%1,%1,%1}, {%2,%2}, {%0,%0,%0,%0};" : "+f"(d) : "r"(a), "r"(b));
+              asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%0,%0,%0}, "
+                           "{%1,%1,%1,%1}, {%2,%2}, {%0,%0,%0,%0};" : "+f"(d) : "r"(a), "r"(b));  // <-- here
             out[t] = d;""",
         "a ballot that some never reach": """
             if (in[t] % 3) out[t] = __ballot_sync(~0u, 1);  // <-- here
@@ -403,6 +421,19 @@ BETWEEN_BLOCKS = {
         if (t == 63) last = atomicAdd(&state[63], 1) == 3;
         __syncthreads();
         if (last && t < 32) out[t] = state[t];  // <-- here""",
+    "the last block by its index, whose own ticket nobody looks at": """
+        __shared__ bool last;
+        if (t < 8) state[blockIdx.x * 8 + t] = in[t];
+        __threadfence(); __syncthreads();
+        if (t == 0) { atomicAdd(&state[63], 1); last = blockIdx.x == gridDim.x - 1; }
+        __syncthreads();
+        if (last && t < 8) out[t] = state[t];  // <-- here""",
+    "a flag of one's own as if it were the others'": """
+        if (t != 0) return;
+        state[32 + blockIdx.x] = 5;
+        __threadfence();
+        *(volatile int*)&state[blockIdx.x] = 1;
+        if (blockIdx.x == gridDim.x - 1) out[0] = state[32];  // <-- here""",
     "the block that adds last reads what others may still add to": """
         atomicAdd(&state[0], in[t]);
         __syncthreads();
@@ -830,6 +861,47 @@ RIGHT = {
         else { __syncwarp(); s[t] = 2 * in[t]; }
         __syncwarp();
         out[t] = s[t ^ 1];""",
+    "a shared flag behind a condition of the block": """
+        __shared__ bool last;
+        bool split = in[blockIdx.x] > 0;
+        if (split && t == 0) last = atomicAdd(&state[0], 1) == 1;
+        __syncthreads();
+        if (split && !last) return;
+        out[t] = 1;""",
+    "a shared scalar that only some blocks have": """
+        __shared__ int prefix;
+        if (blockIdx.x > 0 && t == 0) prefix = in[blockIdx.x];
+        __syncthreads();
+        out[t] = (blockIdx.x > 0 ? prefix : 0) + in[t];""",
+    "fields of a task that is not there": """
+        __shared__ struct { int tile; bool valid; } task;
+        if (t == 0) { task.valid = in[0]; if (task.valid) task.tile = in[1]; }
+        __syncthreads();
+        out[t] = task.valid ? task.tile : -1;""",
+    "a scalar of each warp's own": """
+        __shared__ int a, b;
+        if (t == 0) a = in[3];
+        if (t == 32) b = in[4];
+        __syncwarp();
+        out[t] = t < 32 ? a : b;""",
+    "a running best that one thread keeps": """
+        __shared__ float best;
+        if (t == 0) best = 0;
+        for (int i = 0; i < 4; ++i) {
+          float v = __shfl_sync(~0u, (float)in[t], i);
+          if (t == 0 && v > best) best = v;
+        }
+        __syncthreads();
+        out[t] = best;""",
+    "what its writer alone reads": "__shared__ int s; if (t == 3) s = in[5]; out[t] = t == 3 ? s : 7;",
+    "a scale in a loop, if there is one": """
+        __shared__ float scale;
+        bool has = blockIdx.x > 0;
+        if (has && t == 0) scale = in[blockIdx.x];
+        __syncthreads();
+        float sum = 0;
+        for (int i = 0; i < in[8]; ++i) { float v = in[(i + t) % 64]; if (has) v *= scale; sum += v; }
+        out[t] = sum;""",
     "printf": 'if (t == 3) printf("t=%d %s %5.2f|\\n", t, "three", 3.0f); out[t] = t;',
 }
 
