@@ -226,7 +226,9 @@ def run_block() -> Fn:
                     LAUNCH.set(launch, "stop", f.const("i32", WORN_OUT))
                 f.stop_when(done, LAUNCH.get(launch, "stop").ne(0))
         f.stop_when(done, f.call("i32", "resolve_block", worker).eq(0))
-        stop = LAUNCH.get(launch, "stop")
+        # If all spin, resolve_block will say in which loop.
+        spins = WORKER.get(worker, "idle").ne(0)
+        stop = f.select(spins, f.const("i32", 0), LAUNCH.get(launch, "stop"))
         used = _used(f)
         counted = used - WORKER.get(worker, "uncounted")
         too_many = counted.ugt(LAUNCH.get(launch, "barriers")) | used.ugt(MAX_BARRIERS * STAMP_STEP)
