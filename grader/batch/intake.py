@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,18 +44,25 @@ class Accepted(NamedTuple):
     settings: dict[str, str]  # for the ledger
     conditions: Conditions
     enrolled: list[Enrolled]  # everybody
-    sources: dict[str, Source]  # what there is to grade, each content once, by key
+    todo: dict[str, Source]  # what is not graded yet, each content once, by key
+    gpus: dict[int, int]  # of this machine, for `todo`: how many lanes each has, by number
     leaving: list[str]  # students of the batch until now
 
 
 def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
-    """Writes nothing but into `unpacked`. Raises UsageError where the batch that `out` holds is another."""
+    """Writes nothing but into `unpacked`. Raises UsageError where the batch that `out` holds is another, GraderError
+    where there is something to grade on a GPU, and none `here`."""
     settings, known = _begun(batch.out)
     _same_exercise(batch, settings)
     submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked)]
     leaving = _leaving(batch, known, submitted)
-    conditions = _conditions(batch, settings, note, here=here)
-    return Accepted(_settings(batch, conditions), conditions, *_enrolled(submitted, conditions), leaving)
+    conditions = _conditions(batch, settings, here=here)
+    enrolled, sources = _enrolled(submitted, conditions)
+    todo = _not_settled(batch.out, sources)
+    gpus = lanes.usable(batch.gpus, required=True) if todo and here and conditions.device == "cuda" else {}
+    for change in _changes(settings, conditions):
+        note(change)
+    return Accepted(_settings(batch, conditions), conditions, enrolled, todo, gpus, leaving)
 
 
 def _begun(out: Path) -> tuple[dict[str, str], list[Enrolled]]:
@@ -64,6 +71,14 @@ def _begun(out: Path) -> tuple[dict[str, str], list[Enrolled]]:
         return {}, []
     with Ledger(out) as ledger:
         return ledger.settings(), ledger.enrolled()
+
+
+def _not_settled(out: Path, sources: dict[str, Source]) -> dict[str, Source]:
+    if not (out / FILE).exists():
+        return sources
+    with Ledger(out) as ledger:
+        settled = ledger.settled(sources)
+    return {key: source for key, source in sources.items() if key not in settled}
 
 
 def _enrolled(submitted: Sequence[Submitted], conditions: Conditions) -> tuple[list[Enrolled], dict[str, Source]]:
@@ -89,18 +104,23 @@ def _printable(one: Submitted) -> Submitted:
     return msgspec.structs.replace(one, student=one.student.encode(errors="backslashreplace").decode())
 
 
-def _conditions(batch: Batch, settings: dict[str, str], note: Note, *, here: bool) -> Conditions:
+def _conditions(batch: Batch, settings: dict[str, str], *, here: bool) -> Conditions:
     """What is not asked for anew stays as the ledger has it."""
     recorded = int(settings["seed"]) if "seed" in settings else None
     seed = batch.seed if batch.seed is not None else recorded
     if seed is None:
         seed = secrets.randbelow(SEEDS)
-    elif recorded is not None and seed != recorded:
-        note(f"seed {seed} instead of {recorded}: every submission is graded on other inputs")
     device = _device(batch, settings.get("device"), here=here)
-    if "device" in settings and settings["device"] != device:
-        note(f"on {device} instead of {settings['device']}: every submission is graded there")
     return identity.conditions(batch.exercise, seed=seed, device=device, secret=batch.secret)
+
+
+def _changes(settings: dict[str, str], conditions: Conditions) -> Iterator[str]:
+    """What is asked for otherwise than the ledger has it."""
+    seed, device = settings.get("seed"), settings.get("device")
+    if seed is not None and int(seed) != conditions.seed:
+        yield f"seed {conditions.seed} instead of {seed}: every submission is graded on other inputs"
+    if device is not None and device != conditions.device:
+        yield f"on {conditions.device} instead of {device}: every submission is graded there"
 
 
 def _device(batch: Batch, recorded: str | None, *, here: bool) -> str:

@@ -69,6 +69,8 @@ def run(batch: Batch, watch: Watch, elsewhere: Elsewhere | None = None) -> list[
     with workplace.alone(batch.out):
         with workplace.unpacking(batch.out) as unpacked:
             accepted = accept(batch, unpacked, watch.note, here=elsewhere is None)
+            if accepted.todo:
+                _check_inputs(batch, accepted.conditions)
         with Ledger(batch.out, create=True) as ledger:
             _begin(batch, accepted, ledger, watch)
             try:
@@ -92,25 +94,19 @@ def _begin(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch) -> No
 
 
 def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsewhere: Elsewhere | None) -> None:
-    _, conditions, enrolled, sources, _ = accepted
-    settled = ledger.settled(sources)
-    todo = [key for key in sources if key not in settled]
-    gpus: dict[int, int] = {}
-    if todo and conditions.device == "cuda" and elsewhere is None:
-        gpus = lanes.usable(batch.gpus, required=True)
+    _, conditions, enrolled, todo, gpus, _ = accepted
     jobs = 0 if elsewhere else min(batch.jobs or _jobs(gpus), max(1, len(todo)))
-    done = sum(one.key in settled for one in enrolled)
+    done = sum(one.key != "" and one.key not in todo for one in enrolled)
     watch.began(Plan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, tuple(gpus)))
     if not todo:
         return
-    _check_inputs(batch, conditions)
     by_key: dict[str, list[str]] = {}
     for one in enrolled:
         by_key.setdefault(one.key, []).append(one.submitted.student)
 
     def grade(keys: Sequence[str], at_once: int) -> list[str]:
         """Those that ended in an error of the grader's."""
-        tasks = [_task(batch, conditions, key, sources[key], at_once) for key in keys]
+        tasks = [_task(batch, conditions, key, todo[key], at_once) for key in keys]
         engine = elsewhere(conditions.device) if elsewhere else local_engine(at_once, gpus)
         failed = []
         with closing(engine(tasks)) as finished:
@@ -121,7 +117,7 @@ def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsew
                     failed.append(task.key)
         return failed
 
-    again = grade(todo, jobs)
+    again = grade(list(todo), jobs)
     if again:
         # Memory or a deadline may have run short: with fewer beside each other there is more of both.
         watch.note(f"{len(again)} ended in an error of the grader's or the machine's; trying them once more")

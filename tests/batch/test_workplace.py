@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,32 @@ def test_the_zip_of_another_class_changes_nothing(school: School) -> None:
     with pytest.raises(UsageError, match="--replace"):
         grade(school, zipped(school, ["ada", "eve"], "other.zip"))
     assert files(school.out) == before
+
+
+def _without_a_gpu(school: School) -> None:
+    run.run(Batch(school.submissions, school.exercise, school.out, "cuda"), Watching())
+
+
+def _with_a_broken_oracle(school: School) -> None:
+    (school.exercise.folder / "oracle.py").write_text("1 / 0\n")
+    grade(school, school.submissions)
+
+
+@pytest.mark.parametrize("refused", [_without_a_gpu, _with_a_broken_oracle])
+def test_what_cannot_be_graded_here_changes_nothing(school: School, refused: Callable[[School], None]) -> None:
+    school.hand_in("ada")
+    grade(school, school.submissions)
+    before = files(school.out)
+    with pytest.raises(GraderError):
+        refused(school)
+    assert files(school.out) == before
+
+
+def test_without_the_gpu_asked_for_nothing_is_begun(school: School) -> None:
+    school.hand_in("ada")
+    with pytest.raises(GraderError, match="no NVIDIA GPU"):
+        _without_a_gpu(school)
+    assert not school.out.exists()
 
 
 def test_a_disk_that_is_full_while_unpacking_keeps_nothing(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
