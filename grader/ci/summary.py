@@ -18,8 +18,8 @@ MOST_BESIDE = 50  # lines; a whole course may be rewritten at once
 
 MARKS = {Verdict.PASSED: "✅", Verdict.INCOMPLETE: "🟡", Verdict.FAILED: "❌", Verdict.ERROR: "⚠️"}
 
-# As numbers, these characters are text to every reader of Markdown.
-_SPECIAL = {ord(c): f"&#{ord(c)};" for c in "\\`*_[]#|~@$:"} | {ord("\n"): " "}
+# As numbers, these characters are text to every reader of Markdown and HTML.
+_SPECIAL = {ord(c): f"&#{ord(c)};" for c in "&<>\"'\\`*_[]#|~@$:"} | {ord("\n"): " "}
 
 
 def markdown(graded: Sequence[Graded], compared: str, beside: Sequence[Beside] = ()) -> str:
@@ -72,7 +72,7 @@ def _details(graded: Sequence[Graded], left: int) -> list[str]:
 
 
 def _text(text: str) -> str:
-    return html.escape(inert(text)).translate(_SPECIAL)
+    return inert(text).translate(_SPECIAL)
 
 
 def _code(text: str) -> str:

@@ -56,6 +56,13 @@ def test_nothing_that_a_submission_says_is_markup() -> None:
     summary.markdown([evil], COMPARED).encode()
 
 
+def test_quotes_and_entities_read_as_they_were_written() -> None:
+    said = """the base's "x" &lt;b&gt; &#39; & <b> #1"""
+    page = Tags(rendered(summary.markdown([graded(failing(said), path=said)], said, [Beside(said, said)])))
+    assert page.text.count(said) == 5  # the head, the row's path, the details' path, and what lies beside, twice
+    assert "b" not in page.seen
+
+
 def test_no_submission() -> None:
     text = summary.markdown([], COMPARED, [Beside("exercises/01_double/oracle.py", NOT_USED)])
     assert "No submission was touched: nothing to grade." in text
