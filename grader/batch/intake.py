@@ -52,6 +52,7 @@ class Accepted(NamedTuple):
 def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     """Writes nothing but into `unpacked`. Raises UsageError where the batch that `out` holds is another, GraderError
     where there is something to grade on a GPU, and none `here`."""
+    _apart(batch)
     settings, known = _begun(batch.out)
     _same_exercise(batch, settings)
     submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked)]
@@ -63,6 +64,17 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     for change in _changes(settings, conditions):
         note(change)
     return Accepted(_settings(batch, conditions), conditions, enrolled, todo, gpus, leaving)
+
+
+def _apart(batch: Batch) -> None:
+    """What a batch writes would be students of the next. Raises UsageError."""
+    if batch.submissions.resolve() == batch.out.resolve():
+        raise UsageError(f"{batch.submissions} holds the submissions; choose another folder for --out")
+    if (batch.submissions / FILE).exists():
+        raise UsageError(
+            f"{batch.submissions} is what a batch wrote: it holds a {FILE}.\n"
+            "Name the folder of the submissions; if they lie there, move them to one of their own"
+        )
 
 
 def _begun(out: Path) -> tuple[dict[str, str], list[Enrolled]]:

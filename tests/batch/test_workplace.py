@@ -60,6 +60,20 @@ def test_what_was_there_stays_as_it_was(school: School) -> None:
     assert files(school.out) == {"notes.txt": b"mine"}
 
 
+def test_submissions_and_what_a_batch_writes_are_kept_apart(school: School) -> None:
+    school.hand_in("ada")
+    before = files(school.submissions)
+    for out in (school.submissions, school.submissions / ".." / "submissions"):
+        school.out = out
+        with pytest.raises(UsageError, match="choose another folder for --out"):
+            grade(school, school.submissions)
+    assert files(school.submissions) == before
+    school.out = school.submissions / "graded"
+    grade(school, school.submissions)
+    with pytest.raises(UsageError, match=r"it holds a ledger\.sqlite"):
+        run.run(Batch(school.out, school.exercise, school.folder / "other", "cpu"), Watching())
+
+
 def test_the_zip_of_another_class_changes_nothing(school: School) -> None:
     grade(school, zipped(school, ["ada", "bob"]))
     before = files(school.out)
