@@ -81,6 +81,15 @@ def exported(out: Path) -> list[Path]:
     return [out / name for name in EXPORTED if (out / name).exists()]
 
 
+def source(submitted: Submitted, result: Result) -> str | None:
+    """The text for the listing, if the file is still the one that was graded."""
+    try:
+        read = worker.source(submitted.path) if submitted.path else None
+    except UsageError:
+        return None
+    return read.text if read and read.sha256 == result.submission.sha256 else None
+
+
 def _entry(one: Enrolled, grading: Grading | None, manual: ManualPoints) -> Entry:
     submitted = one.submitted
     if submitted.problem:
@@ -141,7 +150,7 @@ def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
     result = entry.result
 
     def write() -> None:
-        html = reports.render(result, exercise, _source(entry.submitted, result), comment=entry.manual.comment)
+        html = reports.render(result, exercise, source(entry.submitted, result), comment=entry.manual.comment)
         files.write(page, html.encode(errors="replace"))
 
     return _guarded(f"the report of {entry.submitted.student}", write)
@@ -163,15 +172,6 @@ def _holds(file: Path, content: bytes) -> bool:
         return file.read_bytes() == content
     except OSError:
         return False
-
-
-def _source(submitted: Submitted, result: Result) -> str | None:
-    """The text for the listing, if the file is still the one that was graded."""
-    try:
-        read = worker.source(submitted.path) if submitted.path else None
-    except UsageError:
-        return None
-    return read.text if read and read.sha256 == result.submission.sha256 else None
 
 
 def could_not_be_graded(made: Sequence[Entry]) -> list[Entry]:

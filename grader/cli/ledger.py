@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import exits
+from grader.cli.paths import from_here
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
@@ -65,24 +66,31 @@ def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
 @click.pass_obj
 def show(at: tuple[Path, Path | None], student: str) -> int:
     """Everything about STUDENT's grade, as grade run shows it."""
-    from grader.batch import instructor
+    import msgspec
+
+    from grader.batch import instructor, outputs
     from grader.cli.terminal import console, print_result
 
     with _open(at) as ledger:
         exercise = instructor.exercise_of(ledger, at[1])
         entry = instructor.entry_of(ledger, exercise, student)
-    submitted = entry.submitted
+    submitted, result = entry.submitted, entry.result
+    path = str(from_here(submitted.path)) if submitted.path else ""
+    source = outputs.source(submitted, result) if result else None
     late = ", late" if submitted.late else ""
     click.echo(f"{_shown(student)}{f' ({_shown(submitted.name)})' if submitted.name else ''}{late}")
-    if submitted.path:
-        click.echo(_shown(str(submitted.path)))
+    if path:
+        gone = result is not None and source is None
+        click.echo(_shown(path) + (" (since it was graded, changed or removed)" if gone else ""))
     if entry.manual.points is not None or entry.manual.comment:
         click.echo(f"By hand: {_number(entry.manual.points)} {_shown(entry.manual.comment)}".rstrip())
-    if entry.result is None:
+    if result is None:
         click.echo(_shown(submitted.problem or entry.problem))
         return exits.PASSED
     click.echo(f"Report: {at[0] / entry.report}\n")
-    print_result(console(), entry.result, exercise, None)
+    # Under its whole path, which the command that repeats it needs.
+    result = msgspec.structs.replace(result, submission=msgspec.structs.replace(result.submission, path=path))
+    print_result(console(), result, exercise, source)
     return exits.PASSED
 
 

@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from grader import catalog
+from grader.batch import worker
 from grader.batch.worker import Graded
 from grader.model.execution import Compilation, Outcome
 from grader.model.exercise import Exercise
+from grader.model.result import Finding
 from grader.sandbox import ChildDied
 from tests.fakes import SOURCE, Arrays, FakeExecutor, right, write_exercise
 
 
 class Child(FakeExecutor):
-    """`// wrong` computes zeros, `// slow` takes long, `// forever` until it is closed; `// dies` loses every child,
-    `// dies-once` all of the first attempt."""
+    """`// wrong` computes zeros, `// races` has a race on line 7, `// slow` takes long, `// forever` until it is
+    closed; `// dies` loses every child, `// dies-once` all of the first attempt."""
 
     def __init__(self, school: School) -> None:
         super().__init__(compute=self._behave)
@@ -44,6 +46,8 @@ class Child(FakeExecutor):
             while self not in self._school.closed:
                 time.sleep(0.01)
             raise ChildDied("closed")
+        if self._does == "races":
+            return Outcome(findings=(Finding("race", worker.NAME, 7, "two threads, no barrier"),))
         return Outcome(outputs={"y": np.zeros_like(arrays["x"])}) if self._does == "wrong" else right(arrays)
 
 

@@ -187,6 +187,19 @@ def test_the_ledger_says_why_a_grade_changed(grade: Grade, school: School) -> No
     assert grade("ledger", "out", "why", "nobody") == 2
 
 
+def test_the_ledger_shows_a_grade_with_its_lines_and_how_to_repeat_it(grade: Grade, school: School) -> None:
+    file = school.hand_in("ada", "races")
+    batch(grade, "--seed", "7")
+    assert grade("ledger", "out", "show", "ada") == 0
+    assert grade.out.splitlines()[1] == "submissions/ada/ada.cu"
+    assert "y[threadIdx.x] = 2 * x[threadIdx.x];" in grade.out
+    assert "to repeat: grade run 1 submissions/ada/ada.cu --seed 7\n" in grade.out
+    file.write_text("// another\n")
+    assert grade("ledger", "out", "show", "ada") == 0
+    assert "submissions/ada/ada.cu (since it was graded, changed or removed)" in grade.out
+    assert "2 * x" not in grade.out
+
+
 def test_purge_asks_first(grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
     school.hand_in_all(["ada", "bob"])
     batch(grade)
