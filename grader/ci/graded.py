@@ -21,6 +21,12 @@ class Graded(msgspec.Struct, frozen=True):
     text: str = ""  # the result, as a terminal shows it
     problem: str = ""
 
+    @property
+    def outcome(self) -> str:
+        """The verdict, for a list; "not graded" where nothing was there to be, which counts as incomplete."""
+        nothing = self.result is None and self.verdict is Verdict.INCOMPLETE
+        return "not graded" if nothing else self.verdict.value
+
 
 def overall(graded: Sequence[Graded]) -> Verdict:
     """The first that one of them has, in the order of a single grading; passed where nothing was to be graded."""

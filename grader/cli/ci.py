@@ -160,7 +160,7 @@ class _Told:
         from grader.ci import annotations
 
         text = self._text(one)
-        title = f"{_line(one.path)}: {one.verdict}"
+        title = f"{_line(one.path)}: {one.outcome}"
         before, after = annotations.fold(title) if self._on_github else (f"\n{_line(one.path)}", "")
         _say(f"{before}\n{text.rstrip()}\n{after}".rstrip())
         return msgspec.structs.replace(one, text=text)
@@ -172,7 +172,7 @@ class _Told:
 
         if len(graded) > 1:
             click.echo()
-            self._list(f"{one.verdict:10}  {_line(one.path)}" for one in graded)
+            self._list(f"{one.outcome:10}  {_line(one.path)}" for one in graded)
         found = annotations.of(graded, self._change.beside)
         if self._on_github:
             for annotation in annotations.limited(found):

@@ -171,6 +171,9 @@ def test_a_deleted_submission_is_not_passed_in_silence(grade: Grade, course: Cou
     assert grade("ci") == 0
     assert "Not graded: The change deletes it" in grade.out
     assert grade("ci", "--strict") == 3
+    course.change({"exercises/09_new/starter.cu": SOURCE})
+    assert grade("ci") == 0
+    assert grade.out.splitlines()[-2:] == [f"not graded  {STARTER}", "not graded  exercises/09_new/starter.cu"]
 
 
 def test_a_new_exercise_has_nobody_to_trust(grade: Grade, course: Course) -> None:
