@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from grader.errors import GraderError, UsageError
+from grader.errors import ExerciseError, UsageError
 from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
 
 # Where a wheel carries the exercises; a checkout has them beside the package.
@@ -37,45 +37,55 @@ def exercises_folder(given: Path | None = None, start: Path | None = None) -> Pa
 
 def find(wanted: str, folder: Path) -> Exercise:
     """An exercise by number or name: "1", "01" and "01_simple_grouped_gemm" are the same."""
+    return read(locate(wanted, folder))
+
+
+def locate(wanted: str, folder: Path) -> Path:
+    """The folder of that exercise, read or not. Raises UsageError where there is none."""
     names = [file.parent.name for file in _files(folder)]
     matches = [name for name in names if _matches(wanted, name)]
     if len(matches) == 1:
-        return read(folder / matches[0])
+        return folder / matches[0]
     what = "is more than one exercise" if matches else "is no exercise"
     a_path = "/" in wanted or wanted.endswith(".cu")
     step = ". Name the exercise first, as 1 or 01, then the file" if a_path else ""
     raise UsageError(f"{wanted!r} {what} in {folder}; there {_are(matches or names)}{step}")
 
 
+def folders(folder: Path) -> list[Path]:
+    """Of all exercises, read or not."""
+    return [file.parent for file in _files(folder)]
+
+
 def every(folder: Path) -> tuple[Exercise, ...]:
-    """Raises GraderError where one of them is broken."""
-    return tuple(read(file.parent) for file in _files(folder))
+    """Raises ExerciseError where one of them is broken."""
+    return tuple(map(read, folders(folder)))
 
 
 def sound(folder: Path, tell: Callable[[str], None]) -> tuple[Exercise, ...]:
     """Those that can be read; what is wrong with each of the others is told."""
     found = []
-    for file in _files(folder):
+    for place in folders(folder):
         try:
-            found.append(read(file.parent))
-        except GraderError as error:
+            found.append(read(place))
+        except ExerciseError as error:
             tell(str(error))
     return tuple(found)
 
 
 def read(folder: Path) -> Exercise:
-    """The exercise in `folder`. Raises GraderError, which names the file, the line and what is wrong there."""
+    """The exercise in `folder`. Raises ExerciseError, which names the file, the line and what is wrong there."""
     file = folder / "exercise.toml"
     try:
         text = file.read_text(encoding="utf-8-sig")
         content = msgspec.toml.decode(text, type=_File)
         _check(content)
     except OSError as error:
-        raise GraderError(f"{file}: {error.strerror}") from None
+        raise ExerciseError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise GraderError(f"{file}: is not UTF-8 text") from None
+        raise ExerciseError(f"{file}: is not UTF-8 text") from None
     except msgspec.DecodeError as error:
-        raise GraderError(_located(file, text, str(error))) from None
+        raise ExerciseError(_located(file, text, str(error))) from None
     return Exercise(
         name=folder.resolve().name,
         title=content.title,

@@ -14,6 +14,10 @@ class GraderError(Exception):
     """The grader, the exercise or the machine cannot do what was asked. Exit status 4."""
 
 
+class ExerciseError(GraderError):
+    """A file of the exercise itself is wrong: its exercise.toml, its oracle.py."""
+
+
 def at_fault(error: BaseException, file: Path | None = None) -> str:
     """ "oracle.py:12: ZeroDivisionError: division by zero": the innermost line (in `file`)."""
     if isinstance(error, SyntaxError):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from grader.errors import GraderError, UsageError, at_fault
+from grader.errors import ExerciseError, UsageError, at_fault
 from grader.model.exercise import Case, Exercise
 from grader.model.judged import Judged
 from grader.model.mistake import Mistake
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 class Oracle:
-    """Every method raises GraderError, which names oracle.py's line, where the oracle fails."""
+    """Every method raises ExerciseError, which names oracle.py's line, where the oracle fails."""
 
     def __init__(self, exercise: Exercise) -> None:
         self._file = exercise.folder / "oracle.py"
         self._module = _load(self._file, f"grader_oracle_{exercise.name}")
         missing = [name for name in FUNCTIONS if not callable(getattr(self._module, name, None))]
         if missing:
-            raise GraderError(f"{self._file}: no function {missing[0]}; exercises/README.md lists what it needs")
+            raise ExerciseError(f"{self._file}: no function {missing[0]}; exercises/README.md lists what it needs")
 
     def cases(self, seed: int) -> Iterator[Case]:
         """The required cases, then the extra ones."""
@@ -51,14 +51,14 @@ class Oracle:
         except ValueError as error:
             raise UsageError(str(error)) from None
         except Exception as error:
-            raise GraderError(at_fault(error, self._file)) from error
+            raise ExerciseError(at_fault(error, self._file)) from error
         return case
 
     def another(self, case: Case, seed: int) -> Case:
         """The same problem with other values: timing rotates through many."""
         function: Callable[[Case, int], Case] | None = getattr(self._module, "another", None)
         if function is None:
-            raise GraderError(f"{self._file}: no function another; timing needs it (exercises/README.md)")
+            raise ExerciseError(f"{self._file}: no function another; timing needs it (exercises/README.md)")
         return self._guard(lambda: function(case, seed))
 
     def expected(self, case: Case) -> dict[str, np.ndarray]:
@@ -81,7 +81,7 @@ class Oracle:
         try:
             return call()
         except Exception as error:
-            raise GraderError(at_fault(error, self._file)) from error
+            raise ExerciseError(at_fault(error, self._file)) from error
 
 
 def _iterate(function: Callable[[int], Iterable[Case]], seed: int) -> Iterator[Case]:
@@ -91,11 +91,11 @@ def _iterate(function: Callable[[int], Iterable[Case]], seed: int) -> Iterator[C
 def _load(file: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None or not file.is_file():
-        raise GraderError(f"{file}: no such file; an exercise needs its oracle")
+        raise ExerciseError(f"{file}: no such file; an exercise needs its oracle")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look it up
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise GraderError(at_fault(error, file)) from error
+        raise ExerciseError(at_fault(error, file)) from error
     return module

@@ -22,11 +22,13 @@ UNPACKED = ".unpacked-"  # and some digits: what one call took out of a zip
 def alone(out: Path) -> Iterator[None]:
     """`out` is made where it is missing. What was made goes again where no batch was begun.
 
-    Raises UsageError where another batch is at work, GraderError where nothing can be written.
+    Raises UsageError where `out` is no folder, or another batch is at work; GraderError where nothing can be written.
     """
     try:
         missing = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"--out {out}: a file is in the way; name a folder") from None
     except OSError as error:
         raise GraderError(f"cannot make {out}: {error.strerror}") from None
     with _locked(out / LOCK):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from grader.cli.numbers import SEED
-from grader.errors import GraderError
+from grader.errors import UsageError
 
 _PATH = click.Path(path_type=Path)
 
@@ -32,7 +32,9 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
     if secret is not None:
         secret_cases.read(secret)
     if not zip_file.parent.is_dir():
-        raise GraderError(f"cannot write {zip_file}: there is no folder {zip_file.parent}")
+        raise UsageError(f"cannot write {zip_file}: there is no folder {zip_file.parent}; make it, or name another")
+    if zip_file.is_dir():
+        raise UsageError(f"cannot write {zip_file}: it is a folder; name a file, such as {zip_file / 'grade.zip'}")
     content = autograder.build(chosen, seed=seed, secret=secret)
     files.write(zip_file, content)
     click.echo(f"{zip_file}: {len(content) / 1e6:.1f} MB. Upload it under Configure Autograder.", err=True)

@@ -51,7 +51,7 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
 def _agreed(starter: Path) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(f"nobody is there to be asked whether {starter} may be replaced; --yes says so")
-    click.echo(f"{starter} goes back to what it was at the start; a copy of yours is kept.")
+    click.echo(f"{starter}\ngoes back to what it was at the start; a copy of yours is kept.")
     try:
         return click.confirm("Go on?")
     except click.Abort:
@@ -71,7 +71,7 @@ def _original(exercise: Exercise) -> Path:
         file = shipped / exercise.name / exercise.starter.name
         if file.is_file() and file.parent.resolve() != folder:
             return file
-    raise GraderError(
+    raise UsageError(
         f"no original of {exercise.name} is kept here: grade start keeps one in the folder that it makes.\n"
         f"If git has it, this puts it back as it was committed last: git restore {from_here(exercise.starter)}"
     )

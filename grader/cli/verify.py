@@ -7,7 +7,7 @@ import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,7 @@ from grader.cli import exits
 from grader.cli.numbers import SEED as ANY_SEED
 from grader.cli.numbers import Whole
 from grader.cli.paths import PATH
-from grader.cli.remember import say
-from grader.errors import UsageError
+from grader.errors import ExerciseError, UsageError
 
 if TYPE_CHECKING:
     from grader.model.exercise import Exercise
@@ -70,17 +69,29 @@ def command(
     if mutants is None and (kernels or json_file):
         raise UsageError("--of and --json belong to --mutants: say how many")
     folder = catalog.exercises_folder(exercises)
-    broken: list[str] = []
-    chosen = (catalog.find(exercise, folder),) if exercise else catalog.sound(folder, broken.append)
+    chosen = [catalog.locate(exercise, folder)] if exercise else catalog.folders(folder)
     Destinations(json=json_file).check(kernels)
-    for said in broken:
-        say(said)
     jobs = jobs or machine.cores()
-    if mutants is None:
-        statuses = [_verify(one, jobs, seed) for one in chosen]
-    else:
-        statuses = [_mutants(one, mutants, kernels, jobs, seed, json_file) for one in chosen]
-    return max([exits.ERROR if broken else exits.PASSED, *statuses])
+
+    def check(one: Exercise) -> int:
+        if mutants is None:
+            return _verify(one, jobs, seed)
+        return _mutants(one, mutants, kernels, jobs, seed, json_file)
+
+    return max(_one(place, check) for place in chosen)
+
+
+def _one(folder: Path, check: Callable[[Exercise], int]) -> int:
+    """An exercise that nothing can be graded with keeps no promise; the others are checked all the same."""
+    from grader import catalog
+
+    click.echo(folder.resolve().name)
+    try:
+        return check(catalog.read(folder))
+    except ExerciseError as error:
+        click.echo(f"  {_mark('NO')}  nothing can be graded with it")
+        _found(str(error).replace(f"{Path.cwd()}/", ""))
+        return exits.FAILED
 
 
 def _verify(exercise: Exercise, jobs: int, seed: int) -> int:
@@ -90,15 +101,15 @@ def _verify(exercise: Exercise, jobs: int, seed: int) -> int:
     names = {promise: str(promise.file.relative_to(exercise.folder)) for promise in wanted}
     width = max(map(len, (*names.values(), *(gap.name for gap in lacking))))
     began = time.monotonic()
-    click.echo(f"{exercise.name}")
     for gap in lacking:
         click.echo(f"  {_mark(gap.problem)}  {gap.name}")
         _found(gap.problem)
 
     def show(done: Verified) -> None:
-        mark = _mark(done.problem)
-        click.echo(f"  {mark}  {names[done.promise]:{width}}  {done.promise.says:42.42} {done.seconds:5.1f} s")
-        _found(done.problem)
+        says, room = done.promise.says, max(WIDTH - width - 16, 12)
+        shown = says if len(says) <= room else f"{says[: room - 1]}…"
+        click.echo(f"  {_mark(done.problem)}  {names[done.promise]:{width}}  {shown:{room}} {done.seconds:5.1f} s")
+        _found(done.problem, f"{says}; ")
 
     found = verify.verify(exercise, wanted, seed=seed, open_executor=_opener(jobs), jobs=jobs, on_done=show)
     kept, of = sum(not done.problem for done in found), len(lacking) + len(found)
@@ -110,8 +121,10 @@ def _mark(problem: str) -> str:
     return click.style("NO", fg="red", bold=True) if problem else click.style("ok", fg="green")
 
 
-def _found(problem: str) -> None:
-    for line in textwrap.wrap(f"found: {problem}", WIDTH - 6) if problem else ():
+def _found(problem: str, stated: str = "") -> None:
+    """Without a break in a path, which is there to be copied."""
+    text = f"{stated and 'states: '}{stated}found: {problem}"
+    for line in textwrap.wrap(text, WIDTH - 6, break_long_words=False, break_on_hyphens=False) if problem else ():
         click.echo(f"      {line}")
 
 

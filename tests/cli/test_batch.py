@@ -113,11 +113,22 @@ def test_a_gpu_that_is_missing_is_4(grade: Grade, school: School) -> None:
     assert "no NVIDIA GPU" in grade.err
 
 
-def test_an_out_that_cannot_be_made_is_4(grade: Grade, school: School) -> None:
+@pytest.mark.parametrize("out", ["class.csv", "class.csv/out"])
+def test_an_out_that_is_a_file_is_2(grade: Grade, school: School, out: str) -> None:
     school.hand_in("ada")
-    Path("out").write_text("a file")
+    Path("class.csv").write_text("a file")
+    assert grade("batch", "submissions", "--exercise", "1", "--out", out) == 2
+    assert f"--out {out}: a file is in the way; name a folder" in grade.err
+
+
+def test_an_out_that_cannot_be_made_is_4(grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    school.hand_in("ada")
+    monkeypatch.setattr(Path, "mkdir", full)
     assert batch(grade) == 4
-    assert "cannot make out" in grade.err
+    assert "cannot make out: No space left on device" in grade.err
 
 
 def test_points_are_given_shown_and_taken_back(grade: Grade, school: School) -> None:

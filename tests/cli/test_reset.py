@@ -94,7 +94,7 @@ def test_from_the_exercises_that_the_grader_came_with(
 
 
 def test_without_an_original_it_says_what_git_can_do(grade: Grade) -> None:
-    assert grade("reset", "1", "--yes") == 4
+    assert grade("reset", "1", "--yes") == 2
     assert "git restore exercises/01_double/starter.cu" in grade.err
     assert starter().read_bytes() == SOURCE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,9 @@ def test_the_command_names_the_file_that_lies_and_exits_1(copied: Path, capsys: 
     out = capsys.readouterr().out
     assert "ok  wrong/good.cu" in out
     assert "NO  wrong/lies.cu" in out
-    assert "found: memory[uniform] race in line" in out
+    assert "states: memory[uniform] out-of-bounds; found: memory[uniform] race in line" in " ".join(out.split())
     assert "3 of 4 as they state" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", ["problem.md", "solution.cu", "starter.cu", "test.py"])
@@ -157,15 +159,28 @@ def test_a_promise_about_a_case_that_is_not_there_is_broken(small: Path, capsys:
     assert "found: the exercise has no case 'nowhere'" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("exercise.toml", "title = 3", "exercise.toml:1: Expected `str`, got `int` (title)"),
+        ("oracle.py", "def required(:", "oracle.py:1: invalid syntax"),
+        ("oracle.py", "required = extra = from_spec = expected = lambda *_: 1 / 0", "oracle.py:1: ZeroDivisionError"),
+    ],
+)
 def test_a_broken_exercise_is_named_and_the_others_are_verified(
-    small: Path, capsys: pytest.CaptureFixture[str]
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, file: str, text: str, says: str
 ) -> None:
-    (small.parent / "02_broken").mkdir()
-    (small.parent / "02_broken" / "exercise.toml").write_text("title = 3")
-    assert invoke(["verify", "--exercises", str(small.parent)]) == 4
-    said = capsys.readouterr()
-    assert "02_broken/exercise.toml:1: " in said.err
-    assert "ok  starter.cu" in said.out
+    broken = small.parent / "00_broken"
+    shutil.copytree(small, broken)
+    (broken / file).write_text(text)
+    monkeypatch.chdir(small.parent.parent)
+    assert invoke(["verify"]) == 1
+    first, others = capsys.readouterr().out.split("01_small")
+    assert first.startswith("00_broken\n")
+    assert f"found: exercises/00_broken/{says}" in " ".join(first.split())
+    assert "ok  starter.cu" in others
+    assert invoke(["verify", "00_broken"]) == 1
+    assert f"exercises/00_broken/{says}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_mistakes_want_a_kernel_to_be_made_in(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
