@@ -209,7 +209,9 @@ class Ledger:
         try:
             yield
         except sqlite3.Error as error:
-            raise GraderError(f"{self.file}: {error}") from None
+            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of a code says where
+            full = "; is the disk full?" if kind == sqlite3.SQLITE_IOERR else ""
+            raise GraderError(f"{self.file}: {error}{full}") from None
 
 
 def _touch(file: Path) -> None:

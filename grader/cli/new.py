@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from grader.cli.paths import PATH, from_here
+from grader.cli.paths import PATH, from_here, made
 from grader.errors import GraderError, UsageError
 
 TEMPLATE = Path(__file__).parents[1] / "templates" / "exercise"
@@ -30,18 +30,19 @@ def command(name: str, exercises: Path | None) -> None:
     wrong kernels. Change one file after the other, and run grade verify NAME after each.
     """
     folder = exercises or _nearest(Path.cwd())
-    made = folder / _full_name(name, folder)
-    if any(other.name.split("_", 1)[0] == made.name.split("_", 1)[0] for other in _exercises(folder)):
+    new = folder / _full_name(name, folder)
+    if any(other.name.split("_", 1)[0] == new.name.split("_", 1)[0] for other in _exercises(folder)):
         raise UsageError(
             f"there is an exercise of that number in {folder}; without a number, the next free one is taken"
         )
     try:
-        _lay_out(made)
+        with made(folder):
+            _lay_out(new)
     except OSError as error:
-        raise GraderError(f"cannot write {made}: {error.strerror}") from None
-    click.echo(f"{from_here(made)}: a small exercise that works. Go on with:")
+        raise GraderError(f"cannot write {new}: {error.strerror}") from None
+    click.echo(f"{from_here(new)}: a small exercise that works. Go on with:")
     option = f" --exercises {exercises}" if exercises else ""
-    click.echo(f"  grade verify {made.name}{option}")
+    click.echo(f"  grade verify {new.name}{option}")
 
 
 def _nearest(here: Path) -> Path:
@@ -70,7 +71,6 @@ def _lay_out(folder: Path) -> None:
     """Beside, then moved: an exercise is there whole or not at all."""
     number, rest = folder.name.split("_", 1)
     words = {"name": folder.name, "number": str(int(number)), "title": rest.replace("_", " ").capitalize()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".grade-new-"))
     try:
         for source in sorted(file for file in TEMPLATE.rglob("*") if file.suffix in (".cu", ".md", ".py", ".toml")):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grader.cli.paths import PATH
+from grader.cli.paths import PATH, made
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def command(folder: Path, exercises: Path | None) -> None:
         if (folder / name).exists():
             raise UsageError(f"{folder / name} is there already; start in another folder, or go on in this one")
     try:
-        kept = _start(folder, chosen)
+        with made(folder):
+            kept = _start(folder, chosen)
     except OSError as error:
         raise GraderError(f"cannot set up {folder}: {error.strerror}; nothing was changed there") from None
     for name in kept:
@@ -60,7 +61,6 @@ def command(folder: Path, exercises: Path | None) -> None:
 
 def _start(folder: Path, exercises: tuple[Exercise, ...]) -> list[str]:
     """Laid out beside, then moved: a full disk leaves no half of it. The names of files that were there already."""
-    folder.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".grade-start-"))
     try:
         for exercise in exercises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -132,6 +133,17 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"not a database at all" * 100)
     with pytest.raises(GraderError, match=r"ledger\.sqlite"):
         Ledger(tmp_path)
+
+
+def test_a_full_disk_is_suspected(tmp_path: Path) -> None:
+    Ledger(tmp_path, create=True).__exit__()
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # nothing more can be written
+    try:
+        with pytest.raises(GraderError, match=r"ledger\.sqlite: disk I/O error; is the disk full\?"):
+            Ledger(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
 
 
 def test_it_is_its_owners_alone(tmp_path: Path) -> None:

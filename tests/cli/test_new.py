@@ -68,6 +68,16 @@ def test_a_number_that_is_taken(grade: Grade) -> None:
     assert "of that number" in grade.err
 
 
+def test_a_disk_that_is_full_leaves_no_folder(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    assert grade("new", "vector_sum", "--exercises", "course/exercises") == 4
+    assert "No space left on device" in grade.err
+    assert not Path("course").exists()
+
+
 def test_a_folder_that_cannot_be_written(grade: Grade) -> None:
     Path("file").write_text("")
     assert grade("new", "vector_sum", "--exercises", "file") == 4

@@ -126,8 +126,11 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(course: Grade, monkeypatch: 
         real(source, to)
 
     monkeypatch.setattr("shutil.copyfile", full)
-    assert course("start", "mine") == 4
+    assert course("start", "new/mine") == 4
     assert "No space left on device" in course.err
+    assert not Path("new").exists()
+    Path("mine").mkdir()
+    assert course("start", "mine") == 4
     assert list(Path("mine").iterdir()) == []
 
 
