@@ -15,6 +15,7 @@ from grader.batch.entry import Entry
 from grader.batch.run import Plan
 from grader.batch.worker import Graded
 from grader.cli.terminal import console
+from grader.cli.wrap import NO_BREAK, wrapped
 from reports.text import inert, plural
 
 VERDICTS = ("passed", "incomplete", "failed", "error")
@@ -36,13 +37,13 @@ class BatchProgress:
         self.summary = ""
 
     def note(self, text: str) -> None:
-        self._out.print(inert(text))
+        self._out.print(wrapped(inert(text)))
 
     def began(self, plan: Plan) -> None:
         self._began, self._todo = time.monotonic(), plan.todo
         students = plural(plan.students, "student")
         known = f", {plan.done} graded already" if plan.done else ""
-        self.note(f"{students}{known}; {plan.todo} to grade {_where(plan)}, seed {plan.seed}")
+        self.note(f"{students}{known}; {plan.todo} to grade {_where(plan)}, seed{NO_BREAK}{plan.seed}")
 
     def graded(self, students: Sequence[str], graded: Graded) -> None:
         verdict = graded.result.verdict.value if graded.result else "error"
@@ -58,7 +59,7 @@ class BatchProgress:
         """Leave the terminal as it was."""
 
     def _show(self, line: str) -> None:
-        self.note(line)
+        self._out.print(line)
 
     def _line(self, students: Sequence[str], graded: Graded, verdict: str) -> str:
         points = graded.result.points if graded.result else None
@@ -128,7 +129,10 @@ def summary(entries: Sequence[Entry]) -> str:
     if problems:
         parts.append(f"{len(problems)} without a grade")
     lines = [f"{plural(len(entries), 'student')}: {', '.join(parts) or 'none graded'}"]
-    lines += [f"  {inert(student)}: {inert(problem)}" for student, problem in problems[:SHOWN_PROBLEMS]]
+    lines += [
+        wrapped(inert(f"{student}: {problem}"), indent="  ", further="    ")
+        for student, problem in problems[:SHOWN_PROBLEMS]
+    ]
     if len(problems) > SHOWN_PROBLEMS:
         lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more, in the gradebook's column problem")
     if waiting:

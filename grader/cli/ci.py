@@ -15,6 +15,7 @@ import click
 
 from grader.cli import exits
 from grader.cli.numbers import SEED
+from grader.cli.wrap import wrapped
 from grader.seeds import SEEDS
 
 if TYPE_CHECKING:
@@ -148,10 +149,12 @@ class _Told:
         self._prefix = _prefix(repository.root) if self._on_github else ""
         number = len(change.touched)
         what = "no submission" if not number else "1 submission" if number == 1 else f"{number} submissions"
-        click.echo(f"{change.compared}: {what}, seed {seed}.")
+        click.echo(wrapped(f"{change.compared}:"))
+        click.echo(f"{what}, seed {seed}.")
         if not number:
-            click.echo(f"No submission was touched (looked for {change.pattern}; only what is committed counts).")
-        self._list(f"{_line(one.path)}: {one.message}" for one in change.beside)
+            looked = f"looked for {change.pattern}; only what is committed counts"
+            click.echo(wrapped(f"No submission was touched ({looked})."))
+        self._list(wrapped(f"{_line(one.path)}: {one.message}", further="  ") for one in change.beside)
 
     def show(self, one: Graded) -> Graded:
         """Returns it with its text, in which nothing that a kernel prints is obeyed by GitHub."""

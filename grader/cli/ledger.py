@@ -11,6 +11,7 @@ import click
 
 from grader.cli import exits
 from grader.cli.paths import from_here
+from grader.cli.wrap import WIDTH, wrapped
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from grader.batch.ledger import Event, Ledger
 
 _PATH = click.Path(path_type=Path)
-WIDTH = 80
 
 NONE = "none"  # as a verdict: nothing was graded
 
@@ -48,7 +48,7 @@ def command(context: click.Context, folder: Path, exercises: Path | None) -> Non
 )
 @click.pass_obj
 def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
-    """A line for each student."""
+    """A line for each student; a long reason is cut, and whole in: show."""
     with _open(at) as ledger:
         entries = [entry for entry in _entries(ledger, at) if not verdict or _verdict(entry) in verdict]
     width = max((len(_shown(entry.submitted.student)) for entry in entries), default=0)
@@ -56,8 +56,8 @@ def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
         points = entry.result.points if entry.result else None
         total = _number(points.total) if points else _number(entry.manual.points)
         why = entry.submitted.problem or entry.problem
-        line = f"{_shown(entry.submitted.student):{width}}  {_verdict(entry):10}  {total:>6}  {_shown(why)}"
-        click.echo(line.rstrip())
+        line = f"{_shown(entry.submitted.student):{width}}  {_verdict(entry):10}  {total:>6}  "
+        click.echo((line + _cut(_shown(why), WIDTH - len(line))).rstrip())
     return exits.PASSED
 
 
@@ -137,7 +137,7 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
         more = f" and {len(check.ids) - 1} more" if len(check.ids) > 1 else ""
         click.echo(f"  {check.before} -> {check.after}: {check.ids[0]}{more}")
         if check.why:
-            click.echo(textwrap.fill(_shown(check.why), WIDTH, initial_indent="    ", subsequent_indent="    "))
+            click.echo(wrapped(_shown(check.why), indent="    ", further="    "))
     return exits.PASSED
 
 
@@ -161,21 +161,19 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
         except (UsageError, GraderError):
             exercise = None
         files = instructor.purge(ledger, exercise, folder, student)
-    click.echo(f"removed: the ledger's rows{''.join(f', {file}' for file in files)}")
+    click.echo("\n  ".join(["removed:", "the ledger's rows", *(_shown(str(from_here(file))) for file in files)]))
     for file in outputs.exported(folder):
         click.echo(f"grade: note: {file} was made earlier and may still hold {_shown(student)}", err=True)
     if exercise is None:
         click.echo("grade: the gradebook was not written anew: its exercise was not found", err=True)
         return exits.ERROR
-    click.echo("A submission that still lies where the batch reads would be graded again: remove it, too.")
+    click.echo("A submission that still lies where the batch reads is graded again: remove it.")
     return exits.PASSED
 
 
 def _agreed(student: str, folder: Path) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError(
-            f"nobody is there to be asked whether all about {_shown(student)} may be removed; --yes says so"
-        )
+        raise UsageError(f"nobody is there to be asked; --yes removes all about {_shown(student)}")
     return click.confirm(f"Remove everything about {_shown(student)} from {folder}? It cannot be undone.")
 
 
@@ -208,6 +206,12 @@ def _events(ledger: Ledger, student: str) -> list[Event]:
 
 def _verdict(entry: Entry) -> str:
     return entry.result.verdict.value if entry.result else NONE
+
+
+def _cut(text: str, most: int) -> str:
+    """A name as long as the line leaves some room all the same."""
+    line, most = " ".join(text.split()), max(most, 20)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _number(value: float | None) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from grader.cli import exits
+from grader.errors import UsageError
 
 if TYPE_CHECKING:
     from grader.batch.entry import Entry, ManualPoints
     from grader.model.exercise import Exercise
 
 _PATH = click.Path(path_type=Path)
+RUBRICS = ("correctness", "performance", "quality")  # what the machine gives
 
 
 @click.command("points")
@@ -37,16 +38,25 @@ def command(
 
     if clear and (points is not None or comment is not None):
         raise click.UsageError("--clear takes back; --points and --comment give")
-    if points is not None and not math.isfinite(points):
-        raise click.UsageError("--points takes a number")
     with Ledger(folder) as ledger:
         exercise = instructor.exercise_of(ledger, exercises)
         entry = instructor.entry_of(ledger, exercise, student)
+        if points is not None:
+            _within(points, _share(entry, exercise))
         given = ManualPoints() if clear else _changed(entry.manual, points, comment)
         if given != entry.manual:
             entry = instructor.give(ledger, exercise, folder, student, given)
     _show(entry, exercise)
     return exits.PASSED
+
+
+def _within(points: float, share: float) -> None:
+    """Raises UsageError; NaN lies nowhere."""
+    if not 0 <= points <= share:
+        raise UsageError(
+            f"--points {points:g}: by hand there are 0 to {share:g} to give.\n"
+            "The others are the machine's; exercise.toml says how they are shared"
+        )
 
 
 def _changed(before: ManualPoints, points: float | None, comment: str | None) -> ManualPoints:
@@ -61,7 +71,7 @@ def _show(entry: Entry, exercise: Exercise) -> None:
 
     points = entry.result.points if entry.result else None
     click.echo(inert(entry.submitted.student))
-    for rubric in ("correctness", "performance", "quality"):
+    for rubric in RUBRICS:
         value = getattr(points, rubric, None)
         click.echo(f"  {rubric:12} {_number(value):>6} of {exercise.points[rubric]}")
     most = sum(exercise.points.values())
@@ -72,15 +82,18 @@ def _show(entry: Entry, exercise: Exercise) -> None:
     if entry.manual.comment:
         click.echo(f"  {inert(entry.manual.comment)}")
     if (given := entry.manual.points) is not None and not 0 <= given <= share:
+        # Given when there was more to give: nothing had been graded yet, or by other rules.
         click.echo(f"grade: note: by hand there are 0 to {share:g} points to give; {given:g} are kept", err=True)
     if total is not None and total > most:
         click.echo(f"grade: note: {total:g} is more than the {most} of the exercise", err=True)
 
 
 def _share(entry: Entry, exercise: Exercise) -> float:
-    """What is the instructor's to give: of quality what no rule gives, or everything where nothing was graded."""
-    if entry.result is None:
-        return sum(exercise.points.values())
+    """What is the instructor's to give: of quality what no rule gives; where the grader could not even judge what is
+    right, all but what it gave."""
+    points = entry.result.points if entry.result else None
+    if points is None or points.correctness is None:
+        return sum(exercise.points.values()) - sum(getattr(points, rubric, None) or 0.0 for rubric in RUBRICS)
     return exercise.points["quality"] - sum(rule.points for rule in exercise.quality)
 
 

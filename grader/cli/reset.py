@@ -50,7 +50,7 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
 
 def _agreed(starter: Path) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError(f"nobody is there to be asked whether {starter} may be replaced; --yes says so")
+        raise UsageError(f"nobody is there to be asked; with --yes this is replaced:\n  {starter}")
     click.echo(f"{starter}\ngoes back to what it was at the start; a copy of yours is kept.")
     try:
         return click.confirm("Go on?")

@@ -17,6 +17,7 @@ from grader.cli import exits
 from grader.cli.numbers import SEED as ANY_SEED
 from grader.cli.numbers import Whole
 from grader.cli.paths import PATH
+from grader.cli.wrap import WIDTH, wrapped
 from grader.errors import ExerciseError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 SEED = 1  # a promise holds for every seed
-WIDTH = 80
+_INDENT = " " * 6
 
 
 @click.command("verify")
@@ -122,10 +123,9 @@ def _mark(problem: str) -> str:
 
 
 def _found(problem: str, stated: str = "") -> None:
-    """Without a break in a path, which is there to be copied."""
-    text = f"{stated and 'states: '}{stated}found: {problem}"
-    for line in textwrap.wrap(text, WIDTH - 6, break_long_words=False, break_on_hyphens=False) if problem else ():
-        click.echo(f"      {line}")
+    if problem:
+        text = f"{stated and 'states: '}{stated}found: {problem}"
+        click.echo(wrapped(text, indent=_INDENT, further=_INDENT))
 
 
 def _mutants(

@@ -144,19 +144,40 @@ def test_points_are_given_shown_and_taken_back(grade: Grade, school: School) -> 
     assert grade("points", "out", "ad") == 2
     assert "near it: ada" in grade.err
     assert grade("points", "out", "ada", "--points", "nan") == 2
-    assert grade("points", "out", "ada", "--points", "600") == 0
-    assert "more than the 100" in grade.err
 
 
-@pytest.mark.parametrize(("points", "noted"), [("0", False), ("8", False), ("8.5", True), ("30", True), ("-5", True)])
-def test_points_beyond_the_instructors_share_are_kept_and_noted(
-    grade: Grade, school: School, points: str, noted: bool
+@pytest.mark.parametrize(
+    ("points", "status"), [("0", 0), ("8", 0), ("8.5", 2), ("80", 2), ("-1", 2), ("nan", 2), ("inf", 2)]
+)
+def test_points_beyond_the_instructors_share_are_refused(
+    grade: Grade, school: School, points: str, status: int
 ) -> None:
     school.hand_in("ada")
     batch(grade)
-    assert grade("points", "out", "ada", "--points", points) == 0
-    assert f"{points} of 8\n" in grade.out
-    assert (f"note: by hand there are 0 to 8 points to give; {points} are kept" in grade.err) == noted
+    assert grade("points", "out", "ada", "--points", points) == status
+    assert (f"--points {points}: by hand there are 0 to 8 to give" in grade.err) == (status == 2)
+    grade("points", "out", "ada")
+    assert f"by hand      {points if status == 0 else '-':>6} of 8\n" in grade.out
+
+
+def test_what_was_given_before_there_was_a_grade_is_kept_and_noted(grade: Grade, school: School) -> None:
+    (school.submissions / "ada").mkdir()
+    batch(grade)
+    assert grade("points", "out", "ada", "--points", "60") == 0
+    school.hand_in("ada")
+    batch(grade)
+    assert grade("points", "out", "ada") == 0
+    assert "note: by hand there are 0 to 8 points to give; 60 are kept" in grade.err
+    assert "more than the 100" in grade.err
+
+
+def test_who_the_grader_failed_may_get_the_rest_by_hand(grade: Grade, school: School) -> None:
+    school.hand_in("ada", "dies")
+    batch(grade)
+    assert grade("points", "out", "ada", "--points", "88") == 0
+    assert "88 of 88" in grade.out
+    assert "100 of 100" in grade.out
+    assert grade("points", "out", "ada", "--points", "89") == 2
 
 
 def test_who_handed_in_nothing_may_get_all_points_by_hand(grade: Grade, school: School) -> None:
@@ -177,6 +198,19 @@ def test_the_ledger_lists_and_filters(grade: Grade, school: School) -> None:
     assert [line.split()[0] for line in grade.out.splitlines()] == ["ada", "bob", "cyd"]
     assert grade("ledger", "out", "list", "--verdict", "failed", "--verdict", "none") == 0
     assert [line.split()[0] for line in grade.out.splitlines()] == ["bob", "cyd"]
+
+
+def test_a_reason_is_cut_to_the_line_and_whole_in_show(grade: Grade, school: School) -> None:
+    for name in ("a_first_try.cu", "a_second_try.cu", "a_third_try.cu"):
+        (school.submissions / "ada").mkdir(exist_ok=True)
+        (school.submissions / "ada" / name).write_text("//")
+    batch(grade)
+    assert max(map(len, (grade.out + grade.err).splitlines())) <= 80
+    assert grade("ledger", "out") == 0
+    assert len(grade.out.rstrip("\n")) == 80
+    assert grade.out.endswith("…\n")
+    grade("ledger", "out", "show", "ada")
+    assert "keep one, or name one of them starter.cu" in grade.out
 
 
 def test_the_ledger_says_why_a_grade_changed(grade: Grade, school: School) -> None:
@@ -222,6 +256,8 @@ def test_purge_asks_first(grade: Grade, school: School, monkeypatch: pytest.Monk
     assert grade("ledger", "out", "purge", "ada") == 0
     assert Path("out/results/ada.json").exists()
     assert grade("ledger", "out", "purge", "ada", "--yes") == 0
+    assert "  out/results/ada.json\n" in grade.out
+    assert max(map(len, grade.out.splitlines())) <= 80
     assert not Path("out/results/ada.json").exists()
     assert "ada" not in Path("out/gradebook.csv").read_text()
     assert grade("ledger", "out", "purge", "ada", "--yes") == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -35,6 +36,13 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[1] == "  1/180  failed         52 of 100    2.5 s  ada, bob, cyd and 1 more"
     assert "error" in lines[2]
     assert "\x1b" not in lines[2]
+
+
+def test_the_first_line_is_no_wider_than_80_columns() -> None:
+    out = io.StringIO()
+    BatchProgress(Console(file=out, width=80)).began(msgspec.structs.replace(PLAN, seed=4294967295))
+    assert "seed 4294967295" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 80
 
 
 def test_a_bar_with_rate_time_left_and_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ def test_asks_and_keeps_what_was_written(course: Grade, monkeypatch: pytest.Monk
     assert course("reset", "1") == 0
     assert starter().read_bytes() == SOURCE
     assert starter().with_name("starter.cu.1.bak").read_bytes() == MINE
+    assert max(map(len, course.out.splitlines())) <= 80
     assert "kept as exercises/01_double/starter.cu.1.bak" in course.out
     assert starter().stat().st_mode & 0o777 == 0o640
 
