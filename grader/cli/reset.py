@@ -72,8 +72,9 @@ def _original(exercise: Exercise) -> Path:
         if file.is_file() and file.parent.resolve() != folder:
             return file
     raise UsageError(
-        f"no original of {exercise.name} is kept here: grade start keeps one in the folder that it makes.\n"
-        f"If git has it, this puts it back as it was committed last: git restore {from_here(exercise.starter)}"
+        f"no original of {exercise.name} is kept here;\n"
+        "grade start keeps one in the folder that it makes. If git has it, this puts it\n"
+        f"back as it was committed last:\n  git restore {from_here(exercise.starter)}"
     )
 
 
