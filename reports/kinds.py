@@ -54,8 +54,7 @@ KINDS = {
     "barrier-divergence": Kind(
         "Not every thread reaches the barrier",
         "Let threads without work skip the loads and stores, never the __syncthreads(): "
-        "turn an early return into a condition around the work. Of an mbarrier, count the threads that arrive "
-        "and the bytes that come.",
+        "turn an early return into a condition around the work.",
     ),
     "collective-mismatch": Kind(
         "Warp operation with the wrong lanes",
@@ -94,25 +93,42 @@ KINDS = {
 }
 
 
-# An access outside the array whose size the launch function sets is that function's mistake as often as the index's.
-_SHARED_AS_LAUNCHED = "dynamic shared memory"
-_SHARED_STEP = (
-    "This array is as large as launch->shared_bytes says, in bytes: compare it with the largest index, times "
-    "sizeof(float). If it is large enough, find which index grows past the end."
-)
+class _Special(NamedTuple):
+    """A finding of `kind` whose message says this wants a step of its own."""
 
-# "x[17] = 1.0625 (0x3f880000): expected 0x38": the input is known already, and its bits say what is right.
-_CONVERTED = re.compile(r"\w(?:\[\d+\])+ = [^;]*?0x[0-9a-f]+[^;]*: expected ")
-_CONVERTED_STEP = "Convert the first wrong element by hand, bit by bit, and compare."
+    kind: str
+    said: re.Pattern[str]
+    next_step: str
+
+
+# In this order.
+_SPECIAL = (
+    _Special(
+        "barrier-divergence",
+        re.compile(r"waits here for ever|arrives at|a count of|expect more|mbarrier"),
+        "Count the threads that arrive at this mbarrier in a phase, and the bytes that come: as many as it was told "
+        "to expect, and no more.",
+    ),
+    # The launch function sets this array's size: that is its mistake as often as the index's.
+    _Special(
+        "out-of-bounds",
+        re.compile("dynamic shared memory"),
+        "This array is as large as launch->shared_bytes says, in bytes: compare it with the largest index, times "
+        "sizeof(float). If it is large enough, find which index grows past the end.",
+    ),
+    # "x[17] = 1.0625 (0x3f880000): expected 0x38": the input is known already, and its bits say what is right.
+    _Special(
+        "wrong-values",
+        re.compile(r"\w(?:\[\d+\])+ = [^;]*?0x[0-9a-f]+[^;]*: expected "),
+        "Convert the first wrong element by hand, bit by bit, and compare.",
+    ),
+)
 
 
 def next_step(kind: str, message: str) -> str:
     """What to do about a finding."""
-    if kind == "out-of-bounds" and _SHARED_AS_LAUNCHED in message:
-        return _SHARED_STEP
-    if kind == "wrong-values" and _CONVERTED.search(message):
-        return _CONVERTED_STEP
-    return kind_of(kind).next_step
+    special = (one.next_step for one in _SPECIAL if one.kind == kind and one.said.search(message))
+    return next(special, kind_of(kind).next_step)
 
 
 def kind_of(name: str) -> Kind:
