@@ -22,6 +22,9 @@ PITFALLS = {
     "forbidden-instruction": ("forbidden-instructions",),
 }
 
+# Of a race between blocks, which no barrier mends.
+BETWEEN_BLOCKS = ("race-between-blocks", "out-of-range-rows", "missing-synchronization")
+
 
 def sections(exercise: Exercise) -> frozenset[str]:
     """The anchors of problem.md's headings; none where it cannot be read."""
@@ -44,7 +47,10 @@ def _hinted(finding: Finding, known: frozenset[str]) -> Finding:
 
 
 def _pitfalls(finding: Finding) -> tuple[str, ...]:
-    """The launch function says how large dynamic shared memory is: outside of it, that is where to look first."""
-    if finding.kind == "out-of-bounds" and "dynamic shared memory" in finding.message:
+    """The launch function says how large dynamic shared memory is: past its end, that is where to look first."""
+    kind, said = finding.kind, finding.message
+    if kind == "out-of-bounds" and "dynamic shared memory" in said and "before its start" not in said:
         return PITFALLS["bad-launch"]
-    return PITFALLS.get(finding.kind, ())
+    if kind == "race" and "blocks run in any order" in said:
+        return BETWEEN_BLOCKS
+    return PITFALLS.get(kind, ())

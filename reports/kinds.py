@@ -48,8 +48,7 @@ KINDS = {
     "race": Kind(
         "Race between threads",
         "Within a block: a __syncthreads() between the two accesses, where every thread reaches it; a loop "
-        "that reuses a tile needs one before its next load too. Between blocks: one block for each element, "
-        "or atomics.",
+        "that reuses a tile needs one before its next load too.",
     ),
     "barrier-divergence": Kind(
         "Not every thread reaches the barrier",
@@ -101,13 +100,34 @@ class _Special(NamedTuple):
     next_step: str
 
 
-# In this order.
+# The first that fits counts.
 _SPECIAL = (
+    _Special(
+        "race",
+        re.compile("blocks run in any order"),
+        "No barrier is between blocks: let one block alone write each element. Look for a guard of rows or "
+        "columns that is missing, and for blocks that share a place; a sum of several blocks wants atomics.",
+    ),
+    _Special(
+        "race",
+        re.compile("within its own block only"),
+        "Where several blocks meet, use the atomic without _block in its name.",
+    ),
     _Special(
         "barrier-divergence",
         re.compile(r"waits here for ever|arrives at|a count of|expect more|mbarrier"),
         "Count the threads that arrive at this mbarrier in a phase, and the bytes that come: as many as it was told "
         "to expect, and no more.",
+    ),
+    _Special(
+        "out-of-bounds",
+        re.compile("before its start"),
+        "Find which index can fall below 0: a subtraction, or an index type too small for it.",
+    ),
+    _Special(
+        "out-of-bounds",
+        re.compile("lies in no array"),
+        "Find where this pointer comes from: it was never set, or is no pointer of this kernel's arguments.",
     ),
     # The launch function sets this array's size: that is its mistake as often as the index's.
     _Special(

@@ -63,6 +63,22 @@ def test_outside_of_what_the_launch_asked_for_the_launch_is_looked_at_first(exer
     assert given(exercise, Finding("out-of-bounds", "x.cu", 3, "writes tile[96]")) == "out-of-range-rows"
 
 
+def test_before_its_start_no_size_helps(exercise: Exercise) -> None:
+    with (exercise.folder / "problem.md").open("a") as problem:
+        problem.write("### Wrong launch\n### Out-of-range rows\n")
+    said = "writes dynamic shared memory[-3], 12 bytes before its start"
+    assert given(exercise, Finding("out-of-bounds", "x.cu", 3, said)) == "out-of-range-rows"
+
+
+def test_a_race_between_blocks_has_a_section_of_its_own(exercise: Exercise) -> None:
+    race = Finding("race", "x.cu", 3, "writes y[3]; line 3 writes it too, and blocks run in any order")
+    assert given(exercise, race) == "missing-synchronization"
+    for section in ("Out-of-range rows", "Race between blocks"):  # each better than the last
+        with (exercise.folder / "problem.md").open("a") as problem:
+            problem.write(f"### {section}\n")
+        assert given(exercise, race) == section.lower().replace(" ", "-")
+
+
 def test_no_problem_md_is_no_hint(exercise: Exercise) -> None:
     (exercise.folder / "problem.md").unlink()
     assert given(exercise, Finding("race", "starter.cu", 3, "wrong")) == ""

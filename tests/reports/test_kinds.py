@@ -15,7 +15,7 @@ MBARRIER = [(Kind.STUCK_PHASE, 2 << 32), (Kind.STUCK_PHASE, 16), *((Kind.MISUSE,
 
 def advised(kind: str, body: str, *, grid: int = 1) -> str:
     """The next step for the first finding of this kernel, which is of that kind."""
-    found = run(body, grid=grid, workers=1).findings[0]
+    found = run(body, grid=grid, shared=256, workers=1).findings[0]
     assert found.kind == kind, found
     return next_step(found.kind, found.message)
 
@@ -39,3 +39,33 @@ def test_syncthreads_is_no_mbarrier(body: str) -> None:
     step = advised("barrier-divergence", body)
     assert "__syncthreads" in step
     assert "mbarrier" not in step
+
+
+def test_a_race_within_a_block_wants_a_barrier() -> None:
+    step = advised("race", "__shared__ int s[64]; s[t] = t; out[t] = s[63 - t];")
+    assert step.startswith("Within a block: a __syncthreads()")
+    assert "atomics" not in step
+
+
+@pytest.mark.parametrize("body", ["out[0] = blockIdx.x;", "if (blockIdx.x) out[t] = 1; else state[t] = out[t] = 2;"])
+def test_a_race_between_blocks_wants_no_barrier(body: str) -> None:
+    step = advised("race", f"if (t == 0) {{ {body} }}", grid=2)
+    assert "one block alone" in step
+    assert "__syncthreads" not in step
+
+
+def test_an_atomic_of_block_scope_is_one_of_too_few() -> None:
+    assert "without _block" in advised("race", "atomicAdd_block(state, 1);", grid=2)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("out[t + 1] = 0;", "grow past the end"),
+        ("out[t - 1] = 0;", "fall below 0"),
+        ("extern __shared__ int s[]; out[t] = s[t - 32768];", "fall below 0"),
+        ("*(int*)(in[t] * 8L + 8) = 0;", "where this pointer comes from"),
+    ],
+)
+def test_an_index_is_looked_for_on_the_side_where_it_leaves(body: str, says: str) -> None:
+    assert says in advised("out-of-bounds", body)
