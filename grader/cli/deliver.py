@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import click
 
+from grader import files
 from grader.cli.streams import give_up_stdout
 from grader.errors import UsageError
 from grader.model import codec
@@ -140,7 +141,7 @@ def write(file: Path, content: bytes) -> bool:
             sys.stdout.buffer.write(content)
             sys.stdout.flush()
         else:
-            file.write_bytes(content)
+            files.replace(file, content)
     except BrokenPipeError:
         give_up_stdout()
     except OSError as error:

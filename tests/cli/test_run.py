@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -212,6 +213,20 @@ def test_a_disk_that_is_full_is_said_and_the_verdict_still_shown(grade: Grade, o
     assert grade("run", "1", option, "/dev/full") == 4
     assert "cannot write /dev/full: No space left on device" in grade.err
     assert grade.out.startswith("INCOMPLETE: ")
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_what_cannot_be_written_whole_leaves_the_old_file(
+    grade: Grade, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    Path("r").write_text("the old one")
+    assert grade("run", "1", option, "r") == 4
+    assert "cannot write r: No space left on device" in grade.err
+    assert Path("r").read_text() == "the old one"
 
 
 def test_open_shows_the_report_in_a_browser(grade: Grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
