@@ -71,7 +71,10 @@ KINDS = {
         "Not allowed in this exercise",
         "Do it by hand: problem.md names what is forbidden, and why. The compiled code decides, not the source.",
     ),
-    "trap": Kind("Stopped itself", "An assert() failed or __trap() was reached: see why, at that line."),
+    "trap": Kind(
+        "Stopped itself",
+        "An assert() failed, __trap() was reached, or a null pointer was followed: see why, at that line.",
+    ),
     "out-of-memory": Kind(
         "Took too much memory",
         "Look for an array far larger than the problem, or a template that expands without end.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from grader.model.result import Check, Finding, Result, Status
 from reports.kinds import kind_of, next_step
 
 WARNING = "compile-warning"
+COMPILE_ERROR = "compile-error"
 
 # As a race's note names the other access: "thread (0,1,0) of block (0,0,0) wrote it at line 21".
 _OTHER_ACCESS = re.compile(r"\bline (\d{1,6})\b")
@@ -51,6 +53,7 @@ class Problem:
     file: str
     line: int
     occurrences: tuple[Occurrence, ...]
+    alone: bool = True  # no other finding is of its kind
 
     @property
     def title(self) -> str:
@@ -60,6 +63,8 @@ class Problem:
     def next_step(self) -> str:
         if self.is_explained:
             return EXPLAINED_STEP + (", and take the hint." if self.hint else ".")
+        if self.kind == COMPILE_ERROR and self.alone:
+            return ""  # the compiler has said it all
         return next_step(self.kind, self.first.message)
 
     @property
@@ -159,8 +164,11 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
         for at, finding in enumerate(findings):
             key = (finding.kind, finding.file, frozenset(_lines(finding)))
             groups.setdefault(key, []).append(Occurrence(check.case or "", finding, {} if at else check.measurements))
+    of_kind = Counter(kind for (kind, _, _), occurrences in groups.items() for _ in occurrences)
     return tuple(
-        Problem(f"{prefix}-{number}", mild, kind, file, occurrences[0].finding.line, tuple(occurrences))
+        Problem(
+            f"{prefix}-{number}", mild, kind, file, occurrences[0].finding.line, tuple(occurrences), of_kind[kind] == 1
+        )
         for number, ((kind, file, _), occurrences) in enumerate(_by_cause(groups).items(), start=1)
     )
 

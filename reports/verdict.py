@@ -39,7 +39,8 @@ def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
     first = problems[0]
     place = f" on line {first.line}" if first.at_fault else ""
     if first.kind == "compile-error":
-        return Words("Does not compile", f"{plural(len(problems), 'error')}; the first{place or ' below'}.")
+        where = "; the first" + (place or " below") if len(problems) > 1 else place or ", below"
+        return Words("Does not compile", f"{plural(len(problems), 'error')}{where}.")
     headline = "Not right yet" if failed & {"compile", "launch", "memory", "correct"} else "Not passed"
     what = first.title.lower() + place
     if len(problems) == 1:

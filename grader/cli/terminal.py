@@ -19,7 +19,7 @@ from grader.cli.case_table import INDENT
 from grader.model.exercise import Exercise
 from grader.model.result import Points, Result, Verdict
 from reports import history, kernels, speed
-from reports.problems import Problem, advice, family, grader_errors, not_judged, problems
+from reports.problems import COMPILE_ERROR, Problem, advice, family, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
 
@@ -274,7 +274,7 @@ def _heading(problem: Problem, exercise: Exercise | None) -> str:
 
 def _in_brief(problem: Problem, exercise: Exercise | None) -> str:
     """Its heading, which says enough of every kind but the compiler's."""
-    said = f": {problem.occurrences[0].finding.message}" if problem.kind == "compile-error" else ""
+    said = f": {problem.occurrences[0].finding.message}" if problem.kind == COMPILE_ERROR else ""
     return _heading(problem, exercise) + said
 
 

@@ -103,11 +103,26 @@ def test_what_is_to_be_copied_is_never_broken() -> None:
     assert hint.startswith("  Hint: 01_simple_grouped_gemm/problem.md#") and len(hint) > 40
 
 
+def with_errors(*at: int) -> list[str]:
+    """The lines about a file with compile errors in these lines."""
+    errors = tuple(Finding("compile-error", "starter.cu", line, f"error {line}") for line in at)
+    check = Check("compile", Status.FAILED, errors[0].message, findings=errors)
+    return printed(msgspec.structs.replace(samples.SITUATIONS["race"], checks=(check,)))
+
+
 def test_further_compile_errors_say_what_they_are() -> None:
-    errors = tuple(Finding("compile-error", "starter.cu", line, f"error {line}") for line in (3, 8))
-    check = Check("compile", Status.FAILED, "2 errors", findings=errors)
-    lines = printed(msgspec.structs.replace(samples.SITUATIONS["race"], checks=(check,)))
+    lines = with_errors(3, 8)
+    assert "2 errors; the first on line 3." in lines
     assert "also: starter.cu:8: compile-error: error 8" in lines
+
+
+def test_only_of_several_compile_errors_may_the_later_ones_follow_from_the_first() -> None:
+    assert any("later ones often follow" in line for line in with_errors(3, 8))
+    assert any("later ones often follow" in line for line in with_errors(3, 3))
+    for alone in (with_errors(3), with_errors(0)):
+        assert not any("Next:" in line for line in alone)
+    assert "1 error on line 3." in with_errors(3)
+    assert "1 error, below." in with_errors(0)
 
 
 def test_many_errors_and_reasons_fit_too() -> None:

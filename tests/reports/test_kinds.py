@@ -69,3 +69,7 @@ def test_an_atomic_of_block_scope_is_one_of_too_few() -> None:
 )
 def test_an_index_is_looked_for_on_the_side_where_it_leaves(body: str, says: str) -> None:
     assert says in advised("out-of-bounds", body)
+
+
+def test_a_null_pointer_that_is_followed_is_what_the_compiler_makes_a_trap() -> None:
+    assert "null pointer" in advised("trap", "int* p = nullptr; if (t == 3) out[0] = *p;")
