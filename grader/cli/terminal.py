@@ -17,7 +17,7 @@ from rich.text import Text
 from grader.cli import case_table, excerpt
 from grader.cli.case_table import INDENT
 from grader.model.exercise import Exercise
-from grader.model.result import Points, Result, Verdict
+from grader.model.result import Check, Points, Result, Verdict
 from reports import history, kernels, speed
 from reports.problems import COMPILE_ERROR, Problem, advice, family, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
@@ -123,7 +123,7 @@ class _Page:
             *self._open_ends(detail),
             self._quality() if detail is not EVERYTHING else [],
             *(self._all_problems(advice(self._result), detail) if detail is EVERYTHING else ()),
-            self._footer(),
+            self._footer(detail),
         )
         filled = [part for part in parts if part]
         return [line for at, part in enumerate(filled) for line in ([Text("")] * (at > 0) + part)]
@@ -147,8 +147,10 @@ class _Page:
             for name, taken in check.measurements.get("kernels", {}).items():
                 listed = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in taken.items())
                 lines.append(self._cut(f"  {name}: {listed}", "dim"))
-            if printed := check.measurements.get("printed"):
-                lines += self._say(str(printed))
+            if printed := _printed(check):
+                who = "launch function" if family(check) == "launch" else "kernel"
+                lines.append(Text(f"{INDENT}Your {who} printed:", "dim"))
+                lines += self._say(printed, indent=2 * INDENT)
         return lines
 
     def _verdict(self) -> Lines:
@@ -235,7 +237,7 @@ class _Page:
             more = len(found) - len(shown)
             yield lines + ([Text(f"and {more} more; -v shows all", "dim")] if more else [])
 
-    def _footer(self) -> Lines:
+    def _footer(self, detail: Detail) -> Lines:
         result = self._result
         number = self._exercise.number.lstrip("0") if self._exercise else result.exercise
         command = ["grade", "run", number, result.submission.path, "--seed", str(result.seed)]
@@ -244,7 +246,15 @@ class _Page:
         repeat = [seed + again] if len(seed) + len(again) <= self._width else [seed, Text(INDENT) + again]
         for line in repeat:
             line.rstrip()
-        return self._say(_points(result.points, self._exercise), indent="") + repeat
+        printed = [] if detail is EVERYTHING else self._how_much_was_printed()
+        return printed + self._say(_points(result.points, self._exercise), indent="") + repeat
+
+    def _how_much_was_printed(self) -> Lines:
+        count = sum(len(_printed(check).splitlines()) for check in self._result.checks)
+        if not count:
+            return []
+        it = "it" if count == 1 else "them"
+        return self._say(f"Your kernel printed {plural(count, 'line')}; -v shows {it}.", indent="", style="dim")
 
     def _say(self, text: str, *, indent: str = INDENT, style: str = "", most: int = 0) -> Lines:
         """A paragraph, of `most` lines. Wrapped here: rich would fill every line up with blanks."""
@@ -262,6 +272,10 @@ class _Page:
         line = Text(inert(text).replace("\n", " "), style)
         line.truncate(self._width, overflow="ellipsis")
         return line
+
+
+def _printed(check: Check) -> str:
+    return str(check.measurements.get("printed", ""))
 
 
 def _heading(problem: Problem, exercise: Exercise | None) -> str:

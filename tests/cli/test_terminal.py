@@ -304,6 +304,19 @@ def test_verbose_names_every_case_and_what_was_measured(exercise: Exercise) -> N
     assert "compile: passed  0.10 s" in text
 
 
+def test_what_a_kernel_printed_is_counted_and_shown_in_full_when_asked(exercise: Exercise) -> None:
+    def talkative(arrays: Arrays) -> Outcome:
+        return msgspec.structs.replace(right(arrays), printed="row 0\nrow 1\n" if len(arrays["x"]) == 8 else "")
+
+    executor = FakeExecutor(compute=talkative)
+    assert "Your kernel printed 2 lines; -v shows them." in shown(exercise, executor).splitlines()
+    assert "Your kernel printed" not in shown(exercise, FakeExecutor())
+    lines = shown(exercise, executor, verbose=True).splitlines()
+    at = lines.index("  Your kernel printed:")
+    assert lines[at - 1].startswith("memory[even]")
+    assert lines[at + 1 : at + 3] == ["    row 0", "    row 1"]
+
+
 def test_extra_and_secret_cases_are_a_row_each(exercise: Exercise) -> None:
     def compute(arrays: Arrays) -> Outcome:
         return many(arrays) if arrays["x"].shape[0] in (1, 3) else right(arrays)

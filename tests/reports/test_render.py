@@ -330,6 +330,15 @@ def test_the_next_step_is_about_this_finding(finding: Finding, step: str) -> Non
     assert f"What to do {step}" in words(render(result, samples.EXERCISE, samples.SOURCE))
 
 
+def test_a_next_step_is_given_once_and_another_one_too() -> None:
+    within = [Finding("race", "starter.cu", line, "reads As[0]; no barrier orders the two") for line in (31, 33)]
+    between = Finding("race", "starter.cu", 38, "writes C[0]; line 38 writes it too, and blocks run in any order")
+    result = msgspec.structs.replace(samples.SITUATIONS["race"], checks=(samples.memory("small", *within, between),))
+    text = words(render(result, samples.EXERCISE, samples.SOURCE))
+    assert text.count("Within a block: a __syncthreads()") == 1
+    assert text.count("No barrier is between blocks") == 1
+
+
 def test_a_wrong_value_blames_no_line() -> None:
     finding = Finding("wrong-values", "starter.cu", 6, "group 0, row 0: expected 1, got 0", count=131051)
     result = msgspec.structs.replace(
