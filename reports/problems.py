@@ -167,7 +167,13 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
     of_kind = Counter(kind for (kind, _, _), occurrences in groups.items() for _ in occurrences)
     return tuple(
         Problem(
-            f"{prefix}-{number}", mild, kind, file, occurrences[0].finding.line, tuple(occurrences), of_kind[kind] == 1
+            f"{prefix}-{number}",
+            mild,
+            kind,
+            file,
+            occurrences[0].finding.line,
+            tuple(occurrences),
+            of_kind[kind] == 1,
         )
         for number, ((kind, file, _), occurrences) in enumerate(_by_cause(groups).items(), start=1)
     )

@@ -6,6 +6,7 @@ least useful first.
 
 from __future__ import annotations
 
+import re
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,9 @@ SHORTER = (
     Detail(notes=0, context=0, further=0, message=2, next_step=1, left_open=1, merged=True),
     Detail(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
 )
+
+# "thread (1,0,0) of block (0,0,0) writes A_tile[1]; line 21 reads it too"
+_ACCESSED = re.compile(r"\b(?:reads|writes) ([^;,]+?)(?:\[\d+\]| \+ \d+ bytes?)")
 
 Lines = list[Text]
 
@@ -278,18 +282,19 @@ def _printed(check: Check) -> str:
     return str(check.measurements.get("printed", ""))
 
 
-def _heading(problem: Problem, exercise: Exercise | None) -> str:
+def _heading(problem: Problem, exercise: Exercise | None, what: str = "") -> str:
     """ "starter.cu:31: race (uniform and 3 more)", "starter.cu, decode_kernel: wrong-values (uniform)"."""
     place = inert(problem.file) + (f":{problem.line}" if problem.at_fault else _kernel(problem, exercise))
     more = f" and {len(problem.cases) - 1} more" if len(problem.cases) > 1 else ""
     where = f" ({inert(problem.cases[0])}{more})" if problem.cases else ""
-    return f"{place + ': ' if place else ''}{problem.kind}{where}"
+    return f"{place + ': ' if place else ''}{problem.kind}{what}{where}"
 
 
 def _in_brief(problem: Problem, exercise: Exercise | None) -> str:
-    """Its heading, which says enough of every kind but the compiler's."""
-    said = f": {problem.occurrences[0].finding.message}" if problem.kind == COMPILE_ERROR else ""
-    return _heading(problem, exercise) + said
+    """Its heading, with what the compiler says, or which array is raced for: two may be at one line."""
+    said = f": {problem.first.message}" if problem.kind == COMPILE_ERROR else ""
+    array = _ACCESSED.search(problem.first.message) if problem.kind == "race" else None
+    return _heading(problem, exercise, f" on {inert(array[1])}" if array else "") + said
 
 
 def _kernel(problem: Problem, exercise: Exercise | None) -> str:

@@ -14,6 +14,7 @@ from grader.model.exercise import Exercise, Kernel, Parameter
 from grader.model.result import Check, Finding, Result, Status, Submission
 from grader.secret import Secret
 from tests.fakes import SOURCE, Arrays, FakeExecutor, right, write_exercise
+from tests.ptx.test_findings import run
 from tests.reports import samples
 
 SCREEN = 23  # rows
@@ -101,6 +102,20 @@ def test_half_a_terminal_still_shows_every_result(name: str) -> None:
 def test_what_is_to_be_copied_is_never_broken() -> None:
     hint = next(line for line in narrow(40, "race") if "Hint: " in line)
     assert hint.startswith("  Hint: 01_simple_grouped_gemm/problem.md#") and len(hint) > 40
+
+
+def test_two_races_at_one_line_are_told_apart_by_their_arrays() -> None:
+    """In the engine's words."""
+    ran = run(
+        "__shared__ int As[64]; __shared__ short Bs[64]; As[t] = t;\nBs[t] = t;\nout[t] = As[63 - t] + Bs[63 - t];"
+    )
+    assert {r.kind for r in ran.findings} == {"race"}
+    races = [Finding("race", "starter.cu", r.line, r.message, notes=r.notes) for r in ran.findings]
+    lines = printed(msgspec.structs.replace(samples.SITUATIONS["race"], checks=(samples.memory("small", *races),)))
+    (also,) = (line for line in lines if line.startswith("also: "))
+    first = next(line for line in lines if line.startswith("starter.cu:"))
+    assert also.removeprefix("also: ").split(" on ")[0] == first.split(" (")[0]
+    assert also.endswith((" on As (small)", " on Bs (small)"))
 
 
 def with_errors(*at: int) -> list[str]:
