@@ -18,7 +18,7 @@ from rich.text import Text
 from grader.cli import case_table, excerpt
 from grader.cli.case_table import INDENT
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Points, Result, Verdict
+from grader.model.result import Check, Result, Status, Verdict
 from reports import history, kernels, speed
 from reports.problems import COMPILE_ERROR, Problem, advice, family, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
@@ -251,7 +251,7 @@ class _Page:
         for line in repeat:
             line.rstrip()
         printed = [] if detail is EVERYTHING else self._how_much_was_printed()
-        return printed + self._say(_points(result.points, self._exercise), indent="") + repeat
+        return printed + self._say(_points(result, self._exercise), indent="") + repeat
 
     def _how_much_was_printed(self) -> Lines:
         count = sum(len(_printed(check).splitlines()) for check in self._result.checks)
@@ -312,18 +312,28 @@ def _hint(anchor: str, exercise: Exercise | None) -> str:
     return f"{folder}problem.md#{inert(anchor)}"
 
 
-def _points(points: Points, exercise: Exercise | None) -> str:
+def _points(result: Result, exercise: Exercise | None) -> str:
     """ "Points: 52 of 100 (correctness 40/40, quality 12/20, performance not judged)"."""
+    points = result.points
     parts, unknown = [], []
     for rubric in ("correctness", "performance", "quality"):
         given = getattr(points, rubric)
         of = f"/{exercise.points[rubric]}" if exercise and rubric in exercise.points else ""
+        why = " until a required case is right" if rubric == "quality" and _is_withheld(result, exercise) else ""
         if given is None:
             unknown.append(rubric)
         else:
-            parts.append(f"{rubric} {readable(given)}{of}")
+            parts.append(f"{rubric} {readable(given)}{of}{why}")
     if unknown:
         parts.append(f"{' and '.join(filter(None, (', '.join(unknown[:-1]), unknown[-1])))} not judged")
     if points.total is None:
         return f"Points: {', '.join(parts)}"
     return f"Points: {readable(points.total)} of {readable(points.max)} ({', '.join(parts)})"
+
+
+def _is_withheld(result: Result, exercise: Exercise | None) -> bool:
+    """Whether the points for quality wait for a case that is right, as grader.points says."""
+    if exercise is None or result.points.quality != 0:
+        return False
+    results = (check for check in result.checks if family(check) == "correct" and check.case in exercise.cases)
+    return not any(check.status is Status.PASSED for check in results)

@@ -280,6 +280,21 @@ def test_quality_that_cost_points_is_told_where_nothing_else_is_wrong() -> None:
     assert not any(line.startswith("Quality") for line in printed(samples.SITUATIONS["wrong-tile"]))
 
 
+def test_why_quality_has_no_points_is_told_until_a_required_case_is_right(exercise: Exercise) -> None:
+    def points(right_for: tuple[int, ...]) -> str:
+        def compute(arrays: Arrays) -> Outcome:
+            good = len(arrays["x"]) in right_for
+            return right(arrays) if good else Outcome(outputs={"y": 0 * arrays["x"]})
+
+        return " ".join(shown(exercise, FakeExecutor(compute=compute)).split("Points: ")[1].split())
+
+    even, ragged, extra = 8, 6, 1  # rows
+    assert "quality 0/20 until a required case is right" in points(())
+    assert "quality 0/20 until a required case is right" in points((extra,))
+    assert "until" not in points((even,))
+    assert "until" not in points((even, ragged, extra))
+
+
 def test_a_command_to_copy_is_never_broken() -> None:
     result = samples.SITUATIONS["no-gpu"]
     path = "/home/someone/" + "a-long-folder/" * 8 + "starter.cu"
