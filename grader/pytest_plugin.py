@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 HANDLE = "test.py"
 EXERCISE = "exercise.toml"
+WIDTH = 80
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -138,7 +140,7 @@ class CheckItem(pytest.Item):
     def setup(self) -> None:
         """What is raised here is an error to pytest, and not a failure."""
         if self._is_error:
-            pytest.fail(self._text, pytrace=False)
+            pytest.fail(_wrapped(self._text), pytrace=False)
 
     def runtest(self) -> None:
         if self._check is not None:
@@ -239,4 +241,15 @@ def _raise_if_failed(check: Check, seed: int) -> None:
 
     kind, text = junit.outcome(check)
     if kind == "failure":
-        pytest.fail(f"{text}\nrepeat with --grade-seed {seed}", pytrace=False)
+        pytest.fail(f"{_wrapped(text)}\nrepeat with --grade-seed {seed}", pytrace=False)
+
+
+def _wrapped(text: str) -> str:
+    """Pytest shows a line in one piece, however long."""
+    lines = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())] + "  "
+        lines.append(
+            textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        )
+    return "\n".join(lines)

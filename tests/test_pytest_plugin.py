@@ -104,6 +104,17 @@ def test_a_folder_is_graded_and_every_check_is_a_test(
     assert executor.opened == executor.closed == 1
 
 
+def test_a_long_finding_is_wrapped(pytester: pytest.Pytester, exercise: Path, finds: Callable[..., object]) -> None:
+    words = "thread (1,0,0) of block (0,0,0) writes y[3]; line 5 reads it too, and no barrier orders the two; " * 3
+    race = Finding("race", "starter.cu", 6, words.strip(), notes=(words.strip(),))
+    finds(Check("memory[even]", Status.FAILED, words, case="even", findings=(race,)))
+    result = pytester.runpytest("exercises/01_double", "-rN")
+    at = next(n for n, line in enumerate(result.outlines) if line.startswith("starter.cu:6: race: thread"))
+    end = next(n for n, line in enumerate(result.outlines) if line.startswith("repeat with"))
+    assert max(map(len, result.outlines[at:end])) <= 80
+    assert " ".join(" ".join(result.outlines[at:end]).split()).count(words.strip()) == 2
+
+
 @pytest.mark.parametrize("named", ["exercises/01_double", "exercises/01_double/test.py", "."])
 @pytest.mark.parametrize("python_files", ["test_*.py", "test.py"])
 def test_test_py_is_where_the_checks_are_collected_and_is_never_run(

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from grader import __version__
 from grader.cli.exits import ERROR, INTERRUPTED, USAGE
-from grader.cli.streams import give_up_stdout
+from grader.cli.streams import give_up_stdout, say
 from grader.errors import GraderError, UsageError, at_fault
 
 # By verb: the module of grader.cli that holds a click command of that name, and its line in --help.
@@ -80,7 +80,7 @@ def grade() -> None:
     \b
     grade start my-kernels       copy the exercises into a folder of your own
     grade watch 1                grade your starter.cu of exercise 1 at every save
-    grade run 1                  grade it once; grade run 1 my_kernel.cu: another file
+    grade run 1                  grade it once; or another file: grade run 1 k.cu
     grade list                   which exercises there are, and how far you are
 
     Each exercise has a problem.md: it says what to write. A finding names the line in your file, and the section of
@@ -99,7 +99,7 @@ def invoke(arguments: list[str]) -> int:
         give_up_stdout()
         return 0
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted")
+        say("interrupted")
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -107,30 +107,26 @@ def invoke(arguments: list[str]) -> int:
     except click.ClickException as error:
         return _refused(error)
     except UsageError as error:
-        _say(str(error))
+        say(str(error))
         return USAGE
     except GraderError as error:
-        _say(str(error))
+        say(str(error))
         return ERROR
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             give_up_stdout()
-            _say(os.strerror(error.errno))
+            say(os.strerror(error.errno))
             return ERROR
         if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
-            _say("the folder that you are in is gone; cd to one that is there")
+            say("the folder that you are in is gone; cd to one that is there")
             return USAGE
         if os.environ.get("GRADE_TRACEBACK"):
             raise
-        _say(f"internal error at {at_fault(error)}\nSet GRADE_TRACEBACK=1 to see more, and please report it.")
+        say(f"internal error at {at_fault(error)}\nSet GRADE_TRACEBACK=1 to see more, and please report it.")
         return ERROR
 
 
 def _refused(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
-    _say(error.format_message() + (f"\nTry: {context.command_path} --help" if context else ""))
+    say(error.format_message() + (f"\nTry: {context.command_path} --help" if context else ""))
     return USAGE
-
-
-def _say(text: str) -> None:
-    click.echo(f"grade: {text}", err=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import click
 
 from grader import files
-from grader.cli.streams import give_up_stdout
+from grader.cli.streams import give_up_stdout, say
 from grader.errors import UsageError
 from grader.model import codec
 from grader.model.exercise import Exercise
@@ -113,7 +113,7 @@ def show(
         give_up_stdout()
     except OSError as error:
         give_up_stdout()
-        click.echo(f"grade: cannot write the verdict, {result.verdict}: {error.strerror}", err=True)
+        say(f"cannot write the verdict, {result.verdict}: {error.strerror}")
         return False
     return True
 
@@ -145,7 +145,7 @@ def write(file: Path, content: bytes) -> bool:
     except BrokenPipeError:
         give_up_stdout()
     except OSError as error:
-        click.echo(f"grade: cannot write {file}: {error.strerror}", err=True)
+        say(f"cannot write {file}: {error.strerror}")
         return False
     return True
 

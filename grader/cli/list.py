@@ -12,7 +12,7 @@ import click
 
 from grader.cli import exits
 from grader.cli.paths import PATH
-from grader.cli.remember import say
+from grader.cli.streams import say
 
 if TYPE_CHECKING:
     from grader.model.exercise import Exercise

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import click
-
+from grader.cli.streams import say
 from grader.model.exercise import Exercise
 from grader.model.result import Result
-
-
-def say(text: str) -> None:
-    click.echo(f"grade: {text}", err=True)
 
 
 def remember(exercise: Exercise, result: Result, file: Path, tell: Callable[[str], None] = say) -> None:

@@ -1,10 +1,19 @@
-"""stdout and stderr that are closed, full, left by their reader, or unable to show a character."""
+"""What is said on stderr; streams that are closed, full, left by their reader, or unable to show a character."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+
+import click
+
+from grader.cli.wrap import wrapped
+
+
+def say(text: str) -> None:
+    """On stderr."""
+    click.echo("\n".join(map(wrapped, f"grade: {text}".split("\n"))), err=True)
 
 
 def open_closed() -> None:

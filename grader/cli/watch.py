@@ -12,7 +12,7 @@ import click
 from grader.cli import exits
 from grader.cli.complete import exercise_names
 from grader.cli.paths import PATH
-from grader.cli.remember import say
+from grader.cli.streams import say
 from grader.errors import GraderError
 
 if TYPE_CHECKING:

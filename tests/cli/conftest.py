@@ -44,5 +44,6 @@ def grade(
     write_exercise(tmp_path / "exercises" / "01_double")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("grader.cli.streams.WIDTH", 10_000)  # where a line breaks depends on tmp_path
     use(FakeExecutor())
     return Grade(capsys, tmp_path)

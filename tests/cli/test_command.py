@@ -46,6 +46,19 @@ def test_help_names_every_verb_and_fits(grade: Grade) -> None:
     for verb in VERBS:
         assert grade(verb, "--help") == 0
         assert max(map(len, grade.out.splitlines())) <= 80, verb
+    assert grade("--help") == 0
+    assert max(map(len, grade.out.splitlines())) <= 80
+
+
+def test_what_is_wrong_with_a_command_fits_too(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grader.cli.streams.WIDTH", 80)
+    path = "nowhere/" + "a-folder/" * 12
+    assert grade("run", "1", "--exercises", path) == 2
+    assert path.rstrip("/") in grade.err  # to be copied: never broken
+    assert all(len(line) <= 80 for line in grade.err.splitlines() if "nowhere" not in line)
+    assert grade("run", "1", "--since", "a-result.json", "--html", "no-such-folder/with-a-long-name/report.html") == 2
+    assert max(map(len, grade.err.splitlines())) <= 80
+    assert "make it first" in " ".join(grade.err.split())
 
 
 def test_alone_it_says_what_there_is(grade: Grade) -> None:
