@@ -251,6 +251,7 @@ class _Grading:
         )
         if isinstance(outcome, Failure):
             return error(identity, outcome, case), Outcome()
+        outcome = launch.blame_grid(outcome, plans)
         check = memory.judge(case, outcome)
         if did_not_finish(check.findings):
             self._unfinished.append(check)

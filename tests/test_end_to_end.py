@@ -102,6 +102,16 @@ def test_a_mistake_is_caught_by_one_check_on_its_line(
     assert abs(first.findings[0].line - line) <= 1  # a kernel's line is that of its name or of its first brace
 
 
+def test_a_grid_too_large_for_a_cpu_is_told_where_it_is_set(exercise_folder: Path) -> None:
+    result = grade(exercise_folder, SOURCE.replace("(n + 31) / 32", "n << 20"))
+    assert result.verdict is Verdict.INCOMPLETE
+    reason = next(check.reason for check in result.checks if check.id == "memory[even]")
+    assert reason == (
+        "a grid of 67108864 blocks is too large for the CPU: does launch->grid count blocks, and not elements? "
+        "(starter.cu:12)"
+    )
+
+
 def test_what_was_never_written_is_said(exercise_folder: Path) -> None:
     (first, *_) = failed(grade(exercise_folder, SOURCE.replace("/ 32)", "/ 64)")))
     assert (first.id, first.findings[0].kind) == ("correct[even]", "wrong-values")

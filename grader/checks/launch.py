@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -31,11 +32,16 @@ REGISTERS_PER_BLOCK = 65_536
 WARP = 32
 
 
+# As the engine says it.
+_TOO_LARGE = re.compile(r"a grid of (\d+) blocks is too large")
+
+
 class Plan(msgspec.Struct, frozen=True):
     """How to launch one kernel on one case, or why it cannot be launched."""
 
     kernel: str = ""
     line: int = 0  # the kernel's
+    grid_line: int = 0  # where the launch function sets the grid
     config: LaunchConfig = LaunchConfig()
     takes_workspace: bool = False
     findings: tuple[Finding, ...] = ()
@@ -92,6 +98,7 @@ def plan(
     return Plan(
         kernel=compiled.name if compiled else "",
         line=compiled.line if compiled else 0,
+        grid_line=launch_source.line_of(source, launcher.line, "grid"),
         config=config,
         takes_workspace=compiled is not None and signature.takes_workspace(kernel, compiled),
         findings=findings,
@@ -102,6 +109,18 @@ def plan(
 def decode(launch: np.ndarray) -> LaunchConfig:
     gx, gy, gz, bx, by, bz, shared, variant, workspace, _, _ = _LAYOUT.unpack(launch.tobytes())
     return LaunchConfig((gx, gy, gz), (bx, by, bz), shared, variant, workspace)
+
+
+def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
+    """A grid that is too large for the CPU is told at the line that sets it; the engine knows its kernel only."""
+    lacking = outcome.unsupported
+    found = _TOO_LARGE.match(lacking.message) if lacking else None
+    plan = next((plan for plan in plans if found and prod(plan.config.grid) == int(found[1])), None)
+    if lacking is None or plan is None:
+        return outcome
+    message = f"{lacking.message}: does launch->grid count blocks, and not elements?"
+    blamed = msgspec.structs.replace(lacking, message=message, line=plan.grid_line)
+    return msgspec.structs.replace(outcome, unsupported=blamed)
 
 
 def judge(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> Check:
