@@ -17,7 +17,6 @@ from grader.cli import exits
 from grader.cli.numbers import SEED as ANY_SEED
 from grader.cli.numbers import Whole
 from grader.cli.paths import PATH
-from grader.cli.streams import say
 from grader.cli.wrap import WIDTH, wrapped
 from grader.errors import ExerciseError, UsageError
 
