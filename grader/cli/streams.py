@@ -8,12 +8,13 @@ import sys
 
 import click
 
-from grader.cli.wrap import wrapped
+from grader.cli.wrap import WIDTH, wrapped
 
 
 def say(text: str) -> None:
     """On stderr."""
-    click.echo("\n".join(map(wrapped, f"grade: {text}".split("\n"))), err=True)
+    lines = (wrapped(line, width=WIDTH) for line in f"grade: {text}".split("\n"))
+    click.echo("\n".join(lines), err=True)
 
 
 def open_closed() -> None:

@@ -8,11 +8,11 @@ WIDTH = 80
 NO_BREAK = "\N{NO-BREAK SPACE}"  # a blank at which no line ends
 
 
-def wrapped(text: str, *, indent: str = "", further: str = "") -> str:
+def wrapped(text: str, *, indent: str = "", further: str = "", width: int = WIDTH) -> str:
     """`indent` of the first line, `further` of the others. A path stays whole, to be copied."""
     lines = textwrap.fill(
         text,
-        WIDTH,
+        width,
         initial_indent=indent,
         subsequent_indent=further,
         break_long_words=False,
