@@ -49,6 +49,7 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
+from grader.ptx.meeting_places import meeting_places
 from grader.ptx.memory import access_of, lay_out_frame, lay_out_shared, parameter_layout, variable_windows
 from grader.ptx.parser import (
     Address,
@@ -115,6 +116,7 @@ class Kernel:
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)
         self.merging_loads = merging_loads(self.blocks)
+        self.meeting_places = meeting_places(self.blocks)
         self.speculated_loads = speculated_loads(self.blocks, FLUSHES)
         self.used = frozenset(name for b in self.blocks for i in b.instructions for name in defs_and_uses(i)[1])
         self.read_only, self.instructions, self.loads = read_only, tables, loads
@@ -133,7 +135,6 @@ class Kernel:
         self.current: dict[str, Value] = {}  # registers whose value is known in this block
         self.dirty: set[str] = set()  # of these, the ones not yet written to their slots
         self.scratch: Value | None = None  # a few bytes to pass values by address
-        self.operations: dict[tuple[str, int], int] = {}  # of flow.operation_of: the numbers of collectives
         self.here = Instruction("", ())
 
     # Driving --------------------------------------------------------------------------------------------------

@@ -254,7 +254,7 @@ MAX_FLIGHTS = 1 << 14
 # Mail of a thread: what it brings to a warp collective, and what the collective gave to it.
 MAIL_WORDS = 32  # the registers of a matrix product, or less
 MAIL = Layout(
-    operation="i32",  # which collective; Kernel.operations has their numbers
+    operation="i32",  # which collective; meeting_places.py has their numbers
     mask="i32",  # lanes that must take part; 0: whoever is there (activemask)
     orders="i32",  # 1: orders memory among its lanes (__syncwarp)
     ballot="i32",  # published: lanes that brought a word with bit 0 set

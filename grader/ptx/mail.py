@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from grader.ptx.flow import operation_of
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel
 from grader.ptx.machine import (
@@ -26,8 +25,7 @@ def mail_of(u: Kernel, thread: Value) -> Value:
 def bring(u: Kernel, mask: Value, *words: Value, orders: bool = False) -> None:
     assert len(words) <= MAIL_WORDS
     mail = mail_of(u, u.f["tid"])
-    operation = u.operations.setdefault(operation_of(u.here), len(u.operations))
-    MAIL.set(mail, "operation", u.f.const("i32", operation))
+    MAIL.set(mail, "operation", u.f.const("i32", u.meeting_places[id(u.here)]))
     MAIL.set(mail, "mask", mask)
     MAIL.set(mail, "orders", u.f.const("i32", int(orders)))
     for k, word in enumerate(words):

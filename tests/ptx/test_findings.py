@@ -302,6 +302,11 @@ WRONG = {
         "another operation in the other branch": """
             if (t % 2) out[t] = __shfl_xor_sync(~0u, t, 2);  // <-- here
             else { __syncwarp(); out[t] = t; }  // <-- here""",
+        "a turn that half of the lanes leave out": """
+            int sum = t;
+            if (t % 32 < 16) sum += __shfl_down_sync(~0u, sum, 16);  // <-- here
+            if (t % 32 < 8) sum += __shfl_down_sync(~0u, sum, 8);  // <-- here
+            out[t] = sum + __shfl_down_sync(~0u, sum, 4);  // <-- here""",
         "another mask in the other branch": """
             if (t % 2) out[t] = __shfl_xor_sync(~0u, t, 2);  // <-- here
             else out[t] = __shfl_xor_sync(0x55555555u, t, 2);
