@@ -35,8 +35,8 @@ def functions() -> list[Fn]:
 
 
 def arrive() -> Fn:
-    """bar.arrive: thread `me` counts at barrier `id` and does not wait. Returns the time."""
-    f = Fn("arrive", "i32", {"w": "ptr", "me": "i32", "id": "i32"}, NOINLINE)
+    """bar.arrive: thread `me` counts at barrier `id` and does not wait. Time moves on."""
+    f = Fn("arrive", "void", {"w": "ptr", "me": "i32", "id": "i32"}, NOINLINE)
     count = WORKER.get(f["w"], "arrived").index("i32", f["id"])
     threads = LAUNCH.get(launch_of(f), "threads")
     absent = (warps_of(f) << 5) - threads  # of the block's last warp, which arrives as a whole
@@ -46,7 +46,7 @@ def arrive() -> Fn:
     row = known_row(f["w"], f["id"] + ARRIVED_ROW)
     join(f, row, known_row(f["w"], warp))
     row.index("i32", warp).store(now)
-    f.ret(now)
+    f.ret()
     return f
 
 
@@ -55,9 +55,15 @@ def release() -> Fn:
     f = Fn("release", "void", {"w": "ptr"}, NOINLINE)
     with threads_of(f) as (_, at):
         at.store(f.const("i32", RUNNABLE))
-    WORKER.set(f["w"], "barrier", advance_time(f))
+    WORKER.set(f["w"], "barrier", _pass(f))
     f.ret()
     return f
+
+
+def _pass(f: Fn) -> Value:
+    """A barrier completes. Returns the time."""
+    WORKER.set(f["w"], "passed", WORKER.get(f["w"], "passed") + 1)
+    return advance_time(f)
 
 
 def has_arrived() -> Fn:
@@ -123,7 +129,7 @@ def resolve_named() -> Fn:
         WORKER.set(f["w"], "barrier_site", at.load("i32"))
     WORKER.set(f["w"], "true_count", trues.load("i32"))
     WORKER.set(f["w"], "met_count", waiting.load("i32"))
-    now = advance_time(f)
+    now = _pass(f)
     with f.when(waiting.load("i32").eq(LAUNCH.get(launch_of(f), "threads"))):
         WORKER.set(f["w"], "barrier", now)
         with f.when(WORKER.get(f["w"], "split_site").eq(0)):

@@ -26,8 +26,8 @@ from grader.ptx.machine import (
     WORKER,
     Kind,
 )
-from grader.ptx.phases import take_time
 from grader.ptx.shadow import COLD, of_program, shared_shadow
+from grader.ptx.times import advance_time
 
 CHUNK = 16  # bytes: the alignment of a bulk copy, and what its checks look at together
 BULK = {
@@ -155,7 +155,7 @@ def _note_reads(f: Fn, address: Value) -> None:
 def bulk_fence() -> Fn:
     """fence.proxy.async: bulk copies see what was stored before. Whose stores it orders is not tracked."""
     f = Fn("bulk_fence", "void", {"w": "ptr"}, COLD)
-    WORKER.set(f["w"], "proxied", take_time(f))
+    WORKER.set(f["w"], "proxied", advance_time(f))
     f.ret()
     return f
 

@@ -98,8 +98,8 @@ def arrive(u: Kernel, ins: Instruction) -> None:
     if not ins.operands:  # of a cluster
         raise u.unsupported()
     _must_be_whole_warps(u, u.value(ins.operands[1], "u32"))
-    now = u.f.call("i32", "arrive", u.worker, u.f["tid"], u.value(ins.operands[0], "u32") & 15)
-    u.time.store(now | u.f["tid"])
+    u.f.call("void", "arrive", u.worker, u.f["tid"], u.value(ins.operands[0], "u32") & 15)
+    u.passes()
 
 
 # What it reads --------------------------------------------------------------------------------------------------

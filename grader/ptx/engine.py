@@ -13,7 +13,7 @@ from grader.ptx.flow import OutOfTime, Unsupported
 from grader.ptx.jit import CompiledKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lower import Lowered, lower
-from grader.ptx.machine import ASYNC_WARP, MAX_BARRIERS, MAX_SHARED_BYTES, STAMP_STEP, Kind
+from grader.ptx.machine import ASYNC_WARP, MAX_MEETINGS, MAX_SHARED_BYTES, STAMP_STEP, Kind
 from grader.ptx.parser import Function, Location, Module
 
 MAX_BLOCKS = 1 << 24  # more would not end today
@@ -69,13 +69,13 @@ class Program:
         jitted = time.perf_counter()
         launch = Launch(compiled, self._variables, grid, block, shared_bytes, arguments, limits or Limits())
         launch.run(workers or len(os.sched_getaffinity(0)))
-        if launch.worn_out:
-            message = f"more than {MAX_BARRIERS} __syncwarp() in one block are not known to the CPU engine"
-            raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         faults = launch.faults()
         if launch.out_of_time and (faults or launch.blocks_left) and all(map(_merely_slow, faults)):
             raise self._out_of_time(kernel, launch)
+        if launch.worn_out and not faults:
+            message = f"more than {MAX_MEETINGS} barriers or __syncwarp() in a block are not known to the CPU engine"
+            raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         findings = tuple(explainer.reports(faults))
         finished = time.perf_counter()
         return Execution(findings, launch.printer.text(), jitted - started, finished - jitted)

@@ -28,8 +28,9 @@ from grader.ptx.machine import (
     Misuse,
 )
 from grader.ptx.order import known_row
-from grader.ptx.phases import USE, arriving_row, mbarrier_at, misuse, release, take_time
+from grader.ptx.phases import USE, arriving_row, mbarrier_at, misuse, release
 from grader.ptx.shadow import COLD, of_program, shared_shadow
+from grader.ptx.times import advance_time
 
 MOVE = "call void @llvm.memmove.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"
 FILL = "call void @llvm.memset.p0.i64(ptr {}, i8 0, i64 {}, i1 false)"
@@ -56,7 +57,7 @@ def flights_reset() -> Fn:
     """A block starts: nothing is in flight."""
     f = Fn("flights_reset", "void", {"w": "ptr"}, "noinline nounwind")
     zero = f.const("i32", 0)
-    for name in ("flight_count", "polls", "proxied", "uncounted"):
+    for name in ("flight_count", "polls", "proxied"):
         WORKER.set(f["w"], name, zero)
     f.ret()
     return f
@@ -126,7 +127,7 @@ def flight_land() -> Fn:
             f.call("void", "record", f["w"], kind, site, thread, address, what, f.const("i32", 0))
         with f.when(size.eq(0) & pending.ne(0)):
             MBARRIER.set(mbarrier, "pending", pending - 1)
-        arriving_row(mbarrier).index("i32", ASYNC_WARP).store(take_time(f))
+        arriving_row(mbarrier).index("i32", ASYNC_WARP).store(advance_time(f))
         f.call("void", "mbarrier_turn", f["w"], address)
     f.ret()
     return f
@@ -226,4 +227,4 @@ def copies_seen() -> Fn:
 
 def knows_copies(f: Fn, thread: Value) -> None:
     """What has arrived or been read so far is ordered before what the thread does from now on."""
-    known_row(f["w"], thread >> 5).index("i32", ASYNC_WARP).store(take_time(f))
+    known_row(f["w"], thread >> 5).index("i32", ASYNC_WARP).store(advance_time(f))

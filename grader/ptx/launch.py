@@ -20,20 +20,17 @@ from grader.ptx.machine import (
     LOCK_BYTES,
     LOCKS,
     MAIL_BYTES,
-    MAX_BARRIERS,
     MAX_FLIGHTS,
     MBARRIER_BYTES,
     NAMED_BARRIERS,
     PARAM_WINDOW,
     READABLE,
     SHADOW_ARRAYS,
-    STAMP_STEP,
     TIME_IS_UP,
     VARIABLE_WINDOW,
     WARPS,
     WINDOW,
     WORKER,
-    WORN_OUT,
     WRITABLE,
     Kind,
     window_base,
@@ -82,11 +79,11 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Limits:
-    """instructions: of one thread between two barriers. barriers: of one block, two million at most.
+    """instructions: of one thread between two barriers. barriers: of one block.
     seconds: of processor time, of each core at work."""
 
     instructions: int = 4_000_000_000
-    barriers: int = MAX_BARRIERS
+    barriers: int = 2_000_000
     seconds: float = 60.0
 
 
@@ -149,7 +146,7 @@ class Launch:
             arguments=pointer_to(self._bind(arguments)),
             windows=pointer_to(self.windows),
             budget=limits.instructions,
-            barriers=min(limits.barriers, MAX_BARRIERS) * STAMP_STEP,
+            barriers=limits.barriers,
             thread_index=pointer_to(self._kept(_thread_indices(block))),
             fault_limit=FAULT_LIMIT,
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
@@ -250,8 +247,8 @@ class Launch:
 
     @property
     def worn_out(self) -> bool:
-        """A block used up the times that shadow memory can tell apart."""
-        return bool(self.record.get("stop") == WORN_OUT)
+        """A block used up the times that shadow memory can tell apart, so that races may have been missed."""
+        return bool(self.record.get("worn_out"))
 
     @property
     def blocks_left(self) -> int:

@@ -37,7 +37,9 @@ ARENA_TAIL = 16384  # at the arena's end; no group of accesses spans more
 STAMP_STEP = 1024  # threads of a block at most
 FIRST_STAMP = STAMP_STEP
 LAST_STAMP = 0x0800_0000  # a block that starts later finds the shadow cleared and stamps starting over
-MAX_BARRIERS = 0x7800_0000 // STAMP_STEP - 4096  # of one block
+LAST_TIME = 0x7FFF_F800  # at which time stands still: stamps stay below UNSETTLED
+LAST_FENCE = LAST_TIME // 2  # at which it does for fences, of which a loop that waits may run any number
+MAX_MEETINGS = (LAST_TIME - LAST_STAMP) // STAMP_STEP - 1  # of one block that all have a time of their own
 UNSETTLED = 0x8000_0000  # on a read stamp: look at every later read, for the cell was written since the barrier
 SHADOW_ARRAYS = 8  # of i32 per cell of shared memory
 GUARD_STAMP = 0xFFFF_FFFF
@@ -73,7 +75,6 @@ def window_base(window: int) -> int:
 
 TIME_IS_UP = 1  # who is still in a loop did not finish
 ENOUGH = 2  # enough was found; others end quietly
-WORN_OUT = 3  # a block used more times than its stamps can tell apart
 
 
 # The address of a COLLECTIVE_MISMATCH: a lane and what is wrong with it; 0: lanes that never come.
@@ -155,11 +156,14 @@ LAUNCH = Layout(
     block_z="i32",
     threads="i32",
     dynamic_shared="i32",
-    stop="i32",  # not 0: end as soon as possible; TIME_IS_UP, ENOUGH or WORN_OUT
+    stop="i32",  # not 0: end as soon as possible; TIME_IS_UP or ENOUGH
     arguments="ptr",  # the parameter block
     windows="ptr",  # WINDOW records
     budget="i64",  # instructions that one thread may run
-    barriers="i32",  # stamps that a block may use, a STAMP_STEP each: as many barriers or fences
+    barriers="i64",  # that a block may pass, phases of mbarriers among them
+    running="i32",  # blocks that have begun and not ended
+    waiting="i32",  # of these, the ones in which all that run wait in loops
+    worn_out="i32",  # 1: in some block time came to stand still, and races were missed
     fault_limit="i64",  # per worker; with more, the launch ends
     thread_index="ptr",  # i32 x, y, z, 0 per thread
     locks="ptr",  # LOCKS of them; 1: an OS thread is at cells that belong to it
@@ -180,7 +184,7 @@ WORKER = Layout(
     fenced="i32",  # when a thread last ran a fence that other blocks can rely on; or 0
     true_count="i32",  # bar.red: threads whose predicate holds, threads that took part
     met_count="i32",
-    idle="i64",  # instructions since anybody did more than yield
+    idle="i64",  # instructions since anybody did more than yield, or another block did
     barrier_site="i32",  # where the last thread waited
     split_site="i32",  # where thread 0 was when all first met at barriers in different places; or 0
     split_other="i32",  # another place, a thread there, and how many threads were not with thread 0
@@ -204,7 +208,7 @@ WORKER = Layout(
     known="ptr",  # KNOWN_ROWS times a time per warp or lane
     released="i32",  # some thread of the block ran a fence
     mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
-    uncounted="i32",  # time that mbarriers and copies took, which is not the kernel's to answer for
+    passed="i64",  # barriers and phases that this block has passed
     polls="i32",  # times that all threads waited in vain since an mbarrier changed
     flights="ptr",  # FLIGHT records: what mbarriers wait for
     flight_count="i32",

@@ -30,7 +30,7 @@ from grader.ptx.machine import (
 )
 from grader.ptx.order import known_row, lanes_row
 from grader.ptx.shadow import COLD, of_program
-from grader.ptx.threads import mail_of, threads_of
+from grader.ptx.threads import gets_on, mail_of, threads_of
 from grader.ptx.times import advance_time, everywhere, join, learn
 
 BYTES = 8  # of an mbarrier
@@ -165,17 +165,11 @@ def arrive() -> Fn:
     return f
 
 
-def take_time(f: Fn) -> Value:
-    """Time moves on, as it does at a barrier; but who arrives often is not endless."""
-    WORKER.set(f["w"], "uncounted", WORKER.get(f["w"], "uncounted") + STAMP_STEP)
-    return advance_time(f)
-
-
 def release(f: Fn, mbarrier: Value) -> None:
     """What this thread's warp knows and did so far is known to those who see the phase completed."""
     row, warp = arriving_row(mbarrier), (f["me"] & (STAMP_STEP - 1)) >> 5
     join(f, row, known_row(f["w"], warp))
-    row.index("i32", warp).store(take_time(f))
+    row.index("i32", warp).store(advance_time(f))
 
 
 def expect() -> Fn:
@@ -203,6 +197,7 @@ def turn() -> Fn:
     missing = MBARRIER.get(mbarrier, "pending") | MBARRIER.get(mbarrier, "bytes")
     with f.when(missing.eq(0)):
         MBARRIER.set(mbarrier, "phase", MBARRIER.get(mbarrier, "phase") + 1)
+        WORKER.set(f["w"], "passed", WORKER.get(f["w"], "passed") + 1)
         MBARRIER.set(mbarrier, "pending", MBARRIER.get(mbarrier, "expected"))
         join(f, _completed_row(mbarrier), arriving_row(mbarrier))
     word = MBARRIER.get(mbarrier, "expected").zext("i64") << 42
@@ -212,7 +207,7 @@ def turn() -> Fn:
     MBARRIER.set(mbarrier, "word", word)
     _shown(f).store(word)
     WORKER.set(f["w"], "polls", f.const("i32", 0))
-    WORKER.set(f["w"], "idle", f.const("i64", 0))
+    gets_on(f)
     f.ret()
     return f
 

@@ -23,20 +23,19 @@ from grader.ptx.machine import (
     IDLE_INSTRUCTIONS,
     LANES_ROW,
     LAST_STAMP,
+    LAST_TIME,
     LAUNCH,
     MAIL,
-    MAX_BARRIERS,
     NAMED_BARRIERS,
     RUNNABLE,
     STAMP_STEP,
     TIME_IS_UP,
     WARPS,
     WORKER,
-    WORN_OUT,
     Kind,
 )
 from grader.ptx.shadow import COLD, of_program, shared_shadow
-from grader.ptx.threads import NOINLINE, lanes_of, launch_of, mail_of, record_at, threads_of
+from grader.ptx.threads import NOINLINE, add_for_all, gets_on, lanes_of, launch_of, mail_of, record_at, threads_of
 from grader.ptx.times import advance_time
 
 
@@ -56,6 +55,7 @@ def tick() -> Fn:
         thread, ran = f["me"] & (STAMP_STEP - 1), spent + WORKER.get(f["w"], "idle")
         record_at(f, Kind.DID_NOT_FINISH, f["site"], thread, ran, f.const("i32", 0))
         LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
+    gets_on(f)
     f.ret((endless | stop.ne(0)).zext("i32"))
     return f
 
@@ -104,7 +104,7 @@ def prepare_block() -> Fn:
     zero = f.const("i32", 0)
     values = {
         "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "acquired": zero,
-        "fenced": zero, "released": zero, "split_site": zero, "idle": f.const("i64", 0),
+        "fenced": zero, "released": zero, "split_site": zero, "idle": f.const("i64", 0), "passed": f.const("i64", 0),
         "ctaid_x": block.urem(x).trunc("i32"), "ctaid_y": row.urem(y).trunc("i32"),
         "ctaid_z": row.udiv(y).trunc("i32"),
     }  # fmt: skip
@@ -157,8 +157,7 @@ def resolve_block() -> Fn:
         f.call("void", "stuck", f["w"])
         f.ret(f.const("i32", 0))
         f.label(f.fresh("dead"))
-    idle = WORKER.get(f["w"], "idle") + (LAUNCH.get(launch_of(f), "threads") * IDLE_INSTRUCTIONS).zext("i64")
-    WORKER.set(f["w"], "idle", idle)
+    idle = _wait_on(f)
     stop = LAUNCH.get(launch_of(f), "stop")
     endless = idle.ugt(LAUNCH.get(launch_of(f), "budget")) | stop.eq(TIME_IS_UP)
     with threads_of(f) as (t, at):
@@ -175,8 +174,20 @@ def resolve_block() -> Fn:
 
 
 def _note_progress(f: Fn) -> None:
-    WORKER.set(f["w"], "idle", f.const("i64", 0))
+    gets_on(f)
     WORKER.set(f["w"], "polls", f.const("i32", 0))
+
+
+def _wait_on(f: Fn) -> Value:
+    """All threads wait once more. How long have they? As long as another block gets on, they may wait for that."""
+    launch = launch_of(f)
+    with f.when(WORKER.get(f["w"], "idle").eq(0)):
+        add_for_all(f, "waiting", 1)
+    others_get_on = LAUNCH.get(launch, "waiting").ult(LAUNCH.get(launch, "running"))
+    before = f.select(others_get_on, f.const("i64", 0), WORKER.get(f["w"], "idle"))
+    idle = before + (LAUNCH.get(launch, "threads") * IDLE_INSTRUCTIONS).zext("i64")
+    WORKER.set(f["w"], "idle", idle)
+    return idle
 
 
 # Driving --------------------------------------------------------------------------------------------------------
@@ -196,6 +207,7 @@ def run_block() -> Fn:
         at.store(f.const("i32", RUNNABLE))
     flags, last, turns = f.alloca("i32"), f.alloca("i32"), f.alloca("i64")
     with f.loop() as done:
+        passed = WORKER.get(worker, "passed")
         with f.count((threads + 31) >> 5) as warp:
             turns.store(f.const("i64", 0))
             first = warp << 5
@@ -217,35 +229,27 @@ def run_block() -> Fn:
                 f.stop_when(warp_done, f.call("i32", "resolve_warp", worker, first).eq(0))
                 # A loop of collectives alone never comes to a barrier or a budget of its own.
                 turns.store(turns.load("i64") + COLLECTIVE_INSTRUCTIONS)
+                gets_on(f)
                 endless = turns.load("i64").ugt(LAUNCH.get(launch, "budget"))
                 with f.when(endless | LAUNCH.get(launch, "stop").eq(TIME_IS_UP), likely=False):
                     zero = f.const("i32", 0)
                     record_at(f, Kind.DID_NOT_FINISH, last.load("i32"), first, turns.load("i64"), zero)
                     LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
-                with f.when(_used(f).ugt(MAX_BARRIERS * STAMP_STEP), likely=False):
-                    LAUNCH.set(launch, "stop", f.const("i32", WORN_OUT))
                 f.stop_when(done, LAUNCH.get(launch, "stop").ne(0))
         f.stop_when(done, f.call("i32", "resolve_block", worker).eq(0))
-        # If all spin, resolve_block will say in which loop.
-        spins = WORKER.get(worker, "idle").ne(0)
-        stop = f.select(spins, f.const("i32", 0), LAUNCH.get(launch, "stop"))
-        used = _used(f)
-        counted = used - WORKER.get(worker, "uncounted")
-        too_many = counted.ugt(LAUNCH.get(launch, "barriers")) | used.ugt(MAX_BARRIERS * STAMP_STEP)
-        out_of_time = too_many | stop.eq(TIME_IS_UP)
-        with f.when(out_of_time, likely=False):
+        meets = WORKER.get(worker, "passed").ne(passed)
+        # If nobody met, they spin or wait for a phase: there it will be said.
+        too_many = WORKER.get(worker, "passed").ugt(LAUNCH.get(launch, "barriers"))
+        with f.when(meets & (too_many | LAUNCH.get(launch, "stop").eq(TIME_IS_UP)), likely=False):
             zero = f.const("i32", 0)
             at = WORKER.get(worker, "barrier_site")
             record_at(f, Kind.DID_NOT_FINISH, at, zero, f.const("i64", 0), zero)
             LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
-        f.stop_when(done, out_of_time | stop.ne(0))
+        f.stop_when(done, LAUNCH.get(launch, "stop").eq(ENOUGH))
+    with f.when(WORKER.get(worker, "now").uge(LAST_TIME), likely=False):
+        LAUNCH.set(launch, "worn_out", f.const("i32", 1))
     f.ret()
     return f
-
-
-def _used(f: Fn) -> Value:
-    """Time since the block started."""
-    return WORKER.get(f["w"], "now") - WORKER.get(f["w"], "base")
 
 
 def work() -> Fn:
@@ -257,7 +261,10 @@ def work() -> Fn:
         f.stop_when(done, LAUNCH.get(launch, "stop").ne(0))  # first: what is taken is run
         block = f.emit("i64", f"atomicrmw add ptr {counter}, i64 1 seq_cst")
         f.stop_when(done, block.uge(LAUNCH.get(launch, "blocks")))
+        add_for_all(f, "running", 1)
         f.call("void", "prepare_block", f["w"], block)
         f.call("void", "run_block", f["w"])
+        gets_on(f)
+        add_for_all(f, "running", -1)
     f.ret()
     return f

@@ -24,6 +24,18 @@ def frame_of(f: Fn, thread: Value) -> Value:
     return WORKER.get(f["w"], "frames").at(thread.zext("i64") * of_program(f["w"], "stride"))
 
 
+def gets_on(f: Fn) -> None:
+    """The block does more than wait."""
+    with f.when(WORKER.get(f["w"], "idle").ne(0), likely=False):
+        WORKER.set(f["w"], "idle", f.const("i64", 0))
+        add_for_all(f, "waiting", -1)
+
+
+def add_for_all(f: Fn, name: str, number: int) -> None:
+    """To a count that the workers of a launch share."""
+    f.emit("i32", f"atomicrmw add ptr {LAUNCH.at(launch_of(f), name)}, i32 {number} seq_cst")
+
+
 @contextmanager
 def threads_of(f: Fn) -> Iterator[tuple[Value, Value]]:
     """Each thread of the block, with the address of its status."""

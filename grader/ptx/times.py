@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import LANES_RELEASED_ROW, RELEASED_ROW, STAMP_STEP, WARPS, WORKER
+from grader.ptx.machine import LANES_RELEASED_ROW, LAST_FENCE, LAST_TIME, RELEASED_ROW, STAMP_STEP, WARPS, WORKER
 from grader.ptx.order import known_row, lanes_row, signalled_row
 from grader.ptx.shadow import COLD
 from grader.ptx.threads import NOINLINE, warps_of
@@ -15,10 +15,15 @@ def functions() -> list[Fn]:
     return [fence(), signal(), acquire()]
 
 
-def advance_time(f: Fn) -> Value:
-    now = WORKER.get(f["w"], "now") + STAMP_STEP
-    WORKER.set(f["w"], "now", now)
-    return now
+def advance_time(f: Fn, last: int = LAST_TIME) -> Value:
+    """Returns a time that is later than every access so far.
+
+    From `last` on time stands still. What comes then counts as earlier too: races are missed, and none is made up.
+    """
+    now = WORKER.get(f["w"], "now")
+    later = now + STAMP_STEP
+    WORKER.set(f["w"], "now", f.select(now.ult(last), later, now))
+    return later
 
 
 def join(f: Fn, into: Value, row: Value) -> None:
@@ -37,12 +42,12 @@ def everywhere(f: Fn, time: Value) -> Value:
 
 
 def fence() -> Fn:
-    """A fence of thread `me` releases what its warp did so far. Returns the time.
+    """A fence of thread `me` releases what its warp did so far. Time moves on.
 
     `wide`: to other blocks too, with the block's next signal.
     """
-    f = Fn("fence", "i32", {"w": "ptr", "me": "i32", "wide": "i32"}, COLD)
-    now = advance_time(f)
+    f = Fn("fence", "void", {"w": "ptr", "me": "i32", "wide": "i32"}, COLD)
+    now = advance_time(f, LAST_FENCE)
     with f.when(f["wide"].ne(0)):
         WORKER.set(f["w"], "fenced", now)
     WORKER.set(f["w"], "released", f.const("i32", 1))
@@ -52,7 +57,7 @@ def fence() -> Fn:
     to_lanes = known_row(f["w"], warp + LANES_RELEASED_ROW)
     join(f, to_lanes, lanes_row(f["w"], f["me"]))
     to_lanes.index("i32", f["me"] & 31).store(now)
-    f.ret(now)
+    f.ret()
     return f
 
 

@@ -39,6 +39,7 @@ def run(
     workers: int = 2,
     seconds: float = SECONDS,
     instructions: int = 20_000_000,
+    barriers: int = 200_000,
 ) -> Ran:
     source = textwrap.dedent(before) + HEAD + textwrap.dedent(body) + "\n}\n"
     compiled = compile_text(source, PTX_ARCH)
@@ -55,7 +56,7 @@ def run(
             ptx.Buffer("state", state, writable=True),
         ],
         workers=workers,
-        limits=ptx.Limits(instructions=instructions, seconds=seconds),
+        limits=ptx.Limits(instructions, barriers, seconds),
     )
     guilty = [i for i, line in enumerate(source.splitlines(), 1) if line.endswith("// <-- here")]
     return Ran(execution.findings, out, state, execution.printed, guilty)
@@ -172,6 +173,16 @@ WRONG = {
             s[t] = in[t];
             int other = __shfl_xor_sync(~0u, t, 1);
             out[t] = s[other];  // <-- here""",
+        "the tile of eight next to its own": """
+            __shared__ int s[64];
+            s[t] = in[t]; __syncwarp(0xffu << (t & 24));
+            out[t] = s[t ^ 8];  // <-- here""",
+        "a lane that met one who knew, but before that one did": """
+            __shared__ int s[32];
+            if (t >= 8 && t < 24) __syncwarp(0xffff00u);
+            if (t < 8) s[t] = in[t];
+            if (t < 16) __syncwarp(0xffffu);
+            if (t >= 16 && t < 24) out[t] = s[t - 16];  // <-- here""",
         "a lane that reads its neighbour's cell of the turn before": """
             __shared__ int s[65];
             int sum = s[t] = s[64] = 0; __syncthreads();
@@ -323,8 +334,23 @@ WRONG = {
         "a ballot that some never reach": """
             if (in[t] % 3) out[t] = __ballot_sync(~0u, 1);  // <-- here
             __syncthreads();""",
+        "another kind of shuffle in the other branch": """
+            if (t % 32 < 16) out[t] = __shfl_xor_sync(~0u, t, 16);  // <-- here
+            else out[t] = __shfl_sync(~0u, t, 3);""",
+        "a shuffle in two branches, and a third without": """
+            if (t % 32 < 8) out[t] = __shfl_xor_sync(~0u, t, 16);  // <-- here
+            else if (t % 32 < 16) out[t] = __shfl_xor_sync(~0u, 2 * t, 16);
+            else __syncthreads();""",
     },
     "did-not-finish": {
+        "a loop of barriers for each warp alone": """
+            do asm volatile("bar.sync 1, 32;"); while (in[0] == 0);  // <-- here""",
+        "a loop of __syncwarp for each tile of four": """
+            do __syncwarp(0xfu << (t & 28)); while (in[0] == 0);  // <-- here
+            out[t] = t;""",
+        "a flag that nobody sets, with a fence in the loop": """
+            volatile int* flag = state;
+            while (flag[0] == 0) __threadfence();  // <-- here""",
         "a loop that goes nowhere": """
             volatile int* s = state;
             for (int i = 0; i < 10; i += s[t]) out[t] = i;  // <-- here""",
@@ -856,6 +882,54 @@ RIGHT = {
         if (t >= 8 && t < 24) __syncwarp(0x00ffff00u);
         if (t >= 16 && t < 32) __syncwarp(0xffff0000u);
         out[t] = t >= 8 && t < 32 ? s[t & 7] : 0;""",
+    "what half a warp knows goes to the other half by a fence and a flag": """
+        __shared__ int s[32]; __shared__ volatile int flag;
+        if (t == 0) flag = 0;
+        __syncthreads();
+        if (t < 8) s[t] = in[t];
+        if (t < 16) __syncwarp(0xffffu);
+        if (t == 15) { __threadfence_block(); flag = 1; }
+        if (t == 16) { while (flag == 0) {} __threadfence_block(); }
+        if (t >= 16 && t < 24) { __syncwarp(0xff0000u); out[t] = s[t - 16]; }""",
+    "a lane that fences again after another has looked at its flag": """
+        __shared__ int s; __shared__ volatile int flag, again;
+        if (t == 0) flag = again = 0;
+        __syncthreads();
+        if (t == 0) {
+          s = in[7]; __threadfence_block(); flag = 1;
+          while (again == 0) {}
+          __threadfence_block(); again = 2;
+        }
+        if (t == 1) {
+          while (flag == 0) {}
+          again = 1;
+          for (int i = 0; i < 100; ++i) if (flag == 7) __nanosleep(1);
+          out[0] = s;
+        }""",
+    "some lanes wait at an mbarrier and tell others of their warp": """
+        __shared__ int s[64]; __shared__ unsigned long long bar;
+        unsigned at = (unsigned)__cvta_generic_to_shared(&bar), done = 0;
+        if (t == 0) asm volatile("mbarrier.init.shared.b64 [%0], 32;" ::"r"(at) : "memory");
+        __syncthreads();
+        if (t >= 32) { s[t] = in[t]; asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(at) : "memory"); }
+        if (t < 16) {
+          while (!done)
+            asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }"
+                         : "=r"(done) : "r"(at) : "memory");
+          s[t] = s[t + 32];
+        }
+        if (t >= 8 && t < 24) { __syncwarp(0xffff00u); out[t] = s[(t & 7) + 8] + s[(t & 7) + 40]; }""",
+    "a named barrier for a warp, between tiles of it": """
+        __shared__ int s[64];
+        s[t] = in[t]; __syncwarp(0xfu << (t & 28));
+        asm volatile("bar.sync 1, 32;" ::: "memory");
+        out[t] = s[t ^ 31]; __syncwarp(0xfu << (t & 28));
+        out[t] += s[t ^ 16];""",
+    "a vote, a match and a reduction in each branch": """
+        int v;
+        if (t % 2) v = __ballot_sync(~0u, t < 9) + __reduce_add_sync(~0u, 1) + __match_any_sync(~0u, t % 4);
+        else v = __ballot_sync(~0u, t > 9) + __reduce_add_sync(~0u, 2) + __match_any_sync(~0u, t % 8);
+        out[t] = v;""",
     "a shuffle in each branch": """
         int v = in[t];
         if (t % 32 < 16) out[t] = __shfl_xor_sync(~0u, v, 16);
@@ -951,6 +1025,26 @@ def test_a_block_may_wait_for_a_block_of_lower_index() -> None:
     assert (ran.out[:16] == np.arange(16)).all()
 
 
+def test_a_block_may_wait_long_for_another_that_gets_on() -> None:
+    ran = run(
+        """
+        volatile int* flag = state;
+        if (blockIdx.x == 0) {
+          int sum = in[t];
+          for (int round = 0; round < 100; ++round) {
+            for (int i = 0; i < 100000; ++i) sum = sum * 3 + (sum >> 5);
+            __syncthreads();
+          }
+          out[t] = sum; __threadfence(); __syncthreads();
+          if (t == 0) flag[0] = 1;
+        } else if (t == 0) while (flag[0] == 0) __threadfence();
+        """,
+        grid=2,
+        instructions=10_000_000,
+    )
+    assert ran.findings == ()
+
+
 @pytest.mark.parametrize("body", ["out[t] = in[t];", "__shared__ int a[64]; a[t] = in[t]; out[t] = a[t];"])
 def test_dynamic_shared_memory_without_an_array_of_it_is_asked_for_in_vain(body: str) -> None:
     ran = run(body, shared=200_000)
@@ -973,7 +1067,7 @@ def test_past_a_shared_array_is_out_of_bounds_whatever_the_launch_asks_for() -> 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_is_slow_here_is_neither_clean_nor_endless(body: str, grid: int, workers: int) -> None:
     with pytest.raises(ptx.OutOfTime, match=f"too slow for this CPU: .* of {grid} blocks begun"):
-        run(body, grid=grid, workers=workers, seconds=0.3)
+        run(body, grid=grid, workers=workers, seconds=0.3, barriers=2_000_000)
 
 
 @pytest.mark.parametrize("end", ["", "__shfl_xor_sync(~0u, t, 1);"])
@@ -988,9 +1082,22 @@ def test_what_ran_long_enough_is_endless_though_the_time_is_up(end: str, monkeyp
 
 
 def test_more_syncwarps_than_stamps_can_tell_apart_are_not_judged() -> None:
-    body = "__shared__ int s[32]; for (int i = 0; i < 2000000; ++i) { s[t] = i; __syncwarp(); } out[t] = s[t];"
+    body = "__shared__ int s[32]; for (int i = 0; i < 2100000; ++i) { s[t] = i; __syncwarp(); } out[t] = s[t];"
     with pytest.raises(ptx.Unsupported, match="__syncwarp"):
         run(body, block=32, instructions=1 << 50)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "for (int i = 0; i < 4000; ++i) { s[t] = i; __syncwarp(0xfu << (t & 28)); }",
+        "for (int i = 0; i < 1000; ++i) { s[t] = i; __threadfence_block(); }",
+    ],
+    ids=["__syncwarp", "fences"],
+)
+def test_only_barriers_count_as_barriers(body: str) -> None:
+    ran = run(f"__shared__ int s[64]; {body} __syncthreads();", barriers=10)
+    assert ran.findings == ()
 
 
 def test_what_is_found_before_the_time_is_up_is_said() -> None:

@@ -133,6 +133,18 @@ SOURCES = {
         y[i] = box[31 - t];
         asm volatile("barrier.sync 2, 32;" ::: "memory");
         y[i] += __syncthreads_count(n[i] & 1);""",
+    "a match and a vote in each branch": """
+        int same, sum;
+        if (t % 3 == 1) { same = __match_any_sync(~0u, n[i] % 4); sum = __reduce_add_sync(~0u, n[i]); }
+        else { same = __match_any_sync(~0u, n[i] % 5); sum = __reduce_add_sync(~0u, t) - __any_sync(~0u, t == 99); }
+        y[i] = (float)same + sum;""",
+    "a barrier with a count, when some lanes have left": """
+        __shared__ float box[32];
+        box[t] = x[i];
+        __syncwarp();
+        if (t >= 20) return;
+        asm volatile("bar.sync 3, 32;" ::: "memory");
+        y[i] = box[31 - t];""",
     "asynchronous copies": """
         __shared__ __align__(16) float tile[2][128];
         unsigned to = (unsigned)__cvta_generic_to_shared(&tile[0][4 * t]);
