@@ -9,7 +9,7 @@ from typing import Any
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result, Status
 from reports.problems import family
-from reports.text import number, readable
+from reports.text import as_ratio, number, readable
 
 # The columns of the table of cases, in the order in which they are graded.
 COLUMNS = {"memory": "Memory and threads", "correct": "Result", "speed": "Speed"}
@@ -25,9 +25,6 @@ WORDS = {
 }
 STATUS_WORDS = {Status.NOT_JUDGED: "not judged", Status.ERROR: "grader failed"}
 
-
-# A ratio this near to its threshold is given to one digit more.
-NEAR = 0.01
 
 # A gauge ends here, in units of the baseline's speed; what is faster fills it.
 GAUGE_END = 1.5
@@ -165,12 +162,6 @@ def _speed(measured: dict[str, Any]) -> str:
         text += f" ({as_ratio(low, threshold)} to {as_ratio(high, threshold)})"
     text += ", borderline" if measured.get("borderline") is True else ""
     return text + (f"; {readable(tflops)} TFLOPS" if tflops else "")
-
-
-def as_ratio(ratio: float, threshold: float | None = None) -> str:
-    """Two decimals, or three where two would hide on which side of the threshold it lies."""
-    near = threshold is not None and abs(ratio - threshold) < NEAR
-    return f"{ratio:.3f}" if near else f"{ratio:.2f}"
 
 
 def baseline(measured: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 from grader.model.result import Check, Result, Status
 from reports import occupancy
-from reports.cases import as_ratio, baseline
+from reports.cases import baseline
 from reports.problems import Occurrence, Problem, family
-from reports.text import number, us
+from reports.text import as_ratio, number, us
 
 # What a route of the Result is called; another keeps its name.
 ROUTES = {

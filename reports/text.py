@@ -13,6 +13,8 @@ _LINE = re.compile(r"\bline (\d{1,6})\b")
 _UNUSUAL = re.compile(r"[^\n\t\x20-\x7e]")  # each of these is looked at
 _INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
+NEAR = 0.01  # a ratio this near to its threshold is given to one digit more
+
 
 def inert(text: str) -> str:
     """The text with every control, bidirectional and invisible character made visible.
@@ -49,6 +51,14 @@ def link_lines(text: str, last_line: int) -> Markup:
             parts += [escape(text[end : match.start()]), link]
             end = match.end()
     return Markup("").join([*parts, escape(text[end:])])
+
+
+def as_ratio(ratio: float, threshold: float | None = None) -> str:
+    """Two decimals; three where two would hide on which side of the threshold it lies; two digits if it is small."""
+    if abs(ratio) < 0.1:
+        return f"{ratio:.2g}"
+    near = threshold is not None and abs(ratio - threshold) < NEAR
+    return f"{ratio:.3f}" if near else f"{ratio:.2f}"
 
 
 def number(value: Any) -> float | None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from grader.model.result import Result, Status, Verdict
 from reports.problems import Problem, family
-from reports.text import number, plural
+from reports.text import as_ratio, number, plural
 
 
 class Words(NamedTuple):
@@ -58,7 +58,7 @@ def _too_slow(result: Result) -> str:
     if slowest is None:
         return f"{text}."
     case, ratio, asked = slowest
-    return f"{text}. The slowest is {case}, at {ratio:.2f} of {asked}."
+    return f"{text}. The slowest is {case}, at {ratio} of {asked}."
 
 
 def _passed(result: Result) -> str:
@@ -66,10 +66,10 @@ def _passed(result: Result) -> str:
     if slowest is None:
         return "Every check passed."
     case, ratio, asked = slowest
-    return f"Every case is right and fast enough. The slowest is {case}, at {ratio:.2f} of {asked}."
+    return f"Every case is right and fast enough. The slowest is {case}, at {ratio} of {asked}."
 
 
-def _slowest(result: Result) -> tuple[str, float, str] | None:
+def _slowest(result: Result) -> tuple[str, str, str] | None:
     """(case, ratio, "cuBLAS's speed; 0.60 is asked")."""
     judged = [c for c in result.checks if family(c) == "speed" and c.required]
     found = [(ratio, c) for c in judged if (ratio := number(c.measurements.get("ratio"))) is not None]
@@ -78,7 +78,8 @@ def _slowest(result: Result) -> tuple[str, float, str] | None:
     ratio, check = min(found, key=lambda pair: pair[0])
     threshold = number(check.measurements.get("threshold"))
     against = "the device copy's speed" if check.measurements.get("route") == "copy" else "cuBLAS's speed"
-    return check.case or check.id, ratio, against + (f"; {threshold:.2f} is asked" if threshold is not None else "")
+    asked = against + (f"; {threshold:.2f} is asked" if threshold is not None else "")
+    return check.case or check.id, as_ratio(ratio, threshold), asked
 
 
 def _incomplete(result: Result) -> Words:

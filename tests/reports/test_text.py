@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.text import inert, link_lines, number, readable
+from reports.text import as_ratio, inert, link_lines, number, readable
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,14 @@ from reports.text import inert, link_lines, number, readable
 )
 def test_readable(value: float | None, text: str) -> None:
     assert readable(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(0.0, "0"), (0.00071, "0.00071"), (0.0368, "0.037"), (0.287, "0.29"), (0.5961, "0.596"), (3.4, "3.40")],
+)
+def test_a_ratio_says_how_slow_and_on_which_side(ratio: float, text: str) -> None:
+    assert as_ratio(ratio, threshold=0.6) == text
 
 
 @pytest.mark.parametrize(
