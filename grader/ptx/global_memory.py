@@ -19,6 +19,7 @@ def functions() -> list[Fn]:
         cells_read(),
         global_write(),
         cells_write(),
+        cell_write(),
         global_update(),
         global_read_many(),
     ]
@@ -111,30 +112,42 @@ def global_write() -> Fn:
 def cells_write() -> Fn:
     """The cells of a write: is what was read and written there ordered before; who writes is noted."""
     f = Fn("cells_write", "void", {**STORE, **PLACE}, COLD)
-    mine, barrier = _mine(f), WORKER.get(f["w"], "barrier")
-    matters = changes(f, WINDOW.get(f["window"], "host").at(f["offset"]))
-    atomic = is_atomic_everywhere(f["site"])
     first, count = cells_of(f, f["offset"], "global_shift")
     with f.count(count) as k:
         cell = GlobalCell(f["window"], first + k)
-        global_conflict(f, cell.write, matters)
-        global_conflict(f, cell.read, matters)
-        seen = cell.read.stamp
-        with f.when((seen >> 32).eq(mine >> 32) & seen.trunc("i32").uge(barrier)):
-            global_conflict(f, cell.also, matters)
-            cell.also.clear()
-        global_conflict(f, cell.elsewhere, matters)
-        with f.when(atomic ^ 1):
-            cell.elsewhere.clear()
-        # What this block did plainly before it became atomic is still not safe from the atomics of other blocks.
-        for slot in (cell.read, cell.write):
-            before, site = slot.stamp, slot.site
-            plain = (before >> 32).eq(mine >> 32) & (is_atomic_everywhere(site) ^ 1)
-            with f.when(atomic & plain):
-                cell.elsewhere.set(before, site)
-        _note_hidden(f, cell)
-        cell.write.set(mine, f["site"])
-        cell.read.clear()
+        untouched = (cell.write.stamp | cell.read.stamp).eq(0)
+        with f.when(untouched):
+            cell.write.set(_mine(f), f["site"])
+        with f.when(untouched ^ 1):
+            f.call("void", "cell_write", *(f[name] for name in STORE), f["window"], f["offset"], first + k)
+    f.ret()
+    return f
+
+
+def cell_write() -> Fn:
+    """A write to a cell that was read or written before."""
+    f = Fn("cell_write", "void", {**STORE, **PLACE, "cell": "i64"}, COLD)
+    mine, cell = _mine(f), GlobalCell(f["window"], f["cell"])
+    matters = changes(f, WINDOW.get(f["window"], "host").at(f["offset"]))
+    atomic = is_atomic_everywhere(f["site"])
+    global_conflict(f, cell.write, matters)
+    global_conflict(f, cell.read, matters)
+    seen = cell.read.stamp
+    with f.when((seen >> 32).eq(mine >> 32) & seen.trunc("i32").uge(WORKER.get(f["w"], "barrier"))):
+        global_conflict(f, cell.also, matters)
+        cell.also.clear()
+    global_conflict(f, cell.elsewhere, matters)
+    with f.when(atomic ^ 1):
+        cell.elsewhere.clear()
+    # What this block did plainly before it became atomic is still not safe from the atomics of other blocks.
+    for slot in (cell.read, cell.write):
+        before, site = slot.stamp, slot.site
+        plain = (before >> 32).eq(mine >> 32) & (is_atomic_everywhere(site) ^ 1)
+        with f.when(atomic & plain):
+            cell.elsewhere.set(before, site)
+    _note_hidden(f, cell)
+    cell.write.set(mine, f["site"])
+    cell.read.clear()
     f.ret()
     return f
 
