@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from grader.ptx.arithmetic import BITS, is_signed
-from grader.ptx.flow import MANY, defs_and_uses
+from grader.ptx.flow import MANY, Block, defs_and_uses
 from grader.ptx.ir import Value
 from grader.ptx.kernel import FLUSHES, Kernel, access_of
 from grader.ptx.machine import ARENA_TAIL, HEADER, LAUNCH, PARAM_WINDOW, WINDOW, WORKER, window_base
@@ -73,8 +73,8 @@ def load(u: Kernel, ins: Instruction) -> None:
 
 
 def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set[str]) -> Value:
-    if id(ins) in u.speculated_loads:
-        return u.loads.postpone(u, ins, width)
+    if u.loads.is_postponed(ins):
+        return u.loads.postpone(u, ins)
     grouped = u.loads.pointer(u, ins)
     if grouped is not None:
         return grouped
@@ -168,10 +168,10 @@ class Group:
 class Postponed:
     """A load whose value may be dropped."""
 
-    address: Value
+    source: Operand
     width: int
     site: int
-    conditions: tuple[Condition, ...]  # without one of them, it is
+    pending: Value  # i1: it ran, and its value did not matter yet
 
 
 class Loads:
@@ -179,7 +179,7 @@ class Loads:
 
     def __init__(self) -> None:
         self.groups: dict[GroupKey, Group] = {}
-        self.postponed: list[Postponed] = []
+        self.postponed: dict[int, Postponed] = {}  # by the load's `id`
         self.versions: dict[str, int] = {}  # of each register: a new definition is a new base
 
     def plan(self, u: Kernel, instructions: list[Instruction]) -> None:
@@ -220,17 +220,35 @@ class Loads:
         assert group.pointer
         return group.pointer.at(source.offset - low)
 
-    def postpone(self, u: Kernel, ins: Instruction, width: int) -> Value:
+    def begin(self, u: Kernel) -> None:
+        """Of a kernel: no speculated load is pending. None ever is where others may act."""
+        for ins in u.speculated.loads:
+            u.here = ins
+            width = BITS[access_of(ins.opcode)[2]] // 8
+            self.postponed[id(ins)] = load = Postponed(ins.operands[1], width, u.site(width), u.f.alloca("i1"))
+            load.pending.store(u.f.const("i1", 0))
+
+    def is_postponed(self, ins: Instruction) -> bool:
+        return id(ins) in self.postponed
+
+    def forget(self, u: Kernel, block: Block) -> None:
+        """What no way from here looks at."""
+        for load in u.speculated.forgotten.get(block.index, ()):
+            self.postponed[load].pending.store(u.f.const("i1", 0))
+
+    def postpone(self, u: Kernel, ins: Instruction) -> Value:
         """Host address of a speculated load."""
-        address = address_of(u, ins.operands[1])
-        self.postponed.append(Postponed(address, width, u.site(width), u.speculated_loads[id(ins)]))
-        return clamped(u, address, width, 0)[0]
+        load = self.postponed[id(ins)]
+        load.pending.store(u.f.const("i1", 1))
+        return clamped(u, address_of(u, load.source), load.width, 0)[0]
+
+    def look(self, u: Kernel, ins: Instruction) -> None:
+        """Here the values of speculated loads matter, or do so on a condition."""
+        for look in u.speculated.looks.get(id(ins), ()):
+            _check_if_wanted(u, self.postponed[look.load], look.condition)
 
     def settle(self, u: Kernel) -> None:
         """Test every open group; what is not known to be good is looked at load by load."""
-        for load in self.postponed:
-            _check_if_wanted(u, load)
-        self.postponed = []
         for group in self.groups.values():
             if group.items:
                 _check(u, group, group.ok if group.ok is not None else _cells_good(u, group))
@@ -245,7 +263,7 @@ def _count(versions: dict[str, int], ins: Instruction) -> None:
 
 def _key(u: Kernel, ins: Instruction, versions: dict[str, int]) -> GroupKey | None:
     """(space, base, version of the base and chunk of its offsets, width, parameter), or None: not grouped."""
-    if ins.base != "ld" or ins.guard or not isinstance(ins.operands[1], Address) or id(ins) in u.speculated_loads:
+    if ins.base != "ld" or ins.guard or not isinstance(ins.operands[1], Address) or u.loads.is_postponed(ins):
         return None
     space, count, type_, mods = access_of(ins.opcode)
     base, offset = ins.operands[1].base, ins.operands[1].offset
@@ -328,13 +346,16 @@ def _check(u: Kernel, group: Group, good: Value) -> None:
     f.label(after)
 
 
-def _check_if_wanted(u: Kernel, load: Postponed) -> None:
-    f, wanted = u.f, u.f.const("i1", 0)
-    for predicate, negated in load.conditions:
-        wanted = wanted | (u.value(Register(predicate), "pred") ^ int(negated))
+def _check_if_wanted(u: Kernel, load: Postponed, condition: Condition | None) -> None:
+    f, wanted = u.f, load.pending.load("i1")
+    if condition:
+        predicate, negated = condition
+        wanted = wanted & (u.value(Register(predicate), "pred") ^ int(negated))
+    address = address_of(u, load.source)
     with f.when(wanted):
         width, site = f.const("i32", load.width), f.const("i32", load.site)
-        f.call("i32", "shared_read", u.worker, u.me, load.address, width, site)
+        f.call("i32", "shared_read", u.worker, u.me, address, width, site)
+        load.pending.store(f.const("i1", 0))
 
 
 def _runs(offsets: list[int], width: int) -> list[tuple[int, int]]:

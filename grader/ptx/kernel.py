@@ -91,7 +91,11 @@ class LoadGroups(Protocol):
     def plan(self, u: Kernel, instructions: list[Instruction]) -> None: ...
     def passed(self, ins: Instruction) -> None: ...
     def pointer(self, u: Kernel, ins: Instruction) -> Value | None: ...
-    def postpone(self, u: Kernel, ins: Instruction, width: int) -> Value: ...
+    def begin(self, u: Kernel) -> None: ...
+    def is_postponed(self, ins: Instruction) -> bool: ...
+    def postpone(self, u: Kernel, ins: Instruction) -> Value: ...
+    def look(self, u: Kernel, ins: Instruction) -> None: ...
+    def forget(self, u: Kernel, block: Block) -> None: ...
     def settle(self, u: Kernel) -> None: ...
 
 
@@ -117,7 +121,7 @@ class Kernel:
         self.blocks = blocks_of(self.function)
         self.merging_loads = merging_loads(self.blocks)
         self.meeting_places = meeting_places(self.blocks)
-        self.speculated_loads = speculated_loads(self.blocks, FLUSHES)
+        self.speculated = speculated_loads(self.blocks, FLUSHES)
         self.used = frozenset(name for b in self.blocks for i in b.instructions for name in defs_and_uses(i)[1])
         self.read_only, self.instructions, self.loads = read_only, tables, loads
         self.f = Fn("kernel", "i32", {"w": "ptr", "frame": "ptr", "pc": "i32", "tid": "i32"}, "nounwind")
@@ -152,6 +156,7 @@ class Kernel:
         self.fuel, self.turns = f.alloca("i64"), f.alloca("i32")
         self.fuel.store(f.const("i64", FUEL))
         self.turns.store(f.const("i32", TURNS))
+        self.loads.begin(self)
         cases = " ".join(f'i32 {b.index}, label %"B{b.index}"' for b in self.blocks if b.is_resume and b.index)
         f.line(f'switch i32 {f["pc"]}, label %"{self._target(0)}" [{cases}]')
         for block in self.blocks:
@@ -183,9 +188,11 @@ class Kernel:
         self.current, self.dirty = {}, set()
         if block.is_resume:
             self._resume(block)
+        self.loads.forget(self, block)
         self.loads.plan(self, block.instructions)
         for position, ins in enumerate(block.instructions):
             self.here = ins
+            self.loads.look(self, ins)
             flushes = ins.base in FLUSHES
             if flushes or (ins.guard and ins.base != "bra"):
                 self.loads.settle(self)

@@ -2,39 +2,55 @@
 
 It may do so where it knows that the place is there, as that of a shared variable or of an element with a constant
 index. The value is then dropped: `selp` takes another, `and.pred` makes nothing of it, or one way on does not look at
-it. What is dropped is no read, so such a load is checked when it is known whether its value matters.
+it. What is dropped is no read, so such a load is checked where its value first matters.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Set
+from typing import NamedTuple
 
-from grader.ptx.flow import Block, defs_and_uses, suspends
+from grader.ptx.flow import Block, defs_and_uses, may_wait, suspends
 from grader.ptx.parser import Address, Instruction, Register, Symbol
 
 PURE = {"setp", "selp", "and", "or", "xor", "not", "add", "sub", "mul", "mad", "fma", "div", "min", "max", "neg",
         "abs", "cvt", "mov", "shl", "shr", "rcp", "sqrt", "ex2", "lg2"}  # fmt: skip
-BLOCKS = 2  # that a value is followed into
 Condition = tuple[str, bool]  # a predicate, and whether its negation is meant
 
 
-def speculated_loads(blocks: list[Block], flushes: Set[str]) -> dict[int, tuple[Condition, ...]]:
-    """The `id` of each such load, and the conditions of which one must hold for its value to matter.
+class Look(NamedTuple):
+    """Before an instruction to which the value of a load matters."""
 
-    Their predicates are known at the next instruction of `flushes`, or at the block's end.
-    """
-    follow = _Follow(blocks, flushes)
-    definitions = Counter(name for b in blocks for i in b.instructions for name in defs_and_uses(i)[0])
-    found = {}
+    load: int  # its `id`
+    condition: Condition | None  # without it, it does not
+
+
+class Speculated(NamedTuple):
+    loads: list[Instruction]
+    looks: dict[int, list[Look]]  # by the `id` of the instruction
+    forgotten: dict[int, list[int]]  # by a block's index, the loads whose value no way from its start looks at
+
+
+def speculated_loads(blocks: list[Block], flushes: Set[str]) -> Speculated:
+    """`flushes`: base opcodes of instructions before which every read must have been looked at."""
+    found = Speculated([], defaultdict(list), defaultdict(list))
     for block in blocks:
-        known = block.live_in.union(*(defs_and_uses(i)[0] for i in block.instructions))
         for at, load in enumerate(block.instructions):
             target = _target(load)
-            conditions = follow.wanted(block, at + 1, {target}, BLOCKS) if target else None
-            if conditions and all(definitions[name] == 1 and name in known for name, _ in conditions):
-                found[id(load)] = tuple(sorted(conditions))
+            if target:
+                _take(found, _Follow(blocks, flushes, load), block, at, target)
     return found
+
+
+def _take(found: Speculated, follow: _Follow, block: Block, at: int, target: str) -> None:
+    follow.from_(block, at + 1, {target})
+    if follow.may_be_dropped:
+        found.loads.append(follow.load)
+        for ins, condition in follow.looks:
+            found.looks[id(ins)].append(Look(id(follow.load), condition))
+        for index in follow.unvisited:
+            found.forgotten[index].append(id(follow.load))
 
 
 def _target(load: Instruction) -> str | None:
@@ -49,58 +65,73 @@ def _target(load: Instruction) -> str | None:
 
 
 class _Follow:
-    """Where a value goes from an instruction on."""
+    """Where the value of a load goes, and what is made of it, until others may act."""
 
-    def __init__(self, blocks: list[Block], flushes: Set[str]) -> None:
+    def __init__(self, blocks: list[Block], flushes: Set[str], load: Instruction) -> None:
+        self.load = load
         self._blocks, self._flushes = blocks, flushes
+        self._looks: dict[tuple[int, Condition | None], Instruction] = {}
+        self._entering: dict[int, set[str]] = {}  # values at a block's start
+        self.may_be_dropped = False
 
-    def wanted(self, block: Block, start: int, values: set[str], depth: int) -> set[Condition] | None:
-        """The conditions under which one of `values` matters; None: it may always."""
-        conditions: set[Condition] = set()
-        rest = block.instructions[start:]
-        for at, ins in enumerate(rest):
+    @property
+    def looks(self) -> list[tuple[Instruction, Condition | None]]:
+        return [(ins, condition) for (_, condition), ins in self._looks.items()]
+
+    @property
+    def unvisited(self) -> list[int]:
+        return [block.index for block in self._blocks if block.index not in self._entering]
+
+    def from_(self, block: Block, start: int, values: set[str]) -> None:
+        grown = self._through(block, start, values)
+        while grown:
+            index = grown.pop()
+            grown |= self._through(self._blocks[index], 0, set(self._entering[index]))
+
+    def _through(self, block: Block, start: int, values: set[str]) -> set[int]:
+        """The blocks that more values enter than it was known."""
+        for at in range(start, len(block.instructions)):
+            ins = block.instructions[at]
             defined, used = map(set, defs_and_uses(ins))
             if self._settles(ins):
-                late = values & set().union(*(defs_and_uses(i)[1] for i in rest[at:]))
-                return None if late or any(self._live(block, values).values()) else conditions
+                if self._wanted_later(block, at, values):
+                    self._look(ins, None)
+                return set()
             if not values & used:
                 values = values - defined
-                continue
-            if ins.guard or ins.base not in PURE:
-                return None
-            condition = _condition(ins, values)
-            if condition:
-                conditions.add(condition)
-            values = values - defined if condition else values | defined
-        further = self._beyond(block, values, depth)
-        return None if further is None else conditions | further
+            elif ins.guard or ins.base not in PURE:
+                self._look(ins, None)
+                return set()
+            elif condition := _condition(ins, values):
+                self._look(ins, condition)
+                self.may_be_dropped = True
+                values = values - defined
+            else:
+                values = values | defined
+        return self._leave(block, values)
 
     def _settles(self, ins: Instruction) -> bool:
-        return suspends(ins) or ins.base in self._flushes or bool(ins.guard and ins.base != "bra")
+        return suspends(ins) or ins.base in self._flushes or may_wait(ins)
 
-    def _live(self, block: Block, values: set[str]) -> dict[int, set[str]]:
-        """What of `values` each successor reads."""
-        return {s: values & self._blocks[s].live_in for s in block.successors}
+    def _wanted_later(self, block: Block, at: int, values: set[str]) -> bool:
+        used = set().union(*(defs_and_uses(i)[1] for i in block.instructions[at:]))
+        return bool(values & used) or any(values & self._blocks[s].live_in for s in block.successors)
 
-    def _beyond(self, block: Block, values: set[str], depth: int) -> set[Condition] | None:
-        """The same of what comes after the block."""
-        live, conditions = self._live(block, values), set[Condition]()
-        for successor in (s for s, read in live.items() if read):
-            target = self._blocks[successor]
-            more = None if not depth or target.is_resume else self.wanted(target, 0, live[successor], depth - 1)
-            if more is None and len(live) == 2 and not all(live.values()):
-                more = _way(block, successor)
-            if more is None:
-                return None
-            conditions |= more
-        return conditions
+    def _leave(self, block: Block, values: set[str]) -> set[int]:
+        live = {s: values & self._blocks[s].live_in for s in block.successors}
+        wanted = {s: names for s, names in live.items() if names}
+        if any(self._blocks[s].is_resume for s in wanted):  # on the way there others may act
+            self._look(block.instructions[-1], None)
+            return set()
+        if len(wanted) < len(live):
+            self.may_be_dropped = True
+        grown = {s for s, names in wanted.items() if not names <= self._entering.get(s, set())}
+        for successor in grown:
+            self._entering[successor] = self._entering.get(successor, set()) | wanted[successor]
+        return grown
 
-
-def _way(block: Block, successor: int) -> set[Condition]:
-    """The condition under which a branch goes there."""
-    branch = block.instructions[-1]
-    assert branch.guard
-    return {(branch.guard, branch.guard_negated ^ (successor != block.successors[0]))}
+    def _look(self, ins: Instruction, condition: Condition | None) -> None:
+        self._looks[id(ins), condition] = ins
 
 
 def _condition(ins: Instruction, values: set[str]) -> Condition | None:

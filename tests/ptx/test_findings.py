@@ -221,6 +221,19 @@ WRONG = {
             if (t == 0) s = 0;
             atomicAdd(&s, 1);  // <-- here
             __syncthreads(); out[t] = s;""",
+        "a scale in a loop that the other warp uses in its last turn": """
+            __shared__ float scale;
+            if (t < 32) { if (t == 0) scale = in[3]; __syncwarp(); }
+            float sum = 0;
+            for (int i = 0; i < in[8]; ++i) if (t < 32 || i == 7) sum += in[t] * scale;  // <-- here
+            out[t] = sum;""",
+        "a total that its writer's neighbour reads": """
+            __shared__ double total;
+            double v = in[t], x = 0;
+            for (int d = 16; d; d /= 2) v += __shfl_xor_sync(~0u, v, d);
+            if (t == 0) total = v;
+            if (t == 1) x = total * 2;  // <-- here
+            out[t] = x;""",
         "a scalar that its own warp alone has": """
             __shared__ int a, b;
             if (t == 0) a = in[3];
@@ -981,6 +994,19 @@ RIGHT = {
         float sum = 0;
         for (int i = 0; i < in[8]; ++i) { float v = in[(i + t) % 64]; if (has) v *= scale; sum += v; }
         out[t] = sum;""",
+    "a scale in a loop, from some turn on, for the warp that has it": """
+        __shared__ float scale;
+        if (t < 32) { if (t == 0) scale = in[3]; __syncwarp(); }
+        float sum = 0;
+        for (int i = 0; i < in[8]; ++i) { float v = in[(i + t) % 64]; if (t < 32 && i > 2) v *= scale; sum += v; }
+        out[t] = sum;""",
+    "a total that its writer alone reads": """
+        __shared__ double total;
+        double v = in[t], x = 0;
+        for (int d = 16; d; d /= 2) v += __shfl_xor_sync(~0u, v, d);
+        if (t == 0) total = v;
+        if (t == 0) x = total * 2;
+        out[t] = x;""",
     "printf": 'if (t == 3) printf("t=%d %s %5.2f|\\n", t, "three", 3.0f); out[t] = t;',
 }
 
