@@ -16,14 +16,17 @@ GAP = "..."
 
 
 def lines(source: str, marked: Collection[int], columns: int, *, context: int = CONTEXT) -> list[Text]:
-    """Numbered, the lines themselves marked with >, a gap between distant ones; none that the file does not have."""
+    """Numbered, the lines themselves marked with >; none that the file does not have.
+
+    With context a gap is shown where lines are left out; without, they stand as close as can be.
+    """
     code = source.replace("\r\n", "\n").split("\n")
     inside = [line for line in marked if 1 <= line <= len(code)]
     around = {n for line in inside for n in range(line - context, line + context + 1) if 1 <= n <= len(code)}
     shown: list[Text] = []
     width = len(str(max(around, default=0)))
     for number in sorted(around):
-        if shown and number - 1 not in around:
+        if context and shown and number - 1 not in around:
             shown.append(Text(f"  {GAP:>{width}}".rstrip(), style="dim", no_wrap=True))
         shown.append(_line(code[number - 1], number, width, columns, marked=number in inside))
     return shown

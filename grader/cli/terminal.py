@@ -26,8 +26,7 @@ from reports.verdict import words
 
 WIDTH = 80
 
-# Of a terminal's 24 lines one is the next prompt's.
-SCREEN = 23
+SCREEN = 23  # lines, where no terminal says that it has more: 24, less one
 
 STYLES = {
     Verdict.PASSED: "bold green",
@@ -60,7 +59,7 @@ SHORTER = (
     Detail(notes=1, context=excerpt.CONTEXT, further=1, message=3, merged=True),
     Detail(notes=1, context=0, further=0, message=3, left_open=2, merged=True),
     Detail(notes=0, context=0, further=0, message=2, next_step=2, left_open=1, merged=True),
-    Detail(notes=0, context=0, further=0, message=2, next_step=1, left_open=1, merged=True),
+    Detail(notes=0, context=0, further=0, message=1, next_step=2, left_open=1, merged=True),
     Detail(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
 )
 
@@ -92,10 +91,14 @@ def print_result(
     verbose: bool = False,
     since: Result | None = None,
     since_name: str = "",
-    most: int = SCREEN,
+    most: int | None = None,
 ) -> None:
-    """In `most` lines, if not `verbose`. With `since`, an earlier Result of the exercise, which is called
-    `since_name`: what changed."""
+    """In `most` lines, if not `verbose`; by default in the lines of the terminal, less one for the next prompt.
+
+    With `since`, an earlier Result of the exercise, which is called `since_name`: what changed.
+    """
+    if most is None:
+        most = max(out.height - 1, SCREEN) if out.is_terminal else SCREEN
     page = _Page(result, exercise, source, out.width, since, since_name or LAST)
     lines = page.lines(EVERYTHING) + page.details() if verbose else page.within(most)
     for line in lines:

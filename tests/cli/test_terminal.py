@@ -82,6 +82,13 @@ def printed(result: Result, since: Result | None = None) -> list[str]:
     return out.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
 
 
+def test_a_taller_terminal_shows_more() -> None:
+    out = Console(file=io.StringIO(), width=WIDTH, height=50, force_terminal=True, color_system=None)
+    print_result(out, samples.SITUATIONS["race"], samples.EXERCISE, samples.SOURCE)
+    tall = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(printed(samples.SITUATIONS["race"])) <= SCREEN < len(tall) <= 49
+
+
 def narrow(columns: int, name: str) -> list[str]:
     out = Console(file=io.StringIO(), width=columns, highlight=False, markup=False)
     print_result(out, samples.SITUATIONS[name], samples.EXERCISE, samples.SOURCE)
