@@ -22,8 +22,9 @@ PITFALLS = {
     "forbidden-instruction": ("forbidden-instructions",),
 }
 
-# Of a race between blocks, which no barrier mends.
+# Of a race between blocks, which no barrier mends; and where one of them reads.
 BETWEEN_BLOCKS = ("race-between-blocks", "out-of-range-rows", "missing-synchronization")
+FROM_BLOCK_TO_BLOCK = ("race-between-blocks", "missing-synchronization")
 
 
 def sections(exercise: Exercise) -> frozenset[str]:
@@ -52,5 +53,5 @@ def _pitfalls(finding: Finding) -> tuple[str, ...]:
     if kind == "out-of-bounds" and "dynamic shared memory" in said and "before its start" not in said:
         return PITFALLS["bad-launch"]
     if kind == "race" and "blocks run in any order" in said:
-        return BETWEEN_BLOCKS
+        return FROM_BLOCK_TO_BLOCK if "reads" in said else BETWEEN_BLOCKS
     return PITFALLS.get(kind, ())

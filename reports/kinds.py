@@ -96,15 +96,25 @@ KINDS = {
 
 
 class _Special(NamedTuple):
-    """A finding of `kind` whose message says this wants a step of its own."""
+    """A finding of `kind` whose message says this wants a step, and maybe a title, of its own."""
 
     kind: str
     said: re.Pattern[str]
     next_step: str
+    title: str = ""
 
+
+COPIED_LATER = "Read before its copy has arrived"
 
 # The first that fits counts.
 _SPECIAL = (
+    _Special(
+        "race",
+        re.compile("reads.*blocks run in any order"),
+        "Blocks run in any order. If they add to one element, use atomicAdd. If one reads what another stored, that "
+        "one needs __threadfence() and __syncthreads() before one of its threads raises an atomic flag or counter; "
+        "who sees it needs a __syncthreads() before it reads.",
+    ),
     _Special(
         "race",
         re.compile("blocks run in any order"),
@@ -117,10 +127,60 @@ _SPECIAL = (
         "Where several blocks meet, use the atomic without _block in its name.",
     ),
     _Special(
+        "race",
+        re.compile("fence.proxy.async comes between"),
+        "A bulk copy sees what threads stored only behind a fence.proxy.async: put it after the stores, before the "
+        "barrier that the copying thread waits at.",
+    ),
+    _Special(
+        "race",
+        re.compile("ends while its bulk copy"),
+        "Let the thread that copies commit the copy to a group, and wait for that group before it ends.",
+    ),
+    _Special(
+        "race",
+        re.compile("which the bulk copy of line"),
+        "Wait at the copy's mbarrier before reading; it must expect the bytes of all copies together.",
+        COPIED_LATER,
+    ),
+    _Special(
+        "race",
+        re.compile("the copy of line"),
+        "Wait until the copy has arrived before anybody reads, and until all have read before the next copy: with "
+        "cp.async, wait for its group and then a barrier; with an mbarrier, count who arrives and check the parity.",
+    ),
+    _Special(
+        "race",
+        re.compile("none of the kernel's barriers"),
+        "Look at the barrier that should lie between: how many threads it counts, its parity, and that each arrives "
+        "only after its last access.",
+    ),
+    _Special(
+        "uninitialised-read",
+        re.compile("cp.async nobody has waited for"),
+        "Wait for the copy, then a barrier: cp.async.wait_group N or __pipeline_wait_prior(N) leaves the last N "
+        "groups under way, empty ones counted. With an mbarrier: count who arrives and check the parity.",
+        COPIED_LATER,
+    ),
+    _Special(
         "barrier-divergence",
-        re.compile(r"waits here for ever|arrives at|a count of|expect more|mbarrier"),
+        re.compile("waits here for ever"),
+        "Count the threads that arrive at this mbarrier in a phase, and the bytes that come: as many as it was told "
+        "to expect, and no more. Then the parity: it begins at 0 and changes with every phase.",
+        "Waits for ever at an mbarrier",
+    ),
+    _Special(
+        "barrier-divergence",
+        re.compile(r"arrives at|a count of|expect more|mbarrier"),
         "Count the threads that arrive at this mbarrier in a phase, and the bytes that come: as many as it was told "
         "to expect, and no more.",
+        "Wrong use of an mbarrier",
+    ),
+    _Special(
+        "did-not-finish",
+        re.compile("what other threads may change"),
+        "See who should store what this loop waits for, and whether they get there; of other blocks only those with "
+        "a lower index are sure to run. If it waits for nobody, see what ends it.",
     ),
     _Special(
         "out-of-bounds",
@@ -150,8 +210,18 @@ _SPECIAL = (
 
 def next_step(kind: str, message: str) -> str:
     """What to do about a finding."""
-    special = (one.next_step for one in _SPECIAL if one.kind == kind and one.said.search(message))
-    return next(special, kind_of(kind).next_step)
+    special = _special(kind, message)
+    return special.next_step if special else kind_of(kind).next_step
+
+
+def title(kind: str, message: str) -> str:
+    """What a finding is called."""
+    special = _special(kind, message)
+    return special.title if special and special.title else kind_of(kind).title
+
+
+def _special(kind: str, message: str) -> _Special | None:
+    return next((one for one in _SPECIAL if one.kind == kind and one.said.search(message)), None)
 
 
 def kind_of(name: str) -> Kind:

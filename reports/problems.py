@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grader.model.result import Check, Finding, Result, Status
-from reports.kinds import kind_of, next_step
+from reports.kinds import kind_of, next_step, title
 
 WARNING = "compile-warning"
 COMPILE_ERROR = "compile-error"
@@ -57,7 +57,7 @@ class Problem:
 
     @property
     def title(self) -> str:
-        return kind_of(self.kind).title
+        return title(self.kind, self.first.message)
 
     @property
     def next_step(self) -> str:

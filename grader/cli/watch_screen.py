@@ -18,7 +18,7 @@ from grader.model.result import Check, Finding, Result, Status
 from grader.pipeline import Progress
 from grader.watch.hints import Hint
 from reports.cases import STATUS_WORDS, WORDS
-from reports.kinds import kind_of
+from reports.kinds import kind_of, title
 from reports.problems import family
 from reports.text import inert
 
@@ -120,8 +120,8 @@ def _line(checks: list[Check]) -> Text:
 
 def _cause(finding: Finding) -> str:
     """ "race between threads, line 22"; nothing where the words before say as much."""
-    kind = kind_of(finding.kind)
     if finding.kind == "wrong-values":
         return ""
-    title = kind.title[0].lower() + kind.title[1:]
-    return f"{title}, line {finding.line}" if finding.line and kind.at_fault else title
+    called = title(finding.kind, finding.message)
+    called = called[0].lower() + called[1:]
+    return f"{called}, line {finding.line}" if finding.line and kind_of(finding.kind).at_fault else called

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from grader.ptx import asynchronous
-from grader.ptx.kernel import Site
+from grader.ptx.kernel import WAITING, Site
 from grader.ptx.lower import Lowered
 from grader.ptx.machine import (
     ABSENT_LANE,
@@ -139,7 +139,7 @@ class Explainer:
             r = first[1]
             total = sum(e[1].count for e in entries)
             reports.append((first[0], Report(r.kind, r.file, r.line, r.message, total, r.notes, r.column)))
-        reports.sort(key=lambda e: (_rank(e[0].kind, e[1].kind), e[0].block, e[0].thread))
+        reports.sort(key=lambda e: (_rank(e[0], e[1].kind), e[0].block, e[0].thread))
         return [report for _, report in reports]
 
     def _name(self, record: FaultLike) -> str:
@@ -159,6 +159,8 @@ class Explainer:
         if kind is Kind.DID_NOT_FINISH:
             if site.opcode == "push":
                 return f"{who} calls on from here until its stack is full: the recursion does not seem to end", ""
+            if site.opcode == WAITING:
+                return f"{who} is still in this loop, which looks at what other threads may change", ""
             return f"{who} is still in this loop: it does not seem to end", ""
         if kind is Kind.TRAP:
             return f"{who} stopped the kernel here (assert or trap)", ""
@@ -176,8 +178,8 @@ class Explainer:
             Kind.UNINITIALISED_READ: f"{who} reads {what}, {NOT_WRITTEN[record.other == IN_FLIGHT]}",
             Kind.MISALIGNED: f"{who} {verb} {site.width} bytes at {what}: byte {place.offset} is no multiple of that",
             Kind.READ_ONLY_WRITE: f"{who} writes {what}, which a kernel may only read",
-            Kind.RACE: f"{who} {verb} {what}; {self._also(record)}, and no barrier orders the two",
-            Kind.EARLY_READ: f"{who} {verb} {what}; {self._also(record)}, and no barrier orders the two",
+            Kind.RACE: f"{who} {verb} {what}; {self._also(record)}, and {self._within_a_block()} the two",
+            Kind.EARLY_READ: f"{who} {verb} {what}; {self._also(record)}, and {self._within_a_block()} the two",
             Kind.BLOCK_RACE: f"{who} {verb} {what}; {self._also(record)}, and {self._between_blocks(site, record)}",
         }
         return texts[kind], place.array
@@ -186,7 +188,12 @@ class Explainer:
         """The line on the other side of a race."""
         other = self.lowered.sites[record.other_site]
         verb = "writes" if self._is_write(other) else "reads"
-        return f"line {submission_frame(other.location).line} {verb} it too"
+        copy = "the copy of " if self._is_copy(record.other % STAMP_STEP) else ""
+        return f"{copy}line {submission_frame(other.location).line} {verb} it too"
+
+    def _within_a_block(self) -> str:
+        """What is missing between the two. With barriers of its own, a kernel may only use one of them wrongly."""
+        return "none of the kernel's barriers orders" if self.lowered.own_barriers else "no barrier orders"
 
     def _between_blocks(self, site: Site, record: FaultLike) -> str:
         """Why nothing orders the two."""
@@ -306,9 +313,13 @@ def is_of_block_scope(site: Site) -> bool:
     return parts[0] in ("atom", "red") and "cta" in parts
 
 
-def _rank(kind: Kind, name: str) -> int:
-    """What is likelier to be the cause comes first. A phase that never completes is rather an effect."""
-    return len(ORDER) if kind is Kind.STUCK_PHASE else ORDER.index(name)
+def _rank(fault: FaultLike, name: str) -> float:
+    """What is likelier to be the cause comes first; a phase that never completes is rather an effect."""
+    if fault.kind is Kind.STUCK_PHASE:
+        return len(ORDER)
+    if fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT:
+        return ORDER.index("race") - 0.5  # who does not wait for a copy races with it too
+    return ORDER.index(name) + (0.5 if fault.kind is Kind.BLOCK_RACE else 0)
 
 
 def submission_frame(location: Location) -> Location:

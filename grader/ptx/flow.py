@@ -94,6 +94,14 @@ def is_plain_barrier(ins: Instruction) -> bool:
     )
 
 
+def is_named_barrier(ins: Instruction) -> bool:
+    """A barrier of the block with a number other than 0, for some of its threads."""
+    if ins.base not in ("bar", "barrier") or ".warp." in ins.opcode:
+        return False
+    number = ins.operands[1:2] if ".red." in ins.opcode else ins.operands[:1]
+    return number != (Immediate(0),)
+
+
 def is_aligned(barrier: Instruction) -> bool:
     """All threads of a warp must execute this one instruction. `bar` is `barrier.aligned`."""
     return barrier.base == "bar" or "aligned" in barrier.opcode.split(".")

@@ -25,6 +25,7 @@ from grader.ptx.flow import (
     is_aligned,
     is_arrive,
     is_plain_barrier,
+    may_wait,
     pointer_origins,
     split_collectives,
     suspends,
@@ -73,6 +74,7 @@ FLUSHES = {"st", "atom", "red", "bar", "barrier", "call", "membar", "fence", "cp
 IGNORED = {"prefetch", "prefetchu", "nanosleep", "discard", "applypriority", "pmevent", "griddepcontrol",
            "setmaxnreg"}  # fmt: skip
 ENDS = {"ret", "exit", "trap"}
+WAITING = "waiting"  # as a site's opcode: the loop looks at what another thread may change
 FLOAT_BITS = {"float": 32, "double": 64, "half": 16, "bfloat": 16}
 
 
@@ -497,9 +499,9 @@ class Kernel:
             f.jump(names[0])
         if block.yields:
             f.label(turn)
-            self._yield_now_and_then(self.blocks[min(targets)])
+            self._yield_now_and_then(self.blocks[min(targets)], block)
 
-    def _yield_now_and_then(self, head: Block) -> None:
+    def _yield_now_and_then(self, head: Block, last: Block) -> None:
         f = self.f
         left = self.turns.load("i32") - 1
         self.turns.store(left)
@@ -507,7 +509,7 @@ class Kernel:
         f.branch(left.eq(0), rest, self._target(head.index))
         f.label(rest)
         self.current = {}
-        self._suspend(head, AT_YIELD)
+        self._suspend(head, AT_YIELD, self._loop_site(head.index, last.index))
 
     def _poll(self, wait: Block, block: Block) -> None:
         """Go on to the wait if its phase is complete; else others get their turn first."""
@@ -537,18 +539,19 @@ class Kernel:
     def _loop_site(self, start: int, end: int) -> int:
         """A loop is named by its first line, wherever in it the time ran out."""
         at = self.here.location
-        for ins in (i for b in self.blocks[start : end + 1] for i in b.instructions):
+        body = [i for b in self.blocks[start : end + 1] for i in b.instructions]
+        for ins in body:
             if ins.location.file == at.file and 0 < ins.location.line < at.line:
                 at = ins.location
-        self.sites.append(Site(at, self.here.opcode))
+        self.sites.append(Site(at, WAITING if any(map(may_wait, body)) else self.here.opcode))
         return len(self.sites) - 1
 
-    def _suspend(self, resume: Block, waits_for: int) -> None:
+    def _suspend(self, resume: Block, waits_for: int, site: int | None = None) -> None:
         frame = self.f["frame"]
         for name in sorted(resume.live_in - self.frame_layout.resident):
             self._home_in_frame(name).store(self._read(name))
         HEADER.set(frame, "pc", self.f.const("i32", resume.index))
-        self.f.ret(self.f.const("i32", self.site() | waits_for))
+        self.f.ret(self.f.const("i32", (self.site() if site is None else site) | waits_for))
 
     def fence(self, *, wide: bool) -> None:
         """What came before is released to who acquires it, if `wide` in other blocks too; time moves on."""
@@ -589,4 +592,4 @@ def _narrowed(bits: int) -> int:
     return int.from_bytes(struct.pack("<f", value), "little")
 
 
-__all__ = ["FLUSHES", "Kernel", "LoadGroups", "Site", "Tables", "access_of"]
+__all__ = ["FLUSHES", "WAITING", "Kernel", "LoadGroups", "Site", "Tables", "access_of"]

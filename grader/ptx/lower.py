@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from grader.ptx import accesses, async_copies, atomics, collectives, matrix, mbarriers, stack
 from grader.ptx.arithmetic import ARITHMETIC, Unit
+from grader.ptx.flow import is_named_barrier
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel, Site, Tables
 from grader.ptx.machine import (
@@ -33,6 +34,7 @@ class Lowered:
     parameter_offsets: list[int]
     parameter_bytes: int
     asynchronous: bool  # copies arrive as the work of machine.ASYNC_THREAD
+    own_barriers: bool  # it has mbarriers or named barriers
 
 
 def lower(module: Module, function: Function, read_only: frozenset[int], tables: Tables | None = None) -> Lowered:
@@ -51,6 +53,7 @@ def lower(module: Module, function: Function, read_only: frozenset[int], tables:
         kernel.parameter_offsets,
         kernel.parameter_bytes,
         async_copies.is_asynchronous(kernel.blocks),
+        any(i.base == "mbarrier" or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
     )
 
 
