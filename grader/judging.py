@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -36,7 +36,9 @@ class Judging:
         plans: Sequence[Plan],
         outputs: Mapping[str, np.ndarray],
         expected: Mapping[str, np.ndarray],
+        unset: Collection[int] = (),
     ) -> Check:
+        """`unset`: as in Outcome."""
         judged: Iterable[Judged] | None = self._oracle().judge(case, outputs, expected)
         if judged is None:
             judged = tolerance.judge(case, outputs, expected, tolerance=self._exercise.tolerance, search=self._search)
@@ -45,7 +47,7 @@ class Judging:
         if forgotten:
             raise GraderError(f"oracle.py's judge says nothing of the output {forgotten[0]}: nobody would look at it")
         check = correct.judge(
-            case, known, outputs, filename=self._filename, origins=origins(self._exercise, case, plans)
+            case, known, outputs, filename=self._filename, origins=origins(self._exercise, case, plans), unset=unset
         )
         return check if case.secret else _pictured(check, case, known, outputs, expected)
 

@@ -258,7 +258,7 @@ class _Grading:
         return check, outcome
 
     def _correct(self, case: Case, plans: tuple[Plan, ...], outcome: Outcome, expected: Future[Expected]) -> Check:
-        return self._judging.correct(case, plans, outcome.outputs, expected.result())
+        return self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
 
     def _speed(self, case: Case, correct_check: Check) -> list[Check]:
         if not case.required:

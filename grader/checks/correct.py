@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,11 +34,15 @@ def judge(
     *,
     filename: str,
     origins: Mapping[str, Origin],
+    unset: Collection[int] = (),
 ) -> Check:
-    """A finding for each output that holds a wrong element; it begins with the mistake that explains them."""
+    """A finding for each output that holds a wrong element; it begins with the mistake that explains them.
+
+    `unset`: lines that may read a variable which nothing has set; infinity comes of it.
+    """
     known = tuple(judged)
     bad = [one for one in known if one.wrong.any()]
-    findings = tuple(_finding(case, one, outputs[one.output], filename, origins[one.output]) for one in bad)
+    findings = tuple(_finding(case, one, outputs[one.output], filename, origins[one.output], unset) for one in bad)
     largest = _largest(known)
     return Check(
         id=identity(case),
@@ -74,7 +78,9 @@ def _passed(judged: tuple[Judged, ...], largest: float | None) -> str:
     return f"all {sum(one.wrong.size for one in judged)} elements right"
 
 
-def _finding(case: Case, judged: Judged, actual: np.ndarray, filename: str, origin: Origin) -> Finding:
+def _finding(
+    case: Case, judged: Judged, actual: np.ndarray, filename: str, origin: Origin, unset: Collection[int]
+) -> Finding:
     """ "CAUSE. First wrong element: group 3, row 9, column 0: expected 1.71, got 0; 8 of 99 elements wrong: ..." """
     wrong = judged.wrong
     count = int(wrong.sum())
@@ -86,7 +92,13 @@ def _finding(case: Case, judged: Judged, actual: np.ndarray, filename: str, orig
     )
     if judged.cause:
         message = f"{judged.cause}. First wrong element: {message}"
-    return Finding("wrong-values", filename, origin.line, message, count=count, hint=judged.hint)
+    notes = tuple(f"line {line} may use a variable that was never set" for line in sorted(unset) if line)
+    notes = notes if _has_infinity(actual) else ()
+    return Finding("wrong-values", filename, origin.line, message, count=count, hint=judged.hint, notes=notes)
+
+
+def _has_infinity(actual: np.ndarray) -> bool:
+    return actual.dtype.kind == "f" and bool(np.isinf(actual).any())
 
 
 def _places(case: Case, judged: Judged) -> tuple[str, str]:

@@ -108,6 +108,7 @@ def _sum(total: Ran, execution: ptx.Execution) -> Ran:
         printed=(total.printed + execution.printed)[:MAX_PRINTED],
         jit_seconds=total.jit_seconds + execution.jit_seconds,
         run_seconds=total.run_seconds + execution.run_seconds,
+        unset=total.unset | execution.unset,
     )
 
 

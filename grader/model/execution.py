@@ -89,6 +89,8 @@ OUT_OF_TIME = "out-of-time"  # the kind of an Outcome's `unsupported` where noth
 class Outcome(msgspec.Struct, frozen=True):
     """What a run of invocations gave. `unsupported` says what the CPU engine lacks: an instruction, or time.
 
+    `unset`: lines that may read a variable which nothing has set, as far as the PTX shows it.
+
     `again` holds the outputs of a second run over memory that held other rubbish before; a CPU checks every read
     instead, and leaves it empty.
     """
@@ -100,6 +102,7 @@ class Outcome(msgspec.Struct, frozen=True):
     unsupported: Finding | None = None
     jit_seconds: float = 0.0
     run_seconds: float = 0.0
+    unset: frozenset[int] = frozenset()
 
 
 class Executor(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from grader.ptx.explain import Explainer, Report
+from grader.ptx.explain import Explainer, Report, submission_frame
 from grader.ptx.flow import OutOfTime, Unsupported
 from grader.ptx.jit import CompiledKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
@@ -29,6 +29,7 @@ class Execution:
     printed: str
     jit_seconds: float
     run_seconds: float
+    unset: frozenset[int]  # lines that may read a variable which nothing has set
 
 
 def prepare() -> None:
@@ -78,7 +79,8 @@ class Program:
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         findings = tuple(explainer.reports(faults))
         finished = time.perf_counter()
-        return Execution(findings, launch.printer.text(), jitted - started, finished - jitted)
+        unset = frozenset(submission_frame(at).line for at in compiled.lowered.unset)
+        return Execution(findings, launch.printer.text(), jitted - started, finished - jitted, unset)
 
     def _out_of_time(self, kernel: str, launch: Launch) -> OutOfTime:
         begun, seconds = launch.blocks - launch.blocks_left, launch.limits.seconds

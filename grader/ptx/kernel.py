@@ -75,6 +75,8 @@ IGNORED = {"prefetch", "prefetchu", "nanosleep", "discard", "applypriority", "pm
            "setmaxnreg"}  # fmt: skip
 ENDS = {"ret", "exit", "trap"}
 WAITING = "waiting"  # as a site's opcode: the loop looks at what another thread may change
+# By width: infinity, or where that says nothing a large number. A maximum and a sum both keep it.
+POISON = {1: 1, 8: 0x7F, 16: 0x7C00, 32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000, 128: 0x7FF0_0000_0000_0000}
 FLOAT_BITS = {"float": 32, "double": 64, "half": 16, "bfloat": 16}
 
 
@@ -160,10 +162,28 @@ class Kernel:
         self.turns.store(f.const("i32", TURNS))
         self.loads.begin(self)
         cases = " ".join(f'i32 {b.index}, label %"B{b.index}"' for b in self.blocks if b.is_resume and b.index)
-        f.line(f'switch i32 {f["pc"]}, label %"{self._target(0)}" [{cases}]')
+        f.line(f'switch i32 {f["pc"]}, label %"start" [{cases}]')
+        f.label("start")
+        self._poison()
+        f.jump(self._target(0))
         for block in self.blocks:
             self._block(block)
         return "\n".join([*self.tables, *self.helpers.values(), f.text()])
+
+    @property
+    def unset(self) -> list[str]:
+        """Registers that may be read before anything was written there."""
+        return sorted(self.blocks[0].live_in & self.function.registers.keys())
+
+    def _poison(self) -> None:
+        """What nothing has set holds what nobody expects, so that no right number comes of it by luck."""
+        for name in self.unset:
+            bits = BITS[self.function.registers[name]]
+            self._home(name).store(self.f.const(f"i{bits}", POISON[bits]))
+        local = self.frame.local_bytes
+        if local:
+            start = self.f["frame"].at(self.frame.local_start)
+            self.f.line(f"call void @llvm.memset.p0.i64(ptr {start}, i8 {POISON[8]}, i64 {local}, i1 false)")
 
     @property
     def synchronised(self) -> Value:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from grader.ptx import accesses, async_copies, atomics, collectives, matrix, mbarriers, stack
 from grader.ptx.arithmetic import ARITHMETIC, Unit
-from grader.ptx.flow import is_named_barrier
+from grader.ptx.flow import defs_and_uses, is_named_barrier
 from grader.ptx.ir import Value
 from grader.ptx.kernel import Kernel, Site, Tables
 from grader.ptx.machine import (
@@ -17,7 +17,7 @@ from grader.ptx.machine import (
     window_base,
 )
 from grader.ptx.memory import granule
-from grader.ptx.parser import Function, Module, Operand
+from grader.ptx.parser import Function, Location, Module, Operand
 from grader.ptx.runtime import declarations
 from grader.ptx.shapes import Frame, SharedMap
 
@@ -35,6 +35,7 @@ class Lowered:
     parameter_bytes: int
     asynchronous: bool  # copies arrive as the work of machine.ASYNC_THREAD
     own_barriers: bool  # it has mbarriers or named barriers
+    unset: list[Location]  # where a register is first read that may have no value yet
 
 
 def lower(module: Module, function: Function, read_only: frozenset[int], tables: Tables | None = None) -> Lowered:
@@ -54,7 +55,16 @@ def lower(module: Module, function: Function, read_only: frozenset[int], tables:
         kernel.parameter_bytes,
         async_copies.is_asynchronous(kernel.blocks),
         any(i.base == "mbarrier" or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
+        _first_reads(kernel),
     )
+
+
+def _first_reads(kernel: Kernel) -> list[Location]:
+    first: dict[str, Location] = {}
+    for ins in (i for b in kernel.blocks for i in b.instructions):
+        for name in defs_and_uses(ins)[1]:
+            first.setdefault(name, ins.location)
+    return [first[name] for name in kernel.unset]
 
 
 def _move(u: Unit, mods: list[str], operands: list[Operand]) -> Value:

@@ -108,6 +108,7 @@ class Child:
             unsupported=self._finding(ran.unsupported) if ran.unsupported else None,
             jit_seconds=ran.jit_seconds,
             run_seconds=ran.run_seconds,
+            unset=ran.unset,
         )
 
     def close(self) -> None:

@@ -140,6 +140,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True):
     unsupported: Finding | None = None
     jit_seconds: float = 0.0
     run_seconds: float = 0.0
+    unset: frozenset[int] = frozenset()
 
 
 class Described(msgspec.Struct, frozen=True, tag=True):

@@ -15,11 +15,16 @@ SIZES = [3, 0, 5]
 REFERENCE = np.random.default_rng(3).random((8, 16)) * 4 - 2
 
 
-def judged(actual: np.ndarray, reference: np.ndarray = REFERENCE, sizes: list[int] = SIZES) -> Check:
+def judged(
+    actual: np.ndarray,
+    reference: np.ndarray = REFERENCE,
+    sizes: list[int] = SIZES,
+    unset: frozenset[int] = frozenset(),
+) -> Check:
     case = Case("odd", True, {"M_sizes": Array("M_sizes", np.array(sizes, np.int32))}, "M 3 0 5")
     outputs, origins = {"C": actual}, {"C": Origin("C", 12)}
     known = tolerance.judge(case, outputs, {"C": reference}, tolerance=1e-3)
-    return correct.judge(case, known, outputs, filename="starter.cu", origins=origins)
+    return correct.judge(case, known, outputs, filename="starter.cu", origins=origins, unset=unset)
 
 
 def changed(row: int, column: int, value: float) -> np.ndarray:
@@ -51,6 +56,12 @@ def test_the_tolerance_is_for_each_element_alone(error: float) -> None:
     actual = np.zeros((8, 16), np.float32)
     actual[7, 15] = error
     assert judged(actual, exact).status is Status.FAILED
+
+
+def test_infinity_may_come_of_a_variable_that_was_never_set() -> None:
+    infinite = judged(changed(4, 7, math.inf), unset=frozenset({31, 8}))
+    assert infinite.findings[0].notes[0] == "line 8 may use a variable that was never set"
+    assert judged(changed(4, 7, 0.5), unset=frozenset({8})).findings[0].notes == ()
 
 
 def test_the_tolerance_itself_is_too_much() -> None:
