@@ -87,6 +87,14 @@ def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set
     return pointer
 
 
+def aligned(u: Kernel, ins: Instruction) -> None:
+    """The place of a vector load of which only elements are looked at."""
+    space, count, type_, _ = access_of(ins.opcode)
+    width = BITS[type_] // 8 * count
+    with u.f.when((address_of(u, ins.operands[0]) & (width - 1)).ne(0), likely=False):
+        checked(u, "read", space, ins.operands[0], width)
+
+
 def is_wide(space: str, mods: set[str]) -> bool:
     """May another block see or make it? A strong access without a scope is one of all."""
     return space != "shared" and "cta" not in mods
@@ -224,7 +232,8 @@ class Loads:
         """Of a kernel: no speculated load is pending. None ever is where others may act."""
         for ins in u.speculated.loads:
             u.here = ins
-            width = BITS[access_of(ins.opcode)[2]] // 8
+            _, count, type_, _ = access_of(ins.opcode)
+            width = BITS[type_] // 8 * count
             self.postponed[id(ins)] = load = Postponed(ins.operands[1], width, u.site(width), u.f.alloca("i1"))
             load.pending.store(u.f.const("i1", 0))
 
@@ -555,6 +564,7 @@ def call(u: Kernel, ins: Instruction) -> None:
 HANDLERS = {
     "ld": load,
     "ldu": load,
+    "aligned": aligned,
     "st": store,
     "createpolicy": policy,
     "membar": memory_fence,

@@ -331,8 +331,10 @@ def submission_frame(location: Location) -> Location:
 def readable(symbol: str) -> str:
     """`_ZZ19grouped_gemm_kernelE2As` -> `As` (Itanium mangling: a local name, or a namespace's)."""
     symbol = re.sub(r"_\$_\d+$", "", symbol)  # of an array that the compiler changed
-    match = re.search(r"E(\d+)([A-Za-z_]\w*)$", symbol)
-    if match and len(match.group(2)) >= int(match.group(1)):
-        return match.group(2)[: int(match.group(1))]
-    match = re.match(r"_ZN?(?:\d+[A-Za-z_]\w*?)?(\d+)([A-Za-z_]\w*?)E?$", symbol)
-    return match.group(2) if match else symbol
+    for match in re.finditer(r"E(\d+)", symbol):  # template arguments may look like names; the one at the end is it
+        end = match.end() + int(match.group(1))
+        name, rest = symbol[match.end() : end], symbol[end:]
+        if re.fullmatch(r"[A-Za-z_]\w*", name) and re.fullmatch(r"(_\d|__\d+_)?", rest) and end <= len(symbol):
+            return name
+    named = re.match(r"_ZN?(?:\d+[A-Za-z_]\w*?)?(\d+)([A-Za-z_]\w*?)E?$", symbol)
+    return named.group(2) if named else symbol

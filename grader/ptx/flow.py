@@ -26,7 +26,7 @@ BUILT_IN_CALLS = {"vprintf", "__assertfail"}
 NO_DESTINATION = {"st", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "membar", "fence", "red", "call",
                   "cp", "deposit", "poll", "prefetch", "prefetchu", "nanosleep", "discard", "brkpt", "applypriority",
                   "pmevent", "stmatrix", "griddepcontrol", "setmaxnreg", "wgmma", "tensormap",
-                  "clusterlaunchcontrol", "push", "stack"}  # fmt: skip
+                  "clusterlaunchcontrol", "push", "stack", "aligned"}  # fmt: skip
 MAX_INSTRUCTIONS = 200_000
 
 

@@ -30,6 +30,7 @@ from grader.ptx.flow import (
     split_collectives,
     suspends,
 )
+from grader.ptx.gaps import leave_out_gaps
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     ABORTED,
@@ -120,6 +121,7 @@ class Kernel:
         self, module: Module, function: Function, read_only: frozenset[int], tables: Tables, loads: LoadGroups
     ) -> None:
         self.function = expand_calls(module, function)
+        leave_out_gaps(self.function)
         name_the_carry(self.function)
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)

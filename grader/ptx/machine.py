@@ -48,6 +48,7 @@ BEING_READ_STAMP = 0xFFFF_FFFF  # read by a bulk copy that nobody has waited for
 ASYNC_THREAD = STAMP_STEP - 1  # who copies what an mbarrier waits for; a block that has such copies has fewer threads
 STRONG = 0x8000_0000  # flag on a site: atomic or volatile, so no race with its like
 BLOCK_SCOPE = 0x4000_0000  # flag on a strong site: so for the threads of its own block only
+FIRST = 0x1000_0000  # flag on the strong site of a write: nothing was there before
 MERGES = 0x2000_0000  # flag on a site: a load that keeps the rest of a word of which some bits are replaced
 
 LOCKS = 256  # of the shadow of global memory, for LOCK_BYTES of addresses each; and each has a cache line

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from grader.ptx.faults import check_alignment, fault, leave
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import GUARD_STAMP, IN_FLIGHT_STAMP, MERGES, STAMP_STEP, STRONG, UNSETTLED, WORKER, Kind
+from grader.ptx.machine import (
+    FIRST,
+    GUARD_STAMP,
+    IN_FLIGHT_STAMP,
+    MERGES,
+    STAMP_STEP,
+    STRONG,
+    UNSETTLED,
+    WORKER,
+    Kind,
+)
 from grader.ptx.order import changes, is_own, is_unordered, is_weak, shared_conflict
 from grader.ptx.shadow import ACCESS, COLD, MANY, STORE, SharedShadow, cells_of, of_program, shared_shadow
 
@@ -48,6 +58,7 @@ def shared_read() -> Fn:
             leave(f, f.const("i32", 0))
         last_site = shadow.write_site.index("i32", cell)
         shared_conflict(f, written, last_site.load("i32"))
+        _conflict_with_first(f, written, last_site.load("i32"))
         # Who reads back plainly what it changed atomically is no longer safe from the atomics of others.
         with f.when(written.uge(barrier) & last_site.load("i32").uge(STRONG) & f["site"].ult(STRONG)):
             hidden_site = shadow.hidden_site.index("i32", cell).load("i32")
@@ -56,6 +67,13 @@ def shared_read() -> Fn:
         note_read(f, shadow, cell, lambda seen: is_unordered(f, seen) ^ 1)
     f.ret(f.const("i32", 1))
     return f
+
+
+def _conflict_with_first(f: Fn, written: Value, site: Value) -> None:
+    """Volatile and atomic accesses do not race, but who may come before the first write finds nothing there."""
+    first = (f["site"] & site).uge(STRONG) & (site & FIRST).ne(0)
+    with f.when(first, likely=False), f.when(is_unordered(f, written)):
+        fault(f, Kind.EARLY_READ, f["address"], written.zext("i64"), site)
 
 
 def note_read(f: Fn, shadow: SharedShadow, cell: Value, is_ordered: Callable[[Value], Value]) -> None:
@@ -107,7 +125,7 @@ def shared_write() -> Fn:
         wrote_plainly = strong & is_own(f, written) & written.uge(barrier) & last_site.load("i32").ult(STRONG)
         with f.when(wrote_plainly ^ 1):
             write.store(f["stamp"])
-            last_site.store(f["site"])
+            last_site.store(f.select(strong & unwritten, f["site"] | FIRST, f["site"]))
         read.store(f.select(strong & is_own(f, seen), read.load("i32"), f.const("i32", 0)))
     f.ret(f.const("i32", 1))
     return f
@@ -148,7 +166,13 @@ def shared_update() -> Fn:
         in_flight = written.eq(IN_FLIGHT_STAMP)
         with f.when((written.ult(base) & written.ne(GUARD_STAMP)) | in_flight, likely=False):
             fault(f, Kind.UNINITIALISED_READ, f["address"], in_flight.zext("i64"))
-    f.ret(f.call("i32", "shared_write", *(f[name] for name in (*STORE, "stamp"))))
+        with f.when(written.uge(base) & (in_flight ^ 1) & written.ne(GUARD_STAMP)):
+            _conflict_with_first(f, written, shadow.write_site.index("i32", first + k).load("i32"))
+    ok = f.call("i32", "shared_write", *(f[name] for name in (*STORE, "stamp")))
+    with f.when(ok.ne(0)), f.count(count) as k:  # what needs what is there is no first write
+        site = shadow.write_site.index("i32", first + k)
+        site.store(site.load("i32") & ~FIRST)
+    f.ret(ok)
     return f
 
 

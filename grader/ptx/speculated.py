@@ -12,10 +12,13 @@ from collections.abc import Set
 from typing import NamedTuple
 
 from grader.ptx.flow import Block, defs_and_uses, may_wait, suspends
-from grader.ptx.parser import Address, Instruction, Register, Symbol
+from grader.ptx.parser import Address, Instruction, Register, Symbol, Vector
 
 PURE = {"setp", "selp", "and", "or", "xor", "not", "add", "sub", "mul", "mad", "fma", "div", "min", "max", "neg",
-        "abs", "cvt", "mov", "shl", "shr", "rcp", "sqrt", "ex2", "lg2"}  # fmt: skip
+        "abs", "cvt", "mov", "shl", "shr", "rcp", "sqrt", "ex2", "lg2", "rsqrt", "sin", "cos", "tanh", "copysign",
+        "testp", "popc", "clz", "brev", "bfind", "bfe", "bfi", "prmt", "shf", "lop3", "sad", "dp4a", "dp2a", "mul24",
+        "mad24", "set", "slct", "cnot", "fns", "szext", "bmsk"}  # fmt: skip
+VECTORS = {"v2", "v4"}
 Condition = tuple[str, bool]  # a predicate, and whether its negation is meant
 
 
@@ -37,14 +40,14 @@ def speculated_loads(blocks: list[Block], flushes: Set[str]) -> Speculated:
     found = Speculated([], defaultdict(list), defaultdict(list))
     for block in blocks:
         for at, load in enumerate(block.instructions):
-            target = _target(load)
-            if target:
-                _take(found, _Follow(blocks, flushes, load), block, at, target)
+            targets = _targets(load)
+            if targets:
+                _take(found, _Follow(blocks, flushes, load), block, at, targets)
     return found
 
 
-def _take(found: Speculated, follow: _Follow, block: Block, at: int, target: str) -> None:
-    follow.from_(block, at + 1, {target})
+def _take(found: Speculated, follow: _Follow, block: Block, at: int, targets: set[str]) -> None:
+    follow.from_(block, at + 1, targets)
     if follow.may_be_dropped:
         found.loads.append(follow.load)
         for ins, condition in follow.looks:
@@ -53,15 +56,16 @@ def _take(found: Speculated, follow: _Follow, block: Block, at: int, target: str
             found.forgotten[index].append(id(follow.load))
 
 
-def _target(load: Instruction) -> str | None:
-    """The register of a load that may stand anywhere."""
-    if load.base != "ld" or load.guard:
-        return None
-    target, source = load.operands[:2]
-    at_variable = isinstance(source, Address) and isinstance(source.base, Symbol)
+def _targets(load: Instruction) -> set[str]:
+    """The registers of a load that may stand anywhere; none of others."""
     parts = load.opcode.split(".")
-    plain = parts[1] == "shared" and len(parts) == 3
-    return target.name if plain and at_variable and isinstance(target, Register) else None
+    if parts[:2] != ["ld", "shared"] or load.guard or len(parts) > 4 or (len(parts) == 4 and parts[2] not in VECTORS):
+        return set()
+    target, source = load.operands[:2]
+    if not isinstance(source, Address) or not isinstance(source.base, Symbol):
+        return set()
+    items = target.items if isinstance(target, Vector) else (target,)
+    return {item.name for item in items if isinstance(item, Register)}
 
 
 class _Follow:

@@ -133,6 +133,9 @@ WRONG = {
             out[t] = s[t];  // <-- here""",
     },
     "misaligned-access": {
+        "a vector of which three elements are looked at": """
+            float4 v = *(const float4*)(in + t % 8);  // <-- here
+            out[t] = v.x + v.y + v.z;""",
         "int4 from an odd place": "int4 v = *(const int4*)(in + 1); out[t] = v.x + v.y + v.z + v.w;  // <-- here",
         "int2 in shared memory": """
             __shared__ __align__(16) int s[65];
@@ -234,6 +237,15 @@ WRONG = {
             if (t == 0) total = v;
             if (t == 1) x = total * 2;  // <-- here
             out[t] = x;""",
+        "a volatile scalar that is read before all have met": """
+            __shared__ volatile int group;
+            if (t == 0) group = in[5];
+            out[t] = group;  // <-- here""",
+        "an atomic start that others may come before": """
+            __shared__ int count;
+            if (t == 0) atomicExch(&count, in[0]);
+            if (t >= 32) atomicAdd(&count, 1);  // <-- here
+            __syncthreads(); out[t] = count;""",
         "a scalar that its own warp alone has": """
             __shared__ int a, b;
             if (t == 0) a = in[3];
@@ -994,12 +1006,53 @@ RIGHT = {
         float sum = 0;
         for (int i = 0; i < in[8]; ++i) { float v = in[(i + t) % 64]; if (has) v *= scale; sum += v; }
         out[t] = sum;""",
+    "an atomic start, and atomics behind a barrier of the warp": """
+        __shared__ int count[2]; int w = t / 32;
+        if (t % 32 == 0) atomicExch(&count[w], 0);
+        __syncwarp();
+        atomicAdd(&count[w], 1); atomicAdd(&count[w], 1);
+        __syncwarp(); out[t] = atomicAdd(&count[w], 0);""",
+    "a volatile scalar that is set twice": """
+        __shared__ volatile int group;
+        if (t == 0) group = in[5];
+        __syncthreads();
+        int sum = group;
+        if (t == 0) group = in[6];
+        out[t] = sum + group * 0;""",
     "a scale in a loop, from some turn on, for the warp that has it": """
         __shared__ float scale;
         if (t < 32) { if (t == 0) scale = in[3]; __syncwarp(); }
         float sum = 0;
         for (int i = 0; i < in[8]; ++i) { float v = in[(i + t) % 64]; if (t < 32 && i > 2) v *= scale; sum += v; }
         out[t] = sum;""",
+    "three of four words that are aligned": """
+        struct __align__(16) P { float x, y, z; };
+        __shared__ P s[64];
+        s[t].x = in[t]; s[t].y = 2; s[t].z = 3; __syncthreads();
+        out[t] = s[63 - t].x + s[63 - t].y * s[63 - t].z;""",
+    "a member that is written while others read its neighbours": """
+        __shared__ struct __align__(16) { int tile, row, col, next; } job;
+        if (t == 0) { job.tile = in[1]; job.row = in[2]; job.col = in[3]; job.next = 0; }
+        __syncthreads();
+        if (t == 0) job.next = in[4];
+        out[t] = job.tile + job.row + job.col;""",
+    "the last three words of an aligned array": """
+        __shared__ __align__(16) int p[19];
+        if (t < 19) p[t] = t;
+        __syncthreads(); out[t] = p[16] + p[17] + p[18];""",
+    "bytes that are even, while their neighbours are written": """
+        __shared__ __align__(16) unsigned char b[512];
+        int other = 63 - t, sum = 0;
+        for (int i = 0; i < 4; ++i) b[8 * t + 2 * i] = t;
+        __syncthreads();
+        for (int i = 0; i < 4; ++i) b[8 * t + 2 * i + 1] = 0;
+        for (int i = 0; i < 4; ++i) sum += b[8 * other + 2 * i];
+        out[t] = sum;""",
+    "a vector that one thread has, and a number of its bits": """
+        __shared__ int2 best; __shared__ int mask;
+        if (t == 0) { best = make_int2(in[1], in[2]); mask = in[7]; }
+        int2 v = t == 0 ? best : make_int2(7, 8);
+        out[t] = v.x + v.y + (t == 0 ? __popc(mask) : 7);""",
     "a total that its writer alone reads": """
         __shared__ double total;
         double v = in[t], x = 0;
