@@ -119,6 +119,16 @@ def test_what_is_not_finite_is_close_to_nothing(value: float, name: str) -> None
     assert found.name == name
 
 
+@pytest.mark.parametrize("name", ["narrow", "empty-groups", "one-row"])
+def test_infinities_that_were_written_are_not_taken_for_elements_that_never_were(name: str) -> None:
+    """In a small case some mistake leaves out every element, and the pattern it is known by is infinite, too."""
+    expected = right(CASES[name])
+    found = diagnosed(np.full(expected.shape, np.inf, np.float32), expected, mistakes(CASES[name], expected))
+    assert found is not None
+    assert found.name == "infinite"
+    assert "a shuffle that reads from lanes that have left" in found.sentence
+
+
 def test_two_mistakes_at_once_are_not_taken_for_one() -> None:
     case = CASES["uniform"]
     expected = right(case)
