@@ -98,7 +98,7 @@ def explain_scales(right: Quantized, got: np.ndarray, wrong: np.ndarray) -> Caus
     for cause, scales in scale_mistakes(right):
         if _same_scales(got, scales):
             return cause
-    return _explain_constant(right.scales[wrong], got[wrong]) or _explain_by_parts(right, got, wrong)
+    return _explain_floor(right.scales[wrong], got, wrong) or _explain_by_parts(right, got, wrong)
 
 
 def never_written(wrong: np.ndarray) -> bool:
@@ -264,13 +264,14 @@ def _explain_few_ulps(expected: np.ndarray, wrong: np.ndarray) -> Cause | None:
     return Cause(sentence, ROUNDING)
 
 
-def _explain_constant(expected: np.ndarray, wrong: np.ndarray) -> Cause | None:
-    """All alike, and larger than they should be: nothing smaller is possible."""
-    first = wrong[0]
-    if not (np.isfinite(first) and (wrong == first).all() and (expected < first).all()):
+def _explain_floor(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> Cause | None:
+    """The wrong ones are alike and too large, and no scale is smaller. One alone may be the scale of anything."""
+    lowest = got[wrong][0]
+    alike = wrong.sum() > 1 and np.isfinite(lowest) and (got[wrong] == lowest).all() and (expected < lowest).all()
+    if not alike or (got < lowest).any():
         return None
-    amax = first * np.float32(E4M3.max)
-    return Cause(f"no scale is below {first:g}, that of amax {amax:g}; the floor under amax is 1e-6", FLOOR)
+    amax = lowest * np.float32(E4M3.max)
+    return Cause(f"no scale is below {lowest:g}, that of amax {amax:g}; the floor under amax is 1e-6", FLOOR)
 
 
 def _explain_by_parts(right: Quantized, got: np.ndarray, wrong: np.ndarray) -> Cause | None:

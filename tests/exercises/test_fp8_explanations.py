@@ -108,6 +108,22 @@ def test_scales_that_no_other_amax_explains(sentence: str) -> None:
     assert found.cause.startswith(sentence)
 
 
+def _largest_of_all_in(*places: tuple[int, int]) -> Callable[[Case, Outputs], None]:
+    def change(case: Case, outputs: Outputs) -> None:
+        scale = outputs["fine_grained_scale"]
+        scale[tuple(zip(*places, strict=True))] = scale.max()
+
+    return change
+
+
+@pytest.mark.parametrize("places", [((0, 0),), ((0, 0), (3, 1))])
+def test_scales_that_are_too_large_show_no_floor_where_others_are_smaller(
+    places: tuple[tuple[int, int], ...],
+) -> None:
+    found = judged("03_fp8_quantization", "outliers", "fine_grained_scale", _largest_of_all_in(*places))
+    assert found.cause == "each wrong scale is too large: elements of another block count in its amax"
+
+
 def test_a_few_bytes_next_to_a_tie_are_no_other_way_to_round() -> None:
     """All of the wrong ones are rounded up, and as FP16 would: but the many others are not."""
 
