@@ -124,6 +124,19 @@ def test_scales_that_are_too_large_show_no_floor_where_others_are_smaller(
     assert found.cause == "each wrong scale is too large: elements of another block count in its amax"
 
 
+def test_one_of_a_few_scales_does_not_say_which_elements_were_left_out() -> None:
+    """Whatever the largest of its block is, the others are a part of it: positive ones, negative ones, a half."""
+    blocks = np.abs(data(prepared("03_fp8_quantization", "narrow")[1], "B_concat")).reshape(-1, 256)
+    for block, magnitudes in enumerate(blocks):
+        second = np.sort(magnitudes)[-2] / np.float32(448)
+
+        def change(case: Case, outputs: Outputs, block: int = block, second: np.float32 = second) -> None:
+            outputs["block_wise_scale"].flat[block] = second
+
+        found = judged("03_fp8_quantization", "narrow", "block_wise_scale", change)
+        assert "some elements are left out" in found.cause
+
+
 def test_a_few_bytes_next_to_a_tie_are_no_other_way_to_round() -> None:
     """All of the wrong ones are rounded up, and as FP16 would: but the many others are not."""
 
