@@ -5,16 +5,16 @@ Only a few thousand elements of an output are computed, and only of one that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from reference_kernels.fp8 import E4M3, E5M2, SIGN, decode, encode, midpoints, values
-from reference_kernels.quantization import AMAX_FLOOR, WHOLE, Granularity, compute_amax, quantize
+from reference_kernels.quantization import AMAX_FLOOR, WHOLE, Granularity, compute_amax, quantize, spread
 
-FEW = 8  # scales that fit by chance: a part left out gives just these, and so do other parts
+FEW = 8  # wrong bytes, or scales in all, that more than one mistake may fit by chance
 FEW_ULPS = 16  # a scale that is wrong by so little has the right amax, and 448 a little wrong
 SCALE_ULPS = 2  # a mistake's own arithmetic may round another way than ours
 PARTS = (124, 96, 64, 32, 16, 4, 1)  # what halves, warps, float4s and a missing lane leave of 128
@@ -354,10 +354,20 @@ def explain_codes(right: Quantized, got: np.ndarray, scales: np.ndarray, wrong: 
             some_are = "some bytes were never written, the others" if unwritten.any() else "the bytes"
             return Cause(f"{some_are} are right for the right scale: another is stored than was used", LAYOUT)
         beside = _witnesses(right, got, scales, wrong)
-        for number, (cause, mistaken) in enumerate(code_mistakes(right, scales, at, blocks, some)):
-            if np.array_equal(codes, mistaken) and beside.agree(number):
-                return cause
-        return _explain_by_look(some)
+        fitting = (
+            cause
+            for number, (cause, mistaken) in enumerate(code_mistakes(right, scales, at, blocks, some))
+            if np.array_equal(codes, mistaken) and beside.agree(number)
+        )
+        if at.size < FEW:
+            return _only(fitting) or _explain_near_ties(some)
+        return next(fitting, None) or _explain_by_look(some, zeros_keep_their_sign=bool((got[~wrong] == SIGN).any()))
+
+
+def _only(causes: Iterable[Cause]) -> Cause | None:
+    """None where there is another."""
+    different = set(causes)
+    return different.pop() if len(different) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -368,6 +378,7 @@ class Witnesses:
     got: np.ndarray
     scales: np.ndarray
     at: np.ndarray
+    explained: int  # wrong bytes that a mistake is asked about
 
     @cached_property
     def _mistaken(self) -> list[np.ndarray]:
@@ -378,11 +389,18 @@ class Witnesses:
     def agree(self, number: int) -> bool:
         """Whether the mistake of this number leaves them as they are, but for a rare tie that may go either way."""
         differ = int((self._mistaken[number] != self.got.ravel()[self.at]).sum())
-        return differ <= max(1, DISAGREEING * self.at.size)
+        return differ <= min(self.explained, max(1, DISAGREEING * self.at.size))
 
 
 def _witnesses(right: Quantized, got: np.ndarray, scales: np.ndarray, wrong: np.ndarray) -> Witnesses:
-    return Witnesses(right, got, scales, _spread(np.flatnonzero(~wrong), SAMPLE))
+    """Any; and where few bytes are wrong, those of the quotients next to theirs, which are of the same rare kind."""
+    bad, good = np.flatnonzero(wrong), np.flatnonzero(~wrong)
+    at = _spread(good, SAMPLE)
+    if bad.size < FEW:
+        quotient = np.abs(right.x / spread(scales, right.granularity, right.x.shape)).ravel()
+        beyond = np.min([np.abs(quotient[good] - one) for one in quotient[bad]], axis=0)
+        at = np.union1d(at, good[np.argsort(beyond)[:SAMPLE]])
+    return Witnesses(right, got, scales, at, bad.size)
 
 
 def _under_no_scale(own: np.ndarray) -> Cause:
@@ -433,6 +451,10 @@ def _wrong_roundings(some: Elements) -> Iterator[tuple[Cause, np.ndarray]]:
     sentence = "what is below the smallest normal, 2^-6, becomes 0; E4M3 has subnormals"
     yield Cause(sentence, ROUNDING), flushed | sign
     yield Cause(sentence, ROUNDING), np.where(magnitude < 2.0**-6, np.uint8(0), encode(quotient))
+    yield (
+        Cause("1 / scale is kept in FP16: it is an FP32 number", ROUNDING),
+        encode(some.x * _through_half(1 / some.own)),
+    )
     halves = "x / scale is rounded twice: to FP16 on its way to FP8"
     yield Cause(halves, ROUNDING), encode(_through_half(quotient))
     yield Cause("x is rounded to FP16 before it is scaled", ROUNDING), encode(_through_half(some.x) / some.own)
@@ -486,28 +508,37 @@ def _moved(right: Quantized, at: np.ndarray) -> Iterator[tuple[Cause, np.ndarray
         yield Cause("the bytes are stored transposed", LAYOUT), moved
 
 
-def _explain_by_look(some: Elements) -> Cause | None:
+def _explain_by_look(some: Elements, *, zeros_keep_their_sign: bool) -> Cause | None:
     """What all of the wrong bytes have in common."""
     right = encode(some.quotient)
     if ((some.got & 0x7F) > E4M3.largest).all() and (some.x == 0).all():
         return Cause("zeros become NaN: 0 / 0, a scale without a floor", FLOOR)
-    difference = (some.got & 0x7F).astype(int) - (right & 0x7F)
+    if ((some.got ^ right == SIGN) & (right & 0x7F == 0)).all() and not zeros_keep_their_sign:
+        return Cause("what rounds to zero loses its sign", ROUNDING)
+    if (some.got == 0).all():
+        return Cause("the wrong bytes are all 0", UNWRITTEN)
     if ((some.got ^ right) & SIGN).any():
-        if (((some.got ^ right) & 0x7F) == 0).all() and ((right & 0x7F) == 0).all():
-            return Cause("what rounds to zero loses its sign", ROUNDING)
         return None
-    if (np.abs(difference) <= 1).all() and _near_ties(some.quotient).all():
-        sentence = "only quotients next to a tie are wrong: x / scale has to be right to 2 ulp (FP32)"
-        return Cause(sentence, ROUNDING)
-    if (np.abs(difference) == 1).all() and (difference > 0).any() and (difference < 0).any():
-        sentence = "every wrong byte is one code off: x / scale is not as exact as FP32 can be, or rounded twice"
-        return Cause(sentence, ROUNDING)
-    parts = "do all threads hold the same amax, that of the whole block?"
-    if (difference > 0).all():
-        return Cause(f"the wrong bytes are too large: divided by less than the stored scale; {parts}", REDUCTION)
-    if (difference < 0).all():
-        return Cause(f"the wrong bytes are too small: divided by more than the stored scale; {parts}", REDUCTION)
-    return None
+    return _explain_near_ties(some) or _explain_by_size((some.got & 0x7F).astype(int) - (right & 0x7F))
+
+
+def _explain_near_ties(some: Elements) -> Cause | None:
+    difference = some.got.astype(int) - encode(some.quotient)
+    if (np.abs(difference) > 1).any() or not _near_ties(some.quotient).all():
+        return None
+    return Cause("only quotients next to a tie are wrong: x / scale has to be right to 2 ulp (FP32)", ROUNDING)
+
+
+def _explain_by_size(difference: np.ndarray) -> Cause | None:
+    """By how many codes the magnitudes are off."""
+    way = "large: divided by less" if (difference > 0).all() else "small: divided by more"
+    one_way = (difference > 0).all() or (difference < 0).all()
+    parts = "all threads have to hold the same amax, that of the whole block"
+    if (np.abs(difference) == 1).all():
+        inexact = "x / scale is not as exact as FP32 can be, or rounded twice"
+        one_code = f"every wrong byte is one code too {way} than the stored scale, or {inexact}"
+        return Cause(one_code if one_way else f"every wrong byte is one code off: {inexact}", ROUNDING)
+    return Cause(f"the wrong bytes are too {way} than the stored scale; {parts}", REDUCTION) if one_way else None
 
 
 def _near_ties(quotient: np.ndarray) -> np.ndarray:

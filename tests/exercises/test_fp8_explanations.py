@@ -162,3 +162,57 @@ def test_bytes_whose_scale_was_never_written_say_so() -> None:
 
     found = judged("03_fp8_quantization", "ragged", "fine_grained_q", forgotten)
     assert found.cause == "the scales of these bytes were never written: mend that first"
+
+
+def quantized(case: Case, outputs: Outputs, kernel: str, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """x, and 1 / scale of each element, of a kernel whose blocks run along the last axis alone or the last two."""
+    x, inverse = data(case, source), 1 / outputs[f"{kernel}_scale"]
+    for axis in range(1, x.ndim):
+        inverse = inverse.repeat(128, axis=axis)
+    return x, inverse[tuple(slice(n) for n in x.shape)]
+
+
+@np.errstate(all="ignore")
+def _half_inverse(case: Case, outputs: Outputs) -> None:
+    x, inverse = quantized(case, outputs, "fine_grained", "A_concat")
+    outputs["fine_grained_q"][:] = encode(x * inverse.astype(np.float16).astype(np.float32))
+
+
+def _rows_of_zeros(case: Case, outputs: Outputs) -> None:
+    outputs["fine_grained_q"][127::128] = 0
+
+
+def _one_code_less(case: Case, outputs: Outputs) -> None:
+    codes = outputs["fine_grained_q"].reshape(-1)
+    codes[np.flatnonzero(codes & 0x7F > 1)[::50]] -= 1
+
+
+BYTES = {
+    "1 / scale is kept in FP16": (_half_inverse, ["uniform", "outliers", "huge", "tiny", "negative"]),
+    "the wrong bytes are all 0": (_rows_of_zeros, ["uniform", "tiny", "outliers"]),
+    "every wrong byte is one code too small: divided by more than the stored scale, or x / scale is not as exact": (
+        _one_code_less,
+        ["uniform", "negative"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("sentence", "name"), [(s, name) for s, (_, names) in BYTES.items() for name in names])
+def test_bytes_that_many_mistakes_could_have_made(sentence: str, name: str) -> None:
+    found = judged("03_fp8_quantization", name, "fine_grained_q", BYTES[sentence][0])
+    assert found.cause.startswith(sentence)
+
+
+@pytest.mark.parametrize("name", ["ragged", "outliers", "tiny", "negative"])
+@pytest.mark.parametrize("output", ["fine_grained_q", "block_wise_q"])
+def test_a_few_bytes_without_a_pattern_have_no_cause(output: str, name: str) -> None:
+    """One that has lost its sign or its subnormal, one that is a code off: the others like it are right."""
+    for wanted, instead in ((0x80, 0x00), (0x81, 0x80), (0x03, 0x00), (0xF0, 0xF1), (0x70, 0x6F)):
+
+        def change(case: Case, outputs: Outputs, wanted: int = wanted, instead: int = instead) -> None:
+            codes = outputs[output].reshape(-1)
+            codes[np.flatnonzero(codes == wanted)[:2]] = instead
+
+        _, _, expected = prepared("03_fp8_quantization", name)
+        if (expected[output] == wanted).sum() > 20:
+            assert judged("03_fp8_quantization", name, output, change).cause == ""
