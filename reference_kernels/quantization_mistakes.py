@@ -490,6 +490,9 @@ def _other_scales(
         turned = (where[-1] * grid[-2] + where[-2]) + (where[0] * grid[-1] * grid[-2] if len(grid) == 3 else 0)
         sentence = "the bytes are made with another block's scale: the index into scale is transposed"
         yield Cause(sentence, LAYOUT), encode(some.x / flat[turned])
+    early = encode(some.x * np.float32(448) / np.maximum(amax, AMAX_FLOOR))
+    sentence = "x is multiplied by 448 before it is divided by amax: above 7.6e35 that is infinite"
+    yield Cause(sentence, SATURATION), early
     inexact = encode(some.x * (np.float32(448) / np.maximum(amax, AMAX_FLOOR)))
     sentence = "x is multiplied by 448 / amax, which is not 1 / scale to the last bit"
     yield Cause(sentence, ROUNDING), inexact

@@ -173,6 +173,12 @@ def quantized(case: Case, outputs: Outputs, kernel: str, source: str) -> tuple[n
 
 
 @np.errstate(all="ignore")
+def _early_product(case: Case, outputs: Outputs) -> None:
+    x, inverse = quantized(case, outputs, "fine_grained", "A_concat")
+    outputs["fine_grained_q"][:] = encode((x * np.float32(448)) * (inverse / np.float32(448)))
+
+
+@np.errstate(all="ignore")
 def _half_inverse(case: Case, outputs: Outputs) -> None:
     x, inverse = quantized(case, outputs, "fine_grained", "A_concat")
     outputs["fine_grained_q"][:] = encode(x * inverse.astype(np.float16).astype(np.float32))
@@ -188,6 +194,7 @@ def _one_code_less(case: Case, outputs: Outputs) -> None:
 
 
 BYTES = {
+    "x is multiplied by 448 before it is divided by amax": (_early_product, ["huge"]),
     "1 / scale is kept in FP16": (_half_inverse, ["uniform", "outliers", "huge", "tiny", "negative"]),
     "the wrong bytes are all 0": (_rows_of_zeros, ["uniform", "tiny", "outliers"]),
     "every wrong byte is one code too small: divided by more than the stored scale, or x / scale is not as exact": (
