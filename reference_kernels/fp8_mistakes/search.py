@@ -19,6 +19,7 @@ WITNESSES = 16384  # right elements that it must leave right: few inputs are of 
 # Elements that a thread, a warp or a block takes at once: guesses, tried from the smallest.
 WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
+FEW = 8  # wrong elements that more than one mistake may explain by chance
 MOST_TOGETHER = 3  # mistakes that are named; what needs more is more than a list can explain
 
 
@@ -44,6 +45,8 @@ def find(
     A byte that was never written looks like a negative NaN: so the mistakes that make one are asked first.
     """
     possible = _possible(right, wrong, same, pick, mistakes)
+    if wrong.sum() < FEW:
+        possible = _alone(got, wrong, same, pick, possible)
     made = partial(_made, got, same=same, pick=pick, mistakes=possible)
     cause = _moved(got, right, wrong, same) or made(np.flatnonzero(wrong))
     if cause is not None:
@@ -74,7 +77,7 @@ def _unwritten(untouched: Array) -> str:
 
 def _constant(got: Array, right: Array, rest: Array) -> Cause | None:
     """Always the same, where there is more than one right answer."""
-    if rest.size < 2 or not (got[rest] == got[rest[0]]).all() or (right[rest] == right[rest[0]]).all():
+    if rest.size < FEW or not (got[rest] == got[rest[0]]).all() or (right[rest] == right[rest[0]]).all():
         return None
     return Cause(f"every wrong element is {_shown(got[rest[0]])}, whatever x is", "")
 
@@ -91,7 +94,7 @@ _PLACES: tuple[tuple[str, Callable[[Array], Array]], ...] = (
 
 def _moved(got: Array, right: Array, wrong: Array, same: Same) -> Cause | None:
     indices = np.flatnonzero(wrong)
-    if indices.size < 8:  # chance could have done it
+    if indices.size < FEW:
         return None
     for sentence, place in _PLACES:
         source = place(indices)
@@ -118,6 +121,22 @@ def _possible(
     witnesses = _spread(np.flatnonzero(~wrong), WITNESSES)
     few = pick(witnesses)
     return [mistake for mistake in mistakes if same(right[witnesses], mistake.outputs(few)).all()]
+
+
+def _alone(
+    got: Array,
+    wrong: Array,
+    same: Same,
+    pick: Callable[[Array], T],
+    mistakes: Sequence[Mistake[T]],
+) -> Sequence[Mistake[T]]:
+    """What makes just these few, and leaves right all that is right; nothing where there are two such."""
+    rest = np.flatnonzero(wrong)
+    few = pick(rest)
+    fitting = [mistake for mistake in mistakes if same(got[rest], mistake.outputs(few)).all()]
+    every = pick(np.arange(wrong.size)) if fitting else few
+    fitting = [mistake for mistake in fitting if same(got, mistake.outputs(every)).all()]
+    return fitting if len({mistake.sentence for mistake in fitting}) == 1 else []
 
 
 def _spread(indices: Array, count: int) -> Array:
