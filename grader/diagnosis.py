@@ -46,7 +46,10 @@ NOTHING_STORED = (
     "no element was ever written: the kernel has no store that any thread reaches; look for a return or a "
     "condition before it"
 )
-LEFT_OUT = "the wrong elements were never written: too few blocks or threads, or a return before the store"
+LEFT_OUT = (
+    "the wrong elements were never written: too few blocks or threads, a search for the tile that ends too soon, "
+    "or a return before the store"
+)
 NOTHING_ADDED = (
     "the wrong elements are all 0: every element is stored, but nothing was added up; look for a loop that does "
     "not run, or for inputs that are never loaded"

@@ -87,6 +87,20 @@ def test_a_mistake_computes_the_rows_asked_for() -> None:
         np.testing.assert_allclose(mistake.values(rows), every[rows], rtol=1e-4, atol=1e-4, err_msg=mistake.name)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_groups_that_nobody_computes_may_come_from_a_search_or_a_number(count: int) -> None:
+    case = CASES["small"]
+    expected = right(case)
+    sizes = case.arguments["M_sizes"]
+    assert isinstance(sizes, Array)
+    rows = np.arange(len(expected))[:, None] + np.zeros(expected.shape[1], int)
+    actual = unwritten(expected, rows >= sizes.data[:count].sum())
+    found = diagnosed(actual, expected, mistakes(case, expected))
+    assert found is not None
+    assert f"only {count} of 16 are computed" in found.sentence
+    assert "by a search for the group that ends too soon or a number in the code" in found.sentence
+
+
 def noise(expected: np.ndarray) -> np.ndarray:
     return np.random.default_rng(1).normal(size=expected.shape)
 
@@ -174,7 +188,7 @@ def unwritten(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     ("stored", "left_out", "says"),
     [
         ("right", "all", "no element was ever written: the kernel has no store that any thread reaches"),
-        ("right", "some", "the wrong elements were never written: too few blocks or threads"),
+        ("right", "some", "the wrong elements were never written: too few blocks or threads, a search for the tile"),
         ("zero", "none", "the wrong elements are all 0: every element is stored"),
         ("zero", "some", "the wrong elements are 0 or were never written"),
         ("zero in part", "none", "the wrong elements are all 0: nothing was added up for them"),

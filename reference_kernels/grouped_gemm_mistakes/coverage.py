@@ -50,7 +50,10 @@ def _groups(p: Problem) -> Iterator[Known]:
     for count in GROUP_COUNTS:
         if count < p.groups:
             which = "after group 0" if count == 1 else f"from group {count} on"
-            sentence = f"the groups {which} are {{}}: only {count} of {p.groups} are computed"
+            sentence = (
+                f"the groups {which} are {{}}: only {count} of {p.groups} are computed, by a search for the group "
+                "that ends too soon or a number in the code"
+            )
             yield from _left_out(p, f"{count}-groups", sentence, SIZES, rows=p.group >= count)
     yield from _left_out(p, "last-group", "the last group is {}", WRITTEN, rows=p.group == p.groups - 1)
     yield from _left_out(p, "first-group", "group 0 is {}", WRITTEN, rows=p.group == 0)
