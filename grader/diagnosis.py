@@ -52,7 +52,7 @@ LEFT_OUT = (
 )
 NOTHING_ADDED = (
     "the wrong elements are all 0: every element is stored, but nothing was added up; look for a loop that does "
-    "not run, or for inputs that are never loaded"
+    "not run, or for inputs that are never loaded or are cut to whole numbers"
 )
 ZERO_OR_LEFT_OUT = (
     "the wrong elements are 0 or were never written: nothing was added up for those that are stored, and too few "

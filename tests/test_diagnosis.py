@@ -15,6 +15,7 @@ from grader.diagnosis import Diagnosis, Output, Search, explain
 from grader.model.exercise import Array, Case
 from grader.model.mistake import ANYTHING, UNWRITTEN, Mistake
 from grader.oracle import Oracle
+from reference_kernels.grouped_gemm import grouped_gemm
 
 EXERCISE = catalog.read(Path(__file__).parents[1] / "exercises" / "01_simple_grouped_gemm")
 ORACLE = Oracle(EXERCISE)
@@ -202,6 +203,17 @@ def test_where_nothing_or_zero_stands_the_likely_reason_is_said(stored: str, lef
     found = diagnosed(unwritten(values, where), expected, [])
     assert found is not None
     assert found.sentence.startswith(says)
+
+
+def test_inputs_that_are_cut_to_whole_numbers_are_among_the_reasons_for_zero() -> None:
+    """In [-1, 1) nothing but 0 is left of them."""
+    case = CASES["small"]
+    a, b, sizes = (case.arguments[name] for name in ("A_concat", "B_concat", "M_sizes"))
+    assert isinstance(a, Array) and isinstance(b, Array) and isinstance(sizes, Array)
+    expected = right(case)
+    found = diagnosed(grouped_gemm(np.trunc(a.data), b.data, sizes.data), expected, [])
+    assert found is not None
+    assert "inputs that are never loaded or are cut to whole numbers" in found.sentence
 
 
 def test_zero_and_noise_are_not_taken_for_nothing_added() -> None:
