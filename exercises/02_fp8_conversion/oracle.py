@@ -327,12 +327,15 @@ def _chance_edges(name: str, rng: np.random.Generator) -> Case:
 
 
 def _length(count: Callable[[np.random.Generator], int]) -> Callable[[str, np.random.Generator], Case]:
-    """Ordinary numbers, their count what matters."""
+    """Ordinary numbers, their count what matters. Another's random number would not do for what is left over."""
 
     def make(name: str, rng: np.random.Generator) -> Case:
         n = count(rng)
-        x = _uniform(rng, n)
-        return _case(name, x, _words(rng, n), encode(x, E4M3), encode(x, E5M2))
+        x, random = _uniform(rng, n), _words(rng, n)
+        few = min(3, n - 1)
+        random[:few] |= 0xFFFF << 16  # so high that the first do not go up,
+        random[n - few :] &= 0xFFFF  # and so low that the last do
+        return _case(name, x, random, encode(x, E4M3), encode(x, E5M2))
 
     return make
 

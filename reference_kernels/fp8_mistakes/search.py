@@ -130,13 +130,16 @@ def _alone(
     pick: Callable[[Array], T],
     mistakes: Sequence[Mistake[T]],
 ) -> Sequence[Mistake[T]]:
-    """What makes just these few, and leaves right all that is right; nothing where there are two such."""
+    """What makes just these few, and leaves right all that is right; nothing where there are two such.
+
+    What is right speaks for it, too; a case that has only a few elements says nothing.
+    """
     rest = np.flatnonzero(wrong)
     few = pick(rest)
     fitting = [mistake for mistake in mistakes if same(got[rest], mistake.outputs(few)).all()]
     every = pick(np.arange(wrong.size)) if fitting else few
     fitting = [mistake for mistake in fitting if same(got, mistake.outputs(every)).all()]
-    return fitting if len({mistake.sentence for mistake in fitting}) == 1 else []
+    return fitting if wrong.size >= FEW and len({mistake.sentence for mistake in fitting}) == 1 else []
 
 
 def _spread(indices: Array, count: int) -> Array:

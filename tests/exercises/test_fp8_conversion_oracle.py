@@ -128,6 +128,18 @@ def test_the_lengths_do_not_fit_any_vector() -> None:
     assert data(cases()["random-bits"], "x").size % 4
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_is_left_over_needs_its_own_random_numbers(seed: int) -> None:
+    """A tail that takes the first of all, or those of its threads' numbers, is wrong whatever the seed."""
+    for case in ORACLE.cases(seed):
+        if case.name in ("three", "prime"):
+            x, random = data(case, "x"), data(case, "random")
+            tail = np.arange(x.size // 4 * 4, x.size)
+            own = encode_stochastic(x[tail], random[tail], E4M3)
+            for others in [tail * 0] + [tail % 4] * (case.name == "prime"):
+                assert (encode_stochastic(x[tail], random[others], E4M3) != own).any()
+
+
 def test_one_case_can_be_made_again_alone_and_another_seed_gives_other_values() -> None:
     again = {case.name: case for case in ORACLE.cases(7)}
     other = {case.name: case for case in ORACLE.cases(8)}
