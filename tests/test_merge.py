@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from grader.model.execution import Compilation, Outcome
@@ -33,3 +34,13 @@ def test_with_a_gpu_the_speed_of_what_is_wrong_is_lost_and_not_open(
     assert {c.status for c in result.checks if c.id.startswith("speed")} == {Status.SKIPPED}
     points = result.points
     assert (points.correctness, points.performance, points.quality) == (0, 0, 0)
+
+
+def test_what_comes_out_right_on_the_gpu_by_luck_is_not_right(exercise: Exercise) -> None:  # noqa: F811
+    def infinite(arrays: dict[str, np.ndarray]) -> Outcome:
+        return Outcome(outputs={"y": np.full_like(arrays["x"], np.inf)}, unset=frozenset({4}))
+
+    result = grade(exercise, FakeGpu(), FakeExecutor(compute=infinite), after_cpu=True)
+    correct = [c for c in result.checks if c.id.startswith("correct")]
+    assert {(c.status, c.device) for c in correct} == {(Status.FAILED, "cpu")}
+    assert correct[0].findings[0].notes == ("line 4 may use a variable that was never set",)

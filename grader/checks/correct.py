@@ -13,6 +13,7 @@ from grader.model.judged import Judged
 from grader.model.result import Check, Finding, Status, to_number
 
 NAME = "correct"
+UNSET = "unset_lines"  # of a failed check: they may be why, and another machine's registers may happen to be right
 _OF_IT = " of it"  # an output that is one region is not named again
 
 
@@ -57,6 +58,7 @@ def judge(
             "mismatches": sum(int(one.wrong.sum()) for one in known),
             "elements": sum(one.wrong.size for one in known),
             **_example(bad),
+            **({UNSET: sorted(unset)} if any(one.notes for one in findings) else {}),
         },
     )
 
