@@ -130,7 +130,7 @@ class Explainer:
             site = self.lowered.sites[fault.site]
             at = submission_frame(site.location)
             message, array = self._message(fault.kind, site, fault)
-            notes = (self._other(fault),) if fault.kind in RACES else ()
+            notes = ((self._other(fault),) if fault.kind in RACES else ()) + called_from(site.location)
             report = Report(self._name(fault), at.file, at.line, message, fault.count, notes, at.column)
             merged.setdefault((report.kind, at.file, at.line, array), []).append((fault, report))
         reports = []
@@ -326,6 +326,14 @@ def submission_frame(location: Location) -> Location:
     """The innermost position in the file of the outermost one: the student's own line, not a header's."""
     frames = location.frames()
     return next(f for f in frames if f.file == frames[-1].file)
+
+
+def called_from(location: Location) -> tuple[str, ...]:
+    """Where the student's own function that holds the line is called, if another one calls it."""
+    frames = location.frames()
+    own = [f for f in frames if f.file == frames[-1].file]
+    lines = list(dict.fromkeys(f.line for f in own[1:] if f.line and f.line != own[0].line))
+    return (f"called in line {', in line '.join(map(str, lines))}",) if lines else ()
 
 
 def readable(symbol: str) -> str:

@@ -1269,3 +1269,11 @@ def test_a_shared_array_that_the_compiler_renamed_keeps_its_name() -> None:
 def test_a_stray_pointer_is_shown_as_an_address() -> None:
     ran = run("out[t] = ((const int*)(size_t)in[16])[t];")
     assert "reads address 0x10, which lies in no array (a null or stray pointer)" in ran.findings[0].message
+
+
+def test_a_line_in_a_function_of_ones_own_is_told_with_the_line_that_calls_it() -> None:
+    put = "__device__ void put(int* to, int at) {\n  to[at] = 1;\n}\n"
+    ran = run("if (t < 4) out[t] = 0;\nput(out, 64 + in[t]);  // <-- here", before=put)
+    (finding,) = ran.findings
+    assert (finding.kind, finding.line) == ("out-of-bounds", 2)
+    assert finding.notes == (f"called in line {ran.guilty[0]}",)
