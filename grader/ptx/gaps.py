@@ -13,7 +13,7 @@ from grader.ptx.arithmetic import BITS
 from grader.ptx.flow import defs_and_uses, registers_of
 from grader.ptx.parser import Address, Function, Instruction, Label, Vector
 
-SPACES = {"shared", "global", "local"}
+ALWAYS_SET = {"param", "const"}
 STRONG = {"volatile", "relaxed", "acquire", "mmio"}
 
 
@@ -27,7 +27,7 @@ def leave_out_gaps(function: Function) -> None:
 
 def _has_gaps(ins: Instruction, used: Set[str]) -> bool:
     mods = set(ins.opcode.split("."))
-    if ins.base != "ld" or not mods & SPACES or mods & STRONG:
+    if ins.base != "ld" or mods & (ALWAYS_SET | STRONG):
         return False
     target, source = ins.operands[:2]
     if not isinstance(target, Vector) or not isinstance(source, Address):

@@ -1030,6 +1030,11 @@ RIGHT = {
         __shared__ P s[64];
         s[t].x = in[t]; s[t].y = 2; s[t].z = 3; __syncthreads();
         out[t] = s[63 - t].x + s[63 - t].y * s[63 - t].z;""",
+    "three of four words, shared or not": """
+        __shared__ float4 s[64];
+        s[t].x = in[t]; s[t].y = 1; s[t].z = 2; __syncthreads();
+        const float4* p = in[0] == 0 ? s : (const float4*)in;
+        out[t] = p[63 - t].x + p[63 - t].y + p[63 - t].z;""",
     "a member that is written while others read its neighbours": """
         __shared__ struct __align__(16) { int tile, row, col, next; } job;
         if (t == 0) { job.tile = in[1]; job.row = in[2]; job.col = in[3]; job.next = 0; }
