@@ -94,7 +94,7 @@ def _finding(
     )
     if judged.cause:
         message = f"{judged.cause}. First wrong element: {message}"
-    notes = tuple(f"line {line} may use a variable that was never set" for line in sorted(unset) if line)
+    notes = tuple(f"line {line} may use a variable that was never set" for line in sorted(unset))
     notes = notes if _has_infinity(actual) else ()
     return Finding("wrong-values", filename, origin.line, message, count=count, hint=judged.hint, notes=notes)
 

@@ -25,6 +25,7 @@ OWN_SHARE = 0.8  # of a deadline, after which the child gives up by itself and c
 # More than compiler and engine ever say: a child that was taken over could keep its parent busy with telling it.
 MOST_FINDINGS, MOST_NOTES = 500, 50
 MOST_KERNELS = 1000
+MOST_UNSET = 50
 MOST_TEXT = 10_000  # characters of a message or a note
 MOST_SAID = 200_000  # characters of a log, or that a kernel prints
 MOST_LINES = 1 << 20  # a submission has no more bytes
@@ -108,7 +109,7 @@ class Child:
             unsupported=self._finding(ran.unsupported) if ran.unsupported else None,
             jit_seconds=ran.jit_seconds,
             run_seconds=ran.run_seconds,
-            unset=ran.unset,
+            unset=frozenset(sorted(line for line in ran.unset if line > 0)[:MOST_UNSET]),
         )
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from grader.compile.cache import Cache
 from grader.model.execution import Invocation, LaunchConfig
 from grader.model.exercise import Array
 from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout, confine
-from grader.sandbox.child import Child, default_workers
+from grader.sandbox.child import MOST_UNSET, Child, default_workers
 from grader.sandbox.process import Process
 
 Open = Callable[..., Child]
@@ -102,6 +102,7 @@ def test_arrays_travel_both_ways(open_child: Open) -> None:
         Array("narrow", np.full(3, 200, np.uint8), "inout"),
     )
     outcome = child.run((), arrays, deadline=10)
+    assert outcome.unset == frozenset(range(1, MOST_UNSET + 1))  # of the many that it names
     assert sorted(outcome.outputs) == ["changed", "made", "narrow", "none"]
     np.testing.assert_array_equal(outcome.outputs["changed"], big.T * 2)
     np.testing.assert_array_equal(outcome.outputs["made"], np.full((2, 3), 10.0))
