@@ -15,15 +15,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from grader import catalog, ptx  # noqa: E402
-from grader.checks import launch  # noqa: E402
+from grader import ptx  # noqa: E402
 from grader.compile.compiler import compile_text  # noqa: E402
 from grader.compile.recipe import PTX_ARCH  # noqa: E402
+from grader.exercise import catalog  # noqa: E402
+from grader.exercise.oracle import Oracle  # noqa: E402
+from grader.launching.plan import decode_launch, request_launch  # noqa: E402
 from grader.model.exercise import Array, Case, Kernel  # noqa: E402
-from grader.oracle import Oracle  # noqa: E402
-from grader.ptx import accesses, kernel, lower  # noqa: E402
-from grader.ptx.arithmetic import BITS  # noqa: E402
 from grader.ptx.ir import Value  # noqa: E402
+from grader.ptx.lowering import accesses, kernel, lower  # noqa: E402
+from grader.ptx.lowering.arithmetic import BITS  # noqa: E402
 from grader.ptx.machine import LAUNCH, SHARED_WINDOW, WINDOW, WINDOW_BITS, window_base  # noqa: E402
 from grader.ptx.parser import Instruction, Operand, Vector  # noqa: E402
 
@@ -92,11 +93,11 @@ def arguments_of(case: Case, parameters: object) -> list[ptx.Buffer | int]:
 
 
 def seconds(program: ptx.Program, shape: Kernel, case: Case) -> float:
-    invocations, arrays = launch.request(shape, case)
+    invocations, arrays = request_launch(shape, case)
     given = ptx.Buffer("launch", arrays[-1].data.copy(), writable=True)
     parameters = [*arguments_of(case, shape.launch_parameters), given]
     program.run(invocations[0].kernel, grid=(1, 1, 1), block=(1, 1, 1), arguments=parameters)
-    config = launch.decode(given.data)
+    config = decode_launch(given.data)
     how = {"grid": config.grid, "block": config.block, "shared_bytes": config.shared_bytes}
     name, arguments = shape.variant_name(config.variant), arguments_of(case, shape.parameters)
     program.run(name, arguments=arguments, workers=1, **how)  # compiles

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from grader import catalog, invocations
-from grader.checks import launch
-from grader.checks.launch import Limits
 from grader.executors import open_cpu, open_cuda
 from grader.executors.cuda_child import CudaChild
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
+from grader.launching import invocations
+from grader.launching.plan import Limits, plan_launch, request_launch
 from grader.model.execution import Executor, Outcome
 from grader.model.exercise import Case, Exercise
-from grader.oracle import Oracle
 
 SEED = 7
 SECONDS = 120.0
@@ -47,8 +47,8 @@ def run(exercise: Exercise, file: Path, child: Executor, case: Case) -> Outcome:
     limits = Limits(132, gpu.max_shared_bytes) if gpu else Limits()
     plans = []
     for kernel in exercise.kernels:
-        outcome = child.run(*launch.request(kernel, case, limits), deadline=SECONDS)
-        plans.append(launch.plan(kernel, compilation, file.read_text(), file.name, outcome, limits))
+        outcome = child.run(*request_launch(kernel, case, limits), deadline=SECONDS)
+        plans.append(plan_launch(kernel, compilation, file.read_text(), file.name, outcome, limits))
     kernels = exercise.kernels
     return child.run(invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans), deadline=SECONDS)
 

@@ -12,13 +12,15 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from grader import catalog, executors, invocations, submission, verify
-from grader.checks import launch
-from grader.checks.launch import Limits
+from grader import executors
+from grader.authoring import verify
 from grader.executors import sanitizer, tools
 from grader.executors.tools import Stage, Staged
+from grader.exercise import catalog, submission
+from grader.exercise.oracle import Oracle
+from grader.launching import invocations
+from grader.launching.plan import Limits, plan_launch, request_launch
 from grader.model.exercise import Case, Exercise
-from grader.oracle import Oracle
 
 SEED = 7
 LAUNCH_SECONDS = 60.0
@@ -83,8 +85,8 @@ def staged(exercise: Exercise, case: Case, file: Path) -> Staged | None:
     try:
         compilation = executor.compile(source.content, source.name)
         for kernel in exercise.kernels:
-            outcome = executor.run(*launch.request(kernel, case, Limits()), deadline=LAUNCH_SECONDS)
-            with_plans.append(launch.plan(kernel, compilation, source.text, source.name, outcome))
+            outcome = executor.run(*request_launch(kernel, case, Limits()), deadline=LAUNCH_SECONDS)
+            with_plans.append(plan_launch(kernel, compilation, source.text, source.name, outcome))
     finally:
         executor.close()
     if any(plan.findings or plan.unsupported for plan in with_plans):

@@ -82,8 +82,8 @@ class ExerciseFile(pytest.File):
 
     def _known(self) -> list[str]:
         """The checks that every seed and every machine has."""
-        from grader import catalog
-        from grader.oracle import Oracle
+        from grader.exercise import catalog
+        from grader.exercise.oracle import Oracle
 
         exercise = catalog.read(self.path.parent)
         names = ["compile", "launch"]
@@ -94,7 +94,7 @@ class ExerciseFile(pytest.File):
         return [*names, *(name for name in elsewhere if name not in names), "rules", "quality"]
 
     def _graded(self) -> Iterator[pytest.Item]:
-        from grader import catalog
+        from grader.exercise import catalog
 
         result = self._grade(catalog.read(self.path.parent))
         for check in result.checks:
@@ -105,7 +105,9 @@ class ExerciseFile(pytest.File):
                 yield CheckItem.from_parent(self, name=check.id, check=check, seed=result.seed)
 
     def _grade(self, exercise: Exercise) -> Result:
-        from grader import executors, gpu_lane, pipeline, submission
+        from grader import executors
+        from grader.exercise import submission
+        from grader.grading import gpu_lane, pipeline
 
         option = self.config.getoption
         named = option("submission")
@@ -129,7 +131,7 @@ class CheckItem(pytest.Item):
         self._check, self._seed, self._is_error = check, seed, False
         if check is None:
             return
-        from grader import junit
+        from grader.ci import junit
 
         self.user_properties += junit.properties(check)
         kind, self._text = junit.outcome(check)
@@ -155,7 +157,7 @@ class SpeedItem(pytest.Function):
 
     @classmethod
     def of(cls, parent: ExerciseFile, check: Check, result: Result, times: Sequence[float]) -> SpeedItem:
-        from grader import junit
+        from grader.ci import junit
 
         clock = CudaClock(times)
 
@@ -223,7 +225,7 @@ def _round_times(check: Check) -> tuple[float, ...]:
 
 def _extra_info(check: Check, result: Result) -> dict[str, Any]:
     """What a saved benchmark says about its kernel and its machine."""
-    from grader.junit import PROPERTIES
+    from grader.ci.junit import PROPERTIES
 
     gpu = result.machine.get("gpu") or {}
     return {
@@ -237,7 +239,7 @@ def _extra_info(check: Check, result: Result) -> dict[str, Any]:
 
 
 def _raise_if_failed(check: Check, seed: int) -> None:
-    from grader import junit
+    from grader.ci import junit
 
     kind, text = junit.outcome(check)
     if kind == "failure":

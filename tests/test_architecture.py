@@ -14,30 +14,12 @@ PACKAGES = ("grader", "reports", "reference_kernels")
 
 # From the top: a part of `grader` imports only from its own layer and those below.
 LAYERS = (
-    {"__main__", "ci", "cli", "junit", "pytest_plugin", "pytest_support", "templates", "watch"},
-    {"pipeline", "batch", "verify", "mutants", "gpu_lane", "gpu_cases", "gpu_timing", "merge"},
-    {"catalog", "compile", "executors", "checks", "timing", "sandbox"}
-    | {
-        "diagnosis",
-        "hints",
-        "invocations",
-        "judging",
-        "launch_source",
-        "machine",
-        "mismatch",
-        "oracle",
-        "picture",
-        "points",
-        "progress",
-        "runner",
-        "children",
-        "secret",
-        "steps",
-        "signature",
-        "submission",
-        "sweeping",
-        "tolerance",
-    },
+    {"__main__", "ci", "cli", "pytest_plugin", "pytest_support", "templates", "watch"},
+    {"authoring", "batch"},
+    {"grading"},
+    {"checks", "executors", "timing", "machine", "progress"},
+    {"diagnosis", "launching"},
+    {"compile", "exercise", "sandbox"},
     {"ptx", "errors", "files", "seeds"},
     {"model"},
 )
@@ -116,7 +98,7 @@ def test_these_stand_on_little(package: str, allowed: tuple[str, ...]) -> None:
 
 def test_reports_are_rendered_by_the_faces_alone() -> None:
     users = {part(name) for name, target in EDGES if within(target, "reports") and within(name, "grader")}
-    assert users <= {"ci", "cli", "batch", "junit"}
+    assert users <= {"ci", "cli", "batch"}
 
 
 def test_checks_never_import_each_other() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from grader import catalog, pipeline, submission
 from grader.executors import open_cpu
+from grader.exercise import catalog, submission
+from grader.grading import pipeline
 from grader.model.result import Check, Result, Verdict
 from tests.fakes import TOML, write_exercise
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader import catalog, progress
+from grader import progress
+from grader.exercise import catalog
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Points, Result, Status, Submission, verdict_of
 from grader.progress import Record, Stage

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from grader import gpu_lane, pipeline
 from grader.errors import GraderError
+from grader.grading import gpu_lane, pipeline
 from grader.model.execution import Outcome
 from grader.model.result import Check, Finding, Points, Result, Status, Submission, Verdict
 from tests import junit

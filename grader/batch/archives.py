@@ -13,10 +13,10 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from grader import submission
 from grader.batch import filenames
 from grader.batch.found import Found, Unreadable, is_litter
 from grader.errors import GraderError, UsageError
+from grader.exercise import submission
 
 # A class of a thousand, fifty files each; a zip with more is not what a learning platform exports.
 MAX_MEMBERS = 50_000

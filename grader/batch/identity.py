@@ -9,8 +9,8 @@ import msgspec
 
 import grader
 from grader.errors import GraderError
+from grader.exercise.secret import Secret
 from grader.model.exercise import Exercise
-from grader.secret import Secret
 
 # Of an exercise's folder, what no grade depends on: a better sentence in problem.md grades nobody again.
 NOT_GRADED_BY = frozenset({"problem.md", "starter.cu", "solution.cu", "test.py", "wrong", "__pycache__"})

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from grader import catalog
 from grader.batch import outputs, workplace
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.ledger import Ledger
 from grader.errors import UsageError
+from grader.exercise import catalog
 from grader.model.exercise import Exercise
 
 

@@ -14,10 +14,10 @@ from grader.batch.entry import Submitted
 from grader.batch.identity import Conditions
 from grader.batch.ledger import FILE, Enrolled, Ledger
 from grader.errors import UsageError
+from grader.exercise.secret import Secret
+from grader.exercise.submission import Source
 from grader.model.exercise import Exercise
-from grader.secret import Secret
 from grader.seeds import SEEDS
-from grader.submission import Source
 
 Note = Callable[[str], None]
 

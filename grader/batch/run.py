@@ -13,7 +13,6 @@ from typing import Protocol
 import msgspec
 
 from grader import executors, machine
-from grader import secret as secret_cases
 from grader.batch import choice, lanes, outputs, schedule, worker, workplace
 from grader.batch.entry import Entry
 from grader.batch.identity import Conditions
@@ -21,9 +20,10 @@ from grader.batch.intake import Accepted, Batch, accept
 from grader.batch.ledger import Ledger
 from grader.batch.schedule import Engine, Finishing
 from grader.batch.worker import Graded, Spare, Task
-from grader.children import Children
+from grader.exercise import secret as secret_cases
+from grader.exercise.submission import Source
+from grader.sandbox.children import Children
 from grader.sandbox.process import default_memory_bytes
-from grader.submission import Source
 
 LEAST_MEMORY_BYTES = 1 << 30  # for a child, however many there are: what an honest kernel needs, three times
 

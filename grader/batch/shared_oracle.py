@@ -13,8 +13,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 import numpy as np
 
+from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case, Exercise
-from grader.oracle import Oracle
 
 T = TypeVar("T")
 

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import msgspec
 
-from grader import executors, pipeline, submission
+from grader import executors
 from grader.batch.shared_oracle import SharedOracle
-from grader.children import Children
 from grader.errors import GraderError, UsageError, at_fault
-from grader.gpu_lane import GpuChoice
+from grader.exercise import submission
+from grader.exercise.secret import Secret
+from grader.exercise.submission import Source
+from grader.grading import pipeline
+from grader.grading.gpu_lane import GpuChoice
 from grader.model.execution import Executor
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status
-from grader.runner import OpenExecutor, RunnerError
-from grader.secret import Secret
-from grader.submission import Source
+from grader.sandbox.children import Children
+from grader.sandbox.runner import OpenExecutor, RunnerError
 
 # Everybody's file is graded under this name: one grading serves all who handed in the same bytes, and the name of
 # one student's file must not show in another's report.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from grader import signature
+from grader.launching import signature
 from grader.model.execution import Compilation, CompiledKernel
 from grader.model.exercise import Exercise, Parameter
 from grader.model.result import Check, Finding, Status

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grader import diagnosis, mismatch
+from grader.diagnosis import mismatch, search
 from grader.model.exercise import Case
 from grader.model.judged import Judged
 from grader.model.result import Check, Finding, Status, to_number
@@ -121,7 +121,7 @@ def _not_finite(actual: np.ndarray) -> str:
     if actual.dtype.kind != "f":
         return ""
     nan = np.isnan(actual)
-    untouched = diagnosis.never_written(actual)
+    untouched = search.never_written(actual)
     counts = {
         "never written": int(untouched.sum()),
         "NaN": int(nan.sum() - untouched.sum()),

@@ -2,125 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-import numpy as np
 
-from grader import launch_source, signature
-from grader.model.execution import Compilation, CompiledKernel, Invocation, LaunchConfig, Outcome
-from grader.model.exercise import Array, Case, Kernel
+from grader.exercise.secret import redact_finding
+from grader.launching.plan import Plan
+from grader.model.execution import Compilation
+from grader.model.exercise import Case
 from grader.model.result import Check, Finding, Status
-from grader.secret import redact_finding
 
 ID = "launch"
-
-# struct Launch of grader.cuh: grid, block, shared_bytes, variant, workspace_bytes, sm_count, max_shared_bytes
-_LAYOUT = struct.Struct("<3I3IIiQii")
-
-SM_COUNT = 132  # what the CPU gives out as the device: an H200
-MAX_SHARED_BYTES = 232_448  # a block's, static and dynamic together, compute capability 9.0
-MAX_WORKSPACE_BYTES = 64 << 20
-MAX_BLOCK_THREADS = 1024
-MAX_BLOCK = (1024, 1024, 64)
-MAX_GRID = (2**31 - 1, 65_535, 65_535)
-REGISTERS_PER_BLOCK = 65_536
-WARP = 32
-
-
-# As the engine says it.
-_TOO_LARGE = re.compile(r"a grid of (\d+) blocks is too large")
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """How to launch one kernel on one case, or why it cannot be launched."""
-
-    kernel: str = ""
-    line: int = 0  # the kernel's
-    grid_line: int = 0  # where the launch function sets the grid
-    config: LaunchConfig = LaunchConfig()
-    takes_workspace: bool = False
-    findings: tuple[Finding, ...] = ()
-    unsupported: Finding | None = None
-    printed: str = ""
-
-
-class Limits(NamedTuple):
-    """What a launch function is told about the device, and held to."""
-
-    sm_count: int = SM_COUNT
-    max_shared_bytes: int = MAX_SHARED_BYTES
-
-
-H200 = Limits()
-
-
-def request(kernel: Kernel, case: Case, limits: Limits = H200) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
-    """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
-    values = {p.key: case.arguments[p.key] for p in kernel.launch_parameters}
-    arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
-    given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, *limits)
-    arrays.append(Array("launch", np.frombuffer(given, np.uint8).copy(), access="inout"))
-    arguments: list[str | tuple[int, int]] = [
-        p.key if isinstance(values[p.key], Array) else (_integer(values[p.key]), p.bytes)
-        for p in kernel.launch_parameters
-    ]
-    return (Invocation(kernel.launch_name, LaunchConfig(), (*arguments, "launch")),), tuple(arrays)
-
-
-def plan(
-    kernel: Kernel,
-    compilation: Compilation,
-    source: str,
-    filename: str,
-    outcome: Outcome,
-    limits: Limits = H200,
-) -> Plan:
-    """Decode and validate what the launch function left behind."""
-    if outcome.findings or outcome.unsupported:
-        return Plan(findings=outcome.findings, unsupported=outcome.unsupported, printed=outcome.printed)
-    config = decode(outcome.outputs["launch"])
-    launcher = next(k for k in compilation.kernels if k.name == kernel.launch_name)
-    compiled = signature.variants(kernel, compilation).get(config.variant)
-    findings = tuple(
-        Finding(
-            "bad-launch",
-            filename,
-            launch_source.line_of(source, launcher.line, problem.member),
-            f"{kernel.launch_name}: {problem.text}",
-        )
-        for problem in _problems(config, kernel, compiled, limits)
-    )
-    return Plan(
-        kernel=compiled.name if compiled else "",
-        line=compiled.line if compiled else 0,
-        grid_line=launch_source.line_of(source, launcher.line, "grid"),
-        config=config,
-        takes_workspace=compiled is not None and signature.takes_workspace(kernel, compiled),
-        findings=findings,
-        printed=outcome.printed,
-    )
-
-
-def decode(launch: np.ndarray) -> LaunchConfig:
-    gx, gy, gz, bx, by, bz, shared, variant, workspace, _, _ = _LAYOUT.unpack(launch.tobytes())
-    return LaunchConfig((gx, gy, gz), (bx, by, bz), shared, variant, workspace)
-
-
-def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
-    """A grid that is too large for the CPU is told at the line that sets it; the engine knows its kernel only."""
-    lacking = outcome.unsupported
-    found = _TOO_LARGE.match(lacking.message) if lacking else None
-    plan = next((plan for plan in plans if found and prod(plan.config.grid) == int(found[1])), None)
-    if lacking is None or plan is None:
-        return outcome
-    message = f"{lacking.message}: does launch->grid count blocks, and not elements?"
-    blamed = msgspec.structs.replace(lacking, message=message, line=plan.grid_line)
-    return msgspec.structs.replace(outcome, unsupported=blamed)
 
 
 def judge(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> Check:
@@ -171,87 +65,6 @@ def _in_case(case: Case, plan: Plan, *, others: int) -> tuple[Finding, ...]:
 def _printed(plans: Sequence[tuple[Case, Plan]]) -> str:
     """What the launch function printed for the first case that is no secret."""
     return next((plan.printed for case, plan in plans if plan.printed and not case.secret), "")
-
-
-class Problem(NamedTuple):
-    """A reason for which a device would refuse a launch, and the member of Launch that is to blame."""
-
-    member: str
-    text: str
-
-
-def _problems(
-    config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None, limits: Limits
-) -> Iterator[Problem]:
-    if compiled is None:
-        name = kernel.variant_name(config.variant)
-        yield Problem("variant", f"variant is {config.variant}, and there is no kernel {name}")
-        return
-    yield from _dimension_problems(config)
-    yield from _block_problems(config, compiled)
-    yield from _shared_problems(config, compiled, limits)
-    yield from _workspace_problems(config, kernel, compiled)
-
-
-def _dimension_problems(config: LaunchConfig) -> Iterator[Problem]:
-    for name, size, limits in (("grid", config.grid, MAX_GRID), ("block", config.block, MAX_BLOCK)):
-        if not any(size):
-            yield Problem(name, f"launch->{name} was not set; no component may stay 0")
-            continue
-        for axis, value, limit in zip("xyz", size, limits, strict=True):
-            if value == 0:
-                yield Problem(name, f"launch->{name}.{axis} is 0; no component may be 0")
-            elif value > limit:
-                yield Problem(name, f"launch->{name}.{axis} is {value}; the most is {limit}")
-
-
-def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[Problem]:
-    """A multiprocessor gives out registers by the warp; more than it has, and the launch fails."""
-    threads = prod(config.block)
-    block = f"block {_by(config.block)} has {threads} threads"
-    registers = -(-compiled.resources.registers // 8) * 8 if compiled.resources else 0
-    if threads > MAX_BLOCK_THREADS:
-        yield Problem("block", f"{block}; the most is {MAX_BLOCK_THREADS}")
-    elif compiled.max_threads and threads > compiled.max_threads:
-        yield Problem("block", f"{block}; __launch_bounds__ of {compiled.name} allows {compiled.max_threads}")
-    elif compiled.resources and registers * WARP * -(-threads // WARP) > REGISTERS_PER_BLOCK:
-        yield Problem(
-            "block",
-            f"{block} with {compiled.resources.registers} registers each, more than the "
-            f"{REGISTERS_PER_BLOCK} of a multiprocessor; launch fewer threads, "
-            f"or declare __launch_bounds__({threads})",
-        )
-
-
-def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: Limits) -> Iterator[Problem]:
-    static = compiled.resources.shared_bytes if compiled.resources else 0
-    if static + config.shared_bytes > limits.max_shared_bytes:
-        beside = f" beside {static} static ones" if static else ""
-        most = limits.max_shared_bytes - static
-        yield Problem("shared_bytes", f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}")
-
-
-def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[Problem]:
-    wanted = config.workspace_bytes
-    takes = signature.takes_workspace(kernel, compiled)
-    texts = []
-    if wanted > MAX_WORKSPACE_BYTES:
-        texts.append(f"launch->workspace_bytes is {wanted}; the most is {MAX_WORKSPACE_BYTES} (64 MiB)")
-    if wanted and not takes:
-        texts.append(f"launch->workspace_bytes is {wanted}, but {compiled.name} has no parameter void* workspace")
-    if takes and not wanted:
-        texts.append(f"{compiled.name} takes a workspace, but launch->workspace_bytes is 0")
-    for text in texts:
-        yield Problem("workspace_bytes", text)
-
-
-def _integer(value: Array | int) -> int:
-    assert isinstance(value, int)
-    return value
-
-
-def _by(size: Sequence[int]) -> str:
-    return "×".join(map(str, size))
 
 
 def _summary(plans: Sequence[tuple[Case, Plan]]) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from grader import signature, submission
+from grader.exercise import submission
+from grader.launching import signature
 from grader.model.execution import Compilation, CompiledKernel
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Status

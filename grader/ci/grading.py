@@ -6,14 +6,16 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from grader import catalog, executors, pipeline, submission
+from grader import executors
 from grader.ci.changes import Touched
 from grader.ci.graded import Graded
 from grader.ci.repository import SUBMODULE, SYMLINK, Repository
 from grader.errors import GraderError, UsageError
-from grader.gpu_lane import GpuChoice
+from grader.exercise import catalog, submission
+from grader.exercise.submission import Source
+from grader.grading import pipeline
+from grader.grading.gpu_lane import GpuChoice
 from grader.model.result import Finding, Verdict
-from grader.submission import Source
 
 
 class How(msgspec.Struct, frozen=True):

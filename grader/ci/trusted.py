@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from grader import catalog
 from grader.ci.repository import Repository
 from grader.errors import UsageError
+from grader.exercise import catalog
 
 FOLDER = "exercises"
 

@@ -65,12 +65,12 @@ def command(
       130  Ctrl-C; what is known is written
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
-    from grader import catalog
-    from grader import secret as secret_cases
     from grader.batch.intake import Batch
     from grader.batch.outputs import could_not_be_graded
     from grader.batch.run import run
     from grader.cli.batch_progress import progress
+    from grader.exercise import catalog
+    from grader.exercise import secret as secret_cases
 
     if gpus and device == "cpu":
         raise click.UsageError("--gpu means --device cuda")

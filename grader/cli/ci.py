@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from grader.ci.changes import Beside, Submissions, Touched
     from grader.ci.graded import Graded
     from grader.ci.repository import Repository
-    from grader.gpu_lane import GpuChoice
+    from grader.grading.gpu_lane import GpuChoice
 
 DEFAULT_SUBMISSIONS = "{exercise}/starter.cu"  # below the folder of the exercises
 
@@ -133,7 +133,7 @@ def _gpu(device: str) -> GpuChoice | None:
     """Raises GraderError where a GPU was asked for and cannot be had."""
     if device == "cpu":
         return None
-    from grader import gpu_lane
+    from grader.grading import gpu_lane
 
     return gpu_lane.choose(required=device == "cuda")
 
@@ -214,8 +214,7 @@ class _Told:
 
     def _files(self, graded: Sequence[Graded], found: Sequence[Annotation]) -> Iterator[tuple[str, bytes]]:
         import reports
-        from grader import junit
-        from grader.ci import code_quality
+        from grader.ci import code_quality, junit
         from grader.model import codec
         from grader.model.result import Verdict
 

@@ -10,8 +10,8 @@ from click.shell_completion import CompletionItem
 
 def exercise_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names, from their numbers too; nothing where there are none: a shell has no use for an error."""
-    from grader import catalog
     from grader.errors import UsageError
+    from grader.exercise import catalog
 
     given = context.params.get("exercises")
     try:

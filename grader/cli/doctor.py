@@ -92,8 +92,8 @@ def _package(name: str, distribution: str, requirement: str) -> Part:
 
 
 def _exercises() -> Part:
-    from grader import catalog
     from grader.errors import UsageError
+    from grader.exercise import catalog
 
     try:
         folder = catalog.exercises_folder()

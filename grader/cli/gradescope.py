@@ -24,9 +24,10 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
     Upload OUT.zip under Configure Autograder. Gradescope has no GPU: speed stays open there, and is graded by
     grade batch.
     """
-    from grader import catalog, files
-    from grader import secret as secret_cases
+    from grader import files
     from grader.batch.exports import autograder
+    from grader.exercise import catalog
+    from grader.exercise import secret as secret_cases
 
     chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
     if secret is not None:

@@ -37,7 +37,7 @@ def command(exercises: Path | None) -> int:
 
     Exit status: 0, or 4 where an exercise is broken: it is named, the others are listed.
     """
-    from grader import catalog
+    from grader.exercise import catalog
 
     folder = catalog.exercises_folder(exercises)
     broken: list[str] = []

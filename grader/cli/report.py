@@ -68,7 +68,7 @@ def read(file: Path) -> Result:
 
 def _exercise(result: Result, folder: Path | None) -> Exercise | None:
     """None where this machine does not have the exercise: the report then says less."""
-    from grader import catalog
+    from grader.exercise import catalog
 
     try:
         return catalog.find(result.exercise, catalog.exercises_folder(folder))

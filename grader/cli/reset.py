@@ -26,7 +26,7 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
     It asks first, and keeps what you wrote beside it, as starter.cu.1.bak, starter.cu.2.bak and so on. What you have
     reached so far stays in grade list.
     """
-    from grader import catalog
+    from grader.exercise import catalog
     from grader.files import publish
 
     chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
@@ -61,7 +61,8 @@ def _agreed(starter: Path) -> bool:
 
 def _original(exercise: Exercise) -> Path:
     """Where grade start put it, else the exercise that the grader was installed with."""
-    from grader import catalog, progress
+    from grader import progress
+    from grader.exercise import catalog
 
     folder = exercise.folder.resolve()
     started = folder.parent.parent / progress.OWN / "originals" / exercise.name / exercise.starter.name

@@ -23,11 +23,11 @@ from grader.errors import UsageError
 from grader.seeds import SEEDS
 
 if TYPE_CHECKING:
-    from grader.gpu_lane import GpuChoice
+    from grader.exercise.secret import Secret
+    from grader.exercise.submission import Source
+    from grader.grading.gpu_lane import GpuChoice
     from grader.model.exercise import Exercise
     from grader.model.result import Result
-    from grader.secret import Secret
-    from grader.submission import Source
 
 # Wanted at the end; a thread imports them while the child works.
 _LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
@@ -83,9 +83,9 @@ def command(
     # needs, and takes longer. It reads this when NumPy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with Standby() as standby:
-        from grader import catalog, submission
-        from grader import secret as secret_cases
         from grader.cli.deliver import Destinations, deliver
+        from grader.exercise import catalog, submission
+        from grader.exercise import secret as secret_cases
 
         chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
         to = Destinations(json_file, html_file, browser)
@@ -121,7 +121,7 @@ def _gpu(device: str, number: int | None, *, sanitize: bool, profile: bool) -> G
         raise click.UsageError("--gpu means --device cuda")
     if device == "cpu":
         return None
-    from grader import gpu_lane
+    from grader.grading import gpu_lane
 
     required = device == "cuda" or number is not None
     return gpu_lane.choose(number, required=required, sanitize=sanitize, profile=profile)
@@ -135,8 +135,8 @@ def _grade(
     standby: Standby,
     gpu: GpuChoice | None,
 ) -> Result:
-    from grader import pipeline
     from grader.cli.status import StatusLine
+    from grader.grading import pipeline
 
     threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
     with StatusLine() as line:

@@ -40,7 +40,7 @@ def command(folder: Path, exercises: Path | None) -> None:
     cd my-kernels
     grade watch 1
     """
-    from grader import catalog
+    from grader.exercise import catalog
 
     chosen = catalog.every(catalog.exercises_folder(exercises))
     if list(folder.glob("*/exercise.toml")):

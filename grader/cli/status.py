@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from grader.pipeline import Progress
+    from grader.grading.pipeline import Progress
 
 CLEAR = "\r\x1b[2K"
 

@@ -21,10 +21,10 @@ from grader.cli.wrap import WIDTH, wrapped
 from grader.errors import ExerciseError, UsageError
 
 if TYPE_CHECKING:
+    from grader.authoring.mutants import Verdict as MutantVerdict
+    from grader.authoring.verify import Verified
     from grader.model.exercise import Exercise
-    from grader.mutants import Verdict as MutantVerdict
-    from grader.runner import OpenExecutor
-    from grader.verify import Verified
+    from grader.sandbox.runner import OpenExecutor
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -64,8 +64,9 @@ def command(
     failed.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
-    from grader import catalog, machine
+    from grader import machine
     from grader.cli.deliver import Destinations
+    from grader.exercise import catalog
 
     if mutants is None and (kernels or json_file):
         raise UsageError("--of and --json belong to --mutants: say how many")
@@ -84,7 +85,7 @@ def command(
 
 def _one(folder: Path, check: Callable[[Exercise], int]) -> int:
     """An exercise that nothing can be graded with keeps no promise; the others are checked all the same."""
-    from grader import catalog
+    from grader.exercise import catalog
 
     click.echo(folder.resolve().name)
     try:
@@ -96,7 +97,7 @@ def _one(folder: Path, check: Callable[[Exercise], int]) -> int:
 
 
 def _verify(exercise: Exercise, jobs: int, seed: int) -> int:
-    from grader import verify
+    from grader.authoring import verify
 
     lacking, wanted = list(verify.gaps(exercise)), list(verify.promises(exercise))
     names = {promise: str(promise.file.relative_to(exercise.folder)) for promise in wanted}
@@ -132,7 +133,7 @@ def _mutants(
     exercise: Exercise, count: int, kernels: Sequence[Path], jobs: int, seed: int, json_file: Path | None
 ) -> int:
     """PASSED where none was missed. Lists those that were not caught, each with its change."""
-    from grader import mutants
+    from grader.authoring import mutants
 
     kernels = kernels or [exercise.folder / "solution.cu"]
     if not kernels[0].is_file():
@@ -167,7 +168,7 @@ def _mutants(
 def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequence[MutantVerdict]) -> bool:
     import msgspec
 
-    from grader import mutants
+    from grader.authoring import mutants
     from grader.cli.deliver import write
 
     caught_by: dict[str, int] = {}

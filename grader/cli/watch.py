@@ -42,8 +42,9 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
     While something is wrong, every grading has the same values; once all is right, the next has others.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
-    from grader import catalog, gpu_lane, submission
     from grader.cli.watch_session import Event, Session
+    from grader.exercise import catalog, submission
+    from grader.grading import gpu_lane
     from grader.watch.gradings import Gradings
     from grader.watch.keys import Keys
 
@@ -61,7 +62,8 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
 
 def _first_open(folder: Path) -> Exercise:
     """The first that is not right yet; where all are, the last. A broken one is said, and passed over."""
-    from grader import catalog, progress
+    from grader import progress
+    from grader.exercise import catalog
 
     exercises = catalog.sound(folder, say)
     if not exercises:

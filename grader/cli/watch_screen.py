@@ -13,9 +13,9 @@ from rich.text import Text
 
 from grader.cli.case_table import CELL_STYLES
 from grader.cli.terminal import SCREEN, console, print_result
+from grader.grading.pipeline import Progress
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status
-from grader.pipeline import Progress
 from grader.watch.hints import Hint
 from reports.cases import STATUS_WORDS, WORDS
 from reports.kinds import kind_of, title

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 
-from grader import catalog, progress
+from grader import progress
 from grader.cli.paths import from_here
 from grader.cli.remember import remember
 from grader.cli.watch_screen import Screen
+from grader.exercise import catalog
+from grader.exercise.submission import Source
 from grader.model.exercise import Exercise
 from grader.model.result import Verdict
 from grader.progress import Stage
 from grader.seeds import SEEDS
-from grader.submission import Source
 from grader.watch.gradings import Failed, Going, Graded, Gradings
 from grader.watch.hints import Hints
 from grader.watch.keys import REDRAW

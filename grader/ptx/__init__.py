@@ -1,8 +1,8 @@
 """Runs PTX on a CPU and checks every access. Imports nothing of the rest of grader."""
 
+from grader.ptx.analysis.flow import OutOfTime, Unsupported
 from grader.ptx.engine import Execution, Program, prepare
 from grader.ptx.explain import Report
-from grader.ptx.flow import OutOfTime, Unsupported
 from grader.ptx.launch import Buffer, Limits
 from grader.ptx.parser import Function, Module, Param, PtxError, parse
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from grader.ptx.analysis.flow import OutOfTime, Unsupported
 from grader.ptx.explain import Explainer, Report, submission_frame
-from grader.ptx.flow import OutOfTime, Unsupported
 from grader.ptx.jit import CompiledKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
-from grader.ptx.lower import Lowered, lower
+from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.machine import ASYNC_WARP, MAX_MEETINGS, MAX_SHARED_BYTES, STAMP_STEP, Kind
 from grader.ptx.parser import Function, Location, Module
 

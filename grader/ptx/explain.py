@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from grader.ptx import asynchronous
-from grader.ptx.kernel import WAITING, Site
-from grader.ptx.lower import Lowered
+from grader.ptx.lowering.kernel import WAITING, Site
+from grader.ptx.lowering.lower import Lowered
+from grader.ptx.lowering.memory import variable_windows
 from grader.ptx.machine import (
     ABSENT_LANE,
     ASYNC_THREAD,
@@ -23,7 +24,6 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
-from grader.ptx.memory import variable_windows
 from grader.ptx.parser import Location, Module
 
 NAMES = {

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 import numpy as np
 
-from grader.ptx.lower import Lowered
+from grader.ptx.lowering.lower import Lowered
 from grader.ptx.machine import PROGRAM, UNSETTLED
 from grader.ptx.printing import Printer
-from grader.ptx.runtime import runtime_ir
+from grader.ptx.runtime.library import runtime_ir
 from grader.ptx.structs import Struct, pointer_to
 
 LIBRARY_FUNCTIONS = ("sin", "cos", "log2", "exp2", "tanh")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from grader.ptx.jit import CompiledKernel, print_to, runtime
+from grader.ptx.lowering.memory import variable_windows
 from grader.ptx.machine import (
     FAULT,
     FLIGHT,
@@ -35,10 +36,9 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
-from grader.ptx.memory import variable_windows
 from grader.ptx.parser import Module, Variable
 from grader.ptx.printing import Printer
-from grader.ptx.shadow import SLOTS
+from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
 
 WINDOWS = 1024

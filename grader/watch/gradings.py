@@ -11,15 +11,17 @@ from typing import TypeVar
 
 import msgspec
 
-from grader import catalog, executors, gpu_lane, pipeline
+from grader import executors
 from grader.errors import GraderError, UsageError, at_fault
-from grader.gpu_lane import GpuChoice
+from grader.exercise import catalog
+from grader.exercise.submission import Source
+from grader.grading import gpu_lane, pipeline
+from grader.grading.gpu_lane import GpuChoice
+from grader.grading.pipeline import Progress
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result
-from grader.pipeline import Progress
 from grader.sandbox.child import Child
 from grader.sandbox.process import resident_bytes
-from grader.submission import Source
 
 ENDS_IN_SECONDS = 5.0  # a cancelled grading finishes the matrix product it is in, and no more
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from grader import submission
 from grader.errors import UsageError
-from grader.submission import Source
+from grader.exercise import submission
+from grader.exercise.submission import Source
 
 POLL_SECONDS = 0.03
 SETTLED_SECONDS = 0.08  # as long nothing must have changed: an editor's writes follow each other within milliseconds

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from grader import catalog
 from grader.batch import worker
 from grader.batch.worker import Graded
+from grader.exercise import catalog
 from grader.model.execution import Compilation, Outcome
 from grader.model.exercise import Exercise
 from grader.model.result import Finding

@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader import submission
 from grader.batch import instructor, outcomes, run, workplace
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.intake import Batch
 from grader.batch.ledger import Ledger
 from grader.errors import GraderError, UsageError
+from grader.exercise import submission
+from grader.exercise.secret import Secret
 from grader.model import codec
-from grader.secret import Secret
 from tests.batch.classroom import School, Watching
 from tests.fakes import ORACLE
 
@@ -199,7 +199,7 @@ def test_an_error_that_stays_is_no_zero_and_is_tried_again_next_time(school: Sch
 
 
 def test_a_crash_before_there_is_a_result_costs_one_student(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
-    from grader import pipeline
+    from grader.grading import pipeline
 
     real = pipeline.grade
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from grader import catalog
 from grader.batch.exports import autograder, gradescope, run_autograder, wheel
 from grader.cli.command import invoke
+from grader.exercise import catalog
 from grader.model.result import Result
 from tests.batch.class_of import (
     EXERCISE,

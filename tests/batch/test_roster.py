@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from grader import submission
 from grader.batch import archives, filenames, roster
 from grader.batch.entry import Submitted
 from grader.errors import UsageError
+from grader.exercise import submission
 
 KERNEL = "__global__ void k() {}\n"
 

@@ -13,9 +13,9 @@ from grader.batch import schedule
 from grader.batch.lanes import Cpu, Gpus
 from grader.batch.schedule import Hands, local
 from grader.batch.worker import Graded, Task
+from grader.exercise.submission import Source
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Points, Result, Status, Submission, Verdict
-from grader.submission import Source
 
 EXERCISE = Exercise("01_double", "", Path(), (), {})
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import catalog
 from grader.batch.shared_oracle import SharedOracle
 from grader.errors import GraderError
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array
-from grader.oracle import Oracle
 from tests.batch.classroom import School
 from tests.fakes import ORACLE, write_exercise
 

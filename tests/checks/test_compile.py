@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader import catalog
 from grader.checks import compile as compile_check
+from grader.exercise import catalog
 from grader.model.execution import Compilation, CompiledKernel
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Status

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from grader import tolerance
 from grader.checks import correct
 from grader.checks.correct import Origin
+from grader.diagnosis import tolerance
 from grader.model.exercise import Array, Case
 from grader.model.result import Check, Status
 

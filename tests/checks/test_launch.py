@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from grader import catalog
 from grader.checks import launch
+from grader.exercise import catalog
+from grader.launching.plan import Plan, plan_launch, request_launch
 from grader.model.execution import Compilation, CompiledKernel, LaunchConfig, Outcome, Resources
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Finding, Status
@@ -34,9 +35,9 @@ def exercise(tmp_path: Path) -> Exercise:
     return catalog.read(write_exercise(tmp_path / "01_double"))
 
 
-def planned(exercise: Exercise, config: LaunchConfig, compilation: Compilation = COMPILED) -> launch.Plan:
+def planned(exercise: Exercise, config: LaunchConfig, compilation: Compilation = COMPILED) -> Plan:
     outcome = Outcome(outputs={"launch": pack(config)})
-    return launch.plan(exercise.kernels[0], compilation, SOURCE.decode(), "starter.cu", outcome)
+    return plan_launch(exercise.kernels[0], compilation, SOURCE.decode(), "starter.cu", outcome)
 
 
 def with_resources(**resources: int) -> Compilation:
@@ -49,7 +50,7 @@ def config(**changes: object) -> LaunchConfig:
 
 
 def test_the_launch_function_gets_the_problem_and_a_zeroed_launch(exercise: Exercise) -> None:
-    (invocation,), arrays = launch.request(exercise.kernels[0], CASE)
+    (invocation,), arrays = request_launch(exercise.kernels[0], CASE)
     by_name = {array.name: array for array in arrays}
     assert invocation.kernel == "launch_double"
     assert (invocation.config.grid, invocation.config.block) == ((1, 1, 1), (1, 1, 1))
@@ -150,7 +151,7 @@ def test_a_variant_launches_its_own_kernel(exercise: Exercise) -> None:
 
 def test_a_fault_inside_the_launch_function_is_its_own(exercise: Exercise) -> None:
     fault = Finding("out-of-bounds", "starter.cu", 11, "M_sizes[9] of 2")
-    plan = launch.plan(exercise.kernels[0], COMPILED, "", "starter.cu", Outcome(findings=(fault,)))
+    plan = plan_launch(exercise.kernels[0], COMPILED, "", "starter.cu", Outcome(findings=(fault,)))
     check = launch.judge([(CASE, plan)], COMPILED)
     assert check.status is Status.FAILED
     assert [(f.kind, f.line) for f in check.findings] == [("out-of-bounds", 11)]
@@ -174,7 +175,7 @@ def test_a_secret_case_is_told_by_its_kind_alone(exercise: Exercise) -> None:
 
 def test_an_instruction_that_the_engine_lacks_judges_nothing(exercise: Exercise) -> None:
     lacking = Finding("unsupported-instruction", "starter.cu", 11, "wgmma is not known to the CPU engine")
-    plan = launch.plan(exercise.kernels[0], COMPILED, "", "starter.cu", Outcome(unsupported=lacking))
+    plan = plan_launch(exercise.kernels[0], COMPILED, "", "starter.cu", Outcome(unsupported=lacking))
     check = launch.judge([(CASE, plan)], COMPILED)
     assert check.status is Status.NOT_JUDGED
     assert check.reason == "wgmma is not known to the CPU engine (starter.cu:11)"

@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader import catalog
 from grader.checks import quality
+from grader.exercise import catalog
 from grader.model.execution import Compilation, Resources
 from grader.model.exercise import Exercise, QualityRule
 from grader.model.result import Check, Finding, Status

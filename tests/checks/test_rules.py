@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from grader import catalog
 from grader.checks import rules
+from grader.exercise import catalog
 from grader.model.execution import Compilation
 from grader.model.exercise import Forbidden
 from grader.model.result import Status

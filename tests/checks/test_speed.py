@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader import catalog
 from grader.checks import speed
+from grader.exercise import catalog
 from grader.model.execution import CompiledKernel, Resources
 from grader.model.exercise import Case, Exercise
 from grader.model.result import Check, Status

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from grader import catalog, verify
+from grader.authoring import verify
 from grader.executors import open_cpu
-from grader.hints import PITFALLS, sections
+from grader.exercise import catalog
+from grader.grading.hints import PITFALLS, sections
 from grader.model.problem_text import questions
 from tests.cli.conftest import Grade
 

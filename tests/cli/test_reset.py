@@ -88,7 +88,7 @@ def test_from_the_exercises_that_the_grader_came_with(
     grade: Grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write_exercise(tmp_path / "installed" / "01_double", starter=b"as shipped")
-    monkeypatch.setattr("grader.catalog.INSTALLED", tmp_path / "installed")
+    monkeypatch.setattr("grader.exercise.catalog.INSTALLED", tmp_path / "installed")
     assert grade("reset", "1", "--yes") == 0
     assert starter().read_bytes() == b"as shipped"
     assert starter().with_name("starter.cu.1.bak").read_bytes() == SOURCE

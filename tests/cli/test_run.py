@@ -134,7 +134,7 @@ def test_a_fault_of_the_grader_itself_exits_4_without_a_traceback(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("surprise")
 
-    monkeypatch.setattr("grader.pipeline.grade", broken)
+    monkeypatch.setattr("grader.grading.pipeline.grade", broken)
     assert grade("run", "1") == 4
     assert "internal error" in grade.err
     assert "surprise" in grade.err

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from grader import catalog
 from grader.cli import start
+from grader.exercise import catalog
 from tests.cli.conftest import Grade
 from tests.fakes import SOURCE
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from grader.cli.status import CLEAR, StatusLine
-from grader.pipeline import Progress
+from grader.grading.pipeline import Progress
 
 
 class Terminal(io.StringIO):

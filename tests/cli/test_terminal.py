@@ -7,12 +7,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from grader import catalog, pipeline, submission
 from grader.cli.terminal import WIDTH, console, print_result
+from grader.exercise import catalog, submission
+from grader.exercise.secret import Secret
+from grader.grading import pipeline
 from grader.model.execution import Outcome
 from grader.model.exercise import Exercise, Kernel, Parameter
 from grader.model.result import Check, Finding, Result, Status, Submission
-from grader.secret import Secret
 from tests.fakes import SOURCE, Arrays, FakeExecutor, right, write_exercise
 from tests.ptx.test_findings import run
 from tests.reports import samples

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from grader import catalog
 from grader.checks.quality import RULES
-from grader.hints import PITFALLS, sections
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
+from grader.grading.hints import PITFALLS, sections
 from grader.model.exercise import Exercise
-from grader.oracle import Oracle
 from reports.kinds import KINDS
 
 EXERCISES = catalog.every(Path(__file__).parents[2] / "exercises")

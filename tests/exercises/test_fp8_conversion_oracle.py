@@ -11,13 +11,15 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from grader import catalog, hints, ptx
+from grader import ptx
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
 from grader.errors import UsageError
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
+from grader.grading import hints
 from grader.model.exercise import Array, Case, Kernel
 from grader.model.judged import Judged
-from grader.oracle import Oracle
 from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, is_nan, midpoints, values
 from reference_kernels.fp8_mistakes.chance import CHANCES
 from reference_kernels.fp8_mistakes.decoding import DECODINGS, Decoding

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import catalog
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from grader.oracle import Oracle
 from reference_kernels.fp8 import encode
 
 EXERCISES = Path(__file__).parents[2] / "exercises"

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import catalog
 from grader.errors import UsageError
-from grader.hints import sections
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
+from grader.grading.hints import sections
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from grader.oracle import Oracle
 from reference_kernels.fp8 import E5M2, decode, encode
 from reference_kernels.quantization import (
     BLOCK_WISE,

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import catalog
 from grader.errors import UsageError
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
-from grader.oracle import Oracle
 
 EXERCISE = catalog.read(Path(__file__).parents[2] / "exercises" / "01_simple_grouped_gemm")
 ORACLE = Oracle(EXERCISE)

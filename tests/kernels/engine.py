@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from grader import ptx
-from grader.checks import launch
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
+from grader.launching.plan import decode_launch, request_launch
 from grader.model.exercise import Array, Case, Kernel, Parameter
 
 SECONDS = 20.0  # ten times the slowest of these kernels on the largest of these cases
@@ -25,7 +25,7 @@ class Grouped:
 
     def run(self, case: Case) -> tuple[tuple[ptx.Report, ...], np.ndarray]:
         """Findings of both functions, and C. Raises ptx.Unsupported."""
-        invocations, arrays = launch.request(self._kernel, case)
+        invocations, arrays = request_launch(self._kernel, case)
         given = ptx.Buffer("launch", arrays[-1].data.copy(), writable=True)
         first = self._program.run(
             invocations[0].kernel,
@@ -33,7 +33,7 @@ class Grouped:
             block=(1, 1, 1),
             arguments=[*self._arguments(case, self._kernel.launch_parameters), given],
         )
-        config = launch.decode(given.data)
+        config = decode_launch(given.data)
         name = self._kernel.variant_name(config.variant)
         arguments = self._arguments(case, self._kernel.parameters)
         output = next(a for a in arguments if isinstance(a, ptx.Buffer) and a.writable)

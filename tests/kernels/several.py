@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from grader import ptx
-from grader.checks import launch
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
+from grader.launching.plan import decode_launch, request_launch
 from grader.model.execution import LaunchConfig
 from grader.model.exercise import Array, Case, Exercise, Kernel
 
@@ -48,13 +48,13 @@ class Several:
         return findings, outputs
 
     def _config(self, kernel: Kernel, case: Case, given: Given) -> LaunchConfig:
-        invocations, arrays = launch.request(kernel, case)
+        invocations, arrays = request_launch(kernel, case)
         filled = ptx.Buffer("launch", arrays[-1].data.copy(), writable=True)
         arguments = [*(given[p.key] for p in kernel.launch_parameters), filled]
         name = invocations[0].kernel
         launched = self._program.run(name, grid=(1, 1, 1), block=(1, 1, 1), arguments=arguments)
         assert launched.findings == ()
-        return launch.decode(filled.data)
+        return decode_launch(filled.data)
 
 
 def _given(name: str, value: Array | int) -> ptx.Buffer | int:

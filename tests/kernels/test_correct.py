@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import catalog, ptx
-from grader.oracle import Oracle
+from grader import ptx
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
 from tests.kernels.engine import Grouped
 
 EXERCISE = catalog.read(Path(__file__).parents[2] / "exercises" / "01_simple_grouped_gemm")

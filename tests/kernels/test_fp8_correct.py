@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from grader import catalog
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
 from grader.model.exercise import Case, Exercise
-from grader.oracle import Oracle
 from tests.kernels.several import Several
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from itertools import groupby
 
 import numpy as np
 
-from grader.ptx import semantics
+from grader.ptx.definition import semantics
 from grader.ptx.definition.instruction import WIDTHS
 
 HEADER = ".version 9.0\n.target sm_90a\n.address_size 64\n"

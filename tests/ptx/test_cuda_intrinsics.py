@@ -8,7 +8,7 @@ import pytest
 
 from grader import ptx
 from grader.compile import nvrtc, recipe
-from grader.ptx.lower import lower
+from grader.ptx.lowering.lower import lower
 
 HEADERS = "#include <cuda_bf16.h>\n#include <cuda_fp16.h>\n#include <cuda_fp8.h>\n"
 ROUNDINGS = ("rn", "rz", "rd", "ru")

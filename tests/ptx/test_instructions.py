@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grader import ptx
-from grader.ptx import semantics
+from grader.ptx.definition import semantics
 from grader.ptx.definition.instruction import WIDTHS
 from tests.ptx.one_instruction import (
     HEADER,

@@ -10,9 +10,9 @@ import pytest
 
 from grader import ptx
 from grader.compile import nvrtc, recipe
-from grader.ptx import interpreter
-from grader.ptx.interpreter import InterpreterError
-from grader.ptx.semantics import UnknownInstruction
+from grader.ptx.definition import interpreter
+from grader.ptx.definition.interpreter import InterpreterError
+from grader.ptx.definition.semantics import UnknownInstruction
 
 THREADS = 32
 BLOCKS = 2

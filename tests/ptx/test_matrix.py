@@ -11,7 +11,7 @@ import pytest
 from grader import ptx
 from grader.ptx.definition import fragments, matrix
 from grader.ptx.definition.fragments import Fragment
-from grader.ptx.semantics import same_value
+from grader.ptx.definition.semantics import same_value
 from tests.ptx.one_instruction import HEADER
 from tests.ptx.samples import draw
 from tests.ptx.warp_kernels import (

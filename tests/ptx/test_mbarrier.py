@@ -11,7 +11,7 @@ import pytest
 from grader import ptx
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
-from grader.ptx import interpreter
+from grader.ptx.definition import interpreter
 from tests.ptx.test_findings import HEAD, Ran
 from tests.ptx.test_findings import run as run_kernel
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader.ptx import semantics
-from grader.ptx.definition import fragments, matrix
+from grader.ptx.definition import fragments, matrix, semantics
 from tests.ptx import warp_kernels
 from tests.ptx.one_instruction import Case, Kernel, cases, disagreement, is_one_of_many_alike, kernels, module
 from tests.ptx.samples import rows

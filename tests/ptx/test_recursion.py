@@ -7,7 +7,7 @@ import pytest
 
 from grader import ptx
 from grader.compile import nvrtc, recipe
-from grader.ptx import interpreter
+from grader.ptx.definition import interpreter
 
 THREADS = 64
 

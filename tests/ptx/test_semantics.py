@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader.ptx import semantics
-from grader.ptx.definition import bits, compare, convert, floating, integer
-from grader.ptx.semantics import UnknownInstruction, agrees, evaluate
+from grader.ptx.definition import bits, compare, convert, floating, integer, semantics
+from grader.ptx.definition.semantics import UnknownInstruction, agrees, evaluate
 from tests.ptx.samples import corners, edges, rows
 
 FLOAT_TYPES = {"f16": (np.uint16, np.float16), "f32": (np.uint32, np.float32), "f64": (np.uint64, np.float64)}

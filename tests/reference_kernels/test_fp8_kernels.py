@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from grader import catalog, ptx
+from grader import ptx
 from grader.compile import recipe
 from grader.compile.compiler import compile_text
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
-from grader.oracle import Oracle
 from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, is_nan
 from tests.reference_kernels.test_fp8 import sigmas
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import catalog
+from grader.exercise import catalog
+from grader.exercise.oracle import Oracle
 from grader.model.exercise import Case
-from grader.oracle import Oracle
 from tests.kernels.engine import Grouped
 
 ROOT = Path(__file__).parents[2]

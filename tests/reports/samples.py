@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from grader import picture
-from grader.mismatch import Region
+from grader.diagnosis import picture
+from grader.diagnosis.mismatch import Region
 from grader.model import codec
 from grader.model.exercise import Exercise
 from grader.model.result import SCHEMA_VERSION, Check, Finding, Points, Result, Status, Submission, Verdict

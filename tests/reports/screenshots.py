@@ -23,8 +23,8 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from grader import catalog
 from grader.cli.terminal import WIDTH, print_result
+from grader.exercise import catalog
 from grader.model import codec
 from grader.model.exercise import Exercise
 from grader.model.result import Result

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import catalog, pipeline, submission
 from grader.compile import toolkit
 from grader.compile.cache import Cache
 from grader.executors import open_cpu
 from grader.executors.cuda_child import CudaChild
+from grader.exercise import catalog, submission
+from grader.grading import pipeline
 from grader.model.result import Verdict
 from grader.sandbox import ChildDied, ChildFailed, bytecode, confine, landlock, seccomp
 from grader.sandbox.child import Child

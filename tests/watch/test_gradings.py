@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from grader import catalog, submission
-from grader.gpu_lane import GpuChoice
+from grader.exercise import catalog, submission
+from grader.grading.gpu_lane import GpuChoice
 from grader.model.execution import Outcome
 from grader.model.result import Check, Points, Result, Status, Submission, Verdict
 from grader.sandbox import ChildDied
@@ -159,7 +159,7 @@ def doubling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def on(gpu: Killable, monkeypatch: pytest.MonkeyPatch) -> Watch:
     choice = GpuChoice(lambda: gpu)  # type: ignore[arg-type,return-value]
-    monkeypatch.setattr("grader.gpu_lane.choose", lambda **_: choice)
+    monkeypatch.setattr("grader.grading.gpu_lane.choose", lambda **_: choice)
     watch = Watch()
     watch.gradings = Gradings(watch.tell)
     return watch

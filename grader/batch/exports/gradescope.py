@@ -40,7 +40,7 @@ def encode(results: dict[str, Any]) -> bytes:
 
 
 def results(result: Result, exercise: Exercise) -> dict[str, Any]:
-    """One test for each check, with its share of the points (grader/points.py says how they are shared)."""
+    """One test for each check, with its share of the points (grader/grading/points.py says how they are shared)."""
     failed = result.verdict is Verdict.ERROR
     shares = {} if failed else _shares(result, exercise)
     score = None if failed else result.points.total

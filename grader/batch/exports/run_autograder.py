@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from grader import catalog, files
+from grader import files
 from grader.batch import choice
 from grader.batch.exports import autograder, gradescope
 from grader.errors import GraderError, UsageError
+from grader.exercise import catalog
 from grader.model import codec
 
 SHOWN_OUTPUT = 2_000  # the end of what the grader said, where it failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from grader.ptx import semantics
+from grader.ptx.definition import semantics
 
 
 def _combine(name: str) -> Callable[..., int]:

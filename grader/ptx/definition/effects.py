@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from grader.ptx import semantics
-from grader.ptx.definition import mbarrier
+from grader.ptx.definition import mbarrier, semantics
 from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.fragments import wmma_fragment
 from grader.ptx.definition.instruction import WIDTHS

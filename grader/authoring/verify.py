@@ -1,0 +1,221 @@
+"""Keeps an exercise's promises: its starter fails, its solution passes, each wrong kernel is caught as it states.
+
+A wrong kernel is run on the one case that it names, so that the whole exercise takes less than a minute.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from grader.checks import rules
+from grader.errors import GraderError
+from grader.exercise import submission
+from grader.grading import pipeline
+from grader.model.exercise import Exercise
+from grader.model.result import Check, Finding, Result, Status, Verdict
+from grader.sandbox.children import Children
+from grader.sandbox.runner import OpenExecutor
+
+STARTER, SOLUTION = "compiles and fails", "passes"
+PROMISE = re.compile(r"// caught by: (compile|launch|rules|(?:memory|correct)\[([\w-]+)\]) ([\w-]+)")
+MARK = "// <-- here"
+FIRST_LINE = "the first line has to be // caught by: CHECK KIND, such as // caught by: memory[small] race"
+
+# What an exercise cannot do without, beside its exercise.toml; and what to do where it is missing.
+NEEDED = {
+    "problem.md": "write what the student reads: the task, the cases, hints, pitfalls",
+    "starter.cu": "write what the student begins with: it compiles, and fails",
+    "solution.cu": "write a kernel that passes",
+    "test.py": "two lines: from grader.pytest_support import check_tests, and test_check = check_tests(__file__)",
+}
+
+# Kinds whose finding names the guilty line: those of memory, and of the compiler.
+AT_A_LINE = frozenset(
+    {
+        "compile-error",
+        "out-of-bounds",
+        "uninitialised-read",
+        "misaligned-access",
+        "race",
+        "barrier-divergence",
+        "collective-mismatch",
+        "read-only-write",
+        "did-not-finish",
+        "forbidden-instruction",
+        "trap",
+    }
+)
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """What a file of an exercise says of itself. `case` is the only one to run; None: all of them."""
+
+    file: Path
+    check: str = ""
+    kind: str = ""
+    lines: tuple[int, ...] = ()
+    case: str | None = None
+    says: str = ""  # the promise in words
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Something that an exercise lacks, or a file of it that promises nothing. `problem` ends in the next step."""
+
+    name: str
+    problem: str
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """`problem` says what was found instead; empty where the promise was kept."""
+
+    promise: Promise
+    problem: str
+    seconds: float
+
+
+def gaps(exercise: Exercise) -> Iterator[Gap]:
+    """What is not there to be verified."""
+    for name, step in NEEDED.items():
+        if not (exercise.folder / name).is_file():
+            yield Gap(name, f"there is none; {step}")
+        elif not (exercise.folder / name).read_bytes().strip():
+            yield Gap(name, f"is empty; {step}")
+    wrong = _wrong(exercise)
+    if not wrong:
+        yield Gap("wrong/*.cu", f"there is none; add kernels with one mistake each, {FIRST_LINE}")
+    for file in wrong:
+        try:
+            promise_of(file)
+        except GraderError as error:
+            yield Gap(f"wrong/{file.name}", str(error).removeprefix(f"{file}: "))
+
+
+def promises(exercise: Exercise) -> Iterator[Promise]:
+    """One for each file that is there, starter and solution first."""
+    for file, says in ((exercise.starter, STARTER), (exercise.folder / "solution.cu", SOLUTION)):
+        if file.is_file():
+            yield Promise(file, case=exercise.cases[0] if says == STARTER else None, says=says)
+    for file in _wrong(exercise):
+        with suppress(GraderError):  # one of the gaps
+            yield promise_of(file)
+
+
+def _wrong(exercise: Exercise) -> list[Path]:
+    return sorted((exercise.folder / "wrong").glob("*.cu"))
+
+
+def promise_of(file: Path) -> Promise:
+    """What a wrong kernel's first line and its marks state. Raises GraderError where it states nothing."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GraderError(f"{file}: cannot be read: {getattr(error, 'strerror', 'it is not UTF-8 text')}") from None
+    stated = PROMISE.fullmatch(lines[0]) if lines else None
+    if stated is None:
+        raise GraderError(f"{file}: line 1 promises nothing; {FIRST_LINE}")
+    marked = tuple(number for number, line in enumerate(lines, start=1) if line.endswith(MARK))
+    check, case, kind = stated.groups()
+    return Promise(file, check, kind, marked if kind in AT_A_LINE else (), case, f"{check} {kind}")
+
+
+def verify(
+    exercise: Exercise,
+    wanted: Iterable[Promise],
+    *,
+    seed: int,
+    open_executor: OpenExecutor,
+    jobs: int,
+    on_done: Callable[[Verified], None] = lambda _: None,
+) -> list[Verified]:
+    """Each promise in a child process of its own, `jobs` at a time; the results in the promises' order."""
+
+    children = Children()
+    open_child = children.opener(open_executor)
+
+    def one(promise: Promise) -> Verified:
+        began = time.monotonic()
+        problem = _problem(exercise, promise, seed, open_child)
+        return Verified(promise, problem, time.monotonic() - began)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        found = []
+        try:
+            for verified in pool.map(one, wanted):
+                on_done(verified)
+                found.append(verified)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            children.end()
+            raise
+        return found
+
+
+def _problem(exercise: Exercise, promise: Promise, seed: int, open_executor: OpenExecutor) -> str:
+    source = submission.read(promise.file)
+    # What the compiled code shows needs no case; one is graded so that nothing else is wrong.
+    only = exercise.cases[0] if promise.check == rules.ID else promise.case
+    try:
+        result = pipeline.grade(exercise, source, seed=seed, open_executor=open_executor, only=only)
+    except GraderError as error:
+        if only is None or only in exercise.cases:  # the exercise itself is broken
+            raise
+        return str(error)
+    errors = [check for check in result.checks if check.status is Status.ERROR]
+    if errors:
+        return f"{errors[0].id} ended in error: {errors[0].message}"
+    if promise.says == SOLUTION:
+        passed = result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE)
+        return "" if passed else _caught_by(first_failed(result))
+    if promise.says == STARTER:
+        return _starter_problem(result)
+    return problem_of(promise, first_failed(result))
+
+
+def _starter_problem(result: Result) -> str:
+    failed = first_failed(result)
+    if failed is not None and failed.id == "compile":
+        return _caught_by(failed)
+    return "" if failed is not None else "nothing is wrong with it"
+
+
+def first_failed(result: Result) -> Check | None:
+    """In grading order."""
+    return next((c for c in result.checks if c.required and c.status is Status.FAILED), None)
+
+
+def problem_of(promise: Promise, failed: Check | None) -> str:
+    """How what was caught differs from the promise; empty where it does not."""
+    if failed is None or failed.id != promise.check:
+        return _caught_by(failed)
+    of_kind = [finding for finding in failed.findings if finding.kind == promise.kind]
+    if not of_kind:
+        return _caught_by(failed)
+    if promise.lines and not any(set(promise.lines) & named_lines(finding) for finding in of_kind):
+        lines = sorted({finding.line for finding in of_kind})
+        return f"{promise.kind} in line {_listed(lines)}, not in line {_listed(promise.lines)}"
+    return ""
+
+
+def named_lines(finding: Finding) -> set[int]:
+    """The finding's line, and for a race the other access's, which its note names."""
+    notes = " ".join(finding.notes) if finding.kind == "race" else ""
+    return {finding.line, *(int(line) for line in re.findall(r"\bline (\d+)", notes))}
+
+
+def _caught_by(failed: Check | None) -> str:
+    if failed is None:
+        return "nothing was found"
+    first = failed.findings[0] if failed.findings else Finding("", "", 0, failed.message)
+    where = f" in line {first.line}" if first.line else ""
+    return f"{failed.id} {first.kind}{where}: {first.message}"
+
+
+def _listed(lines: Iterable[int]) -> str:
+    return " or ".join(map(str, lines))

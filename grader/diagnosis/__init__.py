@@ -1,0 +1,1 @@
+"""Where the wrong elements are, and which mistake would produce exactly these numbers."""

@@ -1,0 +1,79 @@
+"""Outputs held against FP64 references with an absolute tolerance: the rule of exercises that have no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from grader.diagnosis import mismatch
+from grader.diagnosis.search import Diagnosis, Output, Search, never_written
+from grader.model.exercise import Case
+from grader.model.judged import Judged
+
+
+def judge(
+    case: Case,
+    outputs: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    *,
+    tolerance: float,
+    search: Search | None = None,
+) -> Iterator[Judged]:
+    """`expected` holds FP64 values by output. With `search`, the common mistake that gives just these numbers."""
+    for name, reference in expected.items():
+        actual = outputs[name].reshape(reference.shape)
+        difference = _difference(actual, reference)
+        wrong = ~(difference < tolerance)  # so that a NaN is wrong
+        largest = float(difference.max()) if difference.size else 0.0
+        if not wrong.any():
+            yield Judged(name, wrong, largest=largest, tolerance=tolerance)
+            continue
+        found = _diagnose(search, case, name, actual, expected, wrong, tolerance)
+        yield Judged(
+            name,
+            wrong,
+            sentence=_sentence(actual, reference, wrong),
+            cause=found.sentence if found else "",
+            hint=found.hint if found else "",
+            largest=largest,
+            tolerance=tolerance,
+        )
+
+
+def _difference(actual: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """|actual - reference| in FP64; NaN or infinite where `actual` is."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference: np.ndarray = np.subtract(actual, reference, dtype=np.float64)
+        np.abs(difference, out=difference)
+    return difference
+
+
+def _sentence(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray) -> str:
+    at = int(np.argmax(wrong))
+    got = actual.reshape(-1)[at : at + 1]
+    what = "nothing was written" if never_written(got).any() else f"got {got[0]:.6g}"
+    return f"expected {reference.flat[at]:.6g}, {what}"
+
+
+def _diagnose(
+    search: Search | None,
+    case: Case,
+    name: str,
+    actual: np.ndarray,
+    expected: Mapping[str, np.ndarray],
+    wrong: np.ndarray,
+    tolerance: float,
+) -> Diagnosis | None:
+    """Not for a secret case, of which nothing may be shown."""
+    if search is None or case.secret:
+        return None
+    flat = mismatch.rows(wrong)
+    regions = mismatch.regions(case, name, len(flat))
+
+    def name_row(row: int) -> str:
+        region = next(r for r in regions if r.start <= row < r.stop)
+        return f"{region.name}, row {row - region.start}"
+
+    output = Output(actual.reshape(flat.shape), expected[name].reshape(flat.shape), flat, tolerance, name_row)
+    return search.explain(case, name, output, expected)

@@ -1,0 +1,306 @@
+"""One submission on a GPU: compile, launch, run over every case, and time what is right.
+
+Runs beside the CPU's grading, which finds races and names lines; grader.merge makes one list of both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from grader import executors, machine
+from grader.checks import compile as compile_check
+from grader.checks import correct, launch, memory, rules, speed
+from grader.compile import recipe, source
+from grader.errors import GraderError
+from grader.executors import profiler, sanitizer
+from grader.executors.cuda_child import CudaChild
+from grader.executors.tools import Staged
+from grader.exercise.oracle import Oracle
+from grader.exercise.submission import Source
+from grader.grading.gpu_cases import GpuCases
+from grader.grading.gpu_timing import GpuTiming
+from grader.grading.judging import Judging
+from grader.grading.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
+from grader.launching import invocations
+from grader.launching.plan import Plan
+from grader.model.execution import Compilation, Gpu
+from grader.model.exercise import Case, Exercise
+from grader.model.result import Check, Finding, Status
+from grader.sandbox import ChildDied, ChildTimeout
+from grader.sandbox.runner import ON_GPU, Runner, RunnerError
+from grader.timing import lock
+from grader.timing.clocks import driver_version
+
+MAKERS = 8  # threads that make inputs and references for timing
+
+OpenCuda = Callable[[], CudaChild]
+Expected = dict[str, np.ndarray]
+
+
+class GpuChoice(msgspec.Struct, frozen=True):
+    """`required`: where it cannot be used, nothing is graded. `sanitize`, `profile`: with NVIDIA's tools, too.
+
+    `after_cpu`: only when the CPU's checks are through, which takes longer and spares the GPU what they stop.
+    """
+
+    open: OpenCuda
+    required: bool = False
+    number: int = 0
+    sanitize: bool = False
+    profile: bool = False
+    after_cpu: bool = False
+
+
+def choose(
+    number: int | None = None, *, required: bool = False, sanitize: bool = False, profile: bool = False
+) -> GpuChoice | None:
+    """The GPU of that number, as the caller sees them; None where there is none and none is required.
+
+    Raises GraderError where one is required and missing.
+    """
+    count = machine.gpus()
+    if not count:
+        if required:
+            raise GraderError(
+                "no NVIDIA GPU found on this machine; grade doctor says what is missing.\n"
+                "Without --device cuda the CPU judges everything but speed."
+            )
+        return None
+    if number is not None and number >= count:
+        raise GraderError(f"there is no GPU {number}: this machine has {count}, counted from 0")
+    return GpuChoice(partial(executors.open_cuda, number or 0), required, number or 0, sanitize, profile)
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """Where cases and expected outputs come from; they are being made while this is handed on."""
+
+    oracle: Future[Oracle]
+    cases: Future[list[Case]]
+    expect: Callable[[Case], Future[Expected]]
+    seed: int
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """The GPU's checks, or why there are none. In `checks`, memory[CASE] stands only where it failed."""
+
+    checks: tuple[Check, ...] = ()
+    unusable: str = ""
+
+
+class GpuLane:
+    """`measured` may be called once, in any thread; `close` from any other ends it early."""
+
+    def __init__(
+        self, choice: GpuChoice, exercise: Exercise, source: Source, inputs: Inputs, judging: Judging
+    ) -> None:
+        self._choice, self._exercise, self._source = choice, exercise, source
+        self._inputs, self._judging = inputs, judging
+        self._gpu: Gpu | None = None
+        self._cublas = ""
+        self._endless: dict[str | None, Check] = {}  # by case: what the CPU did not finish, or not begin after that
+        self._ended = False
+        self._plans_by_case: dict[str, tuple[Plan, ...]] = {}
+        self._runs: list[Case] = []  # those that ran to their end
+        self._runner = Runner(self._open, source.content, source.name, ON_GPU)
+        if source.problem is None and not choice.after_cpu:
+            with contextlib.suppress(OSError):
+                self._runner.start()
+
+    @property
+    def unconfined(self) -> tuple[str, ...]:
+        return self._runner.unconfined
+
+    @property
+    def facts(self) -> dict[str, Any] | None:
+        """What a Result says about the GPU."""
+        if self._gpu is None:
+            return None
+        gpu = self._gpu
+        return {
+            "name": gpu.name,
+            "compute_capability": "{}.{}".format(*gpu.compute_capability),
+            "multiprocessors": gpu.sm_count,
+            "memory_gib": round(gpu.memory_bytes / 2**30, 1),
+            "memory_gb_per_second": round(gpu.memory_bytes_per_second / 1e9),
+            "l2_mib": round(gpu.l2_bytes / 2**20, 1),
+            "max_sm_mhz": round(gpu.clock_hz / 1e6),
+            "pci_bus_id": gpu.pci_bus_id,
+            "driver": driver_version(),
+            "driver_cuda": _cuda(gpu.driver_cuda),
+            "runtime_cuda": _cuda(gpu.runtime_cuda),
+            "cublas": self._cublas or None,
+        }
+
+    @property
+    def sanitize(self) -> bool:
+        return self._choice.sanitize
+
+    def sanitized(self) -> tuple[Check, ...]:
+        """memory[CASE] as compute-sanitizer sees it; none where it is not installed, or nothing could be run."""
+        if self._gpu is None or not self._runs:
+            return ()
+        runs = [self._staged(case) for case in self._runs]
+        with lock.running(self._gpu.pci_bus_id):
+            found = sanitizer.check(self._text, runs, executors.visible(self._choice.number))
+        if found is None:
+            return ()
+        return tuple(shown(case, self._sanitized(case, found[case.name])) for case in self._runs)
+
+    def _sanitized(self, case: Case, findings: tuple[Finding, ...]) -> Check:
+        named = tuple(self._named(finding) for finding in findings)
+        status = Status.FAILED if named else Status.PASSED
+        message = named[0].message if named else "compute-sanitizer found nothing"
+        return Check(memory.identity(case), status, message, case=case.name, device="cuda", findings=named)
+
+    def _named(self, finding: Finding) -> Finding:
+        return msgspec.structs.replace(finding, file=finding.file.replace(recipe.SOURCE_NAME, self._source.name))
+
+    def _profiles(self) -> dict[str, list[dict[str, float]]]:
+        """By required case; empty where nobody asked, or ncu is missing."""
+        runs = [self._staged(case) for case in self._runs if case.required]
+        if not self._choice.profile or not runs:
+            return {}
+        return profiler.profile(self._text, runs, executors.visible(self._choice.number)) or {}
+
+    @property
+    def _text(self) -> str:
+        """As the child's compiler gets it."""
+        text = source.decode(self._source.content, self._source.name)
+        return text if isinstance(text, str) else ""
+
+    def _staged(self, case: Case) -> Staged:
+        kernels, plans = self._exercise.kernels, self._plans_by_case[case.name]
+        return Staged(case.name, invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))
+
+    def close(self) -> None:
+        self._ended = True
+        self._runner.close()
+
+    def measured(self, known: Sequence[Check] = ()) -> Measured:
+        """`known`: what the CPU has found already. What does not finish there is not started here.
+
+        Raises GraderError where a GPU that is required cannot be used.
+        """
+        if self._source.problem is not None:
+            return Measured()
+        if any(check.id in (compile_check.ID, launch.ID) and check.status is Status.FAILED for check in known):
+            return Measured()
+        accesses = {check.case: check for check in known if check.id.startswith(f"{memory.NAME}[")}
+        if any(did_not_finish(check.findings) for check in accesses.values()):
+            self._endless = {case: c for case, c in accesses.items() if _unfinished(c)}
+        try:
+            try:
+                self._gpu = self._runner.start().describe()
+            except (ChildDied, ChildTimeout) as failed:
+                if self._choice.required:
+                    raise GraderError(str(failed)) from None
+                return Measured(unusable=str(failed))
+            with ThreadPoolExecutor(min(MAKERS, os.cpu_count() or 1)) as makers:
+                try:
+                    return Measured(tuple(self._checks(self._gpu, makers)))
+                finally:
+                    makers.shutdown(wait=False, cancel_futures=True)
+        finally:
+            self._runner.close()
+
+    def _checks(self, gpu: Gpu, makers: ThreadPoolExecutor) -> Iterator[Check]:
+        compiled, compilation = self._compile()
+        yield compiled
+        if compiled.status is not Status.PASSED:
+            return
+        yield rules.judge(self._exercise, compilation, self._source.name)
+        small, oracle = self._inputs.cases.result(), self._inputs.oracle.result()
+        large = oracle.on_gpu(self._inputs.seed)
+        timed = [case for case in (*small, *large) if self._is_timed(case)]
+        cases = GpuCases(gpu, self._exercise, self._source, self._runner, compilation, self._judging, self._endless)
+        timing = GpuTiming(gpu, self._exercise, self._source.name, self._runner, compilation.kernels)
+        timing.make_inputs(timed, oracle, self._inputs.seed, makers)
+        with lock.running(gpu.pci_bus_id):
+            launched, plans = cases.launch([*small, *large])
+            yield launched
+            if launched.status is not Status.PASSED:
+                return
+            found: dict[str, Check] = {}
+            self._plans_by_case = plans
+            for case in small:
+                for check in cases.run(case, plans[case.name], self._inputs.expect):
+                    found[case.name] = check
+                    yield shown(case, check)
+                if found[case.name].status in (Status.PASSED, Status.FAILED):
+                    self._runs.append(case)
+            profiles = self._profiles()
+            first_wrong = next((c for c in found.values() if c.status is not Status.PASSED), None)
+            for case in large:
+                if case.sweep:
+                    skipped = after(first_wrong, correct.identity(case), case) if first_wrong else None
+                    sweep = partial(cases.sweep, case, plans[case.name], oracle.expected)
+                    yield shown(case, skipped or guarded(sweep, correct.identity(case), case))
+        for case in timed:
+            parent = found.get(case.name) or first_wrong
+            check = self._speed_check(case, parent, partial(timing.check, case, plans[case.name]))
+            self._cublas = timing.cublas
+            if case.name in profiles:
+                check = speed.profiled(check, profiles[case.name])
+            for one in _proven(case, check) if case.gpu_only else (check,):
+                yield shown(case, one)
+
+    def _is_timed(self, case: Case) -> bool:
+        return case.required or case.name in self._exercise.speed_cases
+
+    def _speed_check(self, case: Case, parent: Check | None, take: Callable[[], Check]) -> Check:
+        """A case that does not decide is measured for information."""
+        decides = case.name in self._exercise.speed_cases
+        identity = speed.identity(case)
+        skipped = after(parent, identity, case, required=decides) if parent else None
+        if skipped:
+            return skipped
+        check = guarded(take, identity, case, required=decides)
+        return check if decides else speed.shown_only(self._exercise, check)
+
+    def _compile(self) -> tuple[Check, Compilation]:
+        compilation = attempt(self._runner.compile)
+        if isinstance(compilation, Failure):
+            return error(compile_check.ID, compilation), Compilation(ok=False)
+        return compile_check.judge(self._exercise, self._source.name, compilation), compilation
+
+    def _open(self) -> CudaChild:
+        if self._ended:
+            raise RunnerError("grading was ended")
+        return self._choice.open()
+
+
+def _proven(case: Case, speed_check: Check) -> tuple[Check, ...]:
+    """correct, then speed, of a case whose outputs were judged while it was timed."""
+    identity = correct.identity(case)
+    wrong = [finding for finding in speed_check.findings if finding.kind == "wrong-values"]
+    if wrong:
+        failed = msgspec.structs.replace(speed_check, id=identity, measurements={}, required=True)
+        skipped = after(failed, speed_check.id, case, required=speed_check.required)
+        assert skipped is not None
+        return failed, skipped
+    if "verified_elements" not in speed_check.measurements:  # it did not come to that
+        status = Status.SKIPPED if speed_check.status is Status.SKIPPED else Status.NOT_JUDGED
+        reason = speed_check.reason or f"{speed_check.id} {speed_check.status}"
+        return Check(identity, status, reason=reason, case=case.name, device="cuda", required=False), speed_check
+    elements = speed_check.measurements["verified_elements"]
+    message = f"all {elements} elements of the timed launches right"
+    measured = {"elements": elements, "mismatches": 0}
+    passed = Check(identity, Status.PASSED, message, case=case.name, device="cuda", measurements=measured)
+    return passed, speed_check
+
+
+def _unfinished(check: Check) -> bool:
+    return check.status is Status.SKIPPED or did_not_finish(check.findings)
+
+
+def _cuda(version: int) -> str:
+    """13000: "13.0"."""
+    return f"{version // 1000}.{version % 1000 // 10}"

@@ -1,0 +1,123 @@
+"""The timing of one submission on a GPU: inputs for every case, fresh processes where one leaves it open, the check.
+
+Only the rounds themselves have the GPU alone. What goes before and after them, inputs on their way to the GPU and the
+proof of the outputs, shares it with the submissions that are not being timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from grader.checks import speed
+from grader.errors import GraderError
+from grader.executors.cuda_child import CudaChild
+from grader.exercise.oracle import Oracle
+from grader.grading.gpu_cases import at_line
+from grader.launching import invocations
+from grader.launching.plan import Plan
+from grader.model.execution import CompiledKernel, Gpu
+from grader.model.exercise import Case, Exercise
+from grader.model.result import Check
+from grader.sandbox import ChildDied, ChildFailed, ChildFaulted, ChildTimeout
+from grader.sandbox.messages import Verified
+from grader.sandbox.runner import Runner
+from grader.timing import gate, inputs, lock, session
+from grader.timing.clocks import Clocks
+from grader.timing.gate import Decision
+from grader.timing.inputs import Sets
+from grader.timing.session import Alone, Timing, TooFewRounds
+
+FRESH_PROCESSES = 2  # more, where one process leaves the verdict open
+
+Expected = dict[str, np.ndarray]
+
+
+class GpuTiming:
+    """`runner` holds the submission; where a case is borderline, its child is replaced by fresh ones."""
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        exercise: Exercise,
+        filename: str,
+        runner: Runner[CudaChild],
+        kernels: Sequence[CompiledKernel],
+    ) -> None:
+        self._gpu, self._exercise, self._filename = gpu, exercise, filename
+        self._runner, self._kernels = runner, kernels
+        self._sets: dict[str, list[Future[Case]]] = {}
+        self._references: dict[str, list[Future[Expected]]] = {}
+        self.cublas = ""  # its version, once something was timed
+
+    def make_inputs(self, cases: Sequence[Case], oracle: Oracle, seed: int, makers: ThreadPoolExecutor) -> None:
+        """All that is rotated through begins to be made; the references last, for they are wanted last."""
+        for case in cases:
+            self._sets[case.name] = [
+                makers.submit(inputs.make, case, index, seed, oracle.another)
+                for index in range(inputs.count(case, self._gpu))
+            ]
+        for name, sets in self._sets.items():
+            by_reference = not self._exercise.judge_source
+            self._references[name] = [makers.submit(_expected, oracle, one) for one in sets if by_reference]
+
+    def check(self, case: Case, plans: tuple[Plan, ...]) -> Check:
+        """speed[CASE]. Raises GraderError where the child dies and nothing says why."""
+        sets = inputs.together([one.result() for one in self._sets[case.name]], self._exercise)
+        take = partial(self._take, case, plans, sets)
+        timings: list[Timing] = []
+        try:
+            timings.append(take())
+            across = gate.decide(timings[0].interval, self._exercise.threshold) is Decision.ACROSS
+            if across and case.name in self._exercise.speed_cases:
+                for _ in range(FRESH_PROCESSES):
+                    self._runner.close()
+                    timings.append(take())
+        except ChildFaulted as fault:
+            self._runner.close()
+            return speed.faulted(case, at_line(fault.finding, plans[-1].line))
+        except ChildTimeout as failed:
+            self._runner.close()
+            return speed.not_finished(case, self._filename, f"did not finish: {failed}")
+        except TooFewRounds as failed:
+            return speed.not_judged(self._exercise, case.name, str(failed))
+        except ChildDied as failed:
+            self._runner.close()
+            reason = failed.stderr if isinstance(failed, ChildFailed) else ""
+            raise GraderError(" ".join([str(failed), *reason.strip().splitlines()[-1:]])) from None
+        return speed.judge(self._exercise, case, timings, sets, self._gpu, self._kernels, self._filename)
+
+    def _take(self, case: Case, plans: tuple[Plan, ...], sets: Sets) -> Timing:
+        """One process's word."""
+        child = self._runner.ready()
+        launches = invocations.of(self._exercise.kernels, case, plans)
+        judges = invocations.judges(self._exercise, case)
+        with lock.running(self._gpu.pci_bus_id):
+            child.upload(launches, sets.arrays, invocations.workspace_bytes(plans), sets.baseline, judges)
+        timing = session.take(
+            child,
+            self._alone,
+            partial(self._proof, child, case),
+            baseline=self._exercise.baseline,
+            threshold=self._exercise.threshold,
+        )
+        self.cublas = timing.cublas
+        return timing
+
+    @contextmanager
+    def _alone(self) -> Iterator[Alone]:
+        with lock.timing(self._gpu.pci_bus_id) as idle_seconds, Clocks(self._gpu.pci_bus_id) as clocks:
+            yield Alone(clocks.read, idle_seconds)
+
+    def _proof(self, child: CudaChild, case: Case) -> Verified:
+        references = [reference.result() for reference in self._references[case.name]]
+        with lock.running(self._gpu.pci_bus_id):
+            return child.verify(references, self._exercise.tolerance)
+
+
+def _expected(oracle: Oracle, one: Future[Case]) -> Expected:
+    return oracle.expected(one.result())

@@ -1,0 +1,81 @@
+"""What of an exercise's outputs is right: by its oracle's own rule, where it has one, or by its tolerance."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from grader.checks import correct
+from grader.checks.correct import Origin
+from grader.diagnosis import picture, tolerance
+from grader.diagnosis.search import Search
+from grader.errors import GraderError
+from grader.exercise.oracle import Oracle
+from grader.launching.plan import Plan
+from grader.model.exercise import Array, Case, Exercise
+from grader.model.judged import Judged
+from grader.model.result import Check
+
+
+class Judging:
+    """Judges the cases of one submission, in any thread. `oracle` is asked for when it is needed."""
+
+    def __init__(
+        self, exercise: Exercise, filename: str, oracle: Callable[[], Oracle], *, explain: bool = True
+    ) -> None:
+        """Without `explain`, nobody asks which mistake it was."""
+        self._exercise, self._filename, self._oracle = exercise, filename, oracle
+        self._search = Search(lambda case, right: oracle().mistakes(case, right)) if explain else None
+
+    def correct(
+        self,
+        case: Case,
+        plans: Sequence[Plan],
+        outputs: Mapping[str, np.ndarray],
+        expected: Mapping[str, np.ndarray],
+        unset: Collection[int] = (),
+    ) -> Check:
+        """`unset`: as in Outcome."""
+        judged: Iterable[Judged] | None = self._oracle().judge(case, outputs, expected)
+        if judged is None:
+            judged = tolerance.judge(case, outputs, expected, tolerance=self._exercise.tolerance, search=self._search)
+        known = tuple(judged)
+        forgotten = sorted(set(expected) - {one.output for one in known})
+        if forgotten:
+            raise GraderError(f"oracle.py's judge says nothing of the output {forgotten[0]}: nobody would look at it")
+        check = correct.judge(
+            case, known, outputs, filename=self._filename, origins=origins(self._exercise, case, plans), unset=unset
+        )
+        return check if case.secret else _pictured(check, case, known, outputs, expected)
+
+
+def _pictured(
+    check: Check,
+    case: Case,
+    judged: Sequence[Judged],
+    outputs: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+) -> Check:
+    """With the picture of the first wrong output that is a matrix. One that cannot be drawn costs no verdict."""
+    for one in judged:
+        if one.wrong.ndim > 1 and one.wrong.any():
+            with contextlib.suppress(Exception):
+                drawn = picture.of_output(case, one, outputs[one.output], expected[one.output])
+                return msgspec.structs.replace(check, measurements=check.measurements | {"picture": drawn})
+    return check
+
+
+def origins(exercise: Exercise, case: Case, plans: Sequence[Plan]) -> dict[str, Origin]:
+    """By output: the kernel that writes it, the last where several take it."""
+    found = {}
+    for kernel, plan in zip(exercise.kernels, plans, strict=True):
+        for parameter in kernel.parameters:
+            value = case.arguments[parameter.key]
+            if isinstance(value, Array) and value.access != "in":
+                alone = parameter.key == parameter.name
+                called = parameter.name if alone else f"{parameter.name} of {kernel.name}"
+                found[parameter.key] = Origin(called, plan.line)
+    return found

@@ -1,0 +1,66 @@
+"""From one check to the next: what a crash, a failed parent or a secret case makes of a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from grader.errors import GraderError, at_fault
+from grader.exercise import secret as secrets
+from grader.model.exercise import Case
+from grader.model.result import Check, Finding, Status
+from grader.sandbox.runner import RunnerError
+
+T = TypeVar("T")
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The grader, the exercise or the machine failed; the submission did not."""
+
+    message: str
+
+
+def attempt(call: Callable[[], T]) -> T | Failure:
+    """A crash of the grader costs one check, which says where; never the results of the others."""
+    try:
+        return call()
+    except (RunnerError, GraderError) as error:
+        return Failure(str(error))
+    except Exception as error:
+        return Failure(f"internal error at {at_fault(error)}")
+
+
+def guarded(judge: Callable[[], Check], identity: str, case: Case | None = None, *, required: bool = True) -> Check:
+    check = attempt(judge)
+    return error(identity, check, case, required=required) if isinstance(check, Failure) else check
+
+
+def error(identity: str, failure: Failure, case: Case | None = None, *, required: bool = True) -> Check:
+    return Check(identity, Status.ERROR, failure.message, case=case.name if case else None, required=required)
+
+
+def after(parent: Check, identity: str, case: Case | None = None, *, required: bool = True) -> Check | None:
+    """What the parent's outcome leaves of a check; None where it is to be judged. Names the first cause."""
+    status, reason = Status.SKIPPED, parent.reason
+    if parent.status is Status.PASSED:
+        return None
+    if parent.status is Status.NOT_JUDGED:
+        status = Status.NOT_JUDGED
+    elif parent.status is Status.FAILED:
+        reason = f"{parent.id} failed"
+    elif parent.status is Status.ERROR:
+        reason = f"{parent.id} ended in error"
+    return Check(identity, status, reason=reason, case=case.name if case else None, required=required)
+
+
+def shown(case: Case, check: Check) -> Check:
+    """As the student may see it: a secret case redacted, any other with its sizes."""
+    if case.secret:
+        return secrets.redact(check)
+    return msgspec.structs.replace(check, measurements=check.measurements | {"summary": case.summary})
+
+
+def did_not_finish(findings: Sequence[Finding]) -> bool:
+    return any(finding.kind == "did-not-finish" for finding in findings)

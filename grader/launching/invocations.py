@@ -1,0 +1,60 @@
+"""A case as a child runs it: the kernels in order, over one set of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from grader.launching.plan import Plan
+from grader.model.execution import Invocation, LaunchConfig
+from grader.model.exercise import Array, Case, Exercise, Kernel
+from grader.sandbox.messages import JUDGES_VERDICT, Judges
+
+WORKSPACE = "workspace"
+JUDGES_LAUNCH = LaunchConfig(grid=(1024, 1, 1), block=(256, 1, 1))  # judges stride over whatever there is
+
+
+def of(kernels: Sequence[Kernel], case: Case, plans: Sequence[Plan]) -> tuple[Invocation, ...]:
+    """One launch for each kernel, as its plan says."""
+    return tuple(_invocation(k, case, plan) for k, plan in zip(kernels, plans, strict=True))
+
+
+def arrays(kernels: Sequence[Kernel], case: Case, plans: Sequence[Plan]) -> tuple[Array, ...]:
+    """Every array that some kernel takes, and the zeroed workspace that they share."""
+    names = dict.fromkeys(p.key for kernel in kernels for p in kernel.parameters)
+    values = (case.arguments[name] for name in names)
+    own = tuple(value for value in values if isinstance(value, Array))
+    wanted = workspace_bytes(plans)
+    return (*own, Array(WORKSPACE, np.zeros(wanted, np.uint8), "inout")) if wanted else own
+
+
+def workspace_bytes(plans: Sequence[Plan]) -> int:
+    """Of the workspace that all kernels share."""
+    return max((plan.config.workspace_bytes for plan in plans if plan.takes_workspace), default=0)
+
+
+def judges(exercise: Exercise, case: Case) -> Judges | None:
+    """The kernels that judge on the device; None where the exercise has none, and references decide."""
+    if not exercise.judge_source:
+        return None
+    calls = [
+        Invocation(kernel.judge, JUDGES_LAUNCH, (*_arguments(kernel, case), JUDGES_VERDICT))
+        for kernel in exercise.kernels
+        if kernel.judge
+    ]
+    return Judges(exercise.judge_source, tuple(calls))
+
+
+def _arguments(kernel: Kernel, case: Case) -> list[str | tuple[int, int]]:
+    values = [(parameter, case.arguments[parameter.key]) for parameter in kernel.parameters]
+    return [p.key if isinstance(value, Array) else (value, p.bytes) for p, value in values]
+
+
+def _invocation(kernel: Kernel, case: Case, plan: Plan) -> Invocation:
+    arguments = _arguments(kernel, case)
+    called = [parameter.name for parameter in kernel.parameters]
+    if plan.takes_workspace:
+        arguments.append(WORKSPACE)
+        called.append(WORKSPACE)
+    return Invocation(plan.kernel, plan.config, tuple(arguments), tuple(called))

@@ -1,0 +1,1 @@
+"""What can be said of a kernel from its PTX alone."""

@@ -1,0 +1,73 @@
+"""Loads that keep the rest of a word while some bits of it are replaced, as an assignment to a bit field does.
+
+Of such a word nothing else need be written yet. In PTX an assignment of ones is no different from an `or` with a
+constant; so neither is told of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from grader.ptx.analysis.flow import Block, defs_and_uses, suspends
+from grader.ptx.parser import Address, Immediate, Instruction, Register
+
+# Types of one width, which a load and a store may call by different names.
+INTEGERS = {f"{sign}{bits}" for sign in "bus" for bits in (8, 16, 32, 64)}
+
+
+def merging_loads(blocks: list[Block]) -> frozenset[int]:
+    """The `id` of each load whose value goes nowhere but, with some bits replaced, back to where it was."""
+    uses = Counter(name for b in blocks for i in b.instructions for name in defs_and_uses(i)[1])
+    return frozenset(
+        id(load)
+        for block in blocks
+        for at, load in enumerate(block.instructions)
+        if _is_plain(load) and _comes_back(load, block.instructions[at + 1 :], uses)
+    )
+
+
+def _is_plain(load: Instruction) -> bool:
+    if load.base != "ld" or load.guard or not isinstance(load.operands[0], Register):
+        return False
+    parts = load.opcode.split(".")
+    return parts[1:-1] in ([], ["shared"], ["shared::cta"]) and parts[-1] in INTEGERS
+
+
+def _comes_back(load: Instruction, rest: list[Instruction], uses: Counter[str]) -> bool:
+    """Follow the value through the block."""
+    value, place = load.operands[0], load.operands[1]
+    assert isinstance(value, Register) and isinstance(place, Address)
+    replaced = False
+    for ins in rest:
+        defs, used = defs_and_uses(ins)
+        if value.name in used:
+            if uses[value.name] != 1 or ins.guard:
+                return False
+            if ins.base == "st":
+                return replaced and ins.operands == (place, value) and _width(ins) == _width(load)
+            others = _others(ins, value)
+            if others is None:
+                return False
+            replaced = replaced or others
+            target = ins.operands[0]
+            assert isinstance(target, Register)
+            value = target
+        if suspends(ins) or (isinstance(place.base, Register) and place.base.name in defs):
+            return False
+    return False
+
+
+def _others(ins: Instruction, value: Register) -> bool | None:
+    """Are some bits of `value` replaced by those of a constant? None: more may happen to it."""
+    if ins.base == "bfi":
+        return True if ins.operands[2] == value else None
+    if ins.base not in ("and", "or"):
+        return None
+    other = ins.operands[2] if ins.operands[1] == value else ins.operands[1]
+    if isinstance(other, Immediate):
+        return True
+    return False if ins.base == "or" else None
+
+
+def _width(ins: Instruction) -> str:
+    return ins.opcode.split(".")[-1][1:]

@@ -1,0 +1,50 @@
+"""May a thread read a cell of shared memory and write it later, others having run in between?
+
+Threads run one after the other up to a barrier for all; who writes what it read itself then does so before the others
+read. A shuffle, a barrier for some threads or a loop that waits lets them read first.
+"""
+
+from __future__ import annotations
+
+from grader.ptx.analysis.flow import Block, is_plain_barrier, suspends
+from grader.ptx.parser import Instruction
+
+NOTHING, READ, LET_OTHERS_RUN = range(3)  # what a thread may have done since the last barrier for all
+READS = {"ld", "ldmatrix", "wmma"}
+WRITES = {"st", "atom", "red", "cp", "stmatrix", "wmma"}
+ELSEWHERE = {"global", "local", "param", "const"}
+
+
+def may_rewrite(blocks: list[Block]) -> bool:
+    """A fixed point over all paths."""
+    before = [NOTHING] * len(blocks)
+    waiting = list(blocks)
+    while waiting:
+        block = waiting.pop()
+        state = before[block.index]
+        for ins in block.instructions:
+            if state == LET_OTHERS_RUN and _is_shared(ins) and ins.base in WRITES:
+                return True
+            state = _after(ins, state)
+        if block.yields and state == READ:
+            state = LET_OTHERS_RUN
+        for target in block.successors:
+            if state > before[target]:
+                before[target] = state
+                waiting.append(blocks[target])
+    return False
+
+
+def _after(ins: Instruction, state: int) -> int:
+    if is_plain_barrier(ins):
+        return NOTHING
+    if suspends(ins):
+        return LET_OTHERS_RUN if state else NOTHING
+    if ins.base in READS and _is_shared(ins):
+        return max(state, READ)
+    return state
+
+
+def _is_shared(ins: Instruction) -> bool:
+    """It may be an access to shared memory. cp.async names both of its ends."""
+    return ins.base == "cp" or not ELSEWHERE & set(ins.opcode.split("."))

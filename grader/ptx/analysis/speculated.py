@@ -1,0 +1,148 @@
+"""Loads that the compiler moved in front of the condition behind which they stood.
+
+It may do so where it knows that the place is there, as that of a shared variable or of an element with a constant
+index. The value is then dropped: `selp` takes another, `and.pred` makes nothing of it, or one way on does not look at
+it. What is dropped is no read, so such a load is checked where its value first matters.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Set
+from typing import NamedTuple
+
+from grader.ptx.analysis.flow import Block, defs_and_uses, may_wait, suspends
+from grader.ptx.parser import Address, Instruction, Register, Symbol, Vector
+
+PURE = {"setp", "selp", "and", "or", "xor", "not", "add", "sub", "mul", "mad", "fma", "div", "min", "max", "neg",
+        "abs", "cvt", "mov", "shl", "shr", "rcp", "sqrt", "ex2", "lg2", "rsqrt", "sin", "cos", "tanh", "copysign",
+        "testp", "popc", "clz", "brev", "bfind", "bfe", "bfi", "prmt", "shf", "lop3", "sad", "dp4a", "dp2a", "mul24",
+        "mad24", "set", "slct", "cnot", "fns", "szext", "bmsk"}  # fmt: skip
+VECTORS = {"v2", "v4"}
+Condition = tuple[str, bool]  # a predicate, and whether its negation is meant
+
+
+class Look(NamedTuple):
+    """Before an instruction to which the value of a load matters."""
+
+    load: int  # its `id`
+    condition: Condition | None  # without it, it does not
+
+
+class Speculated(NamedTuple):
+    loads: list[Instruction]
+    looks: dict[int, list[Look]]  # by the `id` of the instruction
+    forgotten: dict[int, list[int]]  # by a block's index, the loads whose value no way from its start looks at
+
+
+def speculated_loads(blocks: list[Block], flushes: Set[str]) -> Speculated:
+    """`flushes`: base opcodes of instructions before which every read must have been looked at."""
+    found = Speculated([], defaultdict(list), defaultdict(list))
+    for block in blocks:
+        for at, load in enumerate(block.instructions):
+            targets = _targets(load)
+            if targets:
+                _take(found, _Follow(blocks, flushes, load), block, at, targets)
+    return found
+
+
+def _take(found: Speculated, follow: _Follow, block: Block, at: int, targets: set[str]) -> None:
+    follow.from_(block, at + 1, targets)
+    if follow.may_be_dropped:
+        found.loads.append(follow.load)
+        for ins, condition in follow.looks:
+            found.looks[id(ins)].append(Look(id(follow.load), condition))
+        for index in follow.unvisited:
+            found.forgotten[index].append(id(follow.load))
+
+
+def _targets(load: Instruction) -> set[str]:
+    """The registers of a load that may stand anywhere; none of others."""
+    parts = load.opcode.split(".")
+    if parts[:2] != ["ld", "shared"] or load.guard or len(parts) > 4 or (len(parts) == 4 and parts[2] not in VECTORS):
+        return set()
+    target, source = load.operands[:2]
+    if not isinstance(source, Address) or not isinstance(source.base, Symbol):
+        return set()
+    items = target.items if isinstance(target, Vector) else (target,)
+    return {item.name for item in items if isinstance(item, Register)}
+
+
+class _Follow:
+    """Where the value of a load goes, and what is made of it, until others may act."""
+
+    def __init__(self, blocks: list[Block], flushes: Set[str], load: Instruction) -> None:
+        self.load = load
+        self._blocks, self._flushes = blocks, flushes
+        self._looks: dict[tuple[int, Condition | None], Instruction] = {}
+        self._entering: dict[int, set[str]] = {}  # values at a block's start
+        self.may_be_dropped = False
+
+    @property
+    def looks(self) -> list[tuple[Instruction, Condition | None]]:
+        return [(ins, condition) for (_, condition), ins in self._looks.items()]
+
+    @property
+    def unvisited(self) -> list[int]:
+        return [block.index for block in self._blocks if block.index not in self._entering]
+
+    def from_(self, block: Block, start: int, values: set[str]) -> None:
+        grown = self._through(block, start, values)
+        while grown:
+            index = grown.pop()
+            grown |= self._through(self._blocks[index], 0, set(self._entering[index]))
+
+    def _through(self, block: Block, start: int, values: set[str]) -> set[int]:
+        """The blocks that more values enter than it was known."""
+        for at in range(start, len(block.instructions)):
+            ins = block.instructions[at]
+            defined, used = map(set, defs_and_uses(ins))
+            if self._settles(ins):
+                if self._wanted_later(block, at, values):
+                    self._look(ins, None)
+                return set()
+            if not values & used:
+                values = values - defined
+            elif ins.guard or ins.base not in PURE:
+                self._look(ins, None)
+                return set()
+            elif condition := _condition(ins, values):
+                self._look(ins, condition)
+                self.may_be_dropped = True
+                values = values - defined
+            else:
+                values = values | defined
+        return self._leave(block, values)
+
+    def _settles(self, ins: Instruction) -> bool:
+        return suspends(ins) or ins.base in self._flushes or may_wait(ins)
+
+    def _wanted_later(self, block: Block, at: int, values: set[str]) -> bool:
+        used = set().union(*(defs_and_uses(i)[1] for i in block.instructions[at:]))
+        return bool(values & used) or any(values & self._blocks[s].live_in for s in block.successors)
+
+    def _leave(self, block: Block, values: set[str]) -> set[int]:
+        live = {s: values & self._blocks[s].live_in for s in block.successors}
+        wanted = {s: names for s, names in live.items() if names}
+        if any(self._blocks[s].is_resume for s in wanted):  # on the way there others may act
+            self._look(block.instructions[-1], None)
+            return set()
+        if len(wanted) < len(live):
+            self.may_be_dropped = True
+        grown = {s for s, names in wanted.items() if not names <= self._entering.get(s, set())}
+        for successor in grown:
+            self._entering[successor] = self._entering.get(successor, set()) | wanted[successor]
+        return grown
+
+    def _look(self, ins: Instruction, condition: Condition | None) -> None:
+        self._looks[id(ins), condition] = ins
+
+
+def _condition(ins: Instruction, values: set[str]) -> Condition | None:
+    """Under which condition the result depends on `values`; None: always."""
+    names = [operand.name if isinstance(operand, Register) else "" for operand in ins.operands]
+    if ins.base == "selp" and names[3] not in values and (names[1] in values) != (names[2] in values):
+        return names[3], names[2] in values
+    if ins.opcode in ("and.pred", "or.pred") and (names[1] in values) != (names[2] in values):
+        return names[2] if names[1] in values else names[1], ins.opcode == "or.pred"
+    return None

@@ -1,0 +1,202 @@
+"""Runs a whole kernel the slow, obvious way: one thread at a time, each instruction by its definition.
+
+The generated code of small kernels is held against it. A thread is a generator that yields where it waits for
+others; blocks run one after the other. Every access must lie inside one allocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import Any
+
+from grader.ptx.analysis.flow import is_phase_wait, operation_of
+from grader.ptx.definition.collectives import COLLECTIVES
+from grader.ptx.definition.effects import EFFECTS, compute
+from grader.ptx.definition.instruction import wrap
+from grader.ptx.definition.mbarrier import is_complete
+from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
+from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, place_variables
+from grader.ptx.definition.state import State, items_of
+from grader.ptx.parser import Function, Instruction, Label, Module, Operand, Symbol, Vector
+
+DEEPEST_CALL = 64
+
+
+class _Exited(Exception):  # noqa: N818  (no error)
+    """A thread ended by `exit`, at whatever depth of calls."""
+
+
+Waiting = Generator[Place, Answer, None]
+
+
+def run(
+    module: Module,
+    kernel: str,
+    grid: Dim3,
+    block: Dim3,
+    arguments: Sequence[Any],
+    shared_bytes: int = 0,
+) -> None:
+    """Run a kernel.
+
+    Arguments are ints, bytes (a struct by value), or anything with a writable buffer (a pointer).
+    """
+    launch = Launch(module, grid, block, shared_bytes)
+    place_variables(launch)
+    function = module.kernels[kernel]
+    values = [a if isinstance(a, int | bytes) else launch.memory.map(a) for a in arguments]
+    parameters = {p.name: _parameter(v, p.bytes) for p, v in zip(function.parameters, values, strict=True)}
+    for z in range(grid[2]):
+        for y in range(grid[1]):
+            for x in range(grid[0]):
+                _run_block(launch, function, parameters, (x, y, z))
+
+
+def _parameter(value: int | bytes, size: int) -> bytearray:
+    return bytearray(value if isinstance(value, bytes) else wrap("b64", value).to_bytes(8, "little")[:size])
+
+
+def _run_block(launch: Launch, function: Function, parameters: dict[str, bytearray], block: Dim3) -> None:
+    """Runs every thread to where it waits, in index order, until all have ended."""
+    shared = memoryview(bytearray(launch.static_bytes + launch.shared_bytes))
+    width, height, depth = launch.block
+    places = [(x, y, z) for z in range(depth) for y in range(height) for x in range(width)]
+    running: dict[int, Waiting] = {}
+    meetings = Meetings()
+
+    def advance(index: int, answer: Answer | None) -> None:
+        try:
+            meetings.waits[index] = next(running[index]) if answer is None else running[index].send(answer)
+        except (StopIteration, _Exited):
+            del running[index]
+
+    for index, place in enumerate(places):
+        running[index] = Thread(launch, shared, block, place, index, meetings).call(function, parameters)
+        advance(index, None)
+    while running:
+        for index, answer in meetings.released(set(running)).items():
+            advance(index, answer)
+
+
+class Thread(State):
+    """A thread that runs: a generator that yields where it waits for others."""
+
+    def __init__(
+        self, launch: Launch, shared: memoryview, block: Dim3, place: Dim3, index: int, meetings: Meetings
+    ) -> None:
+        super().__init__(launch, shared, block, place, index)
+        self.meetings, self.depth = meetings, 0
+
+    def call(self, function: Function, parameters: dict[str, bytearray]) -> Waiting:
+        """Runs a function; `parameters` holds its parameters and results by their names in it."""
+        outer = (getattr(self, "function", function), self.registers, self.parameters, self.locals)
+        self.depth += 1
+        if self.depth > DEEPEST_CALL:
+            raise InterpreterError(f"calls nest deeper than {DEEPEST_CALL}")
+        local_top = len(self.local)
+        self.function, self.registers, self.locals = function, {}, {}
+        self.parameters = parameters | self._parameter_variables(function)
+        self._allocate_locals(function)
+        yield from self._instructions(function)
+        del self.local[local_top:]
+        self.depth -= 1
+        self.function, self.registers, self.parameters, self.locals = outer
+
+    def _parameter_variables(self, function: Function) -> dict[str, bytearray]:
+        variables = (v for v in function.variables.values() if v.space == "param")
+        return {v.name: bytearray(v.size) for v in variables}
+
+    def _allocate_locals(self, function: Function) -> None:
+        for variable in function.variables.values():
+            if variable.space == "local":
+                self.local.extend(bytes(-len(self.local) % max(variable.align, 16)))
+                self.locals[variable.name] = len(self.local)
+                self.local.extend(bytes(variable.size))
+
+    def _instructions(self, function: Function) -> Waiting:
+        labels = {item.name: i for i, item in enumerate(function.body) if isinstance(item, Label)}
+        at = 0
+        while at < len(function.body):
+            item = function.body[at]
+            at += 1
+            if isinstance(item, Label) or not self._holds(item):
+                continue
+            if item.base == "ret":
+                return
+            if item.base == "exit":
+                raise _Exited
+            if item.base == "bra":
+                at = labels[self._name(item.operands[0])]
+            elif item.base == "brx":
+                targets = function.tables[self._name(item.operands[1])]
+                at = labels[targets[self.read(item.operands[0], "u32")]]
+            elif item.base in ("bar", "barrier"):
+                yield from self._barrier(item)
+            elif item.base in COLLECTIVES and not item.opcode.startswith(("wmma.load", "wmma.store")):
+                yield from self._collective(item)
+            elif is_phase_wait(item):
+                if not is_complete(self, item):
+                    yield Phase(partial(is_complete, self, item))
+                self.write(item.operands[0], "pred", 1)
+            elif item.base == "call":
+                yield from self._call(item)
+            else:
+                EFFECTS.get(item.base, compute)(self, item)
+
+    def _holds(self, instruction: Instruction) -> bool:
+        if instruction.guard is None:
+            return True
+        return self.registers.get(instruction.guard, 0) != instruction.guard_negated
+
+    def _name(self, operand: Operand) -> str:
+        assert isinstance(operand, Symbol)
+        return operand.name
+
+    def _barrier(self, instruction: Instruction) -> Waiting:
+        """bar.sync a{, b} waits; bar.red.op d, a{, b}, {!}p also combines a predicate of every thread."""
+        parts = instruction.opcode.split(".")
+        operands = list(instruction.operands)
+        if "warp" in parts:
+            yield Arrival(operation_of(instruction), self.read(operands[0], "b32"), None)
+            return
+        if "arrive" in parts and "cluster" not in parts:
+            barrier = self.read(operands[0], "u32")
+            self.meetings.arrived[barrier] = self.meetings.arrived.get(barrier, 0) + 1
+            return
+        if "cluster" in parts:
+            raise InterpreterError(f"{instruction.opcode} is not known")
+        if "red" not in parts:
+            values = [self.read(operand, "u32") for operand in operands]
+            yield Barrier(values[0], values[1] if len(values) > 1 else None, 0)
+            return
+        target, predicate = operands.pop(0), self.read(operands.pop(), "pred")
+        values = [self.read(operand, "u32") for operand in operands]
+        met = yield Barrier(values[0], values[1] if len(values) > 1 else None, predicate)
+        assert isinstance(met, list)
+        combine: dict[str, Callable[[list[int]], int]] = {"popc": sum, "and": min, "or": max}
+        name = next(p for p in parts if p in combine)
+        self.write(target, parts[-1], combine[name](met))
+
+    def _collective(self, instruction: Instruction) -> Waiting:
+        bring, take = COLLECTIVES[instruction.base]
+        mask, brought = bring(self, instruction)
+        met = yield Arrival(operation_of(instruction), mask, brought)
+        assert isinstance(met, Met)
+        take(self, instruction, met)
+
+    def _call(self, instruction: Instruction) -> Waiting:
+        operands = list(instruction.operands)
+        results = [self._name(o) for o in items_of(operands.pop(0))] if isinstance(operands[0], Vector) else []
+        name = self._name(operands.pop(0))
+        arguments = [self._name(o) for o in items_of(operands[0])] if operands else []
+        if name == "vprintf":  # prints nothing here
+            return
+        if name not in self.launch.module.functions:
+            raise InterpreterError(f"{name} is not defined in the module")
+        callee = self.launch.module.functions[name]
+        frame = {p.name: bytearray(self.parameters[a]) for p, a in zip(callee.parameters, arguments, strict=True)}
+        frame |= {r.name: bytearray(r.bytes) for r in callee.results}
+        yield from self.call(callee, frame)
+        for result, outside in zip(callee.results, results, strict=True):
+            self.parameters[outside][:] = frame[result.name]

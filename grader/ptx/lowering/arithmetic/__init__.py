@@ -1,0 +1,56 @@
+"""Arithmetic instructions: how each becomes LLVM IR. The slow definition beside it is semantics.py.
+
+One table, from base opcode to a function (unit, modifiers, operands) -> value, put together of a file per family.
+PTX ISA, "Integer Arithmetic Instructions" to "Data Movement and Conversion Instructions".
+"""
+
+from __future__ import annotations
+
+from grader.ptx.ir import Value
+from grader.ptx.lowering.arithmetic import bits, compare, convert, floating, half, integer
+from grader.ptx.lowering.arithmetic.unit import (
+    BITS,
+    FLOAT,
+    HALF,
+    PAIRS,
+    Handler,
+    Unit,
+    UnknownInstruction,
+    intrinsic,
+    is_signed,
+    llvm_type,
+)
+from grader.ptx.parser import Operand
+
+FAMILIES = {"integer": integer.TABLE, "float": floating.TABLE, "half": half.TABLE}
+
+
+def _family(type_: str) -> str:
+    if type_ in FLOAT:
+        return "float"
+    return "half" if type_ in HALF or PAIRS.get(type_) in HALF else "integer"
+
+
+def _by_type(base: str) -> Handler:
+    """`add` and its like: the type at the end of the opcode says whose."""
+    handlers = {family: table[base] for family, table in FAMILIES.items() if base in table}
+
+    def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value | tuple[Value, ...]:
+        if mods[-1] in ("relu", "add"):  # NVRTC writes max.s32.relu and vabsdiff4.u32.u32.u32.add
+            return handlers["integer"](u, mods if mods[-1] == "add" else [*mods[-1:], *mods[:-1]], operands)
+        handler = handlers.get(_family(mods[-1]))
+        if handler is None or mods[-1] not in BITS:
+            raise UnknownInstruction
+        return handler(u, mods, operands)
+
+    return lower
+
+
+ARITHMETIC: dict[str, Handler] = {
+    **{base: _by_type(base) for table in FAMILIES.values() for base in table},
+    **bits.TABLE,
+    **compare.TABLE,
+    **convert.TABLE,
+}
+
+__all__ = ["ARITHMETIC", "BITS", "Handler", "Unit", "UnknownInstruction", "intrinsic", "is_signed", "llvm_type"]

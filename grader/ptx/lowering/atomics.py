@@ -1,0 +1,88 @@
+"""atom and red. PTX ISA, "Parallel Synchronization and Communication Instructions: atom"."""
+
+from __future__ import annotations
+
+from grader.ptx.analysis.flow import registers_of
+from grader.ptx.ir import Value
+from grader.ptx.lowering.accesses import checked, is_wide
+from grader.ptx.lowering.arithmetic import BITS, is_signed, llvm_type
+from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
+from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.memory import access_of
+from grader.ptx.parser import Instruction, Operand, Vector
+
+OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
+              "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
+HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
+
+
+def atomic(u: Kernel, ins: Instruction) -> None:
+    """A vector form is an atomic operation on each of its elements."""
+    space, count, type_, mods = access_of(ins.opcode)
+    operation = next((m for m in ins.opcode.split(".") if m in OPERATIONS or m == "cas"), None)
+    if "async" in mods or operation is None or type_ not in BITS:
+        raise u.unsupported()
+    if BITS[type_] < 32 and type_ not in HALVES and operation != "cas":
+        raise u.unsupported()
+    operands = list(ins.operands)
+    destination = operands.pop(0) if ins.base == "atom" else None
+    if {"release", "acq_rel"} & mods:
+        u.fence(wide="cta" not in mods)
+    element = BITS[type_] // 8
+    direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
+    pointer = checked(u, direction, space, operands[0], element * count, strong=True)
+    if ins.base == "atom":
+        # Behind the checks: it orders what follows, and not itself. What nobody looks at orders nothing.
+        looked_at = bool(u.used & set(registers_of(ins.operands[0])))
+        u.acquire(wide=is_wide(space, mods) and looked_at)
+    sources = [_items(operand) for operand in operands[1:]]
+    targets = _items(destination) if destination is not None else [None] * count
+    for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):
+        old = _apply(u, operation, type_, pointer.at(k * element), values)
+        if target is not None:
+            u.assign(target, old)
+
+
+def _items(operand: Operand) -> list[Operand]:
+    return list(operand.items) if isinstance(operand, Vector) else [operand]
+
+
+def _apply(u: Kernel, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
+    """Combine memory with the operands; returns what was there before."""
+    f, kind = u.f, llvm_type(type_)
+    if operation == "cas":
+        expected, new = (u.value(operand, f"b{BITS[type_]}") for operand in operands)
+        return _exchange(pointer, expected, new)[0]
+    value = u.value(operands[0], type_)
+    if type_ in HALVES and operation != "exch":
+        return _of_halves(u, operation, type_, pointer, value)
+    name = OPERATIONS[operation]
+    if operation in ("min", "max", "add") and type_ in ("f32", "f64"):
+        name = "f" + operation
+    elif operation in ("min", "max") and not is_signed(type_):
+        name = "u" + operation
+    return f.emit(kind, f"atomicrmw {name} ptr {pointer}, {value.typed} seq_cst")
+
+
+def _exchange(pointer: Value, expected: Value, new: Value) -> tuple[Value, Value]:
+    """The value that was there, and whether it was the expected one."""
+    f, kind = pointer.fn, expected.type
+    pair = f.emit(f"{{{kind}, i1}}", f"cmpxchg ptr {pointer}, {expected.typed}, {new.typed} seq_cst seq_cst")
+    return f.emit(kind, f"extractvalue {pair.typed}, 0"), f.emit("i1", f"extractvalue {pair.typed}, 1")
+
+
+def _of_halves(u: Kernel, operation: str, type_: str, pointer: Value, value: Value) -> Value:
+    """No CPU has these: try until nobody came between."""
+    f, kind = u.f, value.type
+    seen = f.alloca(kind)
+    seen.store(pointer.load(kind))
+    with f.loop() as done:
+        old = seen.load(kind)
+        new = sum_of(u, type_, old, value) if operation == "add" else extreme_of(u, operation, type_, old, value)
+        now, swapped = _exchange(pointer, old, new)
+        seen.store(now)
+        f.stop_when(done, swapped)
+    return seen.load(kind)
+
+
+HANDLERS = {"atom": atomic, "red": atomic}

@@ -1,0 +1,160 @@
+"""Where a kernel's variables lie: shared arrays, a thread's frame, the parameter block, module variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grader.ptx.analysis.flow import Block, defs_and_uses
+from grader.ptx.analysis.rewrites import may_rewrite
+from grader.ptx.analysis.shapes import Frame, SharedMap
+from grader.ptx.lowering.arithmetic import BITS
+from grader.ptx.machine import (
+    ARENA_TAIL,
+    COPY,
+    FRAME_HEADER,
+    MAX_COPIES,
+    MAX_SHARED_BYTES,
+    SHARED_GUARD,
+    VARIABLE_WINDOW,
+)
+from grader.ptx.parser import Address, Function, Instruction, Module, Operand, Symbol, Variable, Vector
+
+STACK_BYTES = 16384  # of a thread that calls recursive functions
+SPACES = {"param", "shared", "global", "local", "const", "shared::cta", "shared::cluster"}
+
+
+def access_of(opcode: str) -> tuple[str, int, str, set[str]]:
+    """(space, vector length, type, modifiers) of a load or store. Of a cluster's memory it is this block's part."""
+    mods = opcode.split(".")[1:]
+    space = next((m for m in mods if m in SPACES), "generic").split("::")[0]
+    count = next((int(m[1:]) for m in mods if m in ("v2", "v4", "v8")), 1)
+    return space, count, mods[-1], set(mods)
+
+
+def symbols_of(operands: tuple[Operand, ...]) -> list[str]:
+    names = []
+    for operand in operands:
+        if isinstance(operand, Symbol):
+            names.append(operand.name)
+        elif isinstance(operand, Address) and isinstance(operand.base, Symbol):
+            names.append(operand.base.name)
+        elif isinstance(operand, Vector):
+            names += symbols_of(operand.items)
+    return names
+
+
+def parameter_layout(function: Function) -> tuple[list[int], int]:
+    """Byte offset of each kernel parameter, and the bytes of all. PTX aligns each to its own size."""
+    offsets, at = [], 0
+    for parameter in function.parameters:
+        at = _aligned(at, parameter.align or min(parameter.bytes, 8))
+        offsets.append(at)
+        at += parameter.bytes
+    return offsets, at
+
+
+def variable_windows(module: Module) -> dict[str, int]:
+    """The window of each variable in global or constant memory that code or a used table refers to."""
+    used: set[str] = set()
+    for function in module.functions.values():
+        for item in function.body:
+            if isinstance(item, Instruction):
+                used.update(symbols_of(item.operands))
+    waiting = [v for v in module.variables.values() if v.name in used and v.space in ("global", "const")]
+    windows: dict[str, int] = {}
+    while waiting:
+        variable = waiting.pop(0)
+        if variable.name not in windows:
+            windows[variable.name] = VARIABLE_WINDOW + len(windows)
+            waiting += [module.variables[s] for _, s, _ in variable.relocations if s in module.variables]
+    return windows
+
+
+@dataclass(frozen=True)
+class SharedLayout:
+    map: SharedMap
+    addresses: dict[str, int]
+    arrays: dict[str, tuple[int, int]]  # name -> (start, size)
+
+
+def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> SharedLayout:
+    """Static shared arrays with guards between them, then dynamic shared memory."""
+    used = {s for b in blocks for i in b.instructions for s in symbols_of(i.operands)}
+    variables = {**module.variables, **function.variables}.values()
+    shared = [v for v in variables if v.space == "shared" and v.name in used]
+    at, addresses, arrays = SHARED_GUARD, {}, {}
+    for variable in (v for v in shared if v.size):
+        at = _aligned(at, max(variable.align, 16))
+        addresses[variable.name] = at
+        arrays[variable.name] = (at, variable.size)
+        at += variable.size + SHARED_GUARD
+    dynamic = [v for v in shared if not v.size]
+    start = _aligned(at, max([1024, *(v.align for v in dynamic)]))
+    addresses |= {v.name: start for v in dynamic}
+    static = sum(size for _, size in arrays.values())
+    arena = _aligned(start + (MAX_SHARED_BYTES - static if dynamic else 0) + ARENA_TAIL, 1024)
+    polls = any(ins.base == "poll" for block in blocks for ins in block.instructions)
+    map_ = SharedMap(tuple(arrays.values()), start, arena, granule(blocks, "shared"), polls, may_rewrite(blocks))
+    return SharedLayout(map_, addresses, arrays)
+
+
+def granule(blocks: list[Block], space: str) -> int:
+    """Bytes per shadow cell: the narrowest access to `space`, at most 4."""
+    widths = {4}
+    for ins in (i for b in blocks for i in b.instructions):
+        if ins.base in ("ld", "st", "atom", "red") or ins.opcode.startswith("wmma.store"):
+            where, _, type_, _ = access_of(ins.opcode)
+            if where in (space, "generic"):
+                widths.add(max(BITS.get(type_, 32) // 8, 1))
+    return min(widths)
+
+
+@dataclass(frozen=True)
+class FrameLayout:
+    frame: Frame
+    slots: dict[str, int]  # registers that outlive a suspension -> offset
+    resident: frozenset[str]  # those that live in the frame alone
+    locals: dict[str, int]  # .local variables -> offset in local memory
+    stack_start: int  # of recursive calls: a count of the bytes in use, then these
+
+
+def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
+    at, slots = FRAME_HEADER, {}
+    saved: set[str] = set().union(*(b.live_in for b in blocks if b.is_resume))
+    for name in sorted(saved & function.registers.keys()):
+        size = max(BITS[function.registers[name]] // 8, 1)
+        at = _aligned(at, size)
+        slots[name] = at
+        at += size
+    local_start, local, locals_ = _aligned(at, 16), 0, {}
+    for variable in _local_variables(function):
+        local = _aligned(local, max(variable.align, 16))
+        locals_[variable.name] = local
+        local += variable.size
+    copies = _aligned(local_start + local, 16)
+    bases = {i.base for b in blocks for i in b.instructions}
+    stack = _aligned(copies + (MAX_COPIES * COPY.size if "cp" in bases else 0), 16)
+    end = stack + (8 + STACK_BYTES if "push" in bases else 0)
+    # An odd number of cache lines, so that the frames of neighbouring threads do not share cache sets.
+    stride = (_aligned(end, 64) // 64 | 1) * 64
+    resident = frozenset(_written_once(blocks) & slots.keys())
+    return FrameLayout(Frame(local_start, local, copies, stride), slots, resident, locals_, stack)
+
+
+def _local_variables(function: Function) -> list[Variable]:
+    return [v for v in function.variables.values() if v.space == "local"]
+
+
+def _written_once(blocks: list[Block]) -> set[str]:
+    """Registers with a single definition. Those that outlive a suspension stay in the frame: written once there and
+    read where they are used, so that a barrier need not save and restore them."""
+    seen: set[str] = set()
+    again: set[str] = set()
+    for ins in (i for b in blocks for i in b.instructions):
+        for name in defs_and_uses(ins)[0]:
+            (again if name in seen or ins.guard else seen).add(name)
+    return seen - again
+
+
+def _aligned(at: int, align: int) -> int:
+    return (at + align - 1) // align * align

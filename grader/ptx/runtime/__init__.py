@@ -1,0 +1,1 @@
+"""What generated kernels call while they run: the scheduler, the barriers, the checks of memory."""

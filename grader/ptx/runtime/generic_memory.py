@@ -1,0 +1,54 @@
+"""The checks of local memory, and of generic pointers, which may lead to any memory."""
+
+from __future__ import annotations
+
+from grader.ptx.ir import Fn
+from grader.ptx.machine import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, WINDOW_BITS, WORKER, Kind, window_base
+from grader.ptx.runtime.faults import check_alignment, fault, leave
+from grader.ptx.runtime.shadow import ACCESS, COLD, STORE, of_program
+
+
+def functions() -> list[Fn]:
+    return [local_access(), generic("read"), generic("write"), generic("update"), generic_room()]
+
+
+def local_access() -> Fn:
+    """Host address of an access to the thread's own local memory; `address` is an offset into it."""
+    f = Fn("local_access", "ptr", {**ACCESS, "frame": "ptr"}, COLD)
+    check_alignment(f)
+    limit = of_program(f["w"], "local_bytes") - f["width"].zext("i64")
+    with f.when(f["address"].ugt(limit) | limit.icmp("slt", 0), likely=False):
+        fault(f, Kind.OUT_OF_BOUNDS, f["address"] + window_base(LOCAL_WINDOW))
+        leave(f, WORKER.get(f["w"], "sink"))
+    f.ret(f["frame"].at(f["address"] + of_program(f["w"], "local_start")))
+    return f
+
+
+def generic(direction: str) -> Fn:
+    """Host address of an access through a generic pointer: shared, local or global."""
+    f = Fn(f"generic_{direction}", "ptr", {**(ACCESS if direction == "read" else STORE), "frame": "ptr"}, COLD)
+    bytes_ = (f["bytes"],) if direction != "read" else ()
+    window = f["address"] >> WINDOW_BITS
+    with f.when(window.eq(SHARED_WINDOW)):
+        address = f["address"] - window_base(SHARED_WINDOW)
+        stamp = (f["me"],) if direction != "read" else ()
+        ok = f.call("i32", f"shared_{direction}", f["w"], f["me"], address, f["width"], f["site"], *bytes_, *stamp)
+        host = WORKER.get(f["w"], "shared").at(address)
+        leave(f, f.select(ok.ne(0), host, WORKER.get(f["w"], "sink")))
+    with f.when(window.eq(LOCAL_WINDOW)):
+        address = f["address"] - window_base(LOCAL_WINDOW)
+        leave(f, f.call("ptr", "local_access", f["w"], f["me"], address, f["width"], f["site"], f["frame"]))
+    f.ret(f.call("ptr", f"global_{direction}", f["w"], f["me"], f["address"], f["width"], f["site"], *bytes_))
+    return f
+
+
+def generic_room() -> Fn:
+    """Bytes from a generic address to the end of its array; 0 outside."""
+    f = Fn("generic_room", "i64", {"w": "ptr", "address": "i64"}, COLD)
+    window = f["address"] >> WINDOW_BITS
+    offset = f["address"] - (window << WINDOW_BITS) - (1 << (WINDOW_BITS - 1))
+    size = WINDOW.get(f.call("ptr", "locate", f["w"], f["address"]), "size")
+    size = f.select(window.eq(SHARED_WINDOW), of_program(f["w"], "arena"), size)
+    size = f.select(window.eq(LOCAL_WINDOW), of_program(f["w"], "local_bytes"), size)
+    f.ret(f.select(offset.ult(size), size - offset, f.const("i64", 0)))
+    return f

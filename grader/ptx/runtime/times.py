@@ -1,0 +1,97 @@
+"""Time within a block: it moves on where accesses are ordered, and each warp knows what is ordered before it."""
+
+from __future__ import annotations
+
+from grader.ptx.ir import Fn, Value
+from grader.ptx.machine import LANES_RELEASED_ROW, LAST_FENCE, LAST_TIME, RELEASED_ROW, STAMP_STEP, WARPS, WORKER
+from grader.ptx.runtime.order import known_row, lanes_row, signalled_row
+from grader.ptx.runtime.shadow import COLD
+from grader.ptx.runtime.threads import NOINLINE, warps_of
+
+TIMES = f"<{WARPS} x i32>"  # a row of them
+
+
+def functions() -> list[Fn]:
+    return [fence(), signal(), acquire()]
+
+
+def advance_time(f: Fn, last: int = LAST_TIME) -> Value:
+    """Returns a time that is later than every access so far.
+
+    From `last` on time stands still. What comes then counts as earlier too: races are missed, and none is made up.
+    """
+    now = WORKER.get(f["w"], "now")
+    later = now + STAMP_STEP
+    WORKER.set(f["w"], "now", f.select(now.ult(last), later, now))
+    return later
+
+
+def join(f: Fn, into: Value, row: Value) -> None:
+    """What is known in `row` is known in `into` too."""
+    learn(f, into, row.load(TIMES, 4))
+
+
+def learn(f: Fn, into: Value, times: Value) -> None:
+    into.store(f.call(TIMES, f"llvm.umax.v{WARPS}i32", into.load(TIMES, 4), times), 4)
+
+
+def everywhere(f: Fn, time: Value) -> Value:
+    """A row that says `time` of each."""
+    one = f.emit(TIMES, f"insertelement {TIMES} poison, i32 {time}, i64 0")
+    return f.emit(TIMES, f"shufflevector {one.typed}, {TIMES} poison, {TIMES} zeroinitializer")
+
+
+def fence() -> Fn:
+    """A fence of thread `me` releases what its warp did so far. Time moves on.
+
+    `wide`: to other blocks too, with the block's next signal.
+    """
+    f = Fn("fence", "void", {"w": "ptr", "me": "i32", "wide": "i32"}, COLD)
+    now = advance_time(f, LAST_FENCE)
+    with f.when(f["wide"].ne(0)):
+        WORKER.set(f["w"], "fenced", now)
+    WORKER.set(f["w"], "released", f.const("i32", 1))
+    warp, released = f["me"] >> 5, known_row(f["w"], f.const("i32", RELEASED_ROW))
+    join(f, released, known_row(f["w"], warp))
+    released.index("i32", warp).store(now)
+    to_lanes = known_row(f["w"], warp + LANES_RELEASED_ROW)
+    join(f, to_lanes, lanes_row(f["w"], f["me"]))
+    to_lanes.index("i32", f["me"] & 31).store(now)
+    f.ret()
+    return f
+
+
+def signal() -> Fn:
+    """Thread `me` changes atomically what other blocks may look at: what its warp knows is released to them.
+
+    Of this, what came before a fence. Which thread of the block ran that is not tracked.
+    """
+    f = Fn("signal", "void", {"w": "ptr", "me": "i32"}, NOINLINE)
+    fenced, barrier = WORKER.get(f["w"], "fenced"), WORKER.get(f["w"], "barrier")
+    mine = (f["me"] & (STAMP_STEP - 1)) >> 5
+    row, known = signalled_row(f, WORKER.get(f["w"], "block")), known_row(f["w"], mine)
+    with f.when(fenced.ne(0)), f.count(warps_of(f)) as warp:
+        met = _newer(known.index("i32", warp).load("i32"), barrier)
+        known_and_fenced = f.select(warp.eq(mine) | met.ugt(fenced), fenced, met)
+        at = row.index("i32", warp)
+        at.store(_newer(at.load("i32"), known_and_fenced))
+    f.ret()
+    return f
+
+
+def _newer(a: Value, b: Value) -> Value:
+    return a.fn.select(a.ugt(b), a, b)
+
+
+def acquire() -> Fn:
+    """Thread `me` looks at what another may have changed atomically.
+
+    Which variable carried which signal is not tracked: everything that was released before is ordered.
+    """
+    f = Fn("acquire", "void", {"w": "ptr", "me": "i32"}, NOINLINE)
+    with f.when(WORKER.get(f["w"], "released").ne(0)):
+        warp = f["me"] >> 5
+        join(f, known_row(f["w"], warp), known_row(f["w"], f.const("i32", RELEASED_ROW)))
+        join(f, lanes_row(f["w"], f["me"]), known_row(f["w"], warp + LANES_RELEASED_ROW))
+    f.ret()
+    return f

@@ -1,0 +1,46 @@
+"""A GPU beside the CPU: what is lost there, and what stays open without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.test_gpu_lane import exercise, grade  # noqa: F401 - a fixture
+
+from grader.model.execution import Compilation, Outcome
+from grader.model.exercise import Exercise
+from grader.model.result import Finding, Status
+from tests.fake_gpu import FakeGpu
+from tests.fakes import FakeExecutor
+
+ENDLESS = Outcome(findings=(Finding("did-not-finish", "starter.cu", 6, "did not finish within 10 s"),))
+NO_SEMICOLON = Compilation(False, findings=(Finding("compile-error", "starter.cu", 5, "expected a ;"),))
+THRICE = FakeGpu(compute=lambda arrays: Outcome(outputs={"y": 3 * arrays["x"]}))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cpu"),
+    [
+        (THRICE, FakeExecutor()),
+        (FakeGpu(), FakeExecutor(compute=lambda _: ENDLESS)),
+        (FakeGpu(), FakeExecutor(compilation=NO_SEMICOLON)),
+    ],
+)
+def test_with_a_gpu_the_speed_of_what_is_wrong_is_lost_and_not_open(
+    exercise: Exercise,  # noqa: F811
+    gpu: FakeGpu,
+    cpu: FakeExecutor,
+) -> None:
+    result = grade(exercise, gpu, cpu, after_cpu=True)
+    assert {c.status for c in result.checks if c.id.startswith("speed")} == {Status.SKIPPED}
+    points = result.points
+    assert (points.correctness, points.performance, points.quality) == (0, 0, 0)
+
+
+def test_what_comes_out_right_on_the_gpu_by_luck_is_not_right(exercise: Exercise) -> None:  # noqa: F811
+    def infinite(arrays: dict[str, np.ndarray]) -> Outcome:
+        return Outcome(outputs={"y": np.full_like(arrays["x"], np.inf)}, unset=frozenset({4}))
+
+    result = grade(exercise, FakeGpu(), FakeExecutor(compute=infinite), after_cpu=True)
+    correct = [c for c in result.checks if c.id.startswith("correct")]
+    assert {(c.status, c.device) for c in correct} == {(Status.FAILED, "cpu")}
+    assert correct[0].findings[0].notes == ("line 4 may use a variable that was never set",)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader.exercise import catalog
+from grader.grading import points
+from grader.model.exercise import Exercise
+from grader.model.result import Check, Status
+from tests.fakes import write_exercise
+
+PASSED, FAILED, SKIPPED = Status.PASSED, Status.FAILED, Status.SKIPPED
+NOT_JUDGED, ERROR = Status.NOT_JUDGED, Status.ERROR
+
+
+@pytest.fixture
+def exercise(tmp_path: Path) -> Exercise:
+    """Two required cases: even, ragged. 40, 40 and 20 points."""
+    return catalog.read(write_exercise(tmp_path / "01_double"))
+
+
+def of_cases(name: str, device: str | None = "cpu", **statuses: Status) -> list[Check]:
+    return [Check(f"{name}[{case}]", status, case=case, device=device) for case, status in statuses.items()]
+
+
+def quality(given: float) -> Check:
+    return Check("quality", PASSED, required=False, measurements={"points": given})
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ({"even": PASSED, "ragged": PASSED, "one": PASSED, "two": PASSED}, 40),
+        ({"even": PASSED, "ragged": PASSED, "one": PASSED, "two": FAILED}, 26.67),
+        ({"even": PASSED, "ragged": FAILED, "one": PASSED, "two": PASSED}, 26.67),
+        ({"even": FAILED, "ragged": SKIPPED, "one": FAILED, "two": FAILED}, 0),
+        ({"even": PASSED, "ragged": FAILED}, 20),
+        ({"even": PASSED, "ragged": NOT_JUDGED, "one": PASSED}, None),
+        ({"even": PASSED, "ragged": ERROR, "one": FAILED}, None),
+    ],
+)
+def test_correctness_is_shared_out(exercise: Exercise, statuses: dict[str, Status], expected: float | None) -> None:
+    assert points.of(exercise, of_cases("correct", **statuses)).correctness == expected
+
+
+def test_what_is_forbidden_earns_nothing(exercise: Exercise) -> None:
+    right = of_cases("correct", even=PASSED, ragged=PASSED) + of_cases("speed", "cuda", even=PASSED, ragged=PASSED)
+    given = points.of(exercise, [*right, Check("rules", FAILED), quality(8)])
+    assert (given.correctness, given.performance, given.quality) == (0, 0, 8)
+
+
+def test_speed_not_judged_is_not_zero(exercise: Exercise) -> None:
+    checks = of_cases("speed", None, even=NOT_JUDGED, ragged=NOT_JUDGED)
+    assert points.of(exercise, checks).performance is None
+
+
+def test_speed_skipped_on_a_cpu_is_not_zero_either(exercise: Exercise) -> None:
+    assert points.of(exercise, of_cases("speed", None, even=SKIPPED, ragged=SKIPPED)).performance is None
+
+
+@pytest.mark.parametrize("check", ["compile", "launch", "memory[even]", "correct[even]"])
+def test_speed_skipped_for_an_error_of_the_graders_is_not_zero(exercise: Exercise, check: str) -> None:
+    skipped = of_cases("correct", ragged=SKIPPED) + of_cases("speed", "cuda", even=SKIPPED, ragged=SKIPPED)
+    given = points.of(exercise, [Check(check, ERROR), *skipped])
+    assert (given.correctness, given.performance) == (None, None)
+
+
+@pytest.mark.parametrize(("check", "performance"), [("compile", None), ("launch", None), ("rules", 0)])
+def test_on_a_cpu_only_what_is_forbidden_has_lost_its_points_for_speed(
+    exercise: Exercise, check: str, performance: int | None
+) -> None:
+    skipped = of_cases("correct", even=SKIPPED, ragged=SKIPPED) + of_cases(
+        "speed", None, even=SKIPPED, ragged=SKIPPED
+    )
+    given = points.of(exercise, [Check(check, FAILED), *skipped, Check("quality", SKIPPED, required=False)])
+    assert (given.correctness, given.performance, given.quality, given.total) == (0, performance, 0, 0)
+
+
+def test_performance_is_shared_out_where_a_gpu_judged_it(exercise: Exercise) -> None:
+    checks = of_cases("speed", "cuda", even=PASSED, ragged=FAILED)
+    assert points.of(exercise, checks).performance == 20
+
+
+def test_quality_counts_from_the_first_right_case_on(exercise: Exercise) -> None:
+    wrong = [*of_cases("correct", even=FAILED, ragged=FAILED), quality(8)]
+    right = [*of_cases("correct", even=FAILED, ragged=PASSED), quality(8)]
+    assert points.of(exercise, wrong).quality == 0
+    assert points.of(exercise, right).quality == 8
+
+
+def test_the_total_adds_what_is_known(exercise: Exercise) -> None:
+    checks = [*of_cases("correct", even=PASSED, ragged=PASSED), quality(8)]
+    given = points.of(exercise, checks)
+    assert (given.total, given.max, given.manual) == (48, 100, None)
+
+
+def test_nothing_known_is_no_total(exercise: Exercise) -> None:
+    checks = [*of_cases("correct", even=ERROR, ragged=ERROR), Check("quality", ERROR, required=False)]
+    assert points.of(exercise, checks).total is None
