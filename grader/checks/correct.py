@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grader.diagnosis import mismatch, search
+from grader.diagnosis import mismatch
 from grader.model.exercise import Case
 from grader.model.judged import Judged
 from grader.model.result import Check, Finding, Status, to_number
+from reference_kernels.mistakes.untouched import untouched
 
 NAME = "correct"
 UNSET = "unset_lines"  # of a failed check: they may be why, and another machine's registers may happen to be right
@@ -121,10 +122,10 @@ def _not_finite(actual: np.ndarray) -> str:
     if actual.dtype.kind != "f":
         return ""
     nan = np.isnan(actual)
-    untouched = search.never_written(actual)
+    missing = untouched(actual)
     counts = {
-        "never written": int(untouched.sum()),
-        "NaN": int(nan.sum() - untouched.sum()),
+        "never written": int(missing.sum()),
+        "NaN": int(nan.sum() - missing.sum()),
         "infinite": int(np.isinf(actual).sum()),
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
