@@ -1,4 +1,4 @@
-"""What a student got wrong, in words that others' results share: so that a class's mistakes can be counted."""
+"""A student's mistakes, in words shared between results, so that a class's mistakes can be counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grader.model.result import Check, Finding, Result, Status
 from reports.classroom import Mistake
 
 TOO_SLOW = "too-slow"
-UNEXPLAINED = "none of the mistakes that the exercise knows"
+UNEXPLAINED = "not one of the exercise's known mistakes"
 
 # As grader.checks.correct puts a diagnosis before the numbers.
 _CAUSE = re.compile(r"(?P<cause>.+?)\. First wrong element: ", re.DOTALL)
@@ -18,7 +18,7 @@ _QUOTED = re.compile(r'"[^"]*"')
 
 
 def of(result: Result) -> tuple[Mistake, ...]:
-    """Each once, however many cases show it, in grading order. Only what cost the verdict."""
+    """Each mistake once, however many cases show it, in grading order. Only those that caused the failure."""
     failed = [check for check in result.checks if check.status is Status.FAILED and check.required]
     return tuple(dict.fromkeys(mistake for check in failed for mistake in _of_check(check)))
 

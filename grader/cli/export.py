@@ -1,4 +1,4 @@
-"""grade export: a batch's grades in the form that a learning platform imports. For instructors."""
+"""grade export: a batch's grades in a format that a learning platform imports. For instructors."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ WITH_TEMPLATE = ("canvas", "moodle")
 @click.command("export")
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--to", "platform", type=click.Choice(TO), required=True, help="class: the pages of the class.")
-@click.option("--template", metavar="FILE", type=_PATH, help="What Canvas or Moodle exported, to be filled.")
-@click.option("--out", metavar="FILE", type=_PATH, help="Default: in DIR, named for the platform.")
+@click.option("--template", metavar="FILE", type=_PATH, help="File exported by Canvas or Moodle, to be filled in.")
+@click.option("--out", metavar="FILE", type=_PATH, help="Default: a file in DIR named for the platform.")
 @click.option("--column", metavar="NAME", default="", help="Canvas: the assignment; default: the exercise's title.")
-@click.option("--so-far", is_flag=True, help="Also points of those who are not judged in full.")
+@click.option("--so-far", is_flag=True, help="Include points of submissions that are not fully graded.")
 @click.option(
     "--real-names/--pseudonyms",
     default=None,
-    help="Class: what the leaderboards show, this once; default: as in grade batch.",
+    help="Class: names on the leaderboards, this time only; default: as in grade batch.",
 )
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 def command(
     folder: Path,
     platform: str,
@@ -47,18 +47,18 @@ def command(
 
     \b
     canvas      a CSV for Grades > Import; --template: what Canvas exported
-    moodle      --template: the assignment's grading worksheet, to be filled
+    moodle      --template: the assignment's grading worksheet, to be filled in
     gradescope  a results.json for each student, in a folder
     class       class.html for you, leaderboard.html for the class
 
-    In Canvas and Moodle, who is not judged in full gets no grade, and who could not be graded no zero.
+    In Canvas and Moodle, submissions that are not fully graded, or could not be graded, get no grade (not a zero).
     """
     from grader import files
     from grader.batch import classroom, instructor, outputs
     from grader.batch.ledger import Ledger
 
     if template is not None and platform not in WITH_TEMPLATE:
-        raise click.UsageError(f"--template goes with --to {' or '.join(WITH_TEMPLATE)}")
+        raise click.UsageError(f"--template needs --to {' or '.join(WITH_TEMPLATE)}")
     with Ledger(folder) as ledger:
         exercise = instructor.exercise_of(ledger, exercises)
         entries = outputs.entries(ledger, exercise)
@@ -78,14 +78,14 @@ def command(
 
 
 def _refuse_without_grades(file: Path, entries: Sequence[Entry], so_far: bool) -> None:
-    """An empty file that is called done would be found out in Canvas only. Raises UsageError."""
+    """Raises UsageError; otherwise an empty file would be noticed only in Canvas."""
     from grader.batch.exports import grades
 
     if any(grades.of(entry, so_far=so_far) is not None for entry in entries):
         return
     if any(grades.of(entry, so_far=True) is not None for entry in entries):
-        raise UsageError(f"nobody is judged in full; {file} was not written. --so-far takes what is known")
-    raise UsageError(f"nobody has points yet; {file} was not written")
+        raise UsageError(f"no submission is fully graded; {file} was not written. --so-far exports the points so far")
+    raise UsageError(f"no submission has points yet; {file} was not written")
 
 
 def _filled(
@@ -95,7 +95,9 @@ def _filled(
 
     if platform == "moodle":
         if template is None:
-            raise UsageError("--template FILE is needed: the grading worksheet, from the assignment's page in Moodle")
+            raise UsageError(
+                "--template FILE is required: download the grading worksheet from the assignment's page in Moodle"
+            )
         return moodle.fill(_read(template), entries, exercise, so_far=so_far)
     if template is None:
         return canvas.new(entries, exercise, so_far=so_far)

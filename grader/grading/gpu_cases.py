@@ -1,4 +1,4 @@
-"""The cases of one submission on a GPU: how to launch them, what they compute, the sweep over every input."""
+"""The cases of one submission on a GPU: launch plans, results, and the sweep over every input."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from grader.model.result import Check, Finding, Status
 from grader.sandbox import ChildFaulted, ChildTimeout
 from grader.sandbox.runner import Runner
 
-# After a fault or a hang the child is lost, and the next costs a second.
+# After a fault or a hang, the child is lost, and the next one takes a second to start.
 MAX_LOST = 2
 
 Expected = dict[str, np.ndarray]
 
 
 class GpuCases:
-    """`endless`: by case, the checks of what the CPU did not finish; it is not started here."""
+    """`endless`: by case, the checks that the CPU did not finish; these are not started here."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class GpuCases:
         self._lost: list[str] = []
 
     def launch(self, cases: Sequence[Case]) -> tuple[Check, dict[str, tuple[Plan, ...]]]:
-        """The check; and by case, how to launch each kernel of the exercise."""
+        """The check and, by case, how to launch each kernel of the exercise."""
         plans: dict[str, tuple[Plan, ...]] = {}
         for case in cases:
             found = attempt(partial(self._plans, case))
@@ -63,7 +63,7 @@ class GpuCases:
     def run(
         self, case: Case, plans: tuple[Plan, ...], expect: Callable[[Case], Future[Expected]]
     ) -> tuple[Check, ...]:
-        """memory where the GPU found something; and correct, which is the last."""
+        """`memory` if the GPU found something, then `correct`."""
         identity = correct.identity(case)
         if case.name in self._endless:
             return (_skipped(self._endless[case.name], case),)
@@ -82,8 +82,8 @@ class GpuCases:
         return (guarded(lambda: self._correct(case, plans, outcome, expect(case).result()), identity, case),)
 
     def sweep(self, case: Case, plans: tuple[Plan, ...], expected: Callable[[Case], Expected]) -> Check:
-        """correct[CASE] of every input there is. The first wrong one is run once more alone, to say what is wrong
-        with it. Raises GraderError where it does not end."""
+        """correct[CASE] for every possible input. The first wrong input is run again alone, to explain what is wrong
+        with it. Raises GraderError if the sweep does not finish."""
         try:
             swept = self._runner.ready().sweep(sweeping.request(self._exercise, case, plans))
         except ChildFaulted as fault:
@@ -100,12 +100,14 @@ class GpuCases:
             verdict = swept.verdicts.get(kernel.judge)
             if verdict and verdict.wrong:
                 first = self._explained(sweeping.alone(case, kernel, verdict.first), plan.line, expected)
-                message = f"{kernel.name}: {verdict.wrong} inputs of all there are come out wrong; the first: {first}"
+                message = (
+                    f"{kernel.name}: {verdict.wrong} of all possible inputs give a wrong result; the first: {first}"
+                )
                 findings.append(Finding("wrong-values", self._source.name, plan.line, message, count=verdict.wrong))
         return Check(
             correct.identity(case),
             Status.FAILED if findings else Status.PASSED,
-            findings[0].message if findings else f"all {swept.inputs} inputs right, {swept.seconds:.1f} s",
+            findings[0].message if findings else f"all {swept.inputs} inputs correct, {swept.seconds:.1f} s",
             case=case.name,
             device="cuda",
             findings=tuple(findings),
@@ -117,14 +119,14 @@ class GpuCases:
         )
 
     def _explained(self, case: Case, line: int, expected: Callable[[Case], Expected]) -> str:
-        """What `correct` says of a case of one element."""
+        """The message of `correct` for a case with one element."""
         plans = self._plans(case)
         check = self._judging.correct(case, plans, self._outcome(case, plans).outputs, expected(case))
         found = next((finding for finding in check.findings if finding.line == line), None)
-        return found.message if found else "alone it comes out right, so it depends on its neighbours"
+        return found.message if found else "on its own the result is correct, so it depends on neighbouring elements"
 
     def _plans(self, case: Case) -> tuple[Plan, ...]:
-        """With the multiprocessors and the shared memory that this GPU has."""
+        """With this GPU's number of multiprocessors and shared memory."""
         text, name = self._source.text, self._source.name
         plans = []
         for kernel in self._exercise.kernels:
@@ -138,13 +140,13 @@ class GpuCases:
         return self._held(self._runner.run(launches, arrays))
 
     def _held(self, outcome: Outcome) -> Outcome:
-        """A child that found something may have lost its GPU context: the next run gets a fresh one."""
+        """A child with findings may have lost its GPU context, so the next run gets a fresh one."""
         if outcome.findings:
             self._runner.close()
         return outcome
 
     def _correct(self, case: Case, plans: tuple[Plan, ...], outcome: Outcome, expected: Expected) -> Check:
-        """Right over both kinds of rubbish that the outputs held before."""
+        """Correct with both kinds of garbage that the outputs contained before."""
         check = self._judging.correct(case, plans, outcome.outputs, expected)
         if check.status is Status.PASSED:
             check = self._judging.correct(case, plans, outcome.outputs | outcome.again, expected)
@@ -152,7 +154,7 @@ class GpuCases:
 
 
 def at_line(finding: Finding, line: int) -> Finding:
-    """A GPU names no line: the kernel's stands in for it."""
+    """A GPU reports no line, so the kernel's line is used instead."""
     return finding if finding.line else msgspec.structs.replace(finding, line=line)
 
 

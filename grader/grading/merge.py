@@ -1,4 +1,4 @@
-"""The CPU's checks and the GPU's as one list: numbers and speed from the GPU, memory and races from the CPU."""
+"""Merges the checks of CPU and GPU: numbers and speed from the GPU, memory accesses and races from the CPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def both(cpu: Sequence[Check], gpu: Measured, cases: Sequence[Case]) -> list[Che
 
 
 def _with_gpu_only(merged: list[Check], further: list[Check], theirs: Mapping[str, Check]) -> list[Check]:
-    """Cases that no CPU runs: behind all others. Their speed is the GPU's word."""
+    """Cases that the CPU does not run come last. Their speed comes from the GPU."""
     own = {check.case for check in further}
     elsewhere = [theirs.get(check.id, check) for check in merged if check.case in own]
     rest = [check for check in merged if check.case not in own]
@@ -41,19 +41,19 @@ def _with_gpu_only(merged: list[Check], further: list[Check], theirs: Mapping[st
 
 
 def wants_sanitizer(cpu: Sequence[Check]) -> bool:
-    """Where the CPU came to an instruction that it does not know, nobody has judged the accesses yet."""
+    """If the CPU reached an instruction it does not support, the accesses have not been judged yet."""
     return any(c.id.startswith(f"{memory.NAME}[") and c.status is Status.NOT_JUDGED for c in cpu)
 
 
 def _one(cpu: Check, gpu: Check | None) -> Check:
-    """compile, launch and rules: both must pass. The CPU's findings name lines, so they go first."""
+    """compile, launch and rules must pass on both. The CPU's findings come first, because they name lines."""
     if cpu.id not in ("compile", "launch", "rules") or gpu is None or cpu.status in BAD:
         return cpu
     return gpu if gpu.status in BAD or cpu.status is not Status.PASSED else cpu
 
 
 def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stopped: Check | None) -> None:
-    """In place: what the GPU says of one case."""
+    """Merges the GPU's checks of one case, in place."""
     names = memory.identity(case), correct.identity(case), speed.identity(case)
     merged[names[0]] = accesses = _memory(merged[names[0]], theirs.get(names[0]))
     if stopped is not None:
@@ -65,9 +65,9 @@ def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stoppe
         return
     numbers = theirs.get(names[1], merged[names[1]])
     if numbers.status is Status.PASSED and correct.UNSET in merged[names[1]].measurements:
-        numbers = merged[names[1]]  # the GPU's registers happened to hold what nothing has set
+        numbers = merged[names[1]]  # the GPU's registers happened to contain a suitable value
     if numbers.status is Status.FAILED and accesses.status is Status.FAILED:
-        # One cause, one red line: wrong numbers follow from what is wrong with the accesses.
+        # One cause, one red line: the wrong numbers follow from the faulty accesses.
         numbers = after(accesses, names[1], case) or numbers
     merged[names[1]] = numbers
     if names[2] in merged:

@@ -209,7 +209,7 @@ class _Grading:
     def _launch(
         self, compiled: Check, compilation: Compilation, cases: Sequence[Case]
     ) -> tuple[Check, dict[str, tuple[Plan, ...]]]:
-        """The check; and by case, how to launch each kernel of the exercise."""
+        """The check and, by case, how to launch each kernel of the exercise."""
         skipped = after(compiled, launch.ID)
         if skipped:
             return skipped, {}
