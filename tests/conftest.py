@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from grader import machine
+from tests.kept_children import KeptChildren
 
 # A shell starts what runs in its background with SIGINT ignored, and so would everything that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,3 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
+
+
+@pytest.fixture(scope="session")
+def kept_children() -> Iterator[KeptChildren]:
+    children = KeptChildren()
+    yield children
+    children.close()
