@@ -1,6 +1,6 @@
-"""Children of the CPU executor that stay up from one submission to the next: to start one takes longer than most runs.
+"""Children of the CPU executor that stay up from one submission to the next: a start takes longer than most runs.
 
-For tests that are about what a submission does, not about its child.
+For tests about what a submission does, not about its child.
 """
 
 from __future__ import annotations
