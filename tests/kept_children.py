@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Literal
 
-from grader import executors
+from grader.executors import open_cpu
 from grader.model.execution import Compilation, Invocation, Outcome
 from grader.model.exercise import Array
 from grader.sandbox.child import Child
@@ -59,7 +59,7 @@ class KeptChildren:
     def open(self) -> Kept:
         with self._lock:
             child = self._waiting.pop() if self._waiting else None
-        return Kept(self, child or executors.open_cpu(workers=1))
+        return Kept(self, child or open_cpu(workers=1))
 
     def give_back(self, child: Child) -> None:
         with self._lock:

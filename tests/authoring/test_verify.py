@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grader import machine
+from grader import executors, machine
 from grader.authoring import verify
 from grader.authoring.verify import Promise
 from grader.cli.command import invoke
@@ -15,19 +15,20 @@ from grader.errors import GraderError
 from grader.exercise import catalog
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Status
-from tests.kept_children import KeptChildren
+
+pytestmark = pytest.mark.usefixtures("children_stay_up")
 
 EXERCISES = catalog.every(Path(__file__).parents[2] / "exercises")
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
-def test_every_file_keeps_its_promise(exercise: Exercise, kept_children: KeptChildren) -> None:
+def test_every_file_keeps_its_promise(exercise: Exercise) -> None:
     found = verify.verify(
         exercise,
         verify.promises(exercise),
         seed=2,
-        open_executor=kept_children.open,
+        open_executor=lambda: executors.open_cpu(workers=1),
         jobs=machine.cores(),
     )
     assert [(done.promise.file.name, done.problem) for done in found if done.problem] == []
