@@ -24,6 +24,7 @@ from grader.launching import invocations
 from grader.launching.plan import Plan, plan_launch, request_launch
 from grader.model.execution import Compilation, Executor
 from grader.model.exercise import Case, Exercise
+from grader.model.families import MEMORY
 from grader.model.result import Check, Finding, Status
 from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
 from grader.sandbox.runner import OpenExecutor
@@ -269,7 +270,7 @@ class _Lane:
         except (ChildTimeout, ChildMemory, ChildDied) as error:
             self.close()
             finding = Finding("did-not-finish", name, 0, str(error))
-            return Check("memory[?]", Status.FAILED, str(error), findings=(finding,))
+            return Check(MEMORY.id("?"), Status.FAILED, str(error), findings=(finding,))
 
     def _failures(self, name: str, text: str, on_output: Callable[[bytes], None]) -> Iterator[Check]:
         if self._executor is None:

@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 import numpy as np
 
-from grader.checks import correct, launch, memory
+from grader.checks import launch, memory
 from grader.errors import GraderError
 from grader.executors.cuda_child import CudaChild
 from grader.exercise.submission import Source
@@ -19,6 +19,8 @@ from grader.launching import invocations, sweeping
 from grader.launching.plan import Limits, Plan, plan_launch, request_launch
 from grader.model.execution import Compilation, Gpu, Outcome
 from grader.model.exercise import Case, Exercise
+from grader.model.families import CORRECT, LAUNCH, MEMORY
+from grader.model.measurements import Measurements
 from grader.model.result import Check, Finding, Status
 from grader.sandbox import ChildFaulted, ChildTimeout
 from grader.sandbox.runner import Runner
@@ -53,7 +55,7 @@ class GpuCases:
         for case in cases:
             found = attempt(partial(self._plans, case))
             if isinstance(found, Failure):
-                return error(launch.ID, found), {}
+                return error(LAUNCH, found), {}
             plans[case.name] = found
             if any(plan.findings for plan in found):
                 break
@@ -64,22 +66,21 @@ class GpuCases:
         self, case: Case, plans: tuple[Plan, ...], expect: Callable[[Case], Future[Expected]]
     ) -> tuple[Check, ...]:
         """memory where the GPU found something; and correct, which is the last."""
-        identity = correct.identity(case)
         if case.name in self._endless:
             return (_skipped(self._endless[case.name], case),)
         if len(self._lost) >= MAX_LOST:
             reason = f"on the GPU, {self._lost[0]} ended the process"
-            return (Check(identity, Status.SKIPPED, reason=reason, case=case.name, device="cuda"),)
+            return (Check(CORRECT.id(case.name), Status.SKIPPED, reason=reason, case=case.name, device="cuda"),)
         outcome = attempt(partial(self._outcome, case, plans))
         if isinstance(outcome, Failure):
-            return (error(identity, outcome, case),)
+            return (error(CORRECT, outcome, case.name),)
         if outcome.findings:
-            self._lost.append(memory.identity(case))
+            self._lost.append(MEMORY.id(case.name))
             found = tuple(at_line(finding, plans[-1].line) for finding in outcome.findings)
             failed = memory.judge(case, msgspec.structs.replace(outcome, findings=found))
             failed = msgspec.structs.replace(failed, device="cuda")
             return (failed, _skipped(failed, case))
-        return (guarded(lambda: self._correct(case, plans, outcome, expect(case).result()), identity, case),)
+        return (guarded(lambda: self._correct(case, plans, outcome, expect(case).result()), CORRECT, case.name),)
 
     def sweep(self, case: Case, plans: tuple[Plan, ...], expected: Callable[[Case], Expected]) -> Check:
         """correct[CASE] of every input there is. The first wrong one is run once more alone, to say what is wrong
@@ -90,7 +91,7 @@ class GpuCases:
             self._runner.close()
             found = (at_line(fault.finding, plans[-1].line),)
             return Check(
-                correct.identity(case), Status.FAILED, found[0].message, case=case.name, device="cuda", findings=found
+                CORRECT.id(case.name), Status.FAILED, found[0].message, case=case.name, device="cuda", findings=found
             )
         except ChildTimeout as failed:
             self._runner.close()
@@ -103,17 +104,17 @@ class GpuCases:
                 message = f"{kernel.name}: {verdict.wrong} inputs of all there are come out wrong; the first: {first}"
                 findings.append(Finding("wrong-values", self._source.name, plan.line, message, count=verdict.wrong))
         return Check(
-            correct.identity(case),
+            CORRECT.id(case.name),
             Status.FAILED if findings else Status.PASSED,
             findings[0].message if findings else f"all {swept.inputs} inputs right, {swept.seconds:.1f} s",
             case=case.name,
             device="cuda",
             findings=tuple(findings),
-            measurements={
-                "elements": swept.inputs,
-                "mismatches": sum(finding.count for finding in findings),
-                "seconds": swept.seconds,
-            },
+            measurements=Measurements(
+                elements=swept.inputs,
+                mismatches=sum(finding.count for finding in findings),
+                seconds=swept.seconds,
+            ),
         )
 
     def _explained(self, case: Case, line: int, expected: Callable[[Case], Expected]) -> str:
@@ -157,6 +158,6 @@ def at_line(finding: Finding, line: int) -> Finding:
 
 
 def _skipped(parent: Check, case: Case) -> Check:
-    skipped = after(parent, correct.identity(case), case)
+    skipped = after(parent, CORRECT, case.name)
     assert skipped is not None
     return skipped

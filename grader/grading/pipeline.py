@@ -15,7 +15,7 @@ import numpy as np
 
 from grader import machine
 from grader.checks import compile as compile_check
-from grader.checks import correct, launch, memory, quality, rules, speed
+from grader.checks import launch, memory, quality, rules, speed
 from grader.errors import GraderError
 from grader.exercise import secret as secrets
 from grader.exercise.oracle import Oracle
@@ -26,8 +26,10 @@ from grader.grading.judging import Judging
 from grader.grading.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
 from grader.launching import invocations
 from grader.launching.plan import Plan, blame_grid, plan_launch, request_launch
+from grader.model import families
 from grader.model.execution import Compilation, Executor, Outcome
 from grader.model.exercise import Array, Case, Exercise
+from grader.model.families import COMPILE, CORRECT, LAUNCH, MEMORY, QUALITY, RULES, SPEED
 from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, geometric_mean, verdict_of
 from grader.sandbox.runner import OpenExecutor, Runner
 
@@ -180,7 +182,7 @@ class _Grading:
 
     def checks(self, cases: Future[list[Case]], expect: Callable[[Case], Future[Expected]]) -> list[Check]:
         """In grading order: compile, launch, then memory, correct and speed case by case, rules, quality."""
-        self._on_progress(Progress(compile_check.ID))
+        self._on_progress(Progress(COMPILE.id()))
         compiled, compilation = self._compile()
         todo = cases.result()
         launched, plans = self._launch(compiled, compilation, todo)
@@ -188,12 +190,12 @@ class _Grading:
         checks = [compiled, launched]
         for index, case in enumerate(todo):
             if launched.status is Status.PASSED:
-                self._on_progress(Progress(memory.identity(case), index, len(todo), tuple(checks)))
+                self._on_progress(Progress(MEMORY.id(case.name), index, len(todo), tuple(checks)))
                 checks += self._case(case, plans[case.name], expected.pop(0))
             else:
                 checks += self._not_run(case, launched)
         checks += self._speed_elsewhere(todo, checks)
-        checks.append(after(compiled, rules.ID) or rules.judge(self._exercise, compilation, self._source.name))
+        checks.append(after(compiled, RULES) or rules.judge(self._exercise, compilation, self._source.name))
         checks.append(self._quality(compiled, compilation))
         return checks
 
@@ -203,22 +205,22 @@ class _Grading:
             return compile_check.unreadable(self._source.problem), nothing
         compilation = attempt(self._runner.compile)
         if isinstance(compilation, Failure):
-            return error(compile_check.ID, compilation), nothing
+            return error(COMPILE, compilation), nothing
         return compile_check.judge(self._exercise, self._source.name, compilation), compilation
 
     def _launch(
         self, compiled: Check, compilation: Compilation, cases: Sequence[Case]
     ) -> tuple[Check, dict[str, tuple[Plan, ...]]]:
         """The check; and by case, how to launch each kernel of the exercise."""
-        skipped = after(compiled, launch.ID)
+        skipped = after(compiled, LAUNCH)
         if skipped:
             return skipped, {}
         plans: dict[str, tuple[Plan, ...]] = {}
         for case in cases:
-            self._on_progress(Progress(launch.ID, len(plans), len(cases), (compiled,)))
+            self._on_progress(Progress(LAUNCH.id(), len(plans), len(cases), (compiled,)))
             found = attempt(partial(self._plans, compilation, case))
             if isinstance(found, Failure):
-                return error(launch.ID, found), {}
+                return error(LAUNCH, found), {}
             plans[case.name] = found
             if any(did_not_finish(plan.findings) for plan in found):
                 break
@@ -236,23 +238,23 @@ class _Grading:
     def _case(self, case: Case, plans: tuple[Plan, ...], expected: Future[Expected]) -> list[Check]:
         """memory, then correct, then speed of one case."""
         memory_check, outcome = self._memory(case, plans)
-        correct_check = after(memory_check, correct.identity(case), case)
+        correct_check = after(memory_check, CORRECT, case.name)
         if correct_check is None:
             judge = partial(self._correct, case, plans, outcome, expected)
-            correct_check = guarded(judge, correct.identity(case), case)
+            correct_check = guarded(judge, CORRECT, case.name)
         return [shown(case, check) for check in (memory_check, correct_check, *self._speed(case, correct_check))]
 
     def _memory(self, case: Case, plans: tuple[Plan, ...]) -> tuple[Check, Outcome]:
         """Runs the kernels; their outcome goes on to `correct`."""
-        identity, kernels = memory.identity(case), self._exercise.kernels
+        kernels = self._exercise.kernels
         if len(self._unfinished) == MAX_UNFINISHED:
             reason = f"{self._unfinished[0].id} did not finish"
-            return Check(identity, Status.SKIPPED, reason=reason, case=case.name), Outcome()
+            return Check(MEMORY.id(case.name), Status.SKIPPED, reason=reason, case=case.name), Outcome()
         outcome = attempt(
             lambda: self._runner.run(invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))
         )
         if isinstance(outcome, Failure):
-            return error(identity, outcome, case), Outcome()
+            return error(MEMORY, outcome, case.name), Outcome()
         outcome = blame_grid(outcome, plans)
         check = memory.judge(case, outcome)
         if did_not_finish(check.findings):
@@ -266,31 +268,28 @@ class _Grading:
         if not case.required:
             return []
         decides = case.name in self._exercise.speed_cases
-        skipped = after(correct_check, speed.identity(case), case, required=decides)
+        skipped = after(correct_check, SPEED, case.name, required=decides)
         return [skipped or speed.not_judged(self._exercise, case.name, required=decides)]
 
     def _speed_elsewhere(self, cases: Sequence[Case], found: Sequence[Check]) -> list[Check]:
         """Of the cases that are too large for a CPU; measured only where all others are right."""
         here = {case.name for case in cases if case.required}
-        bad = (c for c in found if c.status is not Status.PASSED and not c.id.startswith(f"{speed.NAME}["))
+        bad = (c for c in found if c.status is not Status.PASSED and c.family != SPEED.name)
         parent = next(bad, found[0])
         names = [name for name in self._exercise.speed_cases if name not in here]
-        skipped = {name: after(parent, speed.of(name)) for name in names}
-        return [
-            msgspec.structs.replace(check, case=name) if check else speed.not_judged(self._exercise, name)
-            for name, check in skipped.items()
-        ]
+        return [after(parent, SPEED, name) or speed.not_judged(self._exercise, name) for name in names]
 
     def _not_run(self, case: Case, launched: Check) -> list[Check]:
-        checks = [after(launched, name, case) for name in (memory.identity(case), correct.identity(case))]
-        if case.required:
-            decides = case.name in self._exercise.speed_cases
-            checks.append(after(launched, speed.identity(case), case, required=decides))
+        decides = case.name in self._exercise.speed_cases
+        checks = [
+            after(launched, family, case.name, required=decides or family is not SPEED)
+            for family in families.of_case(required=case.required)
+        ]
         return [shown(case, check) for check in checks if check]
 
     def _quality(self, compiled: Check, compilation: Compilation) -> Check:
         judge = partial(quality.judge, self._exercise, compilation, self._source.text, self._source.name)
-        return after(compiled, quality.ID, required=False) or guarded(judge, quality.ID, required=False)
+        return after(compiled, QUALITY) or guarded(judge, QUALITY)
 
 
 def _cases(oracle: Oracle, seed: int, secret: Secret | None, only: str | None) -> list[Case]:

@@ -12,22 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from grader.model import families
 from grader.model.exercise import Exercise
+from grader.model.families import SPEED
 from grader.model.result import Check, Points, Status
 
 UNKNOWN = (Status.NOT_JUDGED, Status.ERROR)
-BEFORE_SPEED = ("compile", "launch", "memory[", "correct[")
+BEFORE_SPEED = {family.name for family in families.before(SPEED)}
 
 
 def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     """`total` adds up what is known; null where nothing is."""
-    correct = [check for check in checks if check.id.startswith("correct[")]
-    speed = [check for check in checks if check.id.startswith("speed[") and check.required]
+    correct = [check for check in checks if check.rubric == "correctness"]
+    speed = [check for check in checks if check.rubric == "performance" and check.required]
     # An error before it says nothing about the submission.
-    lost = any(check.status is Status.ERROR for check in checks if check.id.startswith(BEFORE_SPEED))
+    lost = any(check.status is Status.ERROR for check in checks if check.family in BEFORE_SPEED)
     correctness = None if lost else _correctness(exercise, correct)
     performance = _performance(exercise, speed, lost=lost)
-    if any(check.id == "rules" and check.status is Status.FAILED for check in checks):
+    if any(families.of(check.family).voids and check.status is Status.FAILED for check in checks):
         correctness, performance = 0.0, 0.0
     quality = _quality(checks, earned=correctness is None or _any_right(exercise, correct))
     known = [part for part in (correctness, performance, quality) if part is not None]
@@ -59,10 +61,10 @@ def _performance(exercise: Exercise, speed: Sequence[Check], *, lost: bool) -> f
 
 
 def _quality(checks: Sequence[Check], *, earned: bool) -> float | None:
-    quality = next((check for check in checks if check.id == "quality"), None)
+    quality = next((check for check in checks if check.rubric == "quality"), None)
     if quality is None or quality.status in UNKNOWN:
         return None
-    return float(quality.measurements.get("points", 0)) if earned else 0.0
+    return (quality.measurements.points or 0.0) if earned else 0.0
 
 
 def _any_right(exercise: Exercise, correct: Sequence[Check]) -> bool:

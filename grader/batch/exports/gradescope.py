@@ -105,14 +105,14 @@ def _test(check: Check, share: float | None) -> dict[str, Any]:
         **score,
         **status,
         "output": "\n".join(dict.fromkeys(says)),
-        "tags": [tag for tag in (outcomes.family(check), check.case, check.device) if tag],
+        "tags": [tag for tag in (check.family, check.case, check.device) if tag],
         "visibility": "visible",
     }
 
 
 def _earned(check: Check, share: float) -> float:
-    if check.id == "quality":
-        return float(check.measurements.get("points", 0))
+    if check.rubric == "quality":
+        return check.measurements.points or 0.0
     return share if check.status is Status.PASSED else 0.0
 
 
@@ -132,7 +132,7 @@ def _shares(result: Result, exercise: Exercise) -> dict[str, float]:
         others = outcomes.further(result, exercise)[1]
         shares |= dict.fromkeys(wanted, _share(exercise.points["correctness"], len(wanted) + bool(others)))
     if points.performance is not None:
-        timed = [check.id for check in result.checks if outcomes.family(check) == "speed" and check.required]
+        timed = [check.id for check in result.checks if check.rubric == "performance" and check.required]
         shares |= dict.fromkeys(timed, _share(exercise.points["performance"], len(timed)))
     if points.quality is not None:
         shares["quality"] = float(sum(rule.points for rule in exercise.quality))
