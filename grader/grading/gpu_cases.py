@@ -7,19 +7,20 @@ from concurrent.futures import Future
 from functools import partial
 
 import msgspec
-import numpy as np
 
-from grader.checks import launch, memory
+from grader.checks import memory
 from grader.errors import GraderError
 from grader.executors.cuda_child import CudaChild
+from grader.exercise.oracle import Expected
 from grader.exercise.submission import Source
 from grader.grading.judging import Judging
+from grader.grading.runs import Plans, Runs
 from grader.grading.steps import Failure, after, attempt, error, guarded
-from grader.launching import invocations, sweeping
-from grader.launching.plan import Limits, Plan, plan_launch, request_launch
-from grader.model.execution import Compilation, Gpu, Outcome
-from grader.model.exercise import Case, Exercise
-from grader.model.families import CORRECT, LAUNCH, MEMORY
+from grader.launching import sweeping
+from grader.launching.plan import Limits
+from grader.model.execution import Compilation, Gpu, Invocation, Outcome
+from grader.model.exercise import Array, Case, Exercise
+from grader.model.families import CORRECT, MEMORY
 from grader.model.measurements import Measurements
 from grader.model.result import Check, Finding, Status
 from grader.sandbox import ChildFaulted, ChildTimeout
@@ -27,8 +28,6 @@ from grader.sandbox.runner import Runner
 
 # After a fault or a hang the child is lost, and the next costs a second.
 MAX_LOST = 2
-
-Expected = dict[str, np.ndarray]
 
 
 class GpuCases:
@@ -44,34 +43,25 @@ class GpuCases:
         judging: Judging,
         endless: Mapping[str | None, Check],
     ) -> None:
-        self._limits = Limits(gpu.sm_count, gpu.max_shared_bytes)
+        limits = Limits(gpu.sm_count, gpu.max_shared_bytes)
+        self._runs = Runs(exercise, source.text, source.name, compilation, self._run, limits)
         self._exercise, self._source, self._runner = exercise, source, runner
-        self._compilation, self._judging, self._endless = compilation, judging, endless
+        self._judging, self._endless = judging, endless
         self._lost: list[str] = []
 
-    def launch(self, cases: Sequence[Case]) -> tuple[Check, dict[str, tuple[Plan, ...]]]:
+    def launch(self, cases: Sequence[Case]) -> tuple[Check, dict[str, Plans]]:
         """The check; and by case, how to launch each kernel of the exercise."""
-        plans: dict[str, tuple[Plan, ...]] = {}
-        for case in cases:
-            found = attempt(partial(self._plans, case))
-            if isinstance(found, Failure):
-                return error(LAUNCH, found), {}
-            plans[case.name] = found
-            if any(plan.findings for plan in found):
-                break
-        judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
-        return msgspec.structs.replace(launch.judge(judged, self._compilation), device="cuda"), plans
+        check, plans = self._runs.launch(cases, stops=lambda plan: bool(plan.findings))
+        return (check if check.status is Status.ERROR else msgspec.structs.replace(check, device="cuda")), plans
 
-    def run(
-        self, case: Case, plans: tuple[Plan, ...], expect: Callable[[Case], Future[Expected]]
-    ) -> tuple[Check, ...]:
+    def run(self, case: Case, plans: Plans, expect: Callable[[Case], Future[Expected]]) -> tuple[Check, ...]:
         """memory where the GPU found something; and correct, which is the last."""
         if case.name in self._endless:
             return (_skipped(self._endless[case.name], case),)
         if len(self._lost) >= MAX_LOST:
             reason = f"on the GPU, {self._lost[0]} ended the process"
             return (Check(CORRECT.id(case.name), Status.SKIPPED, reason=reason, case=case.name, device="cuda"),)
-        outcome = attempt(partial(self._outcome, case, plans))
+        outcome = attempt(partial(self._runs.outcome, case, plans))
         if isinstance(outcome, Failure):
             return (error(CORRECT, outcome, case.name),)
         if outcome.findings:
@@ -82,7 +72,7 @@ class GpuCases:
             return (failed, _skipped(failed, case))
         return (guarded(lambda: self._correct(case, plans, outcome, expect(case).result()), CORRECT, case.name),)
 
-    def sweep(self, case: Case, plans: tuple[Plan, ...], expected: Callable[[Case], Expected]) -> Check:
+    def sweep(self, case: Case, plans: Plans, expected: Callable[[Case], Expected]) -> Check:
         """correct[CASE] of every input there is. The first wrong one is run once more alone, to say what is wrong
         with it. Raises GraderError where it does not end."""
         try:
@@ -119,32 +109,19 @@ class GpuCases:
 
     def _explained(self, case: Case, line: int, expected: Callable[[Case], Expected]) -> str:
         """What `correct` says of a case of one element."""
-        plans = self._plans(case)
-        check = self._judging.correct(case, plans, self._outcome(case, plans).outputs, expected(case))
+        plans = self._runs.plans(case)
+        check = self._judging.correct(case, plans, self._runs.outcome(case, plans).outputs, expected(case))
         found = next((finding for finding in check.findings if finding.line == line), None)
         return found.message if found else "alone it comes out right, so it depends on its neighbours"
 
-    def _plans(self, case: Case) -> tuple[Plan, ...]:
-        """With the multiprocessors and the shared memory that this GPU has."""
-        text, name = self._source.text, self._source.name
-        plans = []
-        for kernel in self._exercise.kernels:
-            outcome = self._held(self._runner.run(*request_launch(kernel, case, self._limits)))
-            plans.append(plan_launch(kernel, self._compilation, text, name, outcome, self._limits))
-        return tuple(plans)
-
-    def _outcome(self, case: Case, plans: tuple[Plan, ...]) -> Outcome:
-        kernels = self._exercise.kernels
-        launches, arrays = invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans)
-        return self._held(self._runner.run(launches, arrays))
-
-    def _held(self, outcome: Outcome) -> Outcome:
+    def _run(self, launches: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
         """A child that found something may have lost its GPU context: the next run gets a fresh one."""
+        outcome = self._runner.run(launches, arrays)
         if outcome.findings:
             self._runner.close()
         return outcome
 
-    def _correct(self, case: Case, plans: tuple[Plan, ...], outcome: Outcome, expected: Expected) -> Check:
+    def _correct(self, case: Case, plans: Plans, outcome: Outcome, expected: Expected) -> Check:
         """Right over both kinds of rubbish that the outputs held before."""
         check = self._judging.correct(case, plans, outcome.outputs, expected)
         if check.status is Status.PASSED:

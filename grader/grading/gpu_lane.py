@@ -8,30 +8,29 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from grader import executors, machine
-from grader.checks import compile as compile_check
 from grader.checks import rules, speed
 from grader.compile import recipe, source
 from grader.errors import GraderError
 from grader.executors import profiler, sanitizer
 from grader.executors.cuda_child import CudaChild
 from grader.executors.tools import Staged
-from grader.exercise.oracle import Oracle
 from grader.exercise.submission import Source
+from grader.grading import runs
 from grader.grading.gpu_cases import GpuCases
 from grader.grading.gpu_timing import GpuTiming
+from grader.grading.inputs import Inputs
 from grader.grading.judging import Judging
-from grader.grading.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
+from grader.grading.runs import Plans
+from grader.grading.steps import after, did_not_finish, guarded, shown
 from grader.launching import invocations
-from grader.launching.plan import Plan
-from grader.model.execution import Compilation, Gpu
+from grader.model.execution import Gpu
 from grader.model.exercise import Case, Exercise
 from grader.model.families import COMPILE, CORRECT, LAUNCH, MEMORY, SPEED
 from grader.model.measurements import NOTHING, Measurements
@@ -44,7 +43,6 @@ from grader.timing.clocks import driver_version
 MAKERS = 8  # threads that make inputs and references for timing
 
 OpenCuda = Callable[[], CudaChild]
-Expected = dict[str, np.ndarray]
 
 
 class GpuChoice(msgspec.Struct, frozen=True):
@@ -81,15 +79,6 @@ def choose(
     return GpuChoice(partial(executors.open_cuda, number or 0), required, number or 0, sanitize, profile)
 
 
-class Inputs(msgspec.Struct, frozen=True):
-    """Where cases and expected outputs come from; they are being made while this is handed on."""
-
-    oracle: Future[Oracle]
-    cases: Future[list[Case]]
-    expect: Callable[[Case], Future[Expected]]
-    seed: int
-
-
 class Measured(msgspec.Struct, frozen=True):
     """The GPU's checks, or why there are none. In `checks`, memory[CASE] stands only where it failed."""
 
@@ -109,7 +98,7 @@ class GpuLane:
         self._cublas = ""
         self._endless: dict[str | None, Check] = {}  # by case: what the CPU did not finish, or not begin after that
         self._ended = False
-        self._plans_by_case: dict[str, tuple[Plan, ...]] = {}
+        self._plans_by_case: dict[str, Plans] = {}
         self._runs: list[Case] = []  # those that ran to their end
         self._runner = Runner(self._open, source.content, source.name, ON_GPU)
         if source.problem is None and not choice.after_cpu:
@@ -214,7 +203,7 @@ class GpuLane:
             self._runner.close()
 
     def _checks(self, gpu: Gpu, makers: ThreadPoolExecutor) -> Iterator[Check]:
-        compiled, compilation = self._compile()
+        compiled, compilation = runs.compiled(self._exercise, self._source, self._runner.compile)
         yield compiled
         if compiled.status is not Status.PASSED:
             return
@@ -265,12 +254,6 @@ class GpuLane:
             return skipped
         check = guarded(take, SPEED, case.name, required=decides)
         return check if decides else speed.shown_only(self._exercise, check)
-
-    def _compile(self) -> tuple[Check, Compilation]:
-        compilation = attempt(self._runner.compile)
-        if isinstance(compilation, Failure):
-            return error(COMPILE, compilation), Compilation(ok=False)
-        return compile_check.judge(self._exercise, self._source.name, compilation), compilation
 
     def _open(self) -> CudaChild:
         if self._ended:
