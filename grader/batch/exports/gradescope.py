@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
-from grader.batch import outcomes
+from grader.batch import filenames, outcomes
+from grader.batch.entry import Entry
+from grader.batch.exports.format import Exported, Order
 from grader.grading import points
 from grader.grading.points import Share
 from grader.model.exercise import Exercise
@@ -35,6 +37,21 @@ _HEADLINES = {
 }
 
 SHOWN_FINDINGS = 20
+
+
+class Gradescope:
+    about = "a results.json for each student, in a folder"
+    place = "gradescope"
+    per_student = True
+    takes_template = False
+
+    def export(self, entries: Sequence[Entry], exercise: Exercise, _: Order, /) -> Exported:
+        found = {
+            f"{filenames.stem(entry.submitted.student)}/results.json": encode(results(entry.result, exercise))
+            for entry in entries
+            if entry.result is not None
+        }
+        return Exported(found, f"{len(found)} of {len(entries)} students have a results.json in it")
 
 
 def encode(results: dict[str, Any]) -> bytes:
