@@ -16,6 +16,8 @@ from grader.exercise import catalog
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Status
 
+pytestmark = pytest.mark.usefixtures("children_stay_up")
+
 EXERCISES = catalog.every(Path(__file__).parents[2] / "exercises")
 
 
