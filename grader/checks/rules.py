@@ -21,4 +21,4 @@ def judge(exercise: Exercise, compilation: Compilation, filename: str) -> Check:
     )
     if findings:
         return Check(ID, Status.FAILED, findings[0].message, findings=findings)
-    return Check(ID, Status.PASSED, "nothing forbidden was used")
+    return Check(ID, Status.PASSED, "nothing forbidden is used")
