@@ -117,4 +117,4 @@ def test_a_grid_too_large_for_a_cpu_is_told_where_it_is_set(exercise_folder: Pat
 def test_what_was_never_written_is_said(exercise_folder: Path) -> None:
     (first, *_) = failed(grade(exercise_folder, SOURCE.replace("/ 32)", "/ 64)")))
     assert (first.id, first.findings[0].kind) == ("correct[even]", "wrong-values")
-    assert "32 of 64 elements wrong (32 never written): " in first.message
+    assert "32 of 64 elements are wrong (32 never written): " in first.message

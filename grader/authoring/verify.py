@@ -197,16 +197,10 @@ def problem_of(promise: Promise, failed: Check | None) -> str:
     of_kind = [finding for finding in failed.findings if finding.kind == promise.kind]
     if not of_kind:
         return _caught_by(failed)
-    if promise.lines and not any(set(promise.lines) & named_lines(finding) for finding in of_kind):
+    if promise.lines and not any(set(promise.lines) & set(finding.guilty_lines) for finding in of_kind):
         lines = sorted({finding.line for finding in of_kind})
         return f"{promise.kind} on line {_listed(lines)}, not on line {_listed(promise.lines)}"
     return ""
-
-
-def named_lines(finding: Finding) -> set[int]:
-    """The finding's line and, for a race, the line of the other access, which its note names."""
-    notes = " ".join(finding.notes) if finding.kind == "race" else ""
-    return {finding.line, *(int(line) for line in re.findall(r"\bline (\d+)", notes))}
 
 
 def _caught_by(failed: Check | None) -> str:

@@ -1,8 +1,7 @@
-"""A student's mistakes, in words shared between results, so that a class's mistakes can be counted."""
+"""A student's mistakes, keyed by what the same mistake of others has in common, so that they can be counted."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from grader.model.families import COMPILE
@@ -11,10 +10,6 @@ from reports.classroom import Mistake
 
 TOO_SLOW = "too-slow"
 UNEXPLAINED = "not one of the exercise's known mistakes"
-
-# As grader.checks.correct puts a diagnosis before the numbers.
-_CAUSE = re.compile(r"(?P<cause>.+?)\. First wrong element: ", re.DOTALL)
-_QUOTED = re.compile(r'"[^"]*"')
 
 
 def of(result: Result) -> tuple[Mistake, ...]:
@@ -36,8 +31,7 @@ def _of_check(check: Check) -> Iterator[Mistake]:
 
 def _mistake(finding: Finding) -> Mistake:
     if finding.kind == "compile-error":
-        return Mistake(finding.kind, _QUOTED.sub('"…"', finding.message))
+        return Mistake(finding.kind, finding.detail or finding.message)
     if finding.kind == "wrong-values":
-        match = _CAUSE.match(finding.message)
-        return Mistake(finding.kind, match["cause"] if match else UNEXPLAINED, finding.hint)
+        return Mistake(finding.kind, finding.cause or UNEXPLAINED, finding.hint, finding.mistake)
     return Mistake(finding.kind, "", finding.hint)

@@ -19,7 +19,7 @@ _HELP = "\n".join(
         "\b",
         *(f"{name:10}  {format_.about}" for name, format_ in FORMATS.items()),
         "",
-        "In Canvas and Moodle, submissions that are not fully graded, or could not be graded, no grade.",
+        "In Canvas and Moodle, submissions that are not fully graded get no grade, and never a zero.",
     ]
 )
 
