@@ -1,4 +1,4 @@
-"""An exercise's problem.md, taken apart: its sections by anchor, and the questions under "Hints"."""
+"""Parses an exercise's problem.md: its sections by anchor, and the questions under "Hints"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-# Where a question of "Hints" holds one of these, it and all that follow are about speed.
+# If a question under "Hints" contains one of these words, it and all that follow are about speed.
 ABOUT_SPEED = re.compile(r"\b(slow|slower|fast|faster|speed)\b", re.IGNORECASE)
 
 _HEADING = re.compile(r"#+ +(.+?) *#*")
@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"^\d+\. *")
 
 
 class Section(msgspec.Struct, frozen=True):
-    """What stands below a heading, up to the next. The anchor is GitHub's: "Endless loop!" is endless-loop."""
+    """The text below a heading, up to the next. The anchor is GitHub's: "Endless loop!" is endless-loop."""
 
     title: str
     anchor: str
@@ -31,7 +31,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def sections(markdown: str) -> tuple[Section, ...]:
-    """In their order. A # in a block of code begins none."""
+    """In order. A # in a code block does not start a section."""
     found: list[tuple[str, list[str]]] = []
     fenced = False
     for line in markdown.splitlines():

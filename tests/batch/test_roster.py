@@ -453,7 +453,10 @@ def test_gradescope(tmp_path: Path, kind: str) -> None:
         "0012345": ("Jane Doe", ""),
         "77": ("O'Hara, 明", ""),
         "zoe@example.edu": ('Zoë "Z" Brien', ""),
-        "nofiles@example.edu": ("No Files", "submission_1003 is listed in submission_metadata.yml but does not exist"),
+        "nofiles@example.edu": (
+            "No Files",
+            "submission_1003 is listed in submission_metadata.yml but does not exist",
+        ),
         "78": ("Pdf Only", "no .cu file, only x.pdf"),
         "submission_1005": ("", ""),
     }
@@ -534,7 +537,7 @@ def test_what_is_no_list(tmp_path: Path, content: bytes, says: str) -> None:
 
 
 def test_what_holds_no_submissions(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder or file"):
+    with pytest.raises(UsageError, match="does not exist"):
         roster.read(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(UsageError, match="no submissions in"):
         roster.read(tmp_path, tmp_path / "out")
