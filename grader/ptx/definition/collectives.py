@@ -12,7 +12,7 @@ from grader.ptx.definition import matrix, warp
 from grader.ptx.definition.fragments import product
 from grader.ptx.definition.meetings import Met
 from grader.ptx.definition.state import State, items_of, space_of
-from grader.ptx.parser import Immediate, Instruction, Operand, Pair
+from grader.ptx.syntax import Immediate, Instruction, Operand, Pair
 
 EVERY_LANE = 0xFFFFFFFF
 Bring = Callable[[State, Instruction], "tuple[int, Any]"]

@@ -10,7 +10,7 @@ from grader.ptx.definition.fragments import wmma_fragment
 from grader.ptx.definition.instruction import WIDTHS
 from grader.ptx.definition.spaces import InterpreterError
 from grader.ptx.definition.state import LOCAL_WINDOW, SHARED_WINDOW, State, items_of, space_of
-from grader.ptx.parser import Instruction, Operand, Pair, Vector
+from grader.ptx.syntax import Instruction, Operand, Pair, Vector
 
 
 def compute(thread: State, instruction: Instruction) -> None:

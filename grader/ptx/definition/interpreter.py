@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
-from grader.ptx.analysis.flow import is_phase_wait, operation_of
+from grader.ptx.analysis.suspensions import is_phase_wait, operation_of
 from grader.ptx.definition.collectives import COLLECTIVES
 from grader.ptx.definition.effects import EFFECTS, compute
 from grader.ptx.definition.instruction import wrap
@@ -18,7 +18,7 @@ from grader.ptx.definition.mbarrier import is_complete
 from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
 from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, place_variables
 from grader.ptx.definition.state import State, items_of
-from grader.ptx.parser import Function, Instruction, Label, Module, Operand, Symbol, Vector
+from grader.ptx.syntax import Function, Instruction, Label, Module, Operand, Symbol, Vector
 
 DEEPEST_CALL = 64
 

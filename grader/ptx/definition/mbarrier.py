@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from grader.ptx.definition.spaces import InterpreterError
 from grader.ptx.definition.state import State, space_of
-from grader.ptx.parser import Address, Instruction, Operand
+from grader.ptx.syntax import Address, Instruction, Operand
 
 SIZE = 8
 FIELDS = {"pending": 20, "expected": 20, "bytes": 22, "phase": 2}  # bits, from the lowest

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from grader.ptx.definition.instruction import WIDTHS, number, wrap
 from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, inside
-from grader.ptx.parser import Address, Function, Immediate, Operand, Register, Symbol, Vector
+from grader.ptx.syntax import Address, Function, Immediate, Operand, Register, Symbol, Vector
 
 # Where generic addressing sees the two windows; every other allocation gets a stretch of its own below them.
 SHARED_WINDOW = 1 << 60
