@@ -39,7 +39,9 @@ def test_canvas_without_an_export_has_the_documented_columns() -> None:
         ["'=Bob", "", "S102", "", "", "92"],
     ]
     assert made.graded == 2
-    assert made.notes == ("left out because they are not fully graded (--so-far exports the points so far): bob, frank",)
+    assert made.notes == (
+        "left out because they are not fully graded (--so-far exports the points so far): bob, frank",
+    )
 
 
 def test_canvas_grades_go_into_the_exported_gradebook() -> None:

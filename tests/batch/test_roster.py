@@ -453,7 +453,10 @@ def test_gradescope(tmp_path: Path, kind: str) -> None:
         "0012345": ("Jane Doe", ""),
         "77": ("O'Hara, 明", ""),
         "zoe@example.edu": ('Zoë "Z" Brien', ""),
-        "nofiles@example.edu": ("No Files", "submission_1003 is listed in submission_metadata.yml but does not exist"),
+        "nofiles@example.edu": (
+            "No Files",
+            "submission_1003 is listed in submission_metadata.yml but does not exist",
+        ),
         "78": ("Pdf Only", "no .cu file, only x.pdf"),
         "submission_1005": ("", ""),
     }
