@@ -1,14 +1,36 @@
-"""Writes files atomically, so that no reader sees half a file."""
+"""Reads a file that could be anything, and writes one so that no reader sees half of it."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
 from pathlib import Path
 
 from grader.errors import GraderError
+
+
+def read(file: Path, most: int) -> bytes:
+    """What a regular file of at most `most` bytes holds. Raises OSError, its `strerror` in words, for any other."""
+    content = start(file, most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"is larger than {_size(most)}", str(file))
+    return content
+
+
+def start(file: Path, count: int) -> bytes:
+    """The first bytes of a regular file. Raises OSError for a pipe or a device, which could keep us for ever."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(file))
+        return stream.read(count)
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
 
 
 def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:

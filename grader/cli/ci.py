@@ -57,7 +57,8 @@ def command(
     """Grade the submissions that a change touches, with the exercises of the base commit.
 
     Changes to the exercises themselves are not used. The base is the one GitHub or GitLab reports; otherwise
-    the default branch of origin, or main. Only committed files count.
+    the default branch of origin, or main if there is no remote. REF is a branch, a commit's hash or HEAD, never a
+    tag. Only committed files count.
 
     In PATTERN, * matches any part of a name, and {exercise} is the exercise's number or name. An absolute DIR outside
     the repository is trusted as it is.
@@ -90,8 +91,7 @@ def command(
         how = grading.How(where, secrets.randbelow(SEEDS) if seed is None else seed, _gpu(device))
         told = _Told(change, repository, how.seed, out, verbose=verbose)
         graded = tuple(
-            told.show(grading.grade(touched, repository, change.range.head, scratch, how))
-            for touched in change.touched
+            told.show(grading.grade(touched, repository, change.range.head, how)) for touched in change.touched
         )
         written = told.end(graded)
     return exits.of(overall(graded), strict=strict) if written else exits.ERROR
@@ -119,12 +119,10 @@ def _change(
     from grader.ci import changes
 
     if everything:
-        tip = bases.commit(repository, head)
-        trusted = bases.commit(repository, base) if base else tip
-        span = bases.Range(trusted, base or head, trusted, tip)
-        return _Change(span, changes.everything(repository.files(tip), pattern), (), pattern.pattern)
+        span = bases.whole(repository, base, head, os.environ)
+        return _Change(span, changes.everything(repository.files(span.head), pattern), (), pattern.pattern)
     span = bases.find(repository, base, head, os.environ)
-    found = repository.changes(span.fork, span.head)
+    found = changes.since(repository, span.forks, span.head)
     beside = changes.beside(found, exercises)
     return _Change(span, changes.touched(found, pattern), beside, pattern.pattern)
 

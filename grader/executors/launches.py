@@ -9,7 +9,7 @@ from grader import ptx
 from grader.compile import recipe, toolkit
 from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation
 from grader.model.result import Finding, Related
-from grader.ptx.parser import NOWHERE, Location
+from grader.ptx.syntax import NOWHERE, Location
 from grader.sandbox.messages import Ran, Run, Slot
 
 MAX_PRINTED = 100_000  # characters

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from grader import files
 from grader.errors import UsageError
 from grader.model.result import Finding
 
@@ -40,13 +41,15 @@ def read(path: Path) -> Source:
     try:
         if not path.is_file():
             raise UsageError(f"{path} {_instead(path)}")
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-            stream.seek(0)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        content = files.start(path, MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    source = Source(path, content, digest)
+    return of(path, content)
+
+
+def of(path: Path, content: bytes) -> Source:
+    """A file that holds `content`; of one that is too large, the first MAX_BYTES and one more are enough."""
+    source = Source(path, content, hashlib.sha256(content).hexdigest())
     message = _problem(content)
     if message is None:
         return source
