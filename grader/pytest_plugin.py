@@ -84,14 +84,16 @@ class ExerciseFile(pytest.File):
         """The checks that every seed and every machine has."""
         from grader.exercise import catalog
         from grader.exercise.oracle import Oracle
+        from grader.model import families
+        from grader.model.families import SPEED
 
         exercise = catalog.read(self.path.parent)
-        names = ["compile", "launch"]
+        names = [family.id() for family in families.before_cases()]
         for case in Oracle(exercise).cases(0):
-            families = ("memory", "correct", "speed") if case.required else ("memory", "correct")
-            names += [f"{family}[{case.name}]" for family in families]
-        elsewhere = (f"speed[{name}]" for name in exercise.speed_cases)  # of cases that only a GPU runs
-        return [*names, *(name for name in elsewhere if name not in names), "rules", "quality"]
+            names += [family.id(case.name) for family in families.of_case(required=case.required)]
+        elsewhere = (SPEED.id(name) for name in exercise.speed_cases)  # of cases that only a GPU runs
+        after = [family.id() for family in families.after_cases()]
+        return [*names, *(name for name in elsewhere if name not in names), *after]
 
     def _graded(self) -> Iterator[pytest.Item]:
         from grader.exercise import catalog
@@ -216,16 +218,16 @@ def _is_python_test(file: Path, parent: pytest.Collector) -> bool:
 
 def _round_times(check: Check) -> tuple[float, ...]:
     """Seconds of a launch, by round; the median alone where the Result has no more; nothing where nothing ran."""
-    if check.id.partition("[")[0] != "speed" or check.status not in ("passed", "failed"):
+    if check.rubric != "performance" or check.status not in ("passed", "failed"):
         return ()
     measured = check.measurements
-    rounds = measured.get("rounds_us") or ([measured["time_us"]] if "time_us" in measured else [])
+    rounds = measured.rounds_us or ([measured.time_us] if measured.time_us is not None else [])
     return tuple(us / 1e6 for us in rounds)
 
 
 def _extra_info(check: Check, result: Result) -> dict[str, Any]:
     """What a saved benchmark says about its kernel and its machine."""
-    from grader.ci.junit import PROPERTIES
+    from grader.ci import junit
 
     gpu = result.machine.get("gpu") or {}
     return {
@@ -234,7 +236,7 @@ def _extra_info(check: Check, result: Result) -> dict[str, Any]:
         "sha256": result.submission.sha256,
         "seed": result.seed,
         "gpu": gpu.get("name"),
-        **{name: check.measurements[name] for name in PROPERTIES if name in check.measurements},
+        **dict(junit.figures(check)),
     }
 
 

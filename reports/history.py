@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from grader.model.result import Check, Result, Status
 from reports.cases import outcome
-from reports.problems import family
-from reports.text import number, readable
+from reports.text import readable
 
 RUBRIC = ("total", "correctness", "performance", "quality")
 
@@ -82,9 +81,8 @@ def changes(now: Result, before: Result) -> Changes:
         ratios=tuple(
             Moved(new.case or new.id, was, is_now)
             for old, new in pairs
-            if family(new) == "speed"
-            if (was := number(old.measurements.get("ratio"))) is not None
-            if (is_now := number(new.measurements.get("ratio"))) is not None
+            if (was := old.measurements.ratio) is not None
+            if (is_now := new.measurements.ratio) is not None
             if round(was, 2) != round(is_now, 2)
         ),
     )

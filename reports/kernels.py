@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from grader.model.exercise import Exercise
+from grader.model.families import MEMORY
 from grader.model.result import Finding, Result, Status
-from reports.problems import family
 
 
 def named(findings: Iterable[Finding]) -> tuple[str, ...]:
@@ -20,9 +20,9 @@ def right(result: Result, exercise: Exercise) -> tuple[str, ...]:
 
     () where not every case was judged, or where a finding names no kernel, as a secret case's.
     """
-    if any(family(check) == "memory" and check.status is Status.FAILED for check in result.checks):
+    if any(check.family == MEMORY.name and check.status is Status.FAILED for check in result.checks):
         return ()
-    judged = [check for check in result.checks if family(check) == "correct"]
+    judged = [check for check in result.checks if check.rubric == "correctness"]
     findings = [finding for check in judged for finding in check.findings]
     complete = all(check.status in (Status.PASSED, Status.FAILED) for check in judged)
     if not complete or not findings or not all(named([finding]) for finding in findings):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Finding, Result, Status
 from reports.kinds import kind_of, next_step, title
 
@@ -31,7 +31,7 @@ class Occurrence:
 
     case: str
     finding: Finding
-    measured: Mapping[str, Any] = field(default_factory=dict)
+    measured: Measurements = NOTHING
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ class Problem:
 
 def problems(result: Result) -> tuple[Problem, ...]:
     """What made required checks fail, in grading order, speed last: the first is the one to start with."""
-    return _merge("problem", False, sorted(filter(_withholds, result.checks), key=lambda c: family(c) == "speed"))
+    failed = sorted(filter(_withholds, result.checks), key=lambda check: check.rubric == "performance")
+    return _merge("problem", False, failed)
 
 
 def advice(result: Result) -> tuple[Problem, ...]:
@@ -135,14 +136,9 @@ def not_judged(result: Result) -> tuple[tuple[str, str, tuple[Check, ...]], ...]
     """
     groups: dict[tuple[str, str], list[Check]] = {}
     for check in result.checks:
-        if check.status is Status.NOT_JUDGED and (check.required or family(check) != "speed"):
-            groups.setdefault((family(check), check.message or check.reason or ""), []).append(check)
+        if check.status is Status.NOT_JUDGED and (check.required or check.rubric != "performance"):
+            groups.setdefault((check.family, check.message or check.reason or ""), []).append(check)
     return tuple((*key, tuple(checks)) for key, checks in groups.items())
-
-
-def family(check: Check) -> str:
-    """ "memory" of "memory[uniform]"."""
-    return check.id.split("[", 1)[0]
 
 
 def _withholds(check: Check) -> bool:
@@ -154,10 +150,11 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
     for check in checks:
         findings = check.findings
         if not findings and check.status is Status.FAILED:
-            findings = (Finding(family(check), "", 0, check.message or check.reason or "failed"),)
+            findings = (Finding(check.family, "", 0, check.message or check.reason or "failed"),)
         for at, finding in enumerate(findings):
             key = (finding.kind, finding.file, frozenset(finding.guilty_lines))
-            groups.setdefault(key, []).append(Occurrence(check.case or "", finding, {} if at else check.measurements))
+            measured = NOTHING if at else check.measurements
+            groups.setdefault(key, []).append(Occurrence(check.case or "", finding, measured))
     of_kind = Counter(kind for (kind, _, _), occurrences in groups.items() for _ in occurrences)
     return tuple(
         Problem(

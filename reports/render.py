@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from grader.model.exercise import Exercise
+from grader.model.measurements import KernelResources
 from grader.model.result import Points, Result, Status
 from reports import cases, evidence, guide, history, listing, roofline, speed, text
 from reports.evidence import Evidence
@@ -128,20 +129,16 @@ def _points(points: Points, exercise: Exercise | None) -> Iterator[tuple[str, fl
         yield "by the instructor", points.manual, None
 
 
-def _resources(result: Result) -> Mapping[str, Mapping[str, Any]]:
-    """What ptxas says of each kernel, where the compile check measured it."""
-    for check in result.checks:
-        kernels = check.measurements.get("kernels")
-        if check.id == "compile" and isinstance(kernels, Mapping):
-            return {name: values for name, values in kernels.items() if isinstance(values, Mapping)}
-    return {}
+def _resources(result: Result) -> Mapping[str, KernelResources]:
+    """What ptxas says of each kernel, where a check measured it."""
+    return next((check.measurements.kernels for check in result.checks if check.measurements.kernels), {})
 
 
 def _printed(result: Result) -> Iterator[tuple[str, str]]:
     """(case, what its kernels printed)."""
     for check in result.checks:
-        if output := check.measurements.get("printed"):
-            yield check.case or check.id, str(output)
+        if output := check.measurements.printed:
+            yield check.case or check.id, output
 
 
 def _command(result: Result) -> str:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from grader.executors import open_cpu
+from grader import executors
 from grader.exercise import catalog, submission
 from grader.grading import pipeline
 from grader.model.result import Check, Result, Verdict
 from tests.fakes import TOML, write_exercise
+
+pytestmark = pytest.mark.usefixtures("children_stay_up")
 
 KERNELS = """
 [[kernels]]
@@ -63,8 +65,7 @@ extern "C" __global__ void launch_double(long long n, Launch* launch)
 
 
 @pytest.fixture
-def exercise_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GRADER_CACHE_DIR", str(tmp_path / "cache"))
+def exercise_folder(tmp_path: Path) -> Path:
     toml = TOML[: TOML.index("[[kernels]]")] + KERNELS
     return write_exercise(tmp_path / "01_double", toml=toml, oracle=ORACLE)
 
@@ -72,7 +73,7 @@ def exercise_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def grade(folder: Path, text: str) -> Result:
     exercise = catalog.read(folder)
     exercise.starter.write_text(text)
-    return pipeline.grade(exercise, submission.read(exercise.starter), seed=7, open_executor=open_cpu)
+    return pipeline.grade(exercise, submission.read(exercise.starter), seed=7, open_executor=executors.open_cpu)
 
 
 def failed(result: Result) -> list[Check]:

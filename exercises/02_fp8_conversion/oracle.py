@@ -13,7 +13,6 @@ import numpy as np
 from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from grader.model.result import to_number
 from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, midpoints, values
 from reference_kernels.fp8_mistakes import Cause, same_codes, same_values, why_decoded, why_encoded
 
@@ -127,7 +126,7 @@ def _judge_codes(case: Case, name: str, encoder: Encoder, got: np.ndarray, right
         f"expected {_code(right[at], encoder.fmt)}, got {_code(got[at], encoder.fmt)}",
         example={
             "format": encoder.fmt.name,
-            "input": to_number(float(x[at])),
+            "input": float(x[at]),
             "input_bits": _bits(x[at]),
             "expected": int(right[at]),
             "got": int(got[at]),

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,10 +21,10 @@ from grader.checks import compile as compile_check
 from grader.checks import launch, memory
 from grader.exercise.oracle import Oracle
 from grader.grading.judging import Judging
-from grader.launching import invocations
-from grader.launching.plan import Plan, plan_launch, request_launch
-from grader.model.execution import Compilation, Executor
+from grader.grading.runs import Runs
+from grader.model.execution import Executor
 from grader.model.exercise import Case, Exercise
+from grader.model.families import MEMORY
 from grader.model.result import Check, Finding, Status
 from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
 from grader.sandbox.runner import OpenExecutor
@@ -269,7 +270,7 @@ class _Lane:
         except (ChildTimeout, ChildMemory, ChildDied) as error:
             self.close()
             finding = Finding("did-not-finish", name, 0, str(error))
-            return Check("memory[?]", Status.FAILED, str(error), findings=(finding,))
+            return Check(MEMORY.id("?"), Status.FAILED, str(error), findings=(finding,))
 
     def _failures(self, name: str, text: str, on_output: Callable[[bytes], None]) -> Iterator[Check]:
         if self._executor is None:
@@ -277,26 +278,16 @@ class _Lane:
         executor, exercise = self._executor, self._bench.exercise
         compilation = executor.compile(text.encode(), name)
         yield from _unless_passed(compile_check.judge(exercise, name, compilation))
-        plans = {case.name: self._plans(executor, compilation, case, text, name) for case, _ in self._bench.cases}
-        judged = [(case, plan) for case, _ in self._bench.cases for plan in plans[case.name]]
-        yield from _unless_passed(launch.judge(judged, compilation))
+        runs = Runs(exercise, text, name, compilation, partial(executor.run, deadline=SECONDS))
+        cases = [case for case, _ in self._bench.cases]
+        plans = {case.name: runs.plans(case) for case in cases}
+        yield from _unless_passed(launch.judge([(case, p) for case in cases for p in plans[case.name]], compilation))
         for case, expected in self._bench.cases:
-            kernels, own = exercise.kernels, plans[case.name]
-            run = invocations.of(kernels, case, own), invocations.arrays(kernels, case, own)
-            outcome = executor.run(*run, deadline=SECONDS)
+            own = plans[case.name]
+            outcome = runs.outcome(case, own)
             yield from _unless_passed(memory.judge(case, outcome))
             yield from _unless_passed(self._bench.judging.correct(case, own, outcome.outputs, expected))
             on_output(b"".join(np.ascontiguousarray(outcome.outputs[key]).tobytes() for key in sorted(expected)))
-
-    def _plans(
-        self, executor: Executor, compilation: Compilation, case: Case, text: str, name: str
-    ) -> tuple[Plan, ...]:
-        kernels = self._bench.exercise.kernels
-        outcomes = [executor.run(*request_launch(kernel, case), deadline=SECONDS) for kernel in kernels]
-        return tuple(
-            plan_launch(kernel, compilation, text, name, outcome)
-            for kernel, outcome in zip(kernels, outcomes, strict=True)
-        )
 
 
 def _unless_passed(check: Check) -> Iterator[Check]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from grader.checks import rules
 from grader.errors import GraderError
 from grader.exercise import submission
 from grader.grading import pipeline
 from grader.model.exercise import Exercise
+from grader.model.families import COMPILE, RULES
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.sandbox.children import Children
 from grader.sandbox.runner import OpenExecutor
@@ -160,7 +160,7 @@ def verify(
 def _problem(exercise: Exercise, promise: Promise, seed: int, open_executor: OpenExecutor) -> str:
     source = submission.read(promise.file)
     # What the compiled code shows needs no case; one is graded so that nothing else is wrong.
-    only = exercise.cases[0] if promise.check == rules.ID else promise.case
+    only = exercise.cases[0] if promise.check == RULES.id() else promise.case
     try:
         result = pipeline.grade(exercise, source, seed=seed, open_executor=open_executor, only=only)
     except GraderError as error:
@@ -180,7 +180,7 @@ def _problem(exercise: Exercise, promise: Promise, seed: int, open_executor: Ope
 
 def _starter_problem(result: Result) -> str:
     failed = first_failed(result)
-    if failed is not None and failed.id == "compile":
+    if failed is not None and failed.family == COMPILE.name:
         return _caught_by(failed)
     return "" if failed is not None else "nothing is wrong with it"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from grader.batch.ledger import Grading
+from grader.model import families
 from grader.model.result import Check
 
 ABSENT = "absent"
@@ -58,7 +59,7 @@ def _checks(before: Grading, after: Grading) -> list[CheckChange]:
     for identity in dict.fromkeys([*old, *new]):
         was, now = _status(old.get(identity)), _status(new.get(identity))
         if was != now:
-            alike.setdefault((identity.split("[")[0], was, now), []).append(identity)
+            alike.setdefault((families.name_of(identity), was, now), []).append(identity)
     return [CheckChange(tuple(ids), was, now, _why(new.get(ids[0]))) for (_, was, now), ids in alike.items()]
 
 

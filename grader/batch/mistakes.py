@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from grader.batch import outcomes
+from grader.model.families import COMPILE
 from grader.model.result import Check, Finding, Result, Status
 from reports.classroom import Mistake
 
@@ -19,11 +19,11 @@ def of(result: Result) -> tuple[Mistake, ...]:
 
 
 def _of_check(check: Check) -> Iterator[Mistake]:
-    if outcomes.family(check) == "speed" and not check.findings:
+    if check.rubric == "performance" and not check.findings:
         yield Mistake(TOO_SLOW)
     elif not check.findings:
-        yield Mistake(outcomes.family(check))
-    elif check.id == "compile":
+        yield Mistake(check.family)
+    elif check.family == COMPILE.name:
         yield _mistake(check.findings[0])  # later errors often follow from the first
     else:
         yield from (_mistake(finding) for finding in check.findings)

@@ -15,6 +15,7 @@ import reports
 from grader import files
 from grader.batch import classroom, filenames, gradebook, worker, workplace
 from grader.batch.entry import Entry, ManualPoints, Submitted
+from grader.batch.exports.formats import FORMATS
 from grader.batch.ledger import Enrolled, Grading, Ledger
 from grader.errors import GraderError, UsageError, at_fault
 from grader.model import codec
@@ -23,10 +24,6 @@ from grader.model.result import Check, Points, Result
 
 RESULTS = "results"
 REPORTS = "reports"
-
-# What grade export writes into the batch's folder.
-GRADESCOPE = "gradescope"  # a folder for each student
-EXPORTED = ("canvas.csv", "moodle.csv")
 
 NOT_YET = "not graded yet"
 
@@ -69,7 +66,8 @@ def remove(student: str, out: Path) -> None:
 
 def forget(student: str, out: Path) -> list[Path]:
     """Removes whatever stands in `out` under the student's name, and returns it. The `exported` files stay."""
-    own = [*files_of(student, out), out / GRADESCOPE / filenames.stem(student)]
+    folders = (out / format_.place for format_ in FORMATS.values() if format_.per_student)
+    own = [*files_of(student, out), *(folder / filenames.stem(student) for folder in folders)]
     there = [path for path in own if path.exists()]
     for path in there:
         workplace.remove(path, out)
@@ -78,7 +76,8 @@ def forget(student: str, out: Path) -> list[Path]:
 
 def exported(out: Path) -> list[Path]:
     """What an instructor had made for a platform, with several students in it."""
-    return [out / name for name in EXPORTED if (out / name).exists()]
+    places = [format_.place for format_ in FORMATS.values() if format_.place and not format_.per_student]
+    return [out / place for place in places if (out / place).exists()]
 
 
 def source(submitted: Submitted, result: Result) -> str | None:

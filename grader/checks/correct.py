@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from grader.diagnosis import mismatch, search
+from grader.model import measurements
 from grader.model.details import Role
 from grader.model.exercise import Case
+from grader.model.families import CORRECT
 from grader.model.judged import Judged
-from grader.model.result import Check, Finding, Related, Status, to_number
+from grader.model.measurements import Measurements, WrongByte
+from grader.model.result import Check, Finding, Related, Status
 
-NAME = "correct"
-UNSET = "unset_lines"  # of a failed check: they may be why, and another machine's registers may happen to be right
 _OF_IT = " of it"  # an output that is one region is not named again
 
 
@@ -24,10 +25,6 @@ class Origin(NamedTuple):
     called: str  # as the student knows it: "C_concat", "y of encode_e4m3_kernel"
     line: int
     kernel: str = ""
-
-
-def identity(case: Case) -> str:
-    return f"{NAME}[{case.name}]"
 
 
 def judge(
@@ -48,20 +45,21 @@ def judge(
     findings = tuple(_finding(case, one, outputs[one.output], filename, origins[one.output], unset) for one in bad)
     largest = _largest(known)
     return Check(
-        id=identity(case),
+        id=CORRECT.id(case.name),
         status=Status.FAILED if findings else Status.PASSED,
         message=findings[0].message if findings else _passed(known, largest),
         case=case.name,
         device="cpu",
         findings=findings,
-        measurements={
-            **({"max_abs_error": to_number(largest)} if largest is not None else {}),
-            **({"tolerance": known[0].tolerance} if known and known[0].tolerance is not None else {}),
-            "mismatches": sum(int(one.wrong.sum()) for one in known),
-            "elements": sum(one.wrong.size for one in known),
-            **_example(bad),
-            **({UNSET: sorted(unset)} if any(one.related for one in findings) else {}),
-        },
+        measurements=Measurements(
+            max_abs_error=largest,
+            tolerance=known[0].tolerance if known else None,
+            mismatches=sum(int(one.wrong.sum()) for one in known),
+            elements=sum(one.wrong.size for one in known),
+            example=_example(bad),
+            # They may be why; another machine's registers may happen to be right.
+            unset_lines=tuple(sorted(unset)) if any(one.related for one in findings) else None,
+        ),
     )
 
 
@@ -71,9 +69,9 @@ def _largest(judged: Iterable[Judged]) -> float | None:
     return float(np.max(errors)) if errors else None
 
 
-def _example(bad: Iterable[Judged]) -> dict[str, Any]:
+def _example(bad: Iterable[Judged]) -> WrongByte | None:
     """One wrong byte, for the report to draw."""
-    return next(({"example": one.example} for one in bad if one.example), {})
+    return next((measurements.read({"example": one.example}).example for one in bad if one.example), None)
 
 
 def _passed(judged: tuple[Judged, ...], largest: float | None) -> str:

@@ -14,9 +14,9 @@ from grader.exercise import submission
 from grader.launching import signature
 from grader.model.execution import Compilation, CompiledKernel
 from grader.model.exercise import Exercise
+from grader.model.families import QUALITY
+from grader.model.measurements import Measurements
 from grader.model.result import Check, Finding, Status
-
-ID = "quality"
 
 LINE_COLUMNS = 110  # what fits beside a report's margin, and on half a screen
 
@@ -37,15 +37,15 @@ def judge(exercise: Exercise, compilation: Compilation, text: str, filename: str
     broken = {entry.rule: tuple(RULES[entry.rule](subject)) for entry in exercise.quality}
     findings = [finding for found in broken.values() for finding in found]
     return Check(
-        id=ID,
+        id=QUALITY.id(),
         status=Status.FAILED if findings else Status.PASSED,
         message=findings[0].message if findings else "nothing found that should be improved",
-        required=False,
+        required=QUALITY.required,
         findings=tuple(findings),
-        measurements={
-            "points": sum(entry.points for entry in exercise.quality if not broken[entry.rule]),
-            "points_max": sum(entry.points for entry in exercise.quality),
-        },
+        measurements=Measurements(
+            points=float(sum(entry.points for entry in exercise.quality if not broken[entry.rule])),
+            points_max=float(sum(entry.points for entry in exercise.quality)),
+        ),
     )
 
 

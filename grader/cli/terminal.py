@@ -11,15 +11,17 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import asdict
 from rich.console import Console
 from rich.text import Text
 
 from grader.cli import case_table, excerpt
 from grader.cli.case_table import INDENT
 from grader.model.exercise import Exercise
+from grader.model.families import LAUNCH
 from grader.model.result import Check, Result, Status, Verdict
 from reports import history, kernels, speed
-from reports.problems import COMPILE_ERROR, Problem, advice, family, grader_errors, not_judged, problems
+from reports.problems import COMPILE_ERROR, Problem, advice, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
 
@@ -143,15 +145,15 @@ class _Page:
         """Everything else that was measured: times, registers, what the kernels printed."""
         lines = [Text("")]
         for check in self._result.checks:
-            seconds = check.measurements.get("seconds")
-            took = f"  {seconds:.2f} s" if isinstance(seconds, float) else ""
+            seconds = check.measurements.seconds
+            took = f"  {seconds:.2f} s" if seconds is not None else ""
             said = check.message or check.reason or ""
             lines.append(self._cut(f"{check.id}: {check.status}{took}  {said}"))
-            for name, taken in check.measurements.get("kernels", {}).items():
-                listed = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in taken.items())
+            for name, taken in (check.measurements.kernels or {}).items():
+                listed = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in asdict(taken).items())
                 lines.append(self._cut(f"  {name}: {listed}", "dim"))
             if printed := _printed(check):
-                who = "launch function" if family(check) == "launch" else "kernel"
+                who = "launch function" if check.family == LAUNCH.name else "kernel"
                 lines.append(Text(f"{INDENT}Your {who} printed:", "dim"))
                 lines += self._say(printed, indent=2 * INDENT)
         return lines
@@ -176,7 +178,7 @@ class _Page:
 
     def _quality(self) -> Lines:
         """What cost points where nothing else is wrong; only -v has room for all of it."""
-        check = next((check for check in self._result.checks if family(check) == "quality"), None)
+        check = next((check for check in self._result.checks if check.rubric == "quality"), None)
         if self._problems or grader_errors(self._result) or check is None or not check.findings:
             return []
         first, *others = check.findings
@@ -278,7 +280,7 @@ class _Page:
 
 
 def _printed(check: Check) -> str:
-    return str(check.measurements.get("printed", ""))
+    return check.measurements.printed or ""
 
 
 def _heading(problem: Problem, exercise: Exercise | None, what: str = "") -> str:
@@ -335,5 +337,5 @@ def _is_withheld(result: Result, exercise: Exercise | None) -> bool:
     """Whether the points for quality wait for a case that is right, as grader.points says."""
     if exercise is None or result.points.quality != 0:
         return False
-    results = (check for check in result.checks if family(check) == "correct" and check.case in exercise.cases)
+    results = (check for check in result.checks if check.rubric == "correctness" and check.case in exercise.cases)
     return not any(check.status is Status.PASSED for check in results)

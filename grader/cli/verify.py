@@ -170,11 +170,12 @@ def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequ
 
     from grader.authoring import mutants
     from grader.cli.deliver import write
+    from grader.model import families
 
     caught_by: dict[str, int] = {}
     for verdict in verdicts:
         if verdict.outcome == mutants.CAUGHT:
-            key = f"{verdict.check.split('[')[0]} {verdict.kind}"
+            key = f"{families.name_of(verdict.check)} {verdict.kind}"
             caught_by[key] = caught_by.get(key, 0) + 1
     content = {
         "command": shlex.join(["grade", *sys.argv[1:]]),

@@ -17,9 +17,8 @@ from grader.grading.pipeline import Progress
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status
 from grader.watch.hints import Hint
-from reports.cases import STATUS_WORDS, WORDS
+from reports.cases import word
 from reports.kinds import kind_of, title
-from reports.problems import family
 from reports.text import inert
 
 CLEAR_LINE = "\r\x1b[2K"
@@ -105,10 +104,10 @@ class Screen:
 
 def _line(checks: list[Check]) -> Text:
     """ "NO  uniform  faulty: race between threads, line 22": of one case, or of a check that belongs to none."""
-    judged = [check for check in checks if check.status is not Status.SKIPPED and family(check) != "speed"]
+    judged = [check for check in checks if check.status is not Status.SKIPPED and check.rubric != "performance"]
     last = (judged or checks)[-1]
     name = last.case or last.id
-    words = [WORDS.get((family(check), check.status)) or STATUS_WORDS.get(check.status, "") for check in judged]
+    words = [word(check) for check in judged]
     said = ", ".join(word for word in words if word)
     if last.status is Status.FAILED and last.findings:
         said = ": ".join(part for part in (said, _cause(last.findings[0])) if part)

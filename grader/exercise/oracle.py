@@ -22,6 +22,9 @@ FUNCTIONS = ("required", "extra", "from_spec", "expected")
 T = TypeVar("T")
 
 
+Expected = dict[str, np.ndarray]  # each output in FP64, by parameter name
+
+
 class Oracle:
     """Every method raises ExerciseError, which names oracle.py's line, where the oracle fails."""
 
@@ -61,7 +64,7 @@ class Oracle:
             raise ExerciseError(f"{self._file}: no function another; timing needs it (exercises/README.md)")
         return self._guard(lambda: function(case, seed))
 
-    def expected(self, case: Case) -> dict[str, np.ndarray]:
+    def expected(self, case: Case) -> Expected:
         """Each output in FP64, by parameter name."""
         return self._guard(lambda: self._module.expected(case))
 

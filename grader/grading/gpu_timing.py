@@ -11,15 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
-
 from grader.checks import speed
 from grader.errors import GraderError
 from grader.executors.cuda_child import CudaChild
-from grader.exercise.oracle import Oracle
+from grader.exercise.oracle import Expected, Oracle
 from grader.grading.gpu_cases import at_line
+from grader.grading.runs import Plans
 from grader.launching import invocations
-from grader.launching.plan import Plan
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
 from grader.model.result import Check
@@ -33,8 +31,6 @@ from grader.timing.inputs import Sets
 from grader.timing.session import Alone, Timing, TooFewRounds
 
 FRESH_PROCESSES = 2  # more, where one process leaves the verdict open
-
-Expected = dict[str, np.ndarray]
 
 
 class GpuTiming:
@@ -65,7 +61,7 @@ class GpuTiming:
             by_reference = not self._exercise.judge_source
             self._references[name] = [makers.submit(_expected, oracle, one) for one in sets if by_reference]
 
-    def check(self, case: Case, plans: tuple[Plan, ...]) -> Check:
+    def check(self, case: Case, plans: Plans) -> Check:
         """speed[CASE]. Raises GraderError where the child dies and nothing says why."""
         sets = inputs.together([one.result() for one in self._sets[case.name]], self._exercise)
         take = partial(self._take, case, plans, sets)
@@ -91,7 +87,7 @@ class GpuTiming:
             raise GraderError(" ".join([str(failed), *reason.strip().splitlines()[-1:]])) from None
         return speed.judge(self._exercise, case, timings, sets, self._gpu, self._kernels, self._filename)
 
-    def _take(self, case: Case, plans: tuple[Plan, ...], sets: Sets) -> Timing:
+    def _take(self, case: Case, plans: Plans, sets: Sets) -> Timing:
         """One process's word."""
         child = self._runner.ready()
         launches = invocations.of(self._exercise.kernels, case, plans)

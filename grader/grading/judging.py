@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-import msgspec
 import numpy as np
 
 from grader.checks import correct
@@ -64,7 +63,7 @@ def _pictured(
         if one.wrong.ndim > 1 and one.wrong.any():
             with contextlib.suppress(Exception):
                 drawn = picture.of_output(case, one, outputs[one.output], expected[one.output])
-                return msgspec.structs.replace(check, measurements=check.measurements | {"picture": drawn})
+                return check.measured(picture=drawn)
     return check
 
 

@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from grader.model import families
 from grader.model.details import Role
+from grader.model.families import Rubric
+from grader.model.measurements import NOTHING, Measurements
 
 SCHEMA_VERSION = 1
 
@@ -77,19 +80,6 @@ class Finding(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys((self.line, *((other.line,) if other and both else ()))))
 
 
-# JSON has no NaN; msgspec would write null and the value would be lost.
-Number = float | Literal["NaN", "Infinity", "-Infinity"]
-
-
-def to_number(value: float) -> Number:
-    """A float as JSON carries it: NaN and infinities by name."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return float(value)
-
-
 class Check(msgspec.Struct, frozen=True):
     """One check's outcome. `reason`: why it was skipped or not judged; `message`: the learner's line."""
 
@@ -101,7 +91,21 @@ class Check(msgspec.Struct, frozen=True):
     device: Literal["cpu", "cuda"] | None = None
     required: bool = True
     findings: tuple[Finding, ...] = ()
-    measurements: dict[str, Any] = {}
+    measurements: Measurements = NOTHING
+
+    @property
+    def family(self) -> str:
+        """ "memory" of "memory[uniform]"; grader.model.families declares it."""
+        return families.name_of(self.id)
+
+    @property
+    def rubric(self) -> Rubric:
+        """Whose points it decides."""
+        return families.of(self.family).rubric
+
+    def measured(self, **values: Any) -> Check:
+        """With these measurements beside or instead of what it has."""
+        return msgspec.structs.replace(self, measurements=msgspec.structs.replace(self.measurements, **values))
 
 
 class Points(msgspec.Struct, frozen=True):
@@ -134,9 +138,8 @@ class Result(msgspec.Struct, frozen=True):
 
 def geometric_mean(checks: tuple[Check, ...]) -> float | None:
     """Of the ratios of all cases whose speed decides: how fast the submission is as a whole."""
-    decisive = [check for check in checks if check.id.startswith("speed[") and check.required]
-    measured = (check.measurements.get("ratio") for check in decisive)
-    ratios = [ratio for ratio in measured if isinstance(ratio, float) and ratio > 0]
+    decisive = [check for check in checks if check.rubric == "performance" and check.required]
+    ratios = [ratio for check in decisive if (ratio := check.measurements.ratio) is not None and ratio > 0]
     if not ratios or len(ratios) < len(decisive):
         return None
     return math.exp(math.fsum(math.log(ratio) for ratio in ratios) / len(ratios))

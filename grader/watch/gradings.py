@@ -18,6 +18,7 @@ from grader.exercise.submission import Source
 from grader.grading import gpu_lane, pipeline
 from grader.grading.gpu_lane import GpuChoice
 from grader.grading.pipeline import Progress
+from grader.model import families
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result
 from grader.sandbox.child import Child
@@ -192,7 +193,7 @@ def in_order(result: Result, exercise: Exercise) -> Result:
 
     def place(check: Check) -> int:
         if check.case is None:
-            return -1 if check.id in ("compile", "launch") else len(exercise.cases) + 1
+            return -1 if families.of(check.family) in families.before_cases() else len(exercise.cases) + 1
         return exercise.cases.index(check.case) if check.case in exercise.cases else len(exercise.cases)
 
     return msgspec.structs.replace(result, checks=tuple(sorted(result.checks, key=place)))

@@ -17,6 +17,8 @@ from grader.model.details import Role
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Related, Status
 
+pytestmark = pytest.mark.usefixtures("children_stay_up")
+
 EXERCISES = catalog.every(Path(__file__).parents[2] / "exercises")
 
 

@@ -73,8 +73,8 @@ def test_a_right_and_fast_submission_passes(exercise: Exercise) -> None:
     assert (result.verdict, result.points.performance) == (Verdict.PASSED, 40)
     assert check(result, "correct[even]").device == "cuda"
     assert check(result, "memory[even]").device == "cpu"
-    assert check(result, "speed[even]").measurements["ratio"] == pytest.approx(0.9)
-    assert check(result, "speed[even]").measurements["summary"] == "M [4, 4]"
+    assert check(result, "speed[even]").measurements.ratio == pytest.approx(0.9)
+    assert check(result, "speed[even]").measurements.summary == "M [4, 4]"
 
 
 def test_the_result_says_on_which_gpu(exercise: Exercise) -> None:
@@ -175,8 +175,8 @@ def test_a_borderline_case_gets_two_more_fresh_processes(exercise: Exercise) -> 
     gpu = FakeGpu(times=lambda name, _: 9.0 / 0.603 if name == "submission" else US[name])
     result = grade(exercise, gpu)
     speed = check(result, "speed[even]")
-    assert (speed.status, speed.measurements["borderline"]) == (Status.PASSED, True)
-    assert len(speed.measurements["processes"]) == 3
+    assert (speed.status, speed.measurements.borderline) == (Status.PASSED, True)
+    assert len(speed.measurements.processes) == 3
     assert gpu.timed == 2 * 3
 
 
@@ -317,7 +317,7 @@ def test_cases_that_only_a_gpu_runs_come_last_and_one_decides_the_speed(on_devic
         False,
         "for information: large decides",
     )
-    assert shown.measurements["ratio"] == pytest.approx(0.9)
+    assert shown.measurements.ratio == pytest.approx(0.9)
 
 
 def test_without_a_gpu_the_deciding_case_is_not_judged(on_device: Exercise) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from grader.model import codec
 from grader.model.details import Detail
+from grader.model.measurements import plain, read
 from grader.model.result import Finding, Result, Status, Submission
 from reports import render
 from tests.reports import samples
@@ -214,12 +215,7 @@ def test_the_chart_names_every_route_and_its_time() -> None:
 
 def test_a_reference_is_drawn_where_it_was_measured() -> None:
     result = samples.SITUATIONS["passed"]
-    checks = [
-        msgspec.structs.replace(c, measurements=c.measurements | {"best_known_us": 5.0})
-        if c.id == "speed[small]"
-        else c
-        for c in result.checks
-    ]
+    checks = [c.measured(best_known_us=5.0) if c.id == "speed[small]" else c for c in result.checks]
     text = words(render(msgspec.structs.replace(result, checks=tuple(checks)), samples.EXERCISE))
     assert text.count("best known kernel on this GPU 5.00 µs") == 1
 
@@ -427,23 +423,25 @@ def hostile_everywhere(text: str) -> Result:
     finding = Finding("race" + text, text, 3, text, notes=(text,), hint=text)
     here = msgspec.structs.replace(finding, file="x.cu")
     check = msgspec.structs.replace(
-        samples.memory(text, finding, here), message=text, measurements={"printed": text, "summary": text}
+        samples.memory(text, finding, here), message=text, measurements=read({"printed": text, "summary": text})
     )
-    kernels = {text: {"registers": text}}
+    kernels = {text: {"registers": 7}}
     compiled = msgspec.structs.replace(
-        samples.COMPILED, message=text, findings=(here,), measurements={"kernels": kernels}
+        samples.COMPILED, message=text, findings=(here,), measurements=read({"kernels": kernels})
     )
     wrong = msgspec.structs.replace(
         samples.correct(text, text, 1, Finding("wrong-values", text, 3, text)),
-        measurements={"picture": hostile_picture(text), "example": {"format": text, "expected": text}},
+        measurements=read({"picture": hostile_picture(text), "example": {"format": text, "expected": text}}),
     )
     timed = msgspec.structs.replace(
         next(c for c in samples.on_h200("tile16").checks if c.id == "speed[variable]"), case=text
     )
     timed = msgspec.structs.replace(
         timed,
-        measurements=timed.measurements
-        | {"baseline": text, "route": text, "routes_us": {text: 3.0}, "launches": [{"name": text}], "roof": text},
+        measurements=read(
+            plain(timed.measurements)
+            | {"baseline": text, "route": text, "routes_us": {text: 3.0}, "launches": [{"name": text}], "roof": text}
+        ),
     )
     unjudged = msgspec.structs.replace(samples.speed(text), reason=text, id=f"speed{text}")
     broken = msgspec.structs.replace(samples.LAUNCH, status=Status.ERROR, message=text)

@@ -20,6 +20,7 @@ from grader.batch import table
 from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.exports import grades
+from grader.batch.exports.format import Exported, Order
 from grader.batch.exports.grades import Filled
 from grader.batch.exports.sheet import Sheet, read
 from grader.errors import UsageError
@@ -32,6 +33,20 @@ EXCUSED = "EX"
 # Of an export: what describes the student, then columns that are no assignment.
 _ABOUT_STUDENTS = (*STUDENT, "LastName", "FirstName", "Integration ID", "Root Account")
 _TOTALS = re.compile(r"(Current|Final|Override) (Score|Points|Grade|Status)")
+
+
+class Canvas:
+    about = "a CSV for Grades > Import; --template: what Canvas exported"
+    place = "canvas.csv"
+    per_student = False
+    takes_template = True
+
+    def export(self, entries: Sequence[Entry], exercise: Exercise, order: Order) -> Exported:
+        if order.template is None:
+            filled = new(entries, exercise, so_far=order.so_far)
+        else:
+            filled = merge(order.template, entries, exercise, column=order.column, so_far=order.so_far)
+        return grades.as_file(filled, entries, so_far=order.so_far)
 
 
 def new(entries: Sequence[Entry], exercise: Exercise, *, so_far: bool = False) -> Filled:

@@ -12,6 +12,8 @@ import msgspec
 from grader.batch import outcomes, table
 from grader.batch.choice import some
 from grader.batch.entry import Entry
+from grader.batch.exports.format import Exported
+from grader.errors import UsageError
 
 NOT_IN_FULL = "for they are not judged in full (--so-far takes what is known)"
 
@@ -35,6 +37,16 @@ def of(entry: Entry, *, so_far: bool) -> float | None:
     A platform shows what it gets as a grade: 52 of 100, without a word that nobody timed it, would be a wrong one.
     """
     return outcomes.total(entry) if so_far or outcomes.complete(entry) else None
+
+
+def as_file(filled: Filled, entries: Sequence[Entry], *, so_far: bool) -> Exported:
+    """Raises UsageError where nobody has a grade: an empty file that is called done would be found out too late."""
+    if not any(of(entry, so_far=so_far) is not None for entry in entries):
+        if any(of(entry, so_far=True) is not None for entry in entries):
+            raise UsageError("nobody is judged in full; nothing was written. --so-far takes what is known")
+        raise UsageError("nobody has points yet; nothing was written")
+    said = f"{filled.graded} of {len(entries)} students have a grade in it"
+    return Exported({"": filled.content}, said, filled.notes)
 
 
 def scaled(points: float, most: float, possible: float) -> float:

@@ -12,7 +12,11 @@ from typing import Any
 
 import msgspec
 
-from grader.batch import outcomes
+from grader.batch import filenames, outcomes
+from grader.batch.entry import Entry
+from grader.batch.exports.format import Exported, Order
+from grader.grading import points
+from grader.grading.points import Share
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status, Verdict
 
@@ -33,6 +37,21 @@ _HEADLINES = {
 }
 
 SHOWN_FINDINGS = 20
+
+
+class Gradescope:
+    about = "a results.json for each student, in a folder"
+    place = "gradescope"
+    per_student = True
+    takes_template = False
+
+    def export(self, entries: Sequence[Entry], exercise: Exercise, _: Order, /) -> Exported:
+        found = {
+            f"{filenames.stem(entry.submitted.student)}/results.json": encode(results(entry.result, exercise))
+            for entry in entries
+            if entry.result is not None
+        }
+        return Exported(found, f"{len(found)} of {len(entries)} students have a results.json in it")
 
 
 def encode(results: dict[str, Any]) -> bytes:
@@ -83,13 +102,13 @@ def _common(output: str) -> dict[str, Any]:
 
 
 def _summary(result: Result, exercise: Exercise) -> str:
-    points = result.points
+    given = result.points
     lines = [f"{exercise.title}: {_HEADLINES[result.verdict]}"]
     for rubric, most in exercise.points.items():
-        given = getattr(points, rubric, None)
-        lines.append(f"{rubric}: {'not judged here' if given is None else f'{given:g} of {most}'}")
-    if points.manual is not None:
-        lines.append(f"by the instructor: {points.manual:g}")
+        part = getattr(given, rubric, None)
+        lines.append(f"{rubric}: {'not judged here' if part is None else f'{part:g} of {most}'}")
+    if given.manual is not None:
+        lines.append(f"by the instructor: {given.manual:g}")
     lines.append(f"Seed {result.seed}; to repeat: grade run {exercise.name} starter.cu --seed {result.seed}")
     return "\n".join(lines)
 
@@ -105,14 +124,14 @@ def _test(check: Check, share: float | None) -> dict[str, Any]:
         **score,
         **status,
         "output": "\n".join(dict.fromkeys(says)),
-        "tags": [tag for tag in (outcomes.family(check), check.case, check.device) if tag],
+        "tags": [tag for tag in (check.family, check.case, check.device) if tag],
         "visibility": "visible",
     }
 
 
 def _earned(check: Check, share: float) -> float:
-    if check.id == "quality":
-        return float(check.measurements.get("points", 0))
+    if check.rubric == "quality":
+        return check.measurements.points or 0.0
     return share if check.status is Status.PASSED else 0.0
 
 
@@ -124,19 +143,17 @@ def _lines(finding: Finding) -> Iterator[str]:
 
 
 def _shares(result: Result, exercise: Exercise) -> dict[str, float]:
-    """By check id. A rubric that was not judged shares nothing."""
-    points = result.points
-    shares: dict[str, float] = {}
-    if points.correctness is not None:
-        wanted = [f"correct[{case}]" for case in exercise.cases]
-        others = outcomes.further(result, exercise)[1]
-        shares |= dict.fromkeys(wanted, _share(exercise.points["correctness"], len(wanted) + bool(others)))
-    if points.performance is not None:
-        timed = [check.id for check in result.checks if outcomes.family(check) == "speed" and check.required]
-        shares |= dict.fromkeys(timed, _share(exercise.points["performance"], len(timed)))
-    if points.quality is not None:
-        shares["quality"] = float(sum(rule.points for rule in exercise.quality))
-    return shares
+    """By check id; a rubric that was not judged shares nothing."""
+    given, shares = result.points, list[Share]()
+    if given.correctness is not None:
+        shares += points.correctness_shares(exercise, result.checks)
+    if given.performance is not None:
+        shares += points.performance_shares(exercise, result.checks)
+    found = {share.checks[0].id: round(share.points, 2) for share in shares if not share.further}
+    if given.quality is not None:
+        rules = float(sum(rule.points for rule in exercise.quality))
+        found |= {check.id: rules for check in result.checks if check.rubric == "quality"}
+    return found
 
 
 def _further(result: Result, exercise: Exercise, failed: bool) -> list[dict[str, Any]]:
@@ -144,7 +161,8 @@ def _further(result: Result, exercise: Exercise, failed: bool) -> list[dict[str,
     right, of = outcomes.further(result, exercise)
     if failed or not of or result.points.correctness is None:
         return []
-    share = _share(exercise.points["correctness"], len(exercise.cases) + 1)
+    shares = points.correctness_shares(exercise, result.checks)
+    share = next((round(share.points, 2) for share in shares if share.further), 0.0)
     return [
         {
             "name": "correct, further cases",
@@ -156,10 +174,6 @@ def _further(result: Result, exercise: Exercise, failed: bool) -> list[dict[str,
             "visibility": "visible",
         }
     ]
-
-
-def _share(points: float, of: int) -> float:
-    return round(points / of, 2) if of else 0.0
 
 
 def _leaderboard(result: Result, exercise: Exercise) -> Iterator[dict[str, Any]]:

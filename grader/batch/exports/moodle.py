@@ -18,6 +18,7 @@ from grader.batch import table
 from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.exports import grades
+from grader.batch.exports.format import Exported, Order
 from grader.batch.exports.grades import Filled
 from grader.batch.exports.sheet import Sheet, read
 from grader.errors import UsageError
@@ -25,6 +26,19 @@ from grader.model.exercise import Exercise
 
 IDENTIFIER, GROUP, GRADE, MAXIMUM = "Identifier", "Group", "Grade", "Maximum Grade"
 MODIFIED, CHANGEABLE, COMMENTS = "Last modified (grade)", "Grade can be changed", "Feedback comments"
+
+
+class Moodle:
+    about = "--template: the assignment's grading worksheet, to be filled"
+    place = "moodle.csv"
+    per_student = False
+    takes_template = True
+
+    def export(self, entries: Sequence[Entry], exercise: Exercise, order: Order) -> Exported:
+        if order.template is None:
+            raise UsageError("--template FILE is needed: the grading worksheet, from the assignment's page in Moodle")
+        filled = fill(order.template, entries, exercise, so_far=order.so_far)
+        return grades.as_file(filled, entries, so_far=order.so_far)
 
 
 def fill(worksheet: bytes, entries: Sequence[Entry], exercise: Exercise, *, so_far: bool = False) -> Filled:
