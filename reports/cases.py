@@ -158,9 +158,15 @@ def _speed(measured: Measurements, ratio: float) -> str:
 
 
 def baseline(measured: Measurements) -> str:
-    """ "cublas strided" as it is written: cuBLAS."""
-    name = measured.baseline or "cuBLAS"
-    return "cuBLAS" + name.removeprefix("cublas") if name.startswith("cublas") else name
+    """ "cuBLAS strided", "the device copy": with the route, where there are several."""
+    _, _, route = (measured.baseline or "").partition(" ")
+    return f"{against(measured)} {route}".rstrip()
+
+
+def against(measured: Measurements) -> str:
+    """What the submission was timed against: "cuBLAS"."""
+    earlier = "the device copy" if measured.route == "copy" else "cuBLAS"  # Results that do not say it
+    return measured.against or earlier
 
 
 def _gauge(check: Check) -> Gauge | None:

@@ -19,7 +19,7 @@ LAYERS = (
     {"grading"},
     {"checks", "executors", "timing", "machine", "progress"},
     {"diagnosis", "launching"},
-    {"compile", "exercise", "sandbox"},
+    {"baselines", "compile", "exercise", "sandbox"},
     {"ptx", "errors", "files", "seeds"},
     {"model"},
 )

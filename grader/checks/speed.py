@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from grader.baselines import registry
+from grader.baselines.baseline import SINGLE_MATRIX
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
 from grader.model.families import SPEED
@@ -23,18 +25,16 @@ if TYPE_CHECKING:
     from grader.timing.session import Timing
 
 NO_GPU = "no NVIDIA GPU"
-MATH_MODE = "CUBLAS_DEFAULT_MATH (FP32, no TF32)"
-COPY = "copy"  # the baseline of what is bound by memory: a device copy of the same bytes
 
 
 def not_judged(exercise: Exercise, case_name: str, reason: str = NO_GPU, *, required: bool = True) -> Check:
     """Numbers from a CPU say nothing about the kernel's speed on a GPU."""
-    against = "a device copy" if exercise.baseline == COPY else "cuBLAS"
+    against = registry.find(exercise.baseline).baseline.label
     return Check(
         id=SPEED.id(case_name),
         status=Status.NOT_JUDGED,
         reason=reason,
-        message=f"needs an NVIDIA GPU: at least {exercise.threshold:.0%} of {against}",
+        message=f"needs an NVIDIA GPU: at least {exercise.threshold:.0%} of {against}'s speed",
         case=case_name,
         required=required,
     )
@@ -65,7 +65,7 @@ def judge(
     shown = min(timings, key=lambda timing: abs(timing.interval.ratio - found.ratio))
     verdict = gate.final(found, exercise.threshold)
     measurements = _measurements(exercise, case, timings, shown, found, verdict, sets, gpu, kernels)
-    problem = _problem(timings, sets, gpu)
+    problem = _problem(exercise, timings, sets, gpu)
     if problem:
         return _check(case, Status.ERROR, problem, measurements)
     wrong = tuple(_wrong(exercise, case, timings, kernels, filename))
@@ -128,12 +128,13 @@ def _check(
     )
 
 
-def _problem(timings: Sequence[Timing], sets: Sets, gpu: Gpu) -> str:
+def _problem(exercise: Exercise, timings: Sequence[Timing], sets: Sets, gpu: Gpu) -> str:
     """Why the measurement cannot be believed; "" where it can."""
     for timing in timings:
         disagree = [route for route, wrong in timing.verified.routes.items() if wrong]
         if disagree:
-            return f"cuBLAS's {disagree[0]} disagrees with the FP64 reference: its time says nothing"
+            label = registry.find(exercise.baseline).baseline.label
+            return f"{label}'s {disagree[0]} disagrees with the FP64 reference: its time says nothing"
         least = 1e6 * roofline.least_seconds(gpu, sets.work, read_bytes=sets.read_bytes)
         for what, us in (("the submission", timing.time_us), ("the baseline", timing.baseline_us)):
             if us < least:
@@ -143,8 +144,8 @@ def _problem(timings: Sequence[Timing], sets: Sets, gpu: Gpu) -> str:
 
 def _sentence(exercise: Exercise, shown: Timing, found: Interval, verdict: Verdict) -> str:
     text = (
-        f"{shown.time_us:.1f} us, {_baseline(shown)} {shown.baseline_us:.1f} us: {found.ratio:.2f} of its speed; "
-        f"{exercise.threshold:.2f} is asked for"
+        f"{shown.time_us:.1f} us, {_against(exercise, shown)} {shown.baseline_us:.1f} us: "
+        f"{found.ratio:.2f} of its speed; {exercise.threshold:.2f} is asked for"
     )
     return f"borderline, decided by the median: {text}" if verdict.borderline else text
 
@@ -161,10 +162,12 @@ def _measurements(
     kernels: Sequence[CompiledKernel],
 ) -> Measurements:
     """Times and what explains them."""
-    seconds = shown.time_us / 1e6
+    seconds, baseline = shown.time_us / 1e6, registry.find(exercise.baseline).baseline
+    single_matrix_us = shown.shown.get(SINGLE_MATRIX)
     return Measurements(
         time_us=shown.time_us,
-        baseline=COPY if shown.route == COPY else f"cublas {shown.route}",
+        baseline=baseline.called(shown.route),
+        against=baseline.label,
         baseline_us=shown.baseline_us,
         ratio=found.ratio,
         ratio_low=found.low,
@@ -176,8 +179,10 @@ def _measurements(
         bonus=max(0.0, found.ratio / exercise.threshold - 1),
         route=shown.route,
         routes_us=shown.routes,
-        single_matrix_us=shown.single_matrix_us,
-        single_matrix_ratio=None if shown.single_matrix_us is None else shown.single_matrix_us / shown.time_us,
+        route_labels={name: route.label for name, route in baseline.routes.items()},
+        shown_us={name: us for name, us in shown.shown.items() if name != SINGLE_MATRIX} or None,
+        single_matrix_us=single_matrix_us,
+        single_matrix_ratio=None if single_matrix_us is None else single_matrix_us / shown.time_us,
         kernels_us=shown.alone_us or None,
         best_known_us=exercise.best_known_us.get(gpu.name, {}).get(case.name),
         empty_launch_us=shown.empty_us,
@@ -195,16 +200,19 @@ def _measurements(
         seconds=sum(t.seconds for t in timings),
         gpu_busy_seconds=sum(t.busy_seconds for t in timings),
         intensity=sets.work.intensity,
-        roof=roofline.binding(gpu, sets.work),
-        roof_share=roofline.share_of_roof(gpu, sets.work, seconds),
+        units=baseline.peak.label if baseline.peak else None,
+        roof=roofline.binding(gpu, sets.work, baseline.peak),
+        roof_share=roofline.share_of_roof(gpu, sets.work, baseline.peak, seconds),
         launches=tuple(_launched(one, kernels) for one in shown.occupancy),
-        cublas=shown.cublas or None,
-        math_mode=MATH_MODE if shown.cublas else None,
+        cublas=shown.version or None,
+        math_mode=baseline.math_mode or None,
     )
 
 
-def _baseline(shown: Timing) -> str:
-    return "a device copy of the same bytes" if shown.route == COPY else f"cuBLAS ({shown.route})"
+def _against(exercise: Exercise, shown: Timing) -> str:
+    """ "cuBLAS (strided)", "the device copy"."""
+    baseline = registry.find(exercise.baseline).baseline
+    return f"{baseline.label} ({shown.route})" if len(baseline.routes) > 1 else baseline.label
 
 
 def _largest_error(timings: Sequence[Timing]) -> float | None:

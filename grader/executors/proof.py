@@ -17,6 +17,7 @@ import numpy as np
 from cupy_backends.cuda.api import driver, runtime
 
 import reference_kernels
+from grader.baselines.baseline import DeviceArray
 from grader.compile import nvrtc, recipe
 from grader.executors import device
 from grader.executors.device import Kernels
@@ -81,7 +82,7 @@ class ByReference:
         return pointer
 
     def compare(
-        self, got: int, want: int, region: Region, tolerance: float, sets: int, stream: int
+        self, got: int, want: int, region: DeviceArray, tolerance: float, sets: int, stream: int
     ) -> tuple[float, int]:
         """Over the first `sets`."""
         results = self._memory.allocate(16)

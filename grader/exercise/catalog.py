@@ -9,15 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from grader.baselines import registry
 from grader.errors import ExerciseError, UsageError
 from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
 
 # Where a wheel carries the exercises; a checkout has them beside the package.
 INSTALLED = Path(__file__).parents[1] / "_exercises"
 BESIDE = Path(__file__).parents[2] / "exercises"
-
-# What speed can be measured against: routes of cuBLAS to a grouped GEMM, the fastest of them, or a device copy.
-BASELINES = ("fastest", "grouped", "sequential", "streams", "strided", "single_matrix", "copy")
 
 
 def exercises_folder(given: Path | None = None, start: Path | None = None) -> Path:
@@ -97,6 +95,7 @@ def read(folder: Path) -> Exercise:
             "quality": content.points.quality,
         },
         baseline=content.baseline,
+        against=registry.find(content.baseline).baseline.label,
         threshold=content.threshold,
         objectives=content.objectives,
         cases=content.cases,
@@ -146,8 +145,8 @@ def _check(content: _File) -> None:
             )
     if not content.cases:
         raise _invalid("names no required cases", "cases")
-    if content.baseline not in BASELINES:
-        raise _invalid(f"baseline {content.baseline!r} is none of {', '.join(BASELINES)}", "baseline")
+    if content.baseline not in (known := registry.names()):
+        raise _invalid(f"baseline {content.baseline!r} is none of {', '.join(known)}", "baseline")
     given = sum(rule.points for rule in content.quality)
     if given > content.points.quality:
         raise _invalid(

@@ -237,7 +237,7 @@ class GpuLane:
         for case in timed:
             parent = found.get(case.name) or first_wrong
             check = self._speed_check(case, parent, partial(timing.check, case, plans[case.name]))
-            self._cublas = timing.cublas
+            self._cublas = timing.version
             if case.name in profiles:
                 check = check.measured(counters=tuple(profiles[case.name]))
             for one in _proven(case, check) if case.gpu_only else (check,):

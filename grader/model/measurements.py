@@ -79,8 +79,11 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     borderline: bool | None = None  # fresh processes left it open: the median decided
     bonus: float | None = None  # ratio / threshold - 1, at least 0
     gb_per_second: float | None = None
+    against: str | None = None  # what sentences call the baseline: "cuBLAS"
     route: str | None = None  # the baseline's fastest, which decides
     routes_us: dict[str, Microseconds] | None = None
+    route_labels: dict[str, str] | None = None  # what faces call them
+    shown_us: dict[str, Microseconds] | None = None  # routes that only inform
     single_matrix_us: Microseconds | None = None  # for information: one matrix product of as many FLOPs
     single_matrix_ratio: float | None = None
     kernels_us: dict[str, Microseconds] | None = None  # of several kernels, each alone
@@ -98,6 +101,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     memory_mhz: Megahertz | None = None
     gpu_busy_seconds: Seconds | None = None
     intensity: float | None = None  # FLOP for each byte that must come from or go to memory
+    units: str | None = None  # that the roof of computing is of: "the FP32 units"
     roof: str | None = None  # what bounds the case: "compute", "memory"
     roof_share: Share | None = None
     counters: tuple[dict[str, float], ...] | None = None  # what ncu counted, a launch each

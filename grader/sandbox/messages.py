@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from grader.compile.compiled import Compiled
@@ -10,6 +12,10 @@ from grader.model.result import Finding
 
 # What a judge's invocation calls the place where it counts.
 JUDGES_VERDICT = "\0verdict"
+
+# Contenders of a timing beside the baseline's routes: the submission; and one of its kernels alone, before its name.
+SUBMISSION = "submission"
+ALONE = "kernel "
 
 # Behind an output's name: where a GPU puts its values of the second run, over other rubbish.
 AGAIN = "\0again"
@@ -50,20 +56,6 @@ class Describe(msgspec.Struct, frozen=True, tag=True):
     """Which GPU is there, and does it answer?"""
 
 
-class GroupedGemm(msgspec.Struct, frozen=True, tag=True):
-    """To be timed against cuBLAS."""
-
-    m_sizes: tuple[int, ...]
-    k: int
-    n: int
-
-
-class Copy(msgspec.Struct, frozen=True, tag=True):
-    """To be timed against a device copy that reads and writes so many bytes, both together."""
-
-    moved_bytes: int
-
-
 class Judges(msgspec.Struct, frozen=True):
     """Kernels of a file of reference_kernels; they take a kernel's arguments and JUDGES_VERDICT."""
 
@@ -83,7 +75,8 @@ class Upload(msgspec.Struct, frozen=True, tag=True):
     sets: int
     outputs: dict[str, tuple[str, tuple[int, ...]]]  # dtype and shape, by name
     workspace_bytes: int
-    baseline: GroupedGemm | Copy
+    baseline: str  # of grader.baselines.registry
+    problem: dict[str, Any]  # as the baseline says it
     judges: Judges | None = None
 
 
@@ -165,7 +158,7 @@ class Prepared(msgspec.Struct, frozen=True, tag=True):
     unavailable: dict[str, str]
     empty_us: float  # an empty launch, in a graph like the others
     occupancy: tuple[Occupancy, ...]
-    cublas: str
+    version: str  # of the baseline's library
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
