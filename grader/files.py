@@ -11,10 +11,11 @@ from pathlib import Path
 from grader.errors import GraderError
 
 
-def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
+def publish(file: Path, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """By rename: whoever reads it, whenever, and however this process ends, sees the old or the new, whole.
 
-    `mode` is a new file's; one that is there keeps its own. Raises OSError; then the old one is still there.
+    `mode` is a new file's; one that is there keeps its own. What is not `durable` may be lost when the power is.
+    Raises OSError; then the old one is still there.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
@@ -25,7 +26,8 @@ def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
             stream.write(content)
             stream.flush()
             os.fchmod(descriptor, mode)
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         Path(temporary).replace(file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 # Where a question of "Hints" holds one of these, it and all that follow are about speed.
 ABOUT_SPEED = re.compile(r"\b(slow|slower|fast|faster|speed)\b", re.IGNORECASE)
 
-_HEADING = re.compile(r"#+ +(.+?) *#*")
 _QUESTION = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
 _NUMBER = re.compile(r"^\d+\. *")
 
@@ -31,17 +36,18 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def sections(markdown: str) -> tuple[Section, ...]:
-    """In their order. A # in a block of code begins none."""
-    found: list[tuple[str, list[str]]] = []
-    fenced = False
-    for line in markdown.splitlines():
-        fenced ^= line.startswith("```")
-        heading = None if fenced else _HEADING.fullmatch(line)
-        if heading:
-            found.append((heading[1], []))
-        elif found:
-            found[-1][1].append(line)
-    return tuple(Section(title, _anchor(title), "\n".join(lines).strip()) for title, lines in found)
+    """In their order, each up to the next heading of whatever level."""
+    lines = markdown.splitlines()
+    tokens = _parser().parse(markdown)
+    found: list[tuple[str, int, int]] = []  # title, the heading's first line, the first below it
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open" and opening.level == 0 and opening.map:
+            found.append((inline.content, *opening.map))
+    ends = [start for _, start, _ in found[1:]] + [len(lines)]
+    return tuple(
+        Section(title, _anchor(title), "\n".join(lines[start:end]).strip())
+        for (title, _, start), end in zip(found, ends, strict=False)
+    )
 
 
 def questions(markdown: str) -> tuple[Question, ...]:
@@ -53,6 +59,14 @@ def questions(markdown: str) -> tuple[Question, ...]:
         about_speed = about_speed or ABOUT_SPEED.search(title) is not None
         found.append(Question(_NUMBER.sub("", title.strip()), answer.strip(), about_speed))
     return tuple(found)
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """Loaded when a text is first taken apart. A heading right below </details> is meant as one."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").disable("html_block")
 
 
 def _anchor(heading: str) -> str:
