@@ -42,7 +42,7 @@ def sections(markdown: str) -> tuple[Section, ...]:
     found: list[tuple[str, int, int]] = []  # title, the heading's first line, the first below it
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open" and opening.level == 0 and opening.map:
-            found.append((inline.content, *opening.map))
+            found.append((inline.content, opening.map[0], opening.map[1]))
     ends = [start for _, start, _ in found[1:]] + [len(lines)]
     return tuple(
         Section(title, _anchor(title), "\n".join(lines[start:end]).strip())
