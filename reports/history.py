@@ -52,14 +52,14 @@ class Changes:
 
     @property
     def sentence(self) -> str:
-        """In one line: "failed, now passed; points 40 to 92; 3 checks mended"."""
+        """In one line: "failed, now passed; points 40 to 92; fixed: memory[small]"."""
         parts = [f"{self.verdict[0]}, now {self.verdict[1]}"] if self.verdict else []
         parts += [f"points {readable(m.before)} to {readable(m.now)}" for m in self.points if m.what == "total"]
-        parts += [f"mended: {_some(self.fixed)}"] if self.fixed else []
+        parts += [f"fixed: {_some(self.fixed)}"] if self.fixed else []
         parts += [f"new: {_some(self.broken)}"] if self.broken else []
         parts += [f"{m.what} {m.before:.2f} to {m.now:.2f} of cuBLAS" for m in self.ratios[:2]]
         if not parts:
-            return "the same file, the same outcome" if self.same_file else "no check has another outcome"
+            return "the same file, the same outcome" if self.same_file else "no check has a different outcome"
         return "; ".join(parts)
 
 

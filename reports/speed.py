@@ -21,10 +21,10 @@ EARLIER_ROUTES = {
     "streams": "cuBLAS, parallel streams",
     "strided": "cuBLAS, strided batch",
     "copy": "device copy of the same bytes",
-    "single_matrix": "cuBLAS, one matrix of as many FLOPs",
+    "single_matrix": "cuBLAS, one matrix with as many FLOPs",
 }
 
-BEST_KNOWN = "best known kernel, on such a GPU"
+BEST_KNOWN = "best known kernel on this GPU"
 SINGLE_MATRIX = "single_matrix"  # the route whose time has a name of its own
 
 # Below these shares of what is there, the advice begins with it.
@@ -109,15 +109,15 @@ def _planned(result: Result) -> Iterator[Launched]:
 
 
 def slow(case: str, measured: Measurements) -> str:
-    """ "variable: 66.3 µs; at most 58 µs is asked (cuBLAS needs 34.8 µs)"; "" where nothing was measured."""
+    """ "variable: 66.3 µs; at most 58 µs is allowed. cuBLAS takes ..."; "" where nothing was measured."""
     own, base, threshold = map(_positive, (measured.time_us, measured.baseline_us, measured.threshold))
     if own is None or base is None or threshold is None:
         return ""
     name = _first(against(measured))
     ratio = as_ratio(measured.ratio or base / own, threshold)
     return (
-        f"{case}: {us(own)} µs, and at most {us(base / threshold)} µs is asked. "
-        f"{name} takes {us(base)} µs, so yours has {ratio} of its speed."
+        f"{case}: {us(own)} µs; at most {us(base / threshold)} µs is allowed. "
+        f"{name} takes {us(base)} µs, so yours reaches {ratio} of its speed."
     )
 
 
@@ -135,9 +135,7 @@ def advice(measured: Measurements, machine: Mapping[str, Any]) -> str:
     if row is None or row.grid_blocks is None or share is None:
         return ""
     if row.spill_bytes:
-        return (
-            "Registers are spilled to memory, and every access to them goes there: keep fewer values alive at once."
-        )
+        return "Registers are spilled to memory, so each access to them is slow: keep fewer values live at once."
     if multiprocessors and row.grid_blocks < FEW_BLOCKS * multiprocessors:
         return (
             f"It launches {row.grid_blocks} blocks for {multiprocessors:.0f} multiprocessors, so some have "
@@ -146,18 +144,18 @@ def advice(measured: Measurements, machine: Mapping[str, Any]) -> str:
     occupied = row.occupancy
     if occupied is not None and occupied < LOW_OCCUPANCY:
         return (
-            f"Only {occupied:.0%} of the threads that fit on a multiprocessor are there, too few to hide the wait "
-            "for memory: use fewer registers or less shared memory per block."
+            f"Only {occupied:.0%} of a multiprocessor's thread slots are in use, too few to hide the latency of "
+            "memory: use fewer registers or less shared memory per block."
         )
     if share < NEAR_THE_ROOF and measured.roof == "compute":
         return (
             f"{_first(units(measured))} are {share:.0%} busy; the rest of the time they wait for operands. Let each "
-            "thread compute several elements of C in registers, so that what it loads is used more often."
+            "thread compute several elements of C in registers, so that each value it loads is used more often."
         )
     if share < NEAR_THE_ROOF:
         return (
-            f"It moves data at {share:.0%} of what the memory can do: let neighbouring threads read neighbouring "
-            "addresses, 16 bytes each, and have enough of them under way."
+            f"It reaches {share:.0%} of the memory bandwidth: let neighbouring threads read neighbouring addresses, "
+            "16 bytes each, and keep enough loads in flight."
         )
     return ""
 

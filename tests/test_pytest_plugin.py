@@ -276,6 +276,7 @@ def test_collect_only_lists_the_checks_and_grades_nothing(
     ]
 
 
+@pytest.mark.usefixtures("children_stay_up")
 @pytest.mark.parametrize(
     ("submission", "counts"),
     [

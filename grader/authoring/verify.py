@@ -197,23 +197,17 @@ def problem_of(promise: Promise, failed: Check | None) -> str:
     of_kind = [finding for finding in failed.findings if finding.kind == promise.kind]
     if not of_kind:
         return _caught_by(failed)
-    if promise.lines and not any(set(promise.lines) & named_lines(finding) for finding in of_kind):
+    if promise.lines and not any(set(promise.lines) & set(finding.guilty_lines) for finding in of_kind):
         lines = sorted({finding.line for finding in of_kind})
-        return f"{promise.kind} in line {_listed(lines)}, not in line {_listed(promise.lines)}"
+        return f"{promise.kind} on line {_listed(lines)}, not on line {_listed(promise.lines)}"
     return ""
-
-
-def named_lines(finding: Finding) -> set[int]:
-    """The finding's line, and for a race the other access's, which its note names."""
-    notes = " ".join(finding.notes) if finding.kind == "race" else ""
-    return {finding.line, *(int(line) for line in re.findall(r"\bline (\d+)", notes))}
 
 
 def _caught_by(failed: Check | None) -> str:
     if failed is None:
         return "nothing was found"
     first = failed.findings[0] if failed.findings else Finding("", "", 0, failed.message)
-    where = f" in line {first.line}" if first.line else ""
+    where = f" on line {first.line}" if first.line else ""
     return f"{failed.id} {first.kind}{where}: {first.message}"
 
 

@@ -30,7 +30,7 @@ class CublasFp32(Baseline):
         "sequential": Route("cuBLAS, group by group"),
         "streams": Route("cuBLAS, parallel streams"),
         "strided": Route("cuBLAS, strided batch"),
-        SINGLE_MATRIX: Route("cuBLAS, one matrix of as many FLOPs", decides=False),
+        SINGLE_MATRIX: Route("cuBLAS, one matrix with as many FLOPs", decides=False),
     }
     math_mode = "CUBLAS_DEFAULT_MATH (FP32, no TF32)"
 

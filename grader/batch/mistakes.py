@@ -1,8 +1,7 @@
-"""What a student got wrong, in words that others' results share: so that a class's mistakes can be counted."""
+"""What a student got wrong, by what the same mistake of others has in common: so that a class's can be counted."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from grader.model.families import COMPILE
@@ -10,11 +9,7 @@ from grader.model.result import Check, Finding, Result, Status
 from reports.classroom import Mistake
 
 TOO_SLOW = "too-slow"
-UNEXPLAINED = "none of the mistakes that the exercise knows"
-
-# As grader.checks.correct puts a diagnosis before the numbers.
-_CAUSE = re.compile(r"(?P<cause>.+?)\. First wrong element: ", re.DOTALL)
-_QUOTED = re.compile(r'"[^"]*"')
+UNEXPLAINED = "not one of the exercise's known mistakes"
 
 
 def of(result: Result) -> tuple[Mistake, ...]:
@@ -36,8 +31,7 @@ def _of_check(check: Check) -> Iterator[Mistake]:
 
 def _mistake(finding: Finding) -> Mistake:
     if finding.kind == "compile-error":
-        return Mistake(finding.kind, _QUOTED.sub('"…"', finding.message))
+        return Mistake(finding.kind, finding.detail or finding.message)
     if finding.kind == "wrong-values":
-        match = _CAUSE.match(finding.message)
-        return Mistake(finding.kind, match["cause"] if match else UNEXPLAINED, finding.hint)
+        return Mistake(finding.kind, finding.cause or UNEXPLAINED, finding.hint, finding.mistake)
     return Mistake(finding.kind, "", finding.hint)

@@ -64,7 +64,7 @@ def _missing(name: str, declaration: str, filename: str, compilation: Compilatio
         if re.match(rf"_Z\d*N?\d*{re.escape(name)}", compiled.name):
             line = compiled.line
             message = f'{name} is not declared extern "C", so its name was mangled'
-    return Finding("missing-kernel", filename, line, message, notes=(f"expected {declaration}",))
+    return Finding("missing-kernel", filename, line, message, notes=(f"expected {declaration}",), kernel=name)
 
 
 def _mismatch(
@@ -84,7 +84,7 @@ def _mismatch(
             f"{wanted.ctype} has {wanted.bytes}"
         )
     notes = (f"expected {declaration}",)
-    yield Finding("wrong-signature", filename, compiled.line, message, notes=notes)
+    yield Finding("wrong-signature", filename, compiled.line, message, notes=notes, kernel=compiled.name)
 
 
 def _failed(findings: tuple[Finding, ...]) -> Check:

@@ -51,7 +51,7 @@ def _launches(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> d
 
 
 def _in_case(case: Case, plan: Plan, *, others: int) -> tuple[Finding, ...]:
-    more = f", and {others} more" if others else ""
+    more = f" and {others} more" if others else ""
     if case.secret:
         return tuple(redact_finding(f) for f in plan.findings[:1])
     note = f"in case {case.name}{more}: {case.summary}"

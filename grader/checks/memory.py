@@ -11,7 +11,7 @@ from grader.model.result import Check, Status
 
 def judge(case: Case, outcome: Outcome) -> Check:
     """Everything that the executor found; what the numbers are worth, `correct` says."""
-    status, message, reason = Status.PASSED, "every access checked", None
+    status, message, reason = Status.PASSED, "every access was checked", None
     if outcome.findings:
         status, message = Status.FAILED, outcome.findings[0].message
     elif outcome.unsupported:

@@ -1,4 +1,4 @@
-"""quality: what a machine can judge of it (exercise.toml says what, for how many points).
+"""quality: the part of it that can be judged automatically (exercise.toml says what, and for how many points).
 
 Never required for the verdict. Points that no rule gives are the instructor's.
 """
@@ -39,7 +39,7 @@ def judge(exercise: Exercise, compilation: Compilation, text: str, filename: str
     return Check(
         id=QUALITY.id(),
         status=Status.FAILED if findings else Status.PASSED,
-        message=findings[0].message if findings else "nothing to improve that a machine can see",
+        message=findings[0].message if findings else "nothing found that should be improved",
         required=QUALITY.required,
         findings=tuple(findings),
         measurements=Measurements(
@@ -61,8 +61,8 @@ def _no_spills(subject: Subject) -> Iterator[Finding]:
     for kernel in subject.kernels:
         if kernel.resources and kernel.resources.spill_bytes:
             message = (
-                f"{kernel.name} spills {kernel.resources.spill_bytes} bytes of registers to memory; "
-                f"a thread has {kernel.resources.registers} registers here"
+                f"{kernel.name} spills {kernel.resources.spill_bytes} bytes of registers to memory "
+                f"(it has {kernel.resources.registers} registers per thread)"
             )
             yield Finding("no-spills", subject.filename, kernel.line, message)
 
@@ -71,7 +71,7 @@ def _formatted(subject: Subject) -> Iterator[Finding]:
     """The first line that breaks each habit, with how many do."""
     habits: dict[str, Callable[[str], bool]] = {
         "a tab; indent with spaces": lambda line: "\t" in line,
-        "blanks at the end of the line": lambda line: line.endswith((" ", "\t")),
+        "spaces at the end of the line": lambda line: line.endswith((" ", "\t")),
         f"longer than {LINE_COLUMNS} columns": lambda line: len(line) > LINE_COLUMNS,
     }
     lines = submission.lines(subject.text)

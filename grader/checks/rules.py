@@ -20,4 +20,4 @@ def judge(exercise: Exercise, compilation: Compilation, filename: str) -> Check:
     )
     if findings:
         return Check(RULES.id(), Status.FAILED, findings[0].message, findings=findings)
-    return Check(RULES.id(), Status.PASSED, "nothing forbidden was used")
+    return Check(RULES.id(), Status.PASSED, "nothing forbidden is used")

@@ -28,26 +28,26 @@ NO_GPU = "no NVIDIA GPU"
 
 
 def not_judged(exercise: Exercise, case_name: str, reason: str = NO_GPU, *, required: bool = True) -> Check:
-    """Numbers from a CPU say nothing about the kernel's speed on a GPU."""
+    """Times on a CPU say nothing about the kernel's speed on a GPU."""
     against = registry.find(exercise.baseline).baseline.label
     return Check(
         id=SPEED.id(case_name),
         status=Status.NOT_JUDGED,
         reason=reason,
-        message=f"needs an NVIDIA GPU: at least {exercise.threshold:.0%} of {against}'s speed",
+        message=f"needs an NVIDIA GPU; at least {exercise.threshold:.0%} of {against}'s speed is required",
         case=case_name,
         required=required,
     )
 
 
 def not_finished(case: Case, filename: str, message: str) -> Check:
-    """Right when it was run alone, and without end when it was run many times."""
+    """Right when it was run alone, but it does not finish when it is run many times."""
     finding = Finding("did-not-finish", filename, 0, f"while it was timed on the GPU, it {message}")
     return _check(case, Status.FAILED, finding.message, findings=(finding,))
 
 
 def faulted(case: Case, finding: Finding) -> Check:
-    """Right when it was run alone; over other values of the same problem it broke."""
+    """Right when it was run alone, but it breaks on other values of the same problem."""
     return _check(case, Status.FAILED, finding.message, findings=(finding,))
 
 
@@ -71,7 +71,7 @@ def judge(
     wrong = tuple(_wrong(exercise, case, timings, kernels, filename))
     if wrong:
         return _check(case, Status.FAILED, wrong[0].message, measurements, wrong)
-    message = _sentence(exercise, shown, found, verdict)
+    message = f"{_achieved(measurements)}; {exercise.threshold:.2f} is required"
     return _check(case, Status.PASSED if verdict.passed else Status.FAILED, message, measurements)
 
 
@@ -81,16 +81,22 @@ def shown_only(exercise: Exercise, check: Check) -> Check:
         return msgspec.structs.replace(check, required=True)
     if check.status is Status.ERROR:
         return msgspec.structs.replace(check, required=False)
-    reason = f"for information: {' and '.join(exercise.speed_cases)} decides"
-    message = check.message.rpartition("; ")[0]  # without what is asked for
-    return msgspec.structs.replace(check, status=Status.NOT_JUDGED, reason=reason, message=message, required=False)
+    decide = "decides" if len(exercise.speed_cases) == 1 else "decide"
+    reason = f"for information: {' and '.join(exercise.speed_cases)} {decide}"
+    return msgspec.structs.replace(
+        check,
+        status=Status.NOT_JUDGED,
+        reason=reason,
+        message=_achieved(check.measurements),
+        required=False,
+    )
 
 
 def _wrong(
     exercise: Exercise, case: Case, timings: Sequence[Timing], kernels: Sequence[CompiledKernel], filename: str
 ) -> Iterator[Finding]:
     """What of the timed outputs is wrong: by kernel where judges looked."""
-    alone = "" if case.gpu_only else ", and right when it ran alone"
+    alone = "" if case.gpu_only else ", although it is right when it runs alone"
     total = sum(timing.verified.mismatches for timing in timings)
     judged = False
     for kernel in exercise.kernels:
@@ -101,12 +107,12 @@ def _wrong(
             line = next((k.line for k in kernels if k.name == kernel.name), 0)
             count = sum(verdict.wrong for verdict in wrong)
             message = (
-                f"{kernel.name}: {count} elements wrong in the timed launches, "
-                f"the first is element {min(v.first for v in wrong)} of what it writes{alone}"
+                f"{kernel.name}: {count} elements are wrong in the timed launches, "
+                f"the first of them element {min(v.first for v in wrong)} of its output{alone}"
             )
-            yield Finding("wrong-values", filename, line, message, count=count)
+            yield Finding("wrong-values", filename, line, message, count=count, kernel=kernel.name)
     if total and not judged:
-        message = f"{total} elements wrong in the outputs of the timed launches{alone}"
+        message = f"{total} elements are wrong in the outputs of the timed launches{alone}"
         yield Finding("wrong-values", filename, 0, message, count=total)
 
 
@@ -134,20 +140,22 @@ def _problem(exercise: Exercise, timings: Sequence[Timing], sets: Sets, gpu: Gpu
         disagree = [route for route, wrong in timing.verified.routes.items() if wrong]
         if disagree:
             label = registry.find(exercise.baseline).baseline.label
-            return f"{label}'s {disagree[0]} disagrees with the FP64 reference: its time says nothing"
+            return f"{label}'s {disagree[0]} disagrees with the FP64 reference, so its time means nothing"
         least = 1e6 * roofline.least_seconds(gpu, sets.work, read_bytes=sets.read_bytes)
         for what, us in (("the submission", timing.time_us), ("the baseline", timing.baseline_us)):
             if us < least:
-                return f"{what} took {us:.3g} us, and no {gpu.name} can do it in less than {least:.3g} us"
+                return f"{what} took {us:.3g} us, but no {gpu.name} can do it in less than {least:.3g} us"
     return ""
 
 
-def _sentence(exercise: Exercise, shown: Timing, found: Interval, verdict: Verdict) -> str:
-    text = (
-        f"{shown.time_us:.1f} us, {_against(exercise, shown)} {shown.baseline_us:.1f} us: "
-        f"{found.ratio:.2f} of its speed; {exercise.threshold:.2f} is asked for"
-    )
-    return f"borderline, decided by the median: {text}" if verdict.borderline else text
+def _achieved(measured: Measurements) -> str:
+    """The submission's time beside the baseline's, without what is required of it; "" where nothing was measured."""
+    if measured.time_us is None or measured.baseline_us is None or measured.ratio is None:
+        return ""
+    _, _, route = (measured.baseline or "").partition(" ")
+    baseline = f"{measured.against} ({route})" if route else measured.against
+    text = f"{measured.time_us:.1f} us, {baseline} {measured.baseline_us:.1f} us: {measured.ratio:.2f} of its speed"
+    return f"borderline, decided by the median: {text}" if measured.borderline else text
 
 
 def _measurements(
@@ -207,12 +215,6 @@ def _measurements(
         cublas=shown.version or None,
         math_mode=baseline.math_mode or None,
     )
-
-
-def _against(exercise: Exercise, shown: Timing) -> str:
-    """ "cuBLAS (strided)", "the device copy"."""
-    baseline = registry.find(exercise.baseline).baseline
-    return f"{baseline.label} ({shown.route})" if len(baseline.routes) > 1 else baseline.label
 
 
 def _largest_error(timings: Sequence[Timing]) -> float | None:

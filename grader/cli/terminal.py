@@ -6,7 +6,6 @@ least useful first.
 
 from __future__ import annotations
 
-import re
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -36,12 +35,12 @@ STYLES = {
     Verdict.FAILED: "bold red",
     Verdict.ERROR: "bold magenta",
 }
-SHOWN_OPEN = 2  # without -v, of what the grader failed at, and of what nobody judged
+SHOWN_OPEN = 2  # without -v, of the grader's errors, and of what was not judged
 LAST = "the last attempt"
 
 
 class Detail(NamedTuple):
-    """How much is told. Lines of a message, of the next step, of what is left open; 0 cuts nothing."""
+    """How much is shown. Lines of a message, of the next step, of what is left open; 0 cuts nothing."""
 
     notes: int
     context: int  # lines of code before and after those that matter
@@ -64,9 +63,6 @@ SHORTER = (
     Detail(notes=0, context=0, further=0, message=1, next_step=2, left_open=1, merged=True),
     Detail(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
 )
-
-# "thread (1,0,0) of block (0,0,0) writes A_tile[1]; line 21 reads it too"
-_ACCESSED = re.compile(r"\b(?:reads|writes) ([^;,]+?)(?:\[\d+\]| \+ \d+ bytes?)")
 
 Lines = list[Text]
 
@@ -230,7 +226,7 @@ class _Page:
         return next(filter(None, said), "") or problem.next_step
 
     def _open_ends(self, detail: Detail) -> Iterator[Lines]:
-        """What nobody judged, and where the grader failed; a paragraph for each reason."""
+        """What was not judged, and where the grader failed; a paragraph for each reason."""
         errors = [(f"{check.id}: {check.message}", "magenta") for check in grader_errors(self._result)]
         unjudged = []
         for judged, why, checks in not_judged(self._result):
@@ -298,18 +294,19 @@ def _heading(problem: Problem, exercise: Exercise | None, what: str = "") -> str
 def _in_brief(problem: Problem, exercise: Exercise | None) -> str:
     """Its heading, with what the compiler says, or which array is raced for: two may be at one line."""
     said = f": {problem.first.message}" if problem.kind == COMPILE_ERROR else ""
-    array = _ACCESSED.search(problem.first.message) if problem.kind == "race" else None
-    return _heading(problem, exercise, f" on {inert(array[1])}" if array else "") + said
+    array = problem.first.array if problem.kind == "race" else ""
+    return _heading(problem, exercise, f" on {inert(array)}" if array else "") + said
 
 
 def _kernel(problem: Problem, exercise: Exercise | None) -> str:
     """Which kernel wrong values come from, where there are several."""
     if problem.kind != "wrong-values":
         return ""
+    if exercise is None or len(exercise.kernels) < 2:
+        return ""
     if names := kernels.named(o.finding for o in problem.occurrences):
         return f", {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-    several = exercise is not None and len(exercise.kernels) > 1
-    return f", kernel on line {problem.line}" if several and problem.line else ""
+    return f", kernel on line {problem.line}" if problem.line else ""
 
 
 def _hint(anchor: str, exercise: Exercise | None) -> str:

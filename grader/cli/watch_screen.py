@@ -121,6 +121,6 @@ def _cause(finding: Finding) -> str:
     """ "race between threads, line 22"; nothing where the words before say as much."""
     if finding.kind == "wrong-values":
         return ""
-    called = title(finding.kind, finding.message)
+    called = title(finding)
     called = called[0].lower() + called[1:]
     return f"{called}, line {finding.line}" if finding.line and kind_of(finding.kind).at_fault else called

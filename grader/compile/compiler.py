@@ -35,7 +35,7 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
 
 def _ptx_for_lines(text: str, parsed: list[diagnostics.Diagnostic]) -> str:
     """ptxas names lines of a PTX text that NVRTC keeps to itself when ptxas fails: make it once more."""
-    if any(d.file == "ptxas" and d.line for d in parsed):
+    if any(d.file == diagnostics.PTXAS and d.line for d in parsed):
         return nvrtc.build(text, recipe.PTX_ARCH).ptx
     return ""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+PTXAS = "ptxas"  # the file of what the assembler says
 ECHO_INDENT = 2  # columns before a source line that the log quotes
 DETAIL_INDENT = " " * 8  # before further words about a diagnostic
 
@@ -76,5 +77,5 @@ def _start(line: str) -> Diagnostic | None:
         return Diagnostic("", 0, "error" if "error" in match["severity"] else "warning", match["message"])
     if match := _PTXAS.fullmatch(line):
         severity = "warning" if match["severity"] == "warning" else "error"
-        return Diagnostic("ptxas", int(match["line"] or 0), severity, match["message"])
+        return Diagnostic(PTXAS, int(match["line"] or 0), severity, match["message"])
     return None

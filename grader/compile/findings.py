@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from grader.compile import entries, recipe, toolkit
-from grader.compile.diagnostics import FRAME, Diagnostic
+from grader.compile.diagnostics import FRAME, PTXAS, Diagnostic
 from grader.compile.directives import Include
 from grader.compile.includes import line_leading_to
 from grader.compile.remedies import advise
-from grader.model.result import Finding
+from grader.model.details import Role
+from grader.model.result import Finding, Related
 
 MAX_FINDINGS = 50
 MAX_MESSAGE = 400
@@ -26,6 +27,11 @@ MAX_LOG = 200_000
 # What our stand-in for math.h defines, CCCL's headers define once more (INFINITY, NAN).
 REDEFINED = "incompatible redefinition of macro"
 
+# Details, of which the first is the effect of the second.
+MISREAD = 'attribute "…" does not apply here'
+UNDEFINED = 'identifier "…" is undefined'
+
+_QUOTED = re.compile(r'"[^"]*"')
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*|\(")  # a lambda is named by the bracket of its parameters
 
 
@@ -43,7 +49,7 @@ class Reader:
             finding = self._finding(diagnostic)
             if finding is None:
                 continue
-            in_header = bool(diagnostic.file) and finding.notes[:1] == (_in_header(diagnostic),)
+            in_header = diagnostic.file not in ("", PTXAS, recipe.SOURCE_NAME)
             same = diagnostic.file if in_header else f"{finding.column} {finding.message}"
             key = (finding.kind, finding.line, same)
             known = found.get(key)
@@ -54,11 +60,12 @@ class Reader:
         if diagnostic.severity == "remark" or "assembly aborted due to errors" in diagnostic.message:
             return None
         kind = f"compile-{diagnostic.severity}"
-        if diagnostic.file == "ptxas":
+        if diagnostic.file == PTXAS:
             return self._from_ptxas(kind, diagnostic)
         if diagnostic.file == "":
             last = self.text.rstrip().count("\n") + 1
-            return _finding(kind, last, f"at the end of the file: {diagnostic.message}", 0, _details(diagnostic))
+            message = f"at the end of the file: {diagnostic.message}"
+            return _finding(kind, last, message, 0, _details(diagnostic), _frames(diagnostic))
         if diagnostic.file == recipe.SOURCE_NAME:
             return self._in_submission(kind, diagnostic)
         if not is_allowed(diagnostic.file):
@@ -70,7 +77,9 @@ class Reader:
         column = self._column(diagnostic)
         advice = advise(diagnostic.message, self._identifier(diagnostic.line, column))
         notes = [advice.note, *_details(diagnostic)]
-        return _finding(kind, diagnostic.line, advice.message or diagnostic.message, column, notes)
+        return _finding(
+            kind, diagnostic.line, advice.message or diagnostic.message, column, notes, _frames(diagnostic)
+        )
 
     def _in_header(self, kind: str, diagnostic: Diagnostic) -> Finding | None:
         line = self._first_frame(diagnostic) or line_leading_to(toolkit.display_name(diagnostic.file), self.includes)
@@ -78,7 +87,7 @@ class Reader:
             return None  # NVIDIA's own affair
         advice = advise(diagnostic.message, "")
         notes = [_in_header(diagnostic), advice.note, *_details(diagnostic)]
-        return _finding(kind, line, advice.message or diagnostic.message, 0, notes)
+        return _finding(kind, line, advice.message or diagnostic.message, 0, notes, _frames(diagnostic))
 
     def _from_ptxas(self, kind: str, diagnostic: Diagnostic) -> Finding:
         kernel = re.search(r"'([\w$]+)'", diagnostic.message)
@@ -96,8 +105,7 @@ class Reader:
         return 0
 
     def _first_frame(self, diagnostic: Diagnostic) -> int:
-        frames = diagnostic.frames()
-        return next((line for file, line in frames if file == recipe.SOURCE_NAME), 0)
+        return next(iter(_frames(diagnostic)), 0)
 
     def _column(self, diagnostic: Diagnostic) -> int:
         """In characters; the compiler counts bytes."""
@@ -140,15 +148,27 @@ def log(findings: Iterable[Finding], raw: str, text: str) -> str:
     return "\n".join(parts)[:MAX_LOG]
 
 
-def _finding(kind: str, line: int, message: str, column: int = 0, notes: Iterable[str] = ()) -> Finding:
-    kept = tuple(_readable(note) for note in notes if note)[:MAX_NOTES]
-    return Finding(kind, recipe.SOURCE_NAME, line, _readable(message), column=column, notes=kept)
+def _finding(
+    kind: str, line: int, message: str, column: int = 0, notes: Iterable[str] = (), frames: Sequence[int] = ()
+) -> Finding:
+    """`detail` is the message without the names that it quotes: the same for all errors of that sort."""
+    said = _readable(message)
+    return Finding(
+        kind,
+        recipe.SOURCE_NAME,
+        line,
+        said,
+        column=column,
+        notes=tuple(_readable(note) for note in notes if note)[:MAX_NOTES],
+        detail=_QUOTED.sub('"…"', said),
+        related=tuple(Related(Role.INSTANTIATION, at) for at in frames[:MAX_NOTES]),
+    )
 
 
 def _without_fallout(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """An unknown type as first parameter makes the compiler read the whole function as something else."""
-    misread = {f.line for f in findings if f.message == 'attribute "__global__" does not apply here'}
-    causes = [f for f in findings if f.line in misread and f.message.endswith("is undefined")]
+    misread = {f.line for f in findings if f.detail == MISREAD}
+    causes = [f for f in findings if f.line in misread and f.detail == UNDEFINED]
     known = {f.line: f for f in reversed(causes)}
     return tuple(f for f in findings if f.line not in known or f is known[f.line])
 
@@ -160,8 +180,12 @@ def _details(diagnostic: Diagnostic) -> list[str]:
         for line in diagnostic.details
         if line.startswith("note:") or not (FRAME.search(line) or line.startswith("detected during"))
     ]
-    frames = [line for file, line in diagnostic.frames() if file == recipe.SOURCE_NAME]
-    return [*words[:MAX_WORDS], *(f"instantiated from line {line}" for line in frames)]
+    return [*words[:MAX_WORDS], *(f"instantiated from line {line}" for line in _frames(diagnostic))]
+
+
+def _frames(diagnostic: Diagnostic) -> list[int]:
+    """The submission's lines that a template was instantiated from, innermost first."""
+    return [line for file, line in diagnostic.frames() if file == recipe.SOURCE_NAME]
 
 
 def _in_header(diagnostic: Diagnostic) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from grader.compile import recipe
 from grader.executors import device, faults
 from grader.executors.device import Guarded, Kernels
+from grader.model.details import Detail
 from grader.model.result import Finding
 from grader.sandbox.messages import AGAIN, Ran, Run, Slot
 
@@ -135,10 +136,9 @@ def _checked(slot: Slot, guarded: Guarded, arrays: dict[str, np.ndarray], kernel
     for stray in guarded.strays():
         side = "before the start" if stray.before else "past the end"
         where = f"the first {stray.first} bytes {side}" if not stray.before else f"from {stray.first} bytes {side}"
-        yield _finding(
-            "out-of-bounds",
-            f"on the GPU, {kernels} wrote outside {slot.name}: {stray.count} bytes, {where} of the array",
-        )
+        message = f"on the GPU, {kernels} wrote outside {slot.name}: {stray.count} bytes, {where} of the array"
+        detail = Detail.BEFORE_START if stray.before else ""
+        yield _finding("out-of-bounds", message, slot.name, detail)
     if slot.access == "in":
         original = arrays[slot.name]
         after = np.empty_like(original)
@@ -146,16 +146,17 @@ def _checked(slot: Slot, guarded: Guarded, arrays: dict[str, np.ndarray], kernel
         different = np.flatnonzero(after.reshape(-1).view(np.uint8) != original.reshape(-1).view(np.uint8))
         if different.size:
             element = int(different[0]) // original.itemsize
-            yield _finding(
-                "read-only-write", f"on the GPU, {kernels} changed the input {slot.name}, first at element {element}"
-            )
+            message = f"on the GPU, {kernels} changed the input {slot.name}, first at element {element}"
+            yield _finding("read-only-write", message, slot.name)
 
 
 def _changed(before: dict[str, bytes], after: dict[str, bytes], kernels: str) -> Iterator[Finding]:
     for name in before:
         if after.get(name) != before[name]:
-            yield _finding("read-only-write", f"on the GPU, {kernels} changed the __device__ variable {name}")
+            message = f"on the GPU, {kernels} changed the __device__ variable {name}"
+            yield _finding("read-only-write", message, name)
 
 
-def _finding(kind: str, message: str) -> Finding:
-    return Finding(kind, recipe.SOURCE_NAME, 0, message)
+def _finding(kind: str, message: str, array: str, detail: str = "") -> Finding:
+    """A write to global memory, of which a GPU knows no line."""
+    return Finding(kind, recipe.SOURCE_NAME, 0, message, detail=detail, array=array, space="global", access="write")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from grader import ptx
 from grader.compile import recipe, toolkit
-from grader.model.execution import OUT_OF_TIME, Invocation
-from grader.model.result import Finding
+from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation
+from grader.model.result import Finding, Related
 from grader.ptx.parser import NOWHERE, Location
 from grader.sandbox.messages import Ran, Run, Slot
 
@@ -43,7 +44,11 @@ class Submission:
         }
         try:
             for invocation in request.invocations:
-                execution = self._launch(invocation, request, arrays, filled)
+                try:
+                    execution = self._launch(invocation, request, arrays, filled)
+                except ptx.GridTooLarge as error:
+                    lacking = _unsupported(error.message, error.location, GRID_TOO_LARGE)
+                    return Ran(unsupported=msgspec.structs.replace(lacking, kernel=invocation.kernel))
                 total = _sum(total, execution)
                 if total.findings:
                     break
@@ -121,7 +126,16 @@ def _finding(report: ptx.Report) -> Finding:
         count=report.count,
         column=report.column,
         notes=tuple(note[:MAX_TEXT] for note in report.notes[:MAX_NOTES]),
+        detail=report.detail,
+        array=report.array[:MAX_TEXT],
+        space=report.space,
+        access=report.access,
+        related=tuple(_related(one, report.file) for one in report.related[:MAX_NOTES]),
     )
+
+
+def _related(one: ptx.Related, file: str) -> Related:
+    return Related(one.role, one.line, "" if one.file == file else _file(one.file), one.access)
 
 
 def _unsupported(message: str, location: Location, kind: str = "unsupported-instruction") -> Finding:

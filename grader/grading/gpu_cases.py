@@ -91,8 +91,7 @@ class GpuCases:
             verdict = swept.verdicts.get(kernel.judge)
             if verdict and verdict.wrong:
                 first = self._explained(sweeping.alone(case, kernel, verdict.first), plan.line, expected)
-                message = f"{kernel.name}: {verdict.wrong} inputs of all there are come out wrong; the first: {first}"
-                findings.append(Finding("wrong-values", self._source.name, plan.line, message, count=verdict.wrong))
+                findings.append(self._swept(kernel.name, verdict.wrong, plan.line, first))
         return Check(
             CORRECT.id(case.name),
             Status.FAILED if findings else Status.PASSED,
@@ -107,12 +106,18 @@ class GpuCases:
             ),
         )
 
-    def _explained(self, case: Case, line: int, expected: Callable[[Case], Expected]) -> str:
-        """What `correct` says of a case of one element."""
+    def _swept(self, kernel: str, wrong: int, line: int, first: Finding | None) -> Finding:
+        """With what is known of the first wrong element, judged alone."""
+        said = first.message if first else "alone it is right, so it depends on its neighbours"
+        message = f"{kernel}: wrong for {wrong} of all inputs; the first: {said}"
+        known = first or Finding("wrong-values", self._source.name, line, "", kernel=kernel)
+        return msgspec.structs.replace(known, message=message, count=wrong)
+
+    def _explained(self, case: Case, line: int, expected: Callable[[Case], Expected]) -> Finding | None:
+        """What `correct` finds in a case of one element."""
         plans = self._runs.plans(case)
         check = self._judging.correct(case, plans, self._runs.outcome(case, plans).outputs, expected(case))
-        found = next((finding for finding in check.findings if finding.line == line), None)
-        return found.message if found else "alone it comes out right, so it depends on its neighbours"
+        return next((finding for finding in check.findings if finding.line == line), None)
 
     def _run(self, launches: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
         """A child that found something may have lost its GPU context: the next run gets a fresh one."""

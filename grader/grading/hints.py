@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from grader.model import problem_text
+from grader.model.details import Detail
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding
 
@@ -22,9 +23,14 @@ PITFALLS = {
     "forbidden-instruction": ("forbidden-instructions",),
 }
 
-# Of a race between blocks, which no barrier mends; and where one of them reads.
-BETWEEN_BLOCKS = ("race-between-blocks", "out-of-range-rows", "missing-synchronization")
-FROM_BLOCK_TO_BLOCK = ("race-between-blocks", "missing-synchronization")
+# By kind and detail, where another pitfall explains it better.
+FINER: dict[tuple[str, str], tuple[str, ...]] = {
+    # The launch function says how large dynamic shared memory is: that is where to look first.
+    ("out-of-bounds", Detail.DYNAMIC_SHARED): PITFALLS["bad-launch"],
+    # No barrier fixes a race between blocks.
+    ("race", Detail.BETWEEN_BLOCKS): ("race-between-blocks", "out-of-range-rows", "missing-synchronization"),
+    ("race", Detail.READ_BETWEEN_BLOCKS): ("race-between-blocks", "missing-synchronization"),
+}
 
 
 def sections(exercise: Exercise) -> frozenset[str]:
@@ -43,15 +49,6 @@ def give(check: Check, known: frozenset[str]) -> Check:
 
 
 def _hinted(finding: Finding, known: frozenset[str]) -> Finding:
-    hint = next((anchor for anchor in (finding.hint, *_pitfalls(finding)) if anchor in known), "")
+    pitfalls = FINER.get((finding.kind, finding.detail)) or PITFALLS.get(finding.kind, ())
+    hint = next((anchor for anchor in (finding.hint, *pitfalls) if anchor in known), "")
     return finding if hint == finding.hint else msgspec.structs.replace(finding, hint=hint)
-
-
-def _pitfalls(finding: Finding) -> tuple[str, ...]:
-    """The launch function says how large dynamic shared memory is: past its end, that is where to look first."""
-    kind, said = finding.kind, finding.message
-    if kind == "out-of-bounds" and "dynamic shared memory" in said and "before its start" not in said:
-        return PITFALLS["bad-launch"]
-    if kind == "race" and "blocks run in any order" in said:
-        return FROM_BLOCK_TO_BLOCK if "reads" in said else BETWEEN_BLOCKS
-    return PITFALLS.get(kind, ())

@@ -12,7 +12,7 @@ from grader.compile import recipe, source, toolkit
 from grader.compile.cache import Cache, default_folder
 from grader.model.execution import Compilation, Invocation, Outcome
 from grader.model.exercise import Array
-from grader.model.result import Finding
+from grader.model.result import Finding, Related
 from grader.sandbox import arena
 from grader.sandbox.errors import ChildFailed, ChildFaulted
 from grader.sandbox.messages import Built, Compile, Failed, Faulted, Load, Loaded, Ran, Ready, Reply, Request, Run
@@ -33,6 +33,13 @@ MOST_LINES = 1 << 20  # a submission has no more bytes
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Reply)
 _R = TypeVar("_R", bound=Reply)
+
+
+def _texts(struct: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(struct) if field.type is str)
+
+
+_FINDING_TEXTS, _RELATED_TEXTS = _texts(Finding), _texts(Related)
 
 # Escape sequences, and marks that turn the direction of writing round.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -161,17 +168,25 @@ class Child:
 
     def _finding(self, finding: Finding) -> Finding:
         """The student's file by its own name, and nothing in it that a terminal would obey."""
+        texts = {name: self._text(getattr(finding, name)[:MOST_TEXT]) for name in _FINDING_TEXTS}
         return msgspec.structs.replace(
             finding,
-            kind=_printable(finding.kind[:MOST_TEXT]),
-            file=self._text(finding.file[:MOST_TEXT]),
-            line=min(max(finding.line, 0), MOST_LINES),
-            message=self._text(finding.message[:MOST_TEXT]),
+            line=_line(finding.line),
             notes=tuple(self._text(note[:MOST_TEXT]) for note in finding.notes[:MOST_NOTES]),
+            related=tuple(self._related(one) for one in finding.related[:MOST_NOTES]),
+            **texts,
         )
+
+    def _related(self, one: Related) -> Related:
+        texts = {name: self._text(getattr(one, name)[:MOST_TEXT]) for name in _RELATED_TEXTS}
+        return msgspec.structs.replace(one, line=_line(one.line), **texts)
 
     def _text(self, text: str) -> str:
         return _printable(text.replace(recipe.SOURCE_NAME, self._filename))
+
+
+def _line(number: int) -> int:
+    return min(max(number, 0), MOST_LINES)
 
 
 def _printable(text: str) -> str:

@@ -11,6 +11,8 @@ from grader.authoring import mutants
 from grader.authoring.mutants import CAUGHT, EQUIVALENT, Bench, Mutant
 from grader.exercise import catalog
 
+pytestmark = pytest.mark.usefixtures("children_stay_up")
+
 ROOT = Path(__file__).parents[2]
 EXERCISE = catalog.read(ROOT / "exercises" / "01_simple_grouped_gemm")
 TILE = (ROOT / "tests" / "kernels" / "correct" / "tile16.cu").read_text(encoding="utf-8")

@@ -48,9 +48,9 @@ def rows_of(content: bytes, delimiter: str = ",") -> list[list[str]]:
 
 
 def wrong_values(cause: str, group: int = 3) -> Finding:
-    message = f"group {group}, row 96, column 0: expected 4.7121, got 0; 1536 of 131072 elements wrong"
+    message = f"group {group}, row 96, column 0: expected 4.7121, got 0; 1536 of 131072 elements are wrong"
     full = f"{cause}. First wrong element: {message}" if cause else message
-    return Finding("wrong-values", "starter.cu", 0, full, hint="ragged-tiles")
+    return Finding("wrong-values", "starter.cu", 0, full, hint="ragged-tiles", cause=cause)
 
 
 def result(
@@ -129,7 +129,8 @@ def wrong(finding: Finding | None = None) -> Result:
 
 
 def does_not_compile() -> Result:
-    error = Finding("compile-error", "starter.cu", 25, 'identifier "tiel" is undefined')
+    message, detail = 'identifier "tiel" is undefined', 'identifier "…" is undefined'
+    error = Finding("compile-error", "starter.cu", 25, message, detail=detail)
     checks = [Check("compile", Status.FAILED, error.message, findings=(error,))]
     checks += [
         Check(f"{family}[{case}]", Status.SKIPPED, case=case, reason="compile failed")

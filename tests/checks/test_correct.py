@@ -46,7 +46,7 @@ def test_one_wrong_element_of_many_fails() -> None:
     assert check.status is Status.FAILED
     assert (finding.kind, finding.file, finding.line, finding.count) == ("wrong-values", "starter.cu", 12, 1)
     assert finding.message.startswith(f"group 2, row 1, column 7: expected {REFERENCE[4, 7]:.6g}, got 0.5;")
-    assert "1 of 128 elements wrong" in finding.message
+    assert "1 of 128 elements is wrong" in finding.message
 
 
 @pytest.mark.parametrize("error", [1.1e-3, -1.1e-3])
@@ -89,13 +89,13 @@ def test_what_was_never_written_is_called_so() -> None:
     actual = REFERENCE.astype(np.float32)
     actual.view(np.uint32)[6:] = 0xFFFFFFFF
     actual[0, 0] = math.nan
-    assert "33 of 128 elements wrong (32 never written, 1 NaN)" in judged(actual).findings[0].message
+    assert "33 of 128 elements are wrong (32 never written, 1 NaN)" in judged(actual).findings[0].message
 
 
 def test_says_where_by_group() -> None:
     actual = REFERENCE.astype(np.float32)
     actual[3:] = 0
-    assert judged(actual).findings[0].message.endswith("80 of 128 elements wrong: every element of group 2")
+    assert judged(actual).findings[0].message.endswith("80 of 128 elements are wrong: every element of group 2")
 
 
 def test_an_output_without_groups_is_named_itself() -> None:

@@ -37,7 +37,7 @@ def judge(exercise: Exercise, *timings: Timing) -> Check:
 def test_fast_enough(exercise: Exercise) -> None:
     check = judge(exercise, timing(0.7))
     assert (check.status, check.device) == (Status.PASSED, "cuda")
-    assert "10.0 us, cuBLAS (strided) 7.0 us: 0.70 of its speed; 0.60 is asked for" in check.message
+    assert "10.0 us, cuBLAS (strided) 7.0 us: 0.70 of its speed; 0.60 is required" in check.message
 
 
 def test_too_slow(exercise: Exercise) -> None:

@@ -159,7 +159,7 @@ def test_a_launch_is_held_to_the_gpu_at_hand(exercise: Exercise) -> None:
     result = grade(exercise, FakeGpu(gpu=small, launch=wanting), FakeExecutor(launch=wanting))
     launch = check(result, "launch")
     assert (launch.status, launch.device) == (Status.FAILED, "cuda")
-    assert "the most is 101376" in launch.message
+    assert "the maximum is 101376" in launch.message
     assert check(result, "correct[even]").reason == "launch failed"
 
 
@@ -335,7 +335,7 @@ def test_what_the_judges_find_while_timing_is_wrong_not_slow(on_device: Exercise
     result = grade(on_device, gpu)
     correct = check(result, "correct[large]")
     assert (correct.status, correct.findings[0].line) == (Status.FAILED, 4)
-    assert "double_kernel: 12 elements wrong" in correct.message and "element 5" in correct.message
+    assert "double_kernel: 12 elements are wrong" in correct.message and "element 5" in correct.message
     assert check(result, "speed[large]").reason == "correct[large] failed"
 
 
@@ -347,7 +347,8 @@ def test_the_first_wrong_input_of_a_sweep_is_run_alone_and_explained(on_device: 
     gpu.swept = {"judge_double": DeviceVerdict(4096, 0x3F800000)}
     correct = check(grade(on_device, gpu), "correct[every-input]")
     assert (correct.status, correct.findings[0].count) == (Status.FAILED, 4096)
-    assert "4096 inputs of all there are come out wrong; the first: " in correct.message
+    assert correct.findings[0].kernel == "double_kernel"
+    assert "double_kernel: wrong for 4096 of all inputs; the first: " in correct.message
     assert "expected 2, got 3" in correct.message
 
 

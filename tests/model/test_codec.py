@@ -9,10 +9,15 @@ import msgspec
 import pytest
 
 from grader.model import codec
+from grader.model.details import Detail, Role
 from grader.model.measurements import read
-from grader.model.result import Check, Finding, Points, Result, Status, Submission, Verdict
+from grader.model.result import Check, Finding, Points, Related, Result, Status, Submission, Verdict
 
-OLD = Path(__file__).parents[2] / "benchmarks" / "results"
+ROOT = Path(__file__).parents[2]
+OLD = (
+    Path(__file__).with_name("results") / "before_findings_were_data.json",
+    *sorted((ROOT / "benchmarks" / "results").glob("0*.json")),
+)
 
 RESULT = Result(
     schema=1,
@@ -63,7 +68,7 @@ def test_what_this_version_does_not_know_is_written_as_it_was_read() -> None:
     assert json.loads(codec.encode(again)) == json.loads(text)
 
 
-@pytest.mark.parametrize("file", sorted(OLD.glob("0*.json")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", OLD, ids=lambda file: file.stem)
 def test_results_of_earlier_versions_are_read_and_lose_nothing(file: Path) -> None:
     text = file.read_bytes()
     written = json.loads(codec.encode(codec.decode(text)))
@@ -77,6 +82,43 @@ def test_a_check_knows_its_family() -> None:
     assert [check.family for check in RESULT.checks] == ["compile", "correct", "speed"]
     assert [check.rubric for check in RESULT.checks] == ["", "correctness", "performance"]
     assert Check("energy[uniform]", Status.PASSED).rubric == ""  # of a newer grader
+
+
+@pytest.mark.parametrize("file", OLD, ids=lambda file: file.name)
+def test_a_result_from_before_findings_held_data_is_still_one(file: Path) -> None:
+    result = codec.decode(file.read_bytes())
+    jsonschema.validate(json.loads(codec.encode(result)), json.loads(codec.SCHEMA_FILE.read_text()))
+    assert codec.decode(codec.encode(result)) == result
+    for finding in (finding for check in result.checks for finding in check.findings):
+        assert finding.message
+        assert (finding.detail, finding.related, finding.guilty_lines) == ("", (), (finding.line,))
+
+
+def test_what_a_finding_holds_as_data_survives_the_round_trip() -> None:
+    race = Finding(
+        "race",
+        "starter.cu",
+        3,
+        "two threads",
+        detail=Detail.WITH_COPY,
+        array="tile",
+        space="shared",
+        access="read",
+        related=(
+            Related(Role.OTHER_ACCESS, 7, access="write"),
+            Related(Role.CALL, 20),
+            Related(Role.COPY, 7, "a.cuh"),
+        ),
+    )
+    result = msgspec.structs.replace(RESULT, checks=(Check("memory[a]", Status.FAILED, findings=(race,)),))
+    (back,) = codec.decode(codec.encode(result)).checks[0].findings
+    assert back == race
+    assert back.guilty_lines == (3, 7)
+
+
+def test_the_other_access_in_another_file_is_no_line_of_this_one() -> None:
+    race = Finding("race", "starter.cu", 3, "", related=(Related(Role.OTHER_ACCESS, 7, "tile.cuh"),))
+    assert race.guilty_lines == (3,)
 
 
 def test_the_json_is_strict_json() -> None:

@@ -11,9 +11,20 @@ import numpy as np
 from grader.diagnosis import picture
 from grader.diagnosis.mismatch import Region
 from grader.model import codec
+from grader.model.details import Detail, Role
 from grader.model.exercise import Exercise
 from grader.model.measurements import Measurements, read
-from grader.model.result import SCHEMA_VERSION, Check, Finding, Points, Result, Status, Submission, Verdict
+from grader.model.result import (
+    SCHEMA_VERSION,
+    Check,
+    Finding,
+    Points,
+    Related,
+    Result,
+    Status,
+    Submission,
+    Verdict,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,10 +124,14 @@ RACE = Finding(
     "race",
     "starter.cu",
     33,
-    "thread (3,0,0) of block (0,0,0) overwrites As[0][3] while thread (9,0,0) may still read it",
+    "thread (3,0,0) of block (0,0,0) writes As[3], which line 37 also reads, with no barrier in between",
     count=64512,
-    notes=("the read is at line 37, and no barrier lies between",),
+    notes=("thread (9,0,0) of block (0,0,0) read it on line 37",),
     hint="missing-synchronization",
+    array="As",
+    space="shared",
+    access="write",
+    related=(Related(Role.OTHER_ACCESS, 37, access="read"),),
 )
 
 
@@ -246,9 +261,13 @@ def fp8() -> Result:
         "starter.cu",
         6,
         "ties round away from even. First wrong element: x[17] = 1.0625 (0x3f880000): expected 0x38 (1), got 0x39 "
-        "(1.125); 2048 of 131072 elements wrong",
+        "(1.125); 2048 of 131072 elements are wrong",
         count=2048,
         hint="reduced-precision",
+        detail=Detail.CONVERSION,
+        output="y",
+        mistake="ties-away",
+        cause="ties round away from even",
     )
     example = {"format": "E4M3", "input": 1.0625, "input_bits": 0x3F880000, "expected": 0x38, "got": 0x39}
     wrong_byte = correct("uniform", 0.0625, 2048, finding)
@@ -270,7 +289,7 @@ def hang() -> Result:
         "did-not-finish",
         "starter.cu",
         15,
-        "thread (0,0,0) of block (0,0,0) is still in this loop: it does not seem to end",
+        "thread (0,0,0) of block (0,0,0) is still in this loop, which does not seem to end",
         hint="endless-loop",
     )
     return result(

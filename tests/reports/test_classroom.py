@@ -122,8 +122,8 @@ def test_who_could_not_be_graded_and_why() -> None:
 
 def test_mistakes_are_counted_by_student_and_the_most_common_comes_first() -> None:
     twice = (
-        Mistake("wrong-values", "row 7 is 3 times too large"),
-        Mistake("wrong-values", "row 10 is 4 times too large"),
+        Mistake("wrong-values", "row 7 is 3 times too large", name="scaled"),
+        Mistake("wrong-values", "row 10 is 4 times too large", name="scaled"),
     )
     rows = [
         wrong("a", RACE, twice[0], twice[1]),
