@@ -71,7 +71,7 @@ class Launched:
     shared_bytes: int | None
     occupancy: float | None
     limited_by: str
-    roof: str  # "the FP32 units", "the memory's speed"
+    roof: str  # "the FP32 units", "the memory bandwidth"
     roof_share: float | None
 
 
@@ -209,7 +209,7 @@ def _contenders(measured: Measurements, base: float) -> Iterator[tuple[str, str,
 
 
 def _roof(measured: Measurements) -> str:
-    words = {"compute": units(measured), "memory": "the memory's speed"}
+    words = {"compute": units(measured), "memory": "the memory bandwidth"}
     return words.get(measured.roof or "", measured.roof or "")
 
 

@@ -63,5 +63,5 @@ class CublasFp32(Baseline):
 def _sizes(case: Case) -> cublas.Problem:
     sizes, K, N = (case.arguments.get(name) for name in ("M_sizes", "K", "N"))  # noqa: N806 - as in the papers
     if not isinstance(sizes, Array) or not isinstance(K, int) or not isinstance(N, int):
-        raise GraderError(f"case {case.name} is no grouped GEMM: there is no baseline to time it against")
+        raise GraderError(f"case {case.name} is not a grouped GEMM, so there is no baseline to time it against")
     return cublas.Problem(tuple(int(size) for size in sizes.data), K, N)

@@ -1,4 +1,4 @@
-"""The sets of inputs that a timing rotates through, and the references for what it computes from them."""
+"""The sets of inputs that timing rotates through, and the references for their results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from grader.model.execution import Gpu
 from grader.model.exercise import Array, Case, Exercise
 from grader.timing import rotation
 
-SEEDS_PER_RUN = 1 << 10  # so that no run's sets are another's
+SEEDS_PER_RUN = 1 << 10  # so that no two runs have the same sets
 
 
 class Sets(msgspec.Struct, frozen=True):
-    """Enough sets of inputs for a GPU's cache; the first is the case's own."""
+    """Enough sets of inputs to exceed a GPU's cache; the first is the case's own."""
 
     cases: tuple[Case, ...]
     problem: dict[str, Any]  # for the baseline, in the child
@@ -30,17 +30,17 @@ class Sets(msgspec.Struct, frozen=True):
 
 
 def count(case: Case, gpu: Gpu) -> int:
-    """How many sets this GPU's cache asks for."""
+    """The number of sets required by this GPU's cache."""
     return rotation.sets(_read_bytes(case), gpu.l2_bytes)
 
 
 def make(case: Case, index: int, seed: int, another: Callable[[Case, int], Case]) -> Case:
-    """The case of the set of that index. They are made one by one, so that threads can share the work."""
+    """The case of the set with that index. Sets are generated one by one, so that threads can share the work."""
     return another(case, seed * SEEDS_PER_RUN + index) if index else case
 
 
 def together(cases: Sequence[Case], exercise: Exercise, baseline: type[Baseline]) -> Sets:
-    """Raises GraderError where the cases are none for this baseline."""
+    """Raises GraderError if the cases do not suit this baseline."""
     first = cases[0]
     return Sets(tuple(cases), baseline.problem(exercise, first), baseline.work(exercise, first), _read_bytes(first))
 

@@ -1,4 +1,4 @@
-"""What the device itself allows: a time below it is an error of the measurement, no record."""
+"""The device's own limits: a time below them is a measurement error, not a record."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from grader.model.execution import Gpu
 
 
 def least_seconds(gpu: Gpu, work: Work, *, read_bytes: float) -> float:
-    """No launch can be faster, by whatever units. Only what must come from memory counts: outputs may stay in the
-    cache."""
+    """No launch can be faster, whatever units it uses. Counts only what must come from memory, since outputs may stay
+    in the cache."""
     return max(work.flops / TENSOR_CORES.flops_per_second(gpu), read_bytes / gpu.memory_bytes_per_second)
 
 
 def binding(gpu: Gpu, work: Work, peak: Peak | None) -> Literal["compute", "memory"]:
-    """Which roof is the lower one for this intensity."""
+    """The lower of the two roofs for this intensity."""
     if peak is None:
         return "memory"
     ridge = peak.flops_per_second(gpu) / gpu.memory_bytes_per_second
@@ -23,6 +23,6 @@ def binding(gpu: Gpu, work: Work, peak: Peak | None) -> Literal["compute", "memo
 
 
 def share_of_roof(gpu: Gpu, work: Work, peak: Peak | None, seconds: float) -> float:
-    """1.0 where the units or the memory are as busy as they can be."""
+    """1.0 if the units or memory are fully used."""
     in_units = work.flops / peak.flops_per_second(gpu) if peak else 0.0
     return max(in_units, work.bytes / gpu.memory_bytes_per_second) / seconds

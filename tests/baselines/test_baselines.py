@@ -55,7 +55,7 @@ def test_a_grouped_gemm_in_fp32() -> None:
 
 def test_what_is_no_grouped_gemm_is_refused() -> None:
     other = msgspec.structs.replace(CASE, arguments={"n": 5})
-    with pytest.raises(GraderError, match="case even is no grouped GEMM"):
+    with pytest.raises(GraderError, match="case even is not a grouped GEMM"):
         CublasFp32.problem(EXERCISE, other)
 
 
