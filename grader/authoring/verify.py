@@ -72,7 +72,7 @@ class Gap(msgspec.Struct, frozen=True):
     problem: str
 
 
-class Verified(msgspec.Struct, frozen=True):
+class VerifiedPromise(msgspec.Struct, frozen=True):
     """`problem` says what was found instead; "" if the promise was kept."""
 
     promise: Promise
@@ -132,17 +132,17 @@ def verify(
     seed: int,
     open_executor: OpenExecutor,
     jobs: int,
-    on_done: Callable[[Verified], None] = lambda _: None,
-) -> list[Verified]:
+    on_done: Callable[[VerifiedPromise], None] = lambda _: None,
+) -> list[VerifiedPromise]:
     """Checks each promise in its own child process, `jobs` at a time; results are in the order of the promises."""
 
     children = Children()
     open_child = children.opener(open_executor)
 
-    def one(promise: Promise) -> Verified:
+    def one(promise: Promise) -> VerifiedPromise:
         began = time.monotonic()
         problem = _problem(exercise, promise, seed, open_child)
-        return Verified(promise, problem, time.monotonic() - began)
+        return VerifiedPromise(promise, problem, time.monotonic() - began)
 
     with ThreadPoolExecutor(jobs) as pool:
         found = []

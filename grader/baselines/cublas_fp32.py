@@ -35,7 +35,7 @@ class CublasFp32(Baseline):
     math_mode = "CUBLAS_DEFAULT_MATH (FP32, no TF32)"
 
     def __init__(self, problem: Mapping[str, Any], device: Device) -> None:
-        sizes = msgspec.convert(problem, cublas.Problem)
+        sizes = msgspec.convert(problem, cublas.GroupedSizes)
         self.output = output = device.allocate(np.dtype(np.float32), (sum(sizes.M_sizes), sizes.N))
         operands = [
             cublas.Operands(device.inputs[A].pointer(i), device.inputs[B].pointer(i), output.pointer(i))
@@ -60,8 +60,8 @@ class CublasFp32(Baseline):
         self._routes.close()
 
 
-def _sizes(case: Case) -> cublas.Problem:
+def _sizes(case: Case) -> cublas.GroupedSizes:
     sizes, K, N = (case.arguments.get(name) for name in ("M_sizes", "K", "N"))  # noqa: N806 - as in the papers
     if not isinstance(sizes, Array) or not isinstance(K, int) or not isinstance(N, int):
         raise GraderError(f"case {case.name} is not a grouped GEMM, so there is no baseline to time it against")
-    return cublas.Problem(tuple(int(size) for size in sizes.data), K, N)
+    return cublas.GroupedSizes(tuple(int(size) for size in sizes.data), K, N)

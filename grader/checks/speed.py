@@ -16,7 +16,7 @@ from grader.model.families import SPEED
 from grader.model.measurements import NOTHING, LaunchedKernel, Measurements
 from grader.model.result import Check, Finding, Status
 from grader.timing import gate, roofline
-from grader.timing.gate import Verdict
+from grader.timing.gate import GateVerdict
 from grader.timing.statistics import Interval, combined
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _measurements(
     timings: Sequence[Timing],
     shown: Timing,
     found: Interval,
-    verdict: Verdict,
+    verdict: GateVerdict,
     sets: Sets,
     gpu: Gpu,
     kernels: Sequence[CompiledKernel],

@@ -22,7 +22,7 @@ from grader.compile import nvrtc, recipe
 from grader.executors import device
 from grader.executors.device import Kernels
 from grader.executors.proof import ByJudges, ByReference
-from grader.executors.regions import Memory, Region
+from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
 from grader.sandbox.messages import (
     ALONE,
@@ -146,7 +146,7 @@ class Bench:
         elements = self._judges.looks * sum(region.elements for region in self._outputs.values())
         return Verified(None, sum(verdict.wrong for verdict in verdicts.values()), elements, {}, verdicts)
 
-    def _upload(self, arrays: dict[str, np.ndarray]) -> dict[str, Region]:
+    def _upload(self, arrays: dict[str, np.ndarray]) -> dict[str, DeviceRegion]:
         names = dict.fromkeys(name.rpartition("/")[0] for name in arrays)
         regions = {}
         for name in names:
@@ -156,8 +156,8 @@ class Bench:
                 device.upload(regions[name].pointer(index), member)
         return regions
 
-    def _region(self, dtype: str, shape: Sequence[int]) -> Region:
-        return Region(np.dtype(dtype), shape, self._sets, self._memory)
+    def _region(self, dtype: str, shape: Sequence[int]) -> DeviceRegion:
+        return DeviceRegion(np.dtype(dtype), shape, self._sets, self._memory)
 
     def _baseline_of(self, request: Upload) -> Baseline:
         """Raises TypeError where it is none for arrays of these types."""
@@ -166,7 +166,7 @@ class Bench:
         for name, dtype in [*kind.reads.items(), *([kind.writes] if kind.writes else [])]:
             if name not in arrays or arrays[name].dtype != np.dtype(dtype):
                 raise TypeError(f"{kind.label} as the baseline {request.baseline!r} wants {name} of {dtype}")
-        allocate = partial(Region, sets=self._sets, memory=self._memory)
+        allocate = partial(DeviceRegion, sets=self._sets, memory=self._memory)
         return kind(request.problem, Device(self._sets, self._inputs, allocate))
 
     def _submission(self, stream: cupy.cuda.Stream, index: int) -> None:

@@ -28,7 +28,7 @@ class Memory:
         self._pointers = []
 
 
-class Region:
+class DeviceRegion:
     """One array of every set, one after another at a fixed stride."""
 
     def __init__(self, dtype: np.dtype, shape: Sequence[int], sets: int, memory: Memory) -> None:

@@ -30,7 +30,7 @@ from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submissio
 from grader.sandbox.runner import OpenExecutor, Runner
 
 if TYPE_CHECKING:
-    from grader.grading.gpu_lane import GpuChoice, GpuLane, Measured
+    from grader.grading.gpu_lane import GpuChecks, GpuChoice, GpuLane
 
 # A kernel that hangs does so on most cases, and each costs its whole deadline.
 MAX_UNFINISHED = 2
@@ -123,7 +123,7 @@ def _lane(
 
 
 @contextmanager
-def _alongside(lane: GpuLane | None) -> Iterator[Future[Measured] | None]:
+def _alongside(lane: GpuLane | None) -> Iterator[Future[GpuChecks] | None]:
     """The GPU's grading in a thread of its own. However the other ends, this one is ended too."""
     if lane is None:
         yield None
