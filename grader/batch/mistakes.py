@@ -1,4 +1,4 @@
-"""What a student got wrong, by what the same mistake of others has in common: so that a class's can be counted."""
+"""A student's mistakes, keyed by what the same mistake of others has in common, so that they can be counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNEXPLAINED = "not one of the exercise's known mistakes"
 
 
 def of(result: Result) -> tuple[Mistake, ...]:
-    """Each once, however many cases show it, in grading order. Only what cost the verdict."""
+    """Each mistake once, however many cases show it, in grading order. Only those that caused the failure."""
     failed = [check for check in result.checks if check.status is Status.FAILED and check.required]
     return tuple(dict.fromkeys(mistake for check in failed for mistake in _of_check(check)))
 

@@ -1,4 +1,4 @@
-"""What a Result says of each case, in the few words that a row has room for."""
+"""The outcome of each case of a Result, in a few words for a row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grader.model import families
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result, Status
 
-# The first that one of a case's checks has is the case's.
+# A case has the first status in this order that one of its checks has.
 _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, Status.PASSED)
 
 # What does not compile or launch, no machine would time.
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 def of_case(result: Result, case: str) -> Outcome:
-    """Right is what is clean and correct: a race is wrong even where the numbers are right."""
+    """Right means clean and correct: a race is wrong even if the numbers are right."""
     checks = [check for check in result.checks if check.case == case]
     timed = [check for check in checks if check.rubric == "performance"]
     return Outcome(
@@ -38,38 +38,38 @@ def of_case(result: Result, case: str) -> Outcome:
 
 
 def cases(exercise: Exercise) -> tuple[str, ...]:
-    """The required ones, then those that are only timed."""
+    """The required cases, then those that are only timed."""
     return (*exercise.cases, *(case for case in exercise.speed_cases if case not in exercise.cases))
 
 
 def further(result: Result, exercise: Exercise) -> tuple[int, int]:
-    """How many of the cases are right that were drawn from the seed or kept secret, and of how many."""
+    """How many extra and secret cases are right, and how many there are."""
     correct = [check.case for check in result.checks if check.rubric == "correctness" and check.case is not None]
     right = [of_case(result, case).right for case in dict.fromkeys(correct) if case not in exercise.cases]
     return right.count(Status.PASSED), len(right)
 
 
 def ratio(check: Check) -> float | None:
-    """NaN and infinities are no ratio."""
+    """NaN and infinities are not ratios."""
     value = check.measurements.ratio
     return value if value is not None and math.isfinite(value) else None
 
 
 def problem(entry: Entry) -> str:
-    """Why there is nothing to show for this student."""
+    """Why there is no result for this student."""
     return entry.submitted.problem or entry.problem
 
 
 def total(entry: Entry) -> float | None:
-    """What is known so far; without a Result, what the instructor gave."""
+    """The points so far; without a Result, the instructor's points."""
     return entry.result.points.total if entry.result else entry.manual.points
 
 
 def complete(entry: Entry) -> bool:
     """Whether `total` is final: every part of the rubric was judged, or the instructor gave points without a Result.
 
-    What the machine cannot judge of quality is the instructor's to add, and keeps nothing back. Nor does the speed of
-    what does not compile or launch: no machine would time it.
+    The instructor's share of quality does not keep a total from being final. Nor does the speed of a submission
+    that does not compile or launch: no machine would time it.
     """
     if entry.result is None:
         return entry.manual.points is not None

@@ -83,8 +83,13 @@ def shown_only(exercise: Exercise, check: Check) -> Check:
         return msgspec.structs.replace(check, required=False)
     decide = "decides" if len(exercise.speed_cases) == 1 else "decide"
     reason = f"for information: {' and '.join(exercise.speed_cases)} {decide}"
-    message = "" if check.measurements.ratio is None else _achieved(check.measurements)
-    return msgspec.structs.replace(check, status=Status.NOT_JUDGED, reason=reason, message=message, required=False)
+    return msgspec.structs.replace(
+        check,
+        status=Status.NOT_JUDGED,
+        reason=reason,
+        message=_achieved(check.measurements),
+        required=False,
+    )
 
 
 def _wrong(
@@ -143,7 +148,9 @@ def _problem(timings: Sequence[Timing], sets: Sets, gpu: Gpu) -> str:
 
 
 def _achieved(measured: Measurements) -> str:
-    """The submission's time beside the baseline's, without what is required of it."""
+    """The submission's time beside the baseline's, without what is required of it; "" where nothing was measured."""
+    if measured.time_us is None or measured.baseline_us is None or measured.ratio is None:
+        return ""
     baseline = "a device copy of the same bytes" if measured.route == COPY else f"cuBLAS ({measured.route})"
     text = f"{measured.time_us:.1f} us, {baseline} {measured.baseline_us:.1f} us: {measured.ratio:.2f} of its speed"
     return f"borderline, decided by the median: {text}" if measured.borderline else text

@@ -1,4 +1,4 @@
-"""grade export: a batch's grades in the form that a learning platform imports. For instructors."""
+"""grade export: a batch's grades in a format that a learning platform imports. For instructors."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _HELP = "\n".join(
         "\b",
         *(f"{name:10}  {format_.about}" for name, format_ in FORMATS.items()),
         "",
-        "In Canvas and Moodle, who is not judged in full gets no grade, and who could not be graded no zero.",
+        "In Canvas and Moodle, submissions that are not fully graded get no grade, and never a zero.",
     ]
 )
 
 
 @click.command("export", help=_HELP)
 @click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--to", "platform", type=click.Choice(tuple(FORMATS)), required=True, help="class: the class's pages.")
-@click.option("--template", metavar="FILE", type=_PATH, help="What the platform exported, to be filled.")
-@click.option("--out", metavar="FILE", type=_PATH, help="Default: in DIR, named for the platform.")
+@click.option("--to", "platform", type=click.Choice(tuple(FORMATS)), required=True, help="class: the class pages.")
+@click.option("--template", metavar="FILE", type=_PATH, help="File exported by the platform, to be filled in.")
+@click.option("--out", metavar="FILE", type=_PATH, help="Default: a file in DIR named for the platform.")
 @click.option("--column", metavar="NAME", default="", help="Canvas: the assignment; default: the exercise's title.")
-@click.option("--so-far", is_flag=True, help="Also points of those who are not judged in full.")
+@click.option("--so-far", is_flag=True, help="Include points of submissions that are not fully graded.")
 @click.option(
     "--real-names/--pseudonyms",
     default=None,
-    help="Class: what the leaderboards show, this once; default: as in grade batch.",
+    help="Class: names on the leaderboards, this time only; default: as in grade batch.",
 )
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 def command(
     folder: Path,
     platform: str,
@@ -54,7 +54,7 @@ def command(
     chosen = FORMATS[platform]
     if template is not None and not chosen.takes_template:
         takers = [name for name, format_ in FORMATS.items() if format_.takes_template]
-        raise click.UsageError(f"--template goes with --to {' or '.join(takers)}")
+        raise click.UsageError(f"--template needs --to {' or '.join(takers)}")
     with Ledger(folder) as ledger:
         exercise = instructor.exercise_of(ledger, exercises)
         entries = outputs.entries(ledger, exercise)

@@ -1,4 +1,4 @@
-"""What a CUDA error says about a submission."""
+"""What a CUDA error means for a submission."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from grader.compile import recipe
 from grader.model.details import Detail
 from grader.model.result import Finding
 
-# By CUresult, which cudaError_t agrees with in these: the kind of the finding, and what the GPU noticed.
+# By CUresult, which equals cudaError_t for these: the kind of the finding, and what the GPU noticed.
 FAULTS = {
     2: ("out-of-memory", "asked for more memory than the GPU has"),
     700: ("out-of-bounds", "accessed an address that belongs to no array"),
@@ -22,11 +22,11 @@ FAULTS = {
     1: ("bad-launch", "was launched with a grid or block that the GPU rejects"),
 }
 DETAILS = {710: Detail.ASSERTION}
-STICKY = frozenset(FAULTS) - {1, 2, 701}  # after these, nothing runs in this process any more
+STICKY = frozenset(FAULTS) - {1, 2, 701}  # after these, nothing can run in this process
 
 
 def finding(status: int, kernel: str) -> Finding | None:
-    """None where the error is none of the submission's."""
+    """None if the submission did not cause the error."""
     if status not in FAULTS:
         return None
     kind, what = FAULTS[status]

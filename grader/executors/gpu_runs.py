@@ -1,4 +1,4 @@
-"""Invocations on a GPU: twice, over memory that holds other rubbish each time, between red zones."""
+"""Runs invocations on a GPU twice, on memory with different garbage each time, between red zones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grader.model.details import Detail
 from grader.model.result import Finding
 from grader.sandbox.messages import AGAIN, Ran, Run, Slot
 
-# All bits set is a NaN, in every format; the other is a finite number, which a sum would carry along.
+# All bits set is a NaN in every format; the other is a finite number, which would show in a sum.
 POISONS = (0xFF, 0x4B)
 
 _GLOBAL = re.compile(
@@ -30,7 +30,7 @@ def module_variables(ptx: str) -> list[tuple[str, int]]:
 
 
 class Lost(Exception):  # noqa: N818
-    """The kernel took the CUDA context with it; the finding is all that is left."""
+    """The kernel destroyed the CUDA context; only the finding is left."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
@@ -39,9 +39,9 @@ class Lost(Exception):  # noqa: N818
 
 @contextmanager
 def blaming(kernel: str, *, memory: bool = True) -> Iterator[None]:
-    """A CUDA error that a submission causes is a finding about `kernel`; any other goes on.
+    """Turns a CUDA error caused by the submission into a finding about `kernel`; other errors propagate.
 
-    Without `memory`, it is not the submission that asks for it.
+    Without `memory`, running out of memory is not the submission's fault.
     """
     try:
         yield
@@ -53,7 +53,7 @@ def blaming(kernel: str, *, memory: bool = True) -> Iterator[None]:
 
 
 class Submission:
-    """One cubin, loaded when it is first run."""
+    """One cubin, loaded on its first run."""
 
     def __init__(self, ptx: str, cubin: bytes) -> None:
         self._cubin = cubin
@@ -71,7 +71,7 @@ class Submission:
         start = time.perf_counter()
         twice = any(name.endswith(AGAIN) for name in arrays)
         findings: tuple[Finding, ...] = ()
-        # What a run changes in place, the workspace above all, must be as it was when the next begins.
+        # Whatever a run changes in place, mainly the workspace, must be restored before the next run.
         given = {s.name: arrays[s.name].copy() for s in request.slots if s.access == "inout"}
         for suffix, poison in zip(("", AGAIN) if twice else ("",), POISONS, strict=False):
             try:
@@ -90,7 +90,7 @@ class Submission:
         poison: int,
         suffix: str,
     ) -> tuple[Finding, ...]:
-        """From `given` into `into`, outputs under their names with `suffix`."""
+        """Copies from `given` to `into`, outputs under their names plus `suffix`."""
         slots = [slot for slot in request.slots if not slot.name.endswith(AGAIN)]
         names = ", ".join(dict.fromkeys(i.kernel for i in request.invocations))
         with ExitStack() as stack, blaming(names):
@@ -125,7 +125,7 @@ def _place(slot: Slot, array: np.ndarray, poison: int, stack: ExitStack) -> Guar
 
 
 def _quietly_close(guarded: Guarded) -> None:
-    """After a fault nothing can be freed any more, and the process is at its end."""
+    """After a fault, nothing can be freed, and the process is about to end."""
     try:
         guarded.close()
     except device.CudaError:

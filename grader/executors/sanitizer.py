@@ -1,4 +1,4 @@
-"""compute-sanitizer's four tools over a submission: a second opinion on memory, the first where the CPU has none."""
+"""Runs compute-sanitizer's four tools: a second opinion on memory, or the only one if the CPU has none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grader.model.result import Finding, Related
 NAME = "compute-sanitizer"
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SECONDS = 120.0
-PRINTED = 50  # reports of a tool; they are counted by line afterwards
+PRINTED = 50  # reports per tool; they are counted by line afterwards
 
 _INVALID = re.compile(r"Invalid __(\w+)__ (read|write|atomic) of size (\d+)")
 _UNINITIALISED = re.compile(r"Uninitialized __(\w+)__ memory read of size (\d+)")
@@ -30,7 +30,7 @@ _BY = re.compile(r"by thread (\(\d+,\d+,\d+\)) in block (\(\d+,\d+,\d+\))")
 
 
 def check(text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> dict[str, tuple[Finding, ...]] | None:
-    """Findings by run; None where the tool is not installed or says nothing. The four run side by side."""
+    """Findings by run; None if the tool is not installed or reports nothing. The four tools run in parallel."""
     tool = find(NAME)
     if tool is None:
         return None
@@ -48,7 +48,7 @@ def check(text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> di
 
 
 def parse(output: str) -> dict[str, tuple[Finding, ...]]:
-    """One tool's findings by run, one for each kind and line, with how often it was reported."""
+    """One tool's findings by run: one per kind and line, with the number of reports."""
     counted: dict[tuple[str, str, int], Finding] = {}
     for name, finding in _reports(output):
         key = name, finding.kind, finding.line
@@ -61,7 +61,7 @@ def parse(output: str) -> dict[str, tuple[Finding, ...]]:
 
 
 def _reports(output: str) -> Iterator[tuple[str, Finding]]:
-    """A report is a line that names the error and the lines below it, up to an empty one."""
+    """A report is a line that names the error, plus the lines below it up to an empty one."""
     name, report = "", []
     for line in output.splitlines():
         if line.startswith(CASE):

@@ -1,4 +1,4 @@
-"""The cases of one submission on a GPU: how to launch them, what they compute, the sweep over every input."""
+"""The cases of one submission on a GPU: launch plans, results, and the sweep over every input."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from grader.model.result import Check, Finding, Status
 from grader.sandbox import ChildFaulted, ChildTimeout
 from grader.sandbox.runner import Runner
 
-# After a fault or a hang the child is lost, and the next costs a second.
+# After a fault or a hang, the child is lost, and the next one takes a second to start.
 MAX_LOST = 2
 
 
 class GpuCases:
-    """`endless`: by case, the checks of what the CPU did not finish; it is not started here."""
+    """`endless`: by case, the checks that the CPU did not finish; these are not started here."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class GpuCases:
         self._lost: list[str] = []
 
     def launch(self, cases: Sequence[Case]) -> tuple[Check, dict[str, Plans]]:
-        """The check; and by case, how to launch each kernel of the exercise."""
+        """The check and, by case, how to launch each kernel of the exercise."""
         check, plans = self._runs.launch(cases, stops=lambda plan: bool(plan.findings))
         return (check if check.status is Status.ERROR else msgspec.structs.replace(check, device="cuda")), plans
 
     def run(self, case: Case, plans: Plans, expect: Callable[[Case], Future[Expected]]) -> tuple[Check, ...]:
-        """memory where the GPU found something; and correct, which is the last."""
+        """`memory` if the GPU found something, then `correct`."""
         if case.name in self._endless:
             return (_skipped(self._endless[case.name], case),)
         if len(self._lost) >= MAX_LOST:
@@ -73,8 +73,8 @@ class GpuCases:
         return (guarded(lambda: self._correct(case, plans, outcome, expect(case).result()), CORRECT, case.name),)
 
     def sweep(self, case: Case, plans: Plans, expected: Callable[[Case], Expected]) -> Check:
-        """correct[CASE] of every input there is. The first wrong one is run once more alone, to say what is wrong
-        with it. Raises GraderError where it does not end."""
+        """correct[CASE] for every possible input. The first wrong input is run again alone, to explain what is wrong
+        with it. Raises GraderError if the sweep does not finish."""
         try:
             swept = self._runner.ready().sweep(sweeping.request(self._exercise, case, plans))
         except ChildFaulted as fault:
@@ -95,7 +95,7 @@ class GpuCases:
         return Check(
             CORRECT.id(case.name),
             Status.FAILED if findings else Status.PASSED,
-            findings[0].message if findings else f"all {swept.inputs} inputs right, {swept.seconds:.1f} s",
+            findings[0].message if findings else f"all {swept.inputs} inputs correct, {swept.seconds:.1f} s",
             case=case.name,
             device="cuda",
             findings=tuple(findings),
@@ -107,27 +107,27 @@ class GpuCases:
         )
 
     def _swept(self, kernel: str, wrong: int, line: int, first: Finding | None) -> Finding:
-        """With what is known of the first wrong element, judged alone."""
-        said = first.message if first else "alone it is right, so it depends on its neighbours"
+        """With details of the first wrong element, judged on its own."""
+        said = first.message if first else "on its own it is correct, so it depends on its neighbours"
         message = f"{kernel}: wrong for {wrong} of all inputs; the first: {said}"
         known = first or Finding("wrong-values", self._source.name, line, "", kernel=kernel)
         return msgspec.structs.replace(known, message=message, count=wrong)
 
     def _explained(self, case: Case, line: int, expected: Callable[[Case], Expected]) -> Finding | None:
-        """What `correct` finds in a case of one element."""
+        """The findings of `correct` for a case with one element."""
         plans = self._runs.plans(case)
         check = self._judging.correct(case, plans, self._runs.outcome(case, plans).outputs, expected(case))
         return next((finding for finding in check.findings if finding.line == line), None)
 
     def _run(self, launches: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
-        """A child that found something may have lost its GPU context: the next run gets a fresh one."""
+        """A child with findings may have lost its GPU context, so the next run gets a fresh one."""
         outcome = self._runner.run(launches, arrays)
         if outcome.findings:
             self._runner.close()
         return outcome
 
     def _correct(self, case: Case, plans: Plans, outcome: Outcome, expected: Expected) -> Check:
-        """Right over both kinds of rubbish that the outputs held before."""
+        """Correct with both kinds of garbage that the outputs contained before."""
         check = self._judging.correct(case, plans, outcome.outputs, expected)
         if check.status is Status.PASSED:
             check = self._judging.correct(case, plans, outcome.outputs | outcome.again, expected)
@@ -135,7 +135,7 @@ class GpuCases:
 
 
 def at_line(finding: Finding, line: int) -> Finding:
-    """A GPU names no line: the kernel's stands in for it."""
+    """A GPU reports no line, so the kernel's line is used instead."""
     return finding if finding.line else msgspec.structs.replace(finding, line=line)
 
 

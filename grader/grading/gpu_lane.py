@@ -1,6 +1,6 @@
-"""One submission on a GPU: compile, launch, run over every case, and time what is right.
+"""One submission on a GPU: compiles, launches and runs every case, and times the correct ones.
 
-Runs beside the CPU's grading, which finds races and names lines; grader.merge makes one list of both.
+Runs alongside grading on the CPU, which finds races and names lines; grader.grading.merge combines both.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from grader.sandbox.runner import ON_GPU, Runner, RunnerError
 from grader.timing import lock
 from grader.timing.clocks import driver_version
 
-MAKERS = 8  # threads that make inputs and references for timing
+MAKERS = 8  # threads that generate inputs and references for timing
 
 OpenCuda = Callable[[], CudaChild]
 
 
 class GpuChoice(msgspec.Struct, frozen=True):
-    """`required`: where it cannot be used, nothing is graded. `sanitize`, `profile`: with NVIDIA's tools, too.
+    """`required`: if it cannot be used, nothing is graded. `sanitize`, `profile`: also run NVIDIA's tools.
 
-    `after_cpu`: only when the CPU's checks are through, which takes longer and spares the GPU what they stop.
+    `after_cpu`: start only after the CPU's checks, which takes longer but keeps what they reject off the GPU.
     """
 
     open: OpenCuda
@@ -62,32 +62,32 @@ class GpuChoice(msgspec.Struct, frozen=True):
 def choose(
     number: int | None = None, *, required: bool = False, sanitize: bool = False, profile: bool = False
 ) -> GpuChoice | None:
-    """The GPU of that number, as the caller sees them; None where there is none and none is required.
+    """The GPU with that number, as numbered for the caller; None if there is none and none is required.
 
-    Raises GraderError where one is required and missing.
+    Raises GraderError if one is required but missing.
     """
     count = machine.gpus()
     if not count:
         if required:
             raise GraderError(
-                "no NVIDIA GPU found on this machine; grade doctor says what is missing.\n"
-                "Without --device cuda the CPU judges everything but speed."
+                "no NVIDIA GPU found on this machine; grade doctor shows what is missing.\n"
+                "Without --device cuda, the CPU judges everything except speed."
             )
         return None
     if number is not None and number >= count:
-        raise GraderError(f"there is no GPU {number}: this machine has {count}, counted from 0")
+        raise GraderError(f"there is no GPU {number}: this machine has {count}, numbered from 0")
     return GpuChoice(partial(executors.open_cuda, number or 0), required, number or 0, sanitize, profile)
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """The GPU's checks, or why there are none. In `checks`, memory[CASE] stands only where it failed."""
+    """The GPU's checks, or why there are none. `checks` contains memory[CASE] only if it failed."""
 
     checks: tuple[Check, ...] = ()
     unusable: str = ""
 
 
 class GpuLane:
-    """`measured` may be called once, in any thread; `close` from any other ends it early."""
+    """`measured` may be called once, in any thread; `close` from another thread ends it early."""
 
     def __init__(
         self, choice: GpuChoice, exercise: Exercise, source: Source, inputs: Inputs, judging: Judging
@@ -96,10 +96,10 @@ class GpuLane:
         self._inputs, self._judging = inputs, judging
         self._gpu: Gpu | None = None
         self._cublas = ""
-        self._endless: dict[str | None, Check] = {}  # by case: what the CPU did not finish, or not begin after that
+        self._endless: dict[str | None, Check] = {}  # by case: not finished by the CPU, or not started afterwards
         self._ended = False
         self._plans_by_case: dict[str, Plans] = {}
-        self._runs: list[Case] = []  # those that ran to their end
+        self._runs: list[Case] = []  # those that finished
         self._runner = Runner(self._open, source.content, source.name, ON_GPU)
         if source.problem is None and not choice.after_cpu:
             with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ class GpuLane:
 
     @property
     def facts(self) -> dict[str, Any] | None:
-        """What a Result says about the GPU."""
+        """What a Result records about the GPU."""
         if self._gpu is None:
             return None
         gpu = self._gpu
@@ -135,7 +135,7 @@ class GpuLane:
         return self._choice.sanitize
 
     def sanitized(self) -> tuple[Check, ...]:
-        """memory[CASE] as compute-sanitizer sees it; none where it is not installed, or nothing could be run."""
+        """memory[CASE] according to compute-sanitizer; none if it is not installed or nothing could be run."""
         if self._gpu is None or not self._runs:
             return ()
         runs = [self._staged(case) for case in self._runs]
@@ -155,7 +155,7 @@ class GpuLane:
         return msgspec.structs.replace(finding, file=finding.file.replace(recipe.SOURCE_NAME, self._source.name))
 
     def _profiles(self) -> dict[str, list[dict[str, float]]]:
-        """By required case; empty where nobody asked, or ncu is missing."""
+        """By required case; empty if not requested or ncu is missing."""
         runs = [self._staged(case) for case in self._runs if case.required]
         if not self._choice.profile or not runs:
             return {}
@@ -163,7 +163,7 @@ class GpuLane:
 
     @property
     def _text(self) -> str:
-        """As the child's compiler gets it."""
+        """As passed to the child's compiler."""
         text = source.decode(self._source.content, self._source.name)
         return text if isinstance(text, str) else ""
 
@@ -176,9 +176,9 @@ class GpuLane:
         self._runner.close()
 
     def measured(self, known: Sequence[Check] = ()) -> Measured:
-        """`known`: what the CPU has found already. What does not finish there is not started here.
+        """`known`: what the CPU has found so far. What does not finish there is not started here.
 
-        Raises GraderError where a GPU that is required cannot be used.
+        Raises GraderError if a required GPU cannot be used.
         """
         if self._source.problem is not None:
             return Measured()
@@ -247,7 +247,7 @@ class GpuLane:
         return case.required or case.name in self._exercise.speed_cases
 
     def _speed_check(self, case: Case, parent: Check | None, take: Callable[[], Check]) -> Check:
-        """A case that does not decide is measured for information."""
+        """A case that does not affect the verdict is measured for information."""
         decides = case.name in self._exercise.speed_cases
         skipped = after(parent, SPEED, case.name, required=decides) if parent else None
         if skipped:
@@ -257,12 +257,12 @@ class GpuLane:
 
     def _open(self) -> CudaChild:
         if self._ended:
-            raise RunnerError("grading was ended")
+            raise RunnerError("grading was stopped")
         return self._choice.open()
 
 
 def _proven(case: Case, speed_check: Check) -> tuple[Check, ...]:
-    """correct, then speed, of a case whose outputs were judged while it was timed."""
+    """`correct`, then `speed`, of a case whose outputs were judged during timing."""
     identity = CORRECT.id(case.name)
     wrong = [finding for finding in speed_check.findings if finding.kind == "wrong-values"]
     if wrong:
@@ -271,11 +271,11 @@ def _proven(case: Case, speed_check: Check) -> tuple[Check, ...]:
         assert skipped is not None
         return failed, skipped
     elements = speed_check.measurements.verified_elements
-    if elements is None:  # it did not come to that
+    if elements is None:  # it was not reached
         status = Status.SKIPPED if speed_check.status is Status.SKIPPED else Status.NOT_JUDGED
         reason = speed_check.reason or f"{speed_check.id} {speed_check.status}"
         return Check(identity, status, reason=reason, case=case.name, device="cuda", required=False), speed_check
-    message = f"all {elements} elements of the timed launches right"
+    message = f"all {elements} elements of the timed launches are correct"
     measured = Measurements(elements=elements, mismatches=0)
     passed = Check(identity, Status.PASSED, message, case=case.name, device="cuda", measurements=measured)
     return passed, speed_check

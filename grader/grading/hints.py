@@ -1,4 +1,4 @@
-"""Which section of an exercise's problem.md helps with a finding."""
+"""The section of an exercise's problem.md that explains a finding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grader.model.details import Detail
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding
 
-# By kind of finding: the pitfalls that explain it; an exercise's problem.md has one of them, or gives no hint.
+# By kind of finding: the pitfalls that explain it. Without any of them in problem.md, there is no hint.
 PITFALLS = {
     "bad-launch": ("wrong-launch",),
     "out-of-bounds": ("out-of-range-rows", "out-of-range-elements"),
@@ -23,18 +23,18 @@ PITFALLS = {
     "forbidden-instruction": ("forbidden-instructions",),
 }
 
-# By kind and detail, where another pitfall explains it better.
+# By kind and detail, if another pitfall explains it better.
 FINER: dict[tuple[str, str], tuple[str, ...]] = {
-    # The launch function says how large dynamic shared memory is: that is where to look first.
+    # The launch function sets the size of dynamic shared memory, so that is the first place to look.
     ("out-of-bounds", Detail.DYNAMIC_SHARED): PITFALLS["bad-launch"],
-    # No barrier fixes a race between blocks.
+    # No barrier can fix a race between blocks.
     ("race", Detail.BETWEEN_BLOCKS): ("race-between-blocks", "out-of-range-rows", "missing-synchronization"),
     ("race", Detail.READ_BETWEEN_BLOCKS): ("race-between-blocks", "missing-synchronization"),
 }
 
 
 def sections(exercise: Exercise) -> frozenset[str]:
-    """The anchors of problem.md's headings; none where it cannot be read."""
+    """The anchors of problem.md's headings; none if it cannot be read."""
     try:
         text = (exercise.folder / "problem.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -43,7 +43,7 @@ def sections(exercise: Exercise) -> frozenset[str]:
 
 
 def give(check: Check, known: frozenset[str]) -> Check:
-    """The check, each finding with its own hint, else its kind's; none that leads nowhere."""
+    """The check, each finding with its own hint or its kind's; no hints without a section."""
     findings = tuple(_hinted(finding, known) for finding in check.findings)
     return msgspec.structs.replace(check, findings=findings)
 

@@ -1,4 +1,4 @@
-"""The CPU's checks and the GPU's as one list: numbers and speed from the GPU, memory and races from the CPU."""
+"""Merges the checks of CPU and GPU: numbers and speed from the GPU, memory accesses and races from the CPU."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def both(cpu: Sequence[Check], gpu: Measured, cases: Sequence[Case]) -> list[Che
 
 
 def _with_gpu_only(merged: list[Check], further: list[Check], theirs: Mapping[str, Check]) -> list[Check]:
-    """Cases that no CPU runs: behind all others. Their speed is the GPU's word."""
+    """Cases that the CPU does not run come last. Their speed comes from the GPU."""
     own = {check.case for check in further}
     elsewhere = [theirs.get(check.id, check) for check in merged if check.case in own]
     rest = [check for check in merged if check.case not in own]
@@ -43,19 +43,19 @@ def _with_gpu_only(merged: list[Check], further: list[Check], theirs: Mapping[st
 
 
 def wants_sanitizer(cpu: Sequence[Check]) -> bool:
-    """Where the CPU came to an instruction that it does not know, nobody has judged the accesses yet."""
+    """If the CPU reached an instruction it does not support, the accesses have not been judged yet."""
     return any(c.family == MEMORY.name and c.status is Status.NOT_JUDGED for c in cpu)
 
 
 def _one(cpu: Check, gpu: Check | None) -> Check:
-    """What belongs to no case must pass on both. The CPU's findings name lines, so they go first."""
+    """Checks without a case must pass on both. The CPU's findings come first, because they name lines."""
     if families.of(cpu.family).per_case or gpu is None or cpu.status in BAD:
         return cpu
     return gpu if gpu.status in BAD or cpu.status is not Status.PASSED else cpu
 
 
 def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stopped: Check | None) -> None:
-    """In place: what the GPU says of one case."""
+    """Merges the GPU's checks of one case, in place."""
     memory, correct, speed = (family.id(case.name) for family in (MEMORY, CORRECT, SPEED))
     merged[memory] = accesses = _memory(merged[memory], theirs.get(memory))
     if stopped is not None:
@@ -68,9 +68,9 @@ def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stoppe
         return
     numbers = theirs.get(correct, merged[correct])
     if numbers.status is Status.PASSED and merged[correct].measurements.unset_lines is not None:
-        numbers = merged[correct]  # the GPU's registers happened to hold what nothing has set
+        numbers = merged[correct]  # the GPU's registers happened to contain a suitable value
     if numbers.status is Status.FAILED and accesses.status is Status.FAILED:
-        # One cause, one red line: wrong numbers follow from what is wrong with the accesses.
+        # One cause, one red line: the wrong numbers follow from the faulty accesses.
         numbers = after(accesses, CORRECT, case.name) or numbers
     merged[correct] = numbers
     if speed in merged:

@@ -182,7 +182,7 @@ class _Grading:
         return checks
 
     def _launch(self, compiled: Check, cases: Sequence[Case]) -> tuple[Check, dict[str, Plans]]:
-        """A launch function that does not end ends on no other case either."""
+        """A launch function that does not end on one case does not end on others either."""
         skipped = after(compiled, LAUNCH)
         if skipped:
             return skipped, {}

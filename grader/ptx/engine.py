@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from grader.ptx.analysis.flow import OutOfTime, Unsupported
 from grader.ptx.explain import Explainer, submission_frame
 from grader.ptx.facts import Report
 from grader.ptx.jit import CompiledKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.machine import ASYNC_WARP, MAX_MEETINGS, MAX_SHARED_BYTES, STAMP_STEP, Kind
-from grader.ptx.parser import Function, Location, Module
+from grader.ptx.syntax import Function, Location, Module
+from grader.ptx.unsupported import OutOfTime, Unsupported
 
 MAX_BLOCKS = 1 << 24  # more would not end today
 # Since its last barrier, of a thread that is in a loop when the time is up. A right one has a thousandth of it.

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from grader.ptx import words
 from grader.ptx.facts import Actor, Detail, Dim3, Facts, Place, Related, Report, Side
-from grader.ptx.lowering.kernel import WAITING, Site
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.lowering.memory import variable_windows
+from grader.ptx.lowering.sites import WAITING, Site
 from grader.ptx.machine import (
     ABSENT_LANE,
     ARENA_TAIL,
@@ -26,7 +26,7 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
-from grader.ptx.parser import Location, Module
+from grader.ptx.syntax import Location, Module
 
 NAMES = {
     Kind.OUT_OF_BOUNDS: "out-of-bounds",

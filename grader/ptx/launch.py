@@ -36,10 +36,10 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
-from grader.ptx.parser import Module, Variable
 from grader.ptx.printing import Printer
 from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
+from grader.ptx.syntax import Module, Variable
 
 WINDOWS = 1024
 SINK_BYTES = 1 << 16

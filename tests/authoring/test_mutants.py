@@ -56,5 +56,5 @@ def test_a_mutant_is_caught_or_equivalent() -> None:
 
 def test_a_kernel_that_is_wrong_itself_is_refused() -> None:
     bench = Bench(EXERCISE, 1, lambda: executors.open_cpu(workers=1))
-    with pytest.raises(ValueError, match=r"tile16\.cu is no correct kernel: compile"):
+    with pytest.raises(ValueError, match=r"tile16\.cu is not a correct kernel: compile"):
         bench.outputs("tile16.cu", TILE.replace("grouped_gemm_kernel", "another_kernel"))

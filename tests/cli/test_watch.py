@@ -209,4 +209,4 @@ def test_no_such_exercise_exits_2(folder: Path) -> None:
         [*GRADE, "watch", "7"], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "'7' is no exercise" in done.stderr
+    assert "there is no exercise '7'" in done.stderr

@@ -42,7 +42,7 @@ def test_names_are_the_graders_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("cases = []", "holds no cases"),
+        ("cases = []", "contains no cases"),
         ("", "cases"),
         ("seed = -1\n[[cases]]\nK = 1", "negative"),
         ("[[cases]]\nK = 1\n[grading]\nx = 1", "grading"),

@@ -126,7 +126,7 @@ def test_a_finding_says_what_where_and_what_to_do() -> None:
     assert samples.RACE.message in text
     assert "On line 33; seen in uniform, variable, imbalanced." in text
     assert "Put a __syncthreads() between the two accesses" in text
-    assert "Hint: Missing synchronization A thread reads from a tile what another thread stored" in text
+    assert "Hint: Missing synchronization A thread reads tile elements that other threads stored" in text
 
 
 def test_how_often_is_told_where_it_is_the_same_tomorrow() -> None:
@@ -144,7 +144,7 @@ def test_a_finding_stands_beside_its_line() -> None:
 
 
 def test_hints_come_only_for_what_failed() -> None:
-    assert "What to do" not in words(report("no-gpu"))
+    assert "Next step" not in words(report("no-gpu"))
     assert "Not every thread reaches the barrier" not in words(report("wrong-tile"))
 
 
@@ -187,7 +187,7 @@ def test_near_the_line_a_ratio_has_a_digit_more() -> None:
 
 def test_a_case_for_information_says_so() -> None:
     text = words(report("borderline"))
-    assert "small, for information: at most 33.5 µs asked" in text
+    assert "small, for information: at most 33.5 µs allowed" in text
     assert "1 of 3 cases is fast enough" in text
 
 
@@ -199,7 +199,7 @@ def test_speed_for_information_is_not_asked_for() -> None:
 
 def test_the_chart_names_every_route_and_its_time() -> None:
     text = words(report("passed"))
-    chart = text[text.index("uniform: at most 21.6 µs asked; yours makes 7.94 TFLOPS") :]
+    chart = text[text.index("uniform: at most 21.6 µs allowed; yours reaches 7.94 TFLOPS") :]
     rows = (
         "your kernel 8.45 µs 1.53×",
         "cuBLAS, strided batch 12.9 µs 1.00×",
@@ -241,7 +241,7 @@ def test_a_wrong_result_has_its_picture() -> None:
     assert "The first wrong tile: group 0, from row 0, column 496" in text
     assert 'aria-label="group 3: 256 rows; 64 of 512 tiles wrong"' in source
     assert '<td class="wrong">nan</td>' in source
-    assert "The picture of imbalanced" in text
+    assert "Picture of imbalanced" in text
 
 
 def test_a_wrong_byte_is_shown_bit_by_bit() -> None:
@@ -249,7 +249,7 @@ def test_a_wrong_byte_is_shown_bit_by_bit() -> None:
     assert 'aria-label="sign 0, exponent 0111, mantissa 001"' in source
     assert source.count('class="bit mantissa differs">1<') == 1
     text = words(source)
-    assert "1.0625 lies between 1 (0x38) and 1.125 (0x39), exactly half way: the tie goes to the code" in text
+    assert "1.0625 lies between 1 (0x38) and 1.125 (0x39), exactly halfway: a tie goes to the code" in text
 
 
 def test_a_byte_rounded_by_chance_is_shown_without_the_nearer_code() -> None:
@@ -276,7 +276,7 @@ def test_what_changed_since_an_earlier_attempt_is_told() -> None:
     text = words(render(now, samples.EXERCISE, since=before))
     for told in (
         "Since the last attempt verdict failed → passed points 72 → 92",
-        "mended speed[imbalanced]: too slow → fast enough",
+        "fixed speed[imbalanced]: too slow → fast enough",
         "faster uniform: 0.98× → 1.53×",
     ):
         assert told in " ".join(text.replace("verdictfailed", "verdict failed").split()), told
@@ -285,7 +285,7 @@ def test_what_changed_since_an_earlier_attempt_is_told() -> None:
 
 def test_further_cases_stand_apart() -> None:
     text = words(report("no-gpu"))
-    assert text.index("3 further cases, drawn from seed 1234567: all right") < text.index("empty-groups")
+    assert text.index("3 extra cases, drawn from seed 1234567: all correct") < text.index("empty-groups")
     assert text.index("secret cases, shown redacted") < text.index("secret-1")
 
 
@@ -296,7 +296,7 @@ def test_a_skipped_check_names_its_cause_where_the_row_does_not() -> None:
 
 def test_where_no_case_ran_one_sentence_says_so() -> None:
     text = words(report("compile-error"))
-    assert "No case was run: uniform, variable, imbalanced, small wait for a kernel that can be launched." in text
+    assert "No case was run: uniform, variable, imbalanced, small need a kernel that can be launched." in text
     assert "launch failed" not in text
 
 
@@ -335,7 +335,7 @@ def known(kind: str, *, detail: str = "", cause: str = "") -> Finding:
 )
 def test_the_next_step_is_about_this_finding(finding: Finding, step: str) -> None:
     result = msgspec.structs.replace(samples.SITUATIONS["race"], checks=(samples.memory("small", finding),))
-    assert f"What to do {step}" in words(render(result, samples.EXERCISE, samples.SOURCE))
+    assert f"Next step {step}" in words(render(result, samples.EXERCISE, samples.SOURCE))
 
 
 def test_a_next_step_is_given_once_and_another_one_too() -> None:
@@ -387,7 +387,7 @@ def test_a_finding_in_a_header_names_the_header() -> None:
 
 def test_a_warning_costs_nothing_and_is_shown() -> None:
     source = report("wrong-tile")
-    assert words(source).count("Worth a look") == 1
+    assert words(source).count("Suggestions") == 1
     assert words(source).count("was declared but never used") == 2  # in its card and in the margin
     assert "the compiler warns" not in words(source)  # said once
     assert '<div class="line hit mild" id="L14">' in source
@@ -473,7 +473,7 @@ def test_hostile_text_is_inert(text: str) -> None:
 def test_a_large_source_is_shown_plain_and_quickly() -> None:
     lines = "int x = 1;\n" * 50_000
     source = render(samples.SITUATIONS["compile-error"], samples.EXERCISE, lines)
-    assert "46,000 further lines not shown." in words(source)
+    assert "46,000 more lines not shown." in words(source)
     assert len(source) < 1_000_000
 
 

@@ -1,8 +1,8 @@
-"""A Result as Gradescope's results.json.
+"""A Result in the format of Gradescope's results.json.
 
 Its fields are those of https://gradescope-autograders.readthedocs.io/en/latest/specs/. `score` at the top counts; the
-tests below it show where the points come from. Where the grader failed there is no score anywhere: Gradescope then
-says that the autograder failed, and nobody gets a zero for it.
+tests below it show where the points come from. If the grader failed, there is no score anywhere: Gradescope then
+reports that the autograder failed, and no student gets a zero for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from grader.grading.points import Share
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status, Verdict
 
-# A test's colour. Without a status Gradescope calls whatever has less than its maximum failed.
+# A test's colour. Without a status, Gradescope shows any test below its maximum as failed.
 _STATUS = {Status.PASSED: "passed", Status.FAILED: "failed"}
 _SAYS = {
     Status.PASSED: "passed",
@@ -32,8 +32,8 @@ _SAYS = {
 _HEADLINES = {
     Verdict.PASSED: "Passed.",
     Verdict.FAILED: "Not passed yet.",
-    Verdict.INCOMPLETE: "Nothing wrong was found, and not everything could be judged here.",
-    Verdict.ERROR: "The grader failed, not you. Hand in again, or tell your instructor.",
+    Verdict.INCOMPLETE: "Nothing wrong was found, but not everything could be judged here.",
+    Verdict.ERROR: "The grader failed; this is not your fault. Submit again, or tell your instructor.",
 }
 
 SHOWN_FINDINGS = 20
@@ -59,7 +59,7 @@ def encode(results: dict[str, Any]) -> bytes:
 
 
 def results(result: Result, exercise: Exercise) -> dict[str, Any]:
-    """One test for each check, with its share of the points (grader/grading/points.py says how they are shared)."""
+    """One test per check, with its share of the points (see grader/grading/points.py)."""
     failed = result.verdict is Verdict.ERROR
     shares = {} if failed else _shares(result, exercise)
     score = None if failed else result.points.total
@@ -78,19 +78,19 @@ def results(result: Result, exercise: Exercise) -> dict[str, Any]:
 
 
 def nothing_to_grade(problem: str) -> dict[str, Any]:
-    """Where the files that were handed in hold no submission: the student sees at once why, and hands in again."""
-    test = {"name": "submission", "status": "failed", "output": f"{problem}. Hand in your starter.cu."}
+    """If the uploaded files contain no submission: the student sees why at once and can submit again."""
+    test = {"name": "submission", "status": "failed", "output": f"{problem}. Submit your starter.cu."}
     return {"score": 0.0, **_common(f"Nothing was graded: {problem}."), "tests": [{**test, "visibility": "visible"}]}
 
 
 def grader_failed(why: str) -> dict[str, Any]:
-    """No score: the machine's fault costs nobody points."""
+    """No score: a fault of the machine costs no points."""
     test = {"name": "grader", "status": "failed", "output": why, "visibility": "visible"}
     return {**_common(_HEADLINES[Verdict.ERROR]), "tests": [test]}
 
 
 def _common(output: str) -> dict[str, Any]:
-    """Plain text: what a submission makes the grader say is no markup."""
+    """Plain text: text that comes from a submission is never treated as markup."""
     return {
         "output": output,
         "output_format": "text",
@@ -143,7 +143,7 @@ def _lines(finding: Finding) -> Iterator[str]:
 
 
 def _shares(result: Result, exercise: Exercise) -> dict[str, float]:
-    """By check id; a rubric that was not judged shares nothing."""
+    """By check id. A rubric that was not judged gives no points to share."""
     given, shares = result.points, list[Share]()
     if given.correctness is not None:
         shares += points.correctness_shares(exercise, result.checks)
@@ -157,7 +157,7 @@ def _shares(result: Result, exercise: Exercise) -> dict[str, float]:
 
 
 def _further(result: Result, exercise: Exercise, failed: bool) -> list[dict[str, Any]]:
-    """The cases that are drawn from the seed count as one."""
+    """The extra cases count as one."""
     right, of = outcomes.further(result, exercise)
     if failed or not of or result.points.correctness is None:
         return []
@@ -165,11 +165,11 @@ def _further(result: Result, exercise: Exercise, failed: bool) -> list[dict[str,
     share = next((round(share.points, 2) for share in shares if share.further), 0.0)
     return [
         {
-            "name": "correct, further cases",
+            "name": "correct, extra cases",
             "score": share if right == of else 0.0,
             "max_score": share,
             "status": "passed" if right == of else "failed",
-            "output": f"{right} of {of} right; each is a test of its own above",
+            "output": f"{right} of {of} right; each has its own test above",
             "tags": ["correct"],
             "visibility": "visible",
         }
@@ -177,7 +177,7 @@ def _further(result: Result, exercise: Exercise, failed: bool) -> list[dict[str,
 
 
 def _leaderboard(result: Result, exercise: Exercise) -> Iterator[dict[str, Any]]:
-    """Only what is right is ranked, and only where it was timed."""
+    """Only correct submissions are ranked, and only if they were timed."""
     ratios = {case: outcomes.of_case(result, case).ratio for case in exercise.speed_cases or exercise.cases}
     measured: Sequence[float] = [ratio for ratio in ratios.values() if ratio is not None]
     if len(measured) == len(ratios) and measured:

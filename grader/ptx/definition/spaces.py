@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from grader.ptx.parser import Module, Variable
+from grader.ptx.syntax import Module, Variable
 
 Dim3 = tuple[int, int, int]
 STRETCH = 1 << 40

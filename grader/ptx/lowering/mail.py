@@ -17,6 +17,10 @@ from grader.ptx.machine import (
     Kind,
 )
 
+# Masks of what has no operand for it.
+ALL_LANES = -1
+WHOEVER_COMES = 0
+
 
 def mail_of(u: Kernel, thread: Value) -> Value:
     return WORKER.get(u.worker, "mail").at(thread.zext("i64") * MAIL_BYTES)

@@ -1,4 +1,4 @@
-"""The stack of a thread that calls recursive functions: what calls.py puts there and takes back."""
+"""The stack of a thread that calls recursive functions: what analysis/calls.py puts there and takes back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering.kernel import Kernel
 from grader.ptx.lowering.memory import STACK_BYTES
 from grader.ptx.machine import ABORTED, Kind
-from grader.ptx.parser import Instruction, Operand, Vector
+from grader.ptx.opcodes.rows import POP, PUSH, STACK
+from grader.ptx.syntax import Instruction, Operand, Vector
 
 
 def _depth(u: Kernel) -> Value:
@@ -47,4 +48,4 @@ def pop(u: Kernel, ins: Instruction) -> None:
     _depth(u).store(depth)
 
 
-HANDLERS = {"stack": start, "push": push, "pop": pop}
+HANDLERS = {STACK: start, PUSH: push, POP: pop}

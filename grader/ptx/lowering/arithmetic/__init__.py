@@ -7,9 +7,8 @@ PTX ISA, "Integer Arithmetic Instructions" to "Data Movement and Conversion Inst
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.arithmetic import bits, compare, convert, floating, half, integer
+from grader.ptx.lowering.arithmetic import addresses, bits, compare, convert, floating, half, integer
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     FLOAT,
     HALF,
     PAIRS,
@@ -17,10 +16,10 @@ from grader.ptx.lowering.arithmetic.unit import (
     Unit,
     UnknownInstruction,
     intrinsic,
-    is_signed,
     llvm_type,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS
 
 FAMILIES = {"integer": integer.TABLE, "float": floating.TABLE, "half": half.TABLE}
 
@@ -48,9 +47,10 @@ def _by_type(base: str) -> Handler:
 
 ARITHMETIC: dict[str, Handler] = {
     **{base: _by_type(base) for table in FAMILIES.values() for base in table},
+    **addresses.TABLE,
     **bits.TABLE,
     **compare.TABLE,
     **convert.TABLE,
 }
 
-__all__ = ["ARITHMETIC", "BITS", "Handler", "Unit", "UnknownInstruction", "intrinsic", "is_signed", "llvm_type"]
+__all__ = ["ARITHMETIC", "Handler", "Unit", "UnknownInstruction", "intrinsic", "llvm_type"]

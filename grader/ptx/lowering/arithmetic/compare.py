@@ -7,7 +7,6 @@ from grader.ptx.lowering.arithmetic.floating import float_inputs
 from grader.ptx.lowering.arithmetic.half import flushed
 from grader.ptx.lowering.arithmetic.narrow import widened
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     FLOAT,
     HALF,
     INTEGER,
@@ -15,11 +14,11 @@ from grader.ptx.lowering.arithmetic.unit import (
     Handler,
     Unit,
     UnknownInstruction,
-    is_signed,
     lanes_of,
     paired,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 FLIP = {"lo": "ult", "ls": "ule", "hi": "ugt", "hs": "uge"}
 

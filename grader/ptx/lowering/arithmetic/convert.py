@@ -9,7 +9,6 @@ from grader.ptx.lowering.arithmetic.floating import ROUNDING, float_result, flus
 from grader.ptx.lowering.arithmetic.half import rectified
 from grader.ptx.lowering.arithmetic.narrow import as_half, narrowed, widened
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     FLOAT,
     HALF,
     INTEGER,
@@ -18,12 +17,12 @@ from grader.ptx.lowering.arithmetic.unit import (
     Unit,
     UnknownInstruction,
     intrinsic,
-    is_signed,
     lanes_of,
     llvm_type,
     paired,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 TO_INTEGER = {"rni": "roundeven", "rzi": "trunc", "rmi": "floor", "rpi": "ceil"}
 TO_NARROW = {"rn", "rna", "rz", "rm", "rp"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic.unit import Handler, Unit, UnknownInstruction, intrinsic
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
 
 ROUNDING = {"rz": 0, "rp": 2, "rm": 3}  # llvm.set.rounding
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     INTEGER,
     PAIRS,
     Handler,
     Unit,
     UnknownInstruction,
     intrinsic,
-    is_signed,
     lanes_of,
     paired,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 
 def _signed_or_not(op: str, type_: str) -> str:
