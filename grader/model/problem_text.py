@@ -12,10 +12,7 @@ import msgspec
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-# Where a question of "Hints" holds one of these, it and all that follow are about speed.
-ABOUT_SPEED = re.compile(r"\b(slow|slower|fast|faster|speed)\b", re.IGNORECASE)
-
-_QUESTION = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
+_QUESTION = re.compile(r'<details( class="speed")?>\s*<summary>(.*?)</summary>(.*?)</details>', re.DOTALL)
 _NUMBER = re.compile(r"^\d+\. *")
 
 
@@ -51,14 +48,12 @@ def sections(markdown: str) -> tuple[Section, ...]:
 
 
 def questions(markdown: str) -> tuple[Question, ...]:
-    """The hints of the section "Hints": <details>, each with its question as <summary>."""
+    """The hints of the section "Hints": <details>, or <details class="speed">, each with its question as <summary>."""
     text = next((section.text for section in sections(markdown) if section.anchor == "hints"), "")
-    found: list[Question] = []
-    about_speed = False
-    for title, answer in _QUESTION.findall(text):
-        about_speed = about_speed or ABOUT_SPEED.search(title) is not None
-        found.append(Question(_NUMBER.sub("", title.strip()), answer.strip(), about_speed))
-    return tuple(found)
+    return tuple(
+        Question(_NUMBER.sub("", title.strip()), answer.strip(), about_speed=bool(speed))
+        for speed, title, answer in _QUESTION.findall(text)
+    )
 
 
 @cache
