@@ -8,10 +8,13 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
 from grader.ptx.lowering.kernel import Kernel
 from grader.ptx.lowering.shared_cells import clamped, larger, reduced, splat
-from grader.ptx.machine import WORKER
+from grader.ptx.machine import LOCK_BYTES, WORKER
 from grader.ptx.opcodes.rows import ALIGNED
-from grader.ptx.syntax import Instruction, Operand, items_of
+from grader.ptx.syntax import Immediate, Instruction, Operand, items_of
 from grader.ptx.types import is_signed
+
+DISCARDED_BYTES = 128  # the ISA allows no other number
+DISCARDED = 0x7F  # each of them then, as in definition/effects.py
 
 
 def load(u: Kernel, ins: Instruction) -> None:
@@ -120,6 +123,19 @@ def store(u: Kernel, ins: Instruction) -> None:
         pointer.at(k * op.element_bytes).store(value, 1)
 
 
+def discard(u: Kernel, ins: Instruction) -> None:
+    """A write of bytes that nobody knows, in a race with other accesses like any write."""
+    f, (place, size) = u.f, ins.operands
+    if size != Immediate(DISCARDED_BYTES):
+        raise u.unsupported()
+    address = address_of(u, place)
+    with f.when((address & (DISCARDED_BYTES - 1)).ne(0), likely=False):
+        checked_at(u, "write", ins.op.space, address, DISCARDED_BYTES)
+    for start in range(0, DISCARDED_BYTES, LOCK_BYTES):
+        pointer = checked_at(u, "write", ins.op.space, address + start, LOCK_BYTES)
+        f.line(f"call void @llvm.memset.p0.i64(ptr {pointer}, i8 {DISCARDED}, i64 {LOCK_BYTES}, i1 false)")
+
+
 def _in_memory(u: Kernel, values: Sequence[Value]) -> Value:
     """The address of `values`, one after the other; null where there are none."""
     if not values:
@@ -159,4 +175,4 @@ def _shared_store_pointer(u: Kernel, operand: Operand, width: int, values: Seque
     return f.emit("ptr", f'phi ptr [ {host}, %"{fast}" ], [ {elsewhere}, %"{slow}" ]')
 
 
-HANDLERS = {"ld": load, "ldu": load, ALIGNED: aligned, "st": store}
+HANDLERS = {"ld": load, "ldu": load, ALIGNED: aligned, "st": store, "discard": discard}

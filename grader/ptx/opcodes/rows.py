@@ -29,6 +29,7 @@ COMPUTATION: dict[str, Traits] = {
 MEMORY: dict[str, Traits] = {
     **dict.fromkeys(("ld", "ldu"), Traits(reads=True, by_element=True)),
     "st": Traits(result=False, writes=True, by_element=True),
+    "discard": Traits(result=False, writes=True),
     "atom": Traits(reads=True, writes=True, by_element=True, atomic=True),
     "red": Traits(result=False, reads=True, writes=True, by_element=True, atomic=True),
     "wmma.load": Traits(reads=True),
@@ -37,7 +38,7 @@ MEMORY: dict[str, Traits] = {
         ("fence", "fence.mbarrier_init", "fence.proxy.async", "membar"), Traits(result=False, fence=True)
     ),
     **dict.fromkeys(
-        ("applypriority", "discard", "griddepcontrol", "pmevent", "prefetch", "prefetchu", "setmaxnreg"),
+        ("applypriority", "griddepcontrol", "pmevent", "prefetch", "prefetchu", "setmaxnreg"),
         Traits(result=False, hint=True),
     ),
 }
