@@ -121,7 +121,7 @@ class Body:
         u.registers.know({name: value for name, value in known.items() if name not in defs})
 
     def _compute(self, ins: Instruction) -> None:
-        u, handler = self._u, self._tables.values.get(ins.base)
+        u, handler = self._u, self._tables.values.get(ins.op.row)
         mods = list(ins.modifiers)
         if handler is None:
             raise u.unsupported()
