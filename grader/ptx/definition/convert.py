@@ -54,6 +54,7 @@ def entries() -> Entries:
     yield from _narrowing()
     yield from _to_half_or_tf32()
     yield from _fp8()
+    yield from _packing()
 
 
 def _between_integers() -> Entries:
@@ -227,3 +228,19 @@ def _fp8() -> Entries:
 
 def _lanewise(single: Callable[[int], int], source_width: int, target_width: int) -> Callable[[int], int]:
     return lambda a: pack(map(single, unpack(a, 2, source_width)), target_width)
+
+
+def _packing() -> Entries:
+    """cvt.pack: two integers, each clamped, the first in the higher place; above them a third, shifted."""
+    for kind in "us":
+        yield f"cvt.pack.sat.{kind}16.s32", Computation(("s32", "s32"), ("b32",), partial(_packed, kind, 16))
+        for width in (2, 4, 8):
+            compute = partial(_packed, kind, width)
+            yield f"cvt.pack.sat.{kind}{width}.s32.b32", Computation(("s32", "s32", "b32"), ("b32",), compute)
+
+
+def _packed(kind: str, width: int, a: int, b: int, above: int = 0) -> int:
+    low = -(1 << (width - 1)) if kind == "s" else 0
+    ones = (1 << width) - 1
+    first, second = (min(max(number("s32", x), low), low + ones) & ones for x in (a, b))
+    return wrap("b32", above << (2 * width) | first << width | second)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from grader.ptx.opcodes.traits import BarrierKind, CollectiveKind, Flow, PointerKind, Traits
 
 ARITHMETIC = """
-    abs bfe bfi bfind bmsk brev clz cnot copysign cos cvt div dp2a dp4a ex2 fma fns isspacep lg2 lop3 mad24 max min
-    mul mul24 neg not or popc prmt rcp rem rsqrt sad set setp shf shl shr sin sqrt szext tanh testp vabsdiff2
+    abs bfe bfi bfind bmsk brev clz cnot copysign cos cvt cvt.pack div dp2a dp4a ex2 fma fns isspacep lg2 lop3 mad24
+    max min mul mul24 neg not or popc prmt rcp rem rsqrt sad set setp shf shl shr sin sqrt szext tanh testp vabsdiff2
     vabsdiff4 xor
 """.split()
 

@@ -151,4 +151,21 @@ def _narrow(u: Unit, mods: list[str], to: str, x: Value) -> Value:
     return narrowed(u, to, x, _mode(mods, TO_NARROW) or "rn", satfinite="satfinite" in mods)
 
 
-TABLE: dict[str, Handler] = {"cvt": convert}
+def pack(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
+    """cvt.pack: two integers, each clamped, the first in the higher place; above them a third, shifted."""
+    if mods[1] != "sat" or mods[3:] not in (["s32"], ["s32", "b32"]):
+        raise UnknownInstruction
+    width = int(mods[2][1:])
+    low = -(1 << (width - 1)) if is_signed(mods[2]) else 0
+    ones = (1 << width) - 1
+
+    def clamped(operand: Operand) -> Value:
+        x = intrinsic(u, "smax", u.value(operand, "s32"), u.f.const("i32", low))
+        return intrinsic(u, "smin", x, u.f.const("i32", low + ones)) & ones
+
+    first, second, *above = operands
+    both = (clamped(first) << width) | clamped(second)
+    return both | (u.value(above[0], "b32") << (2 * width)) if above else both
+
+
+TABLE: dict[str, Handler] = {"cvt": convert, "cvt.pack": pack}
