@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -29,11 +28,15 @@ _MISTAKE_TITLES = {"too-slow": "Too slow", "launch": "Does not launch", "rules":
 
 @dataclass(frozen=True)
 class Mistake:
-    """A kind of finding; `detail` tells apart what the kind does not."""
+    """A kind of finding; `detail` tells apart what the kind does not.
+
+    `name` is the same for all students who made it; `detail` may hold numbers of one of them.
+    """
 
     kind: str
     detail: str = ""
     hint: str = ""
+    name: str = ""
 
     @property
     def title(self) -> str:
@@ -41,8 +44,7 @@ class Mistake:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Numbers are the student's own: "row 5" and "row 7" are one mistake."""
-        return self.kind, re.sub(r"\d[\d.]*", "#", self.detail)
+        return self.kind, self.name or self.detail
 
 
 @dataclass(frozen=True)

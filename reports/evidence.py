@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from grader.model.details import Detail
 from reports import bits, picture, speed
 from reports.bits import Example
 from reports.guide import Hint
@@ -15,9 +15,6 @@ from reports.problems import Occurrence, Problem
 
 # Of a mistake that shows in every case.
 SHOWN_PICTURES = 4
-
-# As the sentence about a byte rounded by chance names its other input.
-_BY_CHANCE = re.compile(r"\brandom\b")
 
 
 @dataclass(frozen=True)
@@ -44,4 +41,5 @@ def of(problem: Problem, hints: tuple[Hint, ...], machine: Mapping[str, Any]) ->
 
 
 def _byte(occurrence: Occurrence) -> Example | None:
-    return bits.example(occurrence.measured, by_chance=bool(_BY_CHANCE.search(occurrence.finding.message)))
+    by_chance = occurrence.finding.detail == Detail.STOCHASTIC_CONVERSION
+    return bits.example(occurrence.measured, by_chance=by_chance)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from grader.model import picture
+from grader.model.measurements import Measurements
 from grader.model.picture import Picture
 from reports.text import plural, readable
 
@@ -85,11 +83,10 @@ class Drawn:
     values: Values
 
 
-def draw(measured: Mapping[str, Any]) -> Drawn | None:
+def draw(measured: Measurements) -> Drawn | None:
     """None where there is no picture, or none that this version reads."""
-    try:
-        kept = msgspec.convert(measured.get("picture"), Picture)
-    except msgspec.ValidationError:
+    kept = measured.picture
+    if kept is None:
         return None
     marks = [*(row for region in kept.regions for row in region.marks), *kept.first.marks]
     if not _is_drawable(kept, marks):

@@ -107,7 +107,7 @@ class _Axis:
 
 def _measured(check: Check) -> tuple[Check, float, float] | None:
     """(check, intensity, TFLOPS)."""
-    intensity, tflops = (number(check.measurements.get(key)) for key in ("intensity", "tflops"))
+    intensity, tflops = check.measurements.intensity, check.measurements.tflops
     usable = intensity and tflops and intensity > 0 and tflops > 0 and math.isfinite(intensity * tflops)
     return (check, intensity, tflops) if usable and intensity and tflops else None
 
@@ -115,8 +115,8 @@ def _measured(check: Check) -> tuple[Check, float, float] | None:
 def _peak(checks: Iterable[Check]) -> float | None:
     """TFLOPS of the FP32 units, as a case that they bound tells it."""
     for check in checks:
-        share, tflops = (number(check.measurements.get(key)) for key in ("roof_share", "tflops"))
-        if check.measurements.get("roof") == "compute" and share and tflops and share > 0 and tflops > 0:
+        share, tflops = check.measurements.roof_share, check.measurements.tflops
+        if check.measurements.roof == "compute" and share and tflops and share > 0 and tflops > 0:
             return tflops / share
     return None
 
@@ -130,7 +130,7 @@ def _placed(measured: list[tuple[Check, float, float]], x_axis: _Axis, y_axis: _
             status=check.status,
             intensity=intensity,
             tflops=tflops,
-            share=number(check.measurements.get("roof_share")),
+            share=check.measurements.roof_share,
             x=x_axis.at(intensity),
             y=y_axis.at(tflops),
         )

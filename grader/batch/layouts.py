@@ -1,7 +1,7 @@
-"""Whose file is whose: the layouts in which submissions lie below a folder or in a zip.
+"""Whose file is whose: the layouts of submissions in a folder or a zip.
 
-Each function gets everything that was found and gives a group for each student, or none where the layout is another.
-What fits into no platform's layout is taken for a plain one: nobody is left out.
+Each function takes everything that was found and returns a group per student, or none if it is a different layout.
+Anything that matches no platform's layout is treated as plain folders and files, so that no student is left out.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from grader.batch import platforms
 from grader.batch.found import Found, Source, Unreadable
 from grader.errors import UsageError
 
-# Files beside the submissions that are an instructor's own; any other flat file is taken for a student's.
+# Files next to the submissions that belong to the instructor; any other flat file is taken as a student's.
 NOT_HANDED_IN = frozenset({".csv", ".html", ".json", ".log", ".md", ".toml", ".xlsx", ".yaml", ".yml"})
 
-# The only one with such a name is taken before a student's other files.
+# If exactly one file has such a name, it is preferred to a student's other files.
 TAKEN_FIRST = frozenset({"starter.cu", "solution.cu"})
 
-# Gradescope's holds what every submission printed.
+# Gradescope's file contains the output of every submission.
 MAX_METADATA = 64 << 20
 
 _ROOT = PurePosixPath()
 
 
 class Group(msgspec.Struct, frozen=True):
-    """What one student handed in. `called` has the student's own names of files that the platform renamed."""
+    """One student's files. `called` maps files that the platform renamed to the student's own names."""
 
     student: str
     name: str = ""
@@ -48,7 +48,7 @@ def groups(source: Source, found: Sequence[Found]) -> list[Group]:
 
 
 def without_root(found: Sequence[Found]) -> list[Found]:
-    """A zip is often of one folder: then what lies in it counts. Where that is one student's, it stays."""
+    """A zip often contains a single folder: then its contents count, unless it is one student's folder."""
     tops = {one.place.parts[0] for one in found}
     inner = [one for one in found if len(one.place.parts) > 1]
     loose = any(len(one.place.parts) == 1 and not one.folder for one in found)
@@ -59,7 +59,7 @@ def without_root(found: Sequence[Found]) -> list[Found]:
 
 
 def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
-    """A submission of several people is each one's."""
+    """A submission by several people counts for each of them."""
     metadata = _gradescope_metadata(found)
     if metadata is None:
         return []
@@ -68,7 +68,7 @@ def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
     result = []
     for folder, people in submitters.items():
         files = below.pop(folder, ())
-        missing = "" if files else f"{folder} is named in {platforms.GRADESCOPE_METADATA}, and is not there"
+        missing = "" if files else f"{folder} is listed in {platforms.GRADESCOPE_METADATA} but does not exist"
         for person in people or (platforms.Submitter("", "", ""),):
             identifiers = {"Submission": folder, "SID": person.sid, "Email": person.email}
             result.append(
@@ -84,7 +84,7 @@ def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
 
 
 def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
-    """At the top, or in the one folder that is there: further down it would be a student's, who speaks for nobody."""
+    """At the top, or in the only folder there. Further down it would be a student's file, which must not count."""
     root = 2 if len({one.place.parts[0] for one in found}) == 1 else 1
     return next(
         (
@@ -100,7 +100,7 @@ def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
 
 
 def moodle(found: Sequence[Found]) -> list[Group]:
-    """Files and online texts of one student lie in folders of their own."""
+    """A student's files and online texts are in separate folders."""
     students: dict[str, Group] = {}
     others: dict[str, tuple[Found, ...]] = {}
     for top, files in _by_top(found).items():
@@ -120,7 +120,7 @@ def moodle(found: Sequence[Found]) -> list[Group]:
 
 
 def canvas(found: Sequence[Found]) -> list[Group]:
-    """Only where every .cu file is named as Canvas does it: alice_1_2_final.cu may be Alice's own name for it."""
+    """Only if every .cu file is named in Canvas's way: alice_1_2_final.cu may be Alice's own name for it."""
     named = {one.place: platforms.canvas(one.place.name) for one in found if len(one.place.parts) == 1}
     if any(is_source(one.place.name) and not named.get(one.place) for one in found if not one.folder):
         return []
@@ -139,7 +139,7 @@ def canvas(found: Sequence[Found]) -> list[Group]:
 
 
 def plain(found: Sequence[Found]) -> list[Group]:
-    """A folder for each student, and flat files; both may lie side by side."""
+    """A folder per student, and flat files; both may occur together."""
     return _plain(_by_top(found))
 
 
@@ -162,7 +162,7 @@ def _is_instructors(place: PurePosixPath) -> bool:
 
 
 def _last_of_each(group: Group) -> Group:
-    """Of starter.cu, starter-1.cu and starter-2.cu the last, and called starter.cu."""
+    """Of starter.cu, starter-1.cu and starter-2.cu, the last one, under the name starter.cu."""
     last: dict[str, tuple[int, Found]] = {}
     for one in group.files:
         name, number = platforms.canvas_again(group.called[one.place])
@@ -177,7 +177,7 @@ def _with(group: Group, files: Sequence[Found], called: dict[PurePosixPath, str]
 
 
 def _by_top(found: Iterable[Found], root: PurePosixPath = _ROOT) -> dict[str, tuple[Found, ...]]:
-    """What lies below `root`, by its first name there."""
+    """Everything below `root`, by the first part of its path there."""
     depth = len(root.parts)
     tops: dict[str, list[Found]] = {}
     for one in found:

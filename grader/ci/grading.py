@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
@@ -26,7 +26,7 @@ class How(msgspec.Struct, frozen=True):
     gpu: GpuChoice | None = None
 
 
-def grade(touched: Touched, repository: Repository, commit: str, scratch: Path, how: How) -> Graded:
+def grade(touched: Touched, repository: Repository, commit: str, how: How) -> Graded:
     """What keeps one from being graded costs the others nothing."""
     if touched.how == "deleted":
         return Graded(touched.path, Verdict.INCOMPLETE, problem="The change deletes it: there is nothing to grade.")
@@ -38,24 +38,18 @@ def grade(touched: Touched, repository: Repository, commit: str, scratch: Path, 
     except GraderError as error:
         return Graded(touched.path, Verdict.ERROR, problem=str(error))
     try:
-        source = read(touched.path, repository, commit, scratch)
+        source = read(touched.path, repository, commit)
         result = pipeline.grade(exercise, source, seed=how.seed, open_executor=executors.open_cpu, gpu=how.gpu)
     except GraderError as error:
         return Graded(touched.path, Verdict.ERROR, exercise=exercise, problem=str(error))
     return Graded(touched.path, result.verdict, result, exercise, source.text)
 
 
-def read(path: str, repository: Repository, commit: str, scratch: Path) -> Source:
+def read(path: str, repository: Repository, commit: str) -> Source:
     """As committed, under its path in the repository. A link is not followed: it could point anywhere."""
-    file = scratch / "submission" / PurePosixPath(path).name
-    file.parent.mkdir(exist_ok=True)
-    mode = repository.files(commit, path).get(path)
-    if mode == SUBMODULE:
-        file.write_bytes(b"")
-    else:
-        repository.save(commit, path, file)
-    source = msgspec.structs.replace(submission.read(file), path=Path(path))
-    file.unlink()
+    mode = repository.files(commit, path)[path].mode
+    content = b"" if mode == SUBMODULE else repository.read(commit, path, submission.MAX_BYTES)
+    source = submission.of(Path(path), content)
     if mode not in (SYMLINK, SUBMODULE):
         return source
     what = "is a symbolic link" if mode == SYMLINK else "is a submodule"

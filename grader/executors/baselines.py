@@ -1,4 +1,4 @@
-"""What a submission is timed against: the routes of cuBLAS to a grouped GEMM, or a device copy of the same bytes."""
+"""The baselines for timing: cuBLAS routes for a grouped GEMM, or a device-to-device copy of the same bytes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Enqueue = Callable[[cupy.cuda.Stream, int], None]
 
 COPY = "copy"
 
-# What the arrays of a grouped GEMM are called; cuBLAS reads the submission's inputs and writes an output of its own.
+# The names of a grouped GEMM's arrays; cuBLAS reads the submission's inputs and writes its own output.
 A, B, C = "A_concat", "B_concat", "C_concat"
 
 
 class Baseline(Protocol):
-    """`enqueue`: each route by its name, on a stream and a set of inputs."""
+    """`enqueue`: each route by name, for a stream and a set of inputs."""
 
     enqueue: Mapping[str, Enqueue]
     unavailable: Mapping[str, str]
     version: str  # of the library
-    output: Region | None  # what the routes write, to be compared with the output of the name C
+    output: Region | None  # the routes' output, compared with the output named C
 
     def close(self) -> None: ...
 
 
 class Cublas:
-    """All routes to the grouped GEMM. Raises reference_kernels.cublas.CublasError."""
+    """All routes for the grouped GEMM. Raises reference_kernels.cublas.CublasError."""
 
     def __init__(self, problem: GroupedGemm, inputs: Mapping[str, Region], output: Region) -> None:
         self.output: Region | None = output
@@ -50,7 +50,7 @@ class Cublas:
 
 
 class DeviceCopy:
-    """Reads half of the bytes and writes as many, from one place to another for each set."""
+    """Reads half of the bytes and writes the other half, at a different place for each set."""
 
     def __init__(self, copy: Copy, sets: int, memory: Memory) -> None:
         self.output: Region | None = None
@@ -66,4 +66,4 @@ class DeviceCopy:
         runtime.memcpyAsync(target, source, self._from.elements, runtime.memcpyDeviceToDevice, stream.ptr)
 
     def close(self) -> None:
-        """Its memory is the timing's."""
+        """Its memory belongs to the timing."""

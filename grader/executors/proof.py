@@ -1,8 +1,8 @@
-"""The proof of what was timed: every output of every round is right.
+"""The proof that every output of every timed round is correct.
 
-By references, FP64 and with a tolerance: the outputs are kept until the references come, which is after the last
-round. By judges, where being right depends on what the submission itself chose (a byte is right under its own
-scale): kernels of reference_kernels look at inputs and outputs after each round, outside of the time taken.
+With FP64 references and a tolerance, outputs are kept until the references are uploaded, after the last
+round. With judges, if correctness depends on what the submission itself chose (a byte is judged under its own
+scale), kernels from reference_kernels check inputs and outputs after each round, outside the measured time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ByReference:
         self._size = sum(region.bytes for region in outputs.values())
 
     def make_room(self, rounds: int) -> list[int]:
-        """Before the clock runs: a place for each round's outputs."""
+        """Allocates space for each round's outputs before timing starts."""
         base = self._memory.allocate(rounds * self._size)
         places = [base + turn * self._size for turn in range(rounds)]
         self._kept += places
@@ -70,9 +70,9 @@ class ByReference:
         return worst, wrong
 
     def _reference(self, name: str, region: Region, references: Mapping[str, np.ndarray]) -> int:
-        """With the strides of the outputs; NaN where they are padded."""
+        """With the strides of the outputs; NaN in the padding."""
         if region.dtype != np.float32:
-            raise TypeError(f"{name} holds {region.dtype}; only float32 outputs can be compared with references")
+            raise TypeError(f"{name} is {region.dtype}; only float32 outputs can be compared with references")
         values = np.full((region.sets, region.stride // region.dtype.itemsize), np.nan)
         for index in range(region.sets):
             values[index, : region.elements] = references[f"{name}/{index}"].reshape(-1)
@@ -101,7 +101,7 @@ class ByReference:
 
 
 class ByJudges:
-    """A judge for each kernel that has one; it adds up what it finds, round after round."""
+    """A judge for each kernel that has one; it adds up what it finds over the rounds."""
 
     def __init__(self, judges: Judges, memory: Memory, compute_capability: tuple[int, int]) -> None:
         self._kernels = Kernels(build_judges(judges.source, compute_capability))
@@ -112,7 +112,7 @@ class ByJudges:
             device.upload(pointer, np.frombuffer(NONE_WRONG, np.uint8))
 
     def look(self, pointers: Callable[[str], int], stream: int) -> None:
-        """At one set of inputs and what the submission made of it."""
+        """Judges one set of inputs and the submission's outputs for it."""
         self.looks += 1
         for call in self._calls:
             self.look_at(call, pointers, stream)

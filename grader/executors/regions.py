@@ -1,4 +1,4 @@
-"""Device memory of a timing: arrays of many sets, freed all at once."""
+"""Device memory for timing: arrays of many sets, freed all at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Memory:
 
 
 class Region:
-    """One array of every set, one behind the other at a fixed stride."""
+    """One array of every set, one after another at a fixed stride."""
 
     def __init__(self, dtype: np.dtype, shape: tuple[int, ...], sets: int, memory: Memory) -> None:
         self.elements = prod(shape)

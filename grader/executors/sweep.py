@@ -1,4 +1,4 @@
-"""Every input there is: each judged kernel over all bit patterns, made, run and judged on the device."""
+"""Tests every possible input: each judged kernel on all bit patterns, generated, run and judged on the device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POISON = 0xFF
 
 
 def run(kernels: Kernels, request: Sweep) -> Swept:
-    """The first wrong pattern of each kernel, and how many there are."""
+    """The first wrong pattern of each kernel, and their number."""
     started = time.monotonic()
     stream = cupy.cuda.Stream(non_blocking=True)
     memory = Memory()
@@ -62,7 +62,7 @@ def run(kernels: Kernels, request: Sweep) -> Swept:
 
 
 def _inputs(invocation: Invocation, request: Sweep) -> list[str]:
-    """The arrays that a kernel reads, in the order of its parameters."""
+    """The arrays that a kernel reads, in parameter order."""
     arrays = (a for a in invocation.arguments if isinstance(a, str) and a in request.arrays)
     return [name for name in arrays if request.arrays[name][1] == "in"]
 

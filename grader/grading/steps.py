@@ -10,6 +10,7 @@ import msgspec
 from grader.errors import GraderError, at_fault
 from grader.exercise import secret as secrets
 from grader.model.exercise import Case
+from grader.model.families import Family
 from grader.model.result import Check, Finding, Status
 from grader.sandbox.runner import RunnerError
 
@@ -32,16 +33,17 @@ def attempt(call: Callable[[], T]) -> T | Failure:
         return Failure(f"internal error at {at_fault(error)}")
 
 
-def guarded(judge: Callable[[], Check], identity: str, case: Case | None = None, *, required: bool = True) -> Check:
+def guarded(judge: Callable[[], Check], family: Family, case: str | None = None, *, required: bool = True) -> Check:
     check = attempt(judge)
-    return error(identity, check, case, required=required) if isinstance(check, Failure) else check
+    return error(family, check, case, required=required) if isinstance(check, Failure) else check
 
 
-def error(identity: str, failure: Failure, case: Case | None = None, *, required: bool = True) -> Check:
-    return Check(identity, Status.ERROR, failure.message, case=case.name if case else None, required=required)
+def error(family: Family, failure: Failure, case: str | None = None, *, required: bool = True) -> Check:
+    """`case`: its name. `required`: whether it decides, where the family's checks can."""
+    return Check(family.id(case), Status.ERROR, failure.message, case=case, required=required and family.required)
 
 
-def after(parent: Check, identity: str, case: Case | None = None, *, required: bool = True) -> Check | None:
+def after(parent: Check, family: Family, case: str | None = None, *, required: bool = True) -> Check | None:
     """What the parent's outcome leaves of a check; None where it is to be judged. Names the first cause."""
     status, reason = Status.SKIPPED, parent.reason
     if parent.status is Status.PASSED:
@@ -52,14 +54,14 @@ def after(parent: Check, identity: str, case: Case | None = None, *, required: b
         reason = f"{parent.id} failed"
     elif parent.status is Status.ERROR:
         reason = f"{parent.id} ended in error"
-    return Check(identity, status, reason=reason, case=case.name if case else None, required=required)
+    return Check(family.id(case), status, reason=reason, case=case, required=required and family.required)
 
 
 def shown(case: Case, check: Check) -> Check:
     """As the student may see it: a secret case redacted, any other with its sizes."""
     if case.secret:
         return secrets.redact(check)
-    return msgspec.structs.replace(check, measurements=check.measurements | {"summary": case.summary})
+    return check.measured(summary=case.summary)
 
 
 def did_not_finish(findings: Sequence[Finding]) -> bool:

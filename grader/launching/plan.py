@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -12,7 +11,7 @@ import msgspec
 import numpy as np
 
 from grader.launching import launch_source, signature
-from grader.model.execution import Compilation, CompiledKernel, Invocation, LaunchConfig, Outcome
+from grader.model.execution import GRID_TOO_LARGE, Compilation, CompiledKernel, Invocation, LaunchConfig, Outcome
 from grader.model.exercise import Array, Case, Kernel
 from grader.model.result import Finding
 
@@ -27,10 +26,6 @@ MAX_BLOCK = (1024, 1024, 64)
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 REGISTERS_PER_BLOCK = 65_536
 WARP = 32
-
-
-# As the engine says it.
-_TOO_LARGE = re.compile(r"a grid of (\d+) blocks is too large")
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -91,6 +86,7 @@ def plan_launch(
             filename,
             launch_source.line_of(source, launcher.line, problem.member),
             f"{kernel.launch_name}: {problem.text}",
+            kernel=kernel.name,
         )
         for problem in _problems(config, kernel, compiled, limits)
     )
@@ -111,13 +107,14 @@ def decode_launch(launch: np.ndarray) -> LaunchConfig:
 
 
 def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
-    """A grid that is too large for the CPU is told at the line that sets it; the engine knows its kernel only."""
+    """A grid that is too large for the CPU is reported at the line that sets it; the engine knows only its kernel."""
     lacking = outcome.unsupported
-    found = _TOO_LARGE.match(lacking.message) if lacking else None
-    plan = next((plan for plan in plans if found and prod(plan.config.grid) == int(found[1])), None)
-    if lacking is None or plan is None:
+    if lacking is None or lacking.kind != GRID_TOO_LARGE:
         return outcome
-    message = f"{lacking.message}: does launch->grid count blocks, and not elements?"
+    plan = next((plan for plan in plans if plan.kernel == lacking.kernel), None)
+    if plan is None:
+        return outcome
+    message = f"{lacking.message}: should launch->grid count blocks instead of elements?"
     blamed = msgspec.structs.replace(lacking, message=message, line=plan.grid_line)
     return msgspec.structs.replace(outcome, unsupported=blamed)
 
@@ -134,7 +131,7 @@ def _problems(
 ) -> Iterator[Problem]:
     if compiled is None:
         name = kernel.variant_name(config.variant)
-        yield Problem("variant", f"variant is {config.variant}, and there is no kernel {name}")
+        yield Problem("variant", f"variant is {config.variant}, but there is no kernel {name}")
         return
     yield from _dimension_problems(config)
     yield from _block_problems(config, compiled)
@@ -145,13 +142,13 @@ def _problems(
 def _dimension_problems(config: LaunchConfig) -> Iterator[Problem]:
     for name, size, limits in (("grid", config.grid, MAX_GRID), ("block", config.block, MAX_BLOCK)):
         if not any(size):
-            yield Problem(name, f"launch->{name} was not set; no component may stay 0")
+            yield Problem(name, f"launch->{name} is not set; each component must be at least 1")
             continue
         for axis, value, limit in zip("xyz", size, limits, strict=True):
             if value == 0:
-                yield Problem(name, f"launch->{name}.{axis} is 0; no component may be 0")
+                yield Problem(name, f"launch->{name}.{axis} is 0; it must be at least 1")
             elif value > limit:
-                yield Problem(name, f"launch->{name}.{axis} is {value}; the most is {limit}")
+                yield Problem(name, f"launch->{name}.{axis} is {value}; the maximum is {limit}")
 
 
 def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[Problem]:
@@ -160,7 +157,7 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
     block = f"block {_by(config.block)} has {threads} threads"
     registers = -(-compiled.resources.registers // 8) * 8 if compiled.resources else 0
     if threads > MAX_BLOCK_THREADS:
-        yield Problem("block", f"{block}; the most is {MAX_BLOCK_THREADS}")
+        yield Problem("block", f"{block}; the maximum is {MAX_BLOCK_THREADS}")
     elif compiled.max_threads and threads > compiled.max_threads:
         yield Problem("block", f"{block}; __launch_bounds__ of {compiled.name} allows {compiled.max_threads}")
     elif compiled.resources and registers * WARP * -(-threads // WARP) > REGISTERS_PER_BLOCK:
@@ -175,9 +172,10 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
 def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: Limits) -> Iterator[Problem]:
     static = compiled.resources.shared_bytes if compiled.resources else 0
     if static + config.shared_bytes > limits.max_shared_bytes:
-        beside = f" beside {static} static ones" if static else ""
+        static_too = f", on top of {static} static bytes" if static else ""
         most = limits.max_shared_bytes - static
-        yield Problem("shared_bytes", f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}")
+        text = f"launch->shared_bytes is {config.shared_bytes}{static_too}; the maximum is {most}"
+        yield Problem("shared_bytes", text)
 
 
 def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[Problem]:
@@ -185,7 +183,7 @@ def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: Compiled
     takes = signature.takes_workspace(kernel, compiled)
     texts = []
     if wanted > MAX_WORKSPACE_BYTES:
-        texts.append(f"launch->workspace_bytes is {wanted}; the most is {MAX_WORKSPACE_BYTES} (64 MiB)")
+        texts.append(f"launch->workspace_bytes is {wanted}; the maximum is {MAX_WORKSPACE_BYTES} (64 MiB)")
     if wanted and not takes:
         texts.append(f"launch->workspace_bytes is {wanted}, but {compiled.name} has no parameter void* workspace")
     if takes and not wanted:

@@ -83,7 +83,9 @@ class Gpu(msgspec.Struct, frozen=True):
     runtime_cuda: int
 
 
-OUT_OF_TIME = "out-of-time"  # the kind of an Outcome's `unsupported` where nothing is lacking but that
+# Kinds of an Outcome's `unsupported` where no instruction is unknown; the last names the kernel that has the grid.
+OUT_OF_TIME = "out-of-time"
+GRID_TOO_LARGE = "grid-too-large"
 
 
 class Outcome(msgspec.Struct, frozen=True):

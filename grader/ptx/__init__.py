@@ -1,7 +1,7 @@
 """Runs PTX on a CPU and checks every access. Imports nothing of the rest of grader."""
 
-from grader.ptx.engine import Execution, Program, prepare
-from grader.ptx.explain import Report
+from grader.ptx.engine import Execution, GridTooLarge, Program, prepare
+from grader.ptx.facts import Related, Report
 from grader.ptx.launch import Buffer, Limits
 from grader.ptx.parsing.errors import PtxError
 from grader.ptx.parsing.module import parse
@@ -12,12 +12,14 @@ __all__ = [
     "Buffer",
     "Execution",
     "Function",
+    "GridTooLarge",
     "Limits",
     "Module",
     "OutOfTime",
     "Param",
     "Program",
     "PtxError",
+    "Related",
     "Report",
     "Unsupported",
     "parse",

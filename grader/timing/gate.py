@@ -12,11 +12,11 @@ from grader.timing.statistics import Interval
 class Decision(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
-    ACROSS = "across"  # the interval holds the threshold: more has to be known
+    ACROSS = "across"  # the interval contains the threshold: more measurements are needed
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The last word. `borderline`: fresh processes did not settle it either, so the median decided."""
+    """The final decision. `borderline`: fresh processes did not settle it either, so the median decided."""
 
     passed: bool
     borderline: bool = False

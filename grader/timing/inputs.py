@@ -1,4 +1,4 @@
-"""The sets of inputs that a timing rotates through, and the references for what it computes from them."""
+"""The sets of inputs that timing rotates through, and the references for their results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from grader.sandbox.messages import Copy, GroupedGemm
 from grader.timing import rotation
 from grader.timing.roofline import Work
 
-COPY = "copy"  # as exercise.toml names the baseline
-SEEDS_PER_RUN = 1 << 10  # so that no run's sets are another's
+COPY = "copy"  # the baseline's name in exercise.toml
+SEEDS_PER_RUN = 1 << 10  # so that no two runs have the same sets
 
 
 class Sets(msgspec.Struct, frozen=True):
-    """Enough sets of inputs for a GPU's cache; the first is the case's own."""
+    """Enough sets of inputs to exceed a GPU's cache; the first is the case's own."""
 
     cases: tuple[Case, ...]
     baseline: GroupedGemm | Copy
@@ -31,12 +31,12 @@ class Sets(msgspec.Struct, frozen=True):
 
 
 def count(case: Case, gpu: Gpu) -> int:
-    """How many sets this GPU's cache asks for."""
+    """The number of sets required by this GPU's cache."""
     return rotation.sets(_read_bytes(case), gpu.l2_bytes)
 
 
 def make(case: Case, index: int, seed: int, another: Callable[[Case, int], Case]) -> Case:
-    """The case of the set of that index. They are made one by one, so that threads can share the work."""
+    """The case of the set with that index. Sets are generated one by one, so that threads can share the work."""
     return another(case, seed * SEEDS_PER_RUN + index) if index else case
 
 
@@ -52,10 +52,10 @@ def together(cases: Sequence[Case], exercise: Exercise) -> Sets:
 
 
 def grouped_gemm(case: Case) -> GroupedGemm:
-    """Raises GraderError where the case is none."""
+    """Raises GraderError if the case is not a grouped GEMM."""
     sizes, k, n = (case.arguments.get(name) for name in ("M_sizes", "K", "N"))
     if not isinstance(sizes, Array) or not isinstance(k, int) or not isinstance(n, int):
-        raise GraderError(f"case {case.name} is no grouped GEMM: there is no baseline to time it against")
+        raise GraderError(f"case {case.name} is not a grouped GEMM, so there is no baseline to time it against")
     return GroupedGemm(tuple(int(size) for size in sizes.data), k, n)
 
 

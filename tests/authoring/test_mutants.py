@@ -11,6 +11,8 @@ from grader.authoring import mutants
 from grader.authoring.mutants import CAUGHT, EQUIVALENT, Bench, Mutant
 from grader.exercise import catalog
 
+pytestmark = pytest.mark.usefixtures("children_stay_up")
+
 ROOT = Path(__file__).parents[2]
 EXERCISE = catalog.read(ROOT / "exercises" / "01_simple_grouped_gemm")
 TILE = (ROOT / "tests" / "kernels" / "correct" / "tile16.cu").read_text(encoding="utf-8")
@@ -54,5 +56,5 @@ def test_a_mutant_is_caught_or_equivalent() -> None:
 
 def test_a_kernel_that_is_wrong_itself_is_refused() -> None:
     bench = Bench(EXERCISE, 1, lambda: executors.open_cpu(workers=1))
-    with pytest.raises(ValueError, match=r"tile16\.cu is no correct kernel: compile"):
+    with pytest.raises(ValueError, match=r"tile16\.cu is not a correct kernel: compile"):
         bench.outputs("tile16.cu", TILE.replace("grouped_gemm_kernel", "another_kernel"))

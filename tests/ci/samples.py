@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from grader.ci.graded import Graded
+from grader.model.measurements import read
 from grader.model.result import Check, Finding, Points, Result, Status, Submission, Verdict, verdict_of
 
 RACE = Finding("race", "starter.cu", 6, "two threads: 50% of them, no barrier", notes=("the other is at line 5",))
 EVIL = "|x|\n::error file=a::b\r\n</pre><script>alert(1)</script> **bold** [l](http://e) `t` @all \x1b[31m \ud800 ‮ ￾"
 
-COMPILED = Check("compile", Status.PASSED, "compiled double_kernel", measurements={"seconds": 0.25})
+COMPILED = Check("compile", Status.PASSED, "compiled double_kernel", measurements=read({"seconds": 0.25}))
 RACY = Check("memory[even]", Status.FAILED, RACE.message, case="even", device="cpu", findings=(RACE,))
 UNTRIED = Check("correct[even]", Status.SKIPPED, reason="memory[even] failed", case="even")
 BROKEN = Check("correct[odd]", Status.ERROR, "the child process died", case="odd")
 UNTIMED = Check("speed[even]", Status.NOT_JUDGED, "needs an NVIDIA GPU", reason="no NVIDIA GPU", case="even")
 FAST = Check(
-    "speed[odd]", Status.PASSED, "1.50 of its speed", case="odd", measurements={"ratio": 1.5, "time_us": 9.0}
+    "speed[odd]", Status.PASSED, "1.50 of its speed", case="odd", measurements=read({"ratio": 1.5, "time_us": 9.0})
 )
 UNTIDY = Check("quality", Status.FAILED, "a tab on line 3", required=False)
 

@@ -79,7 +79,7 @@ def test_ctrl_c_is_130_and_says_how_to_go_on(grade: Grade, school: School, monke
         (["batch", "submissions", "--exercise", "1"], "--out"),
         (["batch", "submissions", "--out", "out"], "--exercise"),
         (["batch", "nowhere", "--exercise", "1", "--out", "out"], "nowhere"),
-        (["batch", "submissions", "--exercise", "7", "--out", "out"], "'7' is no exercise"),
+        (["batch", "submissions", "--exercise", "7", "--out", "out"], "there is no exercise '7'"),
         (["batch", "submissions", "--exercise", "1", "--out", "out", "--secret", "no.toml"], "no.toml"),
         (["batch", "submissions", "--exercise", "1", "--out", "out", "--jobs", "0"], "0"),
         (["batch", "submissions", "--exercise", "1", "--out", "out", "--gpu", "0", "--device", "cpu"], "--gpu"),
@@ -155,7 +155,7 @@ def test_points_beyond_the_instructors_share_are_refused(
     school.hand_in("ada")
     batch(grade)
     assert grade("points", "out", "ada", "--points", points) == status
-    assert (f"--points {points}: by hand there are 0 to 8 to give" in grade.err) == (status == 2)
+    assert (f"--points {points}: you can give 0 to 8 points by hand" in grade.err) == (status == 2)
     grade("points", "out", "ada")
     assert f"by hand      {points if status == 0 else '-':>6} of 8\n" in grade.out
 
@@ -167,7 +167,7 @@ def test_what_was_given_before_there_was_a_grade_is_kept_and_noted(grade: Grade,
     school.hand_in("ada")
     batch(grade)
     assert grade("points", "out", "ada") == 0
-    assert "note: by hand there are 0 to 8 points to give; 60 are kept" in grade.err
+    assert "note: only 0 to 8 points can be given by hand; the 60 given earlier are kept" in grade.err
     assert "more than the 100" in grade.err
 
 

@@ -45,7 +45,7 @@ def test_an_unknown_exercise_is_no_obstacle(graded: Grade) -> None:
 def test_what_is_no_result_exits_2_and_is_named(grade: Grade, content: str, says: str) -> None:
     Path("r.json").write_text(content)
     assert grade("report", "r.json", "--html", "r.html") == 2
-    assert "r.json is no Result" in grade.err
+    assert "r.json was not written by grade run --json" in grade.err
     assert says in grade.err
 
 
@@ -140,5 +140,5 @@ def test_a_page_does_not_take_the_place_of_the_earlier_result(graded: Grade) -> 
 def test_what_is_no_earlier_result_exits_2_before_anything_runs(grade: Grade, content: bytes) -> None:
     Path("r.json").write_bytes(content)
     assert grade("run", "1", "--since", "r.json") == 2
-    assert "r.json is no Result of grade run --json" in grade.err
+    assert "r.json was not written by grade run --json" in grade.err
     assert grade.out == ""

@@ -71,10 +71,10 @@ def test_another_file(grade: Grade) -> None:
     ("arguments", "says"),
     [
         (["run"], "Missing argument 'EXERCISE'"),
-        (["run", "7"], "'7' is no exercise"),
+        (["run", "7"], "there is no exercise '7'"),
         (["run", "1", "nowhere.cu"], "nowhere.cu does not exist"),
         (["run", "1", "exercises"], "exercises is a folder"),
-        (["run", "1", "--exercises", "nowhere"], "no such folder: nowhere"),
+        (["run", "1", "--exercises", "nowhere"], "the folder nowhere does not exist"),
         (["run", "1", "--fast"], "--fast"),
         (["run", "1", "--device", "tpu"], "tpu"),
         (["run", "1", "--seed", "-1"], "--seed -1: wanted is a whole number from 0 to 4294967295"),
@@ -184,9 +184,9 @@ def test_the_report_is_written_and_named(grade: Grade) -> None:
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("nowhere/r", "there is no folder nowhere"),
+        ("nowhere/r", "the folder nowhere does not exist"),
         ("exercises", "is a folder"),
-        ("exercises/01_double/starter.cu/r", "starter.cu is no folder"),
+        ("exercises/01_double/starter.cu/r", "starter.cu is not a folder"),
         ("r" * 300, "File name too long"),
     ],
 )

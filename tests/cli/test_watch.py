@@ -61,7 +61,7 @@ def session(folder: Path) -> Iterator[Session]:
 
 def test_an_evening_with_an_exercise(session: Session) -> None:
     first = session.shows("Waiting for the next save of")
-    assert first.index("ok     compile") < first.index("NO     one-row") < first.index("FAILED: Not right yet")
+    assert first.index("ok     compile") < first.index("NO     one-row") < first.index("FAILED: Not correct yet")
     assert "q quit" in first
     assert "solution" not in first
     session.press("s")
@@ -81,7 +81,7 @@ def test_an_evening_with_an_exercise(session: Session) -> None:
 
     session.press("n")
     session.shows("02_second")
-    session.shows("FAILED: Not right yet")
+    session.shows("FAILED: Not correct yet")
     session.press("n")
     session.shows("This is the last exercise")
     assert session.settings != session.before
@@ -209,4 +209,4 @@ def test_no_such_exercise_exits_2(folder: Path) -> None:
         [*GRADE, "watch", "7"], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "'7' is no exercise" in done.stderr
+    assert "there is no exercise '7'" in done.stderr

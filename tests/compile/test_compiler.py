@@ -79,6 +79,7 @@ def test_several_errors_are_several_findings() -> None:
         (1, 'identifier "a" is undefined'),
         (2, 'identifier "b" is undefined'),
     ]
+    assert {f.detail for f in found} == {'identifier "…" is undefined'}
 
 
 def test_an_unclosed_brace_is_found_at_the_end() -> None:
@@ -101,6 +102,7 @@ def test_a_template_is_blamed_where_it_fails_and_shows_who_asked() -> None:
     )
     assert error.line == 2
     assert "instantiated from line 5" in error.notes
+    assert [(one.role, one.line) for one in error.related] == [("instantiation", 5)]
 
 
 def test_an_error_within_a_header_is_found_where_the_student_called_it() -> None:

@@ -70,7 +70,8 @@ def test_reports_of_one_line_are_one_finding() -> None:
 def test_a_race_names_both_lines() -> None:
     (finding,) = sanitizer.parse(RACECHECK)["prime-rows"]
     assert (finding.kind, finding.line) == ("race", 20)
-    assert finding.notes == ("the other side, a read, in line 21",)
+    assert finding.guilty_lines == (20, 21)
+    assert finding.notes == ("the other access, a read, is on line 21",)
 
 
 def test_a_barrier_that_not_all_reach() -> None:

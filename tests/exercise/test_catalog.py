@@ -65,7 +65,7 @@ def test_elsewhere_the_grader_brings_its_own(tmp_path: Path) -> None:
 
 
 def test_a_given_folder_must_hold_exercises(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="does not exist"):
         catalog.exercises_folder(tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"exercise\.toml"):
         catalog.exercises_folder(tmp_path)

@@ -340,7 +340,7 @@ def test_what_a_kernel_prints_is_kept(exercise: Exercise) -> None:
         return msgspec.structs.replace(right(arrays), printed="hello from thread 0\n")
 
     result = grade(exercise, FakeExecutor(compute=compute))
-    assert check(result, "memory[even]").measurements["printed"] == "hello from thread 0\n"
+    assert check(result, "memory[even]").measurements.printed == "hello from thread 0\n"
 
 
 def test_progress_names_each_case_as_it_begins(exercise: Exercise) -> None:

@@ -122,8 +122,8 @@ def test_who_could_not_be_graded_and_why() -> None:
 
 def test_mistakes_are_counted_by_student_and_the_most_common_comes_first() -> None:
     twice = (
-        Mistake("wrong-values", "row 7 is 3 times too large"),
-        Mistake("wrong-values", "row 10 is 4 times too large"),
+        Mistake("wrong-values", "row 7 is 3 times too large", name="scaled"),
+        Mistake("wrong-values", "row 10 is 4 times too large", name="scaled"),
     )
     rows = [
         wrong("a", RACE, twice[0], twice[1]),
@@ -153,7 +153,7 @@ def test_rates_by_case() -> None:
 def test_without_a_gpu_it_says_so() -> None:
     rows = [Row("a", verdict=Verdict.INCOMPLETE, points=52.0, cases={"uniform": Case(Status.PASSED, None, None)})]
     shown = page(*rows)
-    assert "Nobody was timed: speed needs an NVIDIA GPU." in shown.text
+    assert "No submission was timed: measuring speed needs an NVIDIA GPU." in shown.text
     assert "Leaderboard" not in shown.text
     assert "so far" in shown.text
 
@@ -162,7 +162,7 @@ def test_without_a_gpu_it_says_so() -> None:
 def test_classes_of_nobody(rows: tuple[Row, ...]) -> None:
     shown = page(*rows)
     assert f"{len(rows)} student" in shown.text
-    assert Page(classroom.render_leaderboard(rows, EXERCISE)).text.count("Nobody is right and timed") == 1
+    assert Page(classroom.render_leaderboard(rows, EXERCISE)).text.count("No submission is correct and timed") == 1
 
 
 # The leaderboard

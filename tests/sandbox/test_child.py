@@ -191,7 +191,9 @@ def test_it_can_say_no_more_than_somebody_can_read(open_child: Open) -> None:
     assert len(compilation.findings) == 500
     first = compilation.findings[0]
     assert (len(first.message), len(first.notes), first.line) == (10_000, 50, 0)
-    assert "\x1b" not in first.kind
+    assert "\x1b" not in first.kind + first.detail + first.related[0].role
+    assert (len(first.detail), len(first.related), first.array) == (10_000, 50, "a\ufffd")
+    assert (first.related[0].line, len(first.related[0].file)) == (1 << 20, 10_000)
     assert len(compilation.log) == 200_000
 
 
