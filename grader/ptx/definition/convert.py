@@ -26,7 +26,7 @@ from grader.ptx.definition.formats import (
     F32,
     FORMATS,
     ROUNDING_MODES,
-    Format,
+    FloatFormat,
     decode,
     flush,
     from_integer,
@@ -86,7 +86,7 @@ def _integers_to_floats() -> Entries:
                     yield f"cvt.{mode}{tail}.{target}.{source}", Computation((source,), (target,), compute)
 
 
-def _from_integer(source: str, target: Format, mode: str, sat: bool, bits: int) -> int:
+def _from_integer(source: str, target: FloatFormat, mode: str, sat: bool, bits: int) -> int:
     result = round_to(target, from_integer(number(source, bits)), mode)
     return saturate(target, result) if sat else result
 
@@ -125,7 +125,7 @@ def _floats_to_integral_floats() -> Entries:
                 yield f"cvt.{name}{tail}.{type_}.{type_}", Computation((type_,), (type_,), compute)
 
 
-def _integral(format_: Format, mode: str, modifiers: str, bits: int) -> int:
+def _integral(format_: FloatFormat, mode: str, modifiers: str, bits: int) -> int:
     value = decode(format_, flush(format_, bits) if "ftz" in modifiers else bits)
     if not (value.is_nan or value.is_infinite):
         magnitude = round_to_integer(value.magnitude, mode, value.negative)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def _integral(format_: Format, mode: str, modifiers: str, bits: int) -> int:
     return saturate(format_, result) if "sat" in modifiers else result
 
 
-def _floating(source: Format, target: Format, mode: str, modifiers: str, bits: int) -> int:
+def _floating(source: FloatFormat, target: FloatFormat, mode: str, modifiers: str, bits: int) -> int:
     names = modifiers.split(".")
     ftz = "ftz" in names
     value = decode(source, flush(source, bits) if ftz and source == F32 else bits)
