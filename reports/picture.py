@@ -56,7 +56,7 @@ class DrawnRegion:
 
 
 @dataclass(frozen=True)
-class Value:
+class DrawnValue:
     expected: str
     got: str
     wrong: bool
@@ -67,7 +67,7 @@ class Values:
     """What stands about the first wrong element: column numbers, and rows of values with their number."""
 
     columns: tuple[int, ...]
-    rows: tuple[tuple[int, tuple[Value, ...]], ...]
+    rows: tuple[tuple[int, tuple[DrawnValue, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _values(first: picture.Closeup) -> Values:
         pairs = list(zip(right.split(), got.split(), strict=False))
         row = first.values_row + down
         values = (
-            Value(expected, actual, _is_wrong(first, row, first.values_column + across))
+            DrawnValue(expected, actual, _is_wrong(first, row, first.values_column + across))
             for across, (expected, actual) in enumerate(pairs)
         )
         rows.append((row, tuple(values)))

@@ -41,18 +41,18 @@ class Plan(msgspec.Struct, frozen=True):
     printed: str = ""
 
 
-class Limits(NamedTuple):
+class DeviceLimits(NamedTuple):
     """What a launch function is told about the device, and held to."""
 
     sm_count: int = SM_COUNT
     max_shared_bytes: int = MAX_SHARED_BYTES
 
 
-H200 = Limits()
+H200 = DeviceLimits()
 
 
 def request_launch(
-    kernel: Kernel, case: Case, limits: Limits = H200
+    kernel: Kernel, case: Case, limits: DeviceLimits = H200
 ) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
     """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
     values = {p.key: case.arguments[p.key] for p in kernel.launch_parameters}
@@ -72,7 +72,7 @@ def plan_launch(
     source: str,
     filename: str,
     outcome: Outcome,
-    limits: Limits = H200,
+    limits: DeviceLimits = H200,
 ) -> Plan:
     """Decode and validate what the launch function left behind."""
     if outcome.findings or outcome.unsupported:
@@ -127,7 +127,7 @@ class LaunchProblem(NamedTuple):
 
 
 def _problems(
-    config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None, limits: Limits
+    config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None, limits: DeviceLimits
 ) -> Iterator[LaunchProblem]:
     if compiled is None:
         name = kernel.variant_name(config.variant)
@@ -169,7 +169,7 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
         )
 
 
-def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: Limits) -> Iterator[LaunchProblem]:
+def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: DeviceLimits) -> Iterator[LaunchProblem]:
     static = compiled.resources.shared_bytes if compiled.resources else 0
     if static + config.shared_bytes > limits.max_shared_bytes:
         static_too = f", on top of {static} static bytes" if static else ""

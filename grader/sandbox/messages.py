@@ -21,7 +21,7 @@ ALONE = "kernel "
 AGAIN = "\0again"
 
 
-class Slot(msgspec.Struct, frozen=True):
+class ArenaSlot(msgspec.Struct, frozen=True):
     """An array in the arena: `dtype` as numpy writes it ("<f4"), C-contiguous from byte `offset`."""
 
     name: str
@@ -46,7 +46,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     """After `seconds`, the child stops by itself and says where."""
 
     invocations: tuple[Invocation, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     seconds: float
     workers: int
@@ -70,7 +70,7 @@ class Upload(msgspec.Struct, frozen=True, tag=True):
     """
 
     invocations: tuple[Invocation, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     sets: int
     outputs: dict[str, tuple[str, tuple[int, ...]]]  # dtype and shape, by name
@@ -108,7 +108,7 @@ class Measure(msgspec.Struct, frozen=True, tag=True):
 class Verify(msgspec.Struct, frozen=True, tag=True):
     """References in FP64: output `name` of set `i` is the slot `name/i`."""
 
-    slots: tuple[Slot, ...]
+    slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     tolerance: float
 
