@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from grader.ptx.definition import mbarrier, semantics
 from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.fragments import wmma_fragment
-from grader.ptx.definition.instruction import WIDTHS
 from grader.ptx.definition.spaces import InterpreterError
 from grader.ptx.definition.state import LOCAL_WINDOW, SHARED_WINDOW, State
 from grader.ptx.syntax import Instruction, Operand, Pair, Vector, items_of
+from grader.ptx.types import BITS
 
 
 def compute(thread: State, instruction: Instruction) -> None:
@@ -32,7 +32,7 @@ def _move(thread: State, instruction: Instruction) -> None:
     target, source = instruction.operands
     type_ = instruction.op.type
     if isinstance(source, Vector):
-        lane = f"b{WIDTHS[type_] // len(source.items)}"
+        lane = f"b{BITS[type_] // len(source.items)}"
         lanes = [thread.read(item, lane) for item in source.items]
         result = semantics.evaluate(f"mov.pack{len(lanes)}.{type_}", lanes)
         assert isinstance(result, int)
@@ -40,7 +40,7 @@ def _move(thread: State, instruction: Instruction) -> None:
     elif isinstance(target, Vector):
         opcode = f"mov.unpack{len(target.items)}.{type_}"
         lanes = semantics.evaluate(opcode, [thread.read(source, type_)])  # type: ignore[assignment]
-        lane = f"b{WIDTHS[type_] // len(target.items)}"
+        lane = f"b{BITS[type_] // len(target.items)}"
         for item, value in zip(target.items, lanes, strict=True):
             thread.write(item, lane, value)
     else:
@@ -52,6 +52,12 @@ def _to_or_from_generic(thread: State, instruction: Instruction) -> None:
     sign = -1 if "to" in op.modifiers else 1
     window = {"shared": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(op.space, 0)
     thread.write(target, op.type, thread.read(source, op.type) + sign * window)
+
+
+def _is_space(thread: State, instruction: Instruction) -> None:
+    address = thread.read(instruction.operands[1], "u64")
+    space = "shared" if SHARED_WINDOW <= address < LOCAL_WINDOW else "local" if address >= LOCAL_WINDOW else "global"
+    thread.write(instruction.operands[0], "pred", int(instruction.op.space == space))
 
 
 def _load(thread: State, instruction: Instruction) -> None:
@@ -166,6 +172,7 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "trap": _trap,
     "createpolicy": _policy,
     "cvta": _to_or_from_generic,
+    "isspacep": _is_space,
     "atom": _atomic,
     "red": _atomic,
     "cp.async.ca": _copy_async,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from grader.ptx.definition import exact
+from grader.ptx.definition.computation import Computation, Entries, optional, packed
 from grader.ptx.definition.formats import (
     F32,
     F64,
@@ -25,7 +26,6 @@ from grader.ptx.definition.formats import (
     round_to,
     saturate,
 )
-from grader.ptx.definition.instruction import Entries, Instruction, optional, packed
 
 Operation = Callable[..., Real]
 
@@ -49,7 +49,7 @@ def entries() -> Entries:
         yield from _sign_changes(type_)
     for type_, format_ in (("f32", F32), ("f64", F64)):
         copy_sign = partial(_copy_sign, format_)
-        yield f"copysign.{type_}", Instruction((type_, type_), (type_,), copy_sign)
+        yield f"copysign.{type_}", Computation((type_, type_), (type_,), copy_sign)
 
 
 def _arithmetic(format_: Format, operation: Operation, mode: str, modifiers: str) -> Callable[..., int]:
@@ -76,16 +76,16 @@ def _single_and_double() -> Entries:
                 spelled = f"{name}.{rounding}" if rounding else name
                 for tail in tails:
                     compute = _arithmetic(format_, operation, rounding or "rn", tail)
-                    yield f"{spelled}{tail}.{type_}", Instruction((type_,) * count, (type_,), compute)
+                    yield f"{spelled}{tail}.{type_}", Computation((type_,) * count, (type_,), compute)
         for rounding in ROUNDING_MODES:
             for tail in tails:
                 compute = _arithmetic(format_, exact.multiply_add, rounding, tail)
                 for name in ("fma", "mad"):
-                    yield f"{name}.{rounding}{tail}.{type_}", Instruction((type_,) * 3, (type_,), compute)
+                    yield f"{name}.{rounding}{tail}.{type_}", Computation((type_,) * 3, (type_,), compute)
             for name, (count, operation) in QUOTIENTS_AND_ROOTS.items():
                 for tail in flushes:
                     compute = _arithmetic(format_, operation, rounding, tail)
-                    yield f"{name}.{rounding}{tail}.{type_}", Instruction((type_,) * count, (type_,), compute)
+                    yield f"{name}.{rounding}{tail}.{type_}", Computation((type_,) * count, (type_,), compute)
 
 
 def _half() -> Entries:
@@ -103,16 +103,16 @@ def _half() -> Entries:
 
 
 def _scalar_and_packed(stem: str, type_: str, count: int, compute: Callable[..., int]) -> Entries:
-    yield f"{stem}.{type_}", Instruction((type_,) * count, (type_,), compute)
+    yield f"{stem}.{type_}", Computation((type_,) * count, (type_,), compute)
     pair = f"{type_}x2"
-    yield f"{stem}.{pair}", Instruction((pair,) * count, (pair,), packed(compute))
+    yield f"{stem}.{pair}", Computation((pair,) * count, (pair,), packed(compute))
 
 
 def _with_pairs(stem: str, type_: str, count: int, compute: Callable[..., int]) -> Entries:
     if type_ in ("f16", "bf16"):
         yield from _scalar_and_packed(stem, type_, count, compute)
     else:
-        yield f"{stem}.{type_}", Instruction((type_,) * count, (type_,), compute)
+        yield f"{stem}.{type_}", Computation((type_,) * count, (type_,), compute)
 
 
 def _extremes(type_: str) -> Entries:

@@ -12,8 +12,8 @@ from typing import Any
 
 from grader.ptx.analysis.suspensions import is_phase_wait, operation_of
 from grader.ptx.definition.collectives import bring, take
+from grader.ptx.definition.computation import wrap
 from grader.ptx.definition.effects import EFFECTS, compute
-from grader.ptx.definition.instruction import wrap
 from grader.ptx.definition.mbarrier import is_complete
 from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
 from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, place_variables

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 
-from grader.ptx.definition.instruction import WIDTHS, number, wrap
+from grader.ptx.definition.computation import number, wrap
 from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, inside
 from grader.ptx.opcodes.opcode import Opcode
 from grader.ptx.syntax import Address, Function, Immediate, Operand, Register, Symbol
+from grader.ptx.types import BITS
 
 # Where generic addressing sees the two windows; every other allocation gets a stretch of its own below them.
 SHARED_WINDOW = 1 << 60
@@ -83,7 +84,7 @@ class State:
 
 def _literal(immediate: Immediate, type_: str) -> int:
     """The bits of a literal in the instruction's type; a float literal of the other width is converted."""
-    width = WIDTHS[type_]
+    width = BITS[type_]
     if immediate.float_width in (0, width):
         return immediate.bits
     source, target = ("<d", "<f") if width == 32 else ("<f", "<d")

@@ -12,7 +12,7 @@ from grader.ptx.opcodes.traits import BarrierKind, CollectiveKind, Flow, Pointer
 
 ARITHMETIC = """
     abs bfe bfi bfind bmsk brev clz cnot copysign cos cvt div dp2a dp4a ex2 fma fns isspacep lg2 lop3 mad24 max min
-    mul mul24 neg not or popc prmt rcp rem rsqrt sad set setp shf shl shr sin slct sqrt szext tanh testp vabsdiff2
+    mul mul24 neg not or popc prmt rcp rem rsqrt sad set setp shf shl shr sin sqrt szext tanh testp vabsdiff2
     vabsdiff4 xor
 """.split()
 
@@ -20,7 +20,9 @@ COMPUTATION: dict[str, Traits] = {
     **dict.fromkeys(ARITHMETIC, Traits(computes=True)),
     **dict.fromkeys(("addc", "madc", "subc"), Traits(computes=True, reads_carry=True)),
     **dict.fromkeys(("add", "and", "mad", "sub"), Traits(computes=True, pointer=PointerKind.OFFSET)),
-    **dict.fromkeys(("cvta", "mov", "selp"), Traits(computes=True, pointer=PointerKind.SAME)),
+    **dict.fromkeys(("mov", "selp"), Traits(computes=True, copies=True, pointer=PointerKind.SAME)),
+    "cvta": Traits(computes=True, pointer=PointerKind.SAME),
+    "slct": Traits(computes=True, copies=True),
     "createpolicy": Traits(),
 }
 

@@ -54,6 +54,7 @@ class Traits:
 
     result: bool = True  # the first operand is written, unless it is an address
     computes: bool = False  # the result follows from the operands, and nothing else happens
+    copies: bool = False  # the result is one of the operands, whatever its bits stand for
     pointer: PointerKind | None = None
     reads_carry: bool = False  # CC.CF; what writes it has the modifier .cc
 
