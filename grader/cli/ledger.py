@@ -167,7 +167,7 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
     if exercise is None:
         click.echo("grade: the gradebook was not updated: its exercise was not found", err=True)
         return exits.ERROR
-    click.echo("If the submission is still in the batch's folder, it will be graded again: remove it there.")
+    click.echo("A submission that is still in the batch's folder is graded again: remove it.")
     return exits.PASSED
 
 

@@ -126,7 +126,7 @@ class Session:
             return  # a grading is in progress
         offered = [(key, self._keys[key][0]) for key in self._offered()]
         leave = [(QUIT, "quit")] if self._listens else []
-        right = "Right. " if self._right else ""
+        right = "Correct. " if self._right else ""
         end = "" if self._listens else " Press Ctrl-C to quit."
         self._screen.keys([*offered, *leave], f"{right}Waiting for the next save of {self._file}.{end}")
 

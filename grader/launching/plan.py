@@ -1,4 +1,4 @@
-"""How one kernel is to be launched on one case: what its launch function filled in, held to what a device accepts."""
+"""How one kernel is launched on one case: the values from its launch function, checked against a device's limits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from grader.model.result import Finding
 # struct Launch of grader.cuh: grid, block, shared_bytes, variant, workspace_bytes, sm_count, max_shared_bytes
 _LAYOUT = struct.Struct("<3I3IIiQii")
 
-SM_COUNT = 132  # what the CPU gives out as the device: an H200
-MAX_SHARED_BYTES = 232_448  # a block's, static and dynamic together, compute capability 9.0
+SM_COUNT = 132  # the device that the CPU reports: an H200
+MAX_SHARED_BYTES = 232_448  # per block, static plus dynamic, compute capability 9.0
 MAX_WORKSPACE_BYTES = 64 << 20
 MAX_BLOCK_THREADS = 1024
 MAX_BLOCK = (1024, 1024, 64)
@@ -32,8 +32,8 @@ class Plan(msgspec.Struct, frozen=True):
     """How to launch one kernel on one case, or why it cannot be launched."""
 
     kernel: str = ""
-    line: int = 0  # the kernel's
-    grid_line: int = 0  # where the launch function sets the grid
+    line: int = 0  # line of the kernel
+    grid_line: int = 0  # line where the launch function sets the grid
     config: LaunchConfig = LaunchConfig()
     takes_workspace: bool = False
     findings: tuple[Finding, ...] = ()
@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class DeviceLimits(NamedTuple):
-    """What a launch function is told about the device, and held to."""
+    """The device's limits, which a launch function gets and must respect."""
 
     sm_count: int = SM_COUNT
     max_shared_bytes: int = MAX_SHARED_BYTES
@@ -54,7 +54,7 @@ H200 = DeviceLimits()
 def request_launch(
     kernel: Kernel, case: Case, limits: DeviceLimits = H200
 ) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
-    """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
+    """The launch function is a kernel too: one thread that gets the problem and fills in a Launch."""
     values = {p.key: case.arguments[p.key] for p in kernel.launch_parameters}
     arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
     given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, *limits)
@@ -74,7 +74,7 @@ def plan_launch(
     outcome: Outcome,
     limits: DeviceLimits = H200,
 ) -> Plan:
-    """Decode and validate what the launch function left behind."""
+    """Decode and validate the launch function's result."""
     if outcome.findings or outcome.unsupported:
         return Plan(findings=outcome.findings, unsupported=outcome.unsupported, printed=outcome.printed)
     config = decode_launch(outcome.outputs["launch"])
@@ -107,7 +107,7 @@ def decode_launch(launch: np.ndarray) -> LaunchConfig:
 
 
 def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
-    """A grid that is too large for the CPU is reported at the line that sets it; the engine knows only its kernel."""
+    """A grid too large for the CPU is reported at the line that sets it; the engine knows only the kernel."""
     lacking = outcome.unsupported
     if lacking is None or lacking.kind != GRID_TOO_LARGE:
         return outcome
@@ -120,7 +120,7 @@ def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
 
 
 class LaunchProblem(NamedTuple):
-    """A reason for which a device would refuse a launch, and the member of Launch that is to blame."""
+    """Why a device would refuse a launch, and the field of Launch that causes it."""
 
     member: str
     text: str
@@ -152,7 +152,7 @@ def _dimension_problems(config: LaunchConfig) -> Iterator[LaunchProblem]:
 
 
 def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[LaunchProblem]:
-    """A multiprocessor gives out registers by the warp; more than it has, and the launch fails."""
+    """Registers are allocated per warp; if a block needs more than a multiprocessor has, the launch fails."""
     threads = prod(config.block)
     block = f"block {_by(config.block)} has {threads} threads"
     registers = -(-compiled.resources.registers // 8) * 8 if compiled.resources else 0

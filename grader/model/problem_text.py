@@ -1,4 +1,4 @@
-"""An exercise's problem.md, taken apart: its sections by anchor, and the questions under "Hints"."""
+"""Parses an exercise's problem.md: its sections by anchor, and the questions under "Hints"."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"^\d+\. *")
 
 
 class Section(msgspec.Struct, frozen=True):
-    """What stands below a heading, up to the next. The anchor is GitHub's: "Endless loop!" is endless-loop."""
+    """The text below a heading, up to the next. The anchor is GitHub's: "Endless loop!" is endless-loop."""
 
     title: str
     anchor: str
@@ -33,7 +33,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def sections(markdown: str) -> tuple[Section, ...]:
-    """In their order, each up to the next heading of whatever level."""
+    """In order; each ends at the next heading of any level."""
     lines = markdown.splitlines()
     tokens = _parser().parse(markdown)
     found: list[tuple[str, int, int]] = []  # title, the heading's first line, the first below it
@@ -48,7 +48,7 @@ def sections(markdown: str) -> tuple[Section, ...]:
 
 
 def questions(markdown: str) -> tuple[Question, ...]:
-    """The hints of the section "Hints": <details>, or <details class="speed">, each with its question as <summary>."""
+    """The hints under "Hints": <details> or <details class="speed">, each with its question as <summary>."""
     text = next((section.text for section in sections(markdown) if section.anchor == "hints"), "")
     return tuple(
         Question(_NUMBER.sub("", title.strip()), answer.strip(), about_speed=bool(speed))

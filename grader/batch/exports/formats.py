@@ -1,4 +1,4 @@
-"""Every form that `grade export --to` writes, by its name."""
+"""Every format that `grade export --to` writes, by name."""
 
 from __future__ import annotations
 
