@@ -16,7 +16,7 @@ from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
     from grader.batch.entry import Entry
-    from grader.batch.ledger import Event, Ledger
+    from grader.batch.ledger import Ledger, LedgerEvent
 
 _PATH = click.Path(path_type=Path)
 
@@ -189,7 +189,7 @@ def _entries(ledger: Ledger, at: tuple[Path, Path | None]) -> list[Entry]:
     return outputs.entries(ledger, instructor.exercise_of(ledger, at[1]))
 
 
-def _events(ledger: Ledger, student: str) -> list[Event]:
+def _events(ledger: Ledger, student: str) -> list[LedgerEvent]:
     """Raises UsageError if there is none."""
     from grader.batch import instructor
 

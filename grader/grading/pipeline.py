@@ -30,7 +30,7 @@ from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submissio
 from grader.sandbox.runner import OpenExecutor, Runner
 
 if TYPE_CHECKING:
-    from grader.grading.gpu_lane import GpuChoice, GpuLane, Measured
+    from grader.grading.gpu_lane import GpuChecks, GpuChoice, GpuLane
 
 # A kernel that hangs usually does so on most cases, and each takes its whole time limit.
 MAX_UNFINISHED = 2
@@ -88,7 +88,7 @@ def grade(
                     on_progress(Progress("compute-sanitizer"))
                     theirs = msgspec.structs.replace(theirs, checks=lane.sanitized() + theirs.checks)
                 found = merge.both(found, theirs, inputs.cases.result())
-        known = hints.sections(exercise)
+        known = hints.sections(exercise) if any(check.findings for check in found) else frozenset()
         checks = tuple(hints.give(check, known) for check in found)
         return Result(
             schema=SCHEMA_VERSION,
@@ -123,7 +123,7 @@ def _lane(
 
 
 @contextmanager
-def _alongside(lane: GpuLane | None) -> Iterator[Future[Measured] | None]:
+def _alongside(lane: GpuLane | None) -> Iterator[Future[GpuChecks] | None]:
     """The GPU's grading in its own thread. It ends when the CPU's grading ends, for whatever reason."""
     if lane is None:
         yield None

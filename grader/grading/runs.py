@@ -10,7 +10,7 @@ from grader.checks import launch
 from grader.exercise.submission import Source
 from grader.grading.steps import Failure, attempt, error
 from grader.launching import invocations
-from grader.launching.plan import H200, Limits, Plan, plan_launch, request_launch
+from grader.launching.plan import H200, DeviceLimits, Plan, plan_launch, request_launch
 from grader.model.execution import Compilation, Invocation, Outcome
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.families import COMPILE, LAUNCH
@@ -42,7 +42,7 @@ class Runs:
         filename: str,
         compilation: Compilation,
         run: Run,
-        limits: Limits = H200,
+        limits: DeviceLimits = H200,
     ) -> None:
         self._exercise, self._text, self._filename, self._compilation = exercise, text, filename, compilation
         self._run, self._limits = run, limits

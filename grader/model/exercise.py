@@ -105,7 +105,8 @@ class Exercise(msgspec.Struct, frozen=True):
     folder: Path
     kernels: tuple[Kernel, ...]
     points: dict[str, int]  # correctness, performance, quality
-    baseline: str = ""
+    baseline: str = ""  # of grader.baselines.registry
+    against: str = "cuBLAS"  # what sentences call it
     threshold: float = 0.60
     objectives: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()  # the required ones, in grading order

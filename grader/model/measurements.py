@@ -79,8 +79,11 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     borderline: bool | None = None  # fresh processes did not settle it, so the median decided
     bonus: float | None = None  # ratio / threshold - 1, at least 0
     gb_per_second: float | None = None
+    against: str | None = None  # what sentences call the baseline: "cuBLAS"
     route: str | None = None  # the baseline's fastest route, which counts
     routes_us: dict[str, Microseconds] | None = None
+    route_labels: dict[str, str] | None = None  # what a report calls them
+    shown_us: dict[str, Microseconds] | None = None  # routes for information only
     single_matrix_us: Microseconds | None = None  # for information: one matrix product with the same number of FLOPs
     single_matrix_ratio: float | None = None
     kernels_us: dict[str, Microseconds] | None = None  # if there are several kernels, each alone
@@ -98,6 +101,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     memory_mhz: Megahertz | None = None
     gpu_busy_seconds: Seconds | None = None
     intensity: float | None = None  # FLOPs per byte that must be read from or written to memory
+    units: str | None = None  # what the compute roof belongs to: "the FP32 units"
     roof: str | None = None  # the limit of the case: "compute" or "memory"
     roof_share: Share | None = None
     counters: tuple[dict[str, float], ...] | None = None  # ncu's counters, per launch

@@ -13,7 +13,7 @@ NEVER_WRITTEN = "?"
 MARKS = RIGHT + LEVELS + WRONG + NOT_FINITE + NEVER_WRITTEN  # a tile gets the last of these marks in it
 
 
-class Region(msgspec.Struct, frozen=True):
+class PictureRegion(msgspec.Struct, frozen=True):
     """Rows of the output that belong together. `marks`: a text per row of tiles, a mark per tile."""
 
     name: str  # "group 3"
@@ -43,7 +43,7 @@ class Picture(msgspec.Struct, frozen=True):
     output: str
     columns: int
     tile: int
-    regions: tuple[Region, ...]
+    regions: tuple[PictureRegion, ...]
     first: Closeup
     tolerance: float | None = None
     omitted: int = 0

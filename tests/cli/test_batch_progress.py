@@ -10,13 +10,13 @@ from rich.console import Console
 
 from grader.batch.entry import Entry, Submitted
 from grader.batch.outputs import NOT_YET
-from grader.batch.run import Plan
+from grader.batch.run import BatchPlan
 from grader.batch.worker import Graded
 from grader.cli import batch_progress
 from grader.cli.batch_progress import BarProgress, BatchProgress, summary
 from grader.model.result import Check, Points, Result, Status, Submission, Verdict
 
-PLAN = Plan(students=200, done=20, todo=180, seed=7, device="cpu", at_once=2)
+PLAN = BatchPlan(students=200, done=20, todo=180, seed=7, device="cpu", at_once=2)
 
 
 def graded(verdict: Verdict) -> Graded:

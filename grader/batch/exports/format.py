@@ -30,7 +30,7 @@ class Exported(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-class Format(Protocol):
+class ExportFormat(Protocol):
     """Independent of the command line; writes nothing."""
 
     about: str  # its line in grade export --help
