@@ -35,7 +35,7 @@ CASE = "variable"
 RUNS = 5
 
 
-def unchecked(u: kernel.Kernel, space: str, operand: Operand) -> Value:
+def unchecked(u: kernel.KernelBuilder, space: str, operand: Operand) -> Value:
     """Host address of an access, taken on trust."""
     f, address = u.f, address_of(u, operand)
     if space == "shared":
@@ -52,7 +52,7 @@ def unchecked(u: kernel.Kernel, space: str, operand: Operand) -> Value:
     return place
 
 
-def load(u: kernel.Kernel, ins: Instruction) -> None:
+def load(u: kernel.KernelBuilder, ins: Instruction) -> None:
     op = ins.op
     if op.space == "param":
         accesses.load(u, ins)
@@ -62,7 +62,7 @@ def load(u: kernel.Kernel, ins: Instruction) -> None:
         u.assign(item, pointer.at(k * size).load(f"i{8 * size}", 1), signed=is_signed(op.type))
 
 
-def store(u: kernel.Kernel, ins: Instruction) -> None:
+def store(u: kernel.KernelBuilder, ins: Instruction) -> None:
     op, (target, source) = ins.op, ins.operands
     if op.space == "param":
         accesses.store(u, ins)

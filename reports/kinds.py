@@ -8,7 +8,7 @@ from grader.model.details import Detail
 from grader.model.result import Finding
 
 
-class Kind(NamedTuple):
+class KindText(NamedTuple):
     """`at_fault`: the finding's line is the guilty one; else it only says which kernel is meant."""
 
     title: str
@@ -24,85 +24,85 @@ class Finer(NamedTuple):
 
 
 KINDS = {
-    "compile-error": Kind(
+    "compile-error": KindText(
         "Does not compile", "Fix the first error first, then run again: later errors are often caused by it."
     ),
-    "compile-warning": Kind("Compiler warning", "Read it now: warnings like this are often your next bug."),
-    "missing-kernel": Kind(
+    "compile-warning": KindText("Compiler warning", "Read it now: warnings like this are often your next bug."),
+    "missing-kernel": KindText(
         "Kernel not found",
         'Keep the name that problem.md gives, and extern "C": without it C++ changes the name.',
     ),
-    "wrong-signature": Kind(
+    "wrong-signature": KindText(
         "Wrong signature", "Copy the parameters from problem.md, in the same order and with the same types."
     ),
-    "bad-launch": Kind(
+    "bad-launch": KindText(
         "Invalid launch",
         "Set this field of Launch to a valid value: grid and block at least 1, at most 1024 threads in a block, "
         "shared_bytes in bytes and per block, and a variant that has a kernel.",
     ),
-    "out-of-bounds": Kind(
+    "out-of-bounds": KindText(
         "Out of bounds",
         "Find the index that can run past the end, such as a last tile or vector that is not full, or the end of a "
         "group. Guard the access; store 0 in a tile in shared memory for elements that do not exist.",
     ),
-    "uninitialised-read": Kind(
+    "uninitialised-read": KindText(
         "Uninitialised read",
         "Find the path that reads this element before anything is stored in it: a thread that skips its load, or a "
         "part of the tile that no thread fills.",
     ),
-    "misaligned-access": Kind(
+    "misaligned-access": KindText(
         "Misaligned access",
         "The address of an n-byte vector access must be a multiple of n. Where rows can start anywhere, use a "
         "narrower access.",
     ),
-    "race": Kind(
+    "race": KindText(
         "Race between threads",
         "Put a __syncthreads() between the two accesses, where every thread reaches it. A loop that reuses a tile "
         "also needs one before it loads the next tile.",
     ),
-    "barrier-divergence": Kind(
+    "barrier-divergence": KindText(
         "Not every thread reaches the barrier",
         "Threads without work may skip the loads and stores, but not the __syncthreads(): turn the early return into "
         "a condition around the work.",
     ),
-    "collective-mismatch": Kind(
+    "collective-mismatch": KindText(
         "Warp operation with the wrong lanes",
         "The mask must name exactly the lanes that arrive: compute it before the branch, or move the operation out "
         "of the branch.",
     ),
-    "read-only-write": Kind(
+    "read-only-write": KindText(
         "Write to read-only memory",
         "Inputs and __device__ tables are read-only: write to the output or to the workspace.",
     ),
-    "did-not-finish": Kind(
+    "did-not-finish": KindText(
         "Never finishes",
         "Check the loop condition: does the counter advance on every path, including the last iteration?",
     ),
-    "forbidden-instruction": Kind(
+    "forbidden-instruction": KindText(
         "Not allowed in this exercise",
         "Do it by hand: problem.md says what is forbidden and why. The compiled code is checked, not the source.",
     ),
-    "trap": Kind(
+    "trap": KindText(
         "Kernel stopped by a trap",
         "__trap() was reached or a null pointer was followed. Find out how the kernel gets to that line.",
     ),
-    "out-of-memory": Kind(
+    "out-of-memory": KindText(
         "Out of memory",
         "Look for an array far larger than the problem, or a template that expands forever.",
     ),
-    "wrong-values": Kind(
+    "wrong-values": KindText(
         "Wrong result",
         "Take the first wrong element and work out by hand which inputs your kernel reads for it.",
         at_fault=False,
     ),
-    "speed": Kind("Too slow", "See below what your kernel leaves unused, and take the hints one at a time."),
-    "rules": Kind("Against the exercise's rules", "Do by hand what the exercise asks you to do by hand."),
-    "no-spills": Kind(
+    "speed": KindText("Too slow", "See below what your kernel leaves unused, and take the hints one at a time."),
+    "rules": KindText("Against the exercise's rules", "Do by hand what the exercise asks you to do by hand."),
+    "no-spills": KindText(
         "Registers spilled to memory",
         "Keep fewer values live at once: a smaller tile per thread, or fewer threads per block.",
     ),
-    "formatted": Kind("Formatting", "An editor's formatter fixes this in one go."),
-    "commented": Kind("No comment", "Say above the kernel what a block computes and how."),
+    "formatted": KindText("Formatting", "An editor's formatter fixes this in one go."),
+    "commented": KindText("No comment", "Say above the kernel what a block computes and how."),
 }
 
 COPIED_LATER = "Read before its copy has arrived"
@@ -205,9 +205,9 @@ def title(finding: Finding) -> str:
     return finer.title if finer and finer.title else kind_of(finding.kind).title
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> KindText:
     """The kind by its name in the Result; a kind unknown here keeps its own name."""
-    return KINDS.get(name) or Kind(name.replace("-", " ").capitalize(), "")
+    return KINDS.get(name) or KindText(name.replace("-", " ").capitalize(), "")
 
 
 def _finer(finding: Finding) -> Finer | None:

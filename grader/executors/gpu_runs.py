@@ -14,7 +14,7 @@ from grader.executors import device, faults
 from grader.executors.device import Guarded, Kernels
 from grader.model.details import Detail
 from grader.model.result import Finding
-from grader.sandbox.messages import AGAIN, Ran, Run, Slot
+from grader.sandbox.messages import AGAIN, ArenaSlot, Ran, Run
 
 # All bits set is a NaN in every format; the other is a finite number, which would show in a sum.
 POISONS = (0xFF, 0x4B)
@@ -52,7 +52,7 @@ def blaming(kernel: str, *, memory: bool = True) -> Iterator[None]:
         raise Lost(found) from None
 
 
-class Submission:
+class GpuSubmission:
     """One cubin, loaded on its first run."""
 
     def __init__(self, ptx: str, cubin: bytes) -> None:
@@ -115,7 +115,7 @@ def _wait() -> None:
     runtime.deviceSynchronize()
 
 
-def _place(slot: Slot, array: np.ndarray, poison: int, stack: ExitStack) -> Guarded:
+def _place(slot: ArenaSlot, array: np.ndarray, poison: int, stack: ExitStack) -> Guarded:
     guarded = Guarded(array.nbytes)
     stack.callback(_quietly_close, guarded)
     guarded.fill(poison)
@@ -132,7 +132,7 @@ def _quietly_close(guarded: Guarded) -> None:
         return
 
 
-def _checked(slot: Slot, guarded: Guarded, arrays: dict[str, np.ndarray], kernels: str) -> Iterator[Finding]:
+def _checked(slot: ArenaSlot, guarded: Guarded, arrays: dict[str, np.ndarray], kernels: str) -> Iterator[Finding]:
     for stray in guarded.strays():
         side = "before the start" if stray.before else "past the end"
         where = f"the first {stray.first} bytes {side}" if not stray.before else f"from {stray.first} bytes {side}"

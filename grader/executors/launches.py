@@ -10,7 +10,7 @@ from grader.compile import recipe, toolkit
 from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation
 from grader.model.result import Finding, Related
 from grader.ptx.syntax import NOWHERE, Location
-from grader.sandbox.messages import Ran, Run, Slot
+from grader.sandbox.messages import ArenaSlot, Ran, Run
 
 MAX_PRINTED = 100_000  # characters
 MAX_FINDINGS = 200
@@ -29,7 +29,7 @@ def prepare() -> None:
     ptx.prepare()
 
 
-class Submission:
+class CpuSubmission:
     """One PTX text, parsed on its first run."""
 
     def __init__(self, text: str) -> None:
@@ -90,7 +90,7 @@ def _limits(arrays: dict[str, np.ndarray], seconds: float) -> ptx.Limits:
 
 
 def _arguments(
-    invocation: Invocation, slots: tuple[Slot, ...], arrays: dict[str, np.ndarray], filled: dict[str, np.ndarray]
+    invocation: Invocation, slots: tuple[ArenaSlot, ...], arrays: dict[str, np.ndarray], filled: dict[str, np.ndarray]
 ) -> list[ptx.Buffer | int]:
     """Of an output, only what earlier invocations wrote may be read."""
     access = {slot.name: slot.access for slot in slots}

@@ -17,7 +17,7 @@ import msgspec
 from grader.model.execution import Invocation
 from grader.model.exercise import Array
 from grader.sandbox import arena
-from grader.sandbox.messages import Slot
+from grader.sandbox.messages import ArenaSlot
 
 SOURCE, REQUEST, ARENA = "source.cu", "request.msgpack", "arena"
 CASE = "CASE "  # starts the line that announces the next run
@@ -25,7 +25,7 @@ CASE = "CASE "  # starts the line that announces the next run
 
 class Request(msgspec.Struct, frozen=True):
     invocations: tuple[Invocation, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[ArenaSlot, ...]
     arena_bytes: int
 
 

@@ -17,7 +17,7 @@ from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
 from grader.grading.steps import Failure, after, attempt, error, guarded
 from grader.launching import sweeping
-from grader.launching.plan import Limits
+from grader.launching.plan import DeviceLimits
 from grader.model.execution import Compilation, Gpu, Invocation, Outcome
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.families import CORRECT, MEMORY
@@ -43,7 +43,7 @@ class GpuCases:
         judging: Judging,
         endless: Mapping[str | None, Check],
     ) -> None:
-        limits = Limits(gpu.sm_count, gpu.max_shared_bytes)
+        limits = DeviceLimits(gpu.sm_count, gpu.max_shared_bytes)
         self._runs = Runs(exercise, source.text, source.name, compilation, self._run, limits)
         self._exercise, self._source, self._runner = exercise, source, runner
         self._judging, self._endless = judging, endless

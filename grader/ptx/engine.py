@@ -10,7 +10,7 @@ from math import prod
 
 from grader.ptx.explain import Explainer, submission_frame
 from grader.ptx.facts import Report
-from grader.ptx.jit import CompiledKernel, compile_kernel, runtime
+from grader.ptx.jit import NativeKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.machine import ASYNC_WARP, MAX_MEETINGS, MAX_SHARED_BYTES, STAMP_STEP, Kind
@@ -47,7 +47,7 @@ class Program:
 
     def __init__(self, module: Module, lowering: Lowering = lower) -> None:
         self.module, self._lowering = module, lowering
-        self._kernels: dict[tuple[str, frozenset[int]], CompiledKernel] = {}
+        self._kernels: dict[tuple[str, frozenset[int]], NativeKernel] = {}
         self._variables = place_variables(module)
 
     def run(
@@ -104,7 +104,7 @@ class Program:
                 f"a grid of {prod(grid)} blocks is too large for the CPU", Location("", function.line, 0)
             )
 
-    def _compiled(self, kernel: str, read_only: frozenset[int]) -> CompiledKernel:
+    def _compiled(self, kernel: str, read_only: frozenset[int]) -> NativeKernel:
         key = (kernel, read_only)
         if key not in self._kernels:
             self._kernels[key] = compile_kernel(self._lowering(self.module, self.module.kernels[kernel], read_only))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.ptx.jit import CompiledKernel, print_to, runtime
+from grader.ptx.jit import NativeKernel, print_to, runtime
 from grader.ptx.lowering.memory import variable_windows
 from grader.ptx.machine import (
     FAULT,
@@ -120,7 +120,7 @@ def place_variables(module: Module) -> Placed:
 class Launch:
     def __init__(
         self,
-        compiled: CompiledKernel,
+        compiled: NativeKernel,
         variables: Placed,
         grid: Dim3,
         block: Dim3,

@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 
 from grader.model.exercise import Array
-from grader.sandbox.messages import Slot
+from grader.sandbox.messages import ArenaSlot
 
 ALIGNMENT = mmap.PAGESIZE
 UNWRITTEN = 0xFF  # outputs start as NaN, never as the result of an earlier run
@@ -26,21 +26,21 @@ class ShortReadError(Exception):
     """The file is shorter than the arrays in it."""
 
 
-def place(arrays: Iterable[Array]) -> tuple[tuple[Slot, ...], int]:
+def place(arrays: Iterable[Array]) -> tuple[tuple[ArenaSlot, ...], int]:
     """The position of each array, and the total number of bytes."""
-    slots: list[Slot] = []
+    slots: list[ArenaSlot] = []
     end = 0
     for array in arrays:
         if any(slot.name == array.name for slot in slots):
             raise ValueError(f"two arrays are named {array.name}")
         if array.data.dtype.kind not in NUMBERS:
             raise TypeError(f"array {array.name} is {array.data.dtype}, which no kernel can read")
-        slots.append(Slot(array.name, array.data.dtype.str, array.data.shape, end, array.access))
+        slots.append(ArenaSlot(array.name, array.data.dtype.str, array.data.shape, end, array.access))
         end += -(-array.data.nbytes // ALIGNMENT) * ALIGNMENT
     return tuple(slots), end
 
 
-def store(file: IO[bytes], arrays: Iterable[Array], slots: Iterable[Slot], size: int) -> None:
+def store(file: IO[bytes], arrays: Iterable[Array], slots: Iterable[ArenaSlot], size: int) -> None:
     """Write the arrays for the kernel; the file grows if needed."""
     if os.fstat(file.fileno()).st_size < size:
         os.ftruncate(file.fileno(), size)
@@ -49,7 +49,7 @@ def store(file: IO[bytes], arrays: Iterable[Array], slots: Iterable[Slot], size:
             _write(file.fileno(), _bytes(np.ascontiguousarray(array.data)), slot.offset)
 
 
-def fetch(file: IO[bytes], slot: Slot) -> np.ndarray:
+def fetch(file: IO[bytes], slot: ArenaSlot) -> np.ndarray:
     """A copy that the child can no longer change. Raises ShortReadError."""
     array = np.empty(slot.shape, np.dtype(slot.dtype))
     if not array.nbytes:
@@ -63,7 +63,7 @@ def fetch(file: IO[bytes], slot: Slot) -> np.ndarray:
     return array
 
 
-def attach(descriptor: int, slots: Iterable[Slot], size: int) -> dict[str, np.ndarray]:
+def attach(descriptor: int, slots: Iterable[ArenaSlot], size: int) -> dict[str, np.ndarray]:
     """In the child: every array, mapped in place."""
     memory = mmap.mmap(descriptor, max(size, ALIGNMENT))
     arrays = {}

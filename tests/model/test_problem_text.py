@@ -42,6 +42,11 @@ def test_sections_end_at_the_next_heading() -> None:
     assert "# no heading" in found["hints"].text
 
 
+def test_only_what_markdown_calls_a_heading_begins_a_section() -> None:
+    text = "~~~\n# a comment\n~~~\nSetext\n======\n> # quoted\n\n    # indented code\n\n#no blank\n# `K` and *N*\nend"
+    assert [section.anchor for section in problem_text.sections(text)] == ["setext", "k-and-n"]
+
+
 def test_hints_are_questions_and_those_that_are_marked_are_about_speed() -> None:
     found = problem_text.questions(PROBLEM)
     assert [(q.title, q.about_speed) for q in found] == [

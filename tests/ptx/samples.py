@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cache
 
 from grader.ptx.definition.computation import pack
-from grader.ptx.definition.formats import FORMATS, Format, Real, round_to
+from grader.ptx.definition.formats import FORMATS, FloatFormat, Real, round_to
 from grader.ptx.types import BITS
 
 # Where a conversion to some narrower format or integer ties, overflows or underflows.
@@ -88,7 +88,7 @@ def edges(type_: str) -> tuple[int, ...]:
     return tuple(sorted({value & ((1 << width) - 1) for value in values}))
 
 
-def _floating_edges(format_: Format) -> set[int]:
+def _floating_edges(format_: FloatFormat) -> set[int]:
     largest, infinity = format_.infinity_code - 1, format_.infinity_code
     smallest_normal = 1 << format_.mantissa_bits
     quiet = infinity | smallest_normal >> 1
@@ -127,7 +127,7 @@ def draw(type_: str, random_: random.Random) -> int:
     return random_.getrandbits(BITS[type_])
 
 
-def _ordinary(format_: Format, random_: random.Random) -> int:
+def _ordinary(format_: FloatFormat, random_: random.Random) -> int:
     """A number of moderate size, so that sums and products of a few of them neither overflow nor cancel."""
     magnitude = Fraction(random_.getrandbits(60), 1 << 60) * Fraction(2) ** random_.randint(-6, 6)
     return round_to(format_, Real(random_.random() < 0.5, magnitude))

@@ -91,6 +91,12 @@ SOURCES = {
     "vector loads and stores": """
         float4 v = ((const float4*)x)[i % (blockDim.x * gridDim.x / 4)];
         if (i < 16) ((float4*)y)[i] = make_float4(v.w, v.z + 1, v.y * 2, v.x - n[i]);""",
+    "bytes that are discarded": """
+        y[i] = x[i];
+        __syncthreads();
+        if (t == 0) asm volatile("discard.global.L2 [%0], 128;" ::"l"(y + i) : "memory");
+        __syncthreads();
+        if (n[i] & 1) y[i] = n[i];""",
     "which space an address lies in": """
         __shared__ float here;
         float own = x[i];

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from grader.ptx.definition import exact
 from grader.ptx.definition.computation import Computation, packed
-from grader.ptx.definition.formats import FORMATS, Format, Real, decode, flush, round_to
+from grader.ptx.definition.formats import FORMATS, FloatFormat, Real, decode, flush, round_to
 
 Reference = Callable[..., float]
 
@@ -40,7 +40,7 @@ class Approximation:
     lanes: int = 1
 
     @property
-    def format(self) -> Format:
+    def format(self) -> FloatFormat:
         return FORMATS[self.type]
 
     def instruction(self) -> Computation:

@@ -26,7 +26,7 @@ from grader.ptx.definition.formats import (
     F32,
     FORMATS,
     ROUNDING_MODES,
-    Format,
+    FloatFormat,
     decode,
     flush,
     from_integer,
@@ -54,6 +54,7 @@ def entries() -> Entries:
     yield from _narrowing()
     yield from _to_half_or_tf32()
     yield from _fp8()
+    yield from _packing()
 
 
 def _between_integers() -> Entries:
@@ -85,7 +86,7 @@ def _integers_to_floats() -> Entries:
                     yield f"cvt.{mode}{tail}.{target}.{source}", Computation((source,), (target,), compute)
 
 
-def _from_integer(source: str, target: Format, mode: str, sat: bool, bits: int) -> int:
+def _from_integer(source: str, target: FloatFormat, mode: str, sat: bool, bits: int) -> int:
     result = round_to(target, from_integer(number(source, bits)), mode)
     return saturate(target, result) if sat else result
 
@@ -124,7 +125,7 @@ def _floats_to_integral_floats() -> Entries:
                 yield f"cvt.{name}{tail}.{type_}.{type_}", Computation((type_,), (type_,), compute)
 
 
-def _integral(format_: Format, mode: str, modifiers: str, bits: int) -> int:
+def _integral(format_: FloatFormat, mode: str, modifiers: str, bits: int) -> int:
     value = decode(format_, flush(format_, bits) if "ftz" in modifiers else bits)
     if not (value.is_nan or value.is_infinite):
         magnitude = round_to_integer(value.magnitude, mode, value.negative)  # type: ignore[arg-type]
@@ -133,7 +134,7 @@ def _integral(format_: Format, mode: str, modifiers: str, bits: int) -> int:
     return saturate(format_, result) if "sat" in modifiers else result
 
 
-def _floating(source: Format, target: Format, mode: str, modifiers: str, bits: int) -> int:
+def _floating(source: FloatFormat, target: FloatFormat, mode: str, modifiers: str, bits: int) -> int:
     names = modifiers.split(".")
     ftz = "ftz" in names
     value = decode(source, flush(source, bits) if ftz and source == F32 else bits)
@@ -227,3 +228,19 @@ def _fp8() -> Entries:
 
 def _lanewise(single: Callable[[int], int], source_width: int, target_width: int) -> Callable[[int], int]:
     return lambda a: pack(map(single, unpack(a, 2, source_width)), target_width)
+
+
+def _packing() -> Entries:
+    """cvt.pack: two integers, each clamped, the first in the higher place; above them a third, shifted."""
+    for kind in "us":
+        yield f"cvt.pack.sat.{kind}16.s32", Computation(("s32", "s32"), ("b32",), partial(_packed, kind, 16))
+        for width in (2, 4, 8):
+            compute = partial(_packed, kind, width)
+            yield f"cvt.pack.sat.{kind}{width}.s32.b32", Computation(("s32", "s32", "b32"), ("b32",), compute)
+
+
+def _packed(kind: str, width: int, a: int, b: int, above: int = 0) -> int:
+    low = -(1 << (width - 1)) if kind == "s" else 0
+    ones = (1 << width) - 1
+    first, second = (min(max(number("s32", x), low), low + ones) & ones for x in (a, b))
+    return wrap("b32", above << (2 * width) | first << width | second)

@@ -12,6 +12,8 @@ from grader.ptx.definition.state import LOCAL_WINDOW, SHARED_WINDOW, State
 from grader.ptx.syntax import Instruction, Operand, Pair, Vector, items_of
 from grader.ptx.types import BITS
 
+DISCARDED = 0x7F
+
 
 def compute(thread: State, instruction: Instruction) -> None:
     opcode, (target, *sources) = instruction.opcode, instruction.operands
@@ -70,6 +72,13 @@ def _store(thread: State, instruction: Instruction) -> None:
     op, (target, source, *_) = instruction.op, instruction.operands
     for value, data in zip(items_of(source), thread.cells(op, target), strict=True):
         data[:] = thread.read(value, op.type).to_bytes(len(data), "little")
+
+
+def _discard(thread: State, instruction: Instruction) -> None:
+    """Of these bytes nobody knows the values any more; here they become a large number."""
+    place, size = instruction.operands
+    data = thread.memory(instruction.op.space, place, thread.read(size, "u32"))
+    data[:] = bytes([DISCARDED]) * len(data)
 
 
 def _atomic(thread: State, instruction: Instruction) -> None:
@@ -173,6 +182,7 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "createpolicy": _policy,
     "cvta": _to_or_from_generic,
     "isspacep": _is_space,
+    "discard": _discard,
     "atom": _atomic,
     "red": _atomic,
     "cp.async.ca": _copy_async,

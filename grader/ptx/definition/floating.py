@@ -17,7 +17,7 @@ from grader.ptx.definition.formats import (
     F64,
     FORMATS,
     ROUNDING_MODES,
-    Format,
+    FloatFormat,
     Real,
     decode,
     flush,
@@ -52,7 +52,7 @@ def entries() -> Entries:
         yield f"copysign.{type_}", Computation((type_, type_), (type_,), copy_sign)
 
 
-def _arithmetic(format_: Format, operation: Operation, mode: str, modifiers: str) -> Callable[..., int]:
+def _arithmetic(format_: FloatFormat, operation: Operation, mode: str, modifiers: str) -> Callable[..., int]:
     """`modifiers`: the instruction's text, in which .ftz, .sat and .relu are looked for."""
     ftz, sat, relu = (m in modifiers.split(".") for m in ("ftz", "sat", "relu"))
 
@@ -126,7 +126,7 @@ def _extremes(type_: str) -> Entries:
                 yield from _with_pairs(f"{name}{ftz}{variant}", type_, 2, compute)
 
 
-def _extreme(format_: Format, pick: Callable[..., int], modifiers: list[str], a: int, b: int) -> int:
+def _extreme(format_: FloatFormat, pick: Callable[..., int], modifiers: list[str], a: int, b: int) -> int:
     if "ftz" in modifiers:
         a, b = flush(format_, a), flush(format_, b)
     sign = (a ^ b) & format_.sign_bit
@@ -139,7 +139,7 @@ def _extreme(format_: Format, pick: Callable[..., int], modifiers: list[str], a:
     return result & ~format_.sign_bit | sign if "xorsign" in modifiers else result
 
 
-def _order(format_: Format, bits: int) -> int:
+def _order(format_: FloatFormat, bits: int) -> int:
     """Codes grow with the value; those of negative numbers grow downward, and -0 lies below +0."""
     return -(bits & ~format_.sign_bit) - 1 if bits & format_.sign_bit else bits
 
@@ -150,16 +150,16 @@ def _sign_changes(type_: str) -> Entries:
         yield from _with_pairs(f"neg{ftz}", type_, 1, partial(_negated, FORMATS[type_], bool(ftz)))
 
 
-def _absolute(format_: Format, ftz: bool, bits: int) -> int:
+def _absolute(format_: FloatFormat, ftz: bool, bits: int) -> int:
     bits = flush(format_, bits) if ftz else bits
     return format_.nan if decode(format_, bits).is_nan else bits & ~format_.sign_bit
 
 
-def _negated(format_: Format, ftz: bool, bits: int) -> int:
+def _negated(format_: FloatFormat, ftz: bool, bits: int) -> int:
     bits = flush(format_, bits) if ftz else bits
     return format_.nan if decode(format_, bits).is_nan else bits ^ format_.sign_bit
 
 
-def _copy_sign(format_: Format, a: int, b: int) -> int:
+def _copy_sign(format_: FloatFormat, a: int, b: int) -> int:
     """The sign of a on the magnitude of b."""
     return a & format_.sign_bit | b & ~format_.sign_bit

@@ -16,7 +16,7 @@ from grader.ptx.definition.computation import wrap
 from grader.ptx.definition.effects import EFFECTS, compute
 from grader.ptx.definition.mbarrier import is_complete
 from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
-from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, place_variables
+from grader.ptx.definition.spaces import Dim3, GridState, InterpreterError, place_variables
 from grader.ptx.definition.state import State
 from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Function, Instruction, Label, Module, Operand, Symbol, Vector, items_of
@@ -43,7 +43,7 @@ def run(
 
     Arguments are ints, bytes (a struct by value), or anything with a writable buffer (a pointer).
     """
-    launch = Launch(module, grid, block, shared_bytes)
+    launch = GridState(module, grid, block, shared_bytes)
     place_variables(launch)
     function = module.kernels[kernel]
     values = [a if isinstance(a, int | bytes) else launch.memory.map(a) for a in arguments]
@@ -58,7 +58,7 @@ def _parameter(value: int | bytes, size: int) -> bytearray:
     return bytearray(value if isinstance(value, bytes) else wrap("b64", value).to_bytes(8, "little")[:size])
 
 
-def _run_block(launch: Launch, function: Function, parameters: dict[str, bytearray], block: Dim3) -> None:
+def _run_block(launch: GridState, function: Function, parameters: dict[str, bytearray], block: Dim3) -> None:
     """Runs every thread to where it waits, in index order, until all have ended."""
     shared = memoryview(bytearray(launch.static_bytes + launch.shared_bytes))
     width, height, depth = launch.block
@@ -84,7 +84,7 @@ class Thread(State):
     """A thread that runs: a generator that yields where it waits for others."""
 
     def __init__(
-        self, launch: Launch, shared: memoryview, block: Dim3, place: Dim3, index: int, meetings: Meetings
+        self, launch: GridState, shared: memoryview, block: Dim3, place: Dim3, index: int, meetings: Meetings
     ) -> None:
         super().__init__(launch, shared, block, place, index)
         self.meetings, self.depth = meetings, 0

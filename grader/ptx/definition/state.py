@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from grader.ptx.definition.computation import number, wrap
-from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, inside
+from grader.ptx.definition.spaces import Dim3, GridState, InterpreterError, inside
 from grader.ptx.opcodes.opcode import Opcode
 from grader.ptx.syntax import Address, Function, Immediate, Operand, Register, Symbol
 from grader.ptx.types import BITS
@@ -18,7 +18,7 @@ LOCAL_WINDOW = 1 << 61
 class State:
     """One thread's registers, carry flag, local memory and asynchronous copies."""
 
-    def __init__(self, launch: Launch, shared: memoryview, block: Dim3, place: Dim3, index: int) -> None:
+    def __init__(self, launch: GridState, shared: memoryview, block: Dim3, place: Dim3, index: int) -> None:
         self.launch, self.shared, self.lane = launch, shared, index % 32
         self.special = _special_registers(launch, block, place, index)
         self.local = bytearray()
@@ -92,7 +92,7 @@ def _literal(immediate: Immediate, type_: str) -> int:
     return int.from_bytes(struct.pack(target, value), "little")
 
 
-def _special_registers(launch: Launch, block: Dim3, place: Dim3, index: int) -> dict[str, int]:
+def _special_registers(launch: GridState, block: Dim3, place: Dim3, index: int) -> dict[str, int]:
     vectors = {"%tid": place, "%ntid": launch.block, "%ctaid": block, "%nctaid": launch.grid}
     registers = {
         f"{name}.{axis}": v for name, vector in vectors.items() for axis, v in zip("xyz", vector, strict=True)

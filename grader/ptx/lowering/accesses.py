@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.shared_cells import clamped, larger, reduced, splat
-from grader.ptx.machine import WORKER
+from grader.ptx.machine import LOCK_BYTES, WORKER
 from grader.ptx.opcodes.rows import ALIGNED
-from grader.ptx.syntax import Instruction, Operand, items_of
+from grader.ptx.syntax import Immediate, Instruction, Operand, items_of
 from grader.ptx.types import is_signed
 
+DISCARDED_BYTES = 128  # the ISA allows no other number
+DISCARDED = 0x7F  # each of them then, as in definition/effects.py
 
-def load(u: Kernel, ins: Instruction) -> None:
+
+def load(u: KernelBuilder, ins: Instruction) -> None:
     op, (destination, source, *_) = ins.op, ins.operands
     if not op.element_bytes:
         raise u.unsupported()
@@ -24,7 +27,7 @@ def load(u: Kernel, ins: Instruction) -> None:
         u.assign(item, value, signed=is_signed(op.type))
 
 
-def _load_pointer(u: Kernel, ins: Instruction, source: Operand) -> Value:
+def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
     op, pointer = ins.op, u.loads.pointer(u, ins)
     if pointer is not None:
         return pointer
@@ -36,7 +39,7 @@ def _load_pointer(u: Kernel, ins: Instruction, source: Operand) -> Value:
     return pointer
 
 
-def aligned(u: Kernel, ins: Instruction) -> None:
+def aligned(u: KernelBuilder, ins: Instruction) -> None:
     """The place of a vector load of which only elements are looked at."""
     (place,), width = ins.operands, ins.op.bytes
     with u.f.when((address_of(u, place) & (width - 1)).ne(0), likely=False):
@@ -44,7 +47,7 @@ def aligned(u: Kernel, ins: Instruction) -> None:
 
 
 def checked(
-    u: Kernel,
+    u: KernelBuilder,
     direction: str,
     space: str,
     operand: Operand,
@@ -61,7 +64,7 @@ def checked(
 
 
 def checked_at(
-    u: Kernel,
+    u: KernelBuilder,
     direction: str,
     space: str,
     address: Value,
@@ -84,7 +87,7 @@ def checked_at(
     return f.call("ptr", f"global_{direction}", *arguments)
 
 
-def _local_pointer(u: Kernel, operand: Operand, width: int) -> Value:
+def _local_pointer(u: KernelBuilder, operand: Operand, width: int) -> Value:
     f = u.f
     address = address_of(u, operand)
     fits = address.ule(max(u.frame.local_bytes - width, 0)) & (address & (width - 1)).eq(0)
@@ -101,7 +104,7 @@ def _local_pointer(u: Kernel, operand: Operand, width: int) -> Value:
     return f.emit("ptr", f'phi ptr [ {inside}, %"{fast}" ], [ {outside}, %"{slow}" ]')
 
 
-def store(u: Kernel, ins: Instruction) -> None:
+def store(u: KernelBuilder, ins: Instruction) -> None:
     op, (target, source, *_) = ins.op, ins.operands
     if not op.element_bytes or "async" in op.modifiers:
         raise u.unsupported()
@@ -120,7 +123,20 @@ def store(u: Kernel, ins: Instruction) -> None:
         pointer.at(k * op.element_bytes).store(value, 1)
 
 
-def _in_memory(u: Kernel, values: Sequence[Value]) -> Value:
+def discard(u: KernelBuilder, ins: Instruction) -> None:
+    """A write of bytes that nobody knows, in a race with other accesses like any write."""
+    f, (place, size) = u.f, ins.operands
+    if size != Immediate(DISCARDED_BYTES):
+        raise u.unsupported()
+    address = address_of(u, place)
+    with f.when((address & (DISCARDED_BYTES - 1)).ne(0), likely=False):
+        checked_at(u, "write", ins.op.space, address, DISCARDED_BYTES)
+    for start in range(0, DISCARDED_BYTES, LOCK_BYTES):
+        pointer = checked_at(u, "write", ins.op.space, address + start, LOCK_BYTES)
+        f.line(f"call void @llvm.memset.p0.i64(ptr {pointer}, i8 {DISCARDED}, i64 {LOCK_BYTES}, i1 false)")
+
+
+def _in_memory(u: KernelBuilder, values: Sequence[Value]) -> Value:
     """The address of `values`, one after the other; null where there are none."""
     if not values:
         return u.f.const("ptr", "null")
@@ -132,7 +148,7 @@ def _in_memory(u: Kernel, values: Sequence[Value]) -> Value:
     return u.scratch
 
 
-def _shared_store_pointer(u: Kernel, operand: Operand, width: int, values: Sequence[Value]) -> Value:
+def _shared_store_pointer(u: KernelBuilder, operand: Operand, width: int, values: Sequence[Value]) -> Value:
     """Fast where nobody wrote or read these cells since the last barrier."""
     f = u.f
     address = address_of(u, operand)
@@ -159,4 +175,4 @@ def _shared_store_pointer(u: Kernel, operand: Operand, width: int, values: Seque
     return f.emit("ptr", f'phi ptr [ {host}, %"{fast}" ], [ {elsewhere}, %"{slow}" ]')
 
 
-HANDLERS = {"ld": load, "ldu": load, ALIGNED: aligned, "st": store}
+HANDLERS = {"ld": load, "ldu": load, ALIGNED: aligned, "st": store, "discard": discard}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.machine import LAUNCH
 from grader.ptx.syntax import Address, Immediate, Operand, Symbol
 
 
-def address_of(u: Kernel, operand: Operand) -> Value:
+def address_of(u: KernelBuilder, operand: Operand) -> Value:
     """The address in the instruction's own state space, i64."""
     assert isinstance(operand, Address)
     base, f = operand.base, u.f
@@ -20,7 +20,7 @@ def address_of(u: Kernel, operand: Operand) -> Value:
     return value + operand.offset if operand.offset else value
 
 
-def parameter_pointer(u: Kernel, operand: Operand, width: int = 8, *, writes: bool = False) -> Value:
+def parameter_pointer(u: KernelBuilder, operand: Operand, width: int = 8, *, writes: bool = False) -> Value:
     """Host address of a .param access: the launch's parameter block, or a call's argument.
 
     Nothing checks it as it runs, so one that leaves its parameter is refused here.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from grader.ptx.analysis.flow import Block
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mbarriers import SPACES, use_of
 from grader.ptx.machine import HEADER, WORKER
 from grader.ptx.runtime.bulk_copies import CHUNK
@@ -24,7 +24,7 @@ def is_asynchronous(blocks: list[Block]) -> bool:
     return any(i.traits.arrives_later for b in blocks for i in b.instructions)
 
 
-def copy(u: Kernel, ins: Instruction) -> None:
+def copy(u: KernelBuilder, ins: Instruction) -> None:
     """Operands: target, source, bytes, and perhaps how many of them come from the source."""
     f, operands = u.f, ins.operands
     if len(operands) not in (3, 4) or not isinstance(operands[2], Immediate):
@@ -37,33 +37,33 @@ def copy(u: Kernel, ins: Instruction) -> None:
     f.call("void", "copy_start", u.worker, u.me, target, f.const("i32", width), site, source, filled, f["frame"])
 
 
-def commit_group(u: Kernel, _: Instruction) -> None:
+def commit_group(u: KernelBuilder, _: Instruction) -> None:
     _count_group(u, "group")
 
 
-def wait_group(u: Kernel, ins: Instruction) -> None:
+def wait_group(u: KernelBuilder, ins: Instruction) -> None:
     """Until at most as many groups are open as the operand says."""
     _see_copies(u)
     u.f.call("void", "copy_wait", u.worker, u.me, u.value(ins.operands[0], "u32"), u.f["frame"])
 
 
-def wait_all(u: Kernel, _: Instruction) -> None:
+def wait_all(u: KernelBuilder, _: Instruction) -> None:
     _see_copies(u)
     _count_group(u, "group")
     u.f.call("void", "copy_wait", u.worker, u.me, u.f.const("i32", 0), u.f["frame"])
 
 
-def _count_group(u: Kernel, name: str) -> None:
+def _count_group(u: KernelBuilder, name: str) -> None:
     HEADER.set(u.f["frame"], name, HEADER.get(u.f["frame"], name) + 1)
 
 
-def _see_copies(u: Kernel) -> None:
+def _see_copies(u: KernelBuilder) -> None:
     if is_asynchronous(u.blocks):
         u.f.call("void", "copies_seen", u.worker, u.me)
         u.passes()
 
 
-def _filled(u: Kernel, operand: Operand, width: int) -> Value:
+def _filled(u: KernelBuilder, operand: Operand, width: int) -> Value:
     """Bytes that come from the source; the operand is their number, or a predicate: none of them."""
     f, whole = u.f, u.f.const("i32", width)
     if isinstance(operand, Register) and u.function.registers.get(operand.name.lstrip("!")) == "pred":
@@ -72,7 +72,7 @@ def _filled(u: Kernel, operand: Operand, width: int) -> Value:
     return f.select(given.ult(width), given, whole)
 
 
-def _copy_source(u: Kernel, operand: Operand, width: int, filled: Value) -> Value:
+def _copy_source(u: KernelBuilder, operand: Operand, width: int, filled: Value) -> Value:
     """Host address of the bytes to copy. Where none are (zero fill), the source is not looked at."""
     f = u.f
     do, skip, after = f.fresh("do"), f.fresh("skip"), f.fresh("source")
@@ -89,7 +89,7 @@ def _copy_source(u: Kernel, operand: Operand, width: int, filled: Value) -> Valu
     return f.emit("ptr", f'phi ptr [ {pointer}, %"{do}" ], [ {sink}, %"{skip}" ]')
 
 
-def arrive(u: Kernel, ins: Instruction) -> None:
+def arrive(u: KernelBuilder, ins: Instruction) -> None:
     """An mbarrier is told when the copies so far are there."""
     mods = set(ins.modifiers[3:])
     if mods - SPACES - {"noinc", "b64"}:
@@ -102,18 +102,18 @@ def arrive(u: Kernel, ins: Instruction) -> None:
 # Bulk copies ----------------------------------------------------------------------------------------------------
 
 
-def bulk_commit_group(u: Kernel, _: Instruction) -> None:
+def bulk_commit_group(u: KernelBuilder, _: Instruction) -> None:
     _count_group(u, "bulk_group")
 
 
-def bulk_wait_group(u: Kernel, ins: Instruction) -> None:
+def bulk_wait_group(u: KernelBuilder, ins: Instruction) -> None:
     if ins.modifiers[3:] not in ((), ("read",)):
         raise u.unsupported()
     u.f.call("void", "bulk_wait", u.worker, u.me, u.value(ins.operands[0], "u32"), u.f["frame"])
     u.passes()
 
 
-def bulk_copy(u: Kernel, ins: Instruction) -> None:
+def bulk_copy(u: KernelBuilder, ins: Instruction) -> None:
     """Operands: target, source, bytes, and the mbarrier of a load."""
     f, mods = u.f, ins.modifiers[2:]
     loads = mods[1:] == LOAD and mods[0] in SPACES
@@ -133,7 +133,7 @@ def bulk_copy(u: Kernel, ins: Instruction) -> None:
     u.passes()
 
 
-def policy(u: Kernel, ins: Instruction) -> None:
+def policy(u: KernelBuilder, ins: Instruction) -> None:
     """createpolicy: nothing looks at what it gives."""
     u.assign(ins.operands[0], u.f.const("i64", 0))
 

@@ -7,7 +7,7 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering.accesses import checked
 from grader.ptx.lowering.arithmetic import llvm_type
 from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.syntax import Instruction, Operand, items_of
 from grader.ptx.types import BITS, is_signed
 
@@ -16,7 +16,7 @@ OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xch
 HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
 
 
-def atomic(u: Kernel, ins: Instruction) -> None:
+def atomic(u: KernelBuilder, ins: Instruction) -> None:
     """A vector form is an atomic operation on each of its elements."""
     op, mods = ins.op, ins.modifiers
     operation = next((m for m in mods if m in OPERATIONS or m == "cas"), None)
@@ -42,7 +42,7 @@ def atomic(u: Kernel, ins: Instruction) -> None:
             u.assign(target, old)
 
 
-def _apply(u: Kernel, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
+def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
     """Combine memory with the operands; returns what was there before."""
     f, kind = u.f, llvm_type(type_)
     if operation == "cas":
@@ -66,7 +66,7 @@ def _exchange(pointer: Value, expected: Value, new: Value) -> tuple[Value, Value
     return f.emit(kind, f"extractvalue {pair.typed}, 0"), f.emit("i1", f"extractvalue {pair.typed}, 1")
 
 
-def _of_halves(u: Kernel, operation: str, type_: str, pointer: Value, value: Value) -> Value:
+def _of_halves(u: KernelBuilder, operation: str, type_: str, pointer: Value, value: Value) -> Value:
     """No CPU has these: try until nobody came between."""
     f, kind = u.f, value.type
     seen = f.alloca(kind)

@@ -6,14 +6,14 @@ Operands: [result,] barrier [, threads] [, predicate].
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.machine import ABORTED, AT_NAMED, HEADER, UNALIGNED, WORKER, Kind
 from grader.ptx.opcodes.rows import ROWS
 from grader.ptx.opcodes.traits import BarrierKind
 from grader.ptx.syntax import Instruction
 
 
-def deposit_barrier(u: Kernel, ins: Instruction) -> int:
+def deposit_barrier(u: KernelBuilder, ins: Instruction) -> int:
     """Leave what the barrier needs in the frame; returns what the thread then waits for."""
     operands = list(ins.operands)
     if not operands:  # of a cluster
@@ -32,7 +32,7 @@ def deposit_barrier(u: Kernel, ins: Instruction) -> int:
     return AT_NAMED
 
 
-def _must_be_whole_warps(u: Kernel, count: Value) -> None:
+def _must_be_whole_warps(u: KernelBuilder, count: Value) -> None:
     """Warps arrive as a whole, so a number of threads must be a multiple of 32."""
     f = u.f
     with f.when((count & 31).ne(0), likely=False):
@@ -43,7 +43,7 @@ def _must_be_whole_warps(u: Kernel, count: Value) -> None:
         f.label(f.fresh("dead"))
 
 
-def arrive(u: Kernel, ins: Instruction) -> None:
+def arrive(u: KernelBuilder, ins: Instruction) -> None:
     """bar.arrive: counts, and does not wait."""
     if not ins.operands:  # of a cluster
         raise u.unsupported()
@@ -52,7 +52,7 @@ def arrive(u: Kernel, ins: Instruction) -> None:
     u.passes()
 
 
-def after(u: Kernel, ins: Instruction) -> None:
+def after(u: KernelBuilder, ins: Instruction) -> None:
     """bar.red hands out what the threads brought; other barriers hand out nothing."""
     if not ins.traits.result:
         return

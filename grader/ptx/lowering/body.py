@@ -6,8 +6,8 @@ from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.suspensions import is_plain_barrier, suspends
 from grader.ptx.lowering import control
-from grader.ptx.lowering.arithmetic import UnknownInstruction
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.arithmetic import NoLowering
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.load_groups import Loads, is_settled_at
 from grader.ptx.lowering.tables import Tables
 from grader.ptx.machine import EXITED
@@ -20,8 +20,8 @@ from grader.ptx.types import BITS, is_signed
 POISON = {1: 1, 8: 0x7F, 16: 0x7C00, 32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000, 128: 0x7FF0_0000_0000_0000}
 
 
-class Body:
-    def __init__(self, u: Kernel, loads: Loads, tables: Tables) -> None:
+class BodyLowering:
+    def __init__(self, u: KernelBuilder, loads: Loads, tables: Tables) -> None:
         self._u, self._loads, self._tables = u, loads, tables
 
     def lower(self) -> None:
@@ -121,13 +121,13 @@ class Body:
         u.registers.know({name: value for name, value in known.items() if name not in defs})
 
     def _compute(self, ins: Instruction) -> None:
-        u, handler = self._u, self._tables.values.get(ins.base)
+        u, handler = self._u, self._tables.values.get(ins.op.row)
         mods = list(ins.modifiers)
         if handler is None:
             raise u.unsupported()
         try:
             result = handler(u, mods, list(ins.operands[1:]))
-        except (UnknownInstruction, KeyError, IndexError, ValueError) as error:
+        except (NoLowering, KeyError, IndexError, ValueError) as error:
             raise u.unsupported() from error
         destination, signed = ins.operands[0], bool(mods) and is_signed(mods[-1])
         if not isinstance(result, tuple):

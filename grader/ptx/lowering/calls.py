@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from grader.ptx.lowering.addresses import parameter_pointer
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.syntax import Address, Instruction, Symbol, Vector
 
 
-def call(u: Kernel, ins: Instruction) -> None:
+def call(u: KernelBuilder, ins: Instruction) -> None:
     """vprintf and __assertfail; other calls were expanded."""
     vectors = [o for o in ins.operands if isinstance(o, Vector)]
     target = next(o for o in ins.operands if isinstance(o, Symbol))

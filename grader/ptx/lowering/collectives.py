@@ -13,19 +13,19 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering import matrix_rows, products
 from grader.ptx.lowering.arithmetic import intrinsic
 from grader.ptx.lowering.barriers import BARRIERS, deposit_barrier
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import ALL_LANES, WHOEVER_COMES, bring, must_name_itself, must_take_part, own, word_of
 from grader.ptx.machine import AT_WARP
 from grader.ptx.opcodes.traits import BarrierKind
 from grader.ptx.syntax import Instruction, Operand, Pair
 from grader.ptx.types import BITS, is_signed
 
-Operands = tuple[Operand, ...]
+Sources = tuple[Operand, ...]
 # What a lane that is not there gives: +Inf. Sums and maxima show it, and fmaxf, which drops a NaN, does too.
 UNDEFINED = 0x7F800000
 
 
-def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) -> None:
+def _assign_pair(u: KernelBuilder, operand: Operand, value: Value, predicate: Value) -> None:
     if isinstance(operand, Pair):
         u.assign(operand.first, value)
         u.assign(operand.second, predicate)
@@ -36,25 +36,25 @@ def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) ->
 # What a lane brings ---------------------------------------------------------------------------------------------
 
 
-def _value(u: Kernel, ins: Instruction, sources: Operands) -> list[Value]:
+def _value(u: KernelBuilder, ins: Instruction, sources: Sources) -> list[Value]:
     if ins.op.type != "b64":
         return [u.value(sources[0], "b32")]
     value = u.value(sources[0], "b64")
     return [value.trunc("i32"), (value >> 32).trunc("i32")]
 
 
-def _predicate(u: Kernel, _: Instruction, sources: Operands) -> list[Value]:
+def _predicate(u: KernelBuilder, _: Instruction, sources: Sources) -> list[Value]:
     return [u.value(sources[0], "pred").zext("i32")]
 
 
-def _nothing(_: Kernel, __: Instruction, ___: Operands) -> list[Value]:
+def _nothing(_: KernelBuilder, __: Instruction, ___: Sources) -> list[Value]:
     return []
 
 
 # What it takes --------------------------------------------------------------------------------------------------
 
 
-def shuffle(u: Kernel, ins: Instruction) -> None:
+def shuffle(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
     mode = ins.modifiers[1]
     destination, _, b, c, _ = ins.operands
@@ -81,7 +81,7 @@ def shuffle(u: Kernel, ins: Instruction) -> None:
     _assign_pair(u, destination, word, inside)
 
 
-def vote(u: Kernel, ins: Instruction) -> None:
+def vote(u: KernelBuilder, ins: Instruction) -> None:
     mode = ins.modifiers[1]
     ballot, members = own(u, "ballot"), own(u, "members")
     results = {
@@ -93,7 +93,7 @@ def vote(u: Kernel, ins: Instruction) -> None:
     u.assign(ins.operands[0], results[mode]())
 
 
-def match(u: Kernel, ins: Instruction) -> None:
+def match(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
     members, words = own(u, "members"), 2 if ins.op.type == "b64" else 1
     mine = [word_of(u, f["tid"] & 31, k) for k in range(words)]
@@ -112,7 +112,7 @@ def match(u: Kernel, ins: Instruction) -> None:
     _assign_pair(u, ins.operands[0], f.select(everyone, members, f.const("i32", 0)), everyone)
 
 
-def reduce(u: Kernel, ins: Instruction) -> None:
+def reduce(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
     operation, type_ = ins.modifiers[1], ins.op.type
     if BITS.get(type_) != 32 or type_ == "f32":
@@ -131,17 +131,17 @@ def reduce(u: Kernel, ins: Instruction) -> None:
     u.assign(ins.operands[0], total)
 
 
-def active_mask(u: Kernel, ins: Instruction) -> None:
+def active_mask(u: KernelBuilder, ins: Instruction) -> None:
     u.assign(ins.operands[0], own(u, "members"))
 
 
-def elect(u: Kernel, ins: Instruction) -> None:
+def elect(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
     leader = f.call("i32", "llvm.cttz.i32", own(u, "members"), f.const("i1", 0))
     _assign_pair(u, ins.operands[0], leader, leader.eq(f["tid"] & 31))
 
 
-def synchronise(_: Kernel, __: Instruction) -> None:
+def synchronise(_: KernelBuilder, __: Instruction) -> None:
     """__syncwarp() gives nothing."""
 
 
@@ -155,8 +155,8 @@ class Collective:
     `lanes` must take part, where no operand says which.
     """
 
-    bring: Callable[[Kernel, Instruction, Operands], list[Value]]
-    take: Callable[[Kernel, Instruction], None]
+    bring: Callable[[KernelBuilder, Instruction, Sources], list[Value]]
+    take: Callable[[KernelBuilder, Instruction], None]
     lanes: int = ALL_LANES
 
 
@@ -176,7 +176,7 @@ COLLECTIVES = {
 }
 
 
-def deposit(u: Kernel, ins: Instruction) -> int:
+def deposit(u: KernelBuilder, ins: Instruction) -> int:
     """Leave what this lane brings to collective `ins`; returns what the thread then waits for."""
     sources, u.here = u.here.operands or ins.operands[1:], ins  # findings speak of the collective
     if ins.traits.barrier is BarrierKind.BLOCK:

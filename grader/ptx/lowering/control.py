@@ -6,31 +6,31 @@ from collections.abc import Callable
 
 from grader.ptx.analysis.flow import Block, branch_targets
 from grader.ptx.ir import Value
-from grader.ptx.lowering.kernel import FUEL, Kernel
+from grader.ptx.lowering.kernel import FUEL, KernelBuilder
 from grader.ptx.lowering.sites import WAITING, Site
 from grader.ptx.machine import ABORTED, AT_BARRIER, AT_PHASE, AT_YIELD, HEADER, UNALIGNED
 from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Instruction
 
 
-def label_of(u: Kernel, index: int) -> str:
+def label_of(u: KernelBuilder, index: int) -> str:
     """Where other blocks jump to."""
     return f"B{index}.body" if u.blocks[index].is_resume else f"B{index}"
 
 
-def guard_of(u: Kernel, ins: Instruction) -> Value:
+def guard_of(u: KernelBuilder, ins: Instruction) -> Value:
     assert ins.guard
     value = u.registers.read(ins.guard)
     return value ^ 1 if ins.guard_negated else value
 
 
-def leave(u: Kernel, block: Block) -> None:
+def leave(u: KernelBuilder, block: Block) -> None:
     """Before any jump: settle open checks and write registers that successors read."""
     u.loads.settle(u)
     u.registers.store(frozenset().union(*(u.blocks[s].live_in for s in block.successors)))
 
 
-def resume(u: Kernel, block: Block) -> None:
+def resume(u: KernelBuilder, block: Block) -> None:
     """Other blocks may jump here too and find registers in their slots; so a resumed thread fills these."""
     u.registers.restore(block.live_in)
     u.f.jump(label_of(u, block.index))
@@ -38,13 +38,13 @@ def resume(u: Kernel, block: Block) -> None:
     u.registers.know({})
 
 
-def suspend(u: Kernel, resume: Block, waits_for: int, site: int | None = None) -> None:
+def suspend(u: KernelBuilder, resume: Block, waits_for: int, site: int | None = None) -> None:
     u.registers.save(resume.live_in)
     HEADER.set(u.f["frame"], "pc", u.f.const("i32", resume.index))
     u.f.ret(u.f.const("i32", (u.site() if site is None else site) | waits_for))
 
 
-def barrier(u: Kernel, ins: Instruction, resume: Block) -> None:
+def barrier(u: KernelBuilder, ins: Instruction, resume: Block) -> None:
     """__syncthreads()"""
     u.loads.settle(u)
     count = 0 if ins.op.is_aligned else UNALIGNED
@@ -53,7 +53,9 @@ def barrier(u: Kernel, ins: Instruction, resume: Block) -> None:
     suspend(u, resume, AT_BARRIER)
 
 
-def poll(u: Kernel, block: Block, wait: Block, is_complete: Callable[[Kernel, Instruction], Value]) -> None:
+def poll(
+    u: KernelBuilder, block: Block, wait: Block, is_complete: Callable[[KernelBuilder, Instruction], Value]
+) -> None:
     """Go on to the wait if its phase is complete; else others get their turn first."""
     u.here = wait.instructions[0]  # findings speak of the wait
     complete = is_complete(u, u.here)
@@ -65,7 +67,7 @@ def poll(u: Kernel, block: Block, wait: Block, is_complete: Callable[[Kernel, In
     suspend(u, wait, AT_PHASE)
 
 
-def branch(u: Kernel, block: Block, ins: Instruction) -> None:
+def branch(u: KernelBuilder, block: Block, ins: Instruction) -> None:
     leave(u, block)
     f = u.f
     targets = block.successors[: len(branch_targets(u.function, ins))]
@@ -88,7 +90,7 @@ def branch(u: Kernel, block: Block, ins: Instruction) -> None:
         _yield_now_and_then(u, u.blocks[min(targets)], block)
 
 
-def _yield_now_and_then(u: Kernel, head: Block, last: Block) -> None:
+def _yield_now_and_then(u: KernelBuilder, head: Block, last: Block) -> None:
     f = u.f
     left = u.turns.load("i32") - 1
     u.turns.store(left)
@@ -99,7 +101,7 @@ def _yield_now_and_then(u: Kernel, head: Block, last: Block) -> None:
     suspend(u, head, AT_YIELD, _loop_site(u, head.index, last.index))
 
 
-def _spend(u: Kernel, start: int, end: int) -> None:
+def _spend(u: KernelBuilder, start: int, end: int) -> None:
     """Charge one turn of a loop; an endless loop ends here."""
     f = u.f
     cost = sum(len(b.instructions) for b in u.blocks[start : end + 1])
@@ -114,7 +116,7 @@ def _spend(u: Kernel, start: int, end: int) -> None:
         u.fuel.store(f.const("i64", FUEL))
 
 
-def _loop_site(u: Kernel, start: int, end: int) -> int:
+def _loop_site(u: KernelBuilder, start: int, end: int) -> int:
     """A loop is named by its first line, wherever in it the time ran out."""
     at = u.here.location
     body = [i for b in u.blocks[start : end + 1] for i in b.instructions]

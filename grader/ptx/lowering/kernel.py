@@ -1,8 +1,8 @@
 """A kernel on its way to one LLVM function: (worker, frame, pc, tid) -> status.
 
 Each call of that function runs one CUDA thread from `pc` to its next suspension, a barrier or a warp collective, or
-to its end. `Kernel` holds what analysis found out, the registers, and what the lowering of each instruction needs;
-body.py goes through its blocks.
+to its end. `KernelBuilder` holds the results of analysis, the registers, and what the lowering of an instruction
+needs; body.py goes through the blocks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from grader.ptx.analysis.speculated import speculated_loads
 from grader.ptx.analysis.suspensions import is_plain_barrier, split_collectives
 from grader.ptx.ir import Fn, Value
 from grader.ptx.lowering.memory import lay_out_frame, lay_out_shared, parameter_layout, variable_windows
-from grader.ptx.lowering.operands import Operands
+from grader.ptx.lowering.operands import OperandAccess
 from grader.ptx.lowering.registers import Registers
 from grader.ptx.lowering.sites import Site
 from grader.ptx.lowering.special_registers import SpecialRegisters
@@ -47,11 +47,11 @@ FUEL = 1 << 20  # instructions between two looks at the budget
 class OpenLoads(Protocol):
     """Loads whose checks are still to be made; load_groups.Loads."""
 
-    def pointer(self, u: Kernel, ins: Instruction) -> Value | None: ...
-    def settle(self, u: Kernel) -> None: ...
+    def pointer(self, u: KernelBuilder, ins: Instruction) -> Value | None: ...
+    def settle(self, u: KernelBuilder) -> None: ...
 
 
-class Kernel:
+class KernelBuilder:
     def __init__(self, module: Module, function: Function, read_only: frozenset[int], loads: OpenLoads) -> None:
         self.function = expand_calls(module, function)
         leave_out_gaps(self.function)
@@ -96,7 +96,7 @@ class Kernel:
         static = sum(size for _, size in self.shared.arrays)
         special = SpecialRegisters(self, self.worker, self.launch, static)
         self.registers = Registers(f, self.function.registers, self.frame_layout, self.unsupported)
-        self._operands = Operands(f, self.registers, special, self.symbol_address, self.unsupported)
+        self._operands = OperandAccess(f, self.registers, special, self.symbol_address, self.unsupported)
 
     def text(self) -> str:
         return "\n".join([*self.tables, *self.helpers.values(), self.f.text()])

@@ -12,7 +12,7 @@ from grader.ptx.analysis.pointers import MANY
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.shared_cells import clamped, reduced
 from grader.ptx.lowering.speculated_loads import SpeculatedLoads
 from grader.ptx.machine import ARENA_TAIL, LAUNCH, PARAM_WINDOW, WINDOW, WORKER, window_base
@@ -23,7 +23,7 @@ GroupKey = tuple[str, str, int, int, int]
 
 
 @dataclass
-class Group:
+class LoadGroup:
     """Loads of one width from one base register, checked together. Offsets are relative to the base."""
 
     origin: int | None  # kernel parameter, or None for shared memory
@@ -41,10 +41,10 @@ class Loads:
 
     def __init__(self) -> None:
         self.speculated = SpeculatedLoads()
-        self.groups: dict[GroupKey, Group] = {}
+        self.groups: dict[GroupKey, LoadGroup] = {}
         self.versions: dict[str, int] = {}  # of each register: a new definition is a new base
 
-    def plan(self, u: Kernel, instructions: list[Instruction]) -> None:
+    def plan(self, u: KernelBuilder, instructions: list[Instruction]) -> None:
         """Find the loads up to where they are settled that share a base, so that one clamp covers them all."""
         self.groups = {}
         versions = dict(self.versions)
@@ -55,14 +55,14 @@ class Loads:
             if key:
                 source = ins.operands[1]
                 assert isinstance(source, Address)
-                group = self.groups.setdefault(key, Group(key[4] if key[4] != MANY else None, key[3]))
+                group = self.groups.setdefault(key, LoadGroup(key[4] if key[4] != MANY else None, key[3]))
                 group.offsets.append(source.offset)
             _count(versions, ins)
 
     def passed(self, ins: Instruction) -> None:
         _count(self.versions, ins)
 
-    def pointer(self, u: Kernel, ins: Instruction) -> Value | None:
+    def pointer(self, u: KernelBuilder, ins: Instruction) -> Value | None:
         """Host address of a load that is speculated or belongs to a group; None for others."""
         if ins in self.speculated:
             return self.speculated.postpone(u, ins)
@@ -84,7 +84,7 @@ class Loads:
         assert group.pointer
         return group.pointer.at(source.offset - low)
 
-    def _key(self, u: Kernel, ins: Instruction, versions: dict[str, int]) -> GroupKey | None:
+    def _key(self, u: KernelBuilder, ins: Instruction, versions: dict[str, int]) -> GroupKey | None:
         """None: not grouped."""
         op = ins.op
         if not ins.traits.loads or op.is_strong or ins.guard or ins in self.speculated:
@@ -102,7 +102,7 @@ class Loads:
         chunk = (versions.get(base.name, 0) << 20) + offset // (ARENA_TAIL // 2) * 1024 + offset % width
         return (op.space, base.name, chunk, width, origin)
 
-    def settle(self, u: Kernel) -> None:
+    def settle(self, u: KernelBuilder) -> None:
         """Test every open group; what is not known to be good is looked at load by load."""
         for group in self.groups.values():
             if group.items:
@@ -121,7 +121,7 @@ def _count(versions: dict[str, int], ins: Instruction) -> None:
         versions[name] = versions.get(name, 0) + 1
 
 
-def _bound(u: Kernel, group: Group, address: Value, span: int) -> None:
+def _bound(u: KernelBuilder, group: LoadGroup, address: Value, span: int) -> None:
     """Host address in the array of a read-only parameter, or the sink if any of the group is outside."""
     f = u.f
     assert group.origin is not None
@@ -134,7 +134,7 @@ def _bound(u: Kernel, group: Group, address: Value, span: int) -> None:
     group.pointer = f.select(group.ok, WINDOW.get(window, "host").at(offset), WORKER.get(u.worker, "sink"))
 
 
-def _cells_good(u: Kernel, group: Group) -> Value:
+def _cells_good(u: KernelBuilder, group: LoadGroup) -> Value:
     """Every cell of the group was checked for a reader before in this epoch, and not written since."""
     assert group.cells
     low, granule = min(group.offsets), u.shared.granule
@@ -151,7 +151,7 @@ def _cells_good(u: Kernel, group: Group) -> Value:
     return oldest[0].icmp("sge", u.synchronised)  # an unsettled one is negative
 
 
-def _check(u: Kernel, group: Group, good: Value) -> None:
+def _check(u: KernelBuilder, group: LoadGroup, good: Value) -> None:
     f = u.f
     name = f"loads.{len(u.tables)}"
     entries = ", ".join(f"{{i64, i32, i32}} {{i64 {o}, i32 {s}, i32 0}}" for o, s in group.items)

@@ -8,8 +8,8 @@ from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.shapes import Frame, SharedMap
 from grader.ptx.analysis.suspensions import is_named_barrier
 from grader.ptx.lowering import async_copies
-from grader.ptx.lowering.body import Body
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.body import BodyLowering
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.load_groups import Loads
 from grader.ptx.lowering.memory import granule
 from grader.ptx.lowering.sites import Site
@@ -37,8 +37,8 @@ class Lowered:
 def lower(module: Module, function: Function, read_only: frozenset[int], tables: Tables = TABLES) -> Lowered:
     """Raises Unsupported. `read_only`: indices of parameters whose arrays no kernel may write."""
     loads = Loads()
-    kernel = Kernel(module, function, read_only, loads)
-    Body(kernel, loads, tables).lower()
+    kernel = KernelBuilder(module, function, read_only, loads)
+    BodyLowering(kernel, loads, tables).lower()
     return Lowered(
         declarations() + kernel.text(),
         kernel.f.name,
@@ -55,7 +55,7 @@ def lower(module: Module, function: Function, read_only: frozenset[int], tables:
     )
 
 
-def _first_reads(kernel: Kernel) -> list[Location]:
+def _first_reads(kernel: KernelBuilder) -> list[Location]:
     first: dict[str, Location] = {}
     for ins in (i for b in kernel.blocks for i in b.instructions):
         for name in defs_and_uses(ins)[1]:

@@ -8,20 +8,20 @@ from __future__ import annotations
 from grader.ptx.ir import Value
 from grader.ptx.lowering.accesses import checked_at
 from grader.ptx.lowering.addresses import address_of
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import lane_of, word_of
 from grader.ptx.lowering.whole_warps import ROW_BYTES, leads, must_be_whole
 from grader.ptx.syntax import Instruction, Operand, items_of
 
 
-def _matrices(u: Kernel, ins: Instruction) -> int:
+def _matrices(u: KernelBuilder, ins: Instruction) -> int:
     mods = ins.modifiers
     if "m8n8" not in mods or ins.op.type != "b16":
         raise u.unsupported()
     return next(count for name, count in (("x1", 1), ("x2", 2), ("x4", 4)) if name in mods)
 
 
-def bring_row(u: Kernel, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
+def bring_row(u: KernelBuilder, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
     """Lane i reads row i of the matrices, eight rows each, and leaves it."""
     f, count = u.f, _matrices(u, ins)
     words = [f.alloca("i32") for _ in range(4)]
@@ -33,11 +33,11 @@ def bring_row(u: Kernel, ins: Instruction, sources: tuple[Operand, ...]) -> list
     return [word.load("i32") for word in words]
 
 
-def bring_registers(u: Kernel, _: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
+def bring_registers(u: KernelBuilder, _: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
     return [u.value(item, "b32") for item in items_of(sources[0])]
 
 
-def load_matrices(u: Kernel, ins: Instruction) -> None:
+def load_matrices(u: KernelBuilder, ins: Instruction) -> None:
     """ldmatrix: two neighbours of a row, or with .trans of a column, from the lanes that read these rows."""
     must_be_whole(u, leads(u))
     group, pair = lane_of(u) >> 2, lane_of(u) & 3
@@ -52,12 +52,12 @@ def load_matrices(u: Kernel, ins: Instruction) -> None:
             u.assign(item, word_of(u, group + 8 * matrix, pair))
 
 
-def _half(u: Kernel, lane: Value, i: Value) -> Value:
+def _half(u: KernelBuilder, lane: Value, i: Value) -> Value:
     """Half number `i` of what `lane` left, in an i32."""
     return (word_of(u, lane, i >> 1) >> ((i & 1) << 4)) & 0xFFFF
 
 
-def store_matrices(u: Kernel, ins: Instruction) -> None:
+def store_matrices(u: KernelBuilder, ins: Instruction) -> None:
     """stmatrix: lane i collects row i and writes it."""
     f, count = u.f, _matrices(u, ins)
     must_be_whole(u, leads(u))
@@ -78,11 +78,11 @@ def store_matrices(u: Kernel, ins: Instruction) -> None:
             pointer.at(4 * k).store(word, 1)
 
 
-def _half_of_word(u: Kernel, lane: Value, k: Value, part: Value) -> Value:
+def _half_of_word(u: KernelBuilder, lane: Value, k: Value, part: Value) -> Value:
     return (word_of(u, lane, k) >> (part << 4)) & 0xFFFF
 
 
-def transpose(u: Kernel, ins: Instruction) -> None:
+def transpose(u: KernelBuilder, ins: Instruction) -> None:
     """movmatrix: the halves of this lane's pair, from the two lanes that hold them in the other order."""
     must_be_whole(u, leads(u))
     group, pair = lane_of(u) >> 2, lane_of(u) & 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.machine import HEADER, SHARED_WINDOW, window_base
 from grader.ptx.runtime.phases import BYTES, DROPS, RELEASES, STAYS
 from grader.ptx.syntax import Address, Instruction, Operand
@@ -19,7 +19,7 @@ ARRIVE = {"release", "relaxed", "noComplete", "expect_tx"}
 WAIT = {"acquire", "relaxed", "parity"}
 
 
-def _modifiers(u: Kernel, ins: Instruction, *known: str) -> set[str]:
+def _modifiers(u: KernelBuilder, ins: Instruction, *known: str) -> set[str]:
     """Those that follow the operation. Raises Unsupported where one of them is not `known`."""
     mods = set(ins.modifiers[1:])
     if mods - set(known) - SPACES - SCOPES - {"b64"}:
@@ -27,13 +27,13 @@ def _modifiers(u: Kernel, ins: Instruction, *known: str) -> set[str]:
     return mods
 
 
-def shared_address(u: Kernel, operand: Operand, mods: set[str]) -> Value:
+def shared_address(u: KernelBuilder, operand: Operand, mods: set[str]) -> Value:
     """An offset into shared memory, of a generic address too."""
     address = address_of(u, operand)
     return address if mods & SPACES else address - window_base(SHARED_WINDOW)
 
 
-def use_of(u: Kernel, ins: Instruction, operand: Operand) -> tuple[Value, Value, Value, Value]:
+def use_of(u: KernelBuilder, ins: Instruction, operand: Operand) -> tuple[Value, Value, Value, Value]:
     """The worker, this thread, the address of an mbarrier, and the place in the source.
 
     All but init may come close to each other; a wait after inval is found all the same.
@@ -44,17 +44,17 @@ def use_of(u: Kernel, ins: Instruction, operand: Operand) -> tuple[Value, Value,
     return u.worker, u.me, shared_address(u, operand, set(ins.modifiers)), u.f.const("i32", site)
 
 
-def init(u: Kernel, ins: Instruction) -> None:
+def init(u: KernelBuilder, ins: Instruction) -> None:
     _modifiers(u, ins)
     u.f.call("void", "mbarrier_init", *use_of(u, ins, ins.operands[0]), u.value(ins.operands[1], "u32"))
 
 
-def inval(u: Kernel, ins: Instruction) -> None:
+def inval(u: KernelBuilder, ins: Instruction) -> None:
     _modifiers(u, ins)
     u.f.call("void", "mbarrier_inval", *use_of(u, ins, ins.operands[0]))
 
 
-def expect(u: Kernel, ins: Instruction) -> None:
+def expect(u: KernelBuilder, ins: Instruction) -> None:
     """expect_tx and complete_tx: more bytes, or fewer."""
     _modifiers(u, ins, "relaxed")
     count = u.value(ins.operands[1], "u32")
@@ -62,12 +62,12 @@ def expect(u: Kernel, ins: Instruction) -> None:
     u.f.call("void", "mbarrier_expect", *use_of(u, ins, ins.operands[0]), more)
 
 
-def pending_count(u: Kernel, ins: Instruction) -> None:
+def pending_count(u: KernelBuilder, ins: Instruction) -> None:
     _modifiers(u, ins)
     u.assign(ins.operands[0], (u.value(ins.operands[1], "b64") >> 32).trunc("i32"))
 
 
-def arrive(u: Kernel, ins: Instruction) -> None:
+def arrive(u: KernelBuilder, ins: Instruction) -> None:
     """arrive and arrive_drop. Operands: [state,] address[, count or bytes]."""
     mods = _modifiers(u, ins, *ARRIVE)
     f, operands = u.f, list(ins.operands)
@@ -88,14 +88,14 @@ def arrive(u: Kernel, ins: Instruction) -> None:
 # Waiting --------------------------------------------------------------------------------------------------------
 
 
-def _phase(u: Kernel, ins: Instruction, mods: set[str]) -> tuple[Value, Value]:
+def _phase(u: KernelBuilder, ins: Instruction, mods: set[str]) -> tuple[Value, Value]:
     """The state or the parity that a wait names, and which of the two it is."""
     parity = "parity" in mods
     value = u.value(ins.operands[2], "b32").zext("i64") if parity else u.value(ins.operands[2], "b64")
     return value, u.f.const("i32", int(parity))
 
 
-def poll(u: Kernel, ins: Instruction) -> Value:
+def poll(u: KernelBuilder, ins: Instruction) -> Value:
     """Is the phase complete that `ins` waits for? The thread's frame keeps which mbarrier it is."""
     mods = _modifiers(u, ins, *WAIT)
     address = shared_address(u, ins.operands[1], mods)
@@ -103,7 +103,7 @@ def poll(u: Kernel, ins: Instruction) -> Value:
     return u.f.call("i32", "mbarrier_poll", u.worker, address, *_phase(u, ins, mods)).ne(0)
 
 
-def wait(u: Kernel, ins: Instruction) -> None:
+def wait(u: KernelBuilder, ins: Instruction) -> None:
     """A hint for how long to wait changes nothing here. What fences have released a wait acquires as a load does."""
     mods = _modifiers(u, ins, *WAIT)
     u.acquire()

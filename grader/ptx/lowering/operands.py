@@ -16,7 +16,7 @@ from grader.ptx.unsupported import Unsupported
 FLOAT_BITS = {"float": 32, "double": 64, "half": 16, "bfloat": 16}
 
 
-class Operands:
+class OperandAccess:
     def __init__(
         self,
         f: Fn,

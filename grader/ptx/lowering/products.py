@@ -15,7 +15,7 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import intrinsic
 from grader.ptx.lowering.arithmetic.narrow import narrowed, widened
 from grader.ptx.lowering.arithmetic.unit import Routine, call
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import mail_of
 from grader.ptx.lowering.whole_warps import leads, must_be_whole
 from grader.ptx.machine import MAIL_BYTES, MAIL_PUBLISHED
@@ -24,20 +24,20 @@ from grader.ptx.syntax import Instruction, Operand, items_of
 COLUMNS = 8  # of D, that are computed at once
 
 
-def bring_fragments(u: Kernel, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
+def bring_fragments(u: KernelBuilder, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
     shape = _product(u, ins.opcode)
     fragments = (shape.a, shape.b, shape.c)
     return [w for o, fragment in zip(sources, fragments, strict=True) for w in _words(u, o, fragment)]
 
 
-def _product(u: Kernel, opcode: str) -> Product:
+def _product(u: KernelBuilder, opcode: str) -> Product:
     try:
         return product(opcode)
     except UnknownShape as error:
         raise u.unsupported() from error
 
 
-def _words(u: Kernel, operand: Operand, fragment: Fragment) -> list[Value]:
+def _words(u: KernelBuilder, operand: Operand, fragment: Fragment) -> list[Value]:
     items = items_of(operand)
     if len(items) != fragment.registers:
         raise u.unsupported()
@@ -49,7 +49,7 @@ def _words_of(value: Value) -> list[Value]:
     return [value] if value.type == "i32" else [value.trunc("i32"), (value >> 32).trunc("i32")]
 
 
-def multiply(u: Kernel, ins: Instruction) -> None:
+def multiply(u: KernelBuilder, ins: Instruction) -> None:
     """After all lanes have left their registers."""
     f = u.f
     first = leads(u)

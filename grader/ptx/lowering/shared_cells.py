@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 
 
-def clamped(u: Kernel, address: Value, width: int, span: int) -> tuple[Value, Value]:
+def clamped(u: KernelBuilder, address: Value, width: int, span: int) -> tuple[Value, Value]:
     """(host address, byte offset of the cell) of an access; in the arena's tail if it is no good.
 
     Rotating the alignment bits to the top makes one comparison find both a misaligned address and one that is
@@ -26,13 +26,13 @@ def clamped(u: Kernel, address: Value, width: int, span: int) -> tuple[Value, Va
     return u.shared_host.at(offset), offset << scale if scale else offset
 
 
-def larger(u: Kernel, a: Value, b: Value) -> Value:
+def larger(u: KernelBuilder, a: Value, b: Value) -> Value:
     name = f"llvm.umax.v{a.type[1:-1].replace(' x ', '')}"
     u.helper(name, f"declare {a.type} @{name}({a.type}, {a.type})")
     return u.f.call(a.type, name, a, b)
 
 
-def reduced(u: Kernel, op: str, vector: Value) -> Value:
+def reduced(u: KernelBuilder, op: str, vector: Value) -> Value:
     count = int(vector.type[1:].split()[0])
     if count == 1:
         return u.f.emit("i32", f"extractelement {vector.typed}, i64 0")
@@ -41,7 +41,7 @@ def reduced(u: Kernel, op: str, vector: Value) -> Value:
     return u.f.call("i32", name, vector)
 
 
-def splat(u: Kernel, value: Value, count: int) -> Value:
+def splat(u: KernelBuilder, value: Value, count: int) -> Value:
     kind = f"<{count} x i32>"
     one = u.f.emit(kind, f"insertelement {kind} poison, i32 {value}, i64 0")
     return u.f.emit(kind, f"shufflevector {one.typed}, {kind} poison, <{count} x i32> zeroinitializer")

@@ -8,7 +8,7 @@ from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.speculated import Condition
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.shared_cells import clamped
 from grader.ptx.syntax import Instruction, Operand, Register
 
@@ -30,7 +30,7 @@ class SpeculatedLoads:
     def __contains__(self, ins: Instruction) -> bool:
         return id(ins) in self._postponed
 
-    def begin(self, u: Kernel) -> None:
+    def begin(self, u: KernelBuilder) -> None:
         """Of a kernel: none is pending. None ever is where others may act."""
         for ins in u.speculated.loads:
             u.here = ins
@@ -38,24 +38,24 @@ class SpeculatedLoads:
             self._postponed[id(ins)] = load = Postponed(ins.operands[1], width, u.site(width), u.f.alloca("i1"))
             load.pending.store(u.f.const("i1", 0))
 
-    def forget(self, u: Kernel, block: Block) -> None:
+    def forget(self, u: KernelBuilder, block: Block) -> None:
         """What no way from here looks at."""
         for load in u.speculated.forgotten.get(block.index, ()):
             self._postponed[load].pending.store(u.f.const("i1", 0))
 
-    def postpone(self, u: Kernel, ins: Instruction) -> Value:
+    def postpone(self, u: KernelBuilder, ins: Instruction) -> Value:
         """The host address."""
         load = self._postponed[id(ins)]
         load.pending.store(u.f.const("i1", 1))
         return clamped(u, address_of(u, load.source), load.width, 0)[0]
 
-    def look(self, u: Kernel, ins: Instruction) -> None:
+    def look(self, u: KernelBuilder, ins: Instruction) -> None:
         """Here the values of some matter, or do so on a condition."""
         for look in u.speculated.looks.get(id(ins), ()):
             _check_if_wanted(u, self._postponed[look.load], look.condition)
 
 
-def _check_if_wanted(u: Kernel, load: Postponed, condition: Condition | None) -> None:
+def _check_if_wanted(u: KernelBuilder, load: Postponed, condition: Condition | None) -> None:
     f, wanted = u.f, load.pending.load("i1")
     if condition:
         predicate, negated = condition

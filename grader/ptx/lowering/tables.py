@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from grader.ptx.ir import Value
 from grader.ptx.lowering import accesses, async_copies, atomics, calls, collectives, fences, mbarriers, stack, wmma
 from grader.ptx.lowering.arithmetic import ARITHMETIC, Handler
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.syntax import Instruction
 
 
 @dataclass(frozen=True)
 class Tables:
     values: Mapping[str, Handler]  # an operand or more to one value
-    effects: Mapping[str, Callable[[Kernel, Instruction], None]]
-    deposit: Callable[[Kernel, Instruction], int]  # what the thread then waits for
-    poll: Callable[[Kernel, Instruction], Value]  # is the phase complete that this instruction waits for?
+    effects: Mapping[str, Callable[[KernelBuilder, Instruction], None]]
+    deposit: Callable[[KernelBuilder, Instruction], int]  # what the thread then waits for
+    poll: Callable[[KernelBuilder, Instruction], Value]  # is the phase complete that this instruction waits for?
 
 
 TABLES = Tables(

@@ -8,7 +8,7 @@ from grader.ptx.definition.fragments import wmma_fragment
 from grader.ptx.ir import Value
 from grader.ptx.lowering.accesses import checked_at
 from grader.ptx.lowering.addresses import address_of
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import lane_of
 from grader.ptx.lowering.whole_warps import ROW_BYTES
 from grader.ptx.syntax import Instruction, Operand, items_of
@@ -17,7 +17,7 @@ from grader.ptx.syntax import Instruction, Operand, items_of
 class _Chunks:
     """The stretches of memory that hold this lane's elements of a fragment."""
 
-    def __init__(self, u: Kernel, ins: Instruction, operands: tuple[Operand, ...]) -> None:
+    def __init__(self, u: KernelBuilder, ins: Instruction, operands: tuple[Operand, ...]) -> None:
         """`operands`: the address, and the stride from row to row (or column to column) if it is not the least."""
         mods, type_ = ins.modifiers, ins.op.type
         which, layout = mods[1], "col" if "col" in mods else "row"
@@ -60,7 +60,7 @@ class _Chunks:
         return min(8 * self.width, self.fragment.register_bits)
 
 
-def load_fragment(u: Kernel, ins: Instruction) -> None:
+def load_fragment(u: KernelBuilder, ins: Instruction) -> None:
     chunks = _Chunks(u, ins, ins.operands[1:])
     items = items_of(ins.operands[0])
     if len(items) != chunks.fragment.registers:
@@ -87,7 +87,7 @@ def _joined(parts: list[Value]) -> Value:
     return whole
 
 
-def store_fragment(u: Kernel, ins: Instruction) -> None:
+def store_fragment(u: KernelBuilder, ins: Instruction) -> None:
     address, source, *stride = ins.operands
     chunks = _Chunks(u, ins, (address, *stride))
     bits, register = chunks.pieces(), chunks.fragment.register_bits

@@ -11,8 +11,8 @@ from __future__ import annotations
 from grader.ptx.opcodes.traits import BarrierKind, CollectiveKind, Flow, PointerKind, Traits
 
 ARITHMETIC = """
-    abs bfe bfi bfind bmsk brev clz cnot copysign cos cvt div dp2a dp4a ex2 fma fns isspacep lg2 lop3 mad24 max min
-    mul mul24 neg not or popc prmt rcp rem rsqrt sad set setp shf shl shr sin sqrt szext tanh testp vabsdiff2
+    abs bfe bfi bfind bmsk brev clz cnot copysign cos cvt cvt.pack div dp2a dp4a ex2 fma fns isspacep lg2 lop3 mad24
+    max min mul mul24 neg not or popc prmt rcp rem rsqrt sad set setp shf shl shr sin sqrt szext tanh testp vabsdiff2
     vabsdiff4 xor
 """.split()
 
@@ -29,6 +29,7 @@ COMPUTATION: dict[str, Traits] = {
 MEMORY: dict[str, Traits] = {
     **dict.fromkeys(("ld", "ldu"), Traits(reads=True, by_element=True)),
     "st": Traits(result=False, writes=True, by_element=True),
+    "discard": Traits(result=False, writes=True),
     "atom": Traits(reads=True, writes=True, by_element=True, atomic=True),
     "red": Traits(result=False, reads=True, writes=True, by_element=True, atomic=True),
     "wmma.load": Traits(reads=True),
@@ -37,7 +38,7 @@ MEMORY: dict[str, Traits] = {
         ("fence", "fence.mbarrier_init", "fence.proxy.async", "membar"), Traits(result=False, fence=True)
     ),
     **dict.fromkeys(
-        ("applypriority", "discard", "griddepcontrol", "pmevent", "prefetch", "prefetchu", "setmaxnreg"),
+        ("applypriority", "griddepcontrol", "pmevent", "prefetch", "prefetchu", "setmaxnreg"),
         Traits(result=False, hint=True),
     ),
 }

@@ -37,7 +37,7 @@ LOC = re.compile(
 )
 
 
-class Body:
+class BodyReader:
     """Reads one function's body: declarations by scope, labels, instructions, their locations."""
 
     def __init__(self, module: Module, function: Function) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from grader.ptx.parsing.body import Body
+from grader.ptx.parsing.body import BodyReader
 from grader.ptx.parsing.errors import PtxError
 from grader.ptx.parsing.variables import variables_of
 from grader.ptx.syntax import Function, Module, Param
@@ -74,7 +74,7 @@ def _function(module: Module, header: str, text: str, at: int) -> int:
         if param.name.startswith("%"):
             raise PtxError(f"function {name}: register parameters are not supported")
     module.functions[name] = function
-    return Body(module, function).read(text, at)
+    return BodyReader(module, function).read(text, at)
 
 
 def _max_threads(rest: str) -> int | None:

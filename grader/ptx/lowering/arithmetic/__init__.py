@@ -13,8 +13,8 @@ from grader.ptx.lowering.arithmetic.unit import (
     HALF,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
     intrinsic,
     llvm_type,
 )
@@ -39,7 +39,7 @@ def _by_type(base: str) -> Handler:
             return handlers["integer"](u, mods if mods[-1] == "add" else [*mods[-1:], *mods[:-1]], operands)
         handler = handlers.get(_family(mods[-1]))
         if handler is None or mods[-1] not in BITS:
-            raise UnknownInstruction
+            raise NoLowering
         return handler(u, mods, operands)
 
     return lower
@@ -53,4 +53,4 @@ ARITHMETIC: dict[str, Handler] = {
     **convert.TABLE,
 }
 
-__all__ = ["ARITHMETIC", "Handler", "Unit", "UnknownInstruction", "intrinsic", "llvm_type"]
+__all__ = ["ARITHMETIC", "Handler", "NoLowering", "Unit", "intrinsic", "llvm_type"]

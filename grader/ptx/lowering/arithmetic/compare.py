@@ -12,8 +12,8 @@ from grader.ptx.lowering.arithmetic.unit import (
     INTEGER,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
     lanes_of,
     paired,
 )
@@ -45,7 +45,7 @@ def _comparable(u: Unit, mods: list[str], type_: str, operand: Operand) -> list[
         return float_inputs(u, mods, type_, [operand])
     lane = PAIRS.get(type_, type_)
     if lane not in HALF:
-        raise UnknownInstruction
+        raise NoLowering
     value = u.value(operand, type_)
     codes = [value] if type_ in HALF else lanes_of(value)
     return [widened(u, lane, flushed(lane, c) if "ftz" in mods else c) for c in codes]

@@ -11,8 +11,8 @@ from grader.ptx.lowering.arithmetic.unit import (
     INTEGER,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
     intrinsic,
     lanes_of,
     paired,
@@ -54,7 +54,7 @@ def multiply(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     if "lo" in mods:
         return a * b
     if not {"hi", "wide"} & set(mods):
-        raise UnknownInstruction
+        raise NoLowering
     width, extend = BITS[type_], _extension(type_)
     product = a.cast(extend, f"i{2 * width}") * b.cast(extend, f"i{2 * width}")
     return product if "wide" in mods else (product >> width).trunc(f"i{width}")
@@ -144,7 +144,7 @@ def absolute_difference(parts: int) -> Handler:
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         if mods[:3] != ["u32", "u32", "u32"] or mods[3:] not in ([], ["add"]):
-            raise UnknownInstruction
+            raise NoLowering
         a, b, c = (u.value(o, "u32") for o in operands)
         total = c if mods[3:] else u.f.const("i32", 0)
         for k in range(parts):

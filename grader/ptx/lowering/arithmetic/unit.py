@@ -17,7 +17,7 @@ HALF = {"f16", "bf16"}
 PAIRS = {"f16x2": "f16", "bf16x2": "bf16", "u16x2": "u16", "s16x2": "s16", "e4m3x2": "e4m3", "e5m2x2": "e5m2"}
 
 
-class UnknownInstruction(Exception):  # noqa: N818
+class NoLowering(Exception):  # noqa: N818
     """No lowering for this opcode."""
 
 
@@ -42,7 +42,7 @@ class Routine:
         self.needs: dict[str, str] = {}
 
     def value(self, _operand: Operand, _type: str, /) -> Value:
-        raise UnknownInstruction  # a routine has parameters, no operands
+        raise NoLowering  # a routine has parameters, no operands
 
     def helper(self, name: str, ir: str) -> None:
         self.needs.setdefault(name, ir)
