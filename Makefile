@@ -32,7 +32,7 @@ demo: $(VENV)/installed
 	@echo "The report: $(CURDIR)/$(OUT)/report.html (the same as JSON: $(OUT)/result.json)"
 
 test: lint
-	$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-gpu: $(VENV)/installed-test
 	$(BIN)/pytest -m gpu

@@ -33,10 +33,11 @@ def _size(count: int) -> str:
     return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
 
 
-def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
+def publish(file: Path, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """By rename: a reader always sees the complete old or new content, however this process ends.
 
-    `mode` is for a new file; an existing one keeps its own. Raises OSError; the old file is then unchanged.
+    `mode` is for a new file; an existing one keeps its own. A file that is not `durable` may be lost in a power cut.
+    Raises OSError; the old file is then unchanged.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
@@ -47,7 +48,8 @@ def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
             stream.write(content)
             stream.flush()
             os.fchmod(descriptor, mode)
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         Path(temporary).replace(file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

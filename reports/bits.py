@@ -11,15 +11,15 @@ from typing import NamedTuple
 from grader.model.measurements import Measurements
 
 
-class Format(NamedTuple):
+class FloatFields(NamedTuple):
     exponent: int  # bits
     mantissa: int
     bias: int
 
 
 # OCP 8-bit floating point, revision 1.0. E4M3 has no infinity, and a NaN only where all seven bits are set.
-FORMATS = {"E4M3": Format(4, 3, 7), "E5M2": Format(5, 2, 15)}
-FP32 = Format(8, 23, 127)
+FORMATS = {"E4M3": FloatFields(4, 3, 7), "E5M2": FloatFields(5, 2, 15)}
+FP32 = FloatFields(8, 23, 127)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _float(bits: int) -> Byte:
     return Byte("input", f"0x{bits:08x}", value, _bits(bits, 0, FP32))
 
 
-def _bits(code: int, differs: int, layout: Format) -> tuple[tuple[str, str, bool], ...]:
+def _bits(code: int, differs: int, layout: FloatFields) -> tuple[tuple[str, str, bool], ...]:
     fields = ["sign"] + ["exponent"] * layout.exponent + ["mantissa"] * layout.mantissa
     places = range(len(fields) - 1, -1, -1)
     return tuple(

@@ -41,7 +41,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     case: str
     summary: str
     cells: dict[str, tuple[Cell, ...]]  # by column; one for each device that judged it
@@ -52,7 +52,7 @@ class Row:
         return self.case.startswith("secret-")
 
 
-def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[TableRow, ...], tuple[TableRow, ...]]:
     """The exercise's own cases, and those drawn from the seed or kept secret by an instructor."""
     by_case: dict[str, list[Check]] = {}
     for check in result.checks:
@@ -67,17 +67,17 @@ def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[Row, ...], 
     return tuple(r for r in rows if r.case in own), tuple(r for r in rows if r.case not in own)
 
 
-def columns(rows: Iterable[Row]) -> dict[str, str]:
+def columns(rows: Iterable[TableRow]) -> dict[str, str]:
     """The columns in which any of the rows has something."""
     filled = {column for row in rows for column, cells in row.cells.items() if cells}
     return {column: title for column, title in COLUMNS.items() if column in filled}
 
 
-def any_ran(rows: Iterable[Row]) -> bool:
+def any_ran(rows: Iterable[TableRow]) -> bool:
     return any(cell.status is not Status.SKIPPED for row in rows for cells in row.cells.values() for cell in cells)
 
 
-def all_passed(rows: Iterable[Row]) -> bool:
+def all_passed(rows: Iterable[TableRow]) -> bool:
     return all(cell.status is Status.PASSED for row in rows for cells in row.cells.values() for cell in cells)
 
 
@@ -113,13 +113,13 @@ def _all_on_gpu(result: Result, column: str) -> bool:
     return devices == {"cuda"}
 
 
-def _row(case: str, checks: list[Check]) -> Row:
+def _row(case: str, checks: list[Check]) -> TableRow:
     cells: dict[str, tuple[Cell, ...]] = dict.fromkeys(COLUMNS, ())
     for check in checks:
         column = check.family
         cells[column] = (*cells.get(column, ()), _cell(check))
     summary = next((c.measurements.summary for c in checks if c.measurements.summary), "")
-    return Row(case, summary, cells)
+    return TableRow(case, summary, cells)
 
 
 def _cell(check: Check) -> Cell:
@@ -158,9 +158,15 @@ def _speed(measured: Measurements, ratio: float) -> str:
 
 
 def baseline(measured: Measurements) -> str:
-    """ "cublas strided" as it is written: cuBLAS."""
-    name = measured.baseline or "cuBLAS"
-    return "cuBLAS" + name.removeprefix("cublas") if name.startswith("cublas") else name
+    """ "cuBLAS strided", "the device copy": with the route, where there are several."""
+    _, _, route = (measured.baseline or "").partition(" ")
+    return f"{against(measured)} {route}".rstrip()
+
+
+def against(measured: Measurements) -> str:
+    """What the submission was timed against: "cuBLAS"."""
+    earlier = "the device copy" if measured.route == "copy" else "cuBLAS"  # Results that do not say it
+    return measured.against or earlier
 
 
 def _gauge(check: Check) -> Gauge | None:

@@ -27,7 +27,7 @@ _MISTAKE_TITLES = {"too-slow": "Too slow", "launch": "Does not launch", "rules":
 
 
 @dataclass(frozen=True)
-class Mistake:
+class ClassMistake:
     """A kind of finding; `detail` tells apart what the kind does not.
 
     `name` is the same for all students who made it; `detail` may hold numbers of one of them.
@@ -48,7 +48,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseOutcome:
     """None: no such check, or not measured."""
 
     right: Status | None
@@ -61,7 +61,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Row:
+class StudentRow:
     """A student. Without a verdict, or with an error, `problem` says why."""
 
     student: str
@@ -70,8 +70,8 @@ class Row:
     verdict: Verdict | None = None
     points: float | None = None
     complete: bool = False  # false: points are what is known so far
-    cases: dict[str, Case] | None = None
-    mistakes: tuple[Mistake, ...] = ()
+    cases: dict[str, CaseOutcome] | None = None
+    mistakes: tuple[ClassMistake, ...] = ()
     late: bool = False
     problem: str = ""
     report: str = ""  # relative to the page
@@ -92,5 +92,5 @@ class Row:
     def status(self) -> Status:
         return VERDICT_STATUS[self.verdict]
 
-    def case(self, name: str) -> Case:
-        return (self.cases or {}).get(name) or Case(None, None, None)
+    def case(self, name: str) -> CaseOutcome:
+        return (self.cases or {}).get(name) or CaseOutcome(None, None, None)

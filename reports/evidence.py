@@ -9,7 +9,7 @@ from typing import Any
 from grader.model.details import Detail
 from reports import bits, picture, speed
 from reports.bits import Example
-from reports.guide import Hint
+from reports.guide import HtmlHint
 from reports.picture import Drawn
 from reports.problems import Occurrence, Problem
 
@@ -21,12 +21,12 @@ SHOWN_PICTURES = 4
 class Evidence:
     next_step: str
     slow: tuple[str, ...]  # each case that is too slow, in a sentence
-    hints: tuple[Hint, ...]
+    hints: tuple[HtmlHint, ...]
     pictures: tuple[tuple[str, Drawn], ...]  # (case, picture)
     example: Example | None
 
 
-def of(problem: Problem, hints: tuple[Hint, ...], machine: Mapping[str, Any]) -> Evidence:
+def of(problem: Problem, hints: tuple[HtmlHint, ...], machine: Mapping[str, Any]) -> Evidence:
     wrong = [o for o in problem.occurrences if problem.kind == "wrong-values"]
     drawn = [(o.case, found) for o in wrong if (found := picture.draw(o.measured))]
     advice = (speed.advice(o.measured, machine) for o in speed.slowest_first(problem))

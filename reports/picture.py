@@ -49,7 +49,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Group:
+class DrawnRegion:
     name: str
     detail: str  # "1,000 rows; 3 of 8 tiles wrong"
     grid: Grid
@@ -74,7 +74,7 @@ class Values:
 class Drawn:
     output: str
     tile: int
-    groups: tuple[Group, ...]
+    groups: tuple[DrawnRegion, ...]
     others: str  # the groups that are not drawn, in words
     legend: tuple[tuple[str, str], ...]  # (css class, words), of what is in the picture
     first: picture.Closeup
@@ -97,7 +97,7 @@ def draw(measured: Measurements) -> Drawn | None:
     return Drawn(
         output=kept.output,
         tile=kept.tile,
-        groups=tuple(Group(r.name, _detail(r), _grid(r.marks)) for r in regions),
+        groups=tuple(DrawnRegion(r.name, _detail(r), _grid(r.marks)) for r in regions),
         others=_others(kept, wrong, len(regions)),
         legend=tuple(_legend(set("".join(marks)), kept.tolerance)),
         first=first,
@@ -119,7 +119,7 @@ def _is_drawable(kept: Picture, marks: list[str]) -> bool:
     )
 
 
-def _others(kept: Picture, wrong: list[picture.Region], shown: int) -> str:
+def _others(kept: Picture, wrong: list[picture.PictureRegion], shown: int) -> str:
     """ "Right: group 0, group 2. 3 further wrong ones are not drawn."."""
     right = [region.name for region in kept.regions if not _wrong(region)]
     parts = []
@@ -133,11 +133,11 @@ def _others(kept: Picture, wrong: list[picture.Region], shown: int) -> str:
     return " ".join(parts)
 
 
-def _wrong(region: picture.Region) -> int:
+def _wrong(region: picture.PictureRegion) -> int:
     return sum(mark != picture.RIGHT for row in region.marks for mark in row)
 
 
-def _detail(region: picture.Region) -> str:
+def _detail(region: picture.PictureRegion) -> str:
     tiles, wrong = sum(map(len, region.marks)), _wrong(region)
     said = "all right" if not wrong else f"all {tiles:,} tiles wrong" if wrong == tiles else ""
     return f"{plural(region.rows, 'row')}; " + (said or f"{wrong:,} of {plural(tiles, 'tile')} wrong")

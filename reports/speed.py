@@ -10,24 +10,22 @@ from typing import Any
 from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Result, Status
 from reports import occupancy
-from reports.cases import baseline
+from reports.cases import against, baseline
 from reports.problems import Occurrence, Problem
 from reports.text import as_ratio, number, us
 
-# What a route of the Result is called; another keeps its name.
-ROUTES = {
+# What routes are called in Results that do not say it.
+EARLIER_ROUTES = {
     "grouped": "cuBLAS, one grouped call",
     "sequential": "cuBLAS, group by group",
     "streams": "cuBLAS, parallel streams",
     "strided": "cuBLAS, strided batch",
     "copy": "device copy of the same bytes",
+    "single_matrix": "cuBLAS, one matrix with as many FLOPs",
 }
 
-# Further times that a case may hold, for information.
-SHOWN = {
-    "single_matrix_us": "cuBLAS, one matrix with as many FLOPs",
-    "best_known_us": "best known kernel on this GPU",
-}
+BEST_KNOWN = "best known kernel on this GPU"
+SINGLE_MATRIX = "single_matrix"  # the route whose time has a name of its own
 
 # Below these shares of what is there, the advice begins with it.
 FEW_BLOCKS = 1.0  # blocks for each multiprocessor
@@ -73,7 +71,7 @@ class Launched:
     shared_bytes: int | None
     occupancy: float | None
     limited_by: str
-    roof: str
+    roof: str  # "the FP32 units", "the memory bandwidth"
     roof_share: float | None
 
 
@@ -115,7 +113,7 @@ def slow(case: str, measured: Measurements) -> str:
     own, base, threshold = map(_positive, (measured.time_us, measured.baseline_us, measured.threshold))
     if own is None or base is None or threshold is None:
         return ""
-    name = "The copy" if measured.route == "copy" else "cuBLAS"
+    name = _first(against(measured))
     ratio = as_ratio(measured.ratio or base / own, threshold)
     return (
         f"{case}: {us(own)} µs; at most {us(base / threshold)} µs is allowed. "
@@ -151,8 +149,8 @@ def advice(measured: Measurements, machine: Mapping[str, Any]) -> str:
         )
     if share < NEAR_THE_ROOF and measured.roof == "compute":
         return (
-            f"The FP32 units are {share:.0%} busy; the rest of the time they wait for operands. Let each thread "
-            "compute several elements of C in registers, so that each value it loads is used more often."
+            f"{_first(units(measured))} are {share:.0%} busy; the rest of the time they wait for operands. Let each "
+            "thread compute several elements of C in registers, so that each value it loads is used more often."
         )
     if share < NEAR_THE_ROOF:
         return (
@@ -198,14 +196,35 @@ def _contenders(measured: Measurements, base: float) -> Iterator[tuple[str, str,
     assert own is not None
     yield "your kernel", "yours", own
     gate = measured.route or ""
-    yield ROUTES.get(gate) or baseline(measured), "gate", base
+    yield _label(measured, gate) or baseline(measured), "gate", base
     times = {route: time for route, us in (measured.routes_us or {}).items() if (time := _positive(us))}
     for name, time in sorted(times.items(), key=lambda item: item[1]):
         if name != gate:
-            yield ROUTES.get(name, name), "route", time
-    for key, name in SHOWN.items():
-        if time_ := _positive(getattr(measured, key)):
-            yield name, "other", time_
+            yield _label(measured, name) or name, "route", time
+    for name, shown in {SINGLE_MATRIX: measured.single_matrix_us, **(measured.shown_us or {})}.items():
+        if time_ := _positive(shown):
+            yield _label(measured, name) or name, "other", time_
+    if best := _positive(measured.best_known_us):
+        yield BEST_KNOWN, "other", best
+
+
+def _roof(measured: Measurements) -> str:
+    words = {"compute": units(measured), "memory": "the memory bandwidth"}
+    return words.get(measured.roof or "", measured.roof or "")
+
+
+def _label(measured: Measurements, route: str) -> str:
+    return (measured.route_labels or EARLIER_ROUTES).get(route, "")
+
+
+def _first(name: str) -> str:
+    """As a sentence begins with it."""
+    return name.replace("the ", "The ", 1) if name.startswith("the ") else name
+
+
+def units(measured: Measurements) -> str:
+    """Whose roof of computing is meant."""
+    return measured.units or "the FP32 units"
 
 
 def _launched(check: Check, machine: Mapping[str, Any]) -> Iterator[Launched]:
@@ -220,7 +239,7 @@ def _launched(check: Check, machine: Mapping[str, Any]) -> Iterator[Launched]:
             shared_bytes=row.shared_bytes,
             occupancy=row.occupancy,
             limited_by=occupancy.limit(row, str(_gpu(machine).get("compute_capability", ""))),
-            roof=measured.roof or "",
+            roof=_roof(measured),
             roof_share=measured.roof_share,
         )
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from grader.model import families
 from grader.model.families import SPEED
 from grader.model.result import Result, Status, Verdict
+from reports.cases import against
 from reports.problems import Problem
 from reports.text import as_ratio, plural
 
@@ -84,8 +85,8 @@ def _slowest(result: Result) -> tuple[str, str, str] | None:
         return None
     ratio, check = min(found, key=lambda pair: pair[0])
     threshold = check.measurements.threshold
-    against = "the device copy's speed" if check.measurements.route == "copy" else "cuBLAS's speed"
-    required = against + (f"; {threshold:.2f} is required" if threshold is not None else "")
+    required = f"{against(check.measurements)}'s speed"
+    required += f"; {threshold:.2f} is required" if threshold is not None else ""
     return check.case or check.id, as_ratio(ratio, threshold), required
 
 

@@ -1,4 +1,4 @@
-"""Which tests this machine can run; which of them run together, and in what order."""
+"""Which tests this machine can run, how many at a time, and in what order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,22 @@ from tests.kept_children import KeptChildren
 HERE = Path(__file__).parent
 MOST_WORKERS = 8  # each has children, with a gigabyte between them
 
-# What takes longest begins first, so that no worker is left alone with it at the end.
-LONGEST = ("authoring/test_verify.py",)
+# Files of ten seconds and more begin first, so that no worker is left alone with one of them at the end.
+LONGEST = (
+    "authoring/test_verify.py",
+    "test_docs.py",
+    "ptx/test_findings.py",
+    "kernels/test_correct.py",
+    "batch/test_slurm.py",
+    "reports/test_browser.py",
+    "kernels/test_fp8_correct.py",
+    "ptx/test_mbarrier_kernels.py",
+    "ci/test_action.py",
+    "cli/test_watch.py",
+    "batch/test_batch_for_real.py",
+    "authoring/test_mutants.py",
+    "exercises/test_fp8_conversion_oracle.py",
+)
 
 # A shell starts what runs in its background with SIGINT ignored, and so would everything that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,20 +49,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return 0 if machine.gpus() else min(machine.cores(), MOST_WORKERS)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    no_gpu = pytest.mark.skip(reason="no NVIDIA GPU on this machine")
-    gpus = machine.gpus()
+    first = {HERE / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
+    if machine.gpus():
+        return
     for item in items:
-        if not gpus and item.get_closest_marker("gpu"):
-            item.add_marker(no_gpu)
-        if not item.get_closest_marker("xdist_group"):  # a file shares its fixtures
-            item.add_marker(pytest.mark.xdist_group(_file(item)))
-    items.sort(key=lambda item: LONGEST.index(_file(item)) if _file(item) in LONGEST else len(LONGEST))
-
-
-def _file(item: pytest.Item) -> str:
-    return item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else str(item.path)
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Children of the CPU executor that stay up from one submission to the next: a start takes longer than most runs.
+"""Children of the CPU executor that are reused for many submissions, since starting one takes longer than most runs.
 
 For tests about what a submission does, not about its child.
 """
@@ -15,7 +15,7 @@ from grader.sandbox.child import Child
 
 
 class Kept:
-    """A child on loan. One that died, or was closed amid a request, is not lent again."""
+    """A borrowed child. One that died, or was closed during a request, is not reused."""
 
     device: Literal["cpu", "cuda"] = "cpu"
 
@@ -50,7 +50,7 @@ class Kept:
 
 
 class KeptChildren:
-    """Each with one thread for blocks. To be closed."""
+    """Each with one thread for blocks. Must be closed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -222,7 +222,7 @@ def test_another_file_seed_and_device(
     [
         (("--submission", "nowhere.cu"), "nowhere.cu does not exist"),
         (("--submission", "exercises"), "is a folder, not a .cu file"),
-        (("--grade-seed", "-1"), "a seed is a number from 0"),
+        (("--grade-seed", "-1"), "a seed must be a number from 0"),
         (("--grade-device", "cuda"), "no NVIDIA GPU found on this machine"),
     ],
 )

@@ -114,7 +114,7 @@ class Mutant(msgspec.Struct, frozen=True):
     diff: str
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class MutantVerdict(msgspec.Struct, frozen=True):
     """The outcome of a mutant; if it was caught, `check`, `kind` and `at` are those of the first finding."""
 
     origin: str
@@ -177,7 +177,7 @@ def _diff(before: str, after: str) -> str:
     return "\n".join(line for line in changes if line[:1] in "+-" and line[:3] not in ("+++", "---"))
 
 
-class Bench:
+class MutantBench:
     """The exercise's cases, cheapest first, with their expected outputs."""
 
     def __init__(self, exercise: Exercise, seed: int, open_executor: OpenExecutor) -> None:
@@ -202,13 +202,13 @@ class Bench:
         chosen: Sequence[Mutant],
         originals: dict[str, list[bytes]],
         jobs: int,
-        on_done: Callable[[Verdict], None] = lambda _: None,
-    ) -> list[Verdict]:
+        on_done: Callable[[MutantVerdict], None] = lambda _: None,
+    ) -> list[MutantVerdict]:
         """Runs every check on each mutant, in the order given; one child process per worker."""
         lanes = [_Lane(self) for _ in range(jobs)]
         free = list(lanes)
 
-        def one(mutant: Mutant) -> Verdict:
+        def one(mutant: Mutant) -> MutantVerdict:
             lane = free.pop()
             try:
                 return lane.verdict(mutant, originals[mutant.origin])
@@ -230,7 +230,7 @@ class Bench:
 class _Lane:
     """One child process at a time; it runs one source after another until one of them kills it."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: MutantBench) -> None:
         self._bench = bench
         self._executor: Executor | None = None
 
@@ -245,7 +245,7 @@ class _Lane:
         if executor is not None:
             executor.close()
 
-    def verdict(self, mutant: Mutant, original: list[bytes]) -> Verdict:
+    def verdict(self, mutant: Mutant, original: list[bytes]) -> MutantVerdict:
         outputs: list[bytes] = []
         failed = self.judge(mutant.origin, mutant.source, outputs.append)
         check, finding = "", Finding("", "", 0, "")
@@ -258,7 +258,7 @@ class _Lane:
                 outcome = MISSED
         else:
             outcome = EQUIVALENT if outputs == original else MISSED
-        return Verdict(
+        return MutantVerdict(
             mutant.origin, mutant.rule, mutant.line, outcome, check, finding.kind, finding.line, finding.message,
             mutant.diff,
         )  # fmt: skip
@@ -299,7 +299,7 @@ def _size(case: Case) -> int:
     return sum(value.data.nbytes for value in case.arguments.values() if not isinstance(value, int))
 
 
-def counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
+def counts(verdicts: Iterable[MutantVerdict]) -> dict[str, int]:
     """The number of each outcome; what does not compile does not count as a mutant."""
     numbers = dict.fromkeys((CAUGHT, EQUIVALENT, MISSED, NO_MUTANT), 0)
     for verdict in verdicts:

@@ -16,6 +16,7 @@ import msgspec
 
 from grader.errors import GraderError
 from grader.exercise import submission
+from grader.exercise.shared_oracle import SharedOracle
 from grader.grading import pipeline
 from grader.model.exercise import Exercise
 from grader.model.families import COMPILE, RULES
@@ -72,7 +73,7 @@ class Gap(msgspec.Struct, frozen=True):
     problem: str
 
 
-class Verified(msgspec.Struct, frozen=True):
+class VerifiedPromise(msgspec.Struct, frozen=True):
     """`problem` says what was found instead; "" if the promise was kept."""
 
     promise: Promise
@@ -132,17 +133,18 @@ def verify(
     seed: int,
     open_executor: OpenExecutor,
     jobs: int,
-    on_done: Callable[[Verified], None] = lambda _: None,
-) -> list[Verified]:
+    on_done: Callable[[VerifiedPromise], None] = lambda _: None,
+) -> list[VerifiedPromise]:
     """Checks each promise in its own child process, `jobs` at a time; results are in the order of the promises."""
 
     children = Children()
     open_child = children.opener(open_executor)
+    oracle = SharedOracle(exercise)
 
-    def one(promise: Promise) -> Verified:
+    def one(promise: Promise) -> VerifiedPromise:
         began = time.monotonic()
-        problem = _problem(exercise, promise, seed, open_child)
-        return Verified(promise, problem, time.monotonic() - began)
+        problem = _problem(exercise, promise, seed, open_child, oracle)
+        return VerifiedPromise(promise, problem, time.monotonic() - began)
 
     with ThreadPoolExecutor(jobs) as pool:
         found = []
@@ -157,12 +159,16 @@ def verify(
         return found
 
 
-def _problem(exercise: Exercise, promise: Promise, seed: int, open_executor: OpenExecutor) -> str:
+def _problem(
+    exercise: Exercise, promise: Promise, seed: int, open_executor: OpenExecutor, oracle: SharedOracle
+) -> str:
     source = submission.read(promise.file)
     # Checks of the compiled code need no case; one is graded to make sure that nothing else is wrong.
     only = exercise.cases[0] if promise.check == RULES.id() else promise.case
     try:
-        result = pipeline.grade(exercise, source, seed=seed, open_executor=open_executor, only=only)
+        result = pipeline.grade(
+            exercise, source, seed=seed, open_executor=open_executor, only=only, open_oracle=lambda _: oracle
+        )
     except GraderError as error:
         if only is None or only in exercise.cases:  # the exercise itself is broken
             raise

@@ -23,7 +23,7 @@ class CheckChange(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class Changes(msgspec.Struct, frozen=True):
+class GradingChanges(msgspec.Struct, frozen=True):
     """`causes`: what differs between the two gradings, in words; () if nothing that the ledger records."""
 
     causes: tuple[str, ...]
@@ -31,8 +31,10 @@ class Changes(msgspec.Struct, frozen=True):
     points: tuple[float | None, float | None]
 
 
-def between(before: Grading, after: Grading) -> Changes:
-    return Changes(tuple(_causes(before, after)), tuple(_checks(before, after)), (_total(before), _total(after)))
+def between(before: Grading, after: Grading) -> GradingChanges:
+    return GradingChanges(
+        tuple(_causes(before, after)), tuple(_checks(before, after)), (_total(before), _total(after))
+    )
 
 
 def _causes(before: Grading, after: Grading) -> list[str]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grader.batch.entry import Submitted
-from grader.batch.found import Folder, Found, Source, Unreadable
-from grader.batch.layouts import TAKEN_FIRST, Group, is_source
+from grader.batch.found import Folder, Found, SubmissionSource, Unreadable
+from grader.batch.layouts import TAKEN_FIRST, HandedIn, is_source
 
 SHOWN = 5  # files or students named in a sentence
 
 
-def take(source: Source, group: Group) -> Submitted:
+def take(source: SubmissionSource, group: HandedIn) -> Submitted:
     """The submission of this student, or the problem with it."""
     path, problem = None, group.problem
     try:
@@ -35,7 +35,7 @@ def take(source: Source, group: Group) -> Submitted:
 def within(folder: Path) -> Submitted:
     """The file to grade in a student's folder; `student` is its name."""
     source = Folder(folder)
-    return take(source, Group(folder.name, files=tuple(source.list())))
+    return take(source, HandedIn(folder.name, files=tuple(source.list())))
 
 
 def some(names: Sequence[str]) -> str:
@@ -48,7 +48,7 @@ def readable(text: str) -> str:
     return unicodedata.normalize("NFC", text.encode(errors="surrogatepass").decode(errors="replace"))
 
 
-def _chosen(group: Group) -> Found:
+def _chosen(group: HandedIn) -> Found:
     """Raises Unreadable, which says what was found instead."""
     sources = [one for one in group.files if not one.folder and is_source(group.name_of(one))]
     named = [one for one in sources if group.name_of(one).lower() in TAKEN_FIRST]
@@ -63,7 +63,7 @@ def _chosen(group: Group) -> Found:
     raise Unreadable(_instead(group))
 
 
-def _instead(group: Group) -> str:
+def _instead(group: HandedIn) -> str:
     problems = [one.problem for one in group.files if one.problem]
     others = [group.name_of(one) for one in group.files if not one.folder]
     if problems:

@@ -32,17 +32,17 @@ def pages(entries: Sequence[Entry], exercise: Exercise, out: Path, *, real_names
     return {name: page.encode(errors="replace") for name, page in made.items()}
 
 
-def rows_of(entries: Sequence[Entry], exercise: Exercise, key: bytes) -> tuple[classroom.Row, ...]:
+def rows_of(entries: Sequence[Entry], exercise: Exercise, key: bytes) -> tuple[classroom.StudentRow, ...]:
     names = pseudonyms.of((entry.submitted.student for entry in entries), key)
     return tuple(_row(entry, exercise, names[entry.submitted.student]) for entry in gradebook.in_order(entries))
 
 
-def _row(entry: Entry, exercise: Exercise, pseudonym: str) -> classroom.Row:
+def _row(entry: Entry, exercise: Exercise, pseudonym: str) -> classroom.StudentRow:
     submitted, result = entry.submitted, entry.result
     cases = {}
     if result is not None:
-        cases = {case: classroom.Case(*outcomes.of_case(result, case)) for case in outcomes.cases(exercise)}
-    return classroom.Row(
+        cases = {case: outcomes.of_case(result, case) for case in outcomes.cases(exercise)}
+    return classroom.StudentRow(
         student=submitted.student,
         name=submitted.name,
         pseudonym=pseudonym,

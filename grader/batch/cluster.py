@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from grader.batch.schedule import Engine, Finishing
+from grader.batch.schedule import BatchEngine, Finishing
 from grader.batch.worker import Graded, Task, grade
 from grader.errors import GraderError, UsageError, at_fault
 
@@ -30,7 +30,7 @@ INSTALL = "python -m pip install 'cuda-kernel-grader[cluster]'"
 MOST_SENT = 3
 
 
-def engine(config: Any, *, gpu: bool) -> Engine:
+def engine(config: Any, *, gpu: bool) -> BatchEngine:
     """`config` is a parsl.Config; with `gpu`, each of its workers sees one GPU (available_accelerators)."""
 
     def run(tasks: Sequence[Task]) -> Finishing:

@@ -37,7 +37,7 @@ class Unreadable(Exception):  # noqa: N818 - it says a state, not a mistake of t
     """Why a file cannot be graded: a sentence for the instructor, without a full stop."""
 
 
-class Source(Protocol):
+class SubmissionSource(Protocol):
     """A folder of submissions, or a zip of them."""
 
     def list(self) -> Sequence[Found]: ...

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from grader.batch import platforms
-from grader.batch.found import Found, Source, Unreadable
+from grader.batch.found import Found, SubmissionSource, Unreadable
 from grader.errors import UsageError
 
 # Files next to the submissions that belong to the instructor; any other flat file is taken as a student's.
@@ -28,7 +28,7 @@ MAX_METADATA = 64 << 20
 _ROOT = PurePosixPath()
 
 
-class Group(msgspec.Struct, frozen=True):
+class HandedIn(msgspec.Struct, frozen=True):
     """One student's files. `called` maps files that the platform renamed to the student's own names."""
 
     student: str
@@ -43,7 +43,7 @@ class Group(msgspec.Struct, frozen=True):
         return self.called.get(found.place) or found.place.name
 
 
-def groups(source: Source, found: Sequence[Found]) -> list[Group]:
+def groups(source: SubmissionSource, found: Sequence[Found]) -> list[HandedIn]:
     return gradescope(source, found) or moodle(found) or canvas(found) or plain(found)
 
 
@@ -58,7 +58,7 @@ def without_root(found: Sequence[Found]) -> list[Found]:
     return [msgspec.structs.replace(one, place=PurePosixPath(*one.place.parts[1:])) for one in inner]
 
 
-def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
+def gradescope(source: SubmissionSource, found: Sequence[Found]) -> list[HandedIn]:
     """A submission by several people counts for each of them."""
     metadata = _gradescope_metadata(found)
     if metadata is None:
@@ -72,7 +72,7 @@ def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
         for person in people or (platforms.Submitter("", "", ""),):
             identifiers = {"Submission": folder, "SID": person.sid, "Email": person.email}
             result.append(
-                Group(
+                HandedIn(
                     person.sid or person.email or folder,
                     name=person.name,
                     identifiers={key: value for key, value in identifiers.items() if value},
@@ -99,9 +99,9 @@ def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
     )
 
 
-def moodle(found: Sequence[Found]) -> list[Group]:
+def moodle(found: Sequence[Found]) -> list[HandedIn]:
     """A student's files and online texts are in separate folders."""
-    students: dict[str, Group] = {}
+    students: dict[str, HandedIn] = {}
     others: dict[str, tuple[Found, ...]] = {}
     for top, files in _by_top(found).items():
         named = platforms.moodle(top)
@@ -109,7 +109,7 @@ def moodle(found: Sequence[Found]) -> list[Group]:
             others[top] = files
             continue
         student = named.id or named.name
-        group = students.get(student) or Group(
+        group = students.get(student) or HandedIn(
             student,
             name="" if named.name == "Participant" else named.name,
             identifiers={"Identifier": f"Participant {named.id}"} if named.id else {},
@@ -119,12 +119,12 @@ def moodle(found: Sequence[Found]) -> list[Group]:
     return [*students.values(), *_plain(others)] if students else []
 
 
-def canvas(found: Sequence[Found]) -> list[Group]:
+def canvas(found: Sequence[Found]) -> list[HandedIn]:
     """Only if every .cu file is named in Canvas's way: alice_1_2_final.cu may be Alice's own name for it."""
     named = {one.place: platforms.canvas(one.place.name) for one in found if len(one.place.parts) == 1}
     if any(is_source(one.place.name) and not named.get(one.place) for one in found if not one.folder):
         return []
-    students: dict[str, Group] = {}
+    students: dict[str, HandedIn] = {}
     others = []
     for one in found:
         name = named.get(one.place)
@@ -132,13 +132,13 @@ def canvas(found: Sequence[Found]) -> list[Group]:
             others.append(one)
             continue
         identifiers = {} if name.user.startswith("anon_") else {"ID": name.user}
-        group = students.get(name.user) or Group(name.user, name=name.name, identifiers=identifiers)
+        group = students.get(name.user) or HandedIn(name.user, name=name.name, identifiers=identifiers)
         group = msgspec.structs.replace(group, late=group.late or name.late)
         students[name.user] = _with(group, (one,), {one.place: name.file or one.place.name})
     return [*map(_last_of_each, students.values()), *plain(others)] if students else []
 
 
-def plain(found: Sequence[Found]) -> list[Group]:
+def plain(found: Sequence[Found]) -> list[HandedIn]:
     """A folder per student, and flat files; both may occur together."""
     return _plain(_by_top(found))
 
@@ -147,13 +147,13 @@ def is_source(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() == ".cu"
 
 
-def _plain(tops: dict[str, tuple[Found, ...]]) -> list[Group]:
+def _plain(tops: dict[str, tuple[Found, ...]]) -> list[HandedIn]:
     result = []
     for top, files in tops.items():
         if any(one.folder or len(one.place.parts) > 1 for one in files):
-            result.append(Group(top, files=files))
+            result.append(HandedIn(top, files=files))
         elif is_source(top) or not _is_instructors(PurePosixPath(top)):
-            result.append(Group(PurePosixPath(top).stem, files=files))
+            result.append(HandedIn(PurePosixPath(top).stem, files=files))
     return result
 
 
@@ -161,7 +161,7 @@ def _is_instructors(place: PurePosixPath) -> bool:
     return place.suffix.lower() in NOT_HANDED_IN or place.stem.lower() in ("readme", "license", "makefile")
 
 
-def _last_of_each(group: Group) -> Group:
+def _last_of_each(group: HandedIn) -> HandedIn:
     """Of starter.cu, starter-1.cu and starter-2.cu, the last one, under the name starter.cu."""
     last: dict[str, tuple[int, Found]] = {}
     for one in group.files:
@@ -172,7 +172,7 @@ def _last_of_each(group: Group) -> Group:
     return msgspec.structs.replace(group, files=tuple(one for _, one in last.values()), called=called)
 
 
-def _with(group: Group, files: Sequence[Found], called: dict[PurePosixPath, str]) -> Group:
+def _with(group: HandedIn, files: Sequence[Found], called: dict[PurePosixPath, str]) -> HandedIn:
     return msgspec.structs.replace(group, files=(*group.files, *files), called={**group.called, **called})
 
 
@@ -188,7 +188,7 @@ def _by_top(found: Iterable[Found], root: PurePosixPath = _ROOT) -> dict[str, tu
     return {top: tuple(files) for top, files in tops.items()}
 
 
-def _text(source: Source, found: Found) -> str:
+def _text(source: SubmissionSource, found: Found) -> str:
     try:
         content = source.read(found, MAX_METADATA)
     except Unreadable as error:

@@ -51,7 +51,7 @@ class Grading(msgspec.Struct, frozen=True):
     result: Result | None
 
 
-class Event(msgspec.Struct, frozen=True):
+class LedgerEvent(msgspec.Struct, frozen=True):
     """From `at` on, this grading was the student's."""
 
     at: str
@@ -144,9 +144,9 @@ class Ledger:
         found = ((key, self._rows(f"{_GRADING} WHERE key = ?", key)) for key in dict.fromkeys(keys))
         return {key: _grading(rows[0]) for key, rows in found if rows}
 
-    def history(self, student: str) -> list[Event]:
+    def history(self, student: str) -> list[LedgerEvent]:
         """Oldest first."""
-        return [Event(at, _grading(row)) for at, *row in self._rows(_HISTORY, student)]
+        return [LedgerEvent(at, _grading(row)) for at, *row in self._rows(_HISTORY, student)]
 
     def _credit(self, student: str, exercise: str, key: str) -> None:
         """From now on its grading, if there is one, is the student's."""

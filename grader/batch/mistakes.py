@@ -6,32 +6,32 @@ from collections.abc import Iterator
 
 from grader.model.families import COMPILE
 from grader.model.result import Check, Finding, Result, Status
-from reports.classroom import Mistake
+from reports.classroom import ClassMistake
 
 TOO_SLOW = "too-slow"
 UNEXPLAINED = "not one of the exercise's known mistakes"
 
 
-def of(result: Result) -> tuple[Mistake, ...]:
+def of(result: Result) -> tuple[ClassMistake, ...]:
     """Each mistake once, however many cases show it, in grading order. Only those that caused the failure."""
     failed = [check for check in result.checks if check.status is Status.FAILED and check.required]
     return tuple(dict.fromkeys(mistake for check in failed for mistake in _of_check(check)))
 
 
-def _of_check(check: Check) -> Iterator[Mistake]:
+def _of_check(check: Check) -> Iterator[ClassMistake]:
     if check.rubric == "performance" and not check.findings:
-        yield Mistake(TOO_SLOW)
+        yield ClassMistake(TOO_SLOW)
     elif not check.findings:
-        yield Mistake(check.family)
+        yield ClassMistake(check.family)
     elif check.family == COMPILE.name:
         yield _mistake(check.findings[0])  # later errors often follow from the first
     else:
         yield from (_mistake(finding) for finding in check.findings)
 
 
-def _mistake(finding: Finding) -> Mistake:
+def _mistake(finding: Finding) -> ClassMistake:
     if finding.kind == "compile-error":
-        return Mistake(finding.kind, finding.detail or finding.message)
+        return ClassMistake(finding.kind, finding.detail or finding.message)
     if finding.kind == "wrong-values":
-        return Mistake(finding.kind, finding.cause or UNEXPLAINED, finding.hint, finding.mistake)
-    return Mistake(finding.kind, "", finding.hint)
+        return ClassMistake(finding.kind, finding.cause or UNEXPLAINED, finding.hint, finding.mistake)
+    return ClassMistake(finding.kind, "", finding.hint)

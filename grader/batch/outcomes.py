@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from grader.batch.entry import Entry
 from grader.model import families
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result, Status
+from reports.classroom_rows import CaseOutcome
 
 # A case has the first status in this order that one of its checks has.
 _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, Status.PASSED)
@@ -18,19 +18,11 @@ _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, 
 NEVER_TIMED = {family.name for family in families.before_cases()}
 
 
-class Outcome(NamedTuple):
-    """None: the Result has no such check. `ratio` is t_baseline / t_submission."""
-
-    right: Status | None
-    speed: Status | None
-    ratio: float | None
-
-
-def of_case(result: Result, case: str) -> Outcome:
+def of_case(result: Result, case: str) -> CaseOutcome:
     """Right means clean and correct: a race is wrong even if the numbers are right."""
     checks = [check for check in result.checks if check.case == case]
     timed = [check for check in checks if check.rubric == "performance"]
-    return Outcome(
+    return CaseOutcome(
         right=_worst(check.status for check in checks if check.required and check.rubric != "performance"),
         speed=_worst(check.status for check in timed),
         ratio=next((number for check in timed if (number := ratio(check)) is not None), None),

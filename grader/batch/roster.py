@@ -34,7 +34,7 @@ def read(path: Path, unpacked: Path) -> tuple[Submitted, ...]:
     if path.is_dir():
         submitted = _in_folder(Folder(path, left_out=unpacked.parent))
     elif not path.exists():
-        raise UsageError(f"no such folder or file: {path}")
+        raise UsageError(f"{path} does not exist")
     elif path.suffix.lower() == ".csv":
         submitted = student_list.read(path)
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):

@@ -18,7 +18,7 @@ from grader.batch.entry import Entry
 from grader.batch.identity import Conditions
 from grader.batch.intake import Accepted, Batch, accept
 from grader.batch.ledger import Ledger
-from grader.batch.schedule import Engine, Finishing
+from grader.batch.schedule import BatchEngine, Finishing
 from grader.batch.worker import Graded, Spare, Task
 from grader.exercise import secret as secret_cases
 from grader.exercise.submission import Source
@@ -28,7 +28,7 @@ from grader.sandbox.process import default_memory_bytes
 LEAST_MEMORY_BYTES = 1 << 30  # per child, however many there are: three times what an honest kernel needs
 
 
-class Plan(msgspec.Struct, frozen=True):
+class BatchPlan(msgspec.Struct, frozen=True):
     """`done` of the `students` are already graded; `todo` gradings cover the others."""
 
     students: int
@@ -45,7 +45,7 @@ class Watch(Protocol):
 
     def note(self, text: str) -> None: ...
 
-    def began(self, plan: Plan) -> None: ...
+    def began(self, plan: BatchPlan) -> None: ...
 
     def graded(self, students: Sequence[str], graded: Graded) -> None:
         """A grading is in the ledger."""
@@ -57,7 +57,7 @@ class Watch(Protocol):
 
 
 # Takes "cpu" or "cuda" and returns the engine that grades on other machines.
-Elsewhere = Callable[[str], Engine]
+Elsewhere = Callable[[str], BatchEngine]
 
 
 def run(batch: Batch, watch: Watch, elsewhere: Elsewhere | None = None) -> list[Entry]:
@@ -97,7 +97,7 @@ def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsew
     _, conditions, enrolled, todo, gpus, _ = accepted
     jobs = 0 if elsewhere else min(batch.jobs or _jobs(gpus), max(1, len(todo)))
     done = sum(one.key != "" and one.key not in todo for one in enrolled)
-    watch.began(Plan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, tuple(gpus)))
+    watch.began(BatchPlan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, tuple(gpus)))
     if not todo:
         return
     by_key: dict[str, list[str]] = {}
@@ -124,7 +124,7 @@ def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsew
         grade(again, max(1, jobs // 2) if jobs else 0)
 
 
-def local_engine(at_once: int, gpus: Mapping[int, int]) -> Engine:
+def local_engine(at_once: int, gpus: Mapping[int, int]) -> BatchEngine:
     """This machine's cores, and the given GPUs."""
 
     def engine(tasks: Sequence[Task]) -> Finishing:

@@ -23,7 +23,7 @@ NO_GPU_LEFT = "no GPU responds any more; run the same command again once one doe
 Finishing = Generator[tuple[Task, Graded], None, None]
 
 
-class Engine(Protocol):
+class BatchEngine(Protocol):
     """Grades every task once and yields each as it finishes, in any order. Closing it early ends the running ones."""
 
     def __call__(self, tasks: Sequence[Task]) -> Finishing: ...

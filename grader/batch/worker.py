@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from grader import executors
-from grader.batch.shared_oracle import SharedOracle
 from grader.errors import GraderError, UsageError, at_fault
 from grader.exercise import submission
 from grader.exercise.secret import Secret
+from grader.exercise.shared_oracle import SharedOracle
 from grader.exercise.submission import Source
 from grader.grading import pipeline
 from grader.grading.gpu_lane import GpuChoice

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from grader.baselines import registry
+from grader.baselines.baseline import SINGLE_MATRIX
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
 from grader.model.families import SPEED
 from grader.model.measurements import NOTHING, LaunchedKernel, Measurements
 from grader.model.result import Check, Finding, Status
 from grader.timing import gate, roofline
-from grader.timing.gate import Verdict
+from grader.timing.gate import GateVerdict
 from grader.timing.statistics import Interval, combined
 
 if TYPE_CHECKING:
@@ -23,13 +25,11 @@ if TYPE_CHECKING:
     from grader.timing.session import Timing
 
 NO_GPU = "no NVIDIA GPU"
-MATH_MODE = "CUBLAS_DEFAULT_MATH (FP32, no TF32)"
-COPY = "copy"  # the baseline of what is bound by memory: a device copy of the same bytes
 
 
 def not_judged(exercise: Exercise, case_name: str, reason: str = NO_GPU, *, required: bool = True) -> Check:
     """Times on a CPU say nothing about the kernel's speed on a GPU."""
-    against = "a device copy" if exercise.baseline == COPY else "cuBLAS"
+    against = registry.find(exercise.baseline).baseline.label
     return Check(
         id=SPEED.id(case_name),
         status=Status.NOT_JUDGED,
@@ -65,7 +65,7 @@ def judge(
     shown = min(timings, key=lambda timing: abs(timing.interval.ratio - found.ratio))
     verdict = gate.final(found, exercise.threshold)
     measurements = _measurements(exercise, case, timings, shown, found, verdict, sets, gpu, kernels)
-    problem = _problem(timings, sets, gpu)
+    problem = _problem(exercise, timings, sets, gpu)
     if problem:
         return _check(case, Status.ERROR, problem, measurements)
     wrong = tuple(_wrong(exercise, case, timings, kernels, filename))
@@ -134,12 +134,13 @@ def _check(
     )
 
 
-def _problem(timings: Sequence[Timing], sets: Sets, gpu: Gpu) -> str:
+def _problem(exercise: Exercise, timings: Sequence[Timing], sets: Sets, gpu: Gpu) -> str:
     """Why the measurement cannot be believed; "" where it can."""
     for timing in timings:
         disagree = [route for route, wrong in timing.verified.routes.items() if wrong]
         if disagree:
-            return f"cuBLAS's {disagree[0]} disagrees with the FP64 reference, so its time means nothing"
+            label = registry.find(exercise.baseline).baseline.label
+            return f"{label}'s {disagree[0]} disagrees with the FP64 reference, so its time means nothing"
         least = 1e6 * roofline.least_seconds(gpu, sets.work, read_bytes=sets.read_bytes)
         for what, us in (("the submission", timing.time_us), ("the baseline", timing.baseline_us)):
             if us < least:
@@ -151,7 +152,8 @@ def _achieved(measured: Measurements) -> str:
     """The submission's time beside the baseline's, without what is required of it; "" where nothing was measured."""
     if measured.time_us is None or measured.baseline_us is None or measured.ratio is None:
         return ""
-    baseline = "a device copy of the same bytes" if measured.route == COPY else f"cuBLAS ({measured.route})"
+    _, _, route = (measured.baseline or "").partition(" ")
+    baseline = f"{measured.against} ({route})" if route else measured.against
     text = f"{measured.time_us:.1f} us, {baseline} {measured.baseline_us:.1f} us: {measured.ratio:.2f} of its speed"
     return f"borderline, decided by the median: {text}" if measured.borderline else text
 
@@ -162,16 +164,18 @@ def _measurements(
     timings: Sequence[Timing],
     shown: Timing,
     found: Interval,
-    verdict: Verdict,
+    verdict: GateVerdict,
     sets: Sets,
     gpu: Gpu,
     kernels: Sequence[CompiledKernel],
 ) -> Measurements:
     """Times and what explains them."""
-    seconds = shown.time_us / 1e6
+    seconds, baseline = shown.time_us / 1e6, registry.find(exercise.baseline).baseline
+    single_matrix_us = shown.shown.get(SINGLE_MATRIX)
     return Measurements(
         time_us=shown.time_us,
-        baseline=COPY if shown.route == COPY else f"cublas {shown.route}",
+        baseline=baseline.called(shown.route),
+        against=baseline.label,
         baseline_us=shown.baseline_us,
         ratio=found.ratio,
         ratio_low=found.low,
@@ -183,8 +187,10 @@ def _measurements(
         bonus=max(0.0, found.ratio / exercise.threshold - 1),
         route=shown.route,
         routes_us=shown.routes,
-        single_matrix_us=shown.single_matrix_us,
-        single_matrix_ratio=None if shown.single_matrix_us is None else shown.single_matrix_us / shown.time_us,
+        route_labels={name: route.label for name, route in baseline.routes.items()},
+        shown_us={name: us for name, us in shown.shown.items() if name != SINGLE_MATRIX} or None,
+        single_matrix_us=single_matrix_us,
+        single_matrix_ratio=None if single_matrix_us is None else single_matrix_us / shown.time_us,
         kernels_us=shown.alone_us or None,
         best_known_us=exercise.best_known_us.get(gpu.name, {}).get(case.name),
         empty_launch_us=shown.empty_us,
@@ -202,11 +208,12 @@ def _measurements(
         seconds=sum(t.seconds for t in timings),
         gpu_busy_seconds=sum(t.busy_seconds for t in timings),
         intensity=sets.work.intensity,
-        roof=roofline.binding(gpu, sets.work),
-        roof_share=roofline.share_of_roof(gpu, sets.work, seconds),
+        units=baseline.peak.label if baseline.peak else None,
+        roof=roofline.binding(gpu, sets.work, baseline.peak),
+        roof_share=roofline.share_of_roof(gpu, sets.work, baseline.peak, seconds),
         launches=tuple(_launched(one, kernels) for one in shown.occupancy),
-        cublas=shown.cublas or None,
-        math_mode=MATH_MODE if shown.cublas else None,
+        cublas=shown.version or None,
+        math_mode=baseline.math_mode or None,
     )
 
 

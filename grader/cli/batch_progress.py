@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from grader.batch import outputs
 from grader.batch.entry import Entry
-from grader.batch.run import Plan
+from grader.batch.run import BatchPlan
 from grader.batch.worker import Graded
 from grader.cli.terminal import console
 from grader.cli.wrap import NO_BREAK, wrapped
@@ -39,7 +39,7 @@ class BatchProgress:
     def note(self, text: str) -> None:
         self._out.print(wrapped(inert(text)))
 
-    def began(self, plan: Plan) -> None:
+    def began(self, plan: BatchPlan) -> None:
         self._began, self._todo = time.monotonic(), plan.todo
         students = plural(plan.students, "student")
         known = f", {plan.done} already graded" if plan.done else ""
@@ -91,7 +91,7 @@ class BarProgress(BatchProgress):
         self._progress = Progress(*columns, console=out, transient=True)
         self._bar: TaskID | None = None
 
-    def began(self, plan: Plan) -> None:
+    def began(self, plan: BatchPlan) -> None:
         super().began(plan)
         if plan.todo:
             self._bar = self._progress.add_task("", total=plan.todo)
@@ -145,7 +145,7 @@ def _problem(entry: Entry) -> str:
     return "" if known == outputs.NOT_YET else known
 
 
-def _where(plan: Plan) -> str:
+def _where(plan: BatchPlan) -> str:
     if plan.gpus:
         which = "GPU " if len(plan.gpus) == 1 else "GPUs "
         return f"on {which}{', '.join(map(str, plan.gpus))}, {plan.at_once} at a time"

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status
-from reports.cases import COLUMNS, Cell, Row, tables
+from reports.cases import COLUMNS, Cell, TableRow, tables
 from reports.text import inert, plural
 
 INDENT = "  "
@@ -57,11 +57,11 @@ def _line(row: Sequence[Text], widths: Sequence[int], gap: int) -> Text:
     return line + row[-1]
 
 
-def _row(row: Row) -> list[Text]:
+def _row(row: TableRow) -> list[Text]:
     return [Text(inert(row.case)), *(_cell(row.cells[column]) for column in COLUMNS)]
 
 
-def _cells(row: Row) -> list[Cell]:
+def _cells(row: TableRow) -> list[Cell]:
     return [cell for cells in row.cells.values() for cell in cells]
 
 
@@ -84,12 +84,12 @@ def _merged(rows: Sequence[list[Text]]) -> Iterator[list[Text]]:
         yield [Text(name), *same[0][1:]]
 
 
-def _together(rows: Sequence[Row], kind: str) -> list[Text]:
+def _together(rows: Sequence[TableRow], kind: str) -> list[Text]:
     """Cases of one kind as a single row: in each column the worst outcome, and how many cases have it."""
     return [Text(plural(len(rows), f"{kind} case")), *(_worst(rows, column) for column in COLUMNS)]
 
 
-def _worst(rows: Sequence[Row], column: str) -> Text:
+def _worst(rows: Sequence[TableRow], column: str) -> Text:
     cells = [row.cells[column][-1] for row in rows if row.cells[column]]
     for status in (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.PASSED):
         same = [cell for cell in cells if cell.status is status]

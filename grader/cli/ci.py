@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from grader.ci.annotations import Annotation
     from grader.ci.base import Range
     from grader.ci.changes import Beside, Submissions, Touched
-    from grader.ci.graded import Graded
+    from grader.ci.graded import GradedFile
     from grader.ci.repository import Repository
     from grader.grading.gpu_lane import GpuChoice
 
@@ -154,7 +154,7 @@ class _Told:
             click.echo(wrapped(f"No submission was touched ({looked})."))
         self._list(wrapped(f"{_line(one.path)}: {one.message}", further="  ") for one in change.beside)
 
-    def show(self, one: Graded) -> Graded:
+    def show(self, one: GradedFile) -> GradedFile:
         """Returns it with its text, in which GitHub does not interpret a kernel's output as commands."""
         import msgspec
 
@@ -166,7 +166,7 @@ class _Told:
         _say(f"{before}\n{text.rstrip()}\n{after}".rstrip())
         return msgspec.structs.replace(one, text=text)
 
-    def end(self, graded: Sequence[Graded]) -> bool:
+    def end(self, graded: Sequence[GradedFile]) -> bool:
         """The final list, annotations, summary and files. False if something could not be written."""
         from grader.ci import annotations
         from grader.ci import out as outputs
@@ -192,7 +192,7 @@ class _Told:
             before, after = annotations.quiet() if self._on_github else ("", "")
             _say(f"{before}\n{text}\n{after}".strip())
 
-    def _text(self, one: Graded) -> str:
+    def _text(self, one: GradedFile) -> str:
         """As grade run shows it."""
         if one.result is None:
             return f"Not graded: {one.problem}\n"
@@ -205,12 +205,12 @@ class _Told:
         terminal.print_result(out, one.result, one.exercise, one.source, verbose=self._verbose)
         return stream.getvalue()
 
-    def _summary(self, graded: Sequence[Graded]) -> str:
+    def _summary(self, graded: Sequence[GradedFile]) -> str:
         from grader.ci import summary
 
         return summary.markdown(graded, f"{self._change.compared}.", self._change.beside)
 
-    def _files(self, graded: Sequence[Graded], found: Sequence[Annotation]) -> Iterator[tuple[str, bytes]]:
+    def _files(self, graded: Sequence[GradedFile], found: Sequence[Annotation]) -> Iterator[tuple[str, bytes]]:
         import reports
         from grader.ci import code_quality, junit
         from grader.model import codec

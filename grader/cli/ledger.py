@@ -16,7 +16,7 @@ from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
     from grader.batch.entry import Entry
-    from grader.batch.ledger import Event, Ledger
+    from grader.batch.ledger import Ledger, LedgerEvent
 
 _PATH = click.Path(path_type=Path)
 
@@ -167,7 +167,7 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
     if exercise is None:
         click.echo("grade: the gradebook was not updated: its exercise was not found", err=True)
         return exits.ERROR
-    click.echo("If the submission is still in the batch's folder, it will be graded again: remove it there.")
+    click.echo("A submission that is still in the batch's folder is graded again: remove it.")
     return exits.PASSED
 
 
@@ -189,7 +189,7 @@ def _entries(ledger: Ledger, at: tuple[Path, Path | None]) -> list[Entry]:
     return outputs.entries(ledger, instructor.exercise_of(ledger, at[1]))
 
 
-def _events(ledger: Ledger, student: str) -> list[Event]:
+def _events(ledger: Ledger, student: str) -> list[LedgerEvent]:
     """Raises UsageError if there is none."""
     from grader.batch import instructor
 

@@ -39,7 +39,7 @@ SHOWN_OPEN = 2  # without -v, of the grader's errors, and of what was not judged
 LAST = "the last attempt"
 
 
-class Detail(NamedTuple):
+class Verbosity(NamedTuple):
     """How much is shown. Lines of a message, of the next step, of what is left open; 0 cuts nothing."""
 
     notes: int
@@ -51,17 +51,17 @@ class Detail(NamedTuple):
     merged: bool = False  # cases with the same outcome are one row
 
 
-EVERYTHING = Detail(notes=99, context=excerpt.CONTEXT_VERBOSE, further=99)
+EVERYTHING = Verbosity(notes=99, context=excerpt.CONTEXT_VERBOSE, further=99)
 
 # From the most that a screen may have room for to the least that says anything.
 SHORTER = (
-    Detail(notes=2, context=excerpt.CONTEXT, further=3),
-    Detail(notes=1, context=excerpt.CONTEXT, further=1, message=3),
-    Detail(notes=1, context=excerpt.CONTEXT, further=1, message=3, merged=True),
-    Detail(notes=1, context=0, further=0, message=3, left_open=2, merged=True),
-    Detail(notes=0, context=0, further=0, message=2, next_step=2, left_open=1, merged=True),
-    Detail(notes=0, context=0, further=0, message=1, next_step=2, left_open=1, merged=True),
-    Detail(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
+    Verbosity(notes=2, context=excerpt.CONTEXT, further=3),
+    Verbosity(notes=1, context=excerpt.CONTEXT, further=1, message=3),
+    Verbosity(notes=1, context=excerpt.CONTEXT, further=1, message=3, merged=True),
+    Verbosity(notes=1, context=0, further=0, message=3, left_open=2, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=2, next_step=2, left_open=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, next_step=2, left_open=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
 )
 
 Lines = list[Text]
@@ -120,7 +120,7 @@ class _Page:
         self._since, self._since_name = since, since_name
         self._problems = problems(result)
 
-    def lines(self, detail: Detail) -> Lines:
+    def lines(self, detail: Verbosity) -> Lines:
         parts = (
             self._verdict(),
             self._cases(detail),
@@ -165,7 +165,7 @@ class _Page:
         since = self._say(f"Since {self._since_name}: {changed}.", indent="", style="cyan", most=2) if changed else []
         return [headline, *self._say(said.sentence, indent=""), *since]
 
-    def _cases(self, detail: Detail) -> Lines:
+    def _cases(self, detail: Verbosity) -> Lines:
         table = case_table.lines(
             self._result, self._exercise, self._width, every_row=detail is EVERYTHING, merged=detail.merged
         )
@@ -186,7 +186,7 @@ class _Page:
         lines = self._say(f"Quality: {place}{first.message}", indent="", style="yellow", most=2)
         return lines + ([Text(f"and {len(others)} more; -v shows all", "dim")] if others else [])
 
-    def _all_problems(self, found: Sequence[Problem], detail: Detail) -> Iterator[Lines]:
+    def _all_problems(self, found: Sequence[Problem], detail: Verbosity) -> Iterator[Lines]:
         """The first in full; without -v of the others no more than where they are."""
         shown, rest = (found, ()) if detail is EVERYTHING else (found[:1], found[1:])
         for problem in shown[:-1]:
@@ -197,7 +197,7 @@ class _Page:
             tail = [Text(f"and {more} more; -v shows all", "dim")] if more else []
             yield self._problem(problem, detail) + also + tail
 
-    def _problem(self, problem: Problem, detail: Detail) -> Lines:
+    def _problem(self, problem: Problem, detail: Verbosity) -> Lines:
         lines = [self._cut(_heading(problem, self._exercise), "bold yellow" if problem.mild else "bold red")]
         for text in self._messages(problem, detail):
             lines += self._say(text, most=detail.message)
@@ -211,7 +211,7 @@ class _Page:
             lines.append(Text(f"{INDENT}Hint: {_hint(problem.hint, self._exercise)}", "cyan"))
         return lines
 
-    def _messages(self, problem: Problem, detail: Detail) -> list[str]:
+    def _messages(self, problem: Problem, detail: Verbosity) -> list[str]:
         """What the first case shows, and with -v every case; all of it where there are no cases."""
         if problem.kind == "speed" and (slow := [speed.slow(o.case, o.measured) for o in problem.occurrences]):
             return list(filter(None, slow)) or [o.finding.message for o in problem.occurrences]
@@ -225,7 +225,7 @@ class _Page:
         said = (speed.advice(o.measured, self._result.machine) for o in speed.slowest_first(problem))
         return next(filter(None, said), "") or problem.next_step
 
-    def _open_ends(self, detail: Detail) -> Iterator[Lines]:
+    def _open_ends(self, detail: Verbosity) -> Iterator[Lines]:
         """What was not judged, and where the grader failed; a paragraph for each reason."""
         errors = [(f"{check.id}: {check.message}", "magenta") for check in grader_errors(self._result)]
         unjudged = []
@@ -242,7 +242,7 @@ class _Page:
             more = len(found) - len(shown)
             yield lines + ([Text(f"and {more} more; -v shows all", "dim")] if more else [])
 
-    def _footer(self, detail: Detail) -> Lines:
+    def _footer(self, detail: Verbosity) -> Lines:
         result = self._result
         number = self._exercise.number.lstrip("0") if self._exercise else result.exercise
         command = ["grade", "run", number, result.submission.path, "--seed", str(result.seed)]

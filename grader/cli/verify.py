@@ -21,8 +21,8 @@ from grader.cli.wrap import WIDTH, wrapped
 from grader.errors import ExerciseError, UsageError
 
 if TYPE_CHECKING:
-    from grader.authoring.mutants import Verdict as MutantVerdict
-    from grader.authoring.verify import Verified
+    from grader.authoring.mutants import MutantVerdict
+    from grader.authoring.verify import VerifiedPromise
     from grader.model.exercise import Exercise
     from grader.sandbox.runner import OpenExecutor
 
@@ -112,7 +112,7 @@ def _verify(exercise: Exercise, jobs: int, seed: int) -> int:
         click.echo(f"  {_mark(gap.problem)}  {gap.name}")
         _found(gap.problem)
 
-    def show(done: Verified) -> None:
+    def show(done: VerifiedPromise) -> None:
         says, room = done.promise.says, max(WIDTH - width - 16, 12)
         shown = says if len(says) <= room else f"{says[: room - 1]}…"
         click.echo(f"  {_mark(done.problem)}  {names[done.promise]:{width}}  {shown:{room}} {done.seconds:5.1f} s")
@@ -143,7 +143,7 @@ def _mutants(
     kernels = kernels or [exercise.folder / "solution.cu"]
     if not kernels[0].is_file():
         raise UsageError(f"{kernels[0]} does not exist; name a correct kernel with --of")
-    bench = mutants.Bench(exercise, seed, _opener(jobs))
+    bench = mutants.MutantBench(exercise, seed, _opener(jobs))
     texts = mutants.read(kernels)
     began = time.monotonic()
     try:

@@ -17,15 +17,15 @@ from grader.model.exercise import Exercise
 from grader.model.result import Verdict
 from grader.progress import Stage
 from grader.seeds import SEEDS
-from grader.watch.gradings import Failed, Going, Graded, Gradings
+from grader.watch.gradings import Going, GradingDone, GradingFailed, Gradings
 from grader.watch.hints import Hints
 from grader.watch.keys import REDRAW
-from grader.watch.saves import Saved, Saves, Unreadable
+from grader.watch.saves import Saved, Saves, UnreadableSave
 from reports.problems import problems
 
 QUIT = "q"
 
-Event = Saved | Unreadable | Going | Graded | Failed | str  # text: a key
+Event = Saved | UnreadableSave | Going | GradingDone | GradingFailed | str  # text: a key
 
 
 class Session:
@@ -58,7 +58,7 @@ class Session:
         self._exercise, self._file = exercise, file
         self._hints = Hints(exercise.folder)
         self._source: Source | None = None
-        self._graded: Graded | None = None
+        self._graded: GradingDone | None = None
         self._number = 0  # of the current grading
         self._seed: int | None = None
         self._saves = Saves(file, self._events.put)
@@ -69,14 +69,14 @@ class Session:
             case Saved(source) if source.path == self._file:
                 self._source = source
                 self._begin("saved")
-            case Unreadable(file, why) if file == self._file:
+            case UnreadableSave(file, why) if file == self._file:
                 self._source = None
                 self._stop(f"{why}.")
             case Going(number, state) if number == self._number:
                 self._screen.going(state)
-            case Graded() if event.number == self._number:
+            case GradingDone() if event.number == self._number:
                 self._finish(event)
-            case Failed(number, why) if number == self._number:
+            case GradingFailed(number, why) if number == self._number:
                 self._stop(why)
             case str() if event == REDRAW and self._graded:
                 self._show()
@@ -102,7 +102,7 @@ class Session:
         self._wait()
         self._gradings.warm_up()
 
-    def _finish(self, graded: Graded) -> None:
+    def _finish(self, graded: GradingDone) -> None:
         self._graded, self._exercise = graded, graded.exercise
         found = problems(graded.result)
         self._hints.about(found[0].hint if found else "")
@@ -126,7 +126,7 @@ class Session:
             return  # a grading is in progress
         offered = [(key, self._keys[key][0]) for key in self._offered()]
         leave = [(QUIT, "quit")] if self._listens else []
-        right = "Right. " if self._right else ""
+        right = "Correct. " if self._right else ""
         end = "" if self._listens else " Press Ctrl-C to quit."
         self._screen.keys([*offered, *leave], f"{right}Waiting for the next save of {self._file}.{end}")
 

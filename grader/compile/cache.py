@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import zlib
 from pathlib import Path
 
 import msgspec
 
 from grader.compile.compiled import Compiled
+from grader.files import publish
 
 LIMIT_BYTES = 256 << 20
 MAX_ENTRY_BYTES = 16 << 20  # unpacked; PTX of that size would take the CPU executor minutes anyway
@@ -57,18 +57,10 @@ class Cache:
         """Published by rename: a reader sees a complete entry or none."""
         if self.folder is None:
             return
-        packed = _pack(compiled)
-        temporary = ""
-        try:
+        with contextlib.suppress(OSError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self.folder)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(packed)
-            Path(temporary).replace(self.folder / (key + _SUFFIX))
+            publish(self.folder / (key + _SUFFIX), _pack(compiled), durable=False)
             self._shrink()
-        except OSError:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
 
     def _shrink(self) -> None:
         """Remove least recently used entries until the rest fits the limit."""

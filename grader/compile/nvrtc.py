@@ -13,7 +13,7 @@ INVALID_OPTION = 5  # NVRTC_ERROR_INVALID_OPTION: this package is
 
 
 @dataclass(frozen=True)
-class Built:
+class NvrtcOutput:
     """NVRTC's output for a source. `log` is raw: it may quote any file that the compiler could read."""
 
     ok: bool
@@ -22,7 +22,7 @@ class Built:
     cubin: bytes = b""
 
 
-def build(text: str, arch: str) -> Built:
+def build(text: str, arch: str) -> NvrtcOutput:
     """Compile for `arch`: sm_NN gives a cubin and PTX, compute_NN only PTX. Releases the GIL."""
     contents = tuple(content.encode() for content in recipe.headers().values())
     names = tuple(name.encode() for name in recipe.headers())
@@ -31,9 +31,9 @@ def build(text: str, arch: str) -> Built:
         error = _compile(program, recipe.options(arch))
         log = _log(program)
         if error is not None:
-            return Built(False, log if error.status == COMPILATION_FAILED else f"{log}\n{error}")
+            return NvrtcOutput(False, log if error.status == COMPILATION_FAILED else f"{log}\n{error}")
         cubin = nvrtc.getCUBIN(program) if arch.startswith("sm_") else b""
-        return Built(True, log, nvrtc.getPTX(program).decode(), cubin)
+        return NvrtcOutput(True, log, nvrtc.getPTX(program).decode(), cubin)
     finally:
         nvrtc.destroyProgram(program)
 

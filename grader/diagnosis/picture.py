@@ -63,7 +63,8 @@ def of(
         columns=wrong.shape[1],
         tile=edge,
         regions=tuple(
-            picture.Region(r.name, r.stop - r.start, _texts(_tiles(codes[r.start : r.stop], edge))) for r in shown
+            picture.PictureRegion(r.name, r.stop - r.start, _texts(_tiles(codes[r.start : r.stop], edge)))
+            for r in shown
         ),
         first=_closeup(actual, reference, wrong, codes, regions),
         tolerance=tolerance,

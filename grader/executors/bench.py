@@ -7,7 +7,7 @@ a graph's time divided by its number of launches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from math import prod
 from pathlib import Path
@@ -16,18 +16,26 @@ import cupy
 import numpy as np
 from cupy_backends.cuda.api import driver, runtime
 
+from grader.baselines.baseline import Baseline, Device, DeviceArray, Enqueue
+from grader.baselines.registry import BASELINES
 from grader.compile import nvrtc, recipe
 from grader.executors import device
-from grader.executors.baselines import Baseline, C, Cublas, DeviceCopy, Enqueue
 from grader.executors.device import Kernels
 from grader.executors.proof import ByJudges, ByReference
-from grader.executors.regions import Memory, Region
+from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
-from grader.sandbox.messages import Copy, Measure, Measured, Occupancy, Prepared, Upload, Verified, Verify
-from reference_kernels import cublas
+from grader.sandbox.messages import (
+    ALONE,
+    SUBMISSION,
+    Measure,
+    Measured,
+    Occupancy,
+    Prepared,
+    Upload,
+    Verified,
+    Verify,
+)
 
-SUBMISSION = "submission"
-ALONE = "kernel "  # prefix of a kernel's name: that kernel without the others
 SOURCE = Path(__file__).with_name("bench_kernels.cu")
 
 POISON = 0xFF  # NaN in every format, so that an element which a launch leaves out is wrong
@@ -69,7 +77,7 @@ class Bench:
             unavailable=dict(self._baseline.unavailable),
             empty_us=self._empty_us(),
             occupancy=tuple(self._occupancy(invocation) for invocation in self._request.invocations),
-            cublas=self._baseline.version,
+            version=self._baseline.version,
         )
 
     def close(self) -> None:
@@ -108,17 +116,24 @@ class Bench:
             return self._judged()
         wanted = self._references.references(references)
         worst, wrong = self._references.compare_kept(wanted, request.tolerance, self._stream.ptr)
-        routes, base = {}, self._baseline.output
-        for name in self._baseline.enqueue if base else ():
-            if name != cublas.SINGLE_MATRIX:
-                assert base is not None
-                self._poison(name)
-                self._graphs[name].launch(self._stream)
-                found = self._references.compare(
-                    base.base, wanted[C], base, request.tolerance, self._launches[name], self._stream.ptr
-                )
-                routes[name] = found[1]
-        return Verified(worst, wrong, self._references.elements(), routes)
+        return Verified(worst, wrong, self._references.elements(), self._wrong_by_route(wanted, request.tolerance))
+
+    def _wrong_by_route(self, wanted: Mapping[str, int], tolerance: float) -> dict[str, int]:
+        """How many elements of the baseline's own output each route gets wrong."""
+        base, writes = self._baseline.output, self._baseline.writes
+        if base is None or writes is None:
+            return {}
+        found = {}
+        for name in filter(self._decides, self._baseline.enqueue):
+            self._poison(name)
+            self._graphs[name].launch(self._stream)
+            _, found[name] = self._references.compare(
+                base.base, wanted[writes[0]], base, tolerance, self._launches[name], self._stream.ptr
+            )
+        return found
+
+    def _decides(self, route: str) -> bool:
+        return self._baseline.routes[route].decides
 
     def _look(self) -> None:
         assert self._judges is not None
@@ -131,7 +146,7 @@ class Bench:
         elements = self._judges.looks * sum(region.elements for region in self._outputs.values())
         return Verified(None, sum(verdict.wrong for verdict in verdicts.values()), elements, {}, verdicts)
 
-    def _upload(self, arrays: dict[str, np.ndarray]) -> dict[str, Region]:
+    def _upload(self, arrays: dict[str, np.ndarray]) -> dict[str, DeviceRegion]:
         names = dict.fromkeys(name.rpartition("/")[0] for name in arrays)
         regions = {}
         for name in names:
@@ -141,13 +156,18 @@ class Bench:
                 device.upload(regions[name].pointer(index), member)
         return regions
 
-    def _region(self, dtype: str, shape: Sequence[int]) -> Region:
-        return Region(np.dtype(dtype), tuple(shape), self._sets, self._memory)
+    def _region(self, dtype: str, shape: Sequence[int]) -> DeviceRegion:
+        return DeviceRegion(np.dtype(dtype), shape, self._sets, self._memory)
 
     def _baseline_of(self, request: Upload) -> Baseline:
-        if isinstance(request.baseline, Copy):
-            return DeviceCopy(request.baseline, self._sets, self._memory)
-        return Cublas(request.baseline, self._inputs, self._region(*request.outputs[C]))
+        """Raises TypeError where it is none for arrays of these types."""
+        kind = BASELINES[request.baseline]
+        arrays = {**self._inputs, **self._outputs}
+        for name, dtype in [*kind.reads.items(), *([kind.writes] if kind.writes else [])]:
+            if name not in arrays or arrays[name].dtype != np.dtype(dtype):
+                raise TypeError(f"{kind.label} as the baseline {request.baseline!r} wants {name} of {dtype}")
+        allocate = partial(DeviceRegion, sets=self._sets, memory=self._memory)
+        return kind(request.problem, Device(self._sets, self._inputs, allocate))
 
     def _submission(self, stream: cupy.cuda.Stream, index: int) -> None:
         """As in every run: zero the workspace, then run the kernels in order."""
@@ -176,7 +196,7 @@ class Bench:
         """
         few = min(FEW_SETS, self._sets)
         best = {n: min(self._times(self._graph(e, few), FEW_ROUNDS)) for n, e in self._baseline.enqueue.items()}
-        fastest = min(us for name, us in best.items() if name != cublas.SINGLE_MATRIX)
+        fastest = min(us for name, us in best.items() if self._decides(name))
         return {name: few if us > HOPELESS_FACTOR * fastest else self._sets for name, us in best.items()}
 
     def _times(self, graph: cupy.cuda.Graph, rounds: int) -> list[float]:
@@ -211,7 +231,7 @@ class Bench:
     def _poison(self, contender: str) -> None:
         """The arrays a contender writes. Not for single kernels: the next may need what the previous one left."""
         own = self._baseline.output
-        regions = [own] if own else []
+        regions: list[DeviceArray] = [own] if own else []
         if contender == SUBMISSION:
             regions = list(self._outputs.values())
         elif contender.startswith(ALONE):

@@ -14,7 +14,7 @@ from grader.sandbox.messages import Built, Ran, Run
 from grader.sandbox.serve import SetupError, serve
 
 if TYPE_CHECKING:
-    from grader.executors.launches import Submission
+    from grader.executors.launches import CpuSubmission
 
 MAX_PTX_CHARACTERS = MAX_MESSAGE_BYTES - (1 << 20)  # if it is larger, the parent gets nothing to cache
 
@@ -26,7 +26,7 @@ class CpuEngine:
 
     def __init__(self) -> None:
         self._ptx = ""
-        self._submission: Submission | None = None
+        self._submission: CpuSubmission | None = None
 
     def compile(self, text: str) -> Built:
         try:
@@ -52,7 +52,7 @@ class CpuEngine:
         except ModuleNotFoundError as error:
             raise _missing(error, "llvmlite>=0.45,<1") from None
         if self._submission is None:
-            self._submission = launches.Submission(self._ptx)
+            self._submission = launches.CpuSubmission(self._ptx)
         return self._submission.run(request, arrays)
 
 

@@ -38,7 +38,7 @@ from grader.sandbox.serve import SetupError, serve
 
 if TYPE_CHECKING:
     from grader.executors.bench import Bench
-    from grader.executors.gpu_runs import Submission
+    from grader.executors.gpu_runs import GpuSubmission
     from grader.model.execution import Gpu
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class CudaEngine:
 
     def __init__(self) -> None:
         self._gpu: Gpu | None = None
-        self._submission: Submission | None = None
+        self._submission: GpuSubmission | None = None
         self._bench: Bench | None = None
         self._timed = ""
 
@@ -71,11 +71,11 @@ class CudaEngine:
         return Built(compiled)
 
     def load(self, ptx: str, cubin: bytes) -> None:
-        from grader.executors.gpu_runs import Submission
+        from grader.executors.gpu_runs import GpuSubmission
 
         if self._gpu is not None:
             threading.Thread(target=_warm_quietly, args=(self._gpu.compute_capability,), daemon=True).start()
-        self._submission, self._bench = Submission(ptx, cubin), None
+        self._submission, self._bench = GpuSubmission(ptx, cubin), None
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
         assert self._submission is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,10 +16,8 @@ from grader.sandbox import ChildFailed, arena, confine
 from grader.sandbox.child import Child
 from grader.sandbox.messages import (
     AGAIN,
-    Copy,
     Describe,
     Described,
-    GroupedGemm,
     Judges,
     Measure,
     Measured,
@@ -92,10 +91,11 @@ class CudaChild(Child):
         invocations: tuple[Invocation, ...],
         sets: Sequence[Mapping[str, Array]],
         workspace_bytes: int,
-        baseline: GroupedGemm | Copy,
+        baseline: str,
+        problem: dict[str, Any],
         judges: Judges | None = None,
     ) -> None:
-        """Uploads what will be timed. `sets`: the arrays by name, with the same names in each."""
+        """Uploads what will be timed, against the named baseline. `sets`: the arrays by name, the same in each."""
         arrays = [
             Array(f"{name}/{index}", array.data)
             for index, members in enumerate(sets)
@@ -105,7 +105,7 @@ class CudaChild(Child):
         outputs = {n: (a.data.dtype.str, a.data.shape) for n, a in sets[0].items() if a.access == "out"}
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)
-        request = Upload(invocations, slots, size, len(sets), outputs, workspace_bytes, baseline, judges)
+        request = Upload(invocations, slots, size, len(sets), outputs, workspace_bytes, baseline, problem, judges)
         self.ask(request, Uploaded, TIMING_SECONDS)
 
     def prepare(self) -> Prepared:

@@ -52,7 +52,7 @@ def blaming(kernel: str, *, memory: bool = True) -> Iterator[None]:
         raise Lost(found) from None
 
 
-class Submission:
+class GpuSubmission:
     """One cubin, loaded on its first run."""
 
     def __init__(self, ptx: str, cubin: bytes) -> None:

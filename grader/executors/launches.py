@@ -29,7 +29,7 @@ def prepare() -> None:
     ptx.prepare()
 
 
-class Submission:
+class CpuSubmission:
     """One PTX text, parsed on its first run."""
 
     def __init__(self, text: str) -> None:

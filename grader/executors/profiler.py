@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 
-from grader.executors.tools import Stage, Staged, find
+from grader.executors.tools import Staged, StagedRuns, find
 
 NAME = "ncu"
 SECONDS = 120.0
@@ -30,7 +30,7 @@ def profile(
         return None
     metrics = ",".join(COUNTERS.values())
     command = [tool, "--clock-control", "none", "--csv", "--page", "raw", "--metrics", metrics]
-    with Stage(text, runs, variables) as stage:
+    with StagedRuns(text, runs, variables) as stage:
         rows = parse(stage.run(command, SECONDS))
     launches = [(run.name, invocation.kernel) for run in runs for invocation in run.invocations]
     if len(rows) != len(launches):

@@ -17,10 +17,11 @@ import numpy as np
 from cupy_backends.cuda.api import driver, runtime
 
 import reference_kernels
+from grader.baselines.baseline import DeviceArray
 from grader.compile import nvrtc, recipe
 from grader.executors import device
 from grader.executors.device import Kernels
-from grader.executors.regions import Memory, Region
+from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
 from grader.sandbox.messages import JUDGES_VERDICT, DeviceVerdict, Judges
 
@@ -34,7 +35,7 @@ NONE_WRONG = VERDICT.pack(0, 2**64 - 1)
 class ByReference:
     """Keeps the outputs of each round that counts."""
 
-    def __init__(self, outputs: Mapping[str, Region], own: Kernels, memory: Memory) -> None:
+    def __init__(self, outputs: Mapping[str, DeviceRegion], own: Kernels, memory: Memory) -> None:
         self._outputs, self._own, self._memory = outputs, own, memory
         self._kept: list[int] = []
         self._size = sum(region.bytes for region in outputs.values())
@@ -69,7 +70,7 @@ class ByReference:
                 offset += region.bytes
         return worst, wrong
 
-    def _reference(self, name: str, region: Region, references: Mapping[str, np.ndarray]) -> int:
+    def _reference(self, name: str, region: DeviceRegion, references: Mapping[str, np.ndarray]) -> int:
         """With the strides of the outputs; NaN in the padding."""
         if region.dtype != np.float32:
             raise TypeError(f"{name} is {region.dtype}; only float32 outputs can be compared with references")
@@ -81,7 +82,7 @@ class ByReference:
         return pointer
 
     def compare(
-        self, got: int, want: int, region: Region, tolerance: float, sets: int, stream: int
+        self, got: int, want: int, region: DeviceArray, tolerance: float, sets: int, stream: int
     ) -> tuple[float, int]:
         """Over the first `sets`."""
         results = self._memory.allocate(16)

@@ -10,7 +10,7 @@ import msgspec
 
 from grader.compile import recipe
 from grader.executors.replay import CASE
-from grader.executors.tools import Stage, Staged, find
+from grader.executors.tools import Staged, StagedRuns, find
 from grader.model.details import Detail, Role
 from grader.model.result import Finding, Related
 
@@ -34,7 +34,7 @@ def check(text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> di
     tool = find(NAME)
     if tool is None:
         return None
-    with Stage(text, runs, variables) as stage, ThreadPoolExecutor(len(TOOLS)) as threads:
+    with StagedRuns(text, runs, variables) as stage, ThreadPoolExecutor(len(TOOLS)) as threads:
         commands = ([tool, "--tool", name, "--print-limit", str(PRINTED)] for name in TOOLS)
         outputs = list(threads.map(lambda command: stage.run(command, SECONDS), commands))
     if not all("ERROR SUMMARY" in output or "RACECHECK SUMMARY" in output for output in outputs):

@@ -12,7 +12,7 @@ from cupy_backends.cuda.api import driver, runtime
 from grader.executors import bench, device
 from grader.executors.device import Kernels
 from grader.executors.proof import ByJudges
-from grader.executors.regions import Memory, Region
+from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
 from grader.sandbox.messages import DeviceVerdict, Sweep, Swept
 
@@ -27,7 +27,7 @@ def run(kernels: Kernels, request: Sweep) -> Swept:
     memory = Memory()
     try:
         regions = {
-            name: Region(np.dtype(dtype), (request.elements,), 1, memory)
+            name: DeviceRegion(np.dtype(dtype), (request.elements,), 1, memory)
             for name, (dtype, _) in request.arrays.items()
         }
         workspace = memory.allocate(request.workspace_bytes) if request.workspace_bytes else 0
@@ -68,7 +68,7 @@ def _inputs(invocation: Invocation, request: Sweep) -> list[str]:
 
 
 def _fill(
-    fills: Kernels, invocation: Invocation, request: Sweep, regions: dict[str, Region], base: int, stream: int
+    fills: Kernels, invocation: Invocation, request: Sweep, regions: dict[str, DeviceRegion], base: int, stream: int
 ) -> None:
     inputs = _inputs(invocation, request)
     for name in invocation.arguments:
@@ -83,7 +83,7 @@ def _fill(
             _launch(fills, "sweep_bytes" if region.dtype.itemsize == 1 else "sweep_patterns", region, base, stream)
 
 
-def _launch(fills: Kernels, name: str, region: Region, base: int, stream: int) -> None:
+def _launch(fills: Kernels, name: str, region: DeviceRegion, base: int, stream: int) -> None:
     values = (ctypes.c_uint64(region.base), ctypes.c_int64(region.elements), ctypes.c_uint64(base))
     addresses = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
     grid, block = (FILL_GRID, 1, 1), (FILL_BLOCK, 1, 1)

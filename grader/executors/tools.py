@@ -39,7 +39,7 @@ def find(name: str) -> str | None:
     return shutil.which(name) or next((p for place in PLACES if (p := shutil.which(name, path=place))), None)
 
 
-class Stage:
+class StagedRuns:
     """A temporary folder with the source and the runs, in the format that `replay` reads."""
 
     def __init__(self, text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> None:
@@ -53,7 +53,7 @@ class Stage:
             replay.write(folder, text, run.invocations, run.arrays)
             self._runs.append(f"{self._token}-{run.name}={folder}")
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> StagedRuns:
         return self
 
     def __exit__(self, *_: object) -> None:

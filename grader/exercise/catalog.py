@@ -9,15 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from grader.baselines import registry
 from grader.errors import ExerciseError, UsageError
 from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
 
 # The exercises in a wheel; in a checkout they are next to the package.
 INSTALLED = Path(__file__).parents[1] / "_exercises"
 BESIDE = Path(__file__).parents[2] / "exercises"
-
-# Baselines for speed: cuBLAS routes for a grouped GEMM, the fastest of them, or a device-to-device copy.
-BASELINES = ("fastest", "grouped", "sequential", "streams", "strided", "single_matrix", "copy")
 
 
 def exercises_folder(given: Path | None = None, start: Path | None = None) -> Path:
@@ -98,6 +96,7 @@ def read(folder: Path) -> Exercise:
             "quality": content.points.quality,
         },
         baseline=content.baseline,
+        against=registry.find(content.baseline).baseline.label,
         threshold=content.threshold,
         objectives=content.objectives,
         cases=content.cases,
@@ -147,8 +146,8 @@ def _check(content: _File) -> None:
             )
     if not content.cases:
         raise _invalid("has no required cases", "cases")
-    if content.baseline not in BASELINES:
-        raise _invalid(f"baseline {content.baseline!r} must be one of {', '.join(BASELINES)}", "baseline")
+    if content.baseline not in (known := registry.names()):
+        raise _invalid(f"baseline {content.baseline!r} must be one of {', '.join(known)}", "baseline")
     given = sum(rule.points for rule in content.quality)
     if given > content.points.quality:
         raise _invalid(

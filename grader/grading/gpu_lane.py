@@ -79,7 +79,7 @@ def choose(
     return GpuChoice(partial(executors.open_cuda, number or 0), required, number or 0, sanitize, profile)
 
 
-class Measured(msgspec.Struct, frozen=True):
+class GpuChecks(msgspec.Struct, frozen=True):
     """The GPU's checks, or why there are none. `checks` contains memory[CASE] only if it failed."""
 
     checks: tuple[Check, ...] = ()
@@ -175,15 +175,15 @@ class GpuLane:
         self._ended = True
         self._runner.close()
 
-    def measured(self, known: Sequence[Check] = ()) -> Measured:
+    def measured(self, known: Sequence[Check] = ()) -> GpuChecks:
         """`known`: what the CPU has found so far. What does not finish there is not started here.
 
         Raises GraderError if a required GPU cannot be used.
         """
         if self._source.problem is not None:
-            return Measured()
+            return GpuChecks()
         if any(check.family in (COMPILE.name, LAUNCH.name) and check.status is Status.FAILED for check in known):
-            return Measured()
+            return GpuChecks()
         accesses = {check.case: check for check in known if check.family == MEMORY.name}
         if any(did_not_finish(check.findings) for check in accesses.values()):
             self._endless = {case: c for case, c in accesses.items() if _unfinished(c)}
@@ -193,10 +193,10 @@ class GpuLane:
             except (ChildDied, ChildTimeout) as failed:
                 if self._choice.required:
                     raise GraderError(str(failed)) from None
-                return Measured(unusable=str(failed))
+                return GpuChecks(unusable=str(failed))
             with ThreadPoolExecutor(min(MAKERS, os.cpu_count() or 1)) as makers:
                 try:
-                    return Measured(tuple(self._checks(self._gpu, makers)))
+                    return GpuChecks(tuple(self._checks(self._gpu, makers)))
                 finally:
                     makers.shutdown(wait=False, cancel_futures=True)
         finally:
@@ -237,7 +237,7 @@ class GpuLane:
         for case in timed:
             parent = found.get(case.name) or first_wrong
             check = self._speed_check(case, parent, partial(timing.check, case, plans[case.name]))
-            self._cublas = timing.cublas
+            self._cublas = timing.version
             if case.name in profiles:
                 check = check.measured(counters=tuple(profiles[case.name]))
             for one in _proven(case, check) if case.gpu_only else (check,):

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
+from grader.baselines import registry
 from grader.checks import speed
 from grader.errors import GraderError
 from grader.executors.cuda_child import CudaChild
@@ -46,9 +47,10 @@ class GpuTiming:
     ) -> None:
         self._gpu, self._exercise, self._filename = gpu, exercise, filename
         self._runner, self._kernels = runner, kernels
+        self._baseline = registry.find(exercise.baseline)
         self._sets: dict[str, list[Future[Case]]] = {}
         self._references: dict[str, list[Future[Expected]]] = {}
-        self.cublas = ""  # its version, known after the first timing
+        self.version = ""  # of the baseline's library, known after the first timing
 
     def make_inputs(self, cases: Sequence[Case], oracle: Oracle, seed: int, makers: ThreadPoolExecutor) -> None:
         """Starts generating all input sets, and then the references, which are needed last."""
@@ -63,7 +65,9 @@ class GpuTiming:
 
     def check(self, case: Case, plans: Plans) -> Check:
         """speed[CASE]. Raises GraderError if the child dies for no known reason."""
-        sets = inputs.together([one.result() for one in self._sets[case.name]], self._exercise)
+        sets = inputs.together(
+            [one.result() for one in self._sets[case.name]], self._exercise, self._baseline.baseline
+        )
         take = partial(self._take, case, plans, sets)
         timings: list[Timing] = []
         try:
@@ -93,15 +97,16 @@ class GpuTiming:
         launches = invocations.of(self._exercise.kernels, case, plans)
         judges = invocations.judges(self._exercise, case)
         with lock.running(self._gpu.pci_bus_id):
-            child.upload(launches, sets.arrays, invocations.workspace_bytes(plans), sets.baseline, judges)
+            workspace = invocations.workspace_bytes(plans)
+            child.upload(launches, sets.arrays, workspace, self._baseline.name, sets.problem, judges)
         timing = session.take(
             child,
             self._alone,
             partial(self._proof, child, case),
-            baseline=self._exercise.baseline,
+            baseline=self._baseline,
             threshold=self._exercise.threshold,
         )
-        self.cublas = timing.cublas
+        self.version = timing.version
         return timing
 
     @contextmanager

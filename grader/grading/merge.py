@@ -14,12 +14,12 @@ from grader.model.families import CORRECT, MEMORY, RULES, SPEED
 from grader.model.result import Check, Status
 
 if TYPE_CHECKING:
-    from grader.grading.gpu_lane import Measured
+    from grader.grading.gpu_lane import GpuChecks
 
 BAD = (Status.FAILED, Status.ERROR)
 
 
-def both(cpu: Sequence[Check], gpu: Measured, cases: Sequence[Case]) -> list[Check]:
+def both(cpu: Sequence[Check], gpu: GpuChecks, cases: Sequence[Case]) -> list[Check]:
     """In the CPU's order, every id once."""
     if gpu.unusable:
         return [_speed_without_gpu(check, gpu.unusable) for check in cpu]

@@ -1,4 +1,4 @@
-"""Grades one submission: the checks in dependency order, each skipped where the one before it failed."""
+"""Grades one submission: the checks in dependency order, each skipped if the one before it failed."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submissio
 from grader.sandbox.runner import OpenExecutor, Runner
 
 if TYPE_CHECKING:
-    from grader.grading.gpu_lane import GpuChoice, GpuLane, Measured
+    from grader.grading.gpu_lane import GpuChecks, GpuChoice, GpuLane
 
-# A kernel that hangs does so on most cases, and each costs its whole deadline.
+# A kernel that hangs usually does so on most cases, and each takes its whole time limit.
 MAX_UNFINISHED = 2
 
-MOST_BESIDE = 4  # threads that make cases and expected outputs
+MOST_BESIDE = 4  # threads that generate cases and expected outputs
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What begins now: a check's id, how many of the cases are done, and the CPU's checks that are finished."""
+    """What starts now: a check's id, the number of finished cases, and the CPU's finished checks."""
 
     doing: str
     done: int = 0
@@ -63,11 +63,11 @@ def grade(
     on_progress: OnProgress = lambda _: None,
     open_oracle: Callable[[Exercise], Oracle] = Oracle,
 ) -> Result:
-    """With `only`, that case alone; with `gpu`, on that GPU too, side by side. With `quickest_first`, the small cases
-    go before the large ones; else they keep the exercise's order.
+    """With `only`, only that case; with `gpu`, also on that GPU, in parallel. With `quickest_first`, small cases
+    come before large ones; otherwise the exercise's order is kept.
 
-    Raises GraderError where the exercise itself is broken, or a GPU that is required cannot be used. Every child is
-    closed in every case.
+    Raises GraderError if the exercise itself is broken, or a required GPU cannot be used. Every child is
+    always closed.
     """
     with Runner(open_executor, source.content, source.name) as runner, _Beside() as beside:
         if source.problem is None:
@@ -88,7 +88,7 @@ def grade(
                     on_progress(Progress("compute-sanitizer"))
                     theirs = msgspec.structs.replace(theirs, checks=lane.sanitized() + theirs.checks)
                 found = merge.both(found, theirs, inputs.cases.result())
-        known = hints.sections(exercise)
+        known = hints.sections(exercise) if any(check.findings for check in found) else frozenset()
         checks = tuple(hints.give(check, known) for check in found)
         return Result(
             schema=SCHEMA_VERSION,
@@ -104,7 +104,7 @@ def grade(
 
 
 def _machine(facts: dict[str, Any], runner: Runner[Executor], lane: GpuLane | None) -> dict[str, Any]:
-    """`unconfined`: what a submission could do there though it should not, and why; empty where nothing."""
+    """`unconfined`: what a submission could do there but should not be able to, and why."""
     lacking = [*runner.unconfined, *(lane.unconfined if lane else ())]
     return facts | ({"gpu": lane.facts} if lane else {}) | {"unconfined": list(dict.fromkeys(lacking))}
 
@@ -116,15 +116,15 @@ def _lane(
     inputs: Inputs,
     judging: Judging,
 ) -> GpuLane:
-    """Loaded only where there is a GPU: a laptop's grading need not wait for it."""
+    """Loaded only if there is a GPU, so that grading on a laptop does not wait for it."""
     from grader.grading.gpu_lane import GpuLane
 
     return GpuLane(gpu, exercise, source, inputs, judging)
 
 
 @contextmanager
-def _alongside(lane: GpuLane | None) -> Iterator[Future[Measured] | None]:
-    """The GPU's grading in a thread of its own. However the other ends, this one is ended too."""
+def _alongside(lane: GpuLane | None) -> Iterator[Future[GpuChecks] | None]:
+    """The GPU's grading in its own thread. It ends when the CPU's grading ends, for whatever reason."""
     if lane is None:
         yield None
         return
@@ -138,7 +138,7 @@ def _alongside(lane: GpuLane | None) -> Iterator[Future[Measured] | None]:
 
 
 class _Beside(ThreadPoolExecutor):
-    """Makes cases and expected outputs while the child compiles and runs; leaves it most of the cores."""
+    """Generates cases and expected outputs while the child compiles and runs, leaving it most of the cores."""
 
     def __init__(self) -> None:
         super().__init__(max_workers=max(1, min(MOST_BESIDE, machine.cores() // 4)))
@@ -148,7 +148,7 @@ class _Beside(ThreadPoolExecutor):
 
 
 class _Grading:
-    """One way through the checks; here alone stands which of them depends on which."""
+    """Runs the checks; only this class defines which check depends on which."""
 
     def __init__(
         self, exercise: Exercise, source: Source, runner: Runner[Executor], on_progress: OnProgress, judging: Judging
@@ -159,7 +159,7 @@ class _Grading:
         self._on_progress = on_progress
         self._judging = judging
         self._unfinished: list[Check] = []
-        self._runs: Runs  # once it is compiled
+        self._runs: Runs  # set after compilation
 
     def checks(self, inputs: Inputs) -> list[Check]:
         """In grading order: compile, launch, then memory, correct and speed case by case, rules, quality."""
@@ -193,7 +193,7 @@ class _Grading:
         )
 
     def _case(self, case: Case, plans: Plans, expected: Future[Expected]) -> list[Check]:
-        """memory, then correct, then speed of one case."""
+        """`memory`, then `correct`, then `speed` of one case."""
         memory_check, outcome = self._memory(case, plans)
         correct_check = after(memory_check, CORRECT, case.name)
         if correct_check is None:
@@ -226,7 +226,7 @@ class _Grading:
         return [skipped or speed.not_judged(self._exercise, case.name, required=decides)]
 
     def _speed_elsewhere(self, cases: Sequence[Case], found: Sequence[Check]) -> list[Check]:
-        """Of the cases that are too large for a CPU; measured only where all others are right."""
+        """For cases too large for a CPU; measured only if all others are correct."""
         here = {case.name for case in cases if case.required}
         bad = (c for c in found if c.status is not Status.PASSED and c.family != SPEED.name)
         parent = next(bad, found[0])
@@ -247,5 +247,5 @@ class _Grading:
 
 
 def _printable(path: Path) -> str:
-    """File names may hold bytes that no JSON text can."""
+    """File names may contain bytes that JSON text cannot."""
     return str(path).encode(errors="replace").decode()

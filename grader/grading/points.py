@@ -1,11 +1,11 @@
 """Points by rubric.
 
-correctness: equal shares, one for each required case that is right, one for all the other cases being right.
-performance: equal shares, one for each case that decides and is fast enough; null where speed was not judged: on a
-             CPU also that of wrong cases, for numbers are a GPU's to judge.
-             Who does what the exercise forbids has solved another one: no points for correctness and performance.
-quality:     what the machine's rules give, once a required case is right: an untouched starter earns none.
-             The rest of the rubric's quality is `manual`, null until an instructor gives it.
+correctness: equal shares, one for each correct required case, and one if all other cases are correct.
+performance: equal shares, one for each deciding case that is fast enough; null if speed was not judged, which on a
+            CPU includes wrong cases, because the GPU has the last word on numbers.
+            A submission that uses what the exercise forbids gets no points for correctness and performance.
+quality:     the points of the automatic rules, once a required case is correct, so an untouched starter gets none.
+            The rest of quality is `manual`, null until an instructor gives it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BEFORE_SPEED = {family.name for family in families.before(SPEED)}
 
 
 class Share(msgspec.Struct, frozen=True):
-    """Points that go together: for all of these checks passed, or not at all. `further`: of cases not named."""
+    """Points given only if all of these checks pass. `further`: for cases that are not required."""
 
     checks: tuple[Check, ...]
     points: float
@@ -36,8 +36,8 @@ class Share(msgspec.Struct, frozen=True):
 
 
 def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
-    """`total` adds up what is known; null where nothing is."""
-    # An error before it says nothing about the submission.
+    """`total` adds up the known points; null if there are none."""
+    # An error in an earlier check says nothing about the submission.
     lost = any(check.status is Status.ERROR for check in checks if check.family in BEFORE_SPEED)
     correctness = None if lost else _correctness(exercise, checks)
     performance = _performance(exercise, checks, lost=lost)
@@ -92,13 +92,14 @@ def _quality(checks: Sequence[Check], *, earned: bool) -> float | None:
 
 
 def _sharing(rubric: Rubric, checks: Sequence[Check]) -> list[Check]:
-    """Without the speed that is only shown."""
+    """Without speed that is shown only for information."""
     return [check for check in checks if check.rubric == rubric and (check.required or rubric != "performance")]
 
 
 def _any_right(exercise: Exercise, checks: Sequence[Check]) -> bool:
-    shares = correctness_shares(exercise, checks)
-    return any(share.earned for share in shares if not share.further)
+    judged = _sharing("correctness", checks)
+    wrong = {check.case for check in judged if check.status is not Status.PASSED}
+    return any(check.case in exercise.cases and check.case not in wrong for check in judged)
 
 
 def _earned(shares: Sequence[Share]) -> float:

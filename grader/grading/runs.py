@@ -1,4 +1,4 @@
-"""A submission's kernels in a child process, on a CPU as on a GPU: compiled, their launches planned, and run."""
+"""A submission's kernels in a child process, on a CPU or a GPU: compiles them, plans their launches, runs them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from grader.model.exercise import Array, Case, Exercise
 from grader.model.families import COMPILE, LAUNCH
 from grader.model.result import Check
 
-Plans = tuple[Plan, ...]  # one for each kernel of the exercise
+Plans = tuple[Plan, ...]  # one per kernel of the exercise
 Run = Callable[[tuple[Invocation, ...], tuple[Array, ...]], Outcome]
 
 
 def compiled(
     exercise: Exercise, source: Source, compile_source: Callable[[], Compilation]
 ) -> tuple[Check, Compilation]:
-    """The check; and what the compiler made of it, nothing where the file cannot be compiled at all."""
+    """The check and the compilation; None if the file cannot be compiled at all."""
     if source.problem is not None:
         return compile_check.unreadable(source.problem), Compilation(ok=False)
     compilation = attempt(compile_source)
@@ -33,7 +33,7 @@ def compiled(
 
 
 class Runs:
-    """Of a submission that compiles. `run` asks the child; `limits` are those of its device."""
+    """For a submission that compiles. `run` asks the child; `limits` are those of its device."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Runs:
         stops: Callable[[Plan], bool],
         on_case: Callable[[int], None] = lambda _: None,
     ) -> tuple[Check, dict[str, Plans]]:
-        """The check; and by case, how to launch each kernel. After a plan that `stops`, no further one is made."""
+        """The check and, by case, how to launch each kernel. Stops planning after a plan that `stops`."""
         plans: dict[str, Plans] = {}
         for case in cases:
             on_case(len(plans))
@@ -81,6 +81,6 @@ class Runs:
         )
 
     def outcome(self, case: Case, plans: Plans) -> Outcome:
-        """Of all kernels in their order."""
+        """Of all kernels, in order."""
         kernels = self._exercise.kernels
         return self._run(invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))

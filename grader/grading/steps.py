@@ -1,4 +1,4 @@
-"""From one check to the next: what a crash, a failed parent or a secret case makes of a check."""
+"""Between checks: how crashes, failed parents and secret cases change a check."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The grader, the exercise or the machine failed; the submission did not."""
+    """The grader, the exercise or the machine failed, not the submission."""
 
     message: str
 
 
 def attempt(call: Callable[[], T]) -> T | Failure:
-    """A crash of the grader costs one check, which says where; never the results of the others."""
+    """A crash of the grader affects only one check, which says where it happened."""
     try:
         return call()
     except (RunnerError, GraderError) as error:
@@ -39,12 +39,12 @@ def guarded(judge: Callable[[], Check], family: Family, case: str | None = None,
 
 
 def error(family: Family, failure: Failure, case: str | None = None, *, required: bool = True) -> Check:
-    """`case`: its name. `required`: whether it decides, where the family's checks can."""
+    """`case`: its name. `required`: whether it affects the verdict, if the family's checks can."""
     return Check(family.id(case), Status.ERROR, failure.message, case=case, required=required and family.required)
 
 
 def after(parent: Check, family: Family, case: str | None = None, *, required: bool = True) -> Check | None:
-    """What the parent's outcome leaves of a check; None where it is to be judged. Names the first cause."""
+    """The check if its parent's outcome prevents judging it, naming the first cause; otherwise None."""
     status, reason = Status.SKIPPED, parent.reason
     if parent.status is Status.PASSED:
         return None
@@ -53,12 +53,12 @@ def after(parent: Check, family: Family, case: str | None = None, *, required: b
     elif parent.status is Status.FAILED:
         reason = f"{parent.id} failed"
     elif parent.status is Status.ERROR:
-        reason = f"{parent.id} ended in error"
+        reason = f"{parent.id} ended in an error"
     return Check(family.id(case), status, reason=reason, case=case, required=required and family.required)
 
 
 def shown(case: Case, check: Check) -> Check:
-    """As the student may see it: a secret case redacted, any other with its sizes."""
+    """The version for the student: a secret case redacted, any other with its sizes."""
     if case.secret:
         return secrets.redact(check)
     return check.measured(summary=case.summary)

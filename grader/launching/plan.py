@@ -1,4 +1,4 @@
-"""How one kernel is to be launched on one case: what its launch function filled in, held to what a device accepts."""
+"""How one kernel is launched on one case: the values from its launch function, checked against a device's limits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from grader.model.result import Finding
 # struct Launch of grader.cuh: grid, block, shared_bytes, variant, workspace_bytes, sm_count, max_shared_bytes
 _LAYOUT = struct.Struct("<3I3IIiQii")
 
-SM_COUNT = 132  # what the CPU gives out as the device: an H200
-MAX_SHARED_BYTES = 232_448  # a block's, static and dynamic together, compute capability 9.0
+SM_COUNT = 132  # the device that the CPU reports: an H200
+MAX_SHARED_BYTES = 232_448  # per block, static plus dynamic, compute capability 9.0
 MAX_WORKSPACE_BYTES = 64 << 20
 MAX_BLOCK_THREADS = 1024
 MAX_BLOCK = (1024, 1024, 64)
@@ -32,8 +32,8 @@ class Plan(msgspec.Struct, frozen=True):
     """How to launch one kernel on one case, or why it cannot be launched."""
 
     kernel: str = ""
-    line: int = 0  # the kernel's
-    grid_line: int = 0  # where the launch function sets the grid
+    line: int = 0  # line of the kernel
+    grid_line: int = 0  # line where the launch function sets the grid
     config: LaunchConfig = LaunchConfig()
     takes_workspace: bool = False
     findings: tuple[Finding, ...] = ()
@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class DeviceLimits(NamedTuple):
-    """What a launch function is told about the device, and held to."""
+    """The device's limits, which a launch function gets and must respect."""
 
     sm_count: int = SM_COUNT
     max_shared_bytes: int = MAX_SHARED_BYTES
@@ -54,7 +54,7 @@ H200 = DeviceLimits()
 def request_launch(
     kernel: Kernel, case: Case, limits: DeviceLimits = H200
 ) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
-    """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
+    """The launch function is a kernel too: one thread that gets the problem and fills in a Launch."""
     values = {p.key: case.arguments[p.key] for p in kernel.launch_parameters}
     arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
     given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, *limits)
@@ -74,7 +74,7 @@ def plan_launch(
     outcome: Outcome,
     limits: DeviceLimits = H200,
 ) -> Plan:
-    """Decode and validate what the launch function left behind."""
+    """Decode and validate the launch function's result."""
     if outcome.findings or outcome.unsupported:
         return Plan(findings=outcome.findings, unsupported=outcome.unsupported, printed=outcome.printed)
     config = decode_launch(outcome.outputs["launch"])
@@ -107,7 +107,7 @@ def decode_launch(launch: np.ndarray) -> LaunchConfig:
 
 
 def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
-    """A grid that is too large for the CPU is reported at the line that sets it; the engine knows only its kernel."""
+    """A grid too large for the CPU is reported at the line that sets it; the engine knows only the kernel."""
     lacking = outcome.unsupported
     if lacking is None or lacking.kind != GRID_TOO_LARGE:
         return outcome
@@ -119,8 +119,8 @@ def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
     return msgspec.structs.replace(outcome, unsupported=blamed)
 
 
-class Problem(NamedTuple):
-    """A reason for which a device would refuse a launch, and the member of Launch that is to blame."""
+class LaunchProblem(NamedTuple):
+    """Why a device would refuse a launch, and the field of Launch that causes it."""
 
     member: str
     text: str
@@ -128,10 +128,10 @@ class Problem(NamedTuple):
 
 def _problems(
     config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None, limits: DeviceLimits
-) -> Iterator[Problem]:
+) -> Iterator[LaunchProblem]:
     if compiled is None:
         name = kernel.variant_name(config.variant)
-        yield Problem("variant", f"variant is {config.variant}, but there is no kernel {name}")
+        yield LaunchProblem("variant", f"variant is {config.variant}, but there is no kernel {name}")
         return
     yield from _dimension_problems(config)
     yield from _block_problems(config, compiled)
@@ -139,29 +139,29 @@ def _problems(
     yield from _workspace_problems(config, kernel, compiled)
 
 
-def _dimension_problems(config: LaunchConfig) -> Iterator[Problem]:
+def _dimension_problems(config: LaunchConfig) -> Iterator[LaunchProblem]:
     for name, size, limits in (("grid", config.grid, MAX_GRID), ("block", config.block, MAX_BLOCK)):
         if not any(size):
-            yield Problem(name, f"launch->{name} is not set; each component must be at least 1")
+            yield LaunchProblem(name, f"launch->{name} is not set; each component must be at least 1")
             continue
         for axis, value, limit in zip("xyz", size, limits, strict=True):
             if value == 0:
-                yield Problem(name, f"launch->{name}.{axis} is 0; it must be at least 1")
+                yield LaunchProblem(name, f"launch->{name}.{axis} is 0; it must be at least 1")
             elif value > limit:
-                yield Problem(name, f"launch->{name}.{axis} is {value}; the maximum is {limit}")
+                yield LaunchProblem(name, f"launch->{name}.{axis} is {value}; the maximum is {limit}")
 
 
-def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[Problem]:
-    """A multiprocessor gives out registers by the warp; more than it has, and the launch fails."""
+def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[LaunchProblem]:
+    """Registers are allocated per warp; if a block needs more than a multiprocessor has, the launch fails."""
     threads = prod(config.block)
     block = f"block {_by(config.block)} has {threads} threads"
     registers = -(-compiled.resources.registers // 8) * 8 if compiled.resources else 0
     if threads > MAX_BLOCK_THREADS:
-        yield Problem("block", f"{block}; the maximum is {MAX_BLOCK_THREADS}")
+        yield LaunchProblem("block", f"{block}; the maximum is {MAX_BLOCK_THREADS}")
     elif compiled.max_threads and threads > compiled.max_threads:
-        yield Problem("block", f"{block}; __launch_bounds__ of {compiled.name} allows {compiled.max_threads}")
+        yield LaunchProblem("block", f"{block}; __launch_bounds__ of {compiled.name} allows {compiled.max_threads}")
     elif compiled.resources and registers * WARP * -(-threads // WARP) > REGISTERS_PER_BLOCK:
-        yield Problem(
+        yield LaunchProblem(
             "block",
             f"{block} with {compiled.resources.registers} registers each, more than the "
             f"{REGISTERS_PER_BLOCK} of a multiprocessor; launch fewer threads, "
@@ -169,16 +169,16 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
         )
 
 
-def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: DeviceLimits) -> Iterator[Problem]:
+def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: DeviceLimits) -> Iterator[LaunchProblem]:
     static = compiled.resources.shared_bytes if compiled.resources else 0
     if static + config.shared_bytes > limits.max_shared_bytes:
         static_too = f", on top of {static} static bytes" if static else ""
         most = limits.max_shared_bytes - static
         text = f"launch->shared_bytes is {config.shared_bytes}{static_too}; the maximum is {most}"
-        yield Problem("shared_bytes", text)
+        yield LaunchProblem("shared_bytes", text)
 
 
-def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[Problem]:
+def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[LaunchProblem]:
     wanted = config.workspace_bytes
     takes = signature.takes_workspace(kernel, compiled)
     texts = []
@@ -189,7 +189,7 @@ def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: Compiled
     if takes and not wanted:
         texts.append(f"{compiled.name} takes a workspace, but launch->workspace_bytes is 0")
     for text in texts:
-        yield Problem("workspace_bytes", text)
+        yield LaunchProblem("workspace_bytes", text)
 
 
 def _integer(value: Array | int) -> int:

@@ -1,4 +1,4 @@
-"""Result to JSON and back, and the JSON Schema that is shipped beside this file."""
+"""Converts a Result to JSON and back; also the JSON Schema shipped next to this file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 
 
 class ResultError(ValueError):
-    """The text is no Result of a version that this grader reads; the message says why."""
+    """The text is not a Result of a version that this grader can read; the message says why."""
 
 
 def encode(result: Result) -> bytes:
@@ -27,7 +27,7 @@ def encode(result: Result) -> bytes:
 
 
 def decode(text: bytes) -> Result:
-    """Raises ResultError, which names the field that is wrong."""
+    """Raises ResultError, which names the wrong field."""
     try:
         version = msgspec.json.decode(text, type=_Version).schema
         if version != SCHEMA_VERSION:
@@ -75,7 +75,7 @@ def _with_measurements(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named_floats(value: Any) -> Any:
-    """A number may be the name of a float that JSON lacks."""
+    """A number may be the name of a float that JSON does not have."""
     if isinstance(value, list):
         return [_named_floats(item) for item in value]
     if not isinstance(value, dict):

@@ -1,7 +1,8 @@
-"""The checks that there are: a declaration each, in grading order.
+"""The existing checks: one declaration each, in grading order.
 
-A family is a kind of check: "memory", which is judged for each case, as `memory[CASE]`; or "rules", which is judged
-once. What counts, sorts, names or shares points among checks reads it here, so that a new one is added in one place.
+A family is a kind of check, such as "memory", which is judged for each case as `memory[CASE]`, or "rules", which is
+judged once. Everything that counts, sorts, names or shares points among checks reads it here, so that a new family is
+added in one place.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ Rubric = Literal["", "correctness", "performance", "quality"]
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
-    """`parent`: the family that must have passed first, for a case its own; "" where there is none."""
+    """`parent`: the family that must pass first, for the same case if it has cases; "" if there is none."""
 
     name: str
     parent: str = ""
     per_case: bool = False
-    rubric: Rubric = ""  # whose points it decides
-    required: bool = True  # for the verdict
-    voids: bool = False  # failed, it leaves no points for correctness and performance
-    title: str = ""  # of its column, where it is judged for each case
-    passed: str = ""  # its outcomes, in the words of that table
+    rubric: Rubric = ""  # the rubric whose points it decides
+    required: bool = True  # whether the verdict depends on it
+    voids: bool = False  # if it fails, there are no points for correctness and performance
+    title: str = ""  # title of its column, if it is judged for each case
+    passed: str = ""  # its outcomes, in that table's words
     failed: str = ""
 
     def id(self, case: str | None = None) -> str:
@@ -66,7 +67,7 @@ def name_of(identity: str) -> str:
 
 
 def of(name: str) -> Family:
-    """A Result of another version may hold checks that this one does not know."""
+    """A Result of another version may contain checks that this one does not know."""
     return FAMILIES.get(name) or Family(name=name)
 
 
@@ -75,18 +76,18 @@ def per_case() -> tuple[Family, ...]:
 
 
 def before_cases() -> tuple[Family, ...]:
-    """Judged once, and what the cases wait for."""
+    """Judged once, before the cases."""
     return tuple(reversed(before(per_case()[0])))
 
 
 def after_cases() -> tuple[Family, ...]:
-    """Judged once, and no case waits for them."""
+    """Judged once, independently of the cases."""
     waited_for = before_cases()
     return tuple(family for family in FAMILIES.values() if not family.per_case and family not in waited_for)
 
 
 def of_case(*, required: bool) -> tuple[Family, ...]:
-    """Those that are judged for a case: performance only where the case is required."""
+    """The families judged for a case; performance only if the case is required."""
     return tuple(family for family in per_case() if required or family.rubric != "performance")
 
 

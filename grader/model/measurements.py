@@ -1,7 +1,7 @@
-"""What a check measured: named values, each with its unit. In JSON they lie side by side, and what is None is absent.
+"""A check's measurements: named values, each with its unit. In JSON they are one flat object without None values.
 
-The names up to `tflops` are the Result's contract. A name that this version does not know, or a value that it cannot
-read, is kept as it is (`further`) and written again: Results of older and of newer graders survive.
+The names up to `tflops` are part of the Result's contract. A name that this version does not know, or a value that it
+cannot read, is kept unchanged (`further`) and written again, so that Results of older and newer graders survive.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Microseconds = Annotated[float, msgspec.Meta(description="microseconds")]
 Megahertz = Annotated[int, msgspec.Meta(description="MHz")]
 Share = Annotated[float, msgspec.Meta(description="a share: 1 is all there is")]
 
-# How JSON, which has no NaN, names these.
+# Names for floats that JSON does not have.
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 class KernelResources(msgspec.Struct, frozen=True):
-    """What ptxas says of a compiled kernel."""
+    """ptxas's report on a compiled kernel."""
 
     registers: int | None = None  # of a thread
     shared_bytes: int | None = None  # of a block, static
@@ -33,20 +33,20 @@ class KernelResources(msgspec.Struct, frozen=True):
 
 
 class LaunchedKernel(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A kernel as it was launched for one case. Where no GPU measured it, occupancy follows from the rest."""
+    """A kernel as launched for one case. If no GPU measured it, occupancy is computed from the other values."""
 
     name: str = ""
     grid_blocks: int | None = None
     block_threads: int | None = None
     blocks_per_sm: int | None = None  # resident at a time
-    occupancy: Share | None = None  # of the threads that a multiprocessor can hold
+    occupancy: Share | None = None  # share of the threads that fit on a multiprocessor
     registers: int | None = None  # of a thread
-    shared_bytes: int | None = None  # of a block: static where it was timed, else with the dynamic part
+    shared_bytes: int | None = None  # per block: static if it was timed, otherwise including the dynamic part
     spill_bytes: int | None = None
 
 
 class WrongByte(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One wrong FP8 byte, to be drawn: codes of the format's name, and the FP32 input where there is one."""
+    """One wrong FP8 byte, to be drawn: codes of the named format, and the FP32 input if there is one."""
 
     format: str  # "E4M3", "E5M2"
     expected: int
@@ -56,10 +56,10 @@ class WrongByte(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True, kw_only=True):
-    """What is None was not measured."""
+    """None means not measured."""
 
-    # Numbers: correct; and speed, of the outputs that were timed.
-    max_abs_error: float | None = None  # NaN where an output is
+    # Numbers: correct; and speed, for the timed outputs.
+    max_abs_error: float | None = None  # NaN if an output is NaN
     mismatches: int | None = None
     elements: int | None = None
 
@@ -75,32 +75,36 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     ratio_high: float | None = None
     tflops: float | None = None
 
-    threshold: float | None = None  # of the ratio, to pass
-    borderline: bool | None = None  # fresh processes left it open: the median decided
+    threshold: float | None = None  # the ratio required to pass
+    borderline: bool | None = None  # fresh processes did not settle it, so the median decided
     bonus: float | None = None  # ratio / threshold - 1, at least 0
     gb_per_second: float | None = None
-    route: str | None = None  # the baseline's fastest, which decides
+    against: str | None = None  # what sentences call the baseline: "cuBLAS"
+    route: str | None = None  # the baseline's fastest route, which counts
     routes_us: dict[str, Microseconds] | None = None
-    single_matrix_us: Microseconds | None = None  # for information: one matrix product of as many FLOPs
+    route_labels: dict[str, str] | None = None  # what a report calls them
+    shown_us: dict[str, Microseconds] | None = None  # routes for information only
+    single_matrix_us: Microseconds | None = None  # for information: one matrix product with the same number of FLOPs
     single_matrix_ratio: float | None = None
-    kernels_us: dict[str, Microseconds] | None = None  # of several kernels, each alone
+    kernels_us: dict[str, Microseconds] | None = None  # if there are several kernels, each alone
     best_known_us: Microseconds | None = None
     empty_launch_us: Microseconds | None = None
     processes: tuple[tuple[float, ...], ...] | None = None  # of each: ratio, low, high
     rounds: int | None = None
     rounds_us: tuple[Microseconds, ...] | None = None
     rounds_dropped: int | None = None
-    slowdowns: tuple[str, ...] | None = None  # why rounds were dropped
+    slowdowns: tuple[str, ...] | None = None  # reasons why rounds were dropped
     looks: int | None = None
-    sets: int | None = None  # of inputs in rotation
+    sets: int | None = None  # sets of inputs in rotation
     verified_elements: int | None = None
-    sm_mhz: tuple[Megahertz, Megahertz] | None = None  # lowest and highest that was read
+    sm_mhz: tuple[Megahertz, Megahertz] | None = None  # lowest and highest reading
     memory_mhz: Megahertz | None = None
     gpu_busy_seconds: Seconds | None = None
-    intensity: float | None = None  # FLOP for each byte that must come from or go to memory
-    roof: str | None = None  # what bounds the case: "compute", "memory"
+    intensity: float | None = None  # FLOPs per byte that must be read from or written to memory
+    units: str | None = None  # what the compute roof belongs to: "the FP32 units"
+    roof: str | None = None  # the limit of the case: "compute" or "memory"
     roof_share: Share | None = None
-    counters: tuple[dict[str, float], ...] | None = None  # what ncu counted, a launch each
+    counters: tuple[dict[str, float], ...] | None = None  # ncu's counters, per launch
     cublas: str | None = None  # version
     math_mode: str | None = None
 
@@ -109,24 +113,24 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     kernels: dict[str, KernelResources] | None = None  # by name
     launches: tuple[LaunchedKernel, ...] | dict[str, tuple[LaunchedKernel, ...]] | None = None  # of launch: by case
 
-    # Running: memory, and what the kernels of any check printed.
+    # Running: memory, and the kernels' output in any check.
     jit_seconds: Seconds | None = None
     run_seconds: Seconds | None = None
     printed: str | None = None
 
-    # What explains wrong numbers: correct.
-    tolerance: float | None = None  # absolute, of every element
-    unset_lines: tuple[int, ...] | None = None  # they may read a variable that nothing has set
+    # Explanations of wrong numbers: correct.
+    tolerance: float | None = None  # absolute, for every element
+    unset_lines: tuple[int, ...] | None = None  # lines that may read a variable that was never set
     example: WrongByte | None = None
     picture: Picture | None = None
 
-    # Quality: points that the rules gave, and could give.
+    # Quality: points given by the rules, and the maximum.
     points: float | None = None
     points_max: float | None = None
 
     summary: str | None = None  # the case's sizes
 
-    further: dict[str, Any] = {}  # by name: what this version does not know
+    further: dict[str, Any] = {}  # by name: values that this version does not know
 
     @property
     def launched(self) -> tuple[LaunchedKernel, ...]:
@@ -135,11 +139,11 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
 
     @property
     def planned(self) -> dict[str, tuple[LaunchedKernel, ...]]:
-        """By case, what the launch functions ask for."""
+        """By case, what the launch functions set."""
         return self.launches if isinstance(self.launches, dict) else {}
 
     def updated(self, other: Measurements) -> Measurements:
-        """What `other` measured goes over what stands here."""
+        """Values of `other` replace those here."""
         new = {name: value for name in types() if (value := getattr(other, name)) is not None}
         return msgspec.structs.replace(self, **new, further=self.further | other.further)
 
@@ -173,7 +177,7 @@ def types() -> dict[str, Any]:
 
 
 def to_number(value: float) -> float | Literal["NaN", "Infinity", "-Infinity"]:
-    """A float as JSON carries it: NaN and infinities by name."""
+    """A float from JSON, where NaN and infinities are given by name."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -190,7 +194,7 @@ def _converted(name: str, value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """With the floats that JSON has to name."""
+    """With names for floats that JSON does not have."""
     if isinstance(value, str):
         return NOT_FINITE.get(value, value)
     if isinstance(value, dict):

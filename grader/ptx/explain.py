@@ -143,7 +143,7 @@ class Explainer:
             count=fault.count,
             array=facts.place.array if facts.place else "",
             space=facts.place.space if facts.place else "",
-            access=_access(facts.writes) if facts.place else "",
+            access=_access(facts.writes and fault.kind is not Kind.UNINITIALISED_READ) if facts.place else "",
             related=_related(fault.kind, facts.other) + tuple(Related("call", at.file, line) for line in facts.calls),
             message=words.message(facts),
             notes=words.notes(facts),

@@ -86,10 +86,11 @@ def _other_side(other: Side) -> str:
 
 
 def _uninitialised(facts: Facts) -> str:
+    reads = f"{who(facts.actor)} reads {_what(facts)}"
     if facts.detail is not Detail.COPY_IN_FLIGHT:
-        return f"{_accesses(facts)}, which nothing has written yet"
+        return f"{reads}, which nothing has written yet"
     copy = f"the copy that starts on line {facts.other.line}" if facts.other else "its asynchronous copy"
-    return f"{_accesses(facts)}, but {copy} has not been waited for"
+    return f"{reads}, but {copy} has not been waited for"
 
 
 def _misaligned(facts: Facts) -> str:
@@ -178,7 +179,7 @@ def _misuse(facts: Facts) -> str:
     actor, what, number = who(facts.actor), _what(facts), facts.number >> 8
     return {
         Misuse.COUNT: f"{actor} gives {what} a count of {number}; it must be from 1 to {MAX_COUNT}",
-        Misuse.TOO_MANY: f"{actor} arrives at {what} more often than its phase expects: {_count(number, 'arrival')}",
+        Misuse.TOO_MANY: f"{actor} arrives at {what} more often than its phase expects ({_count(number, 'arrival')})",
         Misuse.COMPLETES: f"{actor} arrives at {what} with .noComplete, but no other arrival is missing",
         Misuse.BYTES: f"{actor} makes {what} expect more than {MAX_COUNT} bytes",
         Misuse.VALID_ALREADY: f"{actor} initialises {what}, which is an mbarrier already: run mbarrier.inval first",

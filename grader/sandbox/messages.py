@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from grader.compile.compiled import Compiled
@@ -10,6 +12,10 @@ from grader.model.result import Finding
 
 # The name of a judge's counters in its invocation.
 JUDGES_VERDICT = "\0verdict"
+
+# Contenders of a timing, besides the baseline's routes: the submission; and, as a prefix, one of its kernels alone.
+SUBMISSION = "submission"
+ALONE = "kernel "
 
 # Suffix of an output's name for a GPU's values of the second run, on different garbage.
 AGAIN = "\0again"
@@ -50,20 +56,6 @@ class Describe(msgspec.Struct, frozen=True, tag=True):
     """Asks which GPU there is, and whether it responds."""
 
 
-class GroupedGemm(msgspec.Struct, frozen=True, tag=True):
-    """To time against cuBLAS."""
-
-    m_sizes: tuple[int, ...]
-    k: int
-    n: int
-
-
-class Copy(msgspec.Struct, frozen=True, tag=True):
-    """To time against a device-to-device copy that reads and writes this many bytes in total."""
-
-    moved_bytes: int
-
-
 class Judges(msgspec.Struct, frozen=True):
     """Kernels from a file in reference_kernels; they take a kernel's arguments plus JUDGES_VERDICT."""
 
@@ -83,7 +75,8 @@ class Upload(msgspec.Struct, frozen=True, tag=True):
     sets: int
     outputs: dict[str, tuple[str, tuple[int, ...]]]  # dtype and shape, by name
     workspace_bytes: int
-    baseline: GroupedGemm | Copy
+    baseline: str  # of grader.baselines.registry
+    problem: dict[str, Any]  # as the baseline says it
     judges: Judges | None = None
 
 
@@ -165,7 +158,7 @@ class Prepared(msgspec.Struct, frozen=True, tag=True):
     unavailable: dict[str, str]
     empty_us: float  # an empty launch, in a graph like the others
     occupancy: tuple[Occupancy, ...]
-    cublas: str
+    version: str  # of the baseline's library
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):

@@ -15,7 +15,7 @@ class Decision(StrEnum):
     ACROSS = "across"  # the interval contains the threshold: more measurements are needed
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class GateVerdict(msgspec.Struct, frozen=True):
     """The final decision. `borderline`: fresh processes did not settle it either, so the median decided."""
 
     passed: bool
@@ -28,8 +28,8 @@ def decide(interval: Interval, threshold: float) -> Decision:
     return Decision.FAILED if interval.high < threshold else Decision.ACROSS
 
 
-def final(interval: Interval, threshold: float) -> Verdict:
+def final(interval: Interval, threshold: float) -> GateVerdict:
     decision = decide(interval, threshold)
     if decision is Decision.ACROSS:
-        return Verdict(interval.ratio >= threshold, borderline=True)
-    return Verdict(decision is Decision.PASSED)
+        return GateVerdict(interval.ratio >= threshold, borderline=True)
+    return GateVerdict(decision is Decision.PASSED)

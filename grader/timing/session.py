@@ -10,17 +10,13 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from grader.baselines.registry import Chosen
 from grader.errors import GraderError
-from grader.sandbox.messages import Measured, Occupancy, Prepared, Verified
+from grader.sandbox.messages import ALONE, SUBMISSION, Measured, Occupancy, Prepared, Verified
 from grader.timing import gate
 from grader.timing.clocks import Reading
 from grader.timing.gate import Decision
 from grader.timing.statistics import MIN_BLOCKS, Interval, interval
-
-SUBMISSION = "submission"
-SINGLE_MATRIX = "single_matrix"
-FASTEST = "fastest"
-ALONE = "kernel "  # prefix for one of several kernels, timed without the others
 
 ROUNDS_PER_BLOCK = 8
 HOPELESS = 0.25  # share of the threshold: a kernel whose best round is below it gets blocks of one round
@@ -59,7 +55,6 @@ class Timing(msgspec.Struct, frozen=True):
     route: str
     time_us: float
     baseline_us: float
-    single_matrix_us: float | None
     routes: dict[str, float]  # routes that dropped out early: medians of the rounds they took part in
     rounds: int
     dropped: int
@@ -72,7 +67,8 @@ class Timing(msgspec.Struct, frozen=True):
     verified: Verified
     empty_us: float = 0.0
     occupancy: tuple[Occupancy, ...] = ()
-    cublas: str = ""
+    version: str = ""  # of the baseline's library
+    shown: dict[str, float] = {}  # routes that only inform
     alone_us: dict[str, float] = {}  # if there are several kernels, each by name
     rounds_us: tuple[float, ...] = ()  # of the submission, by round
 
@@ -86,13 +82,16 @@ def take(
     alone: Callable[[], AbstractContextManager[Alone]],
     proof: Callable[[], Verified],
     *,
-    baseline: str,
+    baseline: Chosen,
     threshold: float,
 ) -> Timing:
     """All measurements happen within `alone`; `proof`, which checks the kept outputs, comes after it."""
     with alone() as gpu:
         start = time.monotonic()
         prepared = meter.prepare()
+        if not any(map(baseline.decides, prepared.launches)):
+            why = "; ".join(prepared.unavailable.values()) or f"this case has no route {baseline.route}"
+            raise TimingError(f"there is nothing to time it against: {why}")
         run = _Run(meter, gpu.read_clocks, prepared.launches)
         first = run.measure(SELECTION_ROUNDS, tuple(prepared.launches), keep=False)
         contenders = chosen(tuple(prepared.launches), first.times, baseline)
@@ -114,8 +113,7 @@ def take(
         route=route,
         time_us=medians[SUBMISSION],
         baseline_us=medians[route],
-        single_matrix_us=medians.get(SINGLE_MATRIX),
-        routes={name: us for name, us in (medians | out).items() if _is_route(name)},
+        routes={name: us for name, us in (medians | out).items() if _is_route(name, baseline)},
         rounds=len(run.blocks) * run.rounds_per_block,
         dropped=run.dropped,
         slowdowns=tuple(sorted(run.slowdowns)),
@@ -127,39 +125,44 @@ def take(
         seconds=seconds,
         empty_us=prepared.empty_us,
         occupancy=prepared.occupancy,
-        cublas=prepared.cublas,
+        version=prepared.version,
         rounds_us=tuple(run.of(SUBMISSION)),
+        shown={name: us for name, us in medians.items() if _informs(name, baseline)},
         alone_us={name.removeprefix(ALONE): us for name, us in medians.items() if name.startswith(ALONE)},
     )
 
 
-def chosen(contenders: Sequence[str], times: Mapping[str, Sequence[float]], baseline: str) -> tuple[str, ...]:
+def chosen(contenders: Sequence[str], times: Mapping[str, Sequence[float]], baseline: Chosen) -> tuple[str, ...]:
     """The routes that stay for all rounds, by their best round, so that a route with two speeds has a chance."""
-    if baseline != FASTEST:
-        return tuple(name for name in contenders if name == baseline or not _is_route(name))
-    routes = [name for name in contenders if _is_route(name)]
+    if baseline.route:
+        return tuple(name for name in contenders if name == baseline.route or not _is_route(name, baseline))
+    routes = [name for name in contenders if baseline.decides(name)]
     best = min(min(times[name]) for name in routes)
     slow = {name for name in routes if min(times[name]) > CONTENDER_FACTOR * best}
     return tuple(name for name in contenders if name not in slow)
 
 
-def _route(blocks: Sequence[Mapping[str, Sequence[float]]], contenders: Sequence[str], baseline: str) -> str:
-    """The baseline route with the smallest median over the run."""
-    if baseline != FASTEST:
-        return baseline
-    routes = [name for name in contenders if _is_route(name)]
+def _route(blocks: Sequence[Mapping[str, Sequence[float]]], contenders: Sequence[str], baseline: Chosen) -> str:
+    """The deciding route with the smallest median over the run."""
+    routes = [name for name in contenders if baseline.decides(name)]
     return min(routes, key=lambda name: statistics.median(t for block in blocks for t in block[name]))
 
 
-def _best_ratio(times: Mapping[str, Sequence[float]], contenders: Sequence[str], baseline: str) -> float:
+def _best_ratio(times: Mapping[str, Sequence[float]], contenders: Sequence[str], baseline: Chosen) -> float:
     """The baseline's slowest round over the submission's fastest, so that only hopeless kernels count as such."""
     route = _route([times], contenders, baseline)
     return max(times[route]) / min(times[SUBMISSION])
 
 
-def _is_route(contender: str) -> bool:
+def _is_route(contender: str, baseline: Chosen) -> bool:
     """One of the baseline's routes, which may be the fastest."""
-    return contender not in (SUBMISSION, SINGLE_MATRIX) and not contender.startswith(ALONE)
+    route = baseline.baseline.routes.get(contender)
+    return route is not None and route.decides
+
+
+def _informs(contender: str, baseline: Chosen) -> bool:
+    route = baseline.baseline.routes.get(contender)
+    return route is not None and not route.decides
 
 
 class _Run:

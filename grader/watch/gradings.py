@@ -40,7 +40,7 @@ class Going(msgspec.Struct, frozen=True):
     progress: Progress
 
 
-class Graded(msgspec.Struct, frozen=True):
+class GradingDone(msgspec.Struct, frozen=True):
     """`exercise` as it was read for this grading, since an author may be changing it."""
 
     number: int
@@ -49,14 +49,14 @@ class Graded(msgspec.Struct, frozen=True):
     result: Result
 
 
-class Failed(msgspec.Struct, frozen=True):
+class GradingFailed(msgspec.Struct, frozen=True):
     """The exercise or the grader is broken. The text says which, and where."""
 
     number: int
     why: str
 
 
-Told = Going | Graded | Failed
+Told = Going | GradingDone | GradingFailed
 
 
 class Gradings:
@@ -66,7 +66,7 @@ class Gradings:
         self._tell = tell
         self._device = device
         self._number = 0
-        self._running: _Grading | None = None
+        self._running: _WatchedGrading | None = None
         self._warm: Child | None = None
 
     def __enter__(self) -> Gradings:
@@ -91,7 +91,7 @@ class Gradings:
         """Grades a submission to the exercise in `folder`; returns the number of its events."""
         self.cancel()
         self._number += 1
-        self._running = _Grading(self._number, self._tell, self._taken())
+        self._running = _WatchedGrading(self._number, self._tell, self._taken())
         self._running.start(folder, source, seed, self._device)
         return self._number
 
@@ -109,7 +109,7 @@ class Gradings:
             self._running.cancel()
 
 
-class _Grading:
+class _WatchedGrading:
     """Keeps track of every child that the pipeline opens, so that another thread can end them."""
 
     def __init__(self, number: int, tell: Callable[[Told], None], warm: Child | None) -> None:
@@ -142,16 +142,16 @@ class _Grading:
         except Cancelled:
             return
         except (GraderError, UsageError) as error:
-            told = Failed(self._number, str(error))
+            told = GradingFailed(self._number, str(error))
         except Exception as error:
-            told = Failed(self._number, f"internal error at {at_fault(error)}")
+            told = GradingFailed(self._number, f"internal error at {at_fault(error)}")
         finally:
             if self._first is not None:  # nothing was compiled
                 self._first.close()
         if not self._cancelled:
             self._tell(told)
 
-    def _grade(self, folder: Path, source: Source, seed: int, device: str) -> Graded:
+    def _grade(self, folder: Path, source: Source, seed: int, device: str) -> GradingDone:
         exercise = catalog.read(folder)
         result = pipeline.grade(
             exercise,
@@ -162,7 +162,7 @@ class _Grading:
             quickest_first=True,
             on_progress=self._progress,
         )
-        return Graded(self._number, exercise, source, in_order(result, exercise))
+        return GradingDone(self._number, exercise, source, in_order(result, exercise))
 
     def _progress(self, progress: Progress) -> None:
         if self._cancelled:

@@ -31,7 +31,7 @@ class Saved(msgspec.Struct, frozen=True):
     source: Source
 
 
-class Unreadable(msgspec.Struct, frozen=True):
+class UnreadableSave(msgspec.Struct, frozen=True):
     """The file is missing or cannot be read. `why` says which."""
 
     file: Path
@@ -44,7 +44,7 @@ Look = tuple[int, ...] | None
 class Saves:
     """`step` checks once; `start` keeps checking in its own thread."""
 
-    def __init__(self, file: Path, tell: Callable[[Saved | Unreadable], None]) -> None:
+    def __init__(self, file: Path, tell: Callable[[Saved | UnreadableSave], None]) -> None:
         self._file = file
         self._tell = tell
         self._look: Look = None
@@ -72,7 +72,7 @@ class Saves:
             source = submission.read(self._file)
         except UsageError as error:
             self._told, self._digest = look, ""
-            self._tell(Unreadable(self._file, str(error)))
+            self._tell(UnreadableSave(self._file, str(error)))
             return
         if _look(self._file) != look:
             return  # it changed while being read

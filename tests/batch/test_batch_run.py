@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader.batch import instructor, outcomes, run, workplace
+from grader.batch import instructor, outcomes, run, worker, workplace
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.intake import Batch
 from grader.batch.ledger import Ledger
@@ -348,3 +348,12 @@ def test_a_report_that_cannot_be_made_keeps_nothing_else_back(
     assert not (school.out / "reports" / "bob.html").exists()
     grade(school)
     assert (school.out / "reports" / "bob.html").exists()
+
+
+def test_each_expected_output_is_made_once(school: School) -> None:
+    counting = ORACLE.replace("def expected(case):", "made = []\n\ndef expected(case):\n    made.append(case.name)")
+    (school.exercise.folder / "oracle.py").write_text(counting)
+    school.hand_in_all(["ada", "bob", "cyd"])
+    grade(school, jobs=3)
+    (oracle,) = worker._oracles.values()
+    assert sorted(oracle._module.made) == ["even", "one-row", "ragged"]

@@ -97,7 +97,7 @@ def test_the_pages_of_the_class_link_reports_that_are_there(batch: School) -> No
     page = (batch.out / "class.html").read_text()
     assert 'href="reports/ada.html"' in page
     assert (batch.out / "reports" / "ada.html").is_file()
-    assert "handed in nothing" in page
+    assert "the submission folder is empty" in page
 
 
 def test_points_given_by_hand_are_exported(batch: School) -> None:

@@ -537,7 +537,7 @@ def test_what_is_no_list(tmp_path: Path, content: bytes, says: str) -> None:
 
 
 def test_what_holds_no_submissions(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder or file"):
+    with pytest.raises(UsageError, match="does not exist"):
         roster.read(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(UsageError, match="no submissions in"):
         roster.read(tmp_path, tmp_path / "out")

@@ -143,7 +143,7 @@ def test_who_is_replaced_leaves_no_trace_but_in_the_ledger(school: School) -> No
     watch = Watching()
     grade(school, zipped(school, ["bob"]), watch, replace=True)
     assert [path.name for path in traces(school.out, "adelaide")] == ["canvas.csv"]
-    assert any("canvas.csv was made earlier and may still hold adelaide" in said for said in watch.said)
+    assert any("canvas.csv was exported earlier and may still contain adelaide" in said for said in watch.said)
     assert {path.name for path in (school.out / "gradescope").iterdir()} == {"bob"}
     again = Watching()
     grade(school, zipped(school, ["adelaide", "bob"]), again)

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from grader.baselines.work import Work
 from grader.checks import speed
 from grader.exercise import catalog
 from grader.model.execution import CompiledKernel, Resources
@@ -14,7 +15,6 @@ from grader.model.measurements import LaunchedKernel
 from grader.model.result import Check, Status
 from grader.sandbox.messages import Verified
 from grader.timing.inputs import Sets
-from grader.timing.roofline import Work
 from grader.timing.session import Timing
 from grader.timing.statistics import Interval
 from tests.fakes import write_exercise
@@ -22,7 +22,7 @@ from tests.timing.samples import H200, timing
 
 CASE = Case("even", True, {}, "M 4 4")
 KERNEL = CompiledKernel("double_kernel", (8,), 4, Resources(64, 17408, 8, 0))
-SETS = Sets((CASE,) * 5, ((4, 4), 8, 8), Work(6.7e7, 2e6), 1_500_000)
+SETS = Sets((CASE,) * 5, {}, Work(6.7e7, 2e6), 1_500_000)
 
 
 @pytest.fixture

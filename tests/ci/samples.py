@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.ci.graded import Graded
+from grader.ci.graded import GradedFile
 from grader.model.measurements import read
 from grader.model.result import Check, Finding, Points, Result, Status, Submission, Verdict, verdict_of
 
@@ -33,9 +33,9 @@ def result_of(*checks: Check, path: str = "exercises/01_double/starter.cu") -> R
     )
 
 
-def graded(*checks: Check, path: str = "exercises/01_double/starter.cu", text: str = "as shown\n") -> Graded:
+def graded(*checks: Check, path: str = "exercises/01_double/starter.cu", text: str = "as shown\n") -> GradedFile:
     result = result_of(*checks, path=path)
-    return Graded(path, result.verdict, result, text=text)
+    return GradedFile(path, result.verdict, result, text=text)
 
 
 def failing(message: str, line: int = 6, file: str = "starter.cu") -> Check:
@@ -43,5 +43,5 @@ def failing(message: str, line: int = 6, file: str = "starter.cu") -> Check:
     return Check(f"memory[case-{line}]", Status.FAILED, message, case=f"case-{line}", findings=(finding,))
 
 
-NOT_GRADED = Graded("exercises/09_new/starter.cu", Verdict.INCOMPLETE, problem="The base has no exercise 09_new.")
-CRASHED = Graded("exercises/02_b/starter.cu", Verdict.ERROR, problem="oracle.py:3: ZeroDivisionError")
+NOT_GRADED = GradedFile("exercises/09_new/starter.cu", Verdict.INCOMPLETE, problem="The base has no exercise 09_new.")
+CRASHED = GradedFile("exercises/02_b/starter.cu", Verdict.ERROR, problem="oracle.py:3: ZeroDivisionError")

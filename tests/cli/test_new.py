@@ -66,7 +66,7 @@ def test_no_name_for_an_exercise(grade: Grade, name: str) -> None:
 
 def test_a_number_that_is_taken(grade: Grade) -> None:
     assert grade("new", "01_vector_sum") == 2
-    assert "of that number" in grade.err
+    assert "with that number" in grade.err
 
 
 def test_a_disk_that_is_full_leaves_no_folder(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_without_a_name_the_report_lies_beside_the_result(graded: Grade) -> None
 def test_a_result_is_not_overwritten_by_its_report(graded: Grade) -> None:
     Path("r.json").rename("r.html")
     assert graded("report", "r.html") == 2
-    assert "r.html would be overwritten" in graded.err
+    assert "this would overwrite r.html" in graded.err
     assert json.loads(Path("r.html").read_text())["schema"] == 1
 
 
@@ -118,7 +118,7 @@ def test_a_result_of_another_exercise_cannot_be_compared(graded: Grade) -> None:
     Path("other.json").write_text(json.dumps(other))
     for verb in (["report", "r.json", "--html", "r.html"], ["run", "1"]):
         assert graded(*verb, "--since", "other.json") == 2
-        assert "other.json is a Result of 77_gone, and this is 01_double" in graded.err
+        assert "other.json is a result of 77_gone, but this is 01_double" in graded.err
 
 
 def test_a_run_says_what_changed_and_may_write_where_it_read(graded: Grade, use: Use) -> None:

@@ -58,7 +58,7 @@ def test_the_exercise_goes_by_number_or_name_and_the_file_defaults_to_its_starte
 def test_a_starter_that_is_gone_can_be_put_back(grade: Grade) -> None:
     Path("exercises/01_double/starter.cu").unlink()
     assert grade("run", "1") == 2
-    assert "starter.cu does not exist; grade reset 1 puts it back" in grade.err
+    assert "starter.cu does not exist; grade reset 1 restores the original" in grade.err
 
 
 def test_another_file(grade: Grade) -> None:
@@ -77,11 +77,11 @@ def test_another_file(grade: Grade) -> None:
         (["run", "1", "--exercises", "nowhere"], "the folder nowhere does not exist"),
         (["run", "1", "--fast"], "--fast"),
         (["run", "1", "--device", "tpu"], "tpu"),
-        (["run", "1", "--seed", "-1"], "--seed -1: wanted is a whole number from 0 to 4294967295"),
-        (["run", "1", "--seed", "4294967296"], "--seed 4294967296: wanted is a whole number"),
-        (["run", "1", "--seed", "abc"], "--seed abc: wanted is a whole number"),
-        (["run", "1", "--gpu", "first"], "--gpu first: wanted is a whole number from 0 up"),
-        (["run", "1", "--gpu", "0", "--device", "cpu"], "--gpu means --device cuda"),
+        (["run", "1", "--seed", "-1"], "--seed -1: expected a whole number from 0 to 4294967295"),
+        (["run", "1", "--seed", "4294967296"], "--seed 4294967296: expected a whole number"),
+        (["run", "1", "--seed", "abc"], "--seed abc: expected a whole number"),
+        (["run", "1", "--gpu", "first"], "--gpu first: expected a whole number of at least 0"),
+        (["run", "1", "--gpu", "0", "--device", "cpu"], "--gpu implies --device cuda"),
         (["run", "1", "--secret", "nowhere.toml"], "nowhere.toml"),
         (["run", "1", "a.cu", "b.cu"], "b.cu"),
         (["walk", "1"], "walk"),

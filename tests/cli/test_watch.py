@@ -65,7 +65,7 @@ def test_an_evening_with_an_exercise(session: Session) -> None:
     assert "q quit" in first
     assert "solution" not in first
     session.press("s")
-    session.shows("Not yet: the solution is offered once all is right.")
+    session.shows("Not yet: the solution is shown once your kernel is correct.")
     session.press("h")
     session.shows("Hint 1 of 3: Where do I start?")
     session.press("d")
@@ -73,8 +73,8 @@ def test_an_evening_with_an_exercise(session: Session) -> None:
     session.shows("Waiting for")
 
     shutil.copy(session.solution, session.starter)
-    lines = session.shows("Right. Waiting for the next save")
-    assert lines.index("ok     compile") < lines.index("ok     one-row") < lines.index("INCOMPLETE: Right")
+    lines = session.shows("Correct. Waiting for the next save")
+    assert lines.index("ok     compile") < lines.index("ok     one-row") < lines.index("INCOMPLETE: Correct")
     assert "s solution" in lines
     session.press("s")
     session.shows("y[at] = factors[row] * x[at];")
@@ -161,7 +161,7 @@ def test_without_a_terminal_it_prints_line_after_line_until_it_is_interrupted(fo
             stderr=subprocess.STDOUT,
         )
         deadline = time.monotonic() + 40
-        while "Ctrl-C ends" not in (folder / "out").read_text():
+        while "Press Ctrl-C to quit" not in (folder / "out").read_text():
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)

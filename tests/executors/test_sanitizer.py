@@ -129,7 +129,7 @@ def test_a_tool_that_says_nothing_judges_nothing(tmp_path: Path, monkeypatch: py
 
 def test_a_tool_that_hangs_is_ended_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "echo begun; sleep 60")
-    with tools.Stage("source", [RUN], {}) as stage:
+    with tools.StagedRuns("source", [RUN], {}) as stage:
         assert stage.run([str(tmp_path / "compute-sanitizer")], 0.5) == "begun\n"
 
 

@@ -1,4 +1,4 @@
-"""What a form of grades is: a file of this folder with a class like `Format`, and its line in `formats`."""
+"""An export format: a file in this folder with a class like `Format`, and a line in `formats`."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from grader.model.exercise import Exercise
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the instructor asked for. `place`: the file or folder that will be written."""
+    """What the instructor requested. `place`: the file or folder to write."""
 
     place: Path
-    template: bytes | None = None  # what the platform exported, to be filled
+    template: bytes | None = None  # the platform's export, to be filled in
     column: str = ""
-    so_far: bool = False  # also points of those who are not judged in full
+    so_far: bool = False  # include points of submissions that are not fully graded
     real_names: bool = False
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """Files by their path within the place; "" is the place itself. `said`: one line for the instructor."""
+    """Files by path within the place; "" is the place itself. `said`: one line for the instructor."""
 
     files: dict[str, bytes]
     said: str
     notes: tuple[str, ...] = ()
 
 
-class Format(Protocol):
-    """Knows nothing of the command line, and writes nothing."""
+class ExportFormat(Protocol):
+    """Independent of the command line; writes nothing."""
 
     about: str  # its line in grade export --help
-    place: str  # its file or folder in the batch's own folder; "": that folder
-    per_student: bool  # the place holds a folder for each student, by `filenames.stem`
+    place: str  # its file or folder inside the batch's folder; "": that folder itself
+    per_student: bool  # the place contains a folder per student, named by `filenames.stem`
     takes_template: bool
 
     def export(self, entries: Sequence[Entry], exercise: Exercise, order: Order, /) -> Exported:
-        """Raises UsageError where the order cannot be filled."""
+        """Raises UsageError if the order cannot be carried out."""
         ...

@@ -40,11 +40,11 @@ def of(entry: Entry, *, so_far: bool) -> float | None:
 
 
 def as_file(filled: Filled, entries: Sequence[Entry], *, so_far: bool) -> Exported:
-    """Raises UsageError where nobody has a grade: an empty file that is called done would be found out too late."""
+    """Raises UsageError if no one has a grade; otherwise an empty file would be noticed too late."""
     if not any(of(entry, so_far=so_far) is not None for entry in entries):
         if any(of(entry, so_far=True) is not None for entry in entries):
-            raise UsageError("nobody is judged in full; nothing was written. --so-far takes what is known")
-        raise UsageError("nobody has points yet; nothing was written")
+            raise UsageError("no submission is fully graded; nothing was written. --so-far exports the points so far")
+        raise UsageError("no submission has points yet; nothing was written")
     said = f"{filled.graded} of {len(entries)} students have a grade in it"
     return Exported({"": filled.content}, said, filled.notes)
 

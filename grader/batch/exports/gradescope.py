@@ -40,7 +40,7 @@ SHOWN_FINDINGS = 20
 
 
 class Gradescope:
-    about = "a results.json for each student, in a folder"
+    about = "a results.json per student, in a folder"
     place = "gradescope"
     per_student = True
     takes_template = False

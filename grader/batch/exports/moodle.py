@@ -29,14 +29,16 @@ MODIFIED, CHANGEABLE, COMMENTS = "Last modified (grade)", "Grade can be changed"
 
 
 class Moodle:
-    about = "--template: the assignment's grading worksheet, to be filled"
+    about = "--template: the assignment's grading worksheet, to be filled in"
     place = "moodle.csv"
     per_student = False
     takes_template = True
 
     def export(self, entries: Sequence[Entry], exercise: Exercise, order: Order) -> Exported:
         if order.template is None:
-            raise UsageError("--template FILE is needed: the grading worksheet, from the assignment's page in Moodle")
+            raise UsageError(
+                "--template FILE is required: download the grading worksheet from the assignment's page in Moodle"
+            )
         filled = fill(order.template, entries, exercise, so_far=order.so_far)
         return grades.as_file(filled, entries, so_far=order.so_far)
 

@@ -1,4 +1,4 @@
-"""The pages of the class, made again: class.html for the instructor, leaderboard.html for the class."""
+"""The class pages, generated again: class.html for the instructor, leaderboard.html for the class."""
 
 from __future__ import annotations
 

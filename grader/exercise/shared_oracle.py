@@ -1,6 +1,6 @@
-"""An oracle that computes each case and its expected outputs only once per batch.
+"""An oracle that computes each case and its expected outputs only once.
 
-All submissions of a batch get the same inputs. They are shared and read-only.
+All submissions that are graded with it get the same inputs. They are shared and read-only.
 """
 
 from __future__ import annotations
