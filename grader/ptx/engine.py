@@ -1,4 +1,4 @@
-"""Program: a PTX module whose kernels can be run on the CPU, every access checked."""
+"""Runs the kernels of a PTX module on the CPU and checks every access."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from grader.ptx.syntax import Function, Location, Module
 from grader.ptx.unsupported import OutOfTime, Unsupported
 
 MAX_BLOCKS = 1 << 24  # more would not end today
-# Since its last barrier, of a thread that is in a loop when the time is up. A right one has a thousandth of it.
+# By one thread since its last barrier, if it is in a loop when the time is up. Correct kernels need a thousandth.
 MANY_INSTRUCTIONS = 100_000_000
 
 Lowering = Callable[[Module, Function, frozenset[int]], Lowered]
@@ -34,11 +34,11 @@ class Execution:
     printed: str
     jit_seconds: float
     run_seconds: float
-    unset: frozenset[int]  # lines that may read a variable which nothing has set
+    unset: frozenset[int]  # lines that may read an uninitialised variable
 
 
 def prepare() -> None:
-    """Compile what all kernels need; worth doing while something else is waited for."""
+    """Compile what all kernels need; worth doing while waiting for something else."""
     runtime()
 
 
@@ -61,9 +61,9 @@ class Program:
         workers: int | None = None,
         limits: Limits | None = None,
     ) -> Execution:
-        """Run one launch. Buffers change in place; what went wrong comes back as findings.
+        """Run one launch. Buffers are modified in place; errors of the kernel are returned as findings.
 
-        Raises KeyError for a kernel that is not there, ValueError for arguments or sizes that do not fit it.
+        Raises KeyError if there is no such kernel, ValueError if arguments or sizes do not fit it.
         """
         started = time.perf_counter()
         self._check(kernel, grid, block, shared_bytes, arguments)
@@ -112,5 +112,5 @@ class Program:
 
 
 def _merely_slow(fault: Fault) -> bool:
-    """Stopped when the time was up, and not after so many instructions that it looks endless."""
+    """Stopped because the time was up, and too few instructions had run to call it endless."""
     return fault.kind is Kind.DID_NOT_FINISH and fault.other < MANY_INSTRUCTIONS

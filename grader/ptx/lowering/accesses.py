@@ -1,4 +1,4 @@
-"""Loads and stores: how one access is checked, alone or in a group with others (load_groups.py)."""
+"""Loads and stores, and the check of a single access. load_groups.py checks several loads at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grader.ptx.syntax import Immediate, Instruction, Operand, items_of
 from grader.ptx.types import is_signed
 
 DISCARDED_BYTES = 128  # the ISA allows no other number
-DISCARDED = 0x7F  # each of them then, as in definition/effects.py
+DISCARDED = 0x7F  # the value of each byte afterwards, as in definition/effects.py
 
 
 def load(u: KernelBuilder, ins: Instruction) -> None:
@@ -35,12 +35,14 @@ def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
         return _local_pointer(u, source, op.bytes)
     pointer = checked(u, "read", op.space, source, op.bytes, strong=op.is_strong)
     if op.is_strong:
-        u.acquire(wide=op.reaches_other_blocks)  # behind the checks: it orders what follows, and not itself
+        u.acquire(
+            wide=op.reaches_other_blocks
+        )  # after the check: an acquire orders later accesses, not the load itself
     return pointer
 
 
 def aligned(u: KernelBuilder, ins: Instruction) -> None:
-    """The place of a vector load of which only elements are looked at."""
+    """Check the alignment of a vector load of which only some elements are loaded."""
     (place,), width = ins.operands, ins.op.bytes
     with u.f.when((address_of(u, place) & (width - 1)).ne(0), likely=False):
         checked(u, "read", ins.op.space, place, width)
@@ -56,9 +58,9 @@ def checked(
     strong: bool = False,
     values: Sequence[Value] = (),
 ) -> Value:
-    """Host address of one access, through the slow path. `values`: what a store writes, if that is known.
+    """Host address of one access, checked by the runtime. `values`: what a store writes, if known.
 
-    `direction` is "read", "write" or "update": a write that needs what is there.
+    `direction` is "read", "write" or "update", a write that depends on the old value.
     """
     return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, values=values)
 
@@ -124,7 +126,7 @@ def store(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def discard(u: KernelBuilder, ins: Instruction) -> None:
-    """A write of bytes that nobody knows, in a race with other accesses like any write."""
+    """Unlike other hints it has an effect: a write of unspecified bytes, which can race like any write."""
     f, (place, size) = u.f, ins.operands
     if size != Immediate(DISCARDED_BYTES):
         raise u.unsupported()
@@ -137,7 +139,7 @@ def discard(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def _in_memory(u: KernelBuilder, values: Sequence[Value]) -> Value:
-    """The address of `values`, one after the other; null where there are none."""
+    """The address of `values` in memory, one after the other; null if there are none."""
     if not values:
         return u.f.const("ptr", "null")
     size = int(values[0].type[1:]) // 8
@@ -149,7 +151,7 @@ def _in_memory(u: KernelBuilder, values: Sequence[Value]) -> Value:
 
 
 def _shared_store_pointer(u: KernelBuilder, operand: Operand, width: int, values: Sequence[Value]) -> Value:
-    """Fast where nobody wrote or read these cells since the last barrier."""
+    """Fast if no thread has written or read these cells since the last barrier."""
     f = u.f
     address = address_of(u, operand)
     host, cell = clamped(u, address, width, 0)

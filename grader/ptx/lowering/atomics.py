@@ -28,10 +28,10 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
     destination = operands.pop(0) if ins.traits.result else None
     if {"release", "acq_rel"} & set(mods):
         u.fence(wide=not op.is_of_block_scope)
-    direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
+    direction = "write" if operation == "exch" else "update"  # the old value of an exchange is often unused
     pointer = checked(u, direction, op.space, operands[0], op.bytes, strong=True)
     if destination is not None:
-        # Behind the checks: it orders what follows, and not itself. What nobody looks at orders nothing.
+        # After the check: an acquire orders later accesses, not this one. An unused result orders nothing.
         looked_at = bool(u.used & set(registers_of(destination)))
         u.acquire(wide=op.reaches_other_blocks and looked_at)
     sources = [items_of(operand) for operand in operands[1:]]
@@ -43,7 +43,7 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
-    """Combine memory with the operands; returns what was there before."""
+    """Combine memory with the operands. Returns the old value."""
     f, kind = u.f, llvm_type(type_)
     if operation == "cas":
         expected, new = (u.value(operand, f"b{BITS[type_]}") for operand in operands)
@@ -60,14 +60,14 @@ def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operand
 
 
 def _exchange(pointer: Value, expected: Value, new: Value) -> tuple[Value, Value]:
-    """The value that was there, and whether it was the expected one."""
+    """Compare and swap. Returns the old value, and whether it was the expected one."""
     f, kind = pointer.fn, expected.type
     pair = f.emit(f"{{{kind}, i1}}", f"cmpxchg ptr {pointer}, {expected.typed}, {new.typed} seq_cst seq_cst")
     return f.emit(kind, f"extractvalue {pair.typed}, 0"), f.emit("i1", f"extractvalue {pair.typed}, 1")
 
 
 def _of_halves(u: KernelBuilder, operation: str, type_: str, pointer: Value, value: Value) -> Value:
-    """No CPU has these: try until nobody came between."""
+    """CPUs lack these: compare and swap until no other thread came in between."""
     f, kind = u.f, value.type
     seen = f.alloca(kind)
     seen.store(pointer.load(kind))

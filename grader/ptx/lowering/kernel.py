@@ -41,11 +41,11 @@ from grader.ptx.runtime.shadow import SharedShadow
 from grader.ptx.syntax import NOWHERE, Function, Instruction, Module, Operand
 from grader.ptx.unsupported import Unsupported
 
-FUEL = 1 << 20  # instructions between two looks at the budget
+FUEL = 1 << 20  # instructions between two checks of the budget
 
 
 class OpenLoads(Protocol):
-    """Loads whose checks are still to be made; load_groups.Loads."""
+    """Loads whose checks are pending; implemented by load_groups.Loads."""
 
     def pointer(self, u: KernelBuilder, ins: Instruction) -> Value | None: ...
     def settle(self, u: KernelBuilder) -> None: ...
@@ -75,12 +75,12 @@ class KernelBuilder:
         self.sites: list[Site] = [Site(NOWHERE, "")]
         self.here = Instruction("", ())
         self.parameters: dict[str, Value] = {}  # .param variables of calls
-        self.scratch: Value | None = None  # a few bytes to pass values by address
+        self.scratch: Value | None = None  # a buffer to pass values by address
         self.f = Fn("kernel", "i32", {"w": "ptr", "frame": "ptr", "pc": "i32", "tid": "i32"}, "nounwind")
         self._begin()
 
     def _begin(self) -> None:
-        """What every call of the function starts with."""
+        """The prologue of the function."""
         f = self.f
         self.worker, self.launch = f["w"], WORKER.get(f["w"], "launch")
         self.barrier_time = WORKER.get(self.worker, "barrier")
@@ -103,7 +103,7 @@ class KernelBuilder:
 
     @property
     def unset(self) -> list[str]:
-        """Registers that may be read before anything was written there."""
+        """Registers that may be read before they are written."""
         return sorted(self.blocks[0].live_in & self.function.registers.keys())
 
     # For the lowering of an instruction -------------------------------------------------------------------------
@@ -129,26 +129,26 @@ class KernelBuilder:
         return Unsupported(f"{what} is not known to the CPU engine", self.here.location)
 
     def helper(self, name: str, ir: str) -> None:
-        """Have a function or declaration in the module once."""
+        """Add a function or a declaration to the module, once."""
         self.helpers.setdefault(name, ir)
 
     def site(self, width: int = 0, *, strong: bool = False, opcode: str = "") -> int:
-        """`opcode`: where one instruction makes two accesses, the one that it stands for."""
+        """The index of a new site, with its flags. `opcode` names one access of an instruction that makes several."""
         self.sites.append(Site(self.here.location, opcode or self.here.opcode, width))
         flags = STRONG if strong else MERGES if id(self.here) in self.merging_loads else 0
         if strong and self.here.op.is_of_block_scope:
             flags |= BLOCK_SCOPE
         return (len(self.sites) - 1) | flags
 
-    # Time, and what orders memory -------------------------------------------------------------------------------
+    # Time and memory order --------------------------------------------------------------------------------------
 
     @property
     def synchronised(self) -> Value:
-        """When this thread last met others."""
+        """When this thread last synchronised with others."""
         return self.met.load("i32")
 
     def _when_met(self) -> Value:
-        """At the block's barrier, or a later __syncwarp or barrier of some threads."""
+        """The last barrier of the block, or a later __syncwarp() or barrier of some threads."""
         time = self.barrier_time
         barriers = [i for b in self.blocks for i in b.instructions if i.traits.barrier]
         if not all(map(is_plain_barrier, barriers)):
@@ -163,25 +163,22 @@ class KernelBuilder:
         return self.time.load("i32")
 
     def passes(self) -> None:
-        """Time moved on, in a function of the runtime."""
+        """A runtime function has advanced the time."""
         self.time.store(WORKER.get(self.worker, "now") | self.f["tid"])
 
     def fence(self, *, wide: bool) -> None:
-        """What came before is released to whoever acquires it, if `wide` in other blocks too; time moves on."""
+        """Release all earlier accesses, with `wide` to other blocks too; time advances."""
         self.f.call("void", "fence", self.worker, self.f["tid"], self.f.const("i32", int(wide)))
         self.passes()
 
     def acquire(self, *, wide: bool = False) -> None:
-        """This thread looks at what another may have changed atomically: what that one released is ordered before.
-
-        `wide`: another block too.
-        """
+        """Order what other threads of the block have released, with `wide` other blocks too, before what follows."""
         self.f.call("void", "acquire", self.worker, self.f["tid"])
         if wide:
             WORKER.set(self.worker, "acquired", self.f.const("i32", 1))
 
     def met_others(self) -> None:
-        """What this thread read before must be looked at again."""
+        """This thread has synchronised: later reads must be checked again."""
         self.met.store(WORKER.get(self.worker, "now"))
 
     # Ends -------------------------------------------------------------------------------------------------------

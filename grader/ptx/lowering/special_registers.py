@@ -19,7 +19,7 @@ class SpecialRegisters:
         self._worker, self._launch, self._static_shared = worker, launch, static_shared
 
     def read(self, name: str) -> Value | None:
-        """None for one that is not known."""
+        """None if the register is unknown."""
         base, _, axis = name[1:].partition(".")
         if base in ("ntid", "nctaid") and axis:
             return LAUNCH.get(self._launch, ("block_" if base == "ntid" else "grid_") + axis)

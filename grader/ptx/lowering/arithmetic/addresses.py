@@ -13,7 +13,7 @@ def move(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def to_address(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
-    """cvta: between a state space's own addresses and generic ones. Global addresses are generic as they are."""
+    """cvta: between addresses of a state space and generic ones. For global memory the two are the same."""
     value = u.value(operands[0], mods[-1])
     window = {"shared": SHARED_WINDOW, "shared::cta": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(mods[-2])
     if window is None:
