@@ -30,7 +30,7 @@ _ENCRYPTED = 0x1
 
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(NotImplementedError, RuntimeError, OSError, ValueError),
+    *(NotImplementedError, RuntimeError, OSError, ValueError, MemoryError),
 )
 
 
@@ -42,7 +42,7 @@ class Archive:
         self._written = 0
         try:
             self._zip = zipfile.ZipFile(file)
-        except (*_BROKEN, MemoryError) as error:
+        except _BROKEN as error:
             raise UsageError(f"{file} is no zip that can be read: {_reason(error)}; download it again") from None
         self._members = self._zip.infolist()
         if len(self._members) > MAX_MEMBERS:
@@ -82,11 +82,13 @@ class Archive:
         parts = [part for part in name.split("/") if part not in ("", ".")]
         kept = [part for part in parts if part != ".." and not part.endswith(":")]
         place = PurePosixPath(*kept) if kept else PurePosixPath("unnamed")
-        problem = ""
+        problem, kind = "", stat.S_IFMT(member.external_attr >> 16)
         if name.startswith("/") or kept != parts:
             problem = f"its name in the zip, {name!r}, leads out of the folder"
-        elif stat.S_ISLNK(member.external_attr >> 16):
+        elif kind == stat.S_IFLNK:
             problem = f"{place.name} is a link"
+        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            problem = f"{place.name} is not a regular file"
         return Found(place, folder=name.endswith("/"), problem=problem, member=number)
 
 

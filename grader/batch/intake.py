@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from grader import files
 from grader.batch import choice, identity, lanes, roster, worker
 from grader.batch.entry import Submitted
 from grader.batch.identity import Conditions
@@ -68,7 +69,7 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
 
 def _apart(batch: Batch) -> None:
     """What a batch writes would be students of the next. Raises UsageError."""
-    if batch.submissions.resolve() == batch.out.resolve():
+    if files.real(batch.submissions) == files.real(batch.out):
         raise UsageError(f"{batch.submissions} holds the submissions; choose another folder for --out")
     if (batch.submissions / FILE).exists():
         raise UsageError(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Result, Status
+from grader.model.result import Check, Points, Result, Status, Verdict
 
 # The first that one of a case's checks has is the case's.
 _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, Status.PASSED)
@@ -62,9 +62,16 @@ def problem(entry: Entry) -> str:
     return entry.submitted.problem or entry.problem
 
 
+def points(entry: Entry) -> Points | None:
+    """None without a Result, and where the grader failed: what it came to by then is no part of a grade."""
+    failed = entry.result is None or entry.result.verdict is Verdict.ERROR
+    return None if failed or entry.result is None else entry.result.points
+
+
 def total(entry: Entry) -> float | None:
-    """What is known so far; without a Result, what the instructor gave."""
-    return entry.result.points.total if entry.result else entry.manual.points
+    """What is known so far; where the machine has no points, what the instructor gave."""
+    known = points(entry)
+    return known.total if known else entry.manual.points
 
 
 def complete(entry: Entry) -> bool:
@@ -73,11 +80,12 @@ def complete(entry: Entry) -> bool:
     What the machine cannot judge of quality is the instructor's to add, and keeps nothing back. Nor does the speed of
     what does not compile or launch: no machine would time it.
     """
-    if entry.result is None:
+    known = points(entry)
+    if entry.result is None or known is None:
         return entry.manual.points is not None
-    points, checks = entry.result.points, entry.result.checks
+    checks = entry.result.checks
     never_timed = any(check.id in ("compile", "launch") and check.status is Status.FAILED for check in checks)
-    return None not in (points.correctness, points.quality, 0.0 if never_timed else points.performance)
+    return None not in (known.correctness, known.quality, 0.0 if never_timed else known.performance)
 
 
 def _worst(statuses: Iterable[Status]) -> Status | None:

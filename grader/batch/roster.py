@@ -36,6 +36,8 @@ def read(path: Path, unpacked: Path) -> tuple[Submitted, ...]:
         submitted = _in_folder(Folder(path, left_out=unpacked.parent))
     elif not path.exists():
         raise UsageError(f"no such folder or file: {path}")
+    elif not path.is_file():
+        raise UsageError(f"{path} is not a regular file; a folder of submissions, a zip or a CSV list is wanted")
     elif path.suffix.lower() == ".csv":
         submitted = student_list.read(path)
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):

@@ -11,6 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from grader import files
 from grader.batch import choice, table
 from grader.batch.entry import Submitted
 from grader.batch.found import Folder, Found, Unreadable
@@ -97,12 +98,9 @@ def _handed_in(folder: Path, name: str) -> Path:
 
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = files.read(file, MAX_BYTES)
     except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"{file} is larger than {MAX_BYTES >> 20} MiB; a list of students is wanted")
+        raise UsageError(f"{file}: {error.strerror}; a list of students is wanted") from None
     try:
         return content.decode("utf-8-sig").replace("\0", "")
     except UnicodeDecodeError:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from grader import files
 from grader.batch import ledger
 from grader.errors import GraderError, UsageError
 
@@ -53,8 +54,8 @@ def unpacking(out: Path) -> Iterator[Path]:
 
 def tidy(out: Path, submissions: Iterable[Path]) -> None:
     """Removes what was unpacked and holds none of these: of an earlier zip, or of a call that was killed."""
-    used = {folder for file in submissions for folder in file.resolve().parents}
-    for folder in out.resolve().glob(f"{UNPACKED}*"):
+    used = {folder for file in submissions for folder in files.real(file).parents}
+    for folder in files.real(out).glob(f"{UNPACKED}*"):
         if folder not in used:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -62,7 +62,7 @@ def _unwritable(file: Path) -> str:
 def _same(one: Path, other: Path) -> bool:
     """Whether both lead to the same place, by whatever way."""
     try:
-        return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+        return files.real(one) == files.real(other) or (one.exists() and other.exists() and one.samefile(other))
     except (OSError, ValueError):  # a Result may name its submission as it likes
         return False
 

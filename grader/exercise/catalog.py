@@ -9,12 +9,15 @@ from pathlib import Path
 
 import msgspec
 
+from grader import files
 from grader.errors import ExerciseError, UsageError
 from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
 
 # Where a wheel carries the exercises; a checkout has them beside the package.
 INSTALLED = Path(__file__).parents[1] / "_exercises"
 BESIDE = Path(__file__).parents[2] / "exercises"
+
+MAX_BYTES = 1 << 20  # of an exercise.toml, which has some kilobytes
 
 # What speed can be measured against: routes of cuBLAS to a grouped GEMM, the fastest of them, or a device copy.
 BASELINES = ("fastest", "grouped", "sequential", "streams", "strided", "single_matrix", "copy")
@@ -77,13 +80,15 @@ def read(folder: Path) -> Exercise:
     """The exercise in `folder`. Raises ExerciseError, which names the file, the line and what is wrong there."""
     file = folder / "exercise.toml"
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = files.read(file, MAX_BYTES).decode("utf-8-sig")
         content = msgspec.toml.decode(text, type=_File)
         _check(content)
     except OSError as error:
         raise ExerciseError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ExerciseError(f"{file}: is not UTF-8 text") from None
+    except RecursionError:
+        raise ExerciseError(f"{file}: is nested deeper than any exercise") from None
     except msgspec.DecodeError as error:
         raise ExerciseError(_located(file, text, str(error))) from None
     return Exercise(

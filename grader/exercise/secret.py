@@ -19,8 +19,11 @@ from typing import Any
 
 import msgspec
 
+from grader import files
 from grader.errors import UsageError
 from grader.model.result import Check, Finding, Status
+
+MAX_BYTES = 16 << 20  # a case has some hundred bytes
 
 REDACTED = "redacted: this case is the instructor's secret"
 
@@ -33,11 +36,13 @@ class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read(file: Path) -> Secret:
     """Raises UsageError, which names the file and what is wrong in it."""
     try:
-        content = file.read_bytes()
+        content = files.read(file, MAX_BYTES)
         if file.suffix.lower() == ".json":
             secret = msgspec.json.decode(content, type=Secret)
         else:
             secret = msgspec.toml.decode(content, type=Secret)
+    except RecursionError:
+        raise UsageError(f"{file}: it is nested deeper than any case") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
     if not secret.cases:

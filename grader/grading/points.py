@@ -6,6 +6,8 @@ performance: equal shares, one for each case that decides and is fast enough; nu
              Who does what the exercise forbids has solved another one: no points for correctness and performance.
 quality:     what the machine's rules give, once a required case is right: an untouched starter earns none.
              The rest of the rubric's quality is `manual`, null until an instructor gives it.
+
+Where the verdict is error there are none: a part of them would be taken for a grade.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Points, Status
+from grader.model.result import Check, Points, Status, Verdict, verdict_of
 
 UNKNOWN = (Status.NOT_JUDGED, Status.ERROR)
 BEFORE_SPEED = ("compile", "launch", "memory[", "correct[")
@@ -21,6 +23,9 @@ BEFORE_SPEED = ("compile", "launch", "memory[", "correct[")
 
 def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     """`total` adds up what is known; null where nothing is."""
+    most = float(sum(exercise.points.values()))
+    if verdict_of(tuple(checks)) is Verdict.ERROR:
+        return Points(correctness=None, performance=None, quality=None, manual=None, total=None, max=most)
     correct = [check for check in checks if check.id.startswith("correct[")]
     speed = [check for check in checks if check.id.startswith("speed[") and check.required]
     # An error before it says nothing about the submission.
@@ -37,7 +42,7 @@ def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
         quality=quality,
         manual=None,
         total=round(sum(known), 2) if known else None,
-        max=float(sum(exercise.points.values())),
+        max=most,
     )
 
 

@@ -47,6 +47,8 @@ def decode(text: bytes) -> Result:
         if version != SCHEMA_VERSION:
             raise ResultError(f"schema version {version}; this grader reads version {SCHEMA_VERSION}")
         return msgspec.json.decode(text, type=Result)
+    except RecursionError:
+        raise ResultError("it is nested deeper than any Result") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResultError(str(error)) from None
 

@@ -14,6 +14,7 @@ from typing import IO
 
 import numpy as np
 
+from grader.errors import GraderError
 from grader.model.exercise import Array
 from grader.sandbox.messages import Slot
 
@@ -41,12 +42,18 @@ def place(arrays: Iterable[Array]) -> tuple[tuple[Slot, ...], int]:
 
 
 def store(file: IO[bytes], arrays: Iterable[Array], slots: Iterable[Slot], size: int) -> None:
-    """Write what the kernel gets to see; the file grows where it must."""
-    if os.fstat(file.fileno()).st_size < size:
-        os.ftruncate(file.fileno(), size)
-    for array, slot in zip(arrays, slots, strict=True):
-        if array.access != "out" and array.data.nbytes:
-            _write(file.fileno(), _bytes(np.ascontiguousarray(array.data)), slot.offset)
+    """Write what the kernel gets to see; the file grows where it must. Raises GraderError where it cannot."""
+    try:
+        if os.fstat(file.fileno()).st_size < size:
+            os.ftruncate(file.fileno(), size)
+        for array, slot in zip(arrays, slots, strict=True):
+            if array.access != "out" and array.data.nbytes:
+                _write(file.fileno(), _bytes(np.ascontiguousarray(array.data)), slot.offset)
+    except OSError as error:
+        raise GraderError(
+            f"this machine has no room for {size >> 20} MiB of arrays: {error.strerror}; look at its memory, and at "
+            "the largest file that it allows (ulimit -f)"
+        ) from None
 
 
 def fetch(file: IO[bytes], slot: Slot) -> np.ndarray:

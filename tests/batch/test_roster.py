@@ -166,7 +166,7 @@ def test_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
         return call
 
-    monkeypatch.setattr(Path, "open", refusing(Path.open))
+    monkeypatch.setattr("grader.files.os.open", refusing(os.open))
     monkeypatch.setattr("grader.batch.found.os.scandir", refusing(os.scandir))
     students = read(tmp_path)
     assert students["alice"].problem == "alice.cu cannot be read: Permission denied"
@@ -296,6 +296,18 @@ def test_utf8_names_without_the_flag_that_says_so(tmp_path: Path) -> None:
         content[at + flags : at + flags + 2] = b"\0\0"
     file.write_bytes(content)
     assert set(read(file, tmp_path / "out")) == {"bob", "Jürgen"}
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+def test_what_is_no_regular_file_in_a_zip(tmp_path: Path, kind: int) -> None:
+    file = zipped(tmp_path, "bob.cu")
+    with zipfile.ZipFile(file, "a") as archive:
+        odd = zipfile.ZipInfo("alice/starter.cu")
+        odd.external_attr = (kind | 0o644) << 16
+        archive.writestr(odd, KERNEL)
+    students = read(file, tmp_path / "out")
+    assert students["alice"].problem == "starter.cu is not a regular file"
+    assert students["bob"].path
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\3\4 and no more"])

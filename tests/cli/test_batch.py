@@ -171,13 +171,13 @@ def test_what_was_given_before_there_was_a_grade_is_kept_and_noted(grade: Grade,
     assert "more than the 100" in grade.err
 
 
-def test_who_the_grader_failed_may_get_the_rest_by_hand(grade: Grade, school: School) -> None:
+def test_who_the_grader_failed_may_get_all_points_by_hand(grade: Grade, school: School) -> None:
+    """What the machine came to before it failed is no part of a grade."""
     school.hand_in("ada", "dies")
     batch(grade)
-    assert grade("points", "out", "ada", "--points", "88") == 0
-    assert "88 of 88" in grade.out
+    assert grade("points", "out", "ada", "--points", "100") == 0
     assert "100 of 100" in grade.out
-    assert grade("points", "out", "ada", "--points", "89") == 2
+    assert grade("points", "out", "ada", "--points", "101") == 2
 
 
 def test_who_handed_in_nothing_may_get_all_points_by_hand(grade: Grade, school: School) -> None:
