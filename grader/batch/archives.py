@@ -7,6 +7,7 @@ of the folder leads nowhere, and a zip bomb is read no further than the largest 
 from __future__ import annotations
 
 import lzma
+import re
 import stat
 import zipfile
 import zlib
@@ -27,6 +28,10 @@ MAX_UNPACKED = 1 << 30
 # Names in a zip are UTF-8 if this flag says so; many programs write UTF-8 and leave it out.
 _UTF8 = 0x800
 _ENCRYPTED = 0x1
+
+# Some programs of Windows write a backslash between folders. In a name of an unknown encoding it is none behind a
+# character that is not ASCII: in Shift-JIS it is the second byte of many.
+_BETWEEN_FOLDERS = re.compile(r"(?<![^\x00-\x7f])\\")
 
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
@@ -78,7 +83,7 @@ class Archive:
         return file
 
     def _found(self, number: int, member: zipfile.ZipInfo) -> Found:
-        name = _name(member).replace("\\", "/")
+        name = _name(member)
         parts = [part for part in name.split("/") if part not in ("", ".")]
         kept = [part for part in parts if part != ".." and not part.endswith(":")]
         place = PurePosixPath(*kept) if kept else PurePosixPath("unnamed")
@@ -94,12 +99,13 @@ class Archive:
 
 def _name(member: zipfile.ZipInfo) -> str:
     """zipfile takes a name without the UTF-8 flag for code page 437, which every byte is a character of."""
-    if member.flag_bits & _UTF8:
-        return member.filename
+    name = member.filename
     try:
-        return member.filename.encode("cp437").decode("utf-8")
+        if not member.flag_bits & _UTF8:
+            name = name.encode("cp437").decode("utf-8")
     except UnicodeError:
-        return member.filename
+        return _BETWEEN_FOLDERS.sub("/", name)
+    return name.replace("\\", "/")
 
 
 def _reason(error: BaseException) -> str:

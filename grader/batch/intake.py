@@ -56,7 +56,7 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     _apart(batch)
     settings, known = _begun(batch.out)
     _same_exercise(batch, settings)
-    submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked)]
+    submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked, batch.exercise.name)]
     leaving = _leaving(batch, known, submitted)
     conditions = _conditions(batch, settings, here=here)
     enrolled, sources = _enrolled(submitted, conditions)

@@ -6,7 +6,6 @@ What fits into no platform's layout is taken for a plain one: nobody is left out
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
@@ -18,6 +17,9 @@ from grader.errors import UsageError
 
 # Files beside the submissions that are an instructor's own; any other flat file is taken for a student's.
 NOT_HANDED_IN = frozenset({".csv", ".html", ".json", ".log", ".md", ".toml", ".xlsx", ".yaml", ".yml"})
+
+# Where a repository of grade start has its exercises, each in a folder of its name.
+EXERCISES = "exercises"
 
 # The only one with such a name is taken before a student's other files.
 TAKEN_FIRST = frozenset({"starter.cu", "solution.cu"})
@@ -52,10 +54,18 @@ def without_root(found: Sequence[Found]) -> list[Found]:
     tops = {one.place.parts[0] for one in found}
     inner = [one for one in found if len(one.place.parts) > 1]
     loose = any(len(one.place.parts) == 1 and not one.folder for one in found)
-    own = any(len(one.place.parts) == 2 and one.place.name.lower() in TAKEN_FIRST for one in inner)
-    if len(tops) != 1 or loose or own or platforms.moodle(*tops):
+    if len(tops) != 1 or loose or any(map(_is_a_students, inner)) or platforms.moodle(*tops):
         return list(found)
     return [msgspec.structs.replace(one, place=PurePosixPath(*one.place.parts[1:])) for one in inner]
+
+
+def _is_a_students(inner: Found) -> bool:
+    """Whether a file says of the one folder that it lies in that a student handed it in."""
+    top, below, *deeper = inner.place.parts
+    if deeper:
+        return below == EXERCISES  # a repository as grade start makes it
+    metadata = below == platforms.GRADESCOPE_METADATA and not platforms.GRADESCOPE_EXPORT.fullmatch(top)
+    return metadata or below.lower() in TAKEN_FIRST
 
 
 def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
@@ -84,8 +94,10 @@ def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
 
 
 def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
-    """At the top, or in the one folder that is there: further down it would be a student's, who speaks for nobody."""
-    root = 2 if len({one.place.parts[0] for one in found}) == 1 else 1
+    """At the top, or in the one folder that is there, if it is named as Gradescope does: else it would be a
+    student's, who speaks for nobody."""
+    tops = list({one.place.parts[0] for one in found})
+    root = 2 if len(tops) == 1 and platforms.GRADESCOPE_EXPORT.fullmatch(tops[0]) else 1
     return next(
         (
             one
@@ -101,16 +113,16 @@ def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
 
 def moodle(found: Sequence[Found]) -> list[Group]:
     """Files and online texts of one student lie in folders of their own."""
-    students: dict[str, Group] = {}
+    students: dict[platforms.MoodleName, Group] = {}
     others: dict[str, tuple[Found, ...]] = {}
     for top, files in _by_top(found).items():
         named = platforms.moodle(top)
         if named is None:
             others[top] = files
             continue
-        student = named.id or named.name
+        student = named._replace(file="")
         group = students.get(student) or Group(
-            student,
+            named.id or named.name,
             name="" if named.name == "Participant" else named.name,
             identifiers={"Identifier": f"Participant {named.id}"} if named.id else {},
         )
@@ -120,11 +132,16 @@ def moodle(found: Sequence[Found]) -> list[Group]:
 
 
 def canvas(found: Sequence[Found]) -> list[Group]:
-    """Only where every .cu file is named as Canvas does it: alice_1_2_final.cu may be Alice's own name for it."""
+    """Where most .cu files are named as Canvas does it; what came by another way is one more student's.
+
+    One alone proves nothing beside another: alice_1_2_final.cu may be Alice's own name for it.
+    """
     named = {one.place: platforms.canvas(one.place.name) for one in found if len(one.place.parts) == 1}
-    if any(is_source(one.place.name) and not named.get(one.place) for one in found if not one.folder):
+    sources = [bool(named.get(one.place)) for one in found if is_source(one.place.name) and not one.folder]
+    theirs, others_ = sources.count(True), sources.count(False)
+    if others_ and (theirs < 2 or others_ >= theirs):
         return []
-    students: dict[str, Group] = {}
+    students: dict[tuple[str, str], Group] = {}  # by name too: one ID under two names is read wrongly for one of them
     others = []
     for one in found:
         name = named.get(one.place)
@@ -132,9 +149,10 @@ def canvas(found: Sequence[Found]) -> list[Group]:
             others.append(one)
             continue
         identifiers = {} if name.user.startswith("anon_") else {"ID": name.user}
-        group = students.get(name.user) or Group(name.user, name=name.name, identifiers=identifiers)
+        student = (name.user, name.name)
+        group = students.get(student) or Group(name.user, name=name.name, identifiers=identifiers)
         group = msgspec.structs.replace(group, late=group.late or name.late)
-        students[name.user] = _with(group, (one,), {one.place: name.file or one.place.name})
+        students[student] = _with(group, (one,), {one.place: name.file or one.place.name})
     return [*map(_last_of_each, students.values()), *plain(others)] if students else []
 
 
@@ -183,8 +201,7 @@ def _by_top(found: Iterable[Found], root: PurePosixPath = _ROOT) -> dict[str, tu
     for one in found:
         if one.place.parts[:depth] == root.parts and len(one.place.parts) > depth:
             place = PurePosixPath(*one.place.parts[depth:])
-            key = unicodedata.normalize("NFC", place.parts[0])
-            tops.setdefault(key, []).append(msgspec.structs.replace(one, place=place))
+            tops.setdefault(place.parts[0], []).append(msgspec.structs.replace(one, place=place))
     return {top: tuple(files) for top, files in tops.items()}
 
 

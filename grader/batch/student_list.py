@@ -30,7 +30,7 @@ COLUMNS = {
 YES = frozenset({"1", "x", "y", "yes", "true", "late"})
 
 
-def read(file: Path) -> list[Submitted]:
+def read(file: Path, exercise: str = "") -> list[Submitted]:
     """One for each line. Raises UsageError where the file is no such list."""
     text = _text(file)
     try:
@@ -42,7 +42,7 @@ def read(file: Path) -> list[Submitted]:
     lines = [dict(zip(header, row, strict=False)) for row in rows[1:] if any(cell.strip() for cell in row)]
     if not lines:
         raise UsageError(f"{file}: no line names a student")
-    return [_submitted(file, line, columns) for line in lines]
+    return [_submitted(file, line, columns, exercise) for line in lines]
 
 
 def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
@@ -59,11 +59,11 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str]) -> Submitted:
+def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str], exercise: str) -> Submitted:
     cell = {key: line.get(column, "").strip() for key, column in columns.items()}
     path, problem = None, ""
     try:
-        path = _handed_in(file.parent, cell["file"])
+        path = _handed_in(file.parent, cell["file"], exercise)
     except Unreadable as error:
         problem = str(error)
     if not cell["student"]:
@@ -78,14 +78,14 @@ def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str]) 
     )
 
 
-def _handed_in(folder: Path, name: str) -> Path:
+def _handed_in(folder: Path, name: str, exercise: str) -> Path:
     """A file, or the one that counts in a folder."""
     if not name:
         raise Unreadable("handed in nothing: the list names no file")
     path = folder / name
     try:
         if path.is_dir():
-            chosen = choice.within(path)
+            chosen = choice.within(path, exercise)
             if chosen.path is None:
                 raise Unreadable(chosen.problem)
             return chosen.path
