@@ -36,6 +36,7 @@ class Batch(msgspec.Struct, frozen=True):
     secret: Secret | None = None
     jobs: int | None = None
     replace: bool = False  # students who are in the ledger and not in `submissions` leave the batch
+    trust: bool = False  # grade also where a machine cannot confine a submission
     real_names: bool | None = None  # on the leaderboards, in place of pseudonyms
 
 

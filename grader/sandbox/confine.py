@@ -17,21 +17,24 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from grader.compile import toolkit
+from grader.errors import GraderError
 from grader.sandbox import landlock, seccomp
 
 FILE_BYTES = 16 << 20  # the largest file it can write: bounds what it says on stderr, too
 OPEN_FILES = 256
 CPU_SECONDS = 24 * 3600  # last resort, where the parent that keeps the deadlines was itself stopped
 
-# Set to "off" by whoever runs the grader, for a machine on which the kernel's part keeps something from working.
+# Set to "off" by whoever runs the grader, for a machine on which the kernel's part keeps something from working; and
+# to "required" by a verb that grades what strangers handed in: then a child that is not confined answers nothing.
 SWITCH = "GRADER_CONFINE"
+OFF, REQUIRED = "off", "required"
 
 SWITCHED_OFF = f"{SWITCH} is off: a submission could read your files and use the network; unset it"
 _NO_LANDLOCK = "a submission could read your files: this kernel has no Landlock (Linux 5.13 or newer, switched on)"
@@ -172,10 +175,42 @@ def _filter_calls(access: Access) -> tuple[str, ...]:
 
 def missing() -> tuple[str, ...]:
     """What this kernel cannot take away from a child, in words; empty where nothing is missing."""
-    if os.environ.get(SWITCH) == "off":
+    if os.environ.get(SWITCH) == OFF:
         return (SWITCHED_OFF,)
     lacking = () if landlock.abi() else (_NO_LANDLOCK,)
     return lacking if seccomp.available() else (*lacking, _NO_FILTER)
+
+
+@contextmanager
+def required(*, trust: bool) -> Iterator[None]:
+    """Every child that is started meanwhile is confined, or answers nothing; with `trust`, as the machine has it.
+
+    Raises GraderError where this machine cannot.
+    """
+    lacking = missing()
+    if trust or not lacking:
+        with _switched(None if trust else REQUIRED):
+            yield
+        return
+    raise GraderError(
+        f"submissions are not kept from this machine: {'; '.join(lacking)}.\n"
+        "Grade on a machine that can (grade doctor says what it has), or say --trust, if you trust every submission."
+    )
+
+
+@contextmanager
+def _switched(value: str | None) -> Iterator[None]:
+    """Children get it from the environment, those of GPUs and of a second start too."""
+    before = os.environ.get(SWITCH)
+    if value is not None:
+        os.environ[SWITCH] = value
+    try:
+        yield
+    finally:
+        if value is not None and before is None:
+            del os.environ[SWITCH]
+        elif value is not None and before is not None:
+            os.environ[SWITCH] = before
 
 
 def strength() -> str:

@@ -272,3 +272,16 @@ def test_purge_reaches_what_was_exported(grade: Grade, school: School) -> None:
     assert [file.name for file in Path("out/gradescope").iterdir()] == ["bob"]
     assert "note: out/canvas.csv was made earlier and may still hold ada" in grade.err
     assert "moodle.csv" not in grade.err
+
+
+def test_without_confinement_strangers_are_graded_only_where_they_are_trusted(
+    grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school.hand_in("ada")
+    monkeypatch.setattr("grader.sandbox.confine.missing", lambda: ("a submission could read your files",))
+    command = ("batch", "submissions", "--exercise", "1", "--out", "out", "--device", "cpu")
+    assert grade(*command) == 4
+    assert "a submission could read your files" in grade.err.replace("\n", " ")
+    assert "--trust" in grade.err
+    assert not Path("out").exists()
+    assert grade(*command, "--trust") == 0
