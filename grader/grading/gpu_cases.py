@@ -13,8 +13,9 @@ from grader.checks import correct, launch, memory
 from grader.errors import GraderError
 from grader.executors.cuda_child import CudaChild
 from grader.exercise.submission import Source
+from grader.grading import secrecy
 from grader.grading.judging import Judging
-from grader.grading.steps import Failure, after, attempt, error, guarded
+from grader.grading.steps import Failure, after, attempt, error, guarded, shown
 from grader.launching import invocations, sweeping
 from grader.launching.plan import Limits, Plan, plan_launch, request_launch
 from grader.model.execution import Compilation, Gpu, Outcome
@@ -53,12 +54,12 @@ class GpuCases:
         for case in cases:
             found = attempt(partial(self._plans, case))
             if isinstance(found, Failure):
-                return error(launch.ID, found), {}
+                return shown(case, error(launch.ID, found)) if case.secret else error(launch.ID, found), {}
             plans[case.name] = found
             if any(plan.findings for plan in found):
                 break
         judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
-        return msgspec.structs.replace(launch.judge(judged, self._compilation), device="cuda"), plans
+        return msgspec.structs.replace(secrecy.launched(judged, self._compilation), device="cuda"), plans
 
     def run(
         self, case: Case, plans: tuple[Plan, ...], expect: Callable[[Case], Future[Expected]]

@@ -21,7 +21,7 @@ from grader.exercise import secret as secrets
 from grader.exercise.oracle import Oracle
 from grader.exercise.secret import Secret
 from grader.exercise.submission import Source
-from grader.grading import hints, merge, points
+from grader.grading import hints, merge, points, secrecy
 from grader.grading.judging import Judging
 from grader.grading.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
 from grader.launching import invocations
@@ -91,6 +91,7 @@ def grade(
                     on_progress(Progress("compute-sanitizer"))
                     theirs = msgspec.structs.replace(theirs, checks=lane.sanitized() + theirs.checks)
                 found = merge.both(found, theirs, cases.result())
+            found = secrecy.together(found, cases.result())
         known = hints.sections(exercise)
         checks = tuple(hints.give(check, known) for check in found)
         return Result(
@@ -218,12 +219,12 @@ class _Grading:
             self._on_progress(Progress(launch.ID, len(plans), len(cases), (compiled,)))
             found = attempt(partial(self._plans, compilation, case))
             if isinstance(found, Failure):
-                return error(launch.ID, found), {}
+                return shown(case, error(launch.ID, found)) if case.secret else error(launch.ID, found), {}
             plans[case.name] = found
             if any(did_not_finish(plan.findings) for plan in found):
                 break
         judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
-        return launch.judge(judged, compilation), plans
+        return secrecy.launched(judged, compilation), plans
 
     def _plans(self, compilation: Compilation, case: Case) -> tuple[Plan, ...]:
         text, name = self._source.text, self._source.name
