@@ -43,6 +43,7 @@ FIXED_VARIABLES = {
     "HOME": "/nonexistent",
     "CUPY_CACHE_DIR": "/",  # CuPy makes the folder when it is imported; this one is there, and never written
     "LANG": "C.UTF-8",
+    "TZ": "UTC0",  # __TIME__ is the same everywhere
     "OPENBLAS_NUM_THREADS": "1",  # threads that nothing needs, and that cost time to start
     "OMP_NUM_THREADS": "1",
 }
@@ -102,8 +103,8 @@ class Process:
             except OSError:
                 raise self._died() from None
 
-    def receive(self, *, seconds: float, cores: int = 1) -> bytes:
-        """The next message, from a child at work on so many cores.
+    def receive(self, *, seconds: float, cores: int = 0) -> bytes:
+        """The next message, from a child at work on so many cores (`deadline.Deadline`).
 
         Raises ChildTimeout, ChildMemory, and ChildDied where there is none.
         """
@@ -130,7 +131,7 @@ class Process:
         self.arena.close()
         self._output.close()
 
-    def _deadline(self, seconds: float, cores: int = 1) -> Deadline:
+    def _deadline(self, seconds: float, cores: int = 0) -> Deadline:
         return Deadline(self.pid, seconds, patient=self._patient, cores=cores)
 
     def _exactly(self, size: int, deadline: Deadline) -> bytes:
