@@ -1,4 +1,4 @@
-"""Reading a file that could be anything, and writing one so that nobody ever finds half of it."""
+"""Reads a file that could be anything, and writes one so that no reader sees half of it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def real(file: Path) -> Path:
     return Path(os.path.realpath(file))
 
 
-def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """By rename: whoever reads it, whenever, and however this process ends, sees the old or the new, whole.
+def publish(file: Path, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """By rename: a reader always sees the complete old or new content, however this process ends.
 
-    `mode` is a new file's; one that is there keeps its own. Raises OSError; then the old one is still there.
+    `mode` is for a new file; an existing one keeps its own. A file that is not `durable` may be lost in a power cut.
+    Raises OSError; the old file is then unchanged.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
@@ -52,7 +53,8 @@ def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
             stream.write(content)
             stream.flush()
             os.fchmod(descriptor, mode)
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         Path(temporary).replace(file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -60,9 +62,9 @@ def publish(file: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def replace(file: Path, content: bytes) -> None:
-    """A file that a user names: a link stays one, a new file gets the usual mode, a device or pipe is written to.
+    """For a file named by the user: links stay links, new files get the usual mode, devices and pipes are written to.
 
-    Raises OSError; then the old content is still there, unless only the file and not its folder may be written to.
+    Raises OSError; the old content is then unchanged, unless the file is writable but its folder is not.
     """
     if file.exists() and (not file.is_file() or _is_standard_stream(file)):
         file.write_bytes(content)
@@ -76,19 +78,19 @@ def replace(file: Path, content: bytes) -> None:
 
 
 def _is_standard_stream(file: Path) -> bool:
-    """As /dev/stdout where the shell sends it to a file: another file in its place would lose what else is said."""
+    """E.g. /dev/stdout redirected to a file by the shell: replacing that file would lose other output."""
     return any(os.path.samestat(file.stat(), os.fstat(stream)) for stream in (1, 2))
 
 
 def _umask() -> int:
-    """It can only be read by setting it; meanwhile the strict one holds."""
+    """The umask can be read only by setting it; a strict one applies in between."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
 
 
 def write(file: Path, content: bytes) -> Path:
-    """The same, its failure in words: raises GraderError."""
+    """The same, but raises GraderError with a message."""
     try:
         publish(file, content)
     except OSError as error:

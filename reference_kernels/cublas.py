@@ -43,7 +43,7 @@ class CublasError(Exception):
 
 
 @dataclass(frozen=True)
-class Problem:
+class GroupedSizes:
     """C[g] = A[g] @ B[g], FP32, row-major: A (M[g], K), B (K, N), C (M[g], N); groups lie one behind the other."""
 
     M_sizes: tuple[int, ...]
@@ -71,7 +71,7 @@ class Operands:
     B: int
     C: int
 
-    def group(self, problem: Problem, group: int, first_row: int) -> Operands:
+    def group(self, problem: GroupedSizes, group: int, first_row: int) -> Operands:
         return Operands(
             self.A + first_row * problem.K * FLOAT_BYTES,
             self.B + group * problem.K * problem.N * FLOAT_BYTES,
@@ -99,7 +99,7 @@ class Routes:
     Preparing allocates and copies; enqueuing does neither. The device must outlive what was captured: `close` frees.
     """
 
-    def __init__(self, problem: Problem, sets: Sequence[Operands]) -> None:
+    def __init__(self, problem: GroupedSizes, sets: Sequence[Operands]) -> None:
         self._problem = problem
         self._sets = tuple(sets)
         self._library = load()

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from grader.model.result import to_number
 from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, midpoints, values
 from reference_kernels.fp8_mistakes import Cause, same_codes, same_values, why_decoded, why_encoded
 
@@ -126,11 +126,12 @@ def _judge_codes(case: Case, name: str, encoder: Encoder, got: np.ndarray, right
         f"expected {_code(right[at], encoder.fmt)}, got {_code(got[at], encoder.fmt)}",
         example={
             "format": encoder.fmt.name,
-            "input": to_number(float(x[at])),
+            "input": float(x[at]),
             "input_bits": _bits(x[at]),
             "expected": int(right[at]),
             "got": int(got[at]),
         },
+        detail=Detail.STOCHASTIC_CONVERSION if encoder.by_chance else Detail.CONVERSION,
         **_explained(cause),
     )
 
@@ -143,7 +144,8 @@ def _judge_values(name: str, codes: np.ndarray, fmt: Format, got: np.ndarray, ri
         return Judged(name, wrong)
     at = int(np.argmax(wrong))
     sentence = f"x[{at}] = 0x{codes[at]:02x}: expected {_value(right[at])}, got {_value(got[at])}"
-    return Judged(name, wrong, sentence=sentence, **_explained(why_decoded(got, right, wrong, codes, fmt)))
+    cause = why_decoded(got, right, wrong, codes, fmt)
+    return Judged(name, wrong, sentence=sentence, detail=Detail.CONVERSION, **_explained(cause))
 
 
 def _explained(cause: Cause | None) -> dict[str, Any]:

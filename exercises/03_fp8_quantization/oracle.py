@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
 from reference_kernels.fp8 import E4M3, SIGN, decode, encode, midpoints
@@ -354,6 +355,7 @@ def _judge_codes(output: Output, right: Quantized, codes: np.ndarray, scales: np
         cause=cause.sentence if cause else "",
         hint=cause.topic if cause else "",
         example=example,
+        detail=Detail.CONVERSION if example else "",
     )
 
 

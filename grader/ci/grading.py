@@ -8,7 +8,7 @@ import msgspec
 
 from grader import executors
 from grader.ci.changes import Touched
-from grader.ci.graded import Graded
+from grader.ci.graded import GradedFile
 from grader.ci.repository import SUBMODULE, SYMLINK, Repository
 from grader.errors import GraderError, UsageError
 from grader.exercise import catalog, submission
@@ -26,23 +26,25 @@ class How(msgspec.Struct, frozen=True):
     gpu: GpuChoice | None = None
 
 
-def grade(touched: Touched, repository: Repository, commit: str, how: How) -> Graded:
+def grade(touched: Touched, repository: Repository, commit: str, how: How) -> GradedFile:
     """What keeps one from being graded costs the others nothing."""
     if touched.how == "deleted":
-        return Graded(touched.path, Verdict.INCOMPLETE, problem="The change deletes it: there is nothing to grade.")
+        return GradedFile(
+            touched.path, Verdict.INCOMPLETE, problem="The change deletes it: there is nothing to grade."
+        )
     try:
         exercise = catalog.find(touched.exercise, how.exercises)
     except UsageError:
         problem = f"The base has no exercise {touched.exercise}: there is nothing trusted to grade it with."
-        return Graded(touched.path, Verdict.INCOMPLETE, problem=problem)
+        return GradedFile(touched.path, Verdict.INCOMPLETE, problem=problem)
     except GraderError as error:
-        return Graded(touched.path, Verdict.ERROR, problem=str(error))
+        return GradedFile(touched.path, Verdict.ERROR, problem=str(error))
     try:
         source = read(touched.path, repository, commit)
         result = pipeline.grade(exercise, source, seed=how.seed, open_executor=executors.open_cpu, gpu=how.gpu)
     except GraderError as error:
-        return Graded(touched.path, Verdict.ERROR, exercise=exercise, problem=str(error))
-    return Graded(touched.path, result.verdict, result, exercise, source.text)
+        return GradedFile(touched.path, Verdict.ERROR, exercise=exercise, problem=str(error))
+    return GradedFile(touched.path, result.verdict, result, exercise, source.text)
 
 
 def read(path: str, repository: Repository, commit: str) -> Source:

@@ -40,7 +40,7 @@ class Change(msgspec.Struct, frozen=True):
     path: str
 
 
-class Entry(msgspec.Struct, frozen=True):
+class TreeEntry(msgspec.Struct, frozen=True):
     """A file of a commit: its mode, its object, and its bytes, where they were asked for."""
 
     mode: str
@@ -121,7 +121,7 @@ class Repository:
         paths = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
         return tuple(Change(_status(old.get(path), new.get(path)), path) for path in paths)
 
-    def files(self, commit: str, path: str = "") -> dict[str, Entry]:
+    def files(self, commit: str, path: str = "") -> dict[str, TreeEntry]:
         """Every path of the commit; with `path`, that file, or those below that folder, and their sizes."""
         what = ("-l", commit, "--", path) if path else (commit,)
         listed = self._git("ls-tree", "-r", "-z", "--full-tree", *what)
@@ -156,7 +156,7 @@ class Repository:
             raise GraderError(f"git cannot read {path} of {commit[:10]}: {said}")
         return content
 
-    def _contents(self, files: Mapping[str, Entry]) -> Iterator[tuple[str, bytes]]:
+    def _contents(self, files: Mapping[str, TreeEntry]) -> Iterator[tuple[str, bytes]]:
         """One process for them all, asked for one after the other."""
         command = git.command(self._folder, "cat-file", "--batch")
         environment = git.environment()
@@ -188,11 +188,11 @@ class Repository:
         return content
 
 
-def _entry(mode: str, _kind: str, name: str, size: str = "") -> Entry:
-    return Entry(mode, name, int(size) if size.isdecimal() else 0)
+def _entry(mode: str, _kind: str, name: str, size: str = "") -> TreeEntry:
+    return TreeEntry(mode, name, int(size) if size.isdecimal() else 0)
 
 
-def _status(old: Entry | None, new: Entry | None) -> str:
+def _status(old: TreeEntry | None, new: TreeEntry | None) -> str:
     if old is None:
         return "A"
     if new is None:

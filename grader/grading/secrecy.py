@@ -1,14 +1,15 @@
-"""What an instructor's secret cases tell: for all of them together one outcome, and nothing else.
+"""What secret cases reveal: one outcome for all of them together, and nothing else.
 
-A kernel sees a secret case's sizes and could signal them by what it does: with a kind of finding for each bit, a case
-for each, a variant that it launches, a line. So all secret cases are shown alike, as the worst of them came out:
+A kernel sees the sizes of a secret case and could signal them with whatever is shown of it: with a kind of finding
+for each bit, a different outcome for each case, the variant it launches, a line. So all secret cases are shown alike,
+with the worst outcome among them:
 
-- `launch`: refused, not judged or in error, and nothing of how, where every other case is launched rightly;
-- `memory`: passed, failed, not judged, in error;
-- `correct`: the same where `memory` passed or was not judged; skipped where it failed.
+- `launch`: failed, not judged or in error, without saying how, if every other case launches correctly;
+- `memory`: passed, failed, not judged or in error;
+- `correct`: the same if `memory` passed or was not judged; otherwise skipped.
 
-That is one of thirteen outcomes, less than four bits for each submission that is graded, however many cases there
-are. How long a grading takes is not hidden.
+That makes thirteen outcomes, less than four bits for each submission graded, however many cases there are. The time
+that grading takes is not hidden.
 """
 
 from __future__ import annotations
@@ -18,23 +19,27 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from grader.checks import correct, launch, memory
+from grader.checks import launch
 from grader.exercise import secret as secrets
 from grader.launching.plan import Plan
 from grader.model.execution import Compilation
 from grader.model.exercise import Case
+from grader.model.families import CORRECT, MEMORY
 from grader.model.result import Check, Status
 
 _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, Status.PASSED)
-_STOPS = (Status.FAILED, Status.ERROR)
+_STOPS = {Status.FAILED: "failed", Status.ERROR: "ended in error"}
 _NAMED = re.compile(r"\[secret-\d+\]")
 
 
+def redacted(case: Case, check: Check) -> Check:
+    return secrets.redact(check) if case.secret else check
+
+
 def launched(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> Check:
-    """The check of the others, in full; of the secret ones that something is wrong, where nothing is with those."""
-    others = [planned for planned in plans if not planned[0].secret]
+    """The check of the other cases, in full; if that passes, only whether the secret ones pass."""
+    check = launch.judge([planned for planned in plans if not planned[0].secret], compilation)
     hidden = [planned for planned in plans if planned[0].secret]
-    check = launch.judge(others, compilation)
     if check.status is not Status.PASSED or not hidden:
         return check
     of_hidden = launch.judge(hidden, compilation)
@@ -44,34 +49,31 @@ def launched(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> Ch
 def together(checks: Iterable[Check], cases: Iterable[Case]) -> list[Check]:
     """The same checks in the same order, those of secret cases alike."""
     found = list(checks)
-    names = [case.name for case in cases if case.secret]
-    if not names:
+    names = {case.name for case in cases if case.secret}
+    hidden = [check for check in found if check.case in names]
+    if not hidden:
         return found
-    accesses = _worst([check for check in found if check.case in names and check.id.startswith(f"{memory.NAME}[")])
-    numbers = _worst([check for check in found if check.case in names and check.id.startswith(f"{correct.NAME}[")])
-    return [_alike(check, accesses, numbers) if check.case in names else _without_number(check) for check in found]
+    worst = {name: _worst(check for check in hidden if check.family == name) for name in (MEMORY.name, CORRECT.name)}
+    return [_alike(check, worst) if check.case in names else _without_number(check) for check in found]
 
 
-def _alike(check: Check, accesses: Check | None, numbers: Check | None) -> Check:
-    shown = accesses if check.id.startswith(f"{memory.NAME}[") else numbers
+def _alike(check: Check, worst: dict[str, Check | None]) -> Check:
+    accesses, shown = worst[MEMORY.name], worst.get(check.family)
     if shown is None:
         return check
-    stopped = shown is numbers and accesses is not None and accesses.status in _STOPS
-    if stopped and accesses is not None:
-        how = "failed" if accesses.status is Status.FAILED else "ended in error"
-        because = f"{memory.NAME}[{check.case}] {how}"
+    if check.family == CORRECT.name and accesses is not None and accesses.status in _STOPS:
+        because = f"{MEMORY.id(check.case)} {_STOPS[accesses.status]}"
         return Check(check.id, Status.SKIPPED, reason=because, case=check.case, required=shown.required)
     reason = shown.reason and _NAMED.sub(f"[{check.case}]", shown.reason)
     return msgspec.structs.replace(shown, id=check.id, case=check.case, reason=reason)
 
 
 def _without_number(check: Check) -> Check:
-    """What is skipped because of a secret case does not say of which."""
+    """A check skipped because of a secret case does not say which one."""
     if not check.reason or not _NAMED.search(check.reason):
         return check
     return msgspec.structs.replace(check, reason=_NAMED.sub("[secret-1]", check.reason))
 
 
-def _worst(checks: Sequence[Check]) -> Check | None:
-    order = {status: rank for rank, status in enumerate(_WORST_FIRST)}
-    return min(checks, key=lambda check: order[check.status], default=None)
+def _worst(checks: Iterable[Check]) -> Check | None:
+    return min(checks, key=lambda check: _WORST_FIRST.index(check.status), default=None)

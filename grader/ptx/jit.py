@@ -26,7 +26,7 @@ class Runtime:
 
 
 @dataclass(frozen=True)
-class CompiledKernel:
+class NativeKernel:
     lowered: Lowered
     program: Struct
     keep: list[object]
@@ -60,7 +60,7 @@ def _compile_runtime() -> Runtime:
     return Runtime(work, keep)
 
 
-def compile_kernel(lowered: Lowered) -> CompiledKernel:
+def compile_kernel(lowered: Lowered) -> NativeKernel:
     runtime()
     engine, keep = _machine_code(lowered.ir)
     arrays = np.array([*lowered.shared.arrays, (0, 0)], np.int64)
@@ -80,7 +80,7 @@ def compile_kernel(lowered: Lowered) -> CompiledKernel:
         polls=lowered.shared.polls,
         first_read=UNSETTLED if lowered.shared.rewrites else 0,
     )
-    return CompiledKernel(lowered, program, [*keep, arrays])
+    return NativeKernel(lowered, program, [*keep, arrays])
 
 
 def _machine_code(text: str) -> tuple[llvm.ExecutionEngine, list[object]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.ptx.jit import CompiledKernel, print_to, runtime
+from grader.ptx.jit import NativeKernel, print_to, runtime
 from grader.ptx.lowering.memory import variable_windows
 from grader.ptx.machine import (
     FAULT,
@@ -36,10 +36,10 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
-from grader.ptx.parser import Module, Variable
 from grader.ptx.printing import Printer
 from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
+from grader.ptx.syntax import Module, Variable
 
 WINDOWS = 1024
 SINK_BYTES = 1 << 16
@@ -120,7 +120,7 @@ def place_variables(module: Module) -> Placed:
 class Launch:
     def __init__(
         self,
-        compiled: CompiledKernel,
+        compiled: NativeKernel,
         variables: Placed,
         grid: Dim3,
         block: Dim3,

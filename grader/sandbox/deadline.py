@@ -1,7 +1,7 @@
-"""How long a child may take: so much of its own processor time, whatever else the machine is busy with.
+"""Time limits of a child, in processor time of its own, so that the load of the machine does not matter.
 
-By the clock, a right kernel on a busy machine would look like one that does not end. And spread over all cores, one
-thread's work would get the longer the more cores there are: so the time is that of the busiest thread.
+By the clock, a correct kernel on a busy machine would look endless. And if the time were spread over all cores, work
+that only one thread can do would get more time on a machine with more cores: so the busiest thread counts.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-# How much longer than the processor time that is allowed a child may wait for something else than a processor.
-PATIENCE = 20.0
+PATIENCE = 20.0  # how long a child may wait for anything but a processor, as a multiple of its processor time
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Deadline:
-    """`seconds` by the clock; or, for a child that is `patient`, of the processor time of each of its threads.
+    """`seconds` of wall-clock time or, for a `patient` child, of the processor time of each of its threads.
 
-    `cores`: how many of them are at work at once, beside one that prepares their work; 0: all their time together
-    counts as one's.
+    `cores`: how many threads run at once, besides the one that prepares their work; 0: the threads share the time.
     """
 
     def __init__(self, pid: int, seconds: float, *, patient: bool, cores: int = 0) -> None:
@@ -33,12 +31,12 @@ class Deadline:
         self._threads = _threads(pid) if patient else {}
 
     def left(self) -> float:
-        """Seconds; not positive when it is over."""
+        """Seconds left; zero or negative when it is over."""
         passed = time.monotonic() - self._began
         if self._patient:
             together = processor_seconds(self._pid) - self._used
             since = _since(self._threads, _threads(self._pid))
-            # A thread that wants a processor and gets none is the machine's doing, and no time of the child's.
+            # Time spent waiting for a processor is the machine's fault and does not count.
             idle = passed - max((one.used + one.waited for one in since), default=0.0)
             busiest = max((one.used for one in since), default=0.0)
             passed = max(idle / PATIENCE, busiest, together / (self._cores + 1))
@@ -53,7 +51,7 @@ class _Thread(NamedTuple):
 
 
 def processor_seconds(pid: int) -> float:
-    """Of all its threads, as user and as system; 0 where the system does not say or it is gone."""
+    """User and system time of all its threads; 0 if it is unknown or the process is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -126,7 +126,7 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
 def test_another_programs_file_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as database:
         database.execute("CREATE TABLE music (title TEXT)")
-    with pytest.raises(GraderError, match="no ledger of grade batch"):
+    with pytest.raises(GraderError, match="is not a ledger of grade batch"):
         Ledger(tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_an_emptied_ledger_is_no_new_one(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"")
     (tmp_path / "gradebook.csv").write_text("student\n")
     for create in (True, False):
-        with pytest.raises(GraderError, match=r"ledger\.sqlite is empty, and .* put the ledger back from a copy"):
+        with pytest.raises(GraderError, match=r"ledger\.sqlite is empty, but .* restore the ledger from a backup"):
             Ledger(tmp_path, create=create)
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from grader.ptx.analysis.flow import Block, defs_and_uses, suspends
-from grader.ptx.parser import Address, Immediate, Instruction, Register
+from grader.ptx.analysis.flow import Block
+from grader.ptx.analysis.registers import defs_and_uses
+from grader.ptx.analysis.suspensions import suspends
+from grader.ptx.syntax import Address, Immediate, Instruction, Register
 
 # Types of one width, which a load and a store may call by different names.
 INTEGERS = {f"{sign}{bits}" for sign in "bus" for bits in (8, 16, 32, 64)}
@@ -27,10 +29,13 @@ def merging_loads(blocks: list[Block]) -> frozenset[int]:
 
 
 def _is_plain(load: Instruction) -> bool:
-    if load.base != "ld" or load.guard or not isinstance(load.operands[0], Register):
-        return False
-    parts = load.opcode.split(".")
-    return parts[1:-1] in ([], ["shared"], ["shared::cta"]) and parts[-1] in INTEGERS
+    return (
+        load.traits.loads
+        and not load.guard
+        and isinstance(load.operands[0], Register)
+        and load.modifiers[:-1] in ((), ("shared",), ("shared::cta",))
+        and load.op.type in INTEGERS
+    )
 
 
 def _comes_back(load: Instruction, rest: list[Instruction], uses: Counter[str]) -> bool:
@@ -43,7 +48,7 @@ def _comes_back(load: Instruction, rest: list[Instruction], uses: Counter[str]) 
         if value.name in used:
             if uses[value.name] != 1 or ins.guard:
                 return False
-            if ins.base == "st":
+            if ins.traits.stores:
                 return replaced and ins.operands == (place, value) and _width(ins) == _width(load)
             others = _others(ins, value)
             if others is None:
@@ -70,4 +75,4 @@ def _others(ins: Instruction, value: Register) -> bool | None:
 
 
 def _width(ins: Instruction) -> str:
-    return ins.opcode.split(".")[-1][1:]
+    return ins.op.type[1:]

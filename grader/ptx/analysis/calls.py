@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grader.ptx.analysis.flow import BUILT_IN_CALLS, MAX_INSTRUCTIONS, Unsupported, blocks_of, defs_and_uses
-from grader.ptx.parser import (
+from grader.ptx.analysis.flow import blocks_of
+from grader.ptx.analysis.registers import defs_and_uses
+from grader.ptx.opcodes.rows import POP, PUSH, STACK
+from grader.ptx.opcodes.traits import Flow
+from grader.ptx.syntax import (
     Address,
     Function,
     Immediate,
@@ -26,6 +29,10 @@ from grader.ptx.parser import (
     Variable,
     Vector,
 )
+from grader.ptx.unsupported import Unsupported
+
+BUILT_IN_CALLS = {"vprintf", "__assertfail"}
+MAX_INSTRUCTIONS = 200_000
 
 
 def expand_calls(module: Module, function: Function) -> Function:
@@ -47,7 +54,7 @@ class _Expander:
         self.copy(function, {}, None)
         if not self.returns:
             return
-        self.into.body.insert(0, Instruction("stack", ()))
+        self.into.body.insert(0, Instruction(STACK, ()))
         placed: set[str] = set()
         while waiting := [name for name in self.returns if name not in placed]:
             self._place(self.module.functions[waiting[0]])
@@ -61,12 +68,12 @@ class _Expander:
             if isinstance(item, Label):
                 self.into.body.append(Label(rename.get(item.name, item.name)))
                 continue
-            if item.base == "call":
+            if item.traits.flow is Flow.CALL:
                 self._call(item, rename)
                 continue
             opcode = item.opcode
             operands = tuple(_renamed(o, rename) for o in item.operands) if rename else item.operands
-            if leave and item.base == "ret":
+            if leave and item.traits.flow is Flow.RETURN:
                 opcode, operands = "bra", (Symbol(leave),)
             guard = rename.get(item.guard, item.guard) if item.guard else None
             self.into.body.append(Instruction(opcode, operands, guard, item.guard_negated, item.location))
@@ -146,7 +153,7 @@ class _Expander:
         self.into.body.append(Label(f"enter{suffix}"))
         self.copy(callee, inner, f"leave{suffix}")
         self.into.body.append(Label(f"leave{suffix}"))
-        self._add(location, "pop", Vector((place,)))
+        self._add(location, POP, Vector((place,)))
         self._add(location, "brx.idx", place, Symbol(f"returns{suffix}"))
 
     def _jump_into(self, callee: Function, actual: list[str], live: list[str], location: Location) -> None:
@@ -157,11 +164,11 @@ class _Expander:
         for param, name in zip(callee.parameters, actual[count:], strict=True):
             self._move(param, name, param.name + suffix, location)
         kept = tuple(map(Register, live))
-        self._add(location, "push", Vector((*kept, Immediate(len(returns) - 1))))
+        self._add(location, PUSH, Vector((*kept, Immediate(len(returns) - 1))))
         self._add(location, "bra", Symbol(f"enter{suffix}"))
         self.into.body.append(Label(after))
         if kept:
-            self._add(location, "pop", Vector(kept))
+            self._add(location, POP, Vector(kept))
         for param, name in zip(callee.results, actual[:count], strict=True):
             self._move(param, param.name + suffix, name, location)
 
@@ -216,7 +223,7 @@ def _recursive(module: Module, function: Function) -> set[str]:
 
 
 def _called(module: Module, function: Function) -> set[str]:
-    calls = (item for item in function.body if isinstance(item, Instruction) and item.base == "call")
+    calls = (item for item in function.body if isinstance(item, Instruction) and item.traits.flow is Flow.CALL)
     targets = (_parts(call)[1] for call in calls)
     return {target.name for target in targets if isinstance(target, Symbol) and target.name in module.functions}
 
@@ -228,7 +235,7 @@ def _live_after_calls(function: Function) -> dict[int, frozenset[str]]:
     for block in blocks:
         live = {name for s in block.successors for name in blocks[s].live_in}
         for item in reversed(block.instructions):
-            if item.base == "call":
+            if item.traits.flow is Flow.CALL:
                 found[id(item)] = frozenset(live)
             written, read = defs_and_uses(item)
             live = (live - set(written)) | set(read)

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grader.ptx.parser import Function, Instruction, Operand, Pair, Register
+from grader.ptx.syntax import Function, Instruction, Operand, Pair, Register
 
-READERS = {"addc", "subc", "madc"}
 CARRY = Register("%carry@cc")  # no name that PTX text can hold
 
 
 def name_the_carry(function: Function) -> None:
     for position, item in enumerate(function.body):
-        if isinstance(item, Instruction) and (item.base in READERS or ".cc." in item.opcode):
+        if isinstance(item, Instruction) and (item.traits.reads_carry or item.op.writes_carry):
             function.registers[CARRY.name] = "pred"
             function.body[position] = replace(item, operands=_operands(item))
 
 
 def _operands(item: Instruction) -> tuple[Operand, ...]:
     destination, *sources = item.operands
-    if item.base in READERS:
+    if item.traits.reads_carry:
         sources.append(CARRY)
-    if ".cc." in item.opcode:
+    if item.op.writes_carry:
         assert isinstance(destination, Register)
         destination = Pair(destination, CARRY)
     return (destination, *sources)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grader.ptx.analysis.flow import Block, is_collective, operation_of
+from grader.ptx.analysis.flow import Block
+from grader.ptx.analysis.suspensions import is_collective, operation_of
 
 MANY = 256  # of one operation: in a kernel unrolled that far, each is for itself
 

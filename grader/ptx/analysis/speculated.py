@@ -8,17 +8,14 @@ it. What is dropped is no read, so such a load is checked where its value first 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Set
 from typing import NamedTuple
 
-from grader.ptx.analysis.flow import Block, defs_and_uses, may_wait, suspends
-from grader.ptx.parser import Address, Instruction, Register, Symbol, Vector
+from grader.ptx.analysis.flow import Block
+from grader.ptx.analysis.registers import defs_and_uses
+from grader.ptx.analysis.suspensions import suspends
+from grader.ptx.syntax import Address, Instruction, Register, Symbol, Vector
 
-PURE = {"setp", "selp", "and", "or", "xor", "not", "add", "sub", "mul", "mad", "fma", "div", "min", "max", "neg",
-        "abs", "cvt", "mov", "shl", "shr", "rcp", "sqrt", "ex2", "lg2", "rsqrt", "sin", "cos", "tanh", "copysign",
-        "testp", "popc", "clz", "brev", "bfind", "bfe", "bfi", "prmt", "shf", "lop3", "sad", "dp4a", "dp2a", "mul24",
-        "mad24", "set", "slct", "cnot", "fns", "szext", "bmsk"}  # fmt: skip
-VECTORS = {"v2", "v4"}
+SHARED = (("shared",), ("shared", "v2"), ("shared", "v4"))  # what stands between `ld` and the type
 Condition = tuple[str, bool]  # a predicate, and whether its negation is meant
 
 
@@ -35,14 +32,13 @@ class Speculated(NamedTuple):
     forgotten: dict[int, list[int]]  # by a block's index, the loads whose value no way from its start looks at
 
 
-def speculated_loads(blocks: list[Block], flushes: Set[str]) -> Speculated:
-    """`flushes`: base opcodes of instructions before which every read must have been looked at."""
+def speculated_loads(blocks: list[Block]) -> Speculated:
     found = Speculated([], defaultdict(list), defaultdict(list))
     for block in blocks:
         for at, load in enumerate(block.instructions):
             targets = _targets(load)
             if targets:
-                _take(found, _Follow(blocks, flushes, load), block, at, targets)
+                _take(found, _Follow(blocks, load), block, at, targets)
     return found
 
 
@@ -58,8 +54,7 @@ def _take(found: Speculated, follow: _Follow, block: Block, at: int, targets: se
 
 def _targets(load: Instruction) -> set[str]:
     """The registers of a load that may stand anywhere; none of others."""
-    parts = load.opcode.split(".")
-    if parts[:2] != ["ld", "shared"] or load.guard or len(parts) > 4 or (len(parts) == 4 and parts[2] not in VECTORS):
+    if not load.traits.loads or load.guard or load.modifiers[:-1] not in SHARED:
         return set()
     target, source = load.operands[:2]
     if not isinstance(source, Address) or not isinstance(source.base, Symbol):
@@ -71,9 +66,9 @@ def _targets(load: Instruction) -> set[str]:
 class _Follow:
     """Where the value of a load goes, and what is made of it, until others may act."""
 
-    def __init__(self, blocks: list[Block], flushes: Set[str], load: Instruction) -> None:
+    def __init__(self, blocks: list[Block], load: Instruction) -> None:
         self.load = load
-        self._blocks, self._flushes = blocks, flushes
+        self._blocks = blocks
         self._looks: dict[tuple[int, Condition | None], Instruction] = {}
         self._entering: dict[int, set[str]] = {}  # values at a block's start
         self.may_be_dropped = False
@@ -103,7 +98,7 @@ class _Follow:
                 return set()
             if not values & used:
                 values = values - defined
-            elif ins.guard or ins.base not in PURE:
+            elif ins.guard or not ins.traits.computes:
                 self._look(ins, None)
                 return set()
             elif condition := _condition(ins, values):
@@ -115,7 +110,7 @@ class _Follow:
         return self._leave(block, values)
 
     def _settles(self, ins: Instruction) -> bool:
-        return suspends(ins) or ins.base in self._flushes or may_wait(ins)
+        return suspends(ins) or ins.traits.orders or ins.op.may_wait
 
     def _wanted_later(self, block: Block, at: int, values: set[str]) -> bool:
         used = set().union(*(defs_and_uses(i)[1] for i in block.instructions[at:]))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from grader.ptx.definition import exact
-from grader.ptx.definition.formats import FORMATS, Format, Real, decode, flush, round_to
-from grader.ptx.definition.instruction import Instruction, packed
+from grader.ptx.definition.computation import Computation, packed
+from grader.ptx.definition.formats import FORMATS, FloatFormat, Real, decode, flush, round_to
 
 Reference = Callable[..., float]
 
@@ -40,13 +40,13 @@ class Approximation:
     lanes: int = 1
 
     @property
-    def format(self) -> Format:
+    def format(self) -> FloatFormat:
         return FORMATS[self.type]
 
-    def instruction(self) -> Instruction:
+    def instruction(self) -> Computation:
         type_ = self.type if self.lanes == 1 else f"{self.type}x{self.lanes}"
         compute = self._rounded if self.lanes == 1 else packed(self._rounded, self.lanes)
-        return Instruction((type_,) * self.operands, (type_,), compute)
+        return Computation((type_,) * self.operands, (type_,), compute)
 
     def _rounded(self, *bits: int) -> int:
         result = round_to(self.format, _real(self.of(*bits)))

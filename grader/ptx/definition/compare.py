@@ -9,18 +9,18 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 
-from grader.ptx.definition.formats import FORMATS, decode, flush
-from grader.ptx.definition.instruction import (
-    WIDTHS,
+from grader.ptx.definition.computation import (
+    Computation,
     Compute,
     Entries,
-    Instruction,
     mask,
     number,
     optional,
     pack,
     unpack,
 )
+from grader.ptx.definition.formats import FORMATS, decode, flush
+from grader.ptx.types import BITS
 
 Compare = Callable[[int, int], bool]
 Combine = Callable[[int, int], int]
@@ -96,11 +96,11 @@ def _setp(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
     results = ("pred",) if type_ in ("f16", "bf16") else ("pred", "pred")
     yield (
         f"setp.{name}{ftz}.{type_}",
-        Instruction((type_, type_), results, _predicates(compare, None, results)),
+        Computation((type_, type_), results, _predicates(compare, None, results)),
     )
     for combination, combine in _COMBINATIONS.items():
         compute = _predicates(compare, combine, results)
-        yield f"setp.{name}.{combination}{ftz}.{type_}", Instruction((type_, type_, "pred"), results, compute)
+        yield f"setp.{name}.{combination}{ftz}.{type_}", Computation((type_, type_, "pred"), results, compute)
 
 
 def _predicates(compare: Compare, combine: Combine | None, results: tuple[str, ...]) -> Compute:
@@ -132,7 +132,7 @@ def _set(name: str, ftz: str, type_: str, compare: Compare, destinations: tuple[
             infix = f".{combination}" if combination else ""
             yield (
                 f"set.{name}{infix}{ftz}.{destination}.{type_}",
-                Instruction(operands, (destination,), compute),
+                Computation(operands, (destination,), compute),
             )
 
 
@@ -148,7 +148,7 @@ def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
 
     yield (
         f"setp.{name}{ftz}.{pair}",
-        Instruction((pair, pair), ("pred", "pred"), lambda a, b: tuple(both(a, b))),
+        Computation((pair, pair), ("pred", "pred"), lambda a, b: tuple(both(a, b))),
     )
     for combination, combine in _COMBINATIONS.items():
 
@@ -156,13 +156,13 @@ def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
             return tuple(f(t, c) for t in both(a, b))
 
         opcode = f"setp.{name}.{combination}{ftz}.{pair}"
-        yield opcode, Instruction((pair, pair, "pred"), ("pred", "pred"), combined)
+        yield opcode, Computation((pair, pair, "pred"), ("pred", "pred"), combined)
     for destination, yes in ((pair, _ONE[type_]), ("u32", 0xFFFF), ("s32", 0xFFFF)):
 
         def halves(a: int, b: int, yes: int = yes) -> int:
             return pack((yes * t for t in both(a, b)), 16)
 
-        yield f"set.{name}{ftz}.{destination}.{pair}", Instruction((pair, pair), (destination,), halves)
+        yield f"set.{name}{ftz}.{destination}.{pair}", Computation((pair, pair), (destination,), halves)
 
 
 def _selections() -> Entries:
@@ -172,12 +172,12 @@ def _selections() -> Entries:
     """
     types = [f"{kind}{width}" for kind, width in product("bus", (16, 32, 64))] + ["f32", "f64"]
     for type_ in types:
-        yield f"selp.{type_}", Instruction((type_, type_, "pred"), (type_,), lambda a, b, c: a if c else b)
-        by_sign = Instruction((type_, type_, "s32"), (type_,), lambda a, b, c: a if number("s32", c) >= 0 else b)
+        yield f"selp.{type_}", Computation((type_, type_, "pred"), (type_,), lambda a, b, c: a if c else b)
+        by_sign = Computation((type_, type_, "s32"), (type_,), lambda a, b, c: a if number("s32", c) >= 0 else b)
         yield f"slct.{type_}.s32", by_sign
         for ftz in optional("ftz"):
             not_negative = partial(_compare_reals, "f32", bool(ftz), _RELATIONS["ge"], False, b=0)
-            by_value = Instruction((type_, type_, "f32"), (type_,), lambda a, b, c, f=not_negative: a if f(c) else b)
+            by_value = Computation((type_, type_, "f32"), (type_,), lambda a, b, c, f=not_negative: a if f(c) else b)
             yield f"slct{ftz}.{type_}.f32", by_value
 
 
@@ -185,7 +185,7 @@ def _tests() -> Entries:
     """testp: a class of numbers that the operand belongs to. Zeros count as normal."""
     for type_ in ("f32", "f64"):
         for name, test in _CLASSES.items():
-            yield f"testp.{name}.{type_}", Instruction((type_,), ("pred",), partial(test, type_))
+            yield f"testp.{name}.{type_}", Computation((type_,), ("pred",), partial(test, type_))
 
 
 def _class(type_: str, bits: int) -> str:
@@ -196,7 +196,7 @@ def _class(type_: str, bits: int) -> str:
         return "infinite"
     if value.is_zero:
         return "zero"
-    return "subnormal" if flush(FORMATS[type_], bits) & ~(1 << (WIDTHS[type_] - 1)) == 0 else "normal"
+    return "subnormal" if flush(FORMATS[type_], bits) & ~(1 << (BITS[type_] - 1)) == 0 else "normal"
 
 
 def _is_one_of(*classes: str) -> Callable[[str, int], int]:

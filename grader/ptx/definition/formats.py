@@ -44,7 +44,7 @@ ZERO = Fraction(0)
 
 
 @dataclass(frozen=True)
-class Format:
+class FloatFormat:
     """Sign, exponent, mantissa, from high to low; then `padding` zero bits (tf32 in its 32-bit register)."""
 
     exponent_bits: int
@@ -74,18 +74,18 @@ class Format:
         return (1 << (self.exponent_bits + self.mantissa_bits)) - 1
 
 
-F16 = Format(5, 10, nan=0x7FFF)
-BF16 = Format(8, 7, nan=0x7FFF)
-F32 = Format(8, 23, nan=0x7FFFFFFF)
-F64 = Format(11, 52, nan=0x7FF8000000000000)
-TF32 = Format(8, 10, nan=0x7FFFFFFF, padding=13)
-E4M3 = Format(4, 3, nan=0x7F, has_infinity=False)  # OCP FP8: exponent 15 is normal, only mantissa 7 there is NaN
-E5M2 = Format(5, 2, nan=0x7F)
+F16 = FloatFormat(5, 10, nan=0x7FFF)
+BF16 = FloatFormat(8, 7, nan=0x7FFF)
+F32 = FloatFormat(8, 23, nan=0x7FFFFFFF)
+F64 = FloatFormat(11, 52, nan=0x7FF8000000000000)
+TF32 = FloatFormat(8, 10, nan=0x7FFFFFFF, padding=13)
+E4M3 = FloatFormat(4, 3, nan=0x7F, has_infinity=False)  # OCP FP8: exponent 15 is normal, only mantissa 7 there is NaN
+E5M2 = FloatFormat(5, 2, nan=0x7F)
 
 FORMATS = {"f16": F16, "bf16": BF16, "f32": F32, "f64": F64, "tf32": TF32, "e4m3": E4M3, "e5m2": E5M2}
 
 
-def decode(format_: Format, bits: int) -> Real:
+def decode(format_: FloatFormat, bits: int) -> Real:
     """The value that a bit pattern stands for."""
     negative = bool(bits & format_.sign_bit)
     code = (bits & (format_.sign_bit - 1)) >> format_.padding
@@ -101,7 +101,7 @@ def decode(format_: Format, bits: int) -> Real:
     return Real(negative, Fraction(steps << scale) if scale >= 0 else Fraction(steps, 1 << -scale))
 
 
-def round_to(format_: Format, value: Real, mode: str = "rn", satfinite: bool = False) -> int:
+def round_to(format_: FloatFormat, value: Real, mode: str = "rn", satfinite: bool = False) -> int:
     """The bit pattern that `value` rounds to; `satfinite` turns overflow into the largest number."""
     if value.is_nan:
         return format_.nan
@@ -117,7 +117,7 @@ def round_to(format_: Format, value: Real, mode: str = "rn", satfinite: bool = F
     return sign | code << format_.padding
 
 
-def _nearest_code(format_: Format, value: Real, mode: str) -> int:
+def _nearest_code(format_: FloatFormat, value: Real, mode: str) -> int:
     """Sign-less code of the rounded value as if the exponent had no upper end.
 
     Codes of neighbouring numbers are neighbours, so a mantissa that rounds up past its end carries into the
@@ -159,14 +159,14 @@ def power_of_two(exponent: int) -> Fraction:
     return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
 
 
-def flush(format_: Format, bits: int) -> int:
+def flush(format_: FloatFormat, bits: int) -> int:
     """.ftz: a subnormal becomes the zero of its sign."""
     exponent_field = (format_.sign_bit - 1) >> format_.padding >> format_.mantissa_bits
     is_subnormal = (bits >> format_.padding >> format_.mantissa_bits) & exponent_field == 0
     return bits & format_.sign_bit if is_subnormal else bits
 
 
-def round_flushed(format_: Format, value: Real, mode: str = "rn") -> int:
+def round_flushed(format_: FloatFormat, value: Real, mode: str = "rn") -> int:
     """.ftz of a result: what is subnormal after rounding to the full mantissa becomes the zero of its sign.
 
     So a product just below the smallest normal number may round up to it and stay. (The ISA leaves open
@@ -185,7 +185,7 @@ def from_integer(value: int) -> Real:
     return Real(value < 0, Fraction(abs(value)))
 
 
-def saturate(format_: Format, bits: int) -> int:
+def saturate(format_: FloatFormat, bits: int) -> int:
     """.sat: clamps to [+0, 1]; NaN becomes +0."""
     value = decode(format_, bits)
     if value.is_nan or value.negative:
@@ -193,7 +193,7 @@ def saturate(format_: Format, bits: int) -> int:
     return min(bits, round_to(format_, Real(False, Fraction(1))))
 
 
-def rectify(format_: Format, bits: int) -> int:
+def rectify(format_: FloatFormat, bits: int) -> int:
     """.relu: a negative value becomes +0; NaN stays the canonical NaN."""
     value = decode(format_, bits)
     return 0 if value.negative and not value.is_nan else bits

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+from grader.ptx.opcodes.opcode import read_opcode
+
 ELEMENT_BITS = {"f16": 16, "bf16": 16, "tf32": 32, "f32": 32, "f64": 64, "s8": 8, "u8": 8, "s32": 32,
                 "e4m3": 8, "e5m2": 8}  # fmt: skip
 LANES = 32
@@ -81,13 +83,14 @@ class Product:
 @cache
 def product(opcode: str) -> Product:
     """Of `mma.sync…` or `wmma.mma.sync…`. Raises UnknownShape."""
-    parts = opcode.split(".")
-    shape = next((p for p in parts if re.fullmatch(r"m\d+n\d+k\d+", p)), "")
-    types = [p for p in parts if p in ELEMENT_BITS]
-    is_wmma = parts[:2] == ["wmma", "mma"]
+    op = read_opcode(opcode)
+    mods = op.modifiers
+    shape = next((p for p in mods if re.fullmatch(r"m\d+n\d+k\d+", p)), "")
+    types = [p for p in mods if p in ELEMENT_BITS]
+    is_wmma = op.row == "wmma.mma"
     if is_wmma and len(types) == 2:
         types = [types[0], "f16", "f16", types[1]]
-    extra = set(parts[1:]) - {"sync", "aligned", "mma", "row", "col", "rn", "satfinite", shape, *types}
+    extra = set(mods) - {"sync", "aligned", "mma", "row", "col", "rn", "satfinite", shape, *types}
     if len(types) != 4 or extra:
         raise UnknownShape(opcode)
     d, a, b, c = types
@@ -95,10 +98,10 @@ def product(opcode: str) -> Product:
     if shape not in shapes or {c, d} - set(SUMS[a]) or SUMS.get(b) != SUMS[a] or (a != b and ELEMENT_BITS[a] != 8):
         raise UnknownShape(opcode)
     m, n, k = (int(x) for x in re.findall(r"\d+", shape))
-    saturate = "satfinite" in parts
+    saturate = "satfinite" in mods
     if not is_wmma:
         return Product(_mma_a(a, m, k), _mma_b(b, k, n), _mma_sum(c, m, n), _mma_sum(d, m, n), saturate)
-    a_layout, b_layout = [p for p in parts if p in ("row", "col")]
+    a_layout, b_layout = [p for p in mods if p in ("row", "col")]
     left, right = wmma_fragment("a", shape, a, a_layout), wmma_fragment("b", shape, b, b_layout)
     start, total = (wmma_fragment("c", shape, type_, "row") for type_ in (c, d))
     return Product(left, right, start, total, saturate)

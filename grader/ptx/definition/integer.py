@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from grader.ptx.definition.instruction import (
-    WIDTHS,
+from grader.ptx.definition.computation import (
+    Computation,
     Compute,
     Entries,
-    Instruction,
     clamp,
     mask,
     number,
@@ -24,6 +23,7 @@ from grader.ptx.definition.instruction import (
     unpack,
     wrap,
 )
+from grader.ptx.types import BITS
 
 INTEGERS = ("u16", "s16", "u32", "s32", "u64", "s64")
 WIDE = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
@@ -46,8 +46,8 @@ def entries() -> Entries:
     yield from _absolute_differences()
 
 
-def _entry(opcode: str, type_: str, operands: int, exact: Callable[..., int]) -> tuple[str, Instruction]:
-    return opcode, Instruction((type_,) * operands, (type_,), _exactly([type_] * operands, type_, exact))
+def _entry(opcode: str, type_: str, operands: int, exact: Callable[..., int]) -> tuple[str, Computation]:
+    return opcode, Computation((type_,) * operands, (type_,), _exactly([type_] * operands, type_, exact))
 
 
 def _exactly(operands: list[str], result: str, exact: Callable[..., int]) -> Callable[..., int]:
@@ -78,7 +78,7 @@ def _quotient(dividend: int, divisor: int) -> int:
 
 
 def _products(type_: str) -> Entries:
-    width = WIDTHS[type_]
+    width = BITS[type_]
     yield _entry(f"mul.lo.{type_}", type_, 2, lambda a, b: a * b)
     yield _entry(f"mul.hi.{type_}", type_, 2, lambda a, b: a * b >> width)
     yield _entry(f"mad.lo.{type_}", type_, 3, lambda a, b, c: a * b + c)
@@ -86,9 +86,9 @@ def _products(type_: str) -> Entries:
     if type_ in WIDE:
         wide = WIDE[type_]
         exact = _exactly([type_, type_], wide, lambda a, b: a * b)
-        yield f"mul.wide.{type_}", Instruction((type_, type_), (wide,), exact)
+        yield f"mul.wide.{type_}", Computation((type_, type_), (wide,), exact)
         exact = _exactly([type_, type_, wide], wide, lambda a, b, c: a * b + c)
-        yield f"mad.wide.{type_}", Instruction((type_, type_, wide), (wide,), exact)
+        yield f"mad.wide.{type_}", Computation((type_, type_, wide), (wide,), exact)
 
 
 def _saturating() -> Entries:
@@ -106,13 +106,13 @@ def _relu_and_packed() -> Entries:
             yield _entry(f"{name}.{spelled}", "s32", 2, lambda a, b, f=operation: max(f(a, b), 0))
         for half in ("u16", "s16"):
             compute = packed(_exactly([half, half], half, operation))
-            yield f"{name}.{half}x2", Instruction((f"{half}x2",) * 2, (f"{half}x2",), compute)
+            yield f"{name}.{half}x2", Computation((f"{half}x2",) * 2, (f"{half}x2",), compute)
         relu = packed(_exactly(["s16", "s16"], "s16", lambda a, b, f=operation: max(f(a, b), 0)))
         for spelled in ("relu.s16x2", "s16x2.relu"):
-            yield f"{name}.{spelled}", Instruction(("s16x2",) * 2, ("s16x2",), relu)
+            yield f"{name}.{spelled}", Computation(("s16x2",) * 2, ("s16x2",), relu)
     for half in ("u16", "s16"):
         compute = packed(_exactly([half, half], half, lambda a, b: a + b))
-        yield f"add.{half}x2", Instruction((f"{half}x2",) * 2, (f"{half}x2",), compute)
+        yield f"add.{half}x2", Computation((f"{half}x2",) * 2, (f"{half}x2",), compute)
 
 
 def _low24(value: int) -> int:
@@ -135,7 +135,7 @@ def _extended(type_: str) -> Entries:
 
     The sum is of bit patterns, the same for signed and unsigned.
     """
-    width, low = WIDTHS[type_], mask(type_)
+    width, low = BITS[type_], mask(type_)
 
     def add(a: int, b: int, carry: int = 0) -> tuple[int, int]:
         return a + b + carry & low, a + b + carry >> width
@@ -154,9 +154,9 @@ def _extended(type_: str) -> Entries:
     )
     for name, with_carry, part, count, compute in families:
         operands = (type_,) * count
-        yield f"{name}{part}.cc.{type_}", Instruction(operands, (type_, "pred"), compute)
-        yield f"{with_carry}{part}.cc.{type_}", Instruction((*operands, "pred"), (type_, "pred"), compute)
-        only_sum = Instruction((*operands, "pred"), (type_,), _first_result(compute))
+        yield f"{name}{part}.cc.{type_}", Computation(operands, (type_, "pred"), compute)
+        yield f"{with_carry}{part}.cc.{type_}", Computation((*operands, "pred"), (type_, "pred"), compute)
+        only_sum = Computation((*operands, "pred"), (type_,), _first_result(compute))
         yield f"{with_carry}{part}.{type_}", only_sum
 
 
@@ -170,10 +170,10 @@ def _dot_products() -> Entries:
             sum_type = "u32" if a_type == b_type == "u32" else "s32"
             operands = (a_type, b_type, sum_type)
             bytes_of_a, bytes_of_b = _lanes(a_type, 8), _lanes(b_type, 8)
-            yield f"dp4a.{a_type}.{b_type}", Instruction(operands, (sum_type,), _dot(bytes_of_a, bytes_of_b))
+            yield f"dp4a.{a_type}.{b_type}", Computation(operands, (sum_type,), _dot(bytes_of_a, bytes_of_b))
             for mode, first in (("lo", 0), ("hi", 2)):
                 dot = _dot(_lanes(a_type, 16), _lanes(b_type, 8, first, first + 2))
-                yield f"dp2a.{mode}.{a_type}.{b_type}", Instruction(operands, (sum_type,), dot)
+                yield f"dp2a.{mode}.{a_type}.{b_type}", Computation(operands, (sum_type,), dot)
 
 
 def _lanes(type_: str, width: int, start: int = 0, stop: int = 4) -> Callable[[int], list[int]]:
@@ -201,5 +201,5 @@ def _absolute_differences() -> Entries:
             return wrap("u32", c + sum(f(a, b)))
 
         opcode = f"vabsdiff{lanes}.u32.u32.u32"
-        yield opcode, Instruction(("u32",) * 3, ("u32",), each)
-        yield f"{opcode}.add", Instruction(("u32",) * 3, ("u32",), total)
+        yield opcode, Computation(("u32",) * 3, ("u32",), each)
+        yield f"{opcode}.add", Computation(("u32",) * 3, ("u32",), total)

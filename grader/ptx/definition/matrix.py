@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from grader.ptx.definition import exact
+from grader.ptx.definition.computation import clamp, number, pack, unpack, wrap
 from grader.ptx.definition.formats import FORMATS, Real, decode, round_to
 from grader.ptx.definition.fragments import LANES, Fragment, Product, product
-from grader.ptx.definition.instruction import clamp, number, pack, unpack, wrap
 
 Registers = Sequence[int]  # one lane's, as bit patterns
 

@@ -16,8 +16,10 @@ from functools import cache
 
 from grader.ptx.definition import approximate, bits, compare, convert, floating, integer
 from grader.ptx.definition.approximate import Approximation, Tolerance
+from grader.ptx.definition.computation import Computation, unpack
 from grader.ptx.definition.formats import FORMATS, decode
-from grader.ptx.definition.instruction import WIDTHS, Instruction, unpack
+from grader.ptx.opcodes.opcode import read_opcode
+from grader.ptx.types import BITS
 
 _FAMILIES = (integer, bits, floating, compare, convert)
 _LANES = {
@@ -44,22 +46,22 @@ def evaluate(opcode: str, operands: Sequence[int]) -> int | tuple[int, ...]:
     if len(operands) != len(instruction.operands):
         raise ValueError(f"{opcode} takes {len(instruction.operands)} operands, not {len(operands)}")
     for type_, operand in zip(instruction.operands, operands, strict=True):
-        if operand < 0 or operand >> WIDTHS[type_]:
+        if operand < 0 or operand >> BITS[type_]:
             raise ValueError(f"{opcode}: {operand:#x} is no bit pattern of .{type_}")
     return instruction.compute(*operands)
 
 
-def signature(opcode: str) -> Instruction:
+def signature(opcode: str) -> Computation:
     """The types of an instruction's operands and results."""
     try:
-        return _instructions()[opcode]
+        return _computations()[opcode]
     except KeyError:
         raise UnknownInstruction(opcode) from None
 
 
 def opcodes() -> tuple[str, ...]:
     """Every opcode that the definition covers, approximations included."""
-    return tuple(_instructions())
+    return tuple(_computations())
 
 
 def approximations() -> tuple[str, ...]:
@@ -96,8 +98,8 @@ def agrees(opcode: str, operands: Sequence[int], result: int | tuple[int, ...]) 
         return all(approximation.accepts(lane, got) for lane, got in zip(lanes, results, strict=True))
     expected = evaluate(opcode, operands)
     pairs = zip(signature(opcode).results, _tuple(expected), _tuple(result), strict=True)
-    parts = opcode.split(".")
-    copies, flushes = parts[0] in ("mov", "selp", "slct"), "ftz" in parts
+    op = read_opcode(opcode)
+    copies, flushes = op.traits.copies, "ftz" in op.modifiers
     return all(
         want == got
         or (not copies and same_value(type_, want, got))
@@ -108,7 +110,7 @@ def agrees(opcode: str, operands: Sequence[int], result: int | tuple[int, ...]) 
 
 def same_value(type_: str, a: int, b: int) -> bool:
     """Equal bit patterns, or NaN in the same lanes."""
-    lane_type, count, width = _LANES.get(type_, (type_, 1, WIDTHS[type_]))
+    lane_type, count, width = _LANES.get(type_, (type_, 1, BITS[type_]))
     if lane_type not in FORMATS:
         return a == b
     lanes = zip(unpack(a, count, width), unpack(b, count, width), strict=True)
@@ -132,7 +134,7 @@ def _tuple(result: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 @cache
-def _instructions() -> dict[str, Instruction]:
+def _computations() -> dict[str, Computation]:
     exact = {opcode: instruction for family in _FAMILIES for opcode, instruction in family.entries()}
     return exact | {opcode: approximation.instruction() for opcode, approximation in _approximations().items()}
 

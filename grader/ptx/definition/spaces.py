@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from grader.ptx.parser import Module, Variable
+from grader.ptx.syntax import Module, Variable
 
 Dim3 = tuple[int, int, int]
 STRETCH = 1 << 40
@@ -15,7 +15,7 @@ class InterpreterError(Exception):
     """The kernel did something that has no defined result, or that is not known here."""
 
 
-class Memory:
+class AddressSpace:
     """Allocations in one 64-bit address space, a terabyte apart."""
 
     def __init__(self) -> None:
@@ -43,20 +43,20 @@ def inside(data: memoryview, offset: int, size: int) -> memoryview:
 
 
 @dataclass
-class Launch:
+class GridState:
     """What all threads of a grid share."""
 
     module: Module
     grid: Dim3
     block: Dim3
     shared_bytes: int
-    memory: Memory = field(default_factory=Memory)
+    memory: AddressSpace = field(default_factory=AddressSpace)
     symbols: dict[str, int] = field(default_factory=dict)  # global and constant variables
     shared: dict[str, int] = field(default_factory=dict)  # offsets of shared variables
     static_bytes: int = 0
 
 
-def place_variables(launch: Launch) -> None:
+def place_variables(launch: GridState) -> None:
     """Gives the module's variables their addresses, dynamic shared memory after the static."""
     functions = launch.module.functions.values()
     variables = [*launch.module.variables.values(), *(v for f in functions for v in f.variables.values())]

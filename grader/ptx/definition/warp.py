@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import reduce as fold
 
-from grader.ptx.definition.instruction import number, wrap
+from grader.ptx.definition.computation import number, wrap
 
 Brought = Mapping[int, int]
 

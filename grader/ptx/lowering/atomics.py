@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-from grader.ptx.analysis.flow import registers_of
+from grader.ptx.analysis.registers import registers_of
 from grader.ptx.ir import Value
-from grader.ptx.lowering.accesses import checked, is_wide
-from grader.ptx.lowering.arithmetic import BITS, is_signed, llvm_type
+from grader.ptx.lowering.accesses import checked
+from grader.ptx.lowering.arithmetic import llvm_type
 from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
-from grader.ptx.lowering.kernel import Kernel
-from grader.ptx.lowering.memory import access_of
-from grader.ptx.parser import Instruction, Operand, Vector
+from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.syntax import Instruction, Operand, items_of
+from grader.ptx.types import BITS, is_signed
 
 OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
               "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
 HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
 
 
-def atomic(u: Kernel, ins: Instruction) -> None:
+def atomic(u: KernelBuilder, ins: Instruction) -> None:
     """A vector form is an atomic operation on each of its elements."""
-    space, count, type_, mods = access_of(ins.opcode)
-    operation = next((m for m in ins.opcode.split(".") if m in OPERATIONS or m == "cas"), None)
-    if "async" in mods or operation is None or type_ not in BITS:
+    op, mods = ins.op, ins.modifiers
+    operation = next((m for m in mods if m in OPERATIONS or m == "cas"), None)
+    if "async" in mods or operation is None or not op.element_bytes:
         raise u.unsupported()
-    if BITS[type_] < 32 and type_ not in HALVES and operation != "cas":
+    if op.element_bytes < 4 and op.type not in HALVES and operation != "cas":
         raise u.unsupported()
     operands = list(ins.operands)
-    destination = operands.pop(0) if ins.base == "atom" else None
-    if {"release", "acq_rel"} & mods:
-        u.fence(wide="cta" not in mods)
-    element = BITS[type_] // 8
+    destination = operands.pop(0) if ins.traits.result else None
+    if {"release", "acq_rel"} & set(mods):
+        u.fence(wide=not op.is_of_block_scope)
     direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
-    pointer = checked(u, direction, space, operands[0], element * count, strong=True)
-    if ins.base == "atom":
+    pointer = checked(u, direction, op.space, operands[0], op.bytes, strong=True)
+    if destination is not None:
         # Behind the checks: it orders what follows, and not itself. What nobody looks at orders nothing.
-        looked_at = bool(u.used & set(registers_of(ins.operands[0])))
-        u.acquire(wide=is_wide(space, mods) and looked_at)
-    sources = [_items(operand) for operand in operands[1:]]
-    targets = _items(destination) if destination is not None else [None] * count
+        looked_at = bool(u.used & set(registers_of(destination)))
+        u.acquire(wide=op.reaches_other_blocks and looked_at)
+    sources = [items_of(operand) for operand in operands[1:]]
+    targets = items_of(destination) if destination is not None else [None] * op.count
     for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):
-        old = _apply(u, operation, type_, pointer.at(k * element), values)
+        old = _apply(u, operation, op.type, pointer.at(k * op.element_bytes), values)
         if target is not None:
             u.assign(target, old)
 
 
-def _items(operand: Operand) -> list[Operand]:
-    return list(operand.items) if isinstance(operand, Vector) else [operand]
-
-
-def _apply(u: Kernel, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
+def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
     """Combine memory with the operands; returns what was there before."""
     f, kind = u.f, llvm_type(type_)
     if operation == "cas":
@@ -71,7 +66,7 @@ def _exchange(pointer: Value, expected: Value, new: Value) -> tuple[Value, Value
     return f.emit(kind, f"extractvalue {pair.typed}, 0"), f.emit("i1", f"extractvalue {pair.typed}, 1")
 
 
-def _of_halves(u: Kernel, operation: str, type_: str, pointer: Value, value: Value) -> Value:
+def _of_halves(u: KernelBuilder, operation: str, type_: str, pointer: Value, value: Value) -> Value:
     """No CPU has these: try until nobody came between."""
     f, kind = u.f, value.type
     seen = f.alloca(kind)

@@ -7,20 +7,19 @@ PTX ISA, "Integer Arithmetic Instructions" to "Data Movement and Conversion Inst
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.arithmetic import bits, compare, convert, floating, half, integer
+from grader.ptx.lowering.arithmetic import addresses, bits, compare, convert, floating, half, integer
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     FLOAT,
     HALF,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
     intrinsic,
-    is_signed,
     llvm_type,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS
 
 FAMILIES = {"integer": integer.TABLE, "float": floating.TABLE, "half": half.TABLE}
 
@@ -40,7 +39,7 @@ def _by_type(base: str) -> Handler:
             return handlers["integer"](u, mods if mods[-1] == "add" else [*mods[-1:], *mods[:-1]], operands)
         handler = handlers.get(_family(mods[-1]))
         if handler is None or mods[-1] not in BITS:
-            raise UnknownInstruction
+            raise NoLowering
         return handler(u, mods, operands)
 
     return lower
@@ -48,9 +47,10 @@ def _by_type(base: str) -> Handler:
 
 ARITHMETIC: dict[str, Handler] = {
     **{base: _by_type(base) for table in FAMILIES.values() for base in table},
+    **addresses.TABLE,
     **bits.TABLE,
     **compare.TABLE,
     **convert.TABLE,
 }
 
-__all__ = ["ARITHMETIC", "BITS", "Handler", "Unit", "UnknownInstruction", "intrinsic", "is_signed", "llvm_type"]
+__all__ = ["ARITHMETIC", "Handler", "NoLowering", "Unit", "intrinsic", "llvm_type"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.arithmetic.unit import BITS, Handler, Routine, Unit, call, intrinsic, is_signed
-from grader.ptx.parser import Operand
+from grader.ptx.lowering.arithmetic.unit import Handler, Routine, Unit, call, intrinsic
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 
 def bitwise(op: str) -> Handler:

@@ -7,19 +7,18 @@ from grader.ptx.lowering.arithmetic.floating import float_inputs
 from grader.ptx.lowering.arithmetic.half import flushed
 from grader.ptx.lowering.arithmetic.narrow import widened
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     FLOAT,
     HALF,
     INTEGER,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
-    is_signed,
     lanes_of,
     paired,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 FLIP = {"lo": "ult", "ls": "ule", "hi": "ugt", "hs": "uge"}
 
@@ -46,7 +45,7 @@ def _comparable(u: Unit, mods: list[str], type_: str, operand: Operand) -> list[
         return float_inputs(u, mods, type_, [operand])
     lane = PAIRS.get(type_, type_)
     if lane not in HALF:
-        raise UnknownInstruction
+        raise NoLowering
     value = u.value(operand, type_)
     codes = [value] if type_ in HALF else lanes_of(value)
     return [widened(u, lane, flushed(lane, c) if "ftz" in mods else c) for c in codes]

@@ -9,21 +9,20 @@ from grader.ptx.lowering.arithmetic.floating import ROUNDING, float_result, flus
 from grader.ptx.lowering.arithmetic.half import rectified
 from grader.ptx.lowering.arithmetic.narrow import as_half, narrowed, widened
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     FLOAT,
     HALF,
     INTEGER,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
     intrinsic,
-    is_signed,
     lanes_of,
     llvm_type,
     paired,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 TO_INTEGER = {"rni": "roundeven", "rzi": "trunc", "rmi": "floor", "rpi": "ceil"}
 TO_NARROW = {"rn", "rna", "rz", "rm", "rp"}
@@ -34,7 +33,7 @@ EXACT = 1 << 53  # integers from here on may not be exact in FP64
 def convert(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     kinds = [m for m in mods if m in BITS]
     if len(kinds) != 2 or not set(mods) <= {*MODIFIERS, *kinds}:
-        raise UnknownInstruction
+        raise NoLowering
     to, source = kinds
     if to in PAIRS:
         return _pair(u, mods, to, source, operands)
@@ -69,7 +68,7 @@ def _pair(u: Unit, mods: list[str], to: str, source: str, operands: list[Operand
             return paired(*(as_half(u, PAIRS[source], lane) for lane in lanes))
         values = [widened(u, PAIRS[source], lane) for lane in lanes]
     else:
-        raise UnknownInstruction
+        raise NoLowering
     low, high = (_narrow(u, mods, PAIRS[to], value) for value in values)
     return paired(low, high)
 
@@ -115,7 +114,7 @@ def _to_double(u: Unit, x: Value, op: str) -> Value:
 def _to_integer(u: Unit, mods: list[str], to: str, x: Value) -> Value:
     mode = _mode(mods, TO_INTEGER)
     if mode is None:
-        raise UnknownInstruction
+        raise NoLowering
     whole = intrinsic(u, TO_INTEGER[mode], x)
     result = f"i{BITS[to]}"
     name = f"llvm.fpto{'s' if is_signed(to) else 'u'}i.sat.{result}.{ {'float': 'f32', 'double': 'f64'}[x.type] }"
@@ -152,4 +151,21 @@ def _narrow(u: Unit, mods: list[str], to: str, x: Value) -> Value:
     return narrowed(u, to, x, _mode(mods, TO_NARROW) or "rn", satfinite="satfinite" in mods)
 
 
-TABLE: dict[str, Handler] = {"cvt": convert}
+def pack(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
+    """cvt.pack: two integers, each clamped, the first in the higher place; above them a third, shifted."""
+    if mods[1] != "sat" or mods[3:] not in (["s32"], ["s32", "b32"]):
+        raise NoLowering
+    width = int(mods[2][1:])
+    low = -(1 << (width - 1)) if is_signed(mods[2]) else 0
+    ones = (1 << width) - 1
+
+    def clamped(operand: Operand) -> Value:
+        x = intrinsic(u, "smax", u.value(operand, "s32"), u.f.const("i32", low))
+        return intrinsic(u, "smin", x, u.f.const("i32", low + ones)) & ones
+
+    first, second, *above = operands
+    both = (clamped(first) << width) | clamped(second)
+    return both | (u.value(above[0], "b32") << (2 * width)) if above else both
+
+
+TABLE: dict[str, Handler] = {"cvt": convert, "cvt.pack": pack}

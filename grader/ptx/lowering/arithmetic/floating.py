@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.arithmetic.unit import Handler, Unit, UnknownInstruction, intrinsic
-from grader.ptx.parser import Operand
+from grader.ptx.lowering.arithmetic.unit import Handler, NoLowering, Unit, intrinsic
+from grader.ptx.syntax import Operand
 
 ROUNDING = {"rz": 0, "rp": 2, "rm": 3}  # llvm.set.rounding
 
@@ -98,7 +98,7 @@ def library(function: str) -> Handler:
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         if mods[-1] != "f32":
-            raise UnknownInstruction
+            raise NoLowering
         (x,) = float_inputs(u, mods, mods[-1], operands)
         u.helper(function, f"declare double @{function}(double)")
         wide = u.f.call("double", function, x.cast("fpext", "double"))

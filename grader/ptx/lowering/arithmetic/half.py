@@ -16,9 +16,9 @@ from grader.ptx.lowering.arithmetic.unit import (
     HALF,
     PAIRS,
     Handler,
+    NoLowering,
     Routine,
     Unit,
-    UnknownInstruction,
     call,
     lanes_of,
     paired,
@@ -59,7 +59,7 @@ def _arithmetic(operation: str) -> Lane:
     def one(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
         modifiers = tuple(m for m in mods[:-1] if m != "rn")
         if not set(modifiers) <= {"ftz", "sat", "relu"}:
-            raise UnknownInstruction
+            raise NoLowering
         return call(u, _operation(operation, type_, modifiers), *values)
 
     return one
@@ -146,7 +146,7 @@ def _extreme(op: str) -> Lane:
     def one(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
         f, format_ = u.f, FORMATS[type_]
         if not set(mods[:-1]) <= {"ftz", "NaN", "xorsign", "abs"}:
-            raise UnknownInstruction
+            raise NoLowering
         if "ftz" in mods:
             values = [flushed(type_, v) for v in values]
         sign = (values[0] ^ values[1]) & 0x8000

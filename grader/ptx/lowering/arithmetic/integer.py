@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     INTEGER,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
     intrinsic,
-    is_signed,
     lanes_of,
     paired,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 
 def _signed_or_not(op: str, type_: str) -> str:
@@ -55,7 +54,7 @@ def multiply(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     if "lo" in mods:
         return a * b
     if not {"hi", "wide"} & set(mods):
-        raise UnknownInstruction
+        raise NoLowering
     width, extend = BITS[type_], _extension(type_)
     product = a.cast(extend, f"i{2 * width}") * b.cast(extend, f"i{2 * width}")
     return product if "wide" in mods else (product >> width).trunc(f"i{width}")
@@ -145,7 +144,7 @@ def absolute_difference(parts: int) -> Handler:
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         if mods[:3] != ["u32", "u32", "u32"] or mods[3:] not in ([], ["add"]):
-            raise UnknownInstruction
+            raise NoLowering
         a, b, c = (u.value(o, "u32") for o in operands)
         total = c if mods[3:] else u.f.const("i32", 0)
         for k in range(parts):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cache
 
-from grader.ptx.definition.formats import FORMATS, Format, Real, round_to
+from grader.ptx.definition.formats import FORMATS, FloatFormat, Real, round_to
 from grader.ptx.ir import Fn, Value
 from grader.ptx.lowering.arithmetic.unit import Routine, Unit, call
 
@@ -118,7 +118,7 @@ def _narrowing(type_: str, mode: str, satfinite: bool) -> dict[str, str]:
     return routine.texts()
 
 
-def _rounded(magnitude: Value, negative: Value, format_: Format, mode: str) -> Value:
+def _rounded(magnitude: Value, negative: Value, format_: FloatFormat, mode: str) -> Value:
     """The rounded code as if the exponent had no upper end: a mantissa that rounds up carries into it."""
     f = magnitude.fn
     lowest = 1023 + format_.min_exponent
@@ -140,7 +140,7 @@ def _rounded(magnitude: Value, negative: Value, format_: Format, mode: str) -> V
     return ((place - lowest) << format_.mantissa_bits) + kept + up.zext("i64")
 
 
-def _clamped(code: Value, negative: Value, format_: Format, mode: str, satfinite: bool) -> Value:
+def _clamped(code: Value, negative: Value, format_: FloatFormat, mode: str, satfinite: bool) -> Value:
     """A code past the largest number becomes infinity or that number, as the rounding says."""
     f = code.fn
     largest, infinity = f.const("i64", format_.infinity_code - 1), f.const("i64", format_.infinity_code)

@@ -6,19 +6,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from grader.ptx.ir import Fn, Value
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS
 
 INTEGER = {"u8": 8, "s8": 8, "b8": 8, "u16": 16, "s16": 16, "b16": 16, "u32": 32, "s32": 32, "b32": 32, "u64": 64,
            "s64": 64, "b64": 64}  # fmt: skip
 FLOAT = {"f32": "float", "f64": "double"}
+# LLVM's own half and bfloat would call library functions that a JIT does not find: halves are integers here.
 HALF = {"f16", "bf16"}
 PAIRS = {"f16x2": "f16", "bf16x2": "bf16", "u16x2": "u16", "s16x2": "s16", "e4m3x2": "e4m3", "e5m2x2": "e5m2"}
-# LLVM's own half and bfloat would call library functions that a JIT does not find: halves are integers here.
-BITS = {**INTEGER, "f16": 16, "bf16": 16, "tf32": 32, "f32": 32, "f64": 64, "pred": 1, "f16x2": 32, "bf16x2": 32,
-        "u16x2": 32, "s16x2": 32, "e4m3x2": 16, "e5m2x2": 16}  # fmt: skip
 
 
-class UnknownInstruction(Exception):  # noqa: N818
+class NoLowering(Exception):  # noqa: N818
     """No lowering for this opcode."""
 
 
@@ -43,7 +42,7 @@ class Routine:
         self.needs: dict[str, str] = {}
 
     def value(self, _operand: Operand, _type: str, /) -> Value:
-        raise UnknownInstruction  # a routine has parameters, no operands
+        raise NoLowering  # a routine has parameters, no operands
 
     def helper(self, name: str, ir: str) -> None:
         self.needs.setdefault(name, ir)
@@ -65,10 +64,6 @@ def llvm_type(type_: str) -> str:
     if type_ == "pred":
         return "i1"
     return FLOAT.get(type_) or f"i{BITS[type_]}"
-
-
-def is_signed(type_: str) -> bool:
-    return type_.startswith("s")
 
 
 def intrinsic(u: Unit, name: str, *arguments: Value) -> Value:

@@ -5,29 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-# Bits that an operand of a type holds. `e4m3x2` and `e5m2x2` are two FP8 codes; `tf32` lives in a 32-bit
-# register.
-WIDTHS = {
-    "pred": 1,
-    **{f"{kind}{width}": width for kind in "bus" for width in (8, 16, 32, 64)},
-    "f16": 16,
-    "bf16": 16,
-    "tf32": 32,
-    "f32": 32,
-    "f64": 64,
-    "f16x2": 32,
-    "bf16x2": 32,
-    "u16x2": 32,
-    "s16x2": 32,
-    "e4m3x2": 16,
-    "e5m2x2": 16,
-}
+from grader.ptx.types import BITS
 
 Compute = Callable[..., "int | tuple[int, ...]"]
 
 
 @dataclass(frozen=True)
-class Instruction:
+class Computation:
     """`compute` takes a bit pattern per operand and gives one per result (a bare int where there is one)."""
 
     operands: tuple[str, ...]
@@ -35,16 +19,16 @@ class Instruction:
     compute: Compute
 
 
-Entries = Iterator[tuple[str, Instruction]]
+Entries = Iterator[tuple[str, Computation]]
 
 
 def mask(type_: str) -> int:
-    return (1 << WIDTHS[type_]) - 1
+    return (1 << BITS[type_]) - 1
 
 
 def number(type_: str, bits: int) -> int:
     """The integer that `bits` stand for: two's complement for `s*`, unsigned for `u*`, `b*` and `pred`."""
-    width = WIDTHS[type_]
+    width = BITS[type_]
     return bits - (1 << width) if type_[0] == "s" and bits >> (width - 1) else bits
 
 
@@ -55,7 +39,7 @@ def wrap(type_: str, value: int) -> int:
 
 def limits(type_: str) -> tuple[int, int]:
     """The smallest and the largest integer of a type."""
-    width = WIDTHS[type_]
+    width = BITS[type_]
     return (-(1 << (width - 1)), (1 << (width - 1)) - 1) if type_[0] == "s" else (0, (1 << width) - 1)
 
 
