@@ -14,7 +14,7 @@ from grader.ptx.analysis.speculated import Condition
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import BITS, is_signed
 from grader.ptx.lowering.kernel import FLUSHES, Kernel, access_of
-from grader.ptx.machine import ARENA_TAIL, HEADER, LAUNCH, PARAM_WINDOW, WINDOW, WORKER, window_base
+from grader.ptx.machine import ARENA_TAIL, BLIND, CHANGES, HEADER, LAUNCH, LOOKS, PARAM_WINDOW, WINDOW, WORKER
 from grader.ptx.parser import Address, Immediate, Instruction, Operand, Register, Symbol, Vector
 
 STRONG_MODIFIERS = {"volatile", "relaxed", "acquire", "release", "mmio"}
@@ -80,11 +80,18 @@ def _load_pointer(u: Kernel, ins: Instruction, space: str, width: int, mods: set
         return grouped
     if space == "local":
         return _local_pointer(u, ins.operands[1], width)
-    strong = bool(mods & STRONG_MODIFIERS)
-    pointer = checked(u, "read", space, ins.operands[1], width, strong=strong)
-    if strong:
-        u.acquire(wide=is_wide(space, mods))  # behind the checks: it orders what follows, and not itself
+    looks = bool(mods & STRONG_MODIFIERS - {"volatile"}) or id(ins) in u.looks.polls
+    pointer = checked(u, "read", space, ins.operands[1], width, strong=looks or id(ins) in u.looks.guesses)
+    if looks:
+        u.acquire()  # behind the checks: it orders what follows, and not itself
+        synchronise(u, space, mods, address_of(u, ins.operands[1]), u.f.const("i32", LOOKS))
     return pointer
+
+
+def synchronise(u: Kernel, space: str, mods: set[str], address: Value, how: Value) -> None:
+    """A strong access was carried out: what it signals to other blocks, or acquires from them."""
+    if is_wide(space, mods):
+        u.f.call("void", "synchronise", u.worker, u.me, address, how)
 
 
 def aligned(u: Kernel, ins: Instruction) -> None:
@@ -108,13 +115,14 @@ def checked(
     width: int,
     *,
     strong: bool = False,
+    flags: int = 0,
     values: Sequence[Value] = (),
 ) -> Value:
     """Host address of one access, through the slow path. `values`: what a store writes, if that is known.
 
     `direction` is "read", "write" or "update": a write that needs what is there.
     """
-    return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, values=values)
+    return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, flags=flags, values=values)
 
 
 def checked_at(
@@ -125,10 +133,18 @@ def checked_at(
     width: int,
     *,
     strong: bool = False,
+    flags: int = 0,
     values: Sequence[Value] = (),
 ) -> Value:
+    site = u.f.const("i32", u.site(width, strong=strong) | flags)
+    return check(u, direction, space, address, width, site, values)
+
+
+def check(
+    u: Kernel, direction: str, space: str, address: Value, width: int, site: Value, values: Sequence[Value] = ()
+) -> Value:
+    """`site`: with its flags, of which some may be known only as it runs."""
     f = u.f
-    site = f.const("i32", u.site(width, strong=strong))
     arguments = [u.worker, u.me, address, f.const("i32", width), site]
     if direction != "read":
         arguments.append(_in_memory(u, values))
@@ -274,6 +290,8 @@ def _key(u: Kernel, ins: Instruction, versions: dict[str, int]) -> GroupKey | No
     """(space, base, version of the base and chunk of its offsets, width, parameter), or None: not grouped."""
     if ins.base != "ld" or ins.guard or not isinstance(ins.operands[1], Address) or u.loads.is_postponed(ins):
         return None
+    if id(ins) in u.looks.guesses:
+        return None
     space, count, type_, mods = access_of(ins.opcode)
     base, offset = ins.operands[1].base, ins.operands[1].offset
     if mods & STRONG_MODIFIERS or type_ not in BITS or isinstance(base, Immediate):
@@ -317,7 +335,7 @@ def _bound(u: Kernel, group: Group, address: Value, span: int) -> None:
     u.helper("llvm.usub.sat.i64", "declare i64 @llvm.usub.sat.i64(i64, i64)")
     size = WINDOW.get(window, "size")
     room = f.emit("i64", f"call i64 @llvm.usub.sat.i64(i64 {size}, i64 {span + group.width - 1})")
-    offset = address - window_base(PARAM_WINDOW + group.origin)
+    offset = address - WINDOW.get(window, "base")
     group.ok = offset.ult(room) & (offset & (group.width - 1)).eq(0)
     group.pointer = f.select(group.ok, WINDOW.get(window, "host").at(offset), WORKER.get(u.worker, "sink"))
 
@@ -397,6 +415,7 @@ def store(u: Kernel, ins: Instruction) -> None:
     items = source.items if isinstance(source, Vector) else (source,)
     values = [u.value(item, f"b{8 * element}") for item in items]
     strong = bool(mods & STRONG_MODIFIERS)
+    flags = BLIND if strong else 0
     if "release" in mods:
         u.fence(wide=bool(mods & WIDE_SCOPES))
     if space == "param":
@@ -406,9 +425,11 @@ def store(u: Kernel, ins: Instruction) -> None:
     elif space == "shared" and not strong:
         pointer = _shared_store_pointer(u, target, width, values)
     else:
-        pointer = checked(u, "write", space, target, width, strong=strong, values=values)
+        pointer = checked(u, "write", space, target, width, strong=strong, flags=flags, values=values)
     for k, value in enumerate(values):
         pointer.at(k * element).store(value, 1)
+    if strong:
+        synchronise(u, space, mods, address_of(u, target), u.f.const("i32", CHANGES))
 
 
 def _in_memory(u: Kernel, values: Sequence[Value]) -> Value:

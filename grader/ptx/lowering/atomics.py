@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from grader.ptx.analysis.flow import registers_of
+from grader.ptx.analysis.looks import is_looked_at
 from grader.ptx.ir import Value
-from grader.ptx.lowering.accesses import checked, is_wide
+from grader.ptx.lowering.accesses import address_of, check, synchronise
 from grader.ptx.lowering.arithmetic import BITS, is_signed, llvm_type
 from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
 from grader.ptx.lowering.kernel import Kernel
 from grader.ptx.lowering.memory import access_of
+from grader.ptx.machine import BLIND, CHANGES, DROPS, KEEPS, LOOKS, QUIET, TRIES
 from grader.ptx.parser import Instruction, Operand, Vector
 
 OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
               "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
+OVERWRITES = {"exch": BLIND, "cas": TRIES}  # where nobody looks at what they give
 HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
 
 
@@ -29,18 +31,38 @@ def atomic(u: Kernel, ins: Instruction) -> None:
     if {"release", "acq_rel"} & mods:
         u.fence(wide="cta" not in mods)
     element = BITS[type_] // 8
-    direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
-    pointer = checked(u, direction, space, operands[0], element * count, strong=True)
-    if ins.base == "atom":
-        # Behind the checks: it orders what follows, and not itself. What nobody looks at orders nothing.
-        looked_at = bool(u.used & set(registers_of(ins.operands[0])))
-        u.acquire(wide=is_wide(space, mods) and looked_at)
+    looked_at = is_looked_at(ins, u.used)
+    # What an exchange gives back is often dropped: then it is a store.
+    direction, flags = ("write" if operation == "exch" else "update"), (0 if looked_at else DROPS)
+    if not looked_at and operation in OVERWRITES:
+        flags |= OVERWRITES[operation]
+    address, width = address_of(u, operands[0]), element * count
+    pointer = u.f.call("ptr", f"{space}_peek", u.worker, address, u.f.const("i32", width))
     sources = [_items(operand) for operand in operands[1:]]
     targets = _items(destination) if destination is not None else [None] * count
-    for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):
-        old = _apply(u, operation, type_, pointer.at(k * element), values)
+    changed, given = u.f.const("i1", 0), []
+    for k, values in enumerate(zip(*sources, strict=True)):
+        place = pointer.at(k * element)
+        given.append(_apply(u, operation, type_, place, list(values)))
+        changed = changed | _bits(place.load(given[-1].type)).ne(_bits(given[-1]))
+    # Who changes nothing has but looked; of those that nobody looks at it is not known what they would do elsewhere.
+    quiet = QUIET if looked_at or operation in OVERWRITES else 0
+    site = u.site(width, strong=True) | flags
+    site_now = u.f.select(changed, u.f.const("i32", site), u.f.const("i32", site | quiet))
+    check(u, direction, space, address, width, site_now)
+    for target, old in zip(targets, given, strict=True):
         if target is not None:
             u.assign(target, old)
+    looks = LOOKS if looked_at else 0
+    how = u.f.select(changed, u.f.const("i32", looks | CHANGES | KEEPS), u.f.const("i32", looks | KEEPS))
+    synchronise(u, space, mods, address, how)
+    if ins.base == "atom":
+        u.acquire()  # behind all else: it orders what follows, and not itself
+
+
+def _bits(value: Value) -> Value:
+    width = {"float": 32, "double": 64, "half": 16, "bfloat": 16}.get(value.type)
+    return value.bitcast(f"i{width}") if width else value
 
 
 def _items(operand: Operand) -> list[Operand]:

@@ -30,6 +30,7 @@ from grader.ptx.analysis.flow import (
     suspends,
 )
 from grader.ptx.analysis.gaps import leave_out_gaps
+from grader.ptx.analysis.looks import looks_of
 from grader.ptx.analysis.meeting_places import meeting_places
 from grader.ptx.analysis.speculated import speculated_loads
 from grader.ptx.ir import Fn, Value
@@ -128,6 +129,7 @@ class Kernel:
         self.merging_loads = merging_loads(self.blocks)
         self.meeting_places = meeting_places(self.blocks)
         self.speculated = speculated_loads(self.blocks, FLUSHES)
+        self.looks = looks_of(self.blocks)
         self.used = frozenset(name for b in self.blocks for i in b.instructions for name in defs_and_uses(i)[1])
         self.read_only, self.instructions, self.loads = read_only, tables, loads
         self.f = Fn("kernel", "i32", {"w": "ptr", "frame": "ptr", "pc": "i32", "tid": "i32"}, "nounwind")
@@ -161,7 +163,8 @@ class Kernel:
         self.shadow = SharedShadow(self.worker, 4 * self.shared.cells)
         self.fuel, self.turns = f.alloca("i64"), f.alloca("i32")
         self.fuel.store(f.const("i64", FUEL))
-        self.turns.store(f.const("i32", TURNS))
+        # Who draws in a loop lets other blocks draw.
+        self.turns.store(f.const("i32", 1 if self.looks.between_blocks.draw else TURNS))
         self.loads.begin(self)
         cases = " ".join(f'i32 {b.index}, label %"B{b.index}"' for b in self.blocks if b.is_resume and b.index)
         f.line(f'switch i32 {f["pc"]}, label %"start" [{cases}]')
@@ -588,14 +591,9 @@ class Kernel:
         """What this thread read before must be looked at again."""
         self.met.store(WORKER.get(self.worker, "now"))
 
-    def acquire(self, *, wide: bool = False) -> None:
-        """This thread looks at what another may have changed atomically: what that one released is ordered before.
-
-        `wide`: another block too.
-        """
+    def acquire(self) -> None:
+        """This thread looks at what another of its block may have changed: what that released is ordered before."""
         self.f.call("void", "acquire", self.worker, self.f["tid"])
-        if wide:
-            WORKER.set(self.worker, "acquired", self.f.const("i32", 1))
 
     def trap(self) -> None:
         f = self.f

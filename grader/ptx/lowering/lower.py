@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from grader.ptx.analysis.flow import defs_and_uses, is_named_barrier
+from grader.ptx.analysis.looks import BetweenBlocks
 from grader.ptx.analysis.shapes import Frame, SharedMap
 from grader.ptx.ir import Value
 from grader.ptx.lowering import accesses, async_copies, atomics, collectives, matrix, mbarriers, stack
@@ -35,6 +36,7 @@ class Lowered:
     parameter_bytes: int
     asynchronous: bool  # copies arrive as the work of machine.ASYNC_THREAD
     own_barriers: bool  # it has mbarriers or named barriers
+    between_blocks: BetweenBlocks
     unset: list[Location]  # where a register is first read that may have no value yet
 
 
@@ -55,6 +57,7 @@ def lower(module: Module, function: Function, read_only: frozenset[int], tables:
         kernel.parameter_bytes,
         async_copies.is_asynchronous(kernel.blocks),
         any(i.base == "mbarrier" or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
+        kernel.looks.between_blocks,
         _first_reads(kernel),
     )
 
