@@ -1,4 +1,4 @@
-"""Which of a student's files is graded, and why none where there is none."""
+"""Which of a student's files is graded, or why none is."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grader.batch.entry import Submitted
-from grader.batch.found import Folder, Found, Source, Unreadable
-from grader.batch.layouts import TAKEN_FIRST, Group, is_source
+from grader.batch.found import Folder, Found, SubmissionSource, Unreadable
+from grader.batch.layouts import TAKEN_FIRST, HandedIn, is_source
 
-SHOWN = 5  # of files, or of students, where a sentence names them
+SHOWN = 5  # files or students named in a sentence
 
 
-def take(source: Source, group: Group) -> Submitted:
+def take(source: SubmissionSource, group: HandedIn) -> Submitted:
     """The submission of this student, or the problem with it."""
     path, problem = None, group.problem
     try:
@@ -33,9 +33,9 @@ def take(source: Source, group: Group) -> Submitted:
 
 
 def within(folder: Path) -> Submitted:
-    """What is graded of one student's folder; `student` is its name."""
+    """The file to grade in a student's folder; `student` is its name."""
     source = Folder(folder)
-    return take(source, Group(folder.name, files=tuple(source.list())))
+    return take(source, HandedIn(folder.name, files=tuple(source.list())))
 
 
 def some(names: Sequence[str]) -> str:
@@ -44,12 +44,12 @@ def some(names: Sequence[str]) -> str:
 
 
 def readable(text: str) -> str:
-    """Names of files may hold bytes that are no UTF-8; a gradebook may not."""
+    """File names may contain bytes that are not UTF-8; a gradebook may not."""
     return unicodedata.normalize("NFC", text.encode(errors="surrogatepass").decode(errors="replace"))
 
 
-def _chosen(group: Group) -> Found:
-    """Raises Unreadable, which says what there is instead."""
+def _chosen(group: HandedIn) -> Found:
+    """Raises Unreadable, which says what was found instead."""
     sources = [one for one in group.files if not one.folder and is_source(group.name_of(one))]
     named = [one for one in sources if group.name_of(one).lower() in TAKEN_FIRST]
     chosen = sources if len(sources) == 1 else named
@@ -63,9 +63,9 @@ def _chosen(group: Group) -> Found:
     raise Unreadable(_instead(group))
 
 
-def _instead(group: Group) -> str:
+def _instead(group: HandedIn) -> str:
     problems = [one.problem for one in group.files if one.problem]
     others = [group.name_of(one) for one in group.files if not one.folder]
     if problems:
         return problems[0]
-    return f"no .cu file, only {some(others)}" if others else "handed in nothing: the folder is empty"
+    return f"no .cu file, only {some(others)}" if others else "the submission folder is empty"

@@ -1,7 +1,7 @@
-"""The ledger: every grading as it finished, who handed in what, and what an instructor gave. One SQLite file.
+"""The ledger: every finished grading, who submitted what, and the points an instructor gave. One SQLite file.
 
-Written by one process at a time through one connection; what `record` returned from outlives kill -9 and a loss of
-power. A grading stands under its key (`identity.Conditions.key`) once: what is settled is never written again.
+Written by one process at a time through one connection. Once `record` returns, a grading survives kill -9 and power
+loss. A grading is stored once under its key (`identity.Conditions.key`); once settled, it is never written again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BUSY_SECONDS = 30.0  # another process's transaction takes milliseconds
 
 
 class Enrolled(msgspec.Struct, frozen=True):
-    """A student of the batch. `key` and `sha256` are "" where there is nothing to grade."""
+    """A student of the batch. `key` and `sha256` are "" if there is nothing to grade."""
 
     submitted: Submitted
     sha256: str = ""
@@ -38,7 +38,7 @@ class Enrolled(msgspec.Struct, frozen=True):
 
 
 class Grading(msgspec.Struct, frozen=True):
-    """A row of the ledger: a Result, or why there is none, and under which conditions it was made."""
+    """A row of the ledger: a Result, or why there is none, and its conditions."""
 
     number: int
     sha256: str
@@ -51,7 +51,7 @@ class Grading(msgspec.Struct, frozen=True):
     result: Result | None
 
 
-class Event(msgspec.Struct, frozen=True):
+class LedgerEvent(msgspec.Struct, frozen=True):
     """From `at` on, this grading was the student's."""
 
     at: str
@@ -59,13 +59,13 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """Every method raises GraderError where the file cannot be read or written."""
+    """Every method raises GraderError if the file cannot be read or written."""
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
-        """Raises UsageError where there is none and none is to be made."""
+        """Raises UsageError if there is none and none should be created."""
         self.file = folder / FILE
         if not create and not self.file.is_file():
-            raise UsageError(f"no ledger in {folder}: name a folder that grade batch --out made")
+            raise UsageError(f"there is no ledger in {folder}; name a folder created by grade batch --out")
         if create:
             _touch(self.file)
         with self._errors():
@@ -88,7 +88,7 @@ class Ledger:
         return dict(self._rows("SELECT name, value FROM setting"))
 
     def real_names(self) -> bool:
-        """Whether the leaderboards show them."""
+        """Whether the leaderboards show real names."""
         return self.settings().get("real_names") == "yes"
 
     def keep(self, settings: Mapping[str, str]) -> None:
@@ -97,7 +97,7 @@ class Ledger:
                 self._run("INSERT OR REPLACE INTO setting VALUES (?, ?)", name, value)
 
     def enrol(self, students: Sequence[Enrolled], exercise: str) -> None:
-        """These are the batch's students now. What is graded already becomes theirs."""
+        """Sets the batch's students. Existing gradings of their submissions become theirs."""
         with self._writing():
             self._run("DELETE FROM student")
             for position, one in enumerate(students):
@@ -113,14 +113,14 @@ class Ledger:
     # Gradings
 
     def settled(self, keys: Iterable[str]) -> set[str]:
-        """Those that need no grading any more."""
+        """Keys that need no more grading."""
         done = {key for (key,) in self._rows("SELECT key FROM grading WHERE settled")}
         return done.intersection(keys)
 
     def record(self, key: str, sha256: str, conditions: Conditions, graded: Graded) -> bool:
-        """Keep it, for everyone who handed in just this. On disk when this returns.
+        """Stores a grading for everyone who submitted exactly this. On disk when this returns.
 
-        False where a settled grading stands there already: that one stays.
+        False if there is already a settled grading, which is kept.
         """
         result = graded.result
         with self._writing():
@@ -144,12 +144,12 @@ class Ledger:
         found = ((key, self._rows(f"{_GRADING} WHERE key = ?", key)) for key in dict.fromkeys(keys))
         return {key: _grading(rows[0]) for key, rows in found if rows}
 
-    def history(self, student: str) -> list[Event]:
-        """The oldest first."""
-        return [Event(at, _grading(row)) for at, *row in self._rows(_HISTORY, student)]
+    def history(self, student: str) -> list[LedgerEvent]:
+        """Oldest first."""
+        return [LedgerEvent(at, _grading(row)) for at, *row in self._rows(_HISTORY, student)]
 
     def _credit(self, student: str, exercise: str, key: str) -> None:
-        """Its grading, where there is one, is the student's from now on."""
+        """From now on its grading, if there is one, is the student's."""
         self._run(ledger_schema.CREDIT, student, exercise, _now(), key, student, exercise)
 
     # What an instructor gave
@@ -159,7 +159,7 @@ class Ledger:
         return {student: ManualPoints(points, comment) for student, points, comment in rows}
 
     def give(self, student: str, exercise: str, given: ManualPoints) -> None:
-        """In place of what was given before; nothing given: nothing kept."""
+        """Replaces what was given before; with nothing given, removes it."""
         with self._writing():
             self._run("DELETE FROM manual WHERE student = ? AND exercise = ?", student, exercise)
             if given != ManualPoints():
@@ -172,7 +172,7 @@ class Ledger:
         return any(self._rows(f"SELECT 1 FROM {name} WHERE student = ? LIMIT 1", student) for name in _ABOUT)  # noqa: S608
 
     def purge(self, student: str) -> None:
-        """Every row about the student, and their gradings that are nobody else's. Overwritten, not just unlinked."""
+        """Deletes every row about the student, and gradings that only they have; overwritten, not only unlinked."""
         with self._writing():
             for table in _ABOUT:
                 self._run(f"DELETE FROM {table} WHERE student = ?", student)  # noqa: S608 - names of ours
@@ -185,7 +185,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """All of it or nothing."""
+        """All or nothing."""
         with self._errors():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -215,7 +215,7 @@ class Ledger:
 
 
 def _touch(file: Path) -> None:
-    """For its owner alone: it names students. What SQLite puts beside it gets the same permissions."""
+    """Readable only by its owner, since it names students. SQLite's auxiliary files get the same permissions."""
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
@@ -246,7 +246,7 @@ def _grading(row: Sequence[Any]) -> Grading:
 
 
 def _kept(one: Submitted) -> bytes:
-    """As JSON; a path is its bytes, which need not be text."""
+    """As JSON; a path is stored as bytes, which may not be text."""
     path = one.path.absolute() if one.path else None
     return msgspec.json.encode(msgspec.structs.replace(one, path=path), enc_hook=bytes)
 

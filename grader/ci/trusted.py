@@ -30,7 +30,21 @@ class Exercises(msgspec.Struct, frozen=True):
                 "Commit them to the base first, or name a folder that you trust with --exercises DIR."
             )
         repository.export(base, self.inside, scratch)
+        for file in scratch.rglob("*"):
+            if file.is_symlink() and _leads_to(file).is_relative_to(repository.root):
+                raise UsageError(
+                    f"{file.relative_to(scratch)} of the base is a link to the files that are checked out, which are "
+                    "the change's. Commit a file in its place."
+                )
         return scratch / self.inside
+
+
+def _leads_to(link: Path) -> Path:
+    """A link to itself leads nowhere."""
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):
+        return link
 
 
 def named(name: str, repository: Repository) -> Exercises:

@@ -1,4 +1,4 @@
-"""A graded attempt goes into the student's progress."""
+"""Records a graded attempt in the student's progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grader.model.result import Result
 
 
 def remember(exercise: Exercise, result: Result, file: Path, tell: Callable[[str], None] = say) -> None:
-    """The exercise's own solution and wrong kernels are nobody's attempt."""
+    """The exercise's own solution and wrong kernels are not attempts."""
     from grader import progress
 
     folder, resolved = exercise.folder.resolve(), file.resolve()

@@ -1,4 +1,4 @@
-"""How long a child may take. A machine that is busy with other things must not make a right kernel look endless."""
+"""Time limits of a child. On a machine that is busy otherwise, a correct kernel must not look endless."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import time
 from pathlib import Path
 
-PATIENCE = 5.0  # how much longer, by the clock, than the processor time that is allowed
+PATIENCE = 5.0  # the wall-clock limit, as a multiple of the allowed processor time
 
 
 class Deadline:
-    """`seconds` by the clock; or, for a child that is `patient`, of its processor time, spread over `cores`.
+    """`seconds` of wall-clock time or, for a `patient` child, of its processor time, spread over `cores`.
 
-    A child that waits instead of working is stopped by the clock, after PATIENCE times as long.
+    A child that waits instead of working is stopped after PATIENCE times as much wall-clock time.
     """
 
     def __init__(self, pid: int, seconds: float, *, patient: bool, cores: int = 1) -> None:
@@ -22,7 +22,7 @@ class Deadline:
         self._used = processor_seconds(pid) if patient else 0.0
 
     def left(self) -> float:
-        """Seconds; not positive when it is over."""
+        """Seconds left; zero or negative when it is over."""
         passed = time.monotonic() - self._began
         if self._patient:
             used = processor_seconds(self._pid) - self._used
@@ -31,7 +31,7 @@ class Deadline:
 
 
 def processor_seconds(pid: int) -> float:
-    """Of all its threads, as user and as system; 0 where the system does not say or it is gone."""
+    """User and system time of all its threads; 0 if it is unknown or the process is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""The child's side of the channel: takes requests, gives answers, until the parent closes it."""
+"""The child's side of the channel: answers requests until the parent closes it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MAX_DETAILS = 4000  # characters of a traceback
 
 
 class Engine(Protocol):
-    """What a device makes of a submission. Raises SetupError where the machine lacks something."""
+    """Runs submissions on a device. Raises SetupError if the machine lacks something."""
 
     @property
     def warm(self) -> tuple[str, ...]:
-        """Modules that a request will need, the likeliest first: loaded while there is nothing to do."""
+        """Modules that a request will need, most likely first; loaded while idle."""
         ...
 
     def compile(self, text: str) -> Built: ...
@@ -38,18 +38,18 @@ class Engine(Protocol):
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran: ...
 
 
-# Answers a request; the arrays are those of its slots, where it has any.
+# Answers a request; the arrays are those of its slots, if it has any.
 Handler = Callable[[Any, dict[str, np.ndarray]], Reply]
 
 
 class SetupError(Exception):
-    """Something that the child needs is not installed; the message says what to do."""
+    """Something the child needs is not installed; the message says what to do."""
 
 
 def serve(engine: Engine, further: Mapping[type, Handler] | None = None, access: Access = CPU) -> NoReturn:
-    """The child's whole life. `sys.argv` holds the two descriptors and the parent's process id.
+    """The child's main loop. `sys.argv` contains the two descriptors and the parent's process id.
 
-    `further` answers requests that not every device can; `access` is what the device needs of the machine.
+    `further` answers requests that not every device supports; `access` is what the device may use.
     """
     channel, memory, parent = map(int, sys.argv[1:4])
     bytecode.write(engine.warm)

@@ -13,8 +13,11 @@ from grader.authoring.verify import Promise
 from grader.cli.command import invoke
 from grader.errors import GraderError
 from grader.exercise import catalog
+from grader.model.details import Role
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Finding, Status
+from grader.model.result import Check, Finding, Related, Status
+
+pytestmark = pytest.mark.usefixtures("children_stay_up")
 
 EXERCISES = catalog.every(Path(__file__).parents[2] / "exercises")
 
@@ -57,6 +60,11 @@ def test_a_file_without_a_promise_is_refused(tmp_path: Path) -> None:
 RACE = Promise(Path("wrong.cu"), "memory[uniform]", "race", (7,), "uniform", "memory[uniform] race")
 
 
+def race_with(other: Related) -> Finding:
+    note = f"from line {other.line}"
+    return Finding("race", "w.cu", 5, "both", notes=(note,), related=(other,))
+
+
 def failed(check: str, *findings: Finding) -> Check:
     return Check(check, Status.FAILED, findings=findings)
 
@@ -66,10 +74,12 @@ def failed(check: str, *findings: Finding) -> Check:
     [
         (None, "nothing was found"),
         (failed("correct[uniform]", Finding("wrong-values", "w.cu", 3, "off")), "correct[uniform] wrong-values"),
-        (failed("memory[uniform]", Finding("out-of-bounds", "w.cu", 7, "far")), "out-of-bounds in line 7: far"),
-        (failed("memory[uniform]", Finding("race", "w.cu", 5, "both")), "race in line 5, not in line 7"),
+        (failed("memory[uniform]", Finding("out-of-bounds", "w.cu", 7, "far")), "out-of-bounds on line 7: far"),
+        (failed("memory[uniform]", Finding("race", "w.cu", 5, "both")), "race on line 5, not on line 7"),
         (failed("memory[uniform]", Finding("race", "w.cu", 7, "both")), ""),
-        (failed("memory[uniform]", Finding("race", "w.cu", 5, "both", notes=("it wrote at line 7",))), ""),
+        (failed("memory[uniform]", race_with(Related(Role.OTHER_ACCESS, 7))), ""),
+        (failed("memory[uniform]", race_with(Related(Role.CALL, 7))), "race on line 5, not on line 7"),
+        (failed("memory[uniform]", race_with(Related(Role.OTHER_ACCESS, 7, "tile.cuh"))), "not on line 7"),
     ],
 )
 def test_what_was_found_in_place_of_the_promise(check: Check | None, says: str) -> None:
@@ -96,7 +106,7 @@ def test_the_command_names_the_file_that_lies_and_exits_1(copied: Path, capsys: 
     out = capsys.readouterr().out
     assert "ok  wrong/good.cu" in out
     assert "NO  wrong/lies.cu" in out
-    assert "states: memory[uniform] out-of-bounds; found: memory[uniform] race in line" in " ".join(out.split())
+    assert "states: memory[uniform] out-of-bounds; found: memory[uniform] race on line" in " ".join(out.split())
     assert "3 of 4 as they state" in out
     assert max(map(len, out.splitlines())) <= 80
 

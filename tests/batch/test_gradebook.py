@@ -98,8 +98,8 @@ def test_what_is_not_known_is_empty_and_never_zero(tmp_path: Path) -> None:
 def test_wrong_and_further_cases(tmp_path: Path) -> None:
     rows = written((WRONG, OPEN), tmp_path)
     assert (rows["carol"]["uniform"], rows["carol"]["variable"]) == ("passed", "failed")
-    assert rows["bob"]["further cases"] == "2 of 2"
-    assert rows["carol"]["further cases"] == "1 of 2"
+    assert rows["bob"]["extra cases"] == "2 of 2"
+    assert rows["carol"]["extra cases"] == "1 of 2"
 
 
 def test_what_the_instructor_gave(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
 def test_another_programs_file_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as database:
         database.execute("CREATE TABLE music (title TEXT)")
-    with pytest.raises(GraderError, match="no ledger of grade batch"):
+    with pytest.raises(GraderError, match="is not a ledger of grade batch"):
         Ledger(tmp_path)
 
 

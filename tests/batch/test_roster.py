@@ -72,7 +72,7 @@ def test_what_is_no_submission_is_a_problem_and_not_forgotten(tmp_path: Path) ->
     assert graded(students["alice"])
     assert students["bob"].problem == "no .cu file, only bob.zip"
     assert students["carol"].problem == "no .cu file, only notes.txt, report.pdf"
-    assert students["dave"].problem == "handed in nothing: the folder is empty"
+    assert students["dave"].problem == "the submission folder is empty"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_of_several_files_the_one_named_as_the_exercise_does_it(
 
 def test_a_student_with_a_folder_and_a_file_is_one_student_with_a_problem(tmp_path: Path) -> None:
     students = read(folder(tmp_path, "alice/starter.cu", "alice.cu", "bob.cu"))
-    assert "handed in 2 times" in students["alice"].problem
+    assert "submitted 2 times" in students["alice"].problem
     assert graded(students["bob"])
 
 
@@ -193,10 +193,10 @@ def test_links_that_lead_out_of_the_folder(tmp_path: Path) -> None:
     (root / "good" / "starter.cu").symlink_to("v2/mine.cu")
     (root / "stolen" / "starter.cu").symlink_to("../good/v2/mine.cu")
     students = read(root)
-    assert students["file"].problem == "starter.cu is a link that leads out of the folder"
+    assert students["file"].problem == "starter.cu is a link to a place outside the folder"
     assert students["stolen"].problem == students["file"].problem
-    assert students["whole"].problem == "whole is a link that leads out of the folder"
-    assert students["flat"].problem == "flat.cu is a link that leads out of the folder"
+    assert students["whole"].problem == "whole is a link to a place outside the folder"
+    assert students["flat"].problem == "flat.cu is a link to a place outside the folder"
     assert students["broken"].problem == students["loop"].problem.replace("loop", "broken")
     assert graded(students["good"]) == "good/v2/mine.cu"
 
@@ -263,7 +263,7 @@ def test_many_files_unpack_to_no_more_than_a_limit(tmp_path: Path, monkeypatch: 
     students = read(zipped(tmp_path, **{f"{name}.cu": b"/" * 60 for name in "ab"}), tmp_path / "out")
     assert students["a"].path and "unpacks to more" in students["b"].problem
     monkeypatch.setattr(archives, "MAX_MEMBERS", 1)
-    with pytest.raises(UsageError, match="holds 2 files"):
+    with pytest.raises(UsageError, match="contains 2 files"):
         roster.read(tmp_path / "handed_in.zip", tmp_path / "out")
 
 
@@ -302,7 +302,7 @@ def test_utf8_names_without_the_flag_that_says_so(tmp_path: Path) -> None:
 def test_what_is_no_zip(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "submissions.zip"
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=r"submissions.zip is no zip that can be read.*download it again"):
+    with pytest.raises(UsageError, match=r"submissions.zip is not a readable zip.*download it again"):
         roster.read(file, tmp_path / "out")
 
 
@@ -453,7 +453,10 @@ def test_gradescope(tmp_path: Path, kind: str) -> None:
         "0012345": ("Jane Doe", ""),
         "77": ("O'Hara, 明", ""),
         "zoe@example.edu": ('Zoë "Z" Brien', ""),
-        "nofiles@example.edu": ("No Files", "submission_1003 is named in submission_metadata.yml, and is not there"),
+        "nofiles@example.edu": (
+            "No Files",
+            "submission_1003 is listed in submission_metadata.yml but does not exist",
+        ),
         "78": ("Pdf Only", "no .cu file, only x.pdf"),
         "submission_1005": ("", ""),
     }
@@ -504,23 +507,23 @@ def test_a_list(tmp_path: Path) -> None:
     assert students["bob"].late
     assert not students["carol"].late
     assert students["carol"].problem == "c.cu does not exist"
-    assert students["dave"].problem == "handed in nothing: the list names no file"
+    assert students["dave"].problem == "nothing submitted: the list names no file"
     assert students["(no student) b.cu"].problem == "list.csv names no student for b.cu"
 
 
 def test_a_list_with_semicolons_and_a_student_twice(tmp_path: Path) -> None:
     folder(tmp_path, "a.cu", "b.cu")
     students = read(listed(tmp_path, "login;path\nalice;a.cu\nalice;b.cu\nbob;b.cu\n"))
-    assert "handed in 2 times" in students["alice"].problem
+    assert "submitted 2 times" in students["alice"].problem
     assert graded(students["bob"]) == "b.cu"
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "no column 'student'; the first line holds nothing"),
-        (b"name,file\nx,y\n", "no column 'student'; the first line holds name, file"),
-        (b"student,file\n", "no line names a student"),
+        (b"", "there is no column 'student'; the first line has nothing"),
+        (b"name,file\nx,y\n", "there is no column 'student'; the first line has name, file"),
+        (b"student,file\n", "no line has a student"),
         ("student,file\nJosé,x\n".encode("latin-1"), "is not UTF-8; save it as CSV"),
     ],
 )
@@ -534,7 +537,7 @@ def test_what_is_no_list(tmp_path: Path, content: bytes, says: str) -> None:
 
 
 def test_what_holds_no_submissions(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder or file"):
+    with pytest.raises(UsageError, match="does not exist"):
         roster.read(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(UsageError, match="no submissions in"):
         roster.read(tmp_path, tmp_path / "out")

@@ -251,7 +251,7 @@ def test_exercises_in_another_folder_and_outside(
         (("--base", "nowhere"), "there is no commit nowhere in"),
         (("--submissions", "mine.cu"), "say once where the exercise stands"),
         (("--exercises", "nothing"), "no exercises in nothing/ of the base"),
-        (("--seed", "-1"), "--seed -1: wanted is a whole number"),
+        (("--seed", "-1"), "--seed -1: expected a whole number"),
         (("file.cu",), "unexpected extra argument"),
     ],
 )

@@ -79,6 +79,7 @@ def test_several_errors_are_several_findings() -> None:
         (1, 'identifier "a" is undefined'),
         (2, 'identifier "b" is undefined'),
     ]
+    assert {f.detail for f in found} == {'identifier "…" is undefined'}
 
 
 def test_an_unclosed_brace_is_found_at_the_end() -> None:
@@ -101,6 +102,7 @@ def test_a_template_is_blamed_where_it_fails_and_shows_who_asked() -> None:
     )
     assert error.line == 2
     assert "instantiated from line 5" in error.notes
+    assert [(one.role, one.line) for one in error.related] == [("instantiation", 5)]
 
 
 def test_an_error_within_a_header_is_found_where_the_student_called_it() -> None:
@@ -137,11 +139,11 @@ def test_one_wrong_header_is_few_findings() -> None:
         ("float half_of(float x) { return x / 2; }", "half_of is a host function", "write __device__"),
         ("__device__ int f(int x) { return [&](auto i) { return x + i; }(1); }", "lambda with an auto", "a type"),
         ("int table[3];", "table is a host variable", "__constant__"),
-        ("#include <vector>", 'no header "vector" for device code', "device code only"),
+        ("#include <vector>", 'no header "vector" for device code', "only device code"),
         ("#include <array>", "no header <array> for device code", "<cuda/std/array>"),
         ('#include "mine.h"', 'no header "mine.h" for device code', "grader.cuh"),
-        ("__global__ void k() { std::vector<int> v; }", "no std::vector on a device", "device code only"),
-        ("#include <iostream>\n__global__ void k() { std::cout << 1; }", "cout", "printf works"),
+        ("__global__ void k() { std::vector<int> v; }", "std::vector is not available", "only device code"),
+        ("#include <iostream>\n__global__ void k() { std::cout << 1; }", "cout", "use printf"),
         ("__global__ void k(int a) { a = std::min(a, 1); }", "min", "add #include <algorithm>"),
         ("__global__ void k(void** p) { cudaMallocAsync(p, 4, 0); }", "cudaMallocAsync", "grader allocates"),
         ("__global__ void k(Launch* launch) {}", "Launch", 'add #include "grader.cuh"'),
@@ -218,7 +220,7 @@ def test_what_the_compiler_quotes_of_other_files_is_not_shown(
     assert not compilation.ok
     assert SECRET not in repr(compilation)
     assert "horse" not in repr(compilation)
-    assert compilation.findings[0].message == "a file outside of the include folders is included here"
+    assert compilation.findings[0].message == "this includes a file from outside the include folders"
 
 
 def test_a_device_has_integers_of_128_bits() -> None:

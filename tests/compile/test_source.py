@@ -13,11 +13,11 @@ from grader.model.result import Finding
     [
         (b"", 0, "empty"),
         (b" \n\t\r\n", 0, "empty"),
-        (b"int a;\nint \0b;\n", 2, "NUL byte in line 2"),
+        (b"int a;\nint \0b;\n", 2, "NUL byte on line 2"),
         (b"\x7fELF\x02\x01\x01\0\0\0", 1, "binary"),
-        (b"// ok\n// ok\n// \xff\n", 3, "not UTF-8: byte 0xff in line 3"),
+        (b"// ok\n// ok\n// \xff\n", 3, "not UTF-8: byte 0xff on line 3"),
         ("int a;".encode("utf-16"), 1, "UTF-16"),
-        (b"/" * (source.MAX_BYTES + 1), 0, "the most is 1,048,576 (1 MiB)"),
+        (b"/" * (source.MAX_BYTES + 1), 0, "the limit is 1,048,576 (1 MiB)"),
     ],
 )
 def test_a_file_that_is_no_source_is_one_clear_finding(content: bytes, line: int, words: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from grader.exercise import catalog
 from grader.grading import points
 from grader.model.exercise import Exercise
+from grader.model.measurements import read
 from grader.model.result import Check, Status
 from tests.fakes import write_exercise
 
@@ -25,7 +26,7 @@ def of_cases(name: str, device: str | None = "cpu", **statuses: Status) -> list[
 
 
 def quality(given: float) -> Check:
-    return Check("quality", PASSED, required=False, measurements={"points": given})
+    return Check("quality", PASSED, required=False, measurements=read({"points": given}))
 
 
 @pytest.mark.parametrize(

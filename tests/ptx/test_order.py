@@ -6,6 +6,7 @@ Every kernel gets `in` (64 ints, read-only, 0..63), `out` (64 ints, uninitialise
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 
@@ -274,7 +275,8 @@ def test_a_race_between_blocks_is_found_in_every_run(name: str) -> None:
     ran = [kernel.run(workers, seed) for workers, seed in RUNS]
     for found in ran:
         races = [r for r in found.findings if r.kind == "race"]
-        lines = {r.line for r in races} | {int(n.rsplit(" ", 1)[1]) for r in races for n in r.notes if "in line" in n}
+        noted = {int(line) for r in races for note in r.notes for line in re.findall(r"line (\d+)", note)}
+        lines = {r.line for r in races} | noted
         assert lines & set(kernel.guilty), found.findings
     assert len({one.findings for one in ran[:3]}) == 1
     assert len({frozenset((r.kind, r.line) for r in one.findings) for one in ran}) == 1

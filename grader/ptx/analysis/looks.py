@@ -12,12 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Set
 from typing import NamedTuple
 
-from grader.ptx.analysis.flow import Block, defs_and_uses, registers_of, suspends
-from grader.ptx.parser import Address, Immediate, Instruction, Operand, Register, Symbol
+from grader.ptx.analysis.flow import Block
+from grader.ptx.analysis.registers import defs_and_uses, registers_of
+from grader.ptx.opcodes.rows import ALIGNED
+from grader.ptx.opcodes.traits import Flow
+from grader.ptx.syntax import Address, Immediate, Instruction, Operand, Register, Symbol
 
-STRONG = {"relaxed", "acquire", "release", "acq_rel", "mmio"}
-ELSEWHERE = {"shared", "shared::cta", "shared::cluster", "local", "param", "const"}  # not the memory of all blocks
-MEMORY = {"ld", "ldu", "atom", "red", "st", "cp", "call", "wmma", "stmatrix", "ldmatrix", "mbarrier", "aligned"}
+ELSEWHERE = {"shared", "local", "param", "const"}  # not the memory of all blocks
 DECIDING = {"min", "max", "and", "or"}  # of no effect where a look says that it would have none
 FLOATS = {"f16", "f16x2", "bf16", "bf16x2", "f32", "f64"}
 OPERATIONS = {"add", "min", "max", "and", "or", "xor", "inc", "dec", "exch", "cas"}
@@ -35,20 +36,32 @@ class Looks(NamedTuple):
     guesses: frozenset[int]  # loads that do no harm, by `id`
     between_blocks: BetweenBlocks
 
+    def acquires(self, load: Instruction) -> bool:
+        return id(load) in self.polls or (load.op.is_strong and not is_volatile(load))
+
 
 def looks_of(blocks: list[Block]) -> Looks:
     instructions = [i for b in blocks for i in b.instructions]
-    flow = _Flow(instructions)
+    flow = _Values(instructions)
     polls = _polling(blocks, flow)
     guesses = frozenset(id(i) for i in instructions if _guesses(i, flow))
     return Looks(polls, guesses - polls, _between_blocks(instructions, polls, flow.used))
 
 
 def is_volatile(ins: Instruction) -> bool:
-    return "volatile" in ins.opcode.split(".")
+    return "volatile" in ins.modifiers
 
 
-class _Flow:
+def _is_memory(ins: Instruction) -> bool:
+    """What it gives does not follow from its registers alone."""
+    traits = ins.traits
+    return (
+        traits.reads or traits.writes or traits.asynchronous or traits.on_mbarrier or traits.flow is Flow.CALL
+        or ins.base == ALIGNED
+    )  # fmt: skip
+
+
+class _Values:
     """Where values go, through everything but memory."""
 
     def __init__(self, instructions: list[Instruction]) -> None:
@@ -68,7 +81,7 @@ class _Flow:
         found, waiting = set(names), list(names)
         while waiting:
             for ins in self.readers[waiting.pop()]:
-                if ins.base not in MEMORY:
+                if not _is_memory(ins):
                     new = set(defs_and_uses(ins)[0]) - found
                     found |= new
                     waiting += new
@@ -105,8 +118,8 @@ class _Flow:
 # Loads that poll ------------------------------------------------------------------------------------------------
 
 
-def _polling(blocks: list[Block], flow: _Flow) -> frozenset[int]:
-    loads = [i for b in blocks for i in b.instructions if i.base == "ld" and is_volatile(i)]
+def _polling(blocks: list[Block], flow: _Values) -> frozenset[int]:
+    loads = [i for b in blocks for i in b.instructions if i.traits.loads and is_volatile(i)]
     if not loads:
         return frozenset()
     found = {id(load) for load in loads if any(_ends(load, loop, blocks, flow) for loop in _loops(blocks))}
@@ -122,7 +135,7 @@ def _loops(blocks: list[Block]) -> Iterator[range]:
                 yield range(target, block.index + 1)
 
 
-def _ends(load: Instruction, loop: range, blocks: list[Block], flow: _Flow) -> bool:
+def _ends(load: Instruction, loop: range, blocks: list[Block], flow: _Values) -> bool:
     """Does the loop go on or end by the value of this load, or by what it tells to others there?"""
     body = [i for b in loop for i in blocks[b].instructions]
     inside = {id(i) for i in body}
@@ -132,18 +145,19 @@ def _ends(load: Instruction, loop: range, blocks: list[Block], flow: _Flow) -> b
     for b in loop:
         last = blocks[b].instructions[-1]
         leaves = any(s not in loop for s in blocks[b].successors) and any(s in loop for s in blocks[b].successors)
-        if leaves and last.base in ("bra", "brx") and values & set(defs_and_uses(last)[1]):
+        if leaves and last.traits.branches and values & set(defs_and_uses(last)[1]):
             return True
-    if not any(map(suspends, body)) or not flow.is_constant_in(load.operands[1], inside):
+    meets = any(i.traits.suspends or i.traits.barrier for i in body)
+    if not meets or not flow.is_constant_in(load.operands[1], inside):
         return False
-    return any(i.base == "st" and "shared" in i.opcode.split(".") and values & set(defs_and_uses(i)[1]) for i in body)
+    return any(i.traits.stores and i.op.space == "shared" and values & set(defs_and_uses(i)[1]) for i in body)
 
 
 # Loads that guess -----------------------------------------------------------------------------------------------
 
 
-def _guesses(load: Instruction, flow: _Flow) -> bool:
-    if load.base != "ld" or load.guard or STRONG & set(load.opcode.split(".")):
+def _guesses(load: Instruction, flow: _Values) -> bool:
+    if not load.traits.loads or load.guard or (load.op.is_strong and not is_volatile(load)):
         return False
     place = flow.place(load.operands[1])
     if place is None or not any(_decides(i, place, flow) for i in flow.instructions):
@@ -153,22 +167,20 @@ def _guesses(load: Instruction, flow: _Flow) -> bool:
     return all(_is_harmless(i, values, place, flow) for i in users)
 
 
-def _decides(ins: Instruction, place: tuple[str, int], flow: _Flow) -> bool:
+def _decides(ins: Instruction, place: tuple[str, int], flow: _Values) -> bool:
     """An atomic operation there that has no effect, or is tried again, where what was seen before is not true."""
-    if ins.base not in ("atom", "red"):
+    if not ins.traits.atomic:
         return False
-    operation, target = operation_of(ins), ins.operands[1 if ins.base == "atom" else 0]
+    operation, target = operation_of(ins), ins.operands[1 if ins.traits.result else 0]
     if flow.place(target) != place:
         return False
     return operation in DECIDING or (operation == "cas" and is_looked_at(ins, flow.used))
 
 
-def _is_harmless(ins: Instruction, values: Set[str], place: tuple[str, int], flow: _Flow) -> bool:
-    if ins.base in ("bra", "brx"):
+def _is_harmless(ins: Instruction, values: Set[str], place: tuple[str, int], flow: _Values) -> bool:
+    if not _is_memory(ins):
         return True
-    if ins.base not in MEMORY:
-        return ins.base not in ("ret", "exit", "trap") or ins.operands == ()
-    if ins.base not in ("atom", "red") or not _decides(ins, place, flow):
+    if not _decides(ins, place, flow):
         return False
     return operation_of(ins) == "cas" or not any(values & set(registers_of(o)) for o in ins.operands)
 
@@ -177,27 +189,26 @@ def _is_harmless(ins: Instruction, values: Set[str], place: tuple[str, int], flo
 
 
 def operation_of(atomic: Instruction) -> str:
-    return next((m for m in atomic.opcode.split(".") if m in OPERATIONS), "")
+    return next((m for m in atomic.modifiers if m in OPERATIONS), "")
 
 
 def is_looked_at(atomic: Instruction, used: Set[str]) -> bool:
-    return atomic.base == "atom" and bool(used & set(registers_of(atomic.operands[0])))
+    return atomic.traits.result and bool(used & set(registers_of(atomic.operands[0])))
 
 
 def _between_blocks(instructions: list[Instruction], polls: Set[int], used: Set[str]) -> BetweenBlocks:
     operations: set[str] = set()
     meet = draw = False
     for ins in instructions:
-        mods = set(ins.opcode.split("."))
-        if ins.base == "call":
+        if ins.traits.flow is Flow.CALL:
             meet = True  # lines are printed in the order of blocks
-        elif mods & ELSEWHERE:
+        elif ins.op.space in ELSEWHERE:
             continue
-        elif ins.base in ("atom", "red"):
-            operations.add(operation_of(ins))
-            looked_at = is_looked_at(ins, used)
-            meet |= looked_at or bool(mods & FLOATS) or bool(mods & {"exch", "cas"})
+        elif ins.traits.atomic:
+            operation, looked_at = operation_of(ins), is_looked_at(ins, used)
+            operations.add(operation)
+            meet |= looked_at or operation in ("exch", "cas") or ins.op.type in FLOATS
             draw |= looked_at
-        elif ins.base == "ld":
-            meet |= id(ins) in polls or bool(mods & STRONG)
+        elif ins.traits.loads:
+            meet |= id(ins) in polls or (ins.op.is_strong and not is_volatile(ins))
     return BetweenBlocks(meet or len(operations) > 1, draw)

@@ -15,6 +15,7 @@ from grader.ptx.runtime.threads import NOINLINE, launch_of
 
 FACTOR, STEP = 6364136223846793005, 1442695040888963407  # Knuth's generator modulo 2**64
 NOBODY = -1
+SELDOM = 4  # of so many turns that may go on, one does: to hand it over takes longer than to draw
 
 
 def functions() -> list[Fn]:
@@ -50,7 +51,7 @@ def hand_turn() -> Fn:
 
 
 def pick() -> Fn:
-    """The number of another worker that can go on, by chance; NOBODY: there is none, or (`stays`) it is this one.
+    """The number of another worker that can go on, by chance; NOBODY: there is none, or (`stays`) this one goes on.
 
     `begins`: one that would begin a block, too.
     """
@@ -73,14 +74,17 @@ def pick() -> Fn:
                 seen.store(seen.load("i32") + 1)
                 idle.store(idle.load("i32") | starts.zext("i32"))
 
-    left.store(nobody)
-    scan()
-    total = seen.load("i32") + f["stays"]
-    with f.when(total.eq(0)):
-        leave(f, nobody)
     chance = LAUNCH.get(launch, "chance") * FACTOR + STEP
     LAUNCH.set(launch, "chance", chance)
-    left.store((chance >> 33).trunc("i32").urem(total))
+    luck = (chance >> 33).trunc("i32")
+    with f.when(f["stays"].ne(0) & luck.urem(SELDOM).ne(0)):
+        leave(f, nobody)
+    left.store(nobody)
+    scan()
+    total = seen.load("i32")
+    with f.when(total.eq(0)):
+        leave(f, nobody)
+    left.store((luck >> 4).urem(total))
     chosen.store(nobody)
     scan()
     f.ret(chosen.load("i32"))
