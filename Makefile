@@ -11,6 +11,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
 EXERCISE := exercises/01_simple_grouped_gemm
 
+# Hundreds of processes are started by the tests; none should compile the same modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-gpu lint format bench clean
 
@@ -29,7 +32,7 @@ demo: $(VENV)/installed
 	@echo "The report: $(CURDIR)/$(OUT)/report.html (the same as JSON: $(OUT)/result.json)"
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-gpu: $(VENV)/installed-test
 	$(BIN)/pytest -m gpu

@@ -144,16 +144,19 @@ def page(rows: list[Row], command: str) -> str:
 ![Mean absolute error of each method, with outliers and without](accuracy.svg)
 
 - *outliers*: standard normal; each element is an outlier with probability 1/4096, multiplied by 10^u, u uniform in
-  [2, 5]. *Of the ordinary*: over the elements that are no outliers; *flushed*: those of them that became 0.
+  [2, 5]. *Of the ordinary*: the MAE over the elements that are not outliers. *Flushed to 0*: the share of these
+  that became 0.
 - *uniform*: uniform in [-1, 1], the exercises' inputs.
-- *UE8M0*: scales rounded up to powers of two. An FP32 scale maps amax onto 448 exactly, so the outlier itself comes
-  back unharmed; a power of two does not, and errors of 1/17 of the largest outliers make most of that method's MAE.
-- The chapter names no distribution: its figures stand beside, they are not matched.
+- *UE8M0*: scales rounded up to powers of two. An FP32 scale maps the amax to exactly 448, so the outlier itself is
+  recovered without error. A power of two does not, and errors of up to 1/17 of the largest outliers make up most of
+  that method's MAE.
+- The course chapter does not name a distribution. Its figures are shown for comparison; they are not expected to
+  match.
 
-How to read it: E4M3 has an exponent of its own, so a normal value errs by at most 1/17 of itself, whatever the scale.
-That is the floor that the finer methods reach, and all methods on uniform values. A scale is felt where an outlier
-raises it so far that the rest fall below E4M3's smallest normal, 28672 times under the outlier. What shares a scale
-with an outlier is lost; the finer the blocks, the fewer those are.
+How to read it: E4M3 has its own exponent, so a normal value is off by at most 1/17 of itself, whatever the scale.
+That is the floor that the finer methods reach, and that all methods reach on uniform values. The scale matters when
+an outlier raises it so far that the other values fall below E4M3's smallest normal number, 28672 times smaller than
+the outlier. Elements that share a scale with such an outlier are lost; the finer the blocks, the fewer there are.
 """
 
 

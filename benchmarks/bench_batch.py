@@ -172,7 +172,7 @@ def main() -> None:
         submissions = Path(folder) / "submissions"
         made = make_class(submissions, arguments.count)
         print(f"{arguments.count} submissions: {', '.join(f'{number} {kind}' for kind, number in made.items())}\n")
-        print("| cores | seconds | a minute | times the first | peak memory | verdicts |")
+        print("| cores | seconds | per minute | speedup | peak memory | verdicts |")
         print("|---|---|---|---|---|---|")
         first = 0.0
         for cores in arguments.cores:

@@ -102,7 +102,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         submissions = Path(folder) / "submissions"
         make_class(submissions, arguments.count)
-        print("| GPUs | seconds | a minute | times the first | GPU busy | verdicts |\n|---|---|---|---|---|---|")
+        print("| GPUs | seconds | per minute | speedup | GPU busy | verdicts |\n|---|---|---|---|---|---|")
         first, out = 0.0, Path(folder)
         for gpus in arguments.gpus:
             out = Path(folder) / f"out{gpus}"

@@ -24,18 +24,20 @@ from grader.launching.plan import decode_launch, request_launch  # noqa: E402
 from grader.model.exercise import Array, Case, Kernel  # noqa: E402
 from grader.ptx.ir import Value  # noqa: E402
 from grader.ptx.lowering import accesses, kernel, lower  # noqa: E402
-from grader.ptx.lowering.arithmetic import BITS  # noqa: E402
+from grader.ptx.lowering.addresses import address_of  # noqa: E402
+from grader.ptx.lowering.tables import TABLES  # noqa: E402
 from grader.ptx.machine import LAUNCH, SHARED_WINDOW, WINDOW, WINDOW_BITS, window_base  # noqa: E402
-from grader.ptx.parser import Instruction, Operand, Vector  # noqa: E402
+from grader.ptx.syntax import Instruction, Operand, items_of  # noqa: E402
+from grader.ptx.types import is_signed  # noqa: E402
 
 KERNELS = ("tile16", "register_tile", "double_buffer_dynamic", "tree_reduction")
 CASE = "variable"
 RUNS = 5
 
 
-def unchecked(u: kernel.Kernel, space: str, operand: Operand) -> Value:
+def unchecked(u: kernel.KernelBuilder, space: str, operand: Operand) -> Value:
     """Host address of an access, taken on trust."""
-    f, address = u.f, accesses.address_of(u, operand)
+    f, address = u.f, address_of(u, operand)
     if space == "shared":
         return u.shared_host.at(address)
     if space == "local":
@@ -50,34 +52,29 @@ def unchecked(u: kernel.Kernel, space: str, operand: Operand) -> Value:
     return place
 
 
-def load(u: kernel.Kernel, ins: Instruction) -> None:
-    space, count, type_, _ = kernel.access_of(ins.opcode)
-    if space == "param":
+def load(u: kernel.KernelBuilder, ins: Instruction) -> None:
+    op = ins.op
+    if op.space == "param":
         accesses.load(u, ins)
         return
-    pointer = unchecked(u, space, ins.operands[1])
-    destination, size = ins.operands[0], BITS[type_] // 8
-    items = destination.items if isinstance(destination, Vector) else (destination,)
-    assert len(items) == count
-    for k, item in enumerate(items):
-        u.assign(item, pointer.at(k * size).load(f"i{8 * size}", 1), signed=type_.startswith("s"))
+    pointer, size = unchecked(u, op.space, ins.operands[1]), op.element_bytes
+    for k, item in enumerate(items_of(ins.operands[0])):
+        u.assign(item, pointer.at(k * size).load(f"i{8 * size}", 1), signed=is_signed(op.type))
 
 
-def store(u: kernel.Kernel, ins: Instruction) -> None:
-    space, _, type_, _ = kernel.access_of(ins.opcode)
-    if space == "param":
+def store(u: kernel.KernelBuilder, ins: Instruction) -> None:
+    op, (target, source) = ins.op, ins.operands
+    if op.space == "param":
         accesses.store(u, ins)
         return
-    target, source = ins.operands
-    items, size = source.items if isinstance(source, Vector) else (source,), BITS[type_] // 8
-    pointer = unchecked(u, space, target)
-    for k, item in enumerate(items):
+    pointer, size = unchecked(u, op.space, target), op.element_bytes
+    for k, item in enumerate(items_of(source)):
         pointer.at(k * size).store(u.value(item, f"b{8 * size}"), 1)
 
 
 def trusting(*arguments: object) -> lower.Lowered:
-    effects = {**lower.TABLES.effects, "ld": load, "st": store}
-    return lower.lower(*arguments, tables=replace(lower.TABLES, effects=effects))  # type: ignore[arg-type]
+    effects = {**TABLES.effects, "ld": load, "st": store}
+    return lower.lower(*arguments, tables=replace(TABLES, effects=effects))  # type: ignore[arg-type]
 
 
 def arguments_of(case: Case, parameters: object) -> list[ptx.Buffer | int]:

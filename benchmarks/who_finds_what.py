@@ -15,7 +15,7 @@ from pathlib import Path
 from grader import executors
 from grader.authoring import verify
 from grader.executors import sanitizer, tools
-from grader.executors.tools import Stage, Staged
+from grader.executors.tools import Staged, StagedRuns
 from grader.exercise import catalog, submission
 from grader.exercise.oracle import Oracle
 from grader.launching import invocations
@@ -70,7 +70,7 @@ def by_tool(exercise: Exercise, cases: dict[str, Case], promise: verify.Promise,
         return NO_LAUNCH
     if tool is None:
         sys.exit("compute-sanitizer is not installed")
-    with Stage(promise.file.read_text(), [run], executors.visible(0)) as stage:
+    with StagedRuns(promise.file.read_text(), [run], executors.visible(0)) as stage:
         output = stage.run([tool, "--tool", name, "--print-limit", "50"], SECONDS)
     findings = sanitizer.parse(output).get(case.name, ())
     kinds = [f"{f.kind}{lines((f.line,) if f.line else ())}" for f in findings]

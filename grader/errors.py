@@ -1,4 +1,4 @@
-"""What stops a command before there is a Result. The text is shown as it is, without a traceback."""
+"""Errors that stop a command before there is a Result. The text is shown as it is, without a traceback."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 class UsageError(Exception):
-    """The user asked for something that does not exist or cannot be. Exit status 2."""
+    """The user asked for something that does not exist or is not possible. Exit status 2."""
 
 
 class GraderError(Exception):
-    """The grader, the exercise or the machine cannot do what was asked. Exit status 4."""
+    """The grader, the exercise or the machine cannot do what was requested. Exit status 4."""
 
 
 class ExerciseError(GraderError):
-    """A file of the exercise itself is wrong: its exercise.toml, its oracle.py."""
+    """A file of the exercise itself is wrong, such as its exercise.toml or oracle.py."""
 
 
 def at_fault(error: BaseException, file: Path | None = None) -> str:

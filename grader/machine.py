@@ -1,4 +1,4 @@
-"""What a Result says about where it was made."""
+"""What a Result records about the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import grader
 
-# What decides the numbers in a Result: the compiler, the engine and the library that made the inputs.
+# What determines the numbers in a Result: the compiler, the engine and the library that generated the inputs.
 PACKAGES = {
     "cupy": "cupy-cuda13x",
     "nvrtc": "nvidia-cuda-nvrtc",
@@ -33,9 +33,9 @@ def describe() -> dict[str, Any]:
 
 
 def package(name: str) -> str | None:
-    """The installed version, None where it is not installed.
+    """The installed version; None if it is not installed.
 
-    By the name of its folder: importlib.metadata would say the same and takes 80 ms.
+    Read from the name of its folder; importlib.metadata gives the same answer but takes 80 ms.
     """
     stem = name.replace("-", "_")
     found = (p for entry in sys.path for p in Path(entry).glob(f"{stem}-*.dist-info"))
@@ -43,7 +43,7 @@ def package(name: str) -> str | None:
 
 
 def cores() -> int:
-    """Those this process may use; a container often has fewer than the machine."""
+    """The cores this process may use; in a container, often fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -57,7 +57,7 @@ def cpu_model() -> str:
 
 
 def gpus() -> int:
-    """NVIDIA GPUs that a driver serves; counted without loading CUDA. CUDA_VISIBLE_DEVICES may hide some."""
+    """The number of NVIDIA GPUs with a driver, counted without loading CUDA. CUDA_VISIBLE_DEVICES may hide some."""
     known = len(list(NVIDIA_DRIVER.iterdir())) if NVIDIA_DRIVER.is_dir() else 0
     count = known or len([p for p in Path("/dev").glob("nvidia*") if p.name.removeprefix("nvidia").isdecimal()])
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,8 +1,8 @@
-"""How far a student is: one small file for each exercise, written by grade run and grade watch.
+"""A student's progress: one small file per exercise, written by grade run and grade watch.
 
-In a student's own repository (grade start makes a folder `.grade/` there) it lies in `.grade/progress/`, so that it
-survives a container whose home folder does not. Elsewhere in $XDG_STATE_HOME/grader/progress, by default
-~/.local/state/grader/progress: a checkout of this project stays as it was, and the exercises may be read-only.
+In a student's own repository (grade start creates the folder `.grade/` there) it is in `.grade/progress/`, so that it
+survives in a container whose home folder does not. Otherwise it is in $XDG_STATE_HOME/grader/progress, by default
+~/.local/state/grader/progress, so that a checkout of this project is not changed and exercises may be read-only.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from pathlib import Path
 
 import msgspec
 
-from grader.files import publish
+from grader import files
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status, Verdict
 
-OWN = ".grade"  # beside `exercises/`, in a student's own repository
+OWN = ".grade"  # next to `exercises/`, in a student's own repository
 SCHEMA = 1
+MAX_BYTES = 1 << 20
 
 Say = Callable[[str], None]
 
 
 class Stage(StrEnum):
-    """Ordered. RIGHT: every case is right and clean, and speed was not judged, or is not enough."""
+    """Ordered. RIGHT: every case is right and clean, but speed was not judged or is too low."""
 
     TRIED = "tried"
     RIGHT = "right"
@@ -36,7 +37,7 @@ class Stage(StrEnum):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """`points` as far as they were judged, of `of`; `when` in UTC, to the second."""
+    """`points` as far as judged, out of `of`; `when` in UTC, to the second."""
 
     stage: Stage
     verdict: str
@@ -46,7 +47,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What is remembered of an exercise."""
+    """The recorded progress in an exercise."""
 
     exercise: str
     runs: int
@@ -56,43 +57,43 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def stage_of(result: Result) -> Stage:
-    """Only what was judged counts, and speed does not count against being right."""
+    """Only judged checks count, and speed does not affect RIGHT."""
     if result.verdict is Verdict.PASSED:
         return Stage.PASSED
-    judged = [check for check in result.checks if check.required and not check.id.startswith("speed[")]
+    judged = [check for check in result.checks if check.required and check.rubric != "performance"]
     return Stage.RIGHT if all(check.status is Status.PASSED for check in judged) else Stage.TRIED
 
 
 def read(exercise: Exercise, say: Say) -> Record | None:
-    """None where nothing is known. A file that holds no Record is set aside, and said."""
+    """None if there is no record. A file that is not a Record is set aside and reported."""
     file = _file(exercise)
     if file is None:
         return None
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Record)
+        return msgspec.json.decode(files.read(file, MAX_BYTES), type=Record)
     except FileNotFoundError:
         return None
     except OSError as error:
-        say(f"cannot read your progress, {file}: {error.strerror}")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        say(f"cannot read your progress file {file}: {error.strerror}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         _set_aside(file, say)
     return None
 
 
 def remember(exercise: Exercise, result: Result, say: Say) -> Record:
-    """Adds a run. What cannot be kept is said; the grading stands."""
+    """Adds a run. A failure to save is reported; the grading is not affected."""
     before = read(exercise, say)
     attempt = Attempt(stage_of(result), result.verdict.value, result.points.total, result.points.max, _now())
     best = attempt if before is None or _rank(attempt) >= _rank(before.best) else before.best
     record = Record(exercise.name, 1 if before is None else before.runs + 1, best, attempt)
     file = _file(exercise)
     if file is None:
-        say("your progress is not kept: there is no home folder; set XDG_STATE_HOME to a folder for it")
+        say("your progress is not saved: there is no home folder; set XDG_STATE_HOME to a folder for it")
         return record
     try:
-        publish(file, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        files.publish(file, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     except OSError as error:
-        say(f"your progress is not kept: {file}: {error.strerror}")
+        say(f"your progress is not saved: {file}: {error.strerror}")
     return record
 
 
@@ -101,13 +102,13 @@ def _rank(attempt: Attempt) -> tuple[int, float]:
 
 
 def _file(exercise: Exercise) -> Path | None:
-    """None where there is no home folder to keep it in."""
+    """None if there is no home folder for it."""
     folder = exercise.folder.resolve()
     own = folder.parent.parent / OWN
     if own.is_dir():
         return own / "progress" / f"{exercise.name}.json"
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    # Two checkouts may hold exercises of one name.
+    # Two checkouts may have exercises with the same name.
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     with contextlib.suppress(RuntimeError):  # no home folder
         return Path(base).expanduser() / "grader" / "progress" / f"{exercise.name}-{digest}.json"
@@ -119,9 +120,9 @@ def _set_aside(file: Path, say: Say) -> None:
     try:
         file.replace(kept)
     except OSError as error:
-        say(f"{file} is damaged, and cannot be set aside: {error.strerror}")
+        say(f"{file} is damaged and cannot be moved aside: {error.strerror}")
         return
-    say(f"your progress file was damaged: it is kept as {kept}, and counting starts anew")
+    say(f"your progress file was damaged; it is kept as {kept}, and your progress starts again")
 
 
 def _now() -> str:

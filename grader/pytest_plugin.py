@@ -1,8 +1,8 @@
-"""`pytest exercises/NN_name`: a submission is graded, and each of its checks is a test.
+"""`pytest exercises/NN_name` grades a submission; each of its checks is a test.
 
-Found by pytest through the entry point `pytest11`. A folder with an exercise.toml is collected at its test.py, or at
-the exercise.toml where it has none; test.py itself is not imported. Where pytest-benchmark is installed and speed was
-measured, `speed[CASE]` hands it the time of every round, as the GPU's own clock took it.
+pytest finds it through the entry point `pytest11`. A folder with an exercise.toml is collected at its test.py, or at
+the exercise.toml if it has none; test.py itself is not imported. If pytest-benchmark is installed and speed was
+measured, `speed[CASE]` passes it the time of every round, measured by the GPU's own clock.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ WIDTH = 80
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("grade", "CUDA kernel exercises")
     group.addoption("--submission", metavar="FILE", help="grade FILE; default: the exercise's starter.cu")
-    group.addoption("--grade-seed", metavar="N", type=_seed, help="repeat a grading: the seed that it showed")
+    group.addoption("--grade-seed", metavar="N", type=_seed, help="repeat a grading with the seed that it showed")
     group.addoption(
-        "--grade-device", choices=("auto", "cpu", "cuda"), default="auto", help="what to grade on; default: auto"
+        "--grade-device", choices=("auto", "cpu", "cuda"), default="auto", help="where to grade; default: auto"
     )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> ExerciseFile | None:
-    """Where test.py counts as a test file (python_files): the checks, in place of the module."""
+    """If test.py counts as a test file (python_files): collects the checks instead of the module."""
     if _is_handle(module_path):
         return ExerciseFile.from_parent(parent, path=module_path)
     return None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ExerciseFile | None:
-    """Where it does not count as one; and an exercise without one."""
+    """If it does not count as one, or the exercise has none."""
     if not _is_handle(file_path) or _is_python_test(file_path, parent):
         return None
     return ExerciseFile.from_parent(parent, path=file_path)
@@ -55,11 +55,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     exercises = {item.path.parent for item in items if isinstance(item, CheckItem | SpeedItem)}
     if config.getoption("submission") and len(exercises) > 1:
         names = ", ".join(sorted(folder.name for folder in exercises))
-        raise pytest.UsageError(f"--submission is one file, and these are several exercises: {names}. Name one.")
+        raise pytest.UsageError(f"--submission is one file, but there are several exercises: {names}. Name one.")
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    """With -v, behind the outcome: what the check says."""
+    """With -v, the check's message after the outcome."""
     said = dict(report.user_properties).get("message") if hasattr(report, "user_properties") else None
     if said and report.when == "call" and report.passed:
         return "passed", ".", f"PASSED {said}"
@@ -67,7 +67,7 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 
 
 class ExerciseFile(pytest.File):
-    """An exercise's folder. Grades when it is collected; with --collect-only, it lists what is known before."""
+    """An exercise's folder. Grades during collection; with --collect-only, lists the checks known beforehand."""
 
     def collect(self) -> Iterator[pytest.Item]:
         from grader.errors import GraderError, UsageError
@@ -81,17 +81,19 @@ class ExerciseFile(pytest.File):
             raise self.CollectError(str(error)) from None
 
     def _known(self) -> list[str]:
-        """The checks that every seed and every machine has."""
+        """The checks that exist for every seed and on every machine."""
         from grader.exercise import catalog
         from grader.exercise.oracle import Oracle
+        from grader.model import families
+        from grader.model.families import SPEED
 
         exercise = catalog.read(self.path.parent)
-        names = ["compile", "launch"]
+        names = [family.id() for family in families.before_cases()]
         for case in Oracle(exercise).cases(0):
-            families = ("memory", "correct", "speed") if case.required else ("memory", "correct")
-            names += [f"{family}[{case.name}]" for family in families]
-        elsewhere = (f"speed[{name}]" for name in exercise.speed_cases)  # of cases that only a GPU runs
-        return [*names, *(name for name in elsewhere if name not in names), "rules", "quality"]
+            names += [family.id(case.name) for family in families.of_case(required=case.required)]
+        elsewhere = (SPEED.id(name) for name in exercise.speed_cases)  # for cases that run only on a GPU
+        after = [family.id() for family in families.after_cases()]
+        return [*names, *(name for name in elsewhere if name not in names), *after]
 
     def _graded(self) -> Iterator[pytest.Item]:
         from grader.exercise import catalog
@@ -124,7 +126,7 @@ class ExerciseFile(pytest.File):
 
 
 class CheckItem(pytest.Item):
-    """One check as a test: an error of the grader's is an error, and what nobody could judge is skipped."""
+    """One check as a test: an error of the grader is an error; a check that could not be judged is skipped."""
 
     def __init__(self, *, check: Check | None = None, seed: int = 0, **rest: Any) -> None:
         super().__init__(**rest)
@@ -140,7 +142,7 @@ class CheckItem(pytest.Item):
             self.add_marker(pytest.mark.skip(reason=self._text))
 
     def setup(self) -> None:
-        """What is raised here is an error to pytest, and not a failure."""
+        """pytest counts exceptions raised here as errors, not failures."""
         if self._is_error:
             pytest.fail(_wrapped(self._text), pytrace=False)
 
@@ -153,7 +155,7 @@ class CheckItem(pytest.Item):
 
 
 class SpeedItem(pytest.Function):
-    """speed[CASE], measured: passes or fails as any check, and its rounds go to pytest-benchmark."""
+    """A measured speed[CASE]: passes or fails like any check, and passes its rounds to pytest-benchmark."""
 
     @classmethod
     def of(cls, parent: ExerciseFile, check: Check, result: Result, times: Sequence[float]) -> SpeedItem:
@@ -176,9 +178,9 @@ class SpeedItem(pytest.Function):
 
 
 class CudaClock:
-    """Time as the GPU's events took it while the submission was graded, round by round, for pytest-benchmark.
+    """A clock for pytest-benchmark that replays the times of the GPU's events during grading, round by round.
 
-    To play a round moves the clock on by what that round took; nothing is measured a second time.
+    Playing a round advances the clock by the time of that round; nothing is measured again.
     """
 
     def __init__(self, seconds: Sequence[float]) -> None:
@@ -193,9 +195,9 @@ class CudaClock:
 
 
 def _seed(text: str) -> int:
-    """As argparse wants it: what is raised becomes pytest's usage error."""
+    """For argparse, which turns exceptions into pytest's usage errors."""
     if not text.isdecimal() or int(text) >= SEEDS:
-        raise argparse.ArgumentTypeError(f"a seed is a number from 0 to {SEEDS - 1}, not {text!r}")
+        raise argparse.ArgumentTypeError(f"a seed must be a number from 0 to {SEEDS - 1}, not {text!r}")
     return int(text)
 
 
@@ -207,7 +209,7 @@ def _is_handle(file: Path) -> bool:
 
 
 def _is_python_test(file: Path, parent: pytest.Collector) -> bool:
-    """As pytest decides whether to make a module of it; then pytest_pycollect_makemodule is asked."""
+    """Decides as pytest does whether the file is a module; if so, pytest calls pytest_pycollect_makemodule."""
     if file.suffix != ".py":
         return False
     patterns: list[str] = parent.config.getini("python_files")
@@ -215,17 +217,17 @@ def _is_python_test(file: Path, parent: pytest.Collector) -> bool:
 
 
 def _round_times(check: Check) -> tuple[float, ...]:
-    """Seconds of a launch, by round; the median alone where the Result has no more; nothing where nothing ran."""
-    if check.id.partition("[")[0] != "speed" or check.status not in ("passed", "failed"):
+    """Seconds per launch, by round; only the median if the Result has no more; nothing if nothing ran."""
+    if check.rubric != "performance" or check.status not in ("passed", "failed"):
         return ()
     measured = check.measurements
-    rounds = measured.get("rounds_us") or ([measured["time_us"]] if "time_us" in measured else [])
+    rounds = measured.rounds_us or ([measured.time_us] if measured.time_us is not None else [])
     return tuple(us / 1e6 for us in rounds)
 
 
 def _extra_info(check: Check, result: Result) -> dict[str, Any]:
-    """What a saved benchmark says about its kernel and its machine."""
-    from grader.ci.junit import PROPERTIES
+    """What a saved benchmark records about its kernel and machine."""
+    from grader.ci import junit
 
     gpu = result.machine.get("gpu") or {}
     return {
@@ -234,7 +236,7 @@ def _extra_info(check: Check, result: Result) -> dict[str, Any]:
         "sha256": result.submission.sha256,
         "seed": result.seed,
         "gpu": gpu.get("name"),
-        **{name: check.measurements[name] for name in PROPERTIES if name in check.measurements},
+        **dict(junit.figures(check)),
     }
 
 
@@ -247,7 +249,7 @@ def _raise_if_failed(check: Check, seed: int) -> None:
 
 
 def _wrapped(text: str) -> str:
-    """Pytest shows a line in one piece, however long."""
+    """pytest does not wrap lines, however long."""
     lines = []
     for line in text.splitlines():
         indent = line[: len(line) - len(line.lstrip())] + "  "

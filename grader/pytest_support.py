@@ -1,6 +1,6 @@
-"""What an exercise's test.py calls, so that `pytest exercises/NN_name` grades. grader.pytest_plugin does the work.
+"""Called by an exercise's test.py, so that `pytest exercises/NN_name` grades; grader.pytest_plugin does the work.
 
-An exercise's test.py holds no more than
+An exercise's test.py contains only
 
     from grader.pytest_support import check_tests
 
@@ -14,13 +14,13 @@ from pathlib import Path
 
 
 def check_tests(test_file: str) -> Callable[[], None]:
-    """The one test that runs where the plugin does not: it says so. The plugin collects the checks in its place."""
+    """The test that runs if the plugin does not, and says so. Otherwise the plugin collects the checks instead."""
 
     def test_check() -> None:
         import pytest
 
         pytest.fail(
-            f"{Path(test_file).parent.name} was not graded: pytest runs without the grader's plugin.\n"
+            f"{Path(test_file).parent.name} was not graded: pytest is running without the grader's plugin.\n"
             "Install the grader again (pip install -e . in its folder), or add: -p grader.pytest_plugin",
             pytrace=False,
         )

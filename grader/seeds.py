@@ -1,3 +1,3 @@
-"""Seeds: all inputs of a grading come from one number, short enough to be typed again."""
+"""Seeds: all inputs of a grading come from one number, short enough to type."""
 
-SEEDS = 2**32  # how many there are, counted from 0
+SEEDS = 2**32  # seeds are 0 to SEEDS - 1

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from reports.text import number
+from grader.model.measurements import Measurements
 
 
-class Format(NamedTuple):
+class FloatFields(NamedTuple):
     exponent: int  # bits
     mantissa: int
     bias: int
 
 
 # OCP 8-bit floating point, revision 1.0. E4M3 has no infinity, and a NaN only where all seven bits are set.
-FORMATS = {"E4M3": Format(4, 3, 7), "E5M2": Format(5, 2, 15)}
-FP32 = Format(8, 23, 127)
+FORMATS = {"E4M3": FloatFields(4, 3, 7), "E5M2": FloatFields(5, 2, 15)}
+FP32 = FloatFields(8, 23, 127)
 
 
 @dataclass(frozen=True)
@@ -59,25 +58,21 @@ class Example:
     between: Between | None
 
 
-def example(measured: Mapping[str, Any], *, by_chance: bool = False) -> Example | None:
+def example(measured: Measurements, *, by_chance: bool = False) -> Example | None:
     """None where no wrong byte was kept, or what was kept is not one.
 
     `by_chance`: rounded by a random number, so that the nearer code may be the wrong one.
     """
-    kept = measured.get("example")
-    if not isinstance(kept, Mapping) or kept.get("format") not in FORMATS:
+    kept = measured.example
+    if kept is None or kept.format not in FORMATS or not (0 <= kept.expected < 256 and 0 <= kept.got < 256):
         return None
-    expected, got, value = _code(kept.get("expected")), _code(kept.get("got")), number(kept.get("input"))
-    if expected is None or got is None:
-        return None
-    name = str(kept["format"])
-    bits = kept.get("input_bits")
+    name, value, bits = kept.format, kept.input, kept.input_bits
     return Example(
         format=name,
         input=value,
-        input_bits=_float(bits) if isinstance(bits, int) and 0 <= bits < 2**32 else None,
-        expected=_byte("expected", expected, expected, name),
-        got=_byte("got", got, expected, name),
+        input_bits=_float(bits) if bits is not None and 0 <= bits < 2**32 else None,
+        expected=_byte("expected", kept.expected, kept.expected, name),
+        got=_byte("got", kept.got, kept.expected, name),
         between=None if value is None or by_chance else _between(value, name),
     )
 
@@ -96,10 +91,6 @@ def decode(code: int, name: str) -> float:
     return sign * math.ldexp(significand, max(exponent, 1) - bias)
 
 
-def _code(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 256 else None
-
-
 def _byte(label: str, code: int, expected: int, name: str) -> Byte:
     return Byte(label, f"0x{code:02x}", decode(code, name), _bits(code, code ^ expected, FORMATS[name]))
 
@@ -109,7 +100,7 @@ def _float(bits: int) -> Byte:
     return Byte("input", f"0x{bits:08x}", value, _bits(bits, 0, FP32))
 
 
-def _bits(code: int, differs: int, layout: Format) -> tuple[tuple[str, str, bool], ...]:
+def _bits(code: int, differs: int, layout: FloatFields) -> tuple[tuple[str, str, bool], ...]:
     fields = ["sign"] + ["exponent"] * layout.exponent + ["mantissa"] * layout.mantissa
     places = range(len(fields) - 1, -1, -1)
     return tuple(

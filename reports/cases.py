@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from grader.model import families
 from grader.model.exercise import Exercise
+from grader.model.measurements import Measurements
 from grader.model.result import Check, Result, Status
-from reports.problems import family
-from reports.text import as_ratio, number, readable
+from reports.text import as_ratio, readable
 
 # The columns of the table of cases, in the order in which they are graded.
-COLUMNS = {"memory": "Memory and threads", "correct": "Result", "speed": "Speed"}
+COLUMNS = {family.name: family.title for family in families.per_case()}
 
-# What a status is called in that column; elsewhere by its own name.
-WORDS = {
-    ("memory", Status.PASSED): "clean",
-    ("memory", Status.FAILED): "faulty",
-    ("correct", Status.PASSED): "right",
-    ("correct", Status.FAILED): "wrong",
-    ("speed", Status.PASSED): "fast enough",
-    ("speed", Status.FAILED): "too slow",
-}
 STATUS_WORDS = {Status.NOT_JUDGED: "not judged", Status.ERROR: "grader failed"}
 
 
@@ -50,7 +41,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     case: str
     summary: str
     cells: dict[str, tuple[Cell, ...]]  # by column; one for each device that judged it
@@ -61,7 +52,7 @@ class Row:
         return self.case.startswith("secret-")
 
 
-def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[TableRow, ...], tuple[TableRow, ...]]:
     """The exercise's own cases, and those drawn from the seed or kept secret by an instructor."""
     by_case: dict[str, list[Check]] = {}
     for check in result.checks:
@@ -70,23 +61,23 @@ def tables(result: Result, exercise: Exercise | None) -> tuple[tuple[Row, ...], 
     own = (
         {*exercise.cases, *exercise.speed_cases}
         if exercise
-        else {c.case for c in result.checks if family(c) == "speed"}
+        else {c.case for c in result.checks if c.rubric == "performance"}
     )
     rows = [_row(case, checks) for case, checks in by_case.items()]
     return tuple(r for r in rows if r.case in own), tuple(r for r in rows if r.case not in own)
 
 
-def columns(rows: Iterable[Row]) -> dict[str, str]:
+def columns(rows: Iterable[TableRow]) -> dict[str, str]:
     """The columns in which any of the rows has something."""
     filled = {column for row in rows for column, cells in row.cells.items() if cells}
     return {column: title for column, title in COLUMNS.items() if column in filled}
 
 
-def any_ran(rows: Iterable[Row]) -> bool:
+def any_ran(rows: Iterable[TableRow]) -> bool:
     return any(cell.status is not Status.SKIPPED for row in rows for cells in row.cells.values() for cell in cells)
 
 
-def all_passed(rows: Iterable[Row]) -> bool:
+def all_passed(rows: Iterable[TableRow]) -> bool:
     return all(cell.status is Status.PASSED for row in rows for cells in row.cells.values() for cell in cells)
 
 
@@ -97,7 +88,14 @@ def others(result: Result) -> tuple[tuple[Check, Cell], ...]:
 
 def outcome(check: Check) -> str:
     """A check's status in a word: "right", "too slow", "not judged"."""
-    return WORDS.get((family(check), check.status)) or STATUS_WORDS.get(check.status, check.status.value)
+    return word(check) or check.status.value
+
+
+def word(check: Check) -> str:
+    """The same in a column of cases; "" where the status says it all."""
+    family = families.of(check.family)
+    words = {Status.PASSED: family.passed, Status.FAILED: family.failed, **STATUS_WORDS}
+    return words.get(check.status, "")
 
 
 def judged_on(result: Result) -> str:
@@ -111,22 +109,22 @@ def judged_on(result: Result) -> str:
 
 
 def _all_on_gpu(result: Result, column: str) -> bool:
-    devices = {c.device for c in result.checks if family(c) == column and c.status is not Status.SKIPPED}
+    devices = {c.device for c in result.checks if c.family == column and c.status is not Status.SKIPPED}
     return devices == {"cuda"}
 
 
-def _row(case: str, checks: list[Check]) -> Row:
+def _row(case: str, checks: list[Check]) -> TableRow:
     cells: dict[str, tuple[Cell, ...]] = dict.fromkeys(COLUMNS, ())
     for check in checks:
-        column = family(check)
+        column = check.family
         cells[column] = (*cells.get(column, ()), _cell(check))
-    summary = next((str(c.measurements["summary"]) for c in checks if c.measurements.get("summary")), "")
-    return Row(case, summary, cells)
+    summary = next((c.measurements.summary for c in checks if c.measurements.summary), "")
+    return TableRow(case, summary, cells)
 
 
 def _cell(check: Check) -> Cell:
-    ratio = number(check.measurements.get("ratio")) if family(check) == "speed" else None
-    text = "" if ratio is None else as_ratio(ratio, number(check.measurements.get("threshold")))
+    ratio = check.measurements.ratio
+    text = "" if ratio is None else as_ratio(ratio, check.measurements.threshold)
     return Cell(check.status, outcome(check), _detail(check), _gauge(check), text)
 
 
@@ -136,45 +134,45 @@ def _detail(check: Check) -> str:
     if check.status in (Status.SKIPPED, Status.NOT_JUDGED, Status.ERROR):
         return check.reason or check.message
     measured = check.measurements
-    if family(check) == "correct" and "max_abs_error" in measured:
-        return _error(measured)
-    if family(check) == "speed" and number(measured.get("ratio")) is not None:
-        return _speed(measured) + ("" if check.required else "; for information")
-    return ""
+    if measured.ratio is not None:
+        return _speed(measured, measured.ratio) + ("" if check.required else "; for information")
+    return "" if measured.max_abs_error is None else _error(measured, measured.max_abs_error)
 
 
-def _error(measured: dict[str, Any]) -> str:
-    worst, tolerance = number(measured["max_abs_error"]), number(measured.get("tolerance"))
-    parts = [f"largest error {readable(worst)}" + (f", allowed {readable(tolerance)}" if tolerance else "")]
-    mismatches, elements = number(measured.get("mismatches")), number(measured.get("elements"))
-    if mismatches:
-        parts.insert(0, f"{readable(mismatches)} of {readable(elements)} elements")
+def _error(measured: Measurements, worst: float) -> str:
+    allowed = f", allowed {readable(measured.tolerance)}" if measured.tolerance else ""
+    parts = [f"largest error {readable(worst)}{allowed}"]
+    if measured.mismatches:
+        parts.insert(0, f"{readable(measured.mismatches)} of {readable(measured.elements)} elements")
     return "; ".join(parts)
 
 
-def _speed(measured: dict[str, Any]) -> str:
+def _speed(measured: Measurements, ratio: float) -> str:
     """ "1.53 of cuBLAS strided (1.52 to 1.55); 7.94 TFLOPS"."""
-    ratio, low, high = (number(measured.get(key)) for key in ("ratio", "ratio_low", "ratio_high"))
-    threshold, tflops = number(measured.get("threshold")), number(measured.get("tflops"))
-    assert ratio is not None
+    low, high, threshold = measured.ratio_low, measured.ratio_high, measured.threshold
     text = f"{as_ratio(ratio, threshold)} of {baseline(measured)}"
     if low is not None and high is not None:
         text += f" ({as_ratio(low, threshold)} to {as_ratio(high, threshold)})"
-    text += ", borderline" if measured.get("borderline") is True else ""
-    return text + (f"; {readable(tflops)} TFLOPS" if tflops else "")
+    text += ", borderline" if measured.borderline else ""
+    return text + (f"; {readable(measured.tflops)} TFLOPS" if measured.tflops else "")
 
 
-def baseline(measured: Mapping[str, Any]) -> str:
-    """ "cublas strided" as it is written: cuBLAS."""
-    name = str(measured.get("baseline") or "cuBLAS")
-    return "cuBLAS" + name.removeprefix("cublas") if name.startswith("cublas") else name
+def baseline(measured: Measurements) -> str:
+    """ "cuBLAS strided", "the device copy": with the route, where there are several."""
+    _, _, route = (measured.baseline or "").partition(" ")
+    return f"{against(measured)} {route}".rstrip()
+
+
+def against(measured: Measurements) -> str:
+    """What the submission was timed against: "cuBLAS"."""
+    earlier = "the device copy" if measured.route == "copy" else "cuBLAS"  # Results that do not say it
+    return measured.against or earlier
 
 
 def _gauge(check: Check) -> Gauge | None:
     measured = check.measurements
-    ratio, threshold = number(measured.get("ratio")), number(measured.get("threshold"))
-    if family(check) != "speed" or ratio is None or threshold is None or not ratio >= 0:
+    ratio, threshold = measured.ratio, measured.threshold
+    if ratio is None or threshold is None or not ratio >= 0:
         return None
-    low, high = number(measured.get("ratio_low")), number(measured.get("ratio_high"))
-    low, high = (ratio if end is None else end for end in (low, high))
+    low, high = (ratio if end is None else end for end in (measured.ratio_low, measured.ratio_high))
     return Gauge(*(round(100 * min(max(value, 0.0) / GAUGE_END, 1.0), 2) for value in (ratio, low, high, threshold)))

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 
 # In the SVG's own units, which are pixels: a chart is as wide as the page of a phone.
 WIDTH, HEIGHT = 340.0, 150.0
@@ -16,7 +17,7 @@ LABELS = 6  # about so many along the axis
 
 
 @dataclass(frozen=True)
-class Bar:
+class HistogramBar:
     """`parts` stand on each other, from below: (which series, y, height)."""
 
     x: float
@@ -29,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    bars: tuple[Bar, ...]
+    bars: tuple[HistogramBar, ...]
     labels: tuple[tuple[float, str], ...]  # x and what stands there
     mark: float | None  # x of a line, where there is one
     count: int
@@ -65,11 +66,13 @@ def histogram(
         says = f"{_short(number * step)} or more"
         if number < bars - 1 or not last_is_open:
             says = f"{_short(number * step)} to {_short((number + 1) * step)}"
-        drawn.append(Bar(round(number * width + GAP / 2, 2), round(width - GAP, 2), total, y, tuple(parts), says))
+        drawn.append(
+            HistogramBar(round(number * width + GAP / 2, 2), round(width - GAP, 2), total, y, tuple(parts), says)
+        )
     every = max(1, round(bars / LABELS / 2) * 2)
     labels = [(round(n * width, 2), _short(n * step)) for n in range(0, bars + 1, every)]
     at = round(min(mark / step, bars) * width, 2) if mark is not None else None
-    return Histogram(tuple(drawn), tuple(labels), at, len(values), _median(sorted(value for value, _ in values)))
+    return Histogram(tuple(drawn), tuple(labels), at, len(values), median(value for value, _ in values))
 
 
 def _bar(value: float, step: float, bars: int) -> int:
@@ -79,8 +82,3 @@ def _bar(value: float, step: float, bars: int) -> int:
 
 def _short(value: float) -> str:
     return f"{value:.3g}"
-
-
-def _median(ordered: list[float]) -> float:
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -19,9 +19,9 @@ from grader.model.result import Status
 from reports import classroom_counts as counts
 from reports import text
 from reports.charts import Histogram, histogram
-from reports.classroom_rows import Case, Mistake, Row
+from reports.classroom_rows import CaseOutcome, ClassMistake, StudentRow
 
-__all__ = ["Case", "Mistake", "Row", "render", "render_leaderboard"]
+__all__ = ["CaseOutcome", "ClassMistake", "StudentRow", "render", "render_leaderboard"]
 
 # Bars of the points: tenths of what can be had. Bars of the ratios: tenths of the baseline; what is faster than the
 # last is in it.
@@ -47,7 +47,7 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters.update(readable=text.readable, plural=text.plural)
 
 
-def render(rows: Sequence[Row], exercise: Exercise, *, real_names: bool = False) -> str:
+def render(rows: Sequence[StudentRow], exercise: Exercise, *, real_names: bool = False) -> str:
     """The instructor's page. It names students; only its leaderboard does not, unless `real_names`."""
     counted = counts.mistakes(rows)
     by_row: dict[str, list[counts.MistakeRow]] = {}
@@ -74,7 +74,7 @@ def render(rows: Sequence[Row], exercise: Exercise, *, real_names: bool = False)
     )
 
 
-def render_leaderboard(rows: Sequence[Row], exercise: Exercise, *, real_names: bool = False) -> str:
+def render_leaderboard(rows: Sequence[StudentRow], exercise: Exercise, *, real_names: bool = False) -> str:
     """A page to show to the class: ratios by pseudonym, and nothing else of anybody."""
     return _page(
         "classroom_leaderboard.html.j2",
@@ -106,7 +106,7 @@ def _content_hash(content: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
-def _headline(rows: Sequence[Row], exercise: Exercise) -> tuple[str, str]:
+def _headline(rows: Sequence[StudentRow], exercise: Exercise) -> tuple[str, str]:
     """A headline, and what the middle of the class has."""
     most = text.readable(sum(exercise.points.values()))
     known = [row.points for row in rows if row.points is not None]
@@ -120,13 +120,13 @@ def _headline(rows: Sequence[Row], exercise: Exercise) -> tuple[str, str]:
     return text.plural(len(rows), "student"), " ".join(sentences)
 
 
-def _points(rows: Sequence[Row], exercise: Exercise) -> Histogram | None:
+def _points(rows: Sequence[StudentRow], exercise: Exercise) -> Histogram | None:
     most = float(sum(exercise.points.values()))
     known = [(row.points, 0 if row.complete else 1) for row in rows if row.points is not None]
     return histogram(known, step=most / POINT_BARS, bars=POINT_BARS, last_is_open=False) if known else None
 
 
-def _ratios(rows: Sequence[Row], case: str, exercise: Exercise) -> Histogram | None:
+def _ratios(rows: Sequence[StudentRow], case: str, exercise: Exercise) -> Histogram | None:
     ratios = [ratio for row in rows if (ratio := row.case(case).ratio) is not None]
     split = [(ratio, 0 if ratio >= exercise.threshold else 1) for ratio in ratios]
     return histogram(split, step=RATIO_STEP, bars=RATIO_BARS, mark=exercise.threshold) if split else None

@@ -11,11 +11,11 @@ from statistics import median
 from grader.model.exercise import Exercise
 from grader.model.result import Status, Verdict
 from reports import text
-from reports.classroom_rows import VERDICT_STATUS, VERDICT_WORDS, Mistake, Row
+from reports.classroom_rows import VERDICT_STATUS, VERDICT_WORDS, ClassMistake, StudentRow
 
 
 @dataclass(frozen=True)
-class Share:
+class CountOf:
     """So many of so many."""
 
     count: int
@@ -33,41 +33,41 @@ class Share:
 @dataclass(frozen=True)
 class CaseRow:
     name: str
-    right: Share
-    fast: Share
+    right: CountOf
+    fast: CountOf
     ratio: float | None  # the median
 
 
 @dataclass(frozen=True)
 class MistakeRow:
     id: str
-    mistake: Mistake
-    rows: tuple[Row, ...]
-    share: Share
+    mistake: ClassMistake
+    rows: tuple[StudentRow, ...]
+    share: CountOf
 
 
 @dataclass(frozen=True)
 class Leader:
     rank: int
-    row: Row
+    row: StudentRow
     mean: float  # geometric, over the cases that speed is graded on
 
 
-def mistakes(rows: Sequence[Row]) -> list[MistakeRow]:
+def mistakes(rows: Sequence[StudentRow]) -> list[MistakeRow]:
     """The most common first; each student counts once for each."""
-    made: dict[tuple[str, str], list[tuple[Row, Mistake]]] = {}
+    made: dict[tuple[str, str], list[tuple[StudentRow, ClassMistake]]] = {}
     for row in rows:
         for mistake in {mistake.key: mistake for mistake in row.mistakes}.values():
             made.setdefault(mistake.key, []).append((row, mistake))
     graded = sum(row.verdict not in (None, Verdict.ERROR) for row in rows)
     common = sorted(made.values(), key=len, reverse=True)
     return [
-        MistakeRow(f"m{number}", _usual(m for _, m in who), tuple(r for r, _ in who), Share(len(who), graded))
+        MistakeRow(f"m{number}", _usual(m for _, m in who), tuple(r for r, _ in who), CountOf(len(who), graded))
         for number, who in enumerate(common, start=1)
     ]
 
 
-def leaders(rows: Iterable[Row], exercise: Exercise) -> list[Leader]:
+def leaders(rows: Iterable[StudentRow], exercise: Exercise) -> list[Leader]:
     """Who is right everywhere, by the geometric mean of the ratios; equal means share a rank."""
     means = [(mean, row) for row in rows if (mean := _mean(row, exercise)) is not None]
     means.sort(key=lambda item: -item[0])
@@ -78,7 +78,7 @@ def leaders(rows: Iterable[Row], exercise: Exercise) -> list[Leader]:
     return found
 
 
-def _mean(row: Row, exercise: Exercise) -> float | None:
+def _mean(row: StudentRow, exercise: Exercise) -> float | None:
     """None for whoever is wrong in a case, or was not timed in all."""
     if any(row.case(case).right is not Status.PASSED for case in exercise.cases):
         return None
@@ -89,15 +89,15 @@ def _mean(row: Row, exercise: Exercise) -> float | None:
     return math.exp(sum(map(math.log, measured)) / len(measured))
 
 
-def case_rows(rows: Sequence[Row], exercise: Exercise) -> list[CaseRow]:
+def case_rows(rows: Sequence[StudentRow], exercise: Exercise) -> list[CaseRow]:
     return [_case_row(rows, case) for case in cases(exercise)]
 
 
-def verdicts(rows: Sequence[Row]) -> list[tuple[str, Status, Share]]:
+def verdicts(rows: Sequence[StudentRow]) -> list[tuple[str, Status, CountOf]]:
     """Only those that there are."""
     counts = Counter(row.verdict for row in rows)
     return [
-        (word, VERDICT_STATUS[verdict], Share(counts[verdict], len(rows)))
+        (word, VERDICT_STATUS[verdict], CountOf(counts[verdict], len(rows)))
         for verdict, word in VERDICT_WORDS.items()
         if counts[verdict]
     ]
@@ -111,18 +111,18 @@ def timed(exercise: Exercise) -> tuple[str, ...]:
     return exercise.speed_cases or exercise.cases
 
 
-def _case_row(rows: Sequence[Row], case: str) -> CaseRow:
+def _case_row(rows: Sequence[StudentRow], case: str) -> CaseRow:
     found = [row.case(case) for row in rows]
     right = [one.right for one in found if one.right in (Status.PASSED, Status.FAILED, Status.SKIPPED)]
     ratios = [one.ratio for one in found if one.ratio is not None]
     fast = [one.speed for one in found if one.speed in (Status.PASSED, Status.FAILED)]
     return CaseRow(
         case,
-        Share(right.count(Status.PASSED), len(right)),
-        Share(fast.count(Status.PASSED), len(fast)),
+        CountOf(right.count(Status.PASSED), len(right)),
+        CountOf(fast.count(Status.PASSED), len(fast)),
         median(ratios) if ratios else None,
     )
 
 
-def _usual(mistakes: Iterable[Mistake]) -> Mistake:
+def _usual(mistakes: Iterable[ClassMistake]) -> ClassMistake:
     return Counter(mistakes).most_common(1)[0][0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -28,12 +27,16 @@ _MISTAKE_TITLES = {"too-slow": "Too slow", "launch": "Does not launch", "rules":
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A kind of finding; `detail` tells apart what the kind does not."""
+class ClassMistake:
+    """A kind of finding; `detail` tells apart what the kind does not.
+
+    `name` is the same for all students who made it; `detail` may hold numbers of one of them.
+    """
 
     kind: str
     detail: str = ""
     hint: str = ""
+    name: str = ""
 
     @property
     def title(self) -> str:
@@ -41,12 +44,11 @@ class Mistake:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Numbers are the student's own: "row 5" and "row 7" are one mistake."""
-        return self.kind, re.sub(r"\d[\d.]*", "#", self.detail)
+        return self.kind, self.name or self.detail
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseOutcome:
     """None: no such check, or not measured."""
 
     right: Status | None
@@ -59,7 +61,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Row:
+class StudentRow:
     """A student. Without a verdict, or with an error, `problem` says why."""
 
     student: str
@@ -68,8 +70,8 @@ class Row:
     verdict: Verdict | None = None
     points: float | None = None
     complete: bool = False  # false: points are what is known so far
-    cases: dict[str, Case] | None = None
-    mistakes: tuple[Mistake, ...] = ()
+    cases: dict[str, CaseOutcome] | None = None
+    mistakes: tuple[ClassMistake, ...] = ()
     late: bool = False
     problem: str = ""
     report: str = ""  # relative to the page
@@ -90,5 +92,5 @@ class Row:
     def status(self) -> Status:
         return VERDICT_STATUS[self.verdict]
 
-    def case(self, name: str) -> Case:
-        return (self.cases or {}).get(name) or Case(None, None, None)
+    def case(self, name: str) -> CaseOutcome:
+        return (self.cases or {}).get(name) or CaseOutcome(None, None, None)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from grader.model.details import Detail
 from reports import bits, picture, speed
 from reports.bits import Example
-from reports.guide import Hint
+from reports.guide import HtmlHint
 from reports.picture import Drawn
 from reports.problems import Occurrence, Problem
 
 # Of a mistake that shows in every case.
 SHOWN_PICTURES = 4
 
-# As the sentence about a byte rounded by chance names its other input.
-_BY_CHANCE = re.compile(r"\brandom\b")
-
 
 @dataclass(frozen=True)
 class Evidence:
     next_step: str
     slow: tuple[str, ...]  # each case that is too slow, in a sentence
-    hints: tuple[Hint, ...]
+    hints: tuple[HtmlHint, ...]
     pictures: tuple[tuple[str, Drawn], ...]  # (case, picture)
     example: Example | None
 
 
-def of(problem: Problem, hints: tuple[Hint, ...], machine: Mapping[str, Any]) -> Evidence:
+def of(problem: Problem, hints: tuple[HtmlHint, ...], machine: Mapping[str, Any]) -> Evidence:
     wrong = [o for o in problem.occurrences if problem.kind == "wrong-values"]
     drawn = [(o.case, found) for o in wrong if (found := picture.draw(o.measured))]
     advice = (speed.advice(o.measured, machine) for o in speed.slowest_first(problem))
@@ -44,4 +41,5 @@ def of(problem: Problem, hints: tuple[Hint, ...], machine: Mapping[str, Any]) ->
 
 
 def _byte(occurrence: Occurrence) -> Example | None:
-    return bits.example(occurrence.measured, by_chance=bool(_BY_CHANCE.search(occurrence.finding.message)))
+    by_chance = occurrence.finding.detail == Detail.STOCHASTIC_CONVERSION
+    return bits.example(occurrence.measured, by_chance=by_chance)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Hint:
+class HtmlHint:
     title: str
     body: Markup
 
@@ -33,18 +33,18 @@ class Guide:
         self._sections = {section.anchor: section for section in problem_text.sections(text)}
         self._questions = problem_text.questions(text)
 
-    def hints(self, problem: Problem) -> tuple[Hint, ...]:
+    def hints(self, problem: Problem) -> tuple[HtmlHint, ...]:
         """From the gentlest on: the pitfall that explains it; else the exercise's own hints, for what failed."""
         section = self._sections.get(problem.hint)
         if section is not None and section.text:
-            return (Hint(section.title, _html(section.text)),)
+            return (HtmlHint(section.title, _html(section.text)),)
         if problem.kind not in ("speed", "wrong-values"):
             return ()
         about_speed = problem.kind == "speed"
-        return tuple(Hint(q.title, _html(q.text)) for q in self._questions if q.about_speed == about_speed)
+        return tuple(HtmlHint(q.title, _html(q.text)) for q in self._questions if q.about_speed == about_speed)
 
 
-def by_problem(exercise: Exercise | None, problems: Iterable[Problem]) -> dict[str, tuple[Hint, ...]]:
+def by_problem(exercise: Exercise | None, problems: Iterable[Problem]) -> dict[str, tuple[HtmlHint, ...]]:
     """By the problem's id; the first of a kind and section has them, the others need not repeat them."""
     guide, told, given = Guide(exercise), set(), {}
     for problem in problems:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from grader.model.result import Check, Result, Status
 from reports.cases import outcome
-from reports.problems import family
-from reports.text import number, readable
+from reports.text import readable
 
 RUBRIC = ("total", "correctness", "performance", "quality")
 
@@ -53,14 +52,14 @@ class Changes:
 
     @property
     def sentence(self) -> str:
-        """In one line: "failed, now passed; points 40 to 92; 3 checks mended"."""
+        """In one line: "failed, now passed; points 40 to 92; fixed: memory[small]"."""
         parts = [f"{self.verdict[0]}, now {self.verdict[1]}"] if self.verdict else []
         parts += [f"points {readable(m.before)} to {readable(m.now)}" for m in self.points if m.what == "total"]
-        parts += [f"mended: {_some(self.fixed)}"] if self.fixed else []
+        parts += [f"fixed: {_some(self.fixed)}"] if self.fixed else []
         parts += [f"new: {_some(self.broken)}"] if self.broken else []
         parts += [f"{m.what} {m.before:.2f} to {m.now:.2f} of cuBLAS" for m in self.ratios[:2]]
         if not parts:
-            return "the same file, the same outcome" if self.same_file else "no check has another outcome"
+            return "the same file, the same outcome" if self.same_file else "no check has a different outcome"
         return "; ".join(parts)
 
 
@@ -82,9 +81,8 @@ def changes(now: Result, before: Result) -> Changes:
         ratios=tuple(
             Moved(new.case or new.id, was, is_now)
             for old, new in pairs
-            if family(new) == "speed"
-            if (was := number(old.measurements.get("ratio"))) is not None
-            if (is_now := number(new.measurements.get("ratio"))) is not None
+            if (was := old.measurements.ratio) is not None
+            if (is_now := new.measurements.ratio) is not None
             if round(was, 2) != round(is_now, 2)
         ),
     )

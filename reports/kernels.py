@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from grader.model.exercise import Exercise
+from grader.model.families import MEMORY
 from grader.model.result import Finding, Result, Status
-from reports.problems import family
-
-# As checks/correct.py names an output where several kernels have one of that name: "y of encode_e4m3_kernel: ".
-_OUTPUT_OF = re.compile(r"(?:^|\. First wrong element: )\w+ of (\w+): ")
 
 
 def named(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """The kernels whose outputs these wrong values are; () where the exercise has no need to say."""
-    found = (_OUTPUT_OF.search(finding.message) for finding in findings if finding.kind == "wrong-values")
-    return tuple(dict.fromkeys(match[1] for match in found if match))
+    """The kernels whose outputs these wrong values are, as far as the findings say."""
+    found = (finding.kernel for finding in findings if finding.kind == "wrong-values")
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def right(result: Result, exercise: Exercise) -> tuple[str, ...]:
@@ -24,9 +20,9 @@ def right(result: Result, exercise: Exercise) -> tuple[str, ...]:
 
     () where not every case was judged, or where a finding names no kernel, as a secret case's.
     """
-    if any(family(check) == "memory" and check.status is Status.FAILED for check in result.checks):
+    if any(check.family == MEMORY.name and check.status is Status.FAILED for check in result.checks):
         return ()
-    judged = [check for check in result.checks if family(check) == "correct"]
+    judged = [check for check in result.checks if check.rubric == "correctness"]
     findings = [finding for check in judged for finding in check.findings]
     complete = all(check.status in (Status.PASSED, Status.FAILED) for check in judged)
     if not complete or not findings or not all(named([finding]) for finding in findings):

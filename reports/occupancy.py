@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from grader.model.measurements import LaunchedKernel
 
 
 class Multiprocessor(NamedTuple):
@@ -31,17 +32,16 @@ REGISTER_UNIT = 256  # a warp's registers are handed out in such pieces
 RESERVED_SHARED_BYTES = 1024  # the system's, in each block
 
 
-def computed(launch: Mapping[str, Any], compute_capability: str = H200) -> tuple[float | None, str]:
+def computed(launch: LaunchedKernel, compute_capability: str = H200) -> tuple[float | None, str]:
     """(share of the threads that a multiprocessor can hold, what keeps out more), from a launch's size alone.
 
     `launch`: block_threads, registers and shared_bytes (static and dynamic). (None, "") where the figures do not say.
     """
     has = MULTIPROCESSORS[compute_capability]
-    try:
-        threads, registers = int(launch["block_threads"]), int(launch["registers"])
-        most = _most(has, -(-threads // WARP), registers, int(launch["shared_bytes"]))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    threads, registers, shared = launch.block_threads, launch.registers, launch.shared_bytes
+    if threads is None or registers is None or shared is None or min(threads - 1, registers, shared) < 0:
         return None, ""
+    most = _most(has, -(-threads // WARP), registers, shared)
     blocks = min(most.values())
     limited = " and ".join(name for name, count in most.items() if count == blocks)
     return blocks * -(-threads // WARP) * WARP / has.threads, limited
@@ -58,18 +58,21 @@ def _most(has: Multiprocessor, warps: int, registers: int, shared_bytes: int) ->
     }
 
 
-def limit(launch: Mapping[str, Any], compute_capability: str) -> str:
+def limit(launch: LaunchedKernel, compute_capability: str) -> str:
     """ "registers", "threads", "shared memory", "blocks", or two of them; "" where the figures do not say.
 
     `launch`: blocks_per_sm, occupancy, registers and shared_bytes (static) of a kernel.
     """
     has = MULTIPROCESSORS.get(compute_capability)
-    try:
-        blocks, occupancy = int(launch["blocks_per_sm"]), float(launch["occupancy"])
-        registers, shared = int(launch["registers"]), int(launch["shared_bytes"])
-    except (KeyError, TypeError, ValueError):
+    blocks, occupancy, registers, shared = (
+        launch.blocks_per_sm,
+        launch.occupancy,
+        launch.registers,
+        launch.shared_bytes,
+    )
+    if has is None or not blocks or occupancy is None or registers is None or shared is None:
         return ""
-    if has is None or blocks < 1:
+    if min(blocks - 1, registers, shared) < 0:
         return ""
     warps = round(occupancy * has.threads / blocks / WARP)
     if warps < 1:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from grader.model import picture
+from grader.model.measurements import Measurements
 from grader.model.picture import Picture
 from reports.text import plural, readable
 
@@ -51,14 +49,14 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Group:
+class DrawnRegion:
     name: str
     detail: str  # "1,000 rows; 3 of 8 tiles wrong"
     grid: Grid
 
 
 @dataclass(frozen=True)
-class Value:
+class DrawnValue:
     expected: str
     got: str
     wrong: bool
@@ -69,14 +67,14 @@ class Values:
     """What stands about the first wrong element: column numbers, and rows of values with their number."""
 
     columns: tuple[int, ...]
-    rows: tuple[tuple[int, tuple[Value, ...]], ...]
+    rows: tuple[tuple[int, tuple[DrawnValue, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Drawn:
     output: str
     tile: int
-    groups: tuple[Group, ...]
+    groups: tuple[DrawnRegion, ...]
     others: str  # the groups that are not drawn, in words
     legend: tuple[tuple[str, str], ...]  # (css class, words), of what is in the picture
     first: picture.Closeup
@@ -85,11 +83,10 @@ class Drawn:
     values: Values
 
 
-def draw(measured: Mapping[str, Any]) -> Drawn | None:
+def draw(measured: Measurements) -> Drawn | None:
     """None where there is no picture, or none that this version reads."""
-    try:
-        kept = msgspec.convert(measured.get("picture"), Picture)
-    except msgspec.ValidationError:
+    kept = measured.picture
+    if kept is None:
         return None
     marks = [*(row for region in kept.regions for row in region.marks), *kept.first.marks]
     if not _is_drawable(kept, marks):
@@ -100,7 +97,7 @@ def draw(measured: Mapping[str, Any]) -> Drawn | None:
     return Drawn(
         output=kept.output,
         tile=kept.tile,
-        groups=tuple(Group(r.name, _detail(r), _grid(r.marks)) for r in regions),
+        groups=tuple(DrawnRegion(r.name, _detail(r), _grid(r.marks)) for r in regions),
         others=_others(kept, wrong, len(regions)),
         legend=tuple(_legend(set("".join(marks)), kept.tolerance)),
         first=first,
@@ -122,7 +119,7 @@ def _is_drawable(kept: Picture, marks: list[str]) -> bool:
     )
 
 
-def _others(kept: Picture, wrong: list[picture.Region], shown: int) -> str:
+def _others(kept: Picture, wrong: list[picture.PictureRegion], shown: int) -> str:
     """ "Right: group 0, group 2. 3 further wrong ones are not drawn."."""
     right = [region.name for region in kept.regions if not _wrong(region)]
     parts = []
@@ -136,11 +133,11 @@ def _others(kept: Picture, wrong: list[picture.Region], shown: int) -> str:
     return " ".join(parts)
 
 
-def _wrong(region: picture.Region) -> int:
+def _wrong(region: picture.PictureRegion) -> int:
     return sum(mark != picture.RIGHT for row in region.marks for mark in row)
 
 
-def _detail(region: picture.Region) -> str:
+def _detail(region: picture.PictureRegion) -> str:
     tiles, wrong = sum(map(len, region.marks)), _wrong(region)
     said = "all right" if not wrong else f"all {tiles:,} tiles wrong" if wrong == tiles else ""
     return f"{plural(region.rows, 'row')}; " + (said or f"{wrong:,} of {plural(tiles, 'tile')} wrong")
@@ -189,7 +186,7 @@ def _values(first: picture.Closeup) -> Values:
         pairs = list(zip(right.split(), got.split(), strict=False))
         row = first.values_row + down
         values = (
-            Value(expected, actual, _is_wrong(first, row, first.values_column + across))
+            DrawnValue(expected, actual, _is_wrong(first, row, first.values_column + across))
             for across, (expected, actual) in enumerate(pairs)
         )
         rows.append((row, tuple(values)))

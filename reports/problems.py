@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Finding, Result, Status
 from reports.kinds import kind_of, next_step, title
 
 WARNING = "compile-warning"
 COMPILE_ERROR = "compile-error"
 
-# As a race's note names the other access: "thread (0,1,0) of block (0,0,0) wrote it at line 21".
-_OTHER_ACCESS = re.compile(r"\bline (\d{1,6})\b")
-
-# As checks/correct.py joins a cause to the element that shows it.
-FIRST_WRONG = ". First wrong element: "
-EXPLAINED_STEP = "The first sentence is what gives just these numbers: look for it in your code"
+EXPLAINED_STEP = "That mistake would produce exactly these numbers. Find it in your code"
 
 # Kind, file, lines.
 _Key = tuple[str, str, frozenset[int]]
 
-# A mistake that shows in every case names so many of them.
+# Of a mistake that shows in more cases, only this many are named.
 SHOWN_CASES = 4
 
 
@@ -37,7 +31,7 @@ class Occurrence:
 
     case: str
     finding: Finding
-    measured: Mapping[str, Any] = field(default_factory=dict)
+    measured: Measurements = NOTHING
 
 
 @dataclass(frozen=True)
@@ -57,20 +51,20 @@ class Problem:
 
     @property
     def title(self) -> str:
-        return title(self.kind, self.first.message)
+        return title(self.first)
 
     @property
     def next_step(self) -> str:
         if self.is_explained:
-            return EXPLAINED_STEP + (", and take the hint." if self.hint else ".")
+            return EXPLAINED_STEP + ("; the hint explains it." if self.hint else ".")
         if self.kind == COMPILE_ERROR and self.alone:
             return ""  # the compiler has said it all
-        return next_step(self.kind, self.first.message)
+        return next_step(self.first)
 
     @property
     def is_explained(self) -> bool:
-        """Whether its message begins with a mistake that gives just these numbers."""
-        return bool(_cause(self.first))
+        """Whether a mistake is known that would produce exactly these numbers."""
+        return bool(self.first.cause)
 
     @property
     def at_fault(self) -> bool:
@@ -87,7 +81,7 @@ class Problem:
         """The guilty line, and for a race the line of the other access, which is as guilty."""
         if not self.at_fault:
             return ()
-        return _lines(self.first)
+        return self.first.guilty_lines
 
     @property
     def first(self) -> Finding:
@@ -106,20 +100,21 @@ class Problem:
 
     @property
     def others(self) -> tuple[Occurrence, ...]:
-        """The further cases, where they have something else to tell than the first."""
+        """The further cases, where they say something else than the first."""
         return tuple(o for o in self.occurrences[1:] if o.finding.message != self.first.message)
 
     @property
     def hint(self) -> str:
         """The first that a case has. Another mistake's leads astray: a single element may look like several."""
-        cause = _cause(self.first)
-        same = (o.finding for o in self.occurrences if not cause or _cause(o.finding) == cause)
+        cause = self.first.cause
+        same = (o.finding for o in self.occurrences if not cause or o.finding.cause == cause)
         return next((finding.hint for finding in same if finding.hint), "")
 
 
 def problems(result: Result) -> tuple[Problem, ...]:
     """What made required checks fail, in grading order, speed last: the first is the one to start with."""
-    return _merge("problem", False, sorted(filter(_withholds, result.checks), key=lambda c: family(c) == "speed"))
+    failed = sorted(filter(_withholds, result.checks), key=lambda check: check.rubric == "performance")
+    return _merge("problem", False, failed)
 
 
 def advice(result: Result) -> tuple[Problem, ...]:
@@ -135,20 +130,15 @@ def grader_errors(result: Result) -> tuple[Check, ...]:
 
 
 def not_judged(result: Result) -> tuple[tuple[str, str, tuple[Check, ...]], ...]:
-    """What nobody judged: (family of checks, why, the checks), one entry for each reason.
+    """What was not judged: (family of checks, why, the checks), one entry for each reason.
 
-    Not the speed of cases that it is only shown for.
+    Not the speed of cases whose speed is only shown.
     """
     groups: dict[tuple[str, str], list[Check]] = {}
     for check in result.checks:
-        if check.status is Status.NOT_JUDGED and (check.required or family(check) != "speed"):
-            groups.setdefault((family(check), check.message or check.reason or ""), []).append(check)
+        if check.status is Status.NOT_JUDGED and (check.required or check.rubric != "performance"):
+            groups.setdefault((check.family, check.message or check.reason or ""), []).append(check)
     return tuple((*key, tuple(checks)) for key, checks in groups.items())
-
-
-def family(check: Check) -> str:
-    """ "memory" of "memory[uniform]"."""
-    return check.id.split("[", 1)[0]
 
 
 def _withholds(check: Check) -> bool:
@@ -160,10 +150,11 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
     for check in checks:
         findings = check.findings
         if not findings and check.status is Status.FAILED:
-            findings = (Finding(family(check), "", 0, check.message or check.reason or "failed"),)
+            findings = (Finding(check.family, "", 0, check.message or check.reason or "failed"),)
         for at, finding in enumerate(findings):
-            key = (finding.kind, finding.file, frozenset(_lines(finding)))
-            groups.setdefault(key, []).append(Occurrence(check.case or "", finding, {} if at else check.measurements))
+            key = (finding.kind, finding.file, frozenset(finding.guilty_lines))
+            measured = NOTHING if at else check.measurements
+            groups.setdefault(key, []).append(Occurrence(check.case or "", finding, measured))
     of_kind = Counter(kind for (kind, _, _), occurrences in groups.items() for _ in occurrences)
     return tuple(
         Problem(
@@ -184,19 +175,7 @@ def _by_cause(groups: Mapping[_Key, list[Occurrence]]) -> dict[_Key, list[Occurr
     merged: dict[_Key, list[Occurrence]] = {}
     first: dict[str, _Key] = {}
     for key, occurrences in groups.items():
-        cause = _cause(occurrences[0].finding)
+        cause = occurrences[0].finding.cause
         at = first.setdefault(cause, key) if cause else key
         merged[at] = merged.get(at, []) + occurrences
     return merged
-
-
-def _cause(finding: Finding) -> str:
-    """The mistake that a wrong value's message begins with; "" where none is known."""
-    cause, found, _ = finding.message.partition(FIRST_WRONG)
-    return cause if found and finding.kind == "wrong-values" else ""
-
-
-def _lines(finding: Finding) -> tuple[int, ...]:
-    """Where it is, and for a race where the other access is."""
-    others = _OTHER_ACCESS.findall(" ".join(finding.notes)) if finding.kind == "race" else ()
-    return tuple(dict.fromkeys((finding.line, *map(int, others))))

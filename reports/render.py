@@ -6,13 +6,14 @@ import base64
 import hashlib
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from grader.model.exercise import Exercise
+from grader.model.measurements import KernelResources
 from grader.model.result import Points, Result, Status
 from reports import cases, evidence, guide, history, listing, roofline, speed, text
 from reports.evidence import Evidence
@@ -48,6 +49,7 @@ def render(
     found, worth_a_look = problems(result), advice(result)
     code = listing.make(result.submission.path, source, found + worth_a_look) if source else listing.EMPTY
     others = cases.others(result)
+    linked = _named_lines(result) & set(range(1, len(code.lines) + 1))
     style = _STYLE + "".join(f"#note-{note.problem.id}{{--row:{note.row}/span {note.span}}}\n" for note in code.notes)
     return _ENVIRONMENT.get_template("report.html.j2").render(
         result=result,
@@ -70,10 +72,19 @@ def render(
         printed=tuple(_printed(result)),
         command=_command(result),
         machine=tuple(_flat(result.machine)),
-        link_lines=lambda value: text.link_lines(value, len(code.lines)),
+        link_lines=lambda value: text.link_lines(value, linked),
         **_tables(result, exercise),
         **_speed(result),
     )
+
+
+def _named_lines(result: Result) -> set[int]:
+    """The submission's lines that findings are about."""
+    name = PurePath(result.submission.path).name
+    findings = [finding for check in result.checks for finding in check.findings]
+    places = [(finding.file, finding.line) for finding in findings]
+    places += [(one.file or finding.file, one.line) for finding in findings for one in finding.related]
+    return {line for file, line in places if PurePath(file).name == name}
 
 
 def _tables(result: Result, exercise: Exercise | None) -> dict[str, Any]:
@@ -118,20 +129,16 @@ def _points(points: Points, exercise: Exercise | None) -> Iterator[tuple[str, fl
         yield "by the instructor", points.manual, None
 
 
-def _resources(result: Result) -> Mapping[str, Mapping[str, Any]]:
-    """What ptxas says of each kernel, where the compile check measured it."""
-    for check in result.checks:
-        kernels = check.measurements.get("kernels")
-        if check.id == "compile" and isinstance(kernels, Mapping):
-            return {name: values for name, values in kernels.items() if isinstance(values, Mapping)}
-    return {}
+def _resources(result: Result) -> Mapping[str, KernelResources]:
+    """What ptxas says of each kernel, where a check measured it."""
+    return next((check.measurements.kernels for check in result.checks if check.measurements.kernels), {})
 
 
 def _printed(result: Result) -> Iterator[tuple[str, str]]:
     """(case, what its kernels printed)."""
     for check in result.checks:
-        if output := check.measurements.get("printed"):
-            yield check.case or check.id, str(output)
+        if output := check.measurements.printed:
+            yield check.case or check.id, output
 
 
 def _command(result: Result) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from grader.model.result import Check, Result, Status
-from reports.speed import timed
+from reports.speed import timed, units
 from reports.text import number, readable
 
 # The drawing's own units; the text in it is set in them too (report.css).
@@ -40,7 +40,8 @@ class Roofline:
     memory: tuple[float, float, float, float]  # x1, y1, x2, y2
     compute: tuple[float, float, float, float] | None
     bandwidth: float  # TB/s
-    peak: float | None  # TFLOPS of the FP32 units
+    peak: float | None  # TFLOPS of the units
+    units: str  # "the FP32 units"
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
 
@@ -48,7 +49,7 @@ class Roofline:
     def spoken(self) -> str:
         roofs = f"The memory moves {readable(self.bandwidth)} TB/s"
         if self.peak is not None:
-            roofs += f", the FP32 units do {readable(self.peak)} TFLOPS"
+            roofs += f", {self.units} do {readable(self.peak)} TFLOPS"
         points = "; ".join(
             f"{p.case}: {readable(p.intensity)} FLOP per byte, {readable(p.tflops)} TFLOPS" for p in self.points
         )
@@ -77,6 +78,7 @@ def make(result: Result) -> Roofline | None:
         compute=(x_axis.at(ridge), y_axis.at(peak), x_axis.at(x_axis.high), y_axis.at(peak)) if peak else None,
         bandwidth=bandwidth,
         peak=peak,
+        units=units(timed(result)[0].measurements),
         x_ticks=x_axis.ticks(),
         y_ticks=y_axis.ticks(),
     )
@@ -107,16 +109,16 @@ class _Axis:
 
 def _measured(check: Check) -> tuple[Check, float, float] | None:
     """(check, intensity, TFLOPS)."""
-    intensity, tflops = (number(check.measurements.get(key)) for key in ("intensity", "tflops"))
+    intensity, tflops = check.measurements.intensity, check.measurements.tflops
     usable = intensity and tflops and intensity > 0 and tflops > 0 and math.isfinite(intensity * tflops)
     return (check, intensity, tflops) if usable and intensity and tflops else None
 
 
 def _peak(checks: Iterable[Check]) -> float | None:
-    """TFLOPS of the FP32 units, as a case that they bound tells it."""
+    """TFLOPS of the units, as a case that they bound tells it."""
     for check in checks:
-        share, tflops = (number(check.measurements.get(key)) for key in ("roof_share", "tflops"))
-        if check.measurements.get("roof") == "compute" and share and tflops and share > 0 and tflops > 0:
+        share, tflops = check.measurements.roof_share, check.measurements.tflops
+        if check.measurements.roof == "compute" and share and tflops and share > 0 and tflops > 0:
             return tflops / share
     return None
 
@@ -130,7 +132,7 @@ def _placed(measured: list[tuple[Check, float, float]], x_axis: _Axis, y_axis: _
             status=check.status,
             intensity=intensity,
             tflops=tflops,
-            share=number(check.measurements.get("roof_share")),
+            share=check.measurements.roof_share,
             x=x_axis.at(intensity),
             y=y_axis.at(tflops),
         )

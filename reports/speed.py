@@ -7,26 +7,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Result, Status
 from reports import occupancy
-from reports.cases import baseline
-from reports.problems import Occurrence, Problem, family
+from reports.cases import against, baseline
+from reports.problems import Occurrence, Problem
 from reports.text import as_ratio, number, us
 
-# What a route of the Result is called; another keeps its name.
-ROUTES = {
+# What routes are called in Results that do not say it.
+EARLIER_ROUTES = {
     "grouped": "cuBLAS, one grouped call",
     "sequential": "cuBLAS, group by group",
     "streams": "cuBLAS, parallel streams",
     "strided": "cuBLAS, strided batch",
     "copy": "device copy of the same bytes",
+    "single_matrix": "cuBLAS, one matrix with as many FLOPs",
 }
 
-# Further times that a case may hold, for information.
-SHOWN = {
-    "single_matrix_us": "cuBLAS, one matrix of as many FLOPs",
-    "best_known_us": "best known kernel, on such a GPU",
-}
+BEST_KNOWN = "best known kernel on this GPU"
+SINGLE_MATRIX = "single_matrix"  # the route whose time has a name of its own
 
 # Below these shares of what is there, the advice begins with it.
 FEW_BLOCKS = 1.0  # blocks for each multiprocessor
@@ -72,12 +71,12 @@ class Launched:
     shared_bytes: int | None
     occupancy: float | None
     limited_by: str
-    roof: str
+    roof: str  # "the FP32 units", "the memory bandwidth"
     roof_share: float | None
 
 
 def timed(result: Result) -> tuple[Check, ...]:
-    return tuple(c for c in result.checks if family(c) == "speed" and _positive(c.measurements.get("time_us")))
+    return tuple(c for c in result.checks if _positive(c.measurements.time_us))
 
 
 def charts(result: Result) -> tuple[Chart, ...]:
@@ -91,98 +90,93 @@ def launched(result: Result) -> tuple[Launched, ...]:
 
 def _planned(result: Result) -> Iterator[Launched]:
     """Without a GPU: what the launch functions ask for, as an H200 would hold it."""
-    launch = next((check for check in result.checks if check.id == "launch"), None)
-    by_case = launch.measurements.get("launches") if launch else None
-    for case, rows in by_case.items() if isinstance(by_case, Mapping) else ():
-        for row in rows if isinstance(rows, list | tuple) else ():
-            if isinstance(row, Mapping):
-                share, limited = occupancy.computed(row)
-                yield Launched(
-                    case=str(case),
-                    kernel=str(row.get("name", "")),
-                    blocks=_whole(row.get("grid_blocks")),
-                    alone_us=None,
-                    registers=_whole(row.get("registers")),
-                    shared_bytes=_whole(row.get("shared_bytes")),
-                    occupancy=share,
-                    limited_by=limited,
-                    roof="",
-                    roof_share=None,
-                )
+    by_case = next((check.measurements.planned for check in result.checks if check.measurements.planned), {})
+    for case, rows in by_case.items():
+        for row in rows:
+            share, limited = occupancy.computed(row)
+            yield Launched(
+                case=case,
+                kernel=row.name,
+                blocks=row.grid_blocks,
+                alone_us=None,
+                registers=row.registers,
+                shared_bytes=row.shared_bytes,
+                occupancy=share,
+                limited_by=limited,
+                roof="",
+                roof_share=None,
+            )
 
 
-def slow(case: str, measured: Mapping[str, Any]) -> str:
-    """ "variable: 66.3 µs; at most 58 µs is asked (cuBLAS needs 34.8 µs)"; "" where nothing was measured."""
-    own, base, threshold = (_positive(measured.get(key)) for key in ("time_us", "baseline_us", "threshold"))
+def slow(case: str, measured: Measurements) -> str:
+    """ "variable: 66.3 µs; at most 58 µs is allowed. cuBLAS takes ..."; "" where nothing was measured."""
+    own, base, threshold = map(_positive, (measured.time_us, measured.baseline_us, measured.threshold))
     if own is None or base is None or threshold is None:
         return ""
-    name = "The copy" if measured.get("route") == "copy" else "cuBLAS"
-    ratio = as_ratio(number(measured.get("ratio")) or base / own, threshold)
+    name = _first(against(measured))
+    ratio = as_ratio(measured.ratio or base / own, threshold)
     return (
-        f"{case}: {us(own)} µs, and at most {us(base / threshold)} µs is asked. "
-        f"{name} takes {us(base)} µs, so yours has {ratio} of its speed."
+        f"{case}: {us(own)} µs; at most {us(base / threshold)} µs is allowed. "
+        f"{name} takes {us(base)} µs, so yours reaches {ratio} of its speed."
     )
 
 
 def slowest_first(problem: Problem) -> list[Occurrence]:
     """The cases that are too slow; none where the problem is another."""
     slow = [o for o in problem.occurrences if problem.kind == "speed"]
-    return sorted(slow, key=lambda o: number(o.measured.get("ratio")) or 0.0)
+    return sorted(slow, key=lambda o: o.measured.ratio or 0.0)
 
 
-def advice(measured: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
+def advice(measured: Measurements, machine: Mapping[str, Any]) -> str:
     """Where a kernel that is too slow has most to gain, by what was measured; "" where nothing says so."""
-    rows = [row for row in _rows(measured) if isinstance(row.get("grid_blocks"), int)]
+    row = next((row for row in measured.launched if row.grid_blocks is not None), None)
     multiprocessors = number(_gpu(machine).get("multiprocessors"))
-    share = number(measured.get("roof_share"))
-    if not rows or share is None:
+    share = measured.roof_share
+    if row is None or row.grid_blocks is None or share is None:
         return ""
-    row = rows[0]
-    if number(row.get("spill_bytes")):
+    if row.spill_bytes:
+        return "Registers are spilled to memory, so each access to them is slow: keep fewer values live at once."
+    if multiprocessors and row.grid_blocks < FEW_BLOCKS * multiprocessors:
         return (
-            "Registers are spilled to memory, and every access to them goes there: keep fewer values alive at once."
-        )
-    if multiprocessors and row["grid_blocks"] < FEW_BLOCKS * multiprocessors:
-        return (
-            f"It launches {row['grid_blocks']} blocks for {multiprocessors:.0f} multiprocessors, so some have "
+            f"It launches {row.grid_blocks} blocks for {multiprocessors:.0f} multiprocessors, so some have "
             "nothing to do: use smaller tiles where the problem is small, or split the sum over K."
         )
-    occupied = number(row.get("occupancy"))
+    occupied = row.occupancy
     if occupied is not None and occupied < LOW_OCCUPANCY:
         return (
-            f"Only {occupied:.0%} of the threads that fit on a multiprocessor are there, too few to hide the wait "
-            "for memory: use fewer registers or less shared memory per block."
+            f"Only {occupied:.0%} of a multiprocessor's thread slots are in use, too few to hide the latency of "
+            "memory: use fewer registers or less shared memory per block."
         )
-    if share < NEAR_THE_ROOF and measured.get("roof") == "compute":
+    if share < NEAR_THE_ROOF and measured.roof == "compute":
         return (
-            f"The FP32 units are {share:.0%} busy; the rest of the time they wait for operands. Let each thread "
-            "compute several elements of C in registers, so that what it loads is used more often."
+            f"{_first(units(measured))} are {share:.0%} busy; the rest of the time they wait for operands. Let each "
+            "thread compute several elements of C in registers, so that each value it loads is used more often."
         )
     if share < NEAR_THE_ROOF:
         return (
-            f"It moves data at {share:.0%} of what the memory can do: let neighbouring threads read neighbouring "
-            "addresses, 16 bytes each, and have enough of them under way."
+            f"It reaches {share:.0%} of the memory bandwidth: let neighbouring threads read neighbouring addresses, "
+            "16 bytes each, and keep enough loads in flight."
         )
     return ""
 
 
 def _chart(check: Check) -> Chart | None:
     measured = check.measurements
-    base = _positive(measured.get("baseline_us"))
+    base = _positive(measured.baseline_us)
     if base is None:
         return None
     times = list(_contenders(measured, base))
     longest = 1.02 * max(1.0, *(base / time for _, _, time in times))
-    threshold = _positive(measured.get("threshold"))
+    threshold = _positive(measured.threshold)
 
     def percent(ratio: float | None) -> float | None:
         return None if ratio is None else round(100 * min(max(ratio, 0.0) / longest, 1.0), 2)
 
     def bar(name: str, kind: str, time: float) -> Bar:
         """The submission's ratio is the median over the rounds, not the quotient of two medians."""
-        own = {key: number(measured.get(key)) for key in ("ratio", "ratio_low", "ratio_high") if kind == "yours"}
-        ratio = own.get("ratio") or base / time
-        ends = percent(own.get("ratio_low")), percent(own.get("ratio_high"))
+        own = measured if kind == "yours" else NOTHING
+        ratio = own.ratio or base / time
+        ends = percent(own.ratio_low), percent(own.ratio_high)
         return Bar(name, kind, time, ratio, percent(ratio) or 0.0, *ends)
 
     return Chart(
@@ -192,48 +186,62 @@ def _chart(check: Check) -> Chart | None:
         bars=tuple(bar(*contender) for contender in times),
         threshold=percent(threshold),
         allowed_us=base / threshold if threshold else None,
-        tflops=_positive(measured.get("tflops")),  # 0 where the exercise has no FLOPs to count
+        tflops=_positive(measured.tflops),  # 0 where the exercise has no FLOPs to count
     )
 
 
-def _contenders(measured: Mapping[str, Any], base: float) -> Iterator[tuple[str, str, float]]:
+def _contenders(measured: Measurements, base: float) -> Iterator[tuple[str, str, float]]:
     """(name, kind, µs): the submission, the baseline, other routes from the fastest on, then what is only shown."""
-    own = _positive(measured.get("time_us"))
+    own = _positive(measured.time_us)
     assert own is not None
     yield "your kernel", "yours", own
-    gate = str(measured.get("route") or "")
-    yield ROUTES.get(gate) or baseline(measured), "gate", base
-    routes = measured.get("routes_us")
-    times = {str(k): t for k, v in routes.items() if (t := _positive(v))} if isinstance(routes, Mapping) else {}
+    gate = measured.route or ""
+    yield _label(measured, gate) or baseline(measured), "gate", base
+    times = {route: time for route, us in (measured.routes_us or {}).items() if (time := _positive(us))}
     for name, time in sorted(times.items(), key=lambda item: item[1]):
         if name != gate:
-            yield ROUTES.get(name, name), "route", time
-    for key, name in SHOWN.items():
-        if time_ := _positive(measured.get(key)):
-            yield name, "other", time_
+            yield _label(measured, name) or name, "route", time
+    for name, shown in {SINGLE_MATRIX: measured.single_matrix_us, **(measured.shown_us or {})}.items():
+        if time_ := _positive(shown):
+            yield _label(measured, name) or name, "other", time_
+    if best := _positive(measured.best_known_us):
+        yield BEST_KNOWN, "other", best
+
+
+def _roof(measured: Measurements) -> str:
+    words = {"compute": units(measured), "memory": "the memory bandwidth"}
+    return words.get(measured.roof or "", measured.roof or "")
+
+
+def _label(measured: Measurements, route: str) -> str:
+    return (measured.route_labels or EARLIER_ROUTES).get(route, "")
+
+
+def _first(name: str) -> str:
+    """As a sentence begins with it."""
+    return name.replace("the ", "The ", 1) if name.startswith("the ") else name
+
+
+def units(measured: Measurements) -> str:
+    """Whose roof of computing is meant."""
+    return measured.units or "the FP32 units"
 
 
 def _launched(check: Check, machine: Mapping[str, Any]) -> Iterator[Launched]:
     measured = check.measurements
-    alone = measured.get("kernels_us")
-    for row in _rows(measured):
+    for row in measured.launched:
         yield Launched(
             case=check.case or check.id,
-            kernel=str(row.get("name", "")),
-            blocks=_whole(row.get("grid_blocks")),
-            alone_us=_positive(alone.get(row.get("name"))) if isinstance(alone, Mapping) else None,
-            registers=_whole(row.get("registers")),
-            shared_bytes=_whole(row.get("shared_bytes")),
-            occupancy=number(row.get("occupancy")),
+            kernel=row.name,
+            blocks=row.grid_blocks,
+            alone_us=_positive((measured.kernels_us or {}).get(row.name)),
+            registers=row.registers,
+            shared_bytes=row.shared_bytes,
+            occupancy=row.occupancy,
             limited_by=occupancy.limit(row, str(_gpu(machine).get("compute_capability", ""))),
-            roof=str(measured.get("roof") or ""),
-            roof_share=number(measured.get("roof_share")),
+            roof=_roof(measured),
+            roof_share=measured.roof_share,
         )
-
-
-def _rows(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    rows = measured.get("launches")
-    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list | tuple) else []
 
 
 def _gpu(machine: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -241,10 +249,5 @@ def _gpu(machine: Mapping[str, Any]) -> Mapping[str, Any]:
     return gpu if isinstance(gpu, Mapping) else {}
 
 
-def _positive(value: Any) -> float | None:
-    found = number(value)
-    return found if found is not None and math.isfinite(found) and found > 0 else None
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _positive(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) and value > 0 else None

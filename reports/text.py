@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Container
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -39,14 +40,14 @@ def finalize(value: Any) -> Any:
     return inert(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def link_lines(text: str, last_line: int) -> Markup:
-    """The text, its mentions of "line N" turned into links where the listing has that line."""
+def link_lines(text: str, lines: Container[int]) -> Markup:
+    """The text, its mentions of "line N" turned into links to the listing; only `lines`, which the findings name."""
     parts: list[Markup] = []
     end = 0
     text = inert(text)
     for match in _LINE.finditer(text):
         number = int(match[1])
-        if 1 <= number <= last_line:
+        if number in lines:
             link = Markup('<a href="#L{}">{}</a>').format(number, match[0])
             parts += [escape(text[end : match.start()]), link]
             end = match.end()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from grader.model import families
+from grader.model.families import SPEED
 from grader.model.result import Result, Status, Verdict
-from reports.problems import Problem, family
-from reports.text import as_ratio, number, plural
+from reports.cases import against
+from reports.problems import Problem
+from reports.text import as_ratio, plural
+
+BEFORE_SPEED = {family.name for family in families.before(SPEED)}
 
 
 class Words(NamedTuple):
@@ -21,7 +26,7 @@ def words(result: Result, problems: tuple[Problem, ...]) -> Words:
         case Verdict.ERROR:
             return Words(
                 "The grader failed, not you",
-                "A check ended in an error of the grader or of this machine. It costs no points. "
+                "A check ended in an error of the grader or of this machine. This costs you no points. "
                 "Run grade doctor, then grade again.",
             )
         case Verdict.INCOMPLETE:
@@ -31,59 +36,62 @@ def words(result: Result, problems: tuple[Problem, ...]) -> Words:
 
 
 def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
-    failed = {family(c) for c in result.checks if c.status is Status.FAILED and c.required}
-    if failed == {"speed"}:
-        return Words("Right, but too slow", _too_slow(result))
+    failed = {c.rubric for c in result.checks if c.status is Status.FAILED and c.required}
+    if failed == {"performance"}:
+        return Words("Correct, but too slow", _too_slow(result))
     if not problems:
-        return Words("Not passed", "The Result says so, and holds no failed check.")
+        return Words("Not passed", "The Result says so, but contains no failed check.")
     first = problems[0]
     place = f" on line {first.line}" if first.at_fault else ""
     if first.kind == "compile-error":
         where = "; the first" + (place or " below") if len(problems) > 1 else place or ", below"
         return Words("Does not compile", f"{plural(len(problems), 'error')}{where}.")
-    headline = "Not right yet" if failed & {"compile", "launch", "memory", "correct"} else "Not passed"
+    wrong = any(c.family in BEFORE_SPEED for c in result.checks if c.status is Status.FAILED and c.required)
+    headline = "Not correct yet" if wrong else "Not passed"
     what = first.title.lower() + place
     if len(problems) == 1:
-        return Words(headline, f"One thing to mend: {what}.")
-    return Words(headline, f"{len(problems)} things to mend. Start here: {what}.")
+        return Words(headline, f"1 problem to fix: {what}.")
+    return Words(headline, f"{len(problems)} problems to fix. Start with: {what}.")
 
 
 def _too_slow(result: Result) -> str:
     """How many are fast enough, and the slowest."""
-    judged = [c for c in result.checks if family(c) == "speed" and c.required]
+    judged = [c for c in result.checks if c.rubric == "performance" and c.required]
     enough = sum(c.status is Status.PASSED for c in judged)
-    count = f"{enough} of {plural(len(judged), 'case')} {'is' if enough == 1 else 'are'}" if enough else "none is"
-    text = f"Every case is right; {count} fast enough"
+    count = (
+        f"only {enough} of {plural(len(judged), 'case')} {'is' if enough == 1 else 'are'}" if enough else "none is"
+    )
+    text = f"Every case is correct, but {count} fast enough"
     slowest = _slowest(result)
     if slowest is None:
         return f"{text}."
-    case, ratio, asked = slowest
-    return f"{text}. The slowest is {case}, at {ratio} of {asked}."
+    case, ratio, required = slowest
+    return f"{text}. The slowest is {case}, at {ratio} of {required}."
 
 
 def _passed(result: Result) -> str:
     slowest = _slowest(result)
     if slowest is None:
         return "Every check passed."
-    case, ratio, asked = slowest
-    return f"Every case is right and fast enough. The slowest is {case}, at {ratio} of {asked}."
+    case, ratio, required = slowest
+    return f"Every case is correct and fast enough. The slowest is {case}, at {ratio} of {required}."
 
 
 def _slowest(result: Result) -> tuple[str, str, str] | None:
-    """(case, ratio, "cuBLAS's speed; 0.60 is asked")."""
-    judged = [c for c in result.checks if family(c) == "speed" and c.required]
-    found = [(ratio, c) for c in judged if (ratio := number(c.measurements.get("ratio"))) is not None]
+    """(case, ratio, "cuBLAS's speed; 0.60 is required")."""
+    judged = [c for c in result.checks if c.rubric == "performance" and c.required]
+    found = [(ratio, c) for c in judged if (ratio := c.measurements.ratio) is not None]
     if not found:
         return None
     ratio, check = min(found, key=lambda pair: pair[0])
-    threshold = number(check.measurements.get("threshold"))
-    against = "the device copy's speed" if check.measurements.get("route") == "copy" else "cuBLAS's speed"
-    asked = against + (f"; {threshold:.2f} is asked" if threshold is not None else "")
-    return check.case or check.id, as_ratio(ratio, threshold), asked
+    threshold = check.measurements.threshold
+    required = f"{against(check.measurements)}'s speed"
+    required += f"; {threshold:.2f} is required" if threshold is not None else ""
+    return check.case or check.id, as_ratio(ratio, threshold), required
 
 
 def _incomplete(result: Result) -> Words:
-    open_families = {family(c) for c in result.checks if c.status is Status.NOT_JUDGED and c.required}
-    if open_families == {"speed"}:
-        return Words("Right; speed not judged", "Every case is right and clean. Nobody timed it yet.")
-    return Words("Not judged in full", "What was judged is right. Not everything could be judged here.")
+    if {c.rubric for c in result.checks if c.status is Status.NOT_JUDGED and c.required} == {"performance"}:
+        sentence = "All results are correct and no faults were found. Speed has not been measured."
+        return Words("Correct; speed not measured", sentence)
+    return Words("Not everything was judged", "Everything that could be judged here is correct.")

@@ -62,7 +62,8 @@ class FakeGpu(FakeExecutor):
         invocations: tuple[Invocation, ...],
         sets: Sequence[Mapping[str, Array]],
         workspace_bytes: int,
-        baseline: object,
+        baseline: str,
+        problem: object,
         judges: Judges | None = None,
     ) -> None:
         self._judges, self._invocations = judges, invocations

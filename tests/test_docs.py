@@ -23,6 +23,7 @@ import pytest
 from grader import machine
 from grader.cli import exits
 from grader.cli.command import VERBS
+from grader.compile import cache
 from tests.ci.course import GIT
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +90,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     home = tmp_path / "home"
     home.mkdir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return GIT | {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "GRADER_CACHE_DIR": str(tmp_path / "cache")}
+    return GIT | {
+        "PATH": path,
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "GRADER_CACHE_DIR": str(cache.default_folder() or ""),
+    }
 
 
 def session(todo: list[Block]) -> str:

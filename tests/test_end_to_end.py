@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from grader.executors import open_cpu
+from grader import executors
 from grader.exercise import catalog, submission
 from grader.grading import pipeline
 from grader.model.result import Check, Result, Verdict
 from tests.fakes import TOML, write_exercise
+
+pytestmark = pytest.mark.usefixtures("children_stay_up")
 
 KERNELS = """
 [[kernels]]
@@ -63,8 +65,7 @@ extern "C" __global__ void launch_double(long long n, Launch* launch)
 
 
 @pytest.fixture
-def exercise_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GRADER_CACHE_DIR", str(tmp_path / "cache"))
+def exercise_folder(tmp_path: Path) -> Path:
     toml = TOML[: TOML.index("[[kernels]]")] + KERNELS
     return write_exercise(tmp_path / "01_double", toml=toml, oracle=ORACLE)
 
@@ -72,7 +73,7 @@ def exercise_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def grade(folder: Path, text: str) -> Result:
     exercise = catalog.read(folder)
     exercise.starter.write_text(text)
-    return pipeline.grade(exercise, submission.read(exercise.starter), seed=7, open_executor=open_cpu)
+    return pipeline.grade(exercise, submission.read(exercise.starter), seed=7, open_executor=executors.open_cpu)
 
 
 def failed(result: Result) -> list[Check]:
@@ -108,7 +109,7 @@ def test_a_grid_too_large_for_a_cpu_is_told_where_it_is_set(exercise_folder: Pat
     assert result.verdict is Verdict.INCOMPLETE
     reason = next(check.reason for check in result.checks if check.id == "memory[even]")
     assert reason == (
-        "a grid of 67108864 blocks is too large for the CPU: does launch->grid count blocks, and not elements? "
+        "a grid of 67108864 blocks is too large for the CPU: should launch->grid count blocks instead of elements? "
         "(starter.cu:12)"
     )
 
@@ -116,4 +117,4 @@ def test_a_grid_too_large_for_a_cpu_is_told_where_it_is_set(exercise_folder: Pat
 def test_what_was_never_written_is_said(exercise_folder: Path) -> None:
     (first, *_) = failed(grade(exercise_folder, SOURCE.replace("/ 32)", "/ 64)")))
     assert (first.id, first.findings[0].kind) == ("correct[even]", "wrong-values")
-    assert "32 of 64 elements wrong (32 never written): " in first.message
+    assert "32 of 64 elements are wrong (32 never written): " in first.message

@@ -114,7 +114,7 @@ def test_an_installed_grader_grades(installed: Path, tmp_path: Path) -> None:
     solution = installed / "grader" / "_exercises" / EXERCISE / "solution.cu"
     done = grade(installed, tmp_path, "run", "1", str(solution), "--device", "cpu", "--html", "report.html")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "<h1>Right; speed not judged</h1>" in (tmp_path / "report.html").read_text()
+    assert "<h1>Correct; speed not measured</h1>" in (tmp_path / "report.html").read_text()
 
 
 def test_the_installed_command_starts(installed: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from grader.errors import GraderError
 from grader.grading import gpu_lane, pipeline
 from grader.model.execution import Outcome
+from grader.model.measurements import read
 from grader.model.result import Check, Finding, Points, Result, Status, Submission, Verdict
 from tests import junit
 from tests.fakes import FakeExecutor, write_exercise
@@ -33,12 +34,12 @@ TIMES = {
     "routes_us": {"strided": 15.0},
 }
 
-COMPILED = Check("compile", Status.PASSED, "compiled double_kernel", measurements={"seconds": 0.1})
+COMPILED = Check("compile", Status.PASSED, "compiled double_kernel", measurements=read({"seconds": 0.1}))
 RACY = Check("memory[even]", Status.FAILED, RACE.message, case="even", device="cpu", findings=(RACE,))
 UNTRIED = Check("correct[even]", Status.SKIPPED, reason="memory[even] failed", case="even")
 BROKEN = Check("correct[odd]", Status.ERROR, "the child process died", case="odd")
-FAST = Check("speed[odd]", Status.PASSED, "1.50 of its speed", case="odd", device="cuda", measurements=TIMES)
-SLOW = Check("speed[one]", Status.FAILED, "0.30 of its speed", case="one", measurements=TIMES | {"ratio": 0.3})
+FAST = Check("speed[odd]", Status.PASSED, "1.50 of its speed", case="odd", device="cuda", measurements=read(TIMES))
+SLOW = Check("speed[one]", Status.FAILED, "0.30 of its speed", case="one", measurements=read(TIMES | {"ratio": 0.3}))
 UNTIMED = Check("speed[even]", Status.NOT_JUDGED, "needs an NVIDIA GPU", reason="no NVIDIA GPU", case="even")
 UNTIDY = Check("quality", Status.FAILED, "a tab on line 3", required=False)
 
@@ -164,7 +165,7 @@ def test_the_rounds_on_the_gpu_are_the_benchmarks_rounds(
     pytester: pytest.Pytester, exercise: Path, finds: Callable[..., object]
 ) -> None:
     measured = TIMES | {"rounds_us": [9.0, 10.0, 10.5, 12.0]}
-    finds(COMPILED, msgspec.structs.replace(FAST, measurements=measured), SLOW)
+    finds(COMPILED, msgspec.structs.replace(FAST, measurements=read(measured)), SLOW)
     result = pytester.runpytest("exercises", "--benchmark-json=out.json")
     result.assert_outcomes(passed=2, failed=1)
     saved = {b["name"]: b for b in json.loads((pytester.path / "out.json").read_text())["benchmarks"]}
@@ -180,7 +181,7 @@ def test_two_kernels_are_compared_and_a_slower_one_can_fail_the_run(
 ) -> None:
     finds(FAST)
     pytester.runpytest("exercises", "--benchmark-save=first").assert_outcomes(passed=1)
-    finds(msgspec.structs.replace(FAST, measurements=TIMES | {"time_us": 12.5}))
+    finds(msgspec.structs.replace(FAST, measurements=read(TIMES | {"time_us": 12.5})))
     compared = pytester.runpytest("exercises", "--benchmark-compare=0001", "--benchmark-compare-fail=median:10%")
     compared.stdout.fnmatch_lines(["*speed?odd? (0001_first)*10.0*(1.0)*", "*speed?odd? (NOW)*12.5*(1.25)*"])
     assert compared.ret != 0
@@ -221,7 +222,7 @@ def test_another_file_seed_and_device(
     [
         (("--submission", "nowhere.cu"), "nowhere.cu does not exist"),
         (("--submission", "exercises"), "is a folder, not a .cu file"),
-        (("--grade-seed", "-1"), "a seed is a number from 0"),
+        (("--grade-seed", "-1"), "a seed must be a number from 0"),
         (("--grade-device", "cuda"), "no NVIDIA GPU found on this machine"),
     ],
 )
@@ -275,6 +276,7 @@ def test_collect_only_lists_the_checks_and_grades_nothing(
     ]
 
 
+@pytest.mark.usefixtures("children_stay_up")
 @pytest.mark.parametrize(
     ("submission", "counts"),
     [

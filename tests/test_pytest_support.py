@@ -22,7 +22,7 @@ def test_it_is_one_failing_test_where_the_plugin_is_switched_off(pytester: pytes
     )
     result = pytester.runpytest("-p", "no:grader", file)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*was not graded: pytest runs without the grader's plugin."])
+    result.stdout.fnmatch_lines(["*was not graded: pytest is running without the grader's plugin."])
 
 
 @pytest.mark.parametrize("folder", [pytest.param(f.parent, id=f.parent.name) for f in EXERCISES.glob("*/test.py")])

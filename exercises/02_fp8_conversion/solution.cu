@@ -1,21 +1,19 @@
 // FP8 conversion by hand: the reference solution.
 //
-// The first idea: let the adder round. FP32 numbers from 2^23 on are 1 apart, so 2^23 + |x| is rounded to a
-// whole number, ties to even, and the last bits of the sum are that number. From 2^23 steps on they are one
-// step apart, whatever a step is. So: add 2^23 steps, look at the bits, subtract the bits of 2^23 steps. What
-// is left is how many steps |x| has, rounded as FP8 wants it, and a mantissa that overflows into the exponent
-// needs no care.
+// 1. Let the adder round. From 2^23 on, FP32 numbers are 1 apart, so 2^23 + |x| is rounded to an integer,
+//    ties to even, and the low bits of the sum are that integer. The same works for any step size: add 2^23
+//    steps and subtract the bits of 2^23 steps from the bits of the sum. The result is |x| in steps, rounded
+//    as FP8 requires. A carry from the mantissa into the exponent needs no special care.
 //
-// The second: subnormals are no special case. From 2^e to 2^(e+1) an E4M3 number goes in steps of 2^(e-3).
-// Below the smallest normal number, 2^-6, the steps stop shrinking. So e is at least -6, and that is all.
+// 2. Subnormals are not a special case. Between 2^e and 2^(e+1), E4M3 numbers are 2^(e-3) apart. Below the
+//    smallest normal number, 2^-6, the step stays the same. So clamp e to at least -6.
 //
-// The third: codes are consecutive. Eight steps (in E5M2 four) take the exponent one further, so with e from
-// -6 on
+// 3. Codes are consecutive. Eight steps (four in E5M2) lead to the next exponent, so with e of at least -6
 //
-//     code = 8 * (e + 6) + steps        steps: 0 to 8 where e is -6 and |x| is subnormal, else 8 to 16
+//     code = 8 * (e + 6) + steps        steps: 0 to 8 if e is -6 and |x| is subnormal, else 8 to 16
 //
-// The fourth: memory sets the speed, and arithmetic hides behind it. A thread reads float4s and writes four
-// codes with one store, and all of its loads are on the way before it needs the first.
+// 4. Memory limits the speed and hides the arithmetic. A thread reads float4s, writes four codes with one
+//    store, and issues all its loads before it uses the first.
 #include "grader.cuh"
 
 struct E4M3 {
@@ -32,29 +30,29 @@ struct E5M2 {
     static constexpr unsigned smallest_normal = 0x38800000;  // 2^-14
 };
 
-constexpr unsigned INFINITE = 0x7f800000;  // the bits of +Inf, which are those of the exponent, too
+constexpr unsigned INFINITE = 0x7f800000;  // the bits of +Inf, and the mask of the exponent
 
-// What both ways to round begin with: |x|, saturated, and the steps that FP8 makes there.
+// Where both kinds of rounding start: |x|, saturated, and the FP8 step at that magnitude.
 template <class Format>
 struct Place {
     float magnitude;
     unsigned binade;  // 2^e <= |x| < 2^(e+1), as FP32 bits
-    float ruler;      // 2^23 steps: an FP32 number whose last bit is worth one
+    float ruler;      // 2^23 steps: an FP32 number whose last bit is worth one step
 
     __device__ explicit Place(float x) {
-        magnitude = fminf(fabsf(x), Format::largest);  // also of Inf; and of NaN, but see `finish`
+        magnitude = fminf(fabsf(x), Format::largest);  // Inf too; and NaN, which `finish` corrects
         binade = max(__float_as_uint(magnitude), Format::smallest_normal) & INFINITE;
         ruler = __uint_as_float(binade + ((23 - Format::mantissa_bits) << 23));
     }
 
-    // `sum` is the ruler and a whole number of steps.
+    // `sum` is the ruler plus a whole number of steps.
     __device__ unsigned code(float sum) const {
         const unsigned steps = __float_as_uint(sum) - __float_as_uint(ruler);
         return steps + ((binade - Format::smallest_normal) >> (23 - Format::mantissa_bits));
     }
 };
 
-// The sign is copied as a bit, so -0 keeps it. NaN is found by its bits: above those of Inf.
+// Copies the sign bit, so -0 keeps it. The bits of a NaN are larger than those of Inf.
 template <class Format>
 __device__ unsigned char finish(float x, unsigned code) {
     const unsigned bits = __float_as_uint(x);
@@ -67,41 +65,41 @@ __device__ unsigned char encode(float x) {
     return finish<Format>(x, at.code(__fadd_rn(at.magnitude, at.ruler)));
 }
 
-// By chance: cut off what is less than a step (this adder rounds towards zero), and add a step if `random`
-// says so. Every operation is exact. The rest times 2^32 / step can have digits behind the point, for tiny x.
-// `random` has none: it is below such a number just if it is below the next whole one, so round that up.
+// Truncate to whole steps (by adding with rounding towards zero), then add a step if `random` is below the
+// threshold. Every operation is exact. For tiny x, the threshold, rest * 2^32 / step, can have a fractional
+// part. `random` is an integer, so rounding the threshold up does not change the comparison.
 template <class Format>
 __device__ unsigned char encode_stochastic(float x, unsigned random) {
     const Place<Format> at(x);
     const float sum = __fadd_rz(at.magnitude, at.ruler);
     const float rest = at.magnitude - (sum - at.ruler);
-    // 2^32 / step is a power of two: its exponent field is 127 + 32 + mantissa_bits - e, and 127 + e is
-    // binade's.
+    // 2^32 / step is a power of two with the exponent field 127 + 32 + mantissa_bits - e; that of `binade` is
+    // 127 + e.
     const float per_step = __uint_as_float(((254 + 32 + Format::mantissa_bits) << 23) - at.binade);
     return finish<Format>(x, at.code(sum) + (random < __float2uint_ru(rest * per_step)));
 }
 
-// The code without its sign, moved to where FP32 has exponent and mantissa, is the right number but for the
-// bias: FP32's smallest normal number stands where FP8's should. One multiplication by a power of two sets
-// that right, for subnormals too, which arrive as subnormals of FP32.
+// Shifted to the position of FP32's exponent and mantissa, the code without its sign is the right number
+// except for the bias. One multiplication by a power of two corrects that. It works for subnormals too: at
+// that point they are FP32 subnormals.
 template <class Format>
 __device__ float decode(unsigned char code) {
     const unsigned magnitude = code & 0x7f, moved = magnitude << (23 - Format::mantissa_bits);
-    const float to_fp8 = __uint_as_float(Format::smallest_normal + (126 << 23));  // over 2^-126, FP32's
+    const float to_fp8 = __uint_as_float(Format::smallest_normal + (126 << 23));  // divided by FP32's, 2^-126
     unsigned bits = __float_as_uint(__uint_as_float(moved) * to_fp8);
-    if (magnitude > Format::largest_code) bits = moved | INFINITE;  // Inf has a mantissa of 0 here and there
+    if (magnitude > Format::largest_code) bits = moved | INFINITE;  // Inf has mantissa 0 in both formats
     return __uint_as_float((code & 0x80u) << 24 | bits);
 }
 
-// The rest is about memory.
+// The rest of the file is about memory accesses.
 
 constexpr int THREADS = 256;
-constexpr int LOADS = 4;               // of four elements each, that a thread has on the way at once
-constexpr int TILE = THREADS * LOADS;  // so many fours are one turn of a block
+constexpr int LOADS = 4;               // loads in flight per thread, of four elements each
+constexpr int TILE = THREADS * LOADS;  // groups of four that a block converts at a time
 
-// Calls load(i) and store(i, loaded) for every four i. The threads of a warp take neighbouring fours, so that
-// a warp reads one piece of memory. The tiles are dealt out to the blocks in turn, however many blocks there
-// are.
+// Calls load(i) and store(i, loaded) for every group of four elements. The threads of a warp take
+// neighbouring groups, so that a warp reads contiguous memory. Tiles are assigned to blocks in turn, for any
+// number of blocks.
 template <class Load, class Store>
 __device__ __forceinline__ void for_each_four(long long n, Load load, Store store) {
     const long long fours = n / 4;
@@ -117,7 +115,7 @@ __device__ __forceinline__ void for_each_four(long long n, Load load, Store stor
     }
 }
 
-// The element, if any, that this thread takes of the up to three that are left over; else n.
+// Up to three elements are left over. Returns the index of the one that this thread converts, or n if none.
 __device__ __forceinline__ long long left_over(long long n) {
     return blockIdx.x == 0 && threadIdx.x < n % 4 ? n / 4 * 4 + threadIdx.x : n;
 }
@@ -146,22 +144,22 @@ __device__ void decode_all(const unsigned char* x, float* y, long long n) {
     if (i < n) y[i] = decode<Format>(x[i]);
 }
 
-// To E4M3, to nearest.
+// FP32 to E4M3, rounded to nearest even.
 extern "C" __global__ void encode_e4m3_kernel(const float* x, unsigned char* y, long long n) {
     encode_all<E4M3>(x, y, n);
 }
 
-// To E5M2, to nearest.
+// FP32 to E5M2, rounded to nearest even.
 extern "C" __global__ void encode_e5m2_kernel(const float* x, unsigned char* y, long long n) {
     encode_all<E5M2>(x, y, n);
 }
 
-// From E4M3.
+// E4M3 to FP32.
 extern "C" __global__ void decode_e4m3_kernel(const unsigned char* x, float* y, long long n) {
     decode_all<E4M3>(x, y, n);
 }
 
-// From E5M2.
+// E5M2 to FP32.
 extern "C" __global__ void decode_e5m2_kernel(const unsigned char* x, float* y, long long n) {
     decode_all<E5M2>(x, y, n);
 }
@@ -171,7 +169,7 @@ struct Draws {
     uint4 random;
 };
 
-// To E4M3, by chance.
+// FP32 to E4M3, rounded stochastically.
 extern "C" __global__ void encode_e4m3_stochastic_kernel(const float* x, const unsigned int* random,
                                                          unsigned char* y, long long n) {
     for_each_four(
@@ -188,8 +186,8 @@ extern "C" __global__ void encode_e4m3_stochastic_kernel(const float* x, const u
     if (i < n) y[i] = encode_stochastic<E4M3>(x[i], random[i]);
 }
 
-// A block for each tile, which the GPU hands out as blocks end. Beyond a million blocks each takes several
-// tiles.
+// One block per tile; the GPU starts new blocks as others finish. Beyond a million tiles, each block takes
+// several.
 __device__ void cover(long long n, Launch* launch) {
     const long long tiles = (n / 4 + TILE - 1) / TILE;
     launch->grid = dim3(min(max(tiles, 1ll), 1ll << 20));

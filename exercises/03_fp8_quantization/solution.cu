@@ -1,25 +1,25 @@
 // Quantization to FP8 at four granularities: the reference solution.
 //
-// All kernels do the same three things: find the amax of the elements that share a scale, turn it into a
-// scale, write each element divided by it as a byte. There is hardly any arithmetic in that: how fast it goes
-// is how fast memory goes. From this follow the three ideas of this file.
+// All kernels do the same three things: find the amax of the elements that share a scale, compute the scale
+// from it, and write each element, divided by the scale, as a byte. There is little arithmetic, so memory
+// bandwidth sets the speed. Three ideas follow from that.
 //
-//   Read wide.   A thread loads a float4, 16 bytes, and stores four codes at once; neighbouring threads read
-//                neighbouring addresses. And it asks for several float4s before it needs the first: memory
-//                answers after about a thousand clock cycles, so much has to be on its way.
-//   Read once.   What was loaded for the amax stays in registers until it is quantized, where it fits.
+//   Read wide.   A thread loads a float4 (16 bytes) and stores four codes at once; neighbouring threads read
+//                neighbouring addresses. It issues several loads before it uses the first: memory latency is
+//                about a thousand clock cycles, so many loads must be in flight.
+//   Read once.   Where they fit, the values loaded for the amax stay in registers until they are quantized.
 //   Reduce late. Each thread takes the maximum of its own elements first, then the warp, then the block.
 //
-// Ragged blocks: a thread beyond the edge loads the last float4 inside once more. That changes no amax, and
-// no load stands behind an `if`, where it could not start early. Only the store is guarded. cols is a
-// multiple of 16, so a float4 lies either inside its matrix or outside, never half and half.
+// Ragged blocks: a thread past the edge loads the last valid float4 again. This does not change any amax, and
+// no load is inside an `if`, which would delay it. Only the store is guarded. cols is a multiple of 16, so a
+// float4 is either entirely inside its matrix or entirely outside.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"
 
-constexpr float AMAX_FLOOR = 1e-6f;  // keeps a block of zeros from a scale of 0
+constexpr float AMAX_FLOOR = 1e-6f;  // so that the scale of a block of zeros is not 0
 constexpr float E4M3_LARGEST = 448.0f;
-constexpr int BLOCK = 128;  // elements, along each blocked axis, that share a scale
+constexpr int BLOCK = 128;  // elements along each blocked axis that share a scale
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
@@ -31,14 +31,14 @@ __device__ float amax_of(float4 v) {
     return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
 }
 
-// The largest of the warp's 32 values, in every lane. For floats that are not negative the order of the
-// numbers is the order of their bits, so the warp's integer maximum, a single instruction, does for them.
+// Returns the largest of the warp's 32 values to every lane. Non-negative floats compare like their bits, so
+// the integer maximum of a warp works for them; it is a single instruction.
 __device__ float warp_max(float value) {
     return __uint_as_float(__reduce_max_sync(ALL_LANES, __float_as_uint(value)));
 }
 
-// The largest value of the block, in every thread. One barrier: after it every warp reduces the warps' maxima
-// for itself, instead of waiting until one warp has done it for all. A kernel may call this once.
+// Returns the largest value of the block to every thread. One barrier is enough: after it, every warp reduces
+// the warps' maxima itself instead of waiting for one warp to do it. A kernel may call this only once.
 __device__ float block_max(float value) {
     __shared__ float of_warp[WARP];
     const int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
@@ -48,9 +48,9 @@ __device__ float block_max(float value) {
     return warp_max(lane < warps ? of_warp[lane] : 0.0f);
 }
 
-// Four codes in the order of memory, each of its own v * inverse. `inverse` is 1 / scale: one division for
-// all elements of a block, and a multiplication for each. Such a product may differ from the quotient in its
-// last bit, which the grader allows. The conversion is one instruction for two values.
+// Four codes in memory order. `inverse` is 1 / scale: one division for all elements of a block, and one
+// multiplication per element. The product may differ from the quotient in its last bit, which the grader
+// allows. One conversion instruction handles two values.
 __device__ unsigned encode4(float4 v, float4 inverse) {
     const float2 front = make_float2(v.x * inverse.x, v.y * inverse.y);
     const float2 back = make_float2(v.z * inverse.z, v.w * inverse.w);
@@ -67,20 +67,20 @@ __device__ float4 load4(const float* x, size_t at) { return *(const float4*)(x +
 __device__ void store4(unsigned char* q, size_t at, unsigned codes) { *(unsigned*)(q + at) = codes; }
 
 // ---- per tensor: one scale -------------------------------------------------------------------------------
-// Nobody may quantize before everybody has looked for the amax, and blocks cannot wait for each other: this
-// takes two kernels. The first leaves the amax in the workspace, the second reads it there.
+// No block may quantize before all blocks have contributed to the amax, and blocks cannot wait for each
+// other. So there are two kernels: the first stores the amax in the workspace, the second reads it there.
 
 constexpr int TENSOR_THREADS = 256;
-constexpr int TENSOR_LOADS = 8;                                 // float4s of each thread
-constexpr int TENSOR_TILE = TENSOR_THREADS * TENSOR_LOADS * 4;  // elements of each block of threads
+constexpr int TENSOR_LOADS = 8;                                 // float4s per thread
+constexpr int TENSOR_TILE = TENSOR_THREADS * TENSOR_LOADS * 4;  // elements per block of threads
 
-// The float4s of this thread, out of the block's tile: neighbours in a warp take neighbours in memory.
+// The index of one of this thread's float4s: neighbouring threads take neighbouring float4s.
 __device__ size_t tensor_at(int tile, int load) {
     return (size_t)tile * TENSOR_TILE + (load * TENSOR_THREADS + threadIdx.x) * 4;
 }
 
-// amax of all of x, into the first four bytes of the workspace, which arrive as 0. An atomicMax for floats
-// does not exist; for their bits as integers it does, and again the order is the same. One for each block of
+// Stores the amax of all of x in the first four bytes of the workspace, which start as 0. There is no
+// atomicMax for floats, but again non-negative floats compare like their bits. One atomicMax per block of
 // threads.
 extern "C" __global__ void __launch_bounds__(TENSOR_THREADS)
     per_tensor_amax_kernel(const float* x, unsigned char* q, float* scale, int rows, int cols,
@@ -96,8 +96,8 @@ extern "C" __global__ void __launch_bounds__(TENSOR_THREADS)
     if (threadIdx.x == 0) atomicMax((unsigned*)workspace, __float_as_uint(amax));
 }
 
-// Every thread works out the scale, one of them stores it. The tiles are taken from the end of x to its
-// start: what the kernel before read last still lies in the L2 cache.
+// Every thread computes the scale; one stores it. Tiles are processed from the end of x to the start, because
+// what the previous kernel read last is still in the L2 cache.
 extern "C" __global__ void __launch_bounds__(TENSOR_THREADS)
     per_tensor_quantize_kernel(const float* x, unsigned char* q, float* scale, int rows, int cols,
                                void* workspace) {
@@ -125,13 +125,13 @@ extern "C" __global__ void launch_per_tensor_amax(int rows, int cols, Launch* la
 extern "C" __global__ void launch_per_tensor_quantize(int rows, int cols, Launch* launch) {
     launch->grid = dim3(ceil_div((long long)rows * cols, TENSOR_TILE));
     launch->block = dim3(TENSOR_THREADS);
-    launch->workspace_bytes = sizeof(unsigned);  // the same workspace, with what the kernel before left in it
+    launch->workspace_bytes = sizeof(unsigned);  // the same workspace, as the previous kernel left it
 }
 
 // ---- per channel: a scale for each column of each group --------------------------------------------------
 
-constexpr int STRIP = 32;  // columns of a block of threads: of a row, 128 bytes of x and a whole sector of q
-constexpr int STRIP_LANES = STRIP / 4;  // threads side by side, a float4 each
+constexpr int STRIP = 32;  // columns per block of threads: in each row, 128 bytes of x and one sector of q
+constexpr int STRIP_LANES = STRIP / 4;  // threads side by side, one float4 each
 constexpr int STRIP_THREADS = 1024;
 constexpr int STRIP_ROWS = STRIP_THREADS / STRIP_LANES;  // rows that are loaded at once
 constexpr int STRIP_LOADS = 4;                           // float4s that a thread asks for together
@@ -142,11 +142,11 @@ __device__ float4 max4(float4 a, float4 b) {
 }
 
 // A block of threads takes a strip of 32 columns from top to bottom. (With a single column, memory would
-// deliver 32 bytes of each row for the 4 that are wanted, and take a sector of q for each byte.) blockIdx.x:
-// which strip; the last may be half as wide. blockIdx.y: which group.
+// deliver 32 bytes per row for the 4 that are needed, and write a whole sector of q for each byte.)
+// blockIdx.x: which strip; the last may be half as wide. blockIdx.y: which group.
 //
-// A strip is as tall as x, too much to keep. It is read a second time, soon after the first, so most of it
-// comes from the L2 cache. To keep a part of it in shared memory was no faster on an H200, and 16 columns
+// A strip is as tall as x, too tall for registers. It is read a second time soon after the first, so most of
+// it comes from the L2 cache. On an H200, keeping part of it in shared memory was no faster, and 16 columns
 // instead of 32 took 1.7 times as long.
 extern "C" __global__ void __launch_bounds__(STRIP_THREADS)
     per_channel_kernel(const float* x, unsigned char* q, float* scale, int groups, int rows, int cols) {
@@ -171,7 +171,7 @@ extern "C" __global__ void __launch_bounds__(STRIP_THREADS)
         for (int i = 0; i < STRIP_LOADS; ++i) most = max4(most, v[i]);
     }
 
-    // Lanes 8 and 16 apart hold the same columns. After these exchanges, lanes 0 to 7 speak for their warp.
+    // Lanes 8 and 16 apart hold the same columns. After these exchanges, lanes 0 to 7 hold the warp's maxima.
 #pragma unroll
     for (int apart = STRIP_LANES; apart < WARP; apart *= 2) {
         most = max4(most, make_float4(__shfl_xor_sync(ALL_LANES, most.x, apart),
@@ -214,10 +214,10 @@ extern "C" __global__ void launch_per_channel(int groups, int rows, int cols, La
 // ---- fine-grained: 1x128 along a row ---------------------------------------------------------------------
 
 constexpr int FINE_THREADS = 256;
-constexpr int FINE_BLOCKS = 4;  // blocks of each warp
+constexpr int FINE_BLOCKS = 4;  // blocks per warp
 
-// 32 lanes with a float4 each are just the 128 elements of a block: a warp needs nobody else, no shared
-// memory and no barrier. It takes four blocks, so that four loads are on their way at once.
+// 32 lanes with one float4 each hold exactly the 128 elements of a block, so a warp needs no shared memory
+// and no barrier. Each warp takes four blocks, so that four loads are in flight at once.
 extern "C" __global__ void __launch_bounds__(FINE_THREADS)
     fine_grained_kernel(const float* x, unsigned char* q, float* scale, int rows, int cols) {
     const int lane = threadIdx.x % WARP;
@@ -237,7 +237,7 @@ extern "C" __global__ void __launch_bounds__(FINE_THREADS)
     }
 #pragma unroll
     for (int i = 0; i < FINE_BLOCKS; ++i) {
-        // All lanes come here, also those without an element: warp_max waits for every one of them.
+        // All lanes get here, even those without an element: warp_max waits for all of them.
         const float own = scale_of(warp_max(amax_of(v[i])));
         if (inside[i]) store4(q, at[i], encode4(v[i], 1.0f / own));
         if (lane == 0 && first + i < blocks) scale[first + i] = own;
@@ -252,11 +252,11 @@ extern "C" __global__ void launch_fine_grained(int rows, int cols, Launch* launc
 // ---- block-wise: 128x128 ---------------------------------------------------------------------------------
 
 constexpr int WISE_THREADS = 512;
-constexpr int WISE_STEP = WISE_THREADS / WARP;  // a warp takes a row of the block, so this many rows at once
-constexpr int WISE_LOADS = BLOCK / WISE_STEP;   // float4s of each thread
+constexpr int WISE_STEP = WISE_THREADS / WARP;  // rows at a time: each warp takes one row of the block
+constexpr int WISE_LOADS = BLOCK / WISE_STEP;   // float4s per thread
 
-// A block of threads takes a block of x: 512 threads hold its 16384 elements in registers, 32 each.
-// blockIdx.x, y: which block, along the columns and along the rows. blockIdx.z: which group.
+// A block of threads takes one block of x: 512 threads hold its 16384 elements in registers, 32 each.
+// blockIdx.x and blockIdx.y: which block along the columns and along the rows. blockIdx.z: which group.
 extern "C" __global__ void __launch_bounds__(WISE_THREADS)
     block_wise_kernel(const float* x, unsigned char* q, float* scale, int groups, int rows, int cols) {
     const int col = blockIdx.x * BLOCK + threadIdx.x % WARP * 4;

@@ -1,7 +1,7 @@
-"""Small mistakes in correct kernels, made by the hundred: does the grader find each?
+"""Introduces hundreds of small mistakes into correct kernels: does the grader find each of them?
 
-A mutant is the source with one place changed. It is *caught* where a check fails, *equivalent* where no check
-fails and every output of every case is bit for bit the original's, and *missed* otherwise.
+A mutant is the source with one place changed. It is *caught* if a check fails, *equivalent* if no check
+fails and every output of every case is identical to the original's, bit for bit, and *missed* otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,15 +21,15 @@ from grader.checks import compile as compile_check
 from grader.checks import launch, memory
 from grader.exercise.oracle import Oracle
 from grader.grading.judging import Judging
-from grader.launching import invocations
-from grader.launching.plan import Plan, plan_launch, request_launch
-from grader.model.execution import Compilation, Executor
+from grader.grading.runs import Runs
+from grader.model.execution import Executor
 from grader.model.exercise import Case, Exercise
+from grader.model.families import MEMORY
 from grader.model.result import Check, Finding, Status
 from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
 from grader.sandbox.runner import OpenExecutor
 
-# Long enough for the largest case on one busy core, every access checked; a mutant that needs more hangs.
+# Long enough for the largest case on one busy core with every access checked; a mutant that takes longer hangs.
 SECONDS = 60.0
 
 CAUGHT, EQUIVALENT, MISSED, NO_MUTANT = "caught", "equivalent", "missed", "does not compile"
@@ -113,8 +114,8 @@ class Mutant(msgspec.Struct, frozen=True):
     diff: str
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """What the grader made of a mutant: `check`, `kind` and `at` of the first finding where it was caught."""
+class MutantVerdict(msgspec.Struct, frozen=True):
+    """The outcome of a mutant; if it was caught, `check`, `kind` and `at` are those of the first finding."""
 
     origin: str
     rule: str
@@ -128,7 +129,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def mutants(origin: str, text: str, count: int, seed: int) -> list[Mutant]:
-    """Up to `count` different ones, of every rule in turn; the same for the same seed."""
+    """Up to `count` different mutants, taking the rules in turn; the same for the same seed."""
     rng = random.Random(f"{seed} {origin}")  # noqa: S311 - a sample, no secret
     by_rule: dict[str, list[Mutant]] = {}
     seen = {_normal(text)}
@@ -163,7 +164,7 @@ def _of_rule(origin: str, text: str, rule: Rule) -> Iterator[Mutant]:
 
 
 def _without_comments(text: str) -> str:
-    """The same lines; so that nothing is changed in a comment."""
+    """The same lines without comments, so that nothing is changed in a comment."""
     return re.sub(r"//[^\n]*", "", text)
 
 
@@ -176,8 +177,8 @@ def _diff(before: str, after: str) -> str:
     return "\n".join(line for line in changes if line[:1] in "+-" and line[:3] not in ("+++", "---"))
 
 
-class Bench:
-    """The exercise's cases from the cheapest to the dearest, with what they should give."""
+class MutantBench:
+    """The exercise's cases, cheapest first, with their expected outputs."""
 
     def __init__(self, exercise: Exercise, seed: int, open_executor: OpenExecutor) -> None:
         oracle = Oracle(exercise)
@@ -188,12 +189,12 @@ class Bench:
         self.judging = Judging(exercise, "mutant.cu", lambda: oracle, explain=False)
 
     def outputs(self, origin: str, text: str) -> list[bytes]:
-        """The original's outputs, case by case. Raises ValueError where it is not correct itself."""
+        """The original's outputs, case by case. Raises ValueError if the original is not correct."""
         outputs: list[bytes] = []
         with _Lane(self) as lane:
             failed = lane.judge(origin, text, outputs.append)
         if failed is not None:
-            raise ValueError(f"{origin} is no correct kernel: {failed.id}: {failed.message}")
+            raise ValueError(f"{origin} is not a correct kernel: {failed.id}: {failed.message}")
         return outputs
 
     def judge_all(
@@ -201,13 +202,13 @@ class Bench:
         chosen: Sequence[Mutant],
         originals: dict[str, list[bytes]],
         jobs: int,
-        on_done: Callable[[Verdict], None] = lambda _: None,
-    ) -> list[Verdict]:
-        """Each mutant through every check, in the order given; a child process for each lane."""
+        on_done: Callable[[MutantVerdict], None] = lambda _: None,
+    ) -> list[MutantVerdict]:
+        """Runs every check on each mutant, in the order given; one child process per worker."""
         lanes = [_Lane(self) for _ in range(jobs)]
         free = list(lanes)
 
-        def one(mutant: Mutant) -> Verdict:
+        def one(mutant: Mutant) -> MutantVerdict:
             lane = free.pop()
             try:
                 return lane.verdict(mutant, originals[mutant.origin])
@@ -227,9 +228,9 @@ class Bench:
 
 
 class _Lane:
-    """One child process after the other; it serves one source after the other until one of them kills it."""
+    """One child process at a time; it runs one source after another until one of them kills it."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: MutantBench) -> None:
         self._bench = bench
         self._executor: Executor | None = None
 
@@ -244,7 +245,7 @@ class _Lane:
         if executor is not None:
             executor.close()
 
-    def verdict(self, mutant: Mutant, original: list[bytes]) -> Verdict:
+    def verdict(self, mutant: Mutant, original: list[bytes]) -> MutantVerdict:
         outputs: list[bytes] = []
         failed = self.judge(mutant.origin, mutant.source, outputs.append)
         check, finding = "", Finding("", "", 0, "")
@@ -257,19 +258,19 @@ class _Lane:
                 outcome = MISSED
         else:
             outcome = EQUIVALENT if outputs == original else MISSED
-        return Verdict(
+        return MutantVerdict(
             mutant.origin, mutant.rule, mutant.line, outcome, check, finding.kind, finding.line, finding.message,
             mutant.diff,
         )  # fmt: skip
 
     def judge(self, name: str, text: str, on_output: Callable[[bytes], None]) -> Check | None:
-        """The first check that does not pass; None where all do."""
+        """The first check that does not pass; None if all pass."""
         try:
             return next(self._failures(name, text, on_output), None)
         except (ChildTimeout, ChildMemory, ChildDied) as error:
             self.close()
             finding = Finding("did-not-finish", name, 0, str(error))
-            return Check("memory[?]", Status.FAILED, str(error), findings=(finding,))
+            return Check(MEMORY.id("?"), Status.FAILED, str(error), findings=(finding,))
 
     def _failures(self, name: str, text: str, on_output: Callable[[bytes], None]) -> Iterator[Check]:
         if self._executor is None:
@@ -277,26 +278,16 @@ class _Lane:
         executor, exercise = self._executor, self._bench.exercise
         compilation = executor.compile(text.encode(), name)
         yield from _unless_passed(compile_check.judge(exercise, name, compilation))
-        plans = {case.name: self._plans(executor, compilation, case, text, name) for case, _ in self._bench.cases}
-        judged = [(case, plan) for case, _ in self._bench.cases for plan in plans[case.name]]
-        yield from _unless_passed(launch.judge(judged, compilation))
+        runs = Runs(exercise, text, name, compilation, partial(executor.run, deadline=SECONDS))
+        cases = [case for case, _ in self._bench.cases]
+        plans = {case.name: runs.plans(case) for case in cases}
+        yield from _unless_passed(launch.judge([(case, p) for case in cases for p in plans[case.name]], compilation))
         for case, expected in self._bench.cases:
-            kernels, own = exercise.kernels, plans[case.name]
-            run = invocations.of(kernels, case, own), invocations.arrays(kernels, case, own)
-            outcome = executor.run(*run, deadline=SECONDS)
+            own = plans[case.name]
+            outcome = runs.outcome(case, own)
             yield from _unless_passed(memory.judge(case, outcome))
             yield from _unless_passed(self._bench.judging.correct(case, own, outcome.outputs, expected))
             on_output(b"".join(np.ascontiguousarray(outcome.outputs[key]).tobytes() for key in sorted(expected)))
-
-    def _plans(
-        self, executor: Executor, compilation: Compilation, case: Case, text: str, name: str
-    ) -> tuple[Plan, ...]:
-        kernels = self._bench.exercise.kernels
-        outcomes = [executor.run(*request_launch(kernel, case), deadline=SECONDS) for kernel in kernels]
-        return tuple(
-            plan_launch(kernel, compilation, text, name, outcome)
-            for kernel, outcome in zip(kernels, outcomes, strict=True)
-        )
 
 
 def _unless_passed(check: Check) -> Iterator[Check]:
@@ -308,8 +299,8 @@ def _size(case: Case) -> int:
     return sum(value.data.nbytes for value in case.arguments.values() if not isinstance(value, int))
 
 
-def counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """How many of each outcome; what does not compile is no mutant."""
+def counts(verdicts: Iterable[MutantVerdict]) -> dict[str, int]:
+    """The number of each outcome; what does not compile does not count as a mutant."""
     numbers = dict.fromkeys((CAUGHT, EQUIVALENT, MISSED, NO_MUTANT), 0)
     for verdict in verdicts:
         numbers[verdict.outcome] += 1

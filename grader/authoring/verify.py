@@ -1,4 +1,4 @@
-"""Keeps an exercise's promises: its starter fails, its solution passes, each wrong kernel is caught as it states.
+"""Checks an exercise's promises: its starter fails, its solution passes, each wrong kernel is caught as stated.
 
 A wrong kernel is run on the one case that it names, so that the whole exercise takes less than a minute.
 """
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from grader.checks import rules
 from grader.errors import GraderError
 from grader.exercise import submission
+from grader.exercise.shared_oracle import SharedOracle
 from grader.grading import pipeline
 from grader.model.exercise import Exercise
+from grader.model.families import COMPILE, RULES
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.sandbox.children import Children
 from grader.sandbox.runner import OpenExecutor
@@ -26,17 +27,17 @@ from grader.sandbox.runner import OpenExecutor
 STARTER, SOLUTION = "compiles and fails", "passes"
 PROMISE = re.compile(r"// caught by: (compile|launch|rules|(?:memory|correct)\[([\w-]+)\]) ([\w-]+)")
 MARK = "// <-- here"
-FIRST_LINE = "the first line has to be // caught by: CHECK KIND, such as // caught by: memory[small] race"
+FIRST_LINE = "the first line must be // caught by: CHECK KIND, such as // caught by: memory[small] race"
 
-# What an exercise cannot do without, beside its exercise.toml; and what to do where it is missing.
+# Files that an exercise needs besides its exercise.toml, and what to do if one is missing.
 NEEDED = {
-    "problem.md": "write what the student reads: the task, the cases, hints, pitfalls",
-    "starter.cu": "write what the student begins with: it compiles, and fails",
+    "problem.md": "write the text for the student: the task, the cases, hints, pitfalls",
+    "starter.cu": "write the file that the student starts from: it must compile and fail",
     "solution.cu": "write a kernel that passes",
     "test.py": "two lines: from grader.pytest_support import check_tests, and test_check = check_tests(__file__)",
 }
 
-# Kinds whose finding names the guilty line: those of memory, and of the compiler.
+# Kinds whose finding names the guilty line: those of memory and of the compiler.
 AT_A_LINE = frozenset(
     {
         "compile-error",
@@ -55,7 +56,7 @@ AT_A_LINE = frozenset(
 
 
 class Promise(msgspec.Struct, frozen=True):
-    """What a file of an exercise says of itself. `case` is the only one to run; None: all of them."""
+    """What a file of an exercise states about itself. `case` is the only one to run; None: all of them."""
 
     file: Path
     check: str = ""
@@ -66,14 +67,14 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Something that an exercise lacks, or a file of it that promises nothing. `problem` ends in the next step."""
+    """Something an exercise lacks, or a file that promises nothing. `problem` ends with the next step."""
 
     name: str
     problem: str
 
 
-class Verified(msgspec.Struct, frozen=True):
-    """`problem` says what was found instead; empty where the promise was kept."""
+class VerifiedPromise(msgspec.Struct, frozen=True):
+    """`problem` says what was found instead; "" if the promise was kept."""
 
     promise: Promise
     problem: str
@@ -81,15 +82,15 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 def gaps(exercise: Exercise) -> Iterator[Gap]:
-    """What is not there to be verified."""
+    """What is missing."""
     for name, step in NEEDED.items():
         if not (exercise.folder / name).is_file():
-            yield Gap(name, f"there is none; {step}")
+            yield Gap(name, f"is missing; {step}")
         elif not (exercise.folder / name).read_bytes().strip():
             yield Gap(name, f"is empty; {step}")
     wrong = _wrong(exercise)
     if not wrong:
-        yield Gap("wrong/*.cu", f"there is none; add kernels with one mistake each, {FIRST_LINE}")
+        yield Gap("wrong/*.cu", f"is missing; add kernels with one mistake each; {FIRST_LINE}")
     for file in wrong:
         try:
             promise_of(file)
@@ -98,7 +99,7 @@ def gaps(exercise: Exercise) -> Iterator[Gap]:
 
 
 def promises(exercise: Exercise) -> Iterator[Promise]:
-    """One for each file that is there, starter and solution first."""
+    """One per existing file, starter and solution first."""
     for file, says in ((exercise.starter, STARTER), (exercise.folder / "solution.cu", SOLUTION)):
         if file.is_file():
             yield Promise(file, case=exercise.cases[0] if says == STARTER else None, says=says)
@@ -112,14 +113,14 @@ def _wrong(exercise: Exercise) -> list[Path]:
 
 
 def promise_of(file: Path) -> Promise:
-    """What a wrong kernel's first line and its marks state. Raises GraderError where it states nothing."""
+    """What a wrong kernel's first line and marks state. Raises GraderError if they state nothing."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise GraderError(f"{file}: cannot be read: {getattr(error, 'strerror', 'it is not UTF-8 text')}") from None
     stated = PROMISE.fullmatch(lines[0]) if lines else None
     if stated is None:
-        raise GraderError(f"{file}: line 1 promises nothing; {FIRST_LINE}")
+        raise GraderError(f"{file}: line 1 states nothing; {FIRST_LINE}")
     marked = tuple(number for number, line in enumerate(lines, start=1) if line.endswith(MARK))
     check, case, kind = stated.groups()
     return Promise(file, check, kind, marked if kind in AT_A_LINE else (), case, f"{check} {kind}")
@@ -132,17 +133,18 @@ def verify(
     seed: int,
     open_executor: OpenExecutor,
     jobs: int,
-    on_done: Callable[[Verified], None] = lambda _: None,
-) -> list[Verified]:
-    """Each promise in a child process of its own, `jobs` at a time; the results in the promises' order."""
+    on_done: Callable[[VerifiedPromise], None] = lambda _: None,
+) -> list[VerifiedPromise]:
+    """Checks each promise in its own child process, `jobs` at a time; results are in the order of the promises."""
 
     children = Children()
     open_child = children.opener(open_executor)
+    oracle = SharedOracle(exercise)
 
-    def one(promise: Promise) -> Verified:
+    def one(promise: Promise) -> VerifiedPromise:
         began = time.monotonic()
-        problem = _problem(exercise, promise, seed, open_child)
-        return Verified(promise, problem, time.monotonic() - began)
+        problem = _problem(exercise, promise, seed, open_child, oracle)
+        return VerifiedPromise(promise, problem, time.monotonic() - began)
 
     with ThreadPoolExecutor(jobs) as pool:
         found = []
@@ -157,19 +159,23 @@ def verify(
         return found
 
 
-def _problem(exercise: Exercise, promise: Promise, seed: int, open_executor: OpenExecutor) -> str:
+def _problem(
+    exercise: Exercise, promise: Promise, seed: int, open_executor: OpenExecutor, oracle: SharedOracle
+) -> str:
     source = submission.read(promise.file)
-    # What the compiled code shows needs no case; one is graded so that nothing else is wrong.
-    only = exercise.cases[0] if promise.check == rules.ID else promise.case
+    # Checks of the compiled code need no case; one is graded to make sure that nothing else is wrong.
+    only = exercise.cases[0] if promise.check == RULES.id() else promise.case
     try:
-        result = pipeline.grade(exercise, source, seed=seed, open_executor=open_executor, only=only)
+        result = pipeline.grade(
+            exercise, source, seed=seed, open_executor=open_executor, only=only, open_oracle=lambda _: oracle
+        )
     except GraderError as error:
         if only is None or only in exercise.cases:  # the exercise itself is broken
             raise
         return str(error)
     errors = [check for check in result.checks if check.status is Status.ERROR]
     if errors:
-        return f"{errors[0].id} ended in error: {errors[0].message}"
+        return f"{errors[0].id} ended in an error: {errors[0].message}"
     if promise.says == SOLUTION:
         passed = result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE)
         return "" if passed else _caught_by(first_failed(result))
@@ -180,9 +186,9 @@ def _problem(exercise: Exercise, promise: Promise, seed: int, open_executor: Ope
 
 def _starter_problem(result: Result) -> str:
     failed = first_failed(result)
-    if failed is not None and failed.id == "compile":
+    if failed is not None and failed.family == COMPILE.name:
         return _caught_by(failed)
-    return "" if failed is not None else "nothing is wrong with it"
+    return "" if failed is not None else "nothing is wrong"
 
 
 def first_failed(result: Result) -> Check | None:
@@ -191,29 +197,23 @@ def first_failed(result: Result) -> Check | None:
 
 
 def problem_of(promise: Promise, failed: Check | None) -> str:
-    """How what was caught differs from the promise; empty where it does not."""
+    """How the finding differs from the promise; "" if it does not."""
     if failed is None or failed.id != promise.check:
         return _caught_by(failed)
     of_kind = [finding for finding in failed.findings if finding.kind == promise.kind]
     if not of_kind:
         return _caught_by(failed)
-    if promise.lines and not any(set(promise.lines) & named_lines(finding) for finding in of_kind):
+    if promise.lines and not any(set(promise.lines) & set(finding.guilty_lines) for finding in of_kind):
         lines = sorted({finding.line for finding in of_kind})
-        return f"{promise.kind} in line {_listed(lines)}, not in line {_listed(promise.lines)}"
+        return f"{promise.kind} on line {_listed(lines)}, not on line {_listed(promise.lines)}"
     return ""
-
-
-def named_lines(finding: Finding) -> set[int]:
-    """The finding's line, and for a race the other access's, which its note names."""
-    notes = " ".join(finding.notes) if finding.kind == "race" else ""
-    return {finding.line, *(int(line) for line in re.findall(r"\bline (\d+)", notes))}
 
 
 def _caught_by(failed: Check | None) -> str:
     if failed is None:
         return "nothing was found"
     first = failed.findings[0] if failed.findings else Finding("", "", 0, failed.message)
-    where = f" in line {first.line}" if first.line else ""
+    where = f" on line {first.line}" if first.line else ""
     return f"{failed.id} {first.kind}{where}: {first.message}"
 
 

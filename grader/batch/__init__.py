@@ -1,1 +1,1 @@
-"""Batch grading: who submitted what, the ledger, scheduling, the gradebook."""
+"""Batch grading: finding submissions, the ledger, scheduling, the gradebook."""

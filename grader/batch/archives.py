@@ -1,12 +1,13 @@
-"""Submissions in a zip. Nothing is unpacked but the one file that each student is graded by.
+"""Submissions in a zip. Only the one file that is graded is unpacked for each student.
 
-Names within the zip never become paths: a file is written under a name that is made here. So a name that leads out
-of the folder leads nowhere, and a zip bomb is read no further than the largest submission.
+Names in the zip never become paths: files are written under names generated here. So a name that points outside the
+folder has no effect, and a zip bomb is read no further than the maximum size of a submission.
 """
 
 from __future__ import annotations
 
 import lzma
+import re
 import stat
 import zipfile
 import zlib
@@ -18,19 +19,23 @@ from grader.batch.found import Found, Unreadable, is_litter
 from grader.errors import GraderError, UsageError
 from grader.exercise import submission
 
-# A class of a thousand, fifty files each; a zip with more is not what a learning platform exports.
+# A class of a thousand with fifty files each; no learning platform exports more than this.
 MAX_MEMBERS = 50_000
 
-# What all students' files may take together, unpacked.
+# The most that all students' files together may take when unpacked.
 MAX_UNPACKED = 1 << 30
 
-# Names in a zip are UTF-8 if this flag says so; many programs write UTF-8 and leave it out.
+# This flag marks names as UTF-8; many programs write UTF-8 without setting it.
 _UTF8 = 0x800
 _ENCRYPTED = 0x1
 
+# Some programs of Windows write a backslash between folders. In a name of an unknown encoding it is none behind a
+# character that is not ASCII: in Shift-JIS it is the second byte of many.
+_BETWEEN_FOLDERS = re.compile(r"(?<![^\x00-\x7f])\\")
+
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(NotImplementedError, RuntimeError, OSError, ValueError),
+    *(NotImplementedError, RuntimeError, OSError, ValueError, MemoryError),
 )
 
 
@@ -42,14 +47,14 @@ class Archive:
         self._written = 0
         try:
             self._zip = zipfile.ZipFile(file)
-        except (*_BROKEN, MemoryError) as error:
-            raise UsageError(f"{file} is no zip that can be read: {_reason(error)}; download it again") from None
+        except _BROKEN as error:
+            raise UsageError(f"{file} is not a readable zip: {_reason(error)}; download it again") from None
         self._members = self._zip.infolist()
         if len(self._members) > MAX_MEMBERS:
-            raise UsageError(f"{file} holds {len(self._members):,} files; at most {MAX_MEMBERS:,} are read")
+            raise UsageError(f"{file} contains {len(self._members):,} files; the limit is {MAX_MEMBERS:,}")
 
     def list(self) -> Sequence[Found]:
-        """In the order of their places; folders that are only implied by their files are not listed."""
+        """In path order; folders that exist only as part of a file's path are not listed."""
         found = [self._found(number, member) for number, member in enumerate(self._members)]
         return sorted((one for one in found if not is_litter(one.place)), key=lambda one: one.place)
 
@@ -64,10 +69,10 @@ class Archive:
             raise Unreadable(f"{found.place.name} cannot be read from the zip: {_reason(error)}") from None
 
     def fetch(self, found: Found, student: str, name: str) -> Path:
-        content = self.read(found, submission.MAX_BYTES)  # one byte more is too large, however much follows
+        content = self.read(found, submission.MAX_BYTES)  # one byte more is enough to know that it is too large
         self._written += len(content)
         if self._written > MAX_UNPACKED:
-            raise Unreadable(f"the zip unpacks to more than {MAX_UNPACKED >> 30} GiB; {name} was left in it")
+            raise Unreadable(f"the zip unpacks to more than {MAX_UNPACKED >> 30} GiB; {name} was not unpacked")
         file = self._unpacked / filenames.stem(student) / filenames.stem(name)
         try:
             self._unpacked.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,26 +83,29 @@ class Archive:
         return file
 
     def _found(self, number: int, member: zipfile.ZipInfo) -> Found:
-        name = _name(member).replace("\\", "/")
+        name = _name(member)
         parts = [part for part in name.split("/") if part not in ("", ".")]
         kept = [part for part in parts if part != ".." and not part.endswith(":")]
         place = PurePosixPath(*kept) if kept else PurePosixPath("unnamed")
-        problem = ""
+        problem, kind = "", stat.S_IFMT(member.external_attr >> 16)
         if name.startswith("/") or kept != parts:
             problem = f"its name in the zip, {name!r}, leads out of the folder"
-        elif stat.S_ISLNK(member.external_attr >> 16):
+        elif kind == stat.S_IFLNK:
             problem = f"{place.name} is a link"
+        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            problem = f"{place.name} is not a regular file"
         return Found(place, folder=name.endswith("/"), problem=problem, member=number)
 
 
 def _name(member: zipfile.ZipInfo) -> str:
-    """zipfile takes a name without the UTF-8 flag for code page 437, which every byte is a character of."""
-    if member.flag_bits & _UTF8:
-        return member.filename
+    """zipfile decodes names without the UTF-8 flag as code page 437, in which every byte is a character."""
+    name = member.filename
     try:
-        return member.filename.encode("cp437").decode("utf-8")
+        if not member.flag_bits & _UTF8:
+            name = name.encode("cp437").decode("utf-8")
     except UnicodeError:
-        return member.filename
+        return _BETWEEN_FOLDERS.sub("/", name)
+    return name.replace("\\", "/")
 
 
 def _reason(error: BaseException) -> str:

@@ -1,19 +1,20 @@
-"""Why a student's grade is another than before: what it was graded from, and check by check what came of it."""
+"""Why a student's grade changed: the inputs of the grading, and the outcome of each check."""
 
 from __future__ import annotations
 
 import msgspec
 
 from grader.batch.ledger import Grading
+from grader.model import families
 from grader.model.result import Check
 
 ABSENT = "absent"
 
 
 class CheckChange(msgspec.Struct, frozen=True):
-    """Checks of one kind that went the same way; statuses as they carry them, ABSENT where a grading lacks them.
+    """Checks of one kind that changed in the same way. Statuses as in the Result; ABSENT if a grading lacks them.
 
-    `why` is what the first of them says now.
+    `why` is the message of the first of them now.
     """
 
     ids: tuple[str, ...]
@@ -22,25 +23,27 @@ class CheckChange(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class Changes(msgspec.Struct, frozen=True):
-    """`causes`: what differs between the two gradings, in words; () where nothing does that the ledger knows."""
+class GradingChanges(msgspec.Struct, frozen=True):
+    """`causes`: what differs between the two gradings, in words; () if nothing that the ledger records."""
 
     causes: tuple[str, ...]
     checks: tuple[CheckChange, ...]
     points: tuple[float | None, float | None]
 
 
-def between(before: Grading, after: Grading) -> Changes:
-    return Changes(tuple(_causes(before, after)), tuple(_checks(before, after)), (_total(before), _total(after)))
+def between(before: Grading, after: Grading) -> GradingChanges:
+    return GradingChanges(
+        tuple(_causes(before, after)), tuple(_checks(before, after)), (_total(before), _total(after))
+    )
 
 
 def _causes(before: Grading, after: Grading) -> list[str]:
     one, two = before.conditions, after.conditions
     causes = []
     if before.sha256 != after.sha256:
-        causes.append(f"another submission: {after.sha256[:12]} instead of {before.sha256[:12]}")
+        causes.append(f"a different submission: {after.sha256[:12]} instead of {before.sha256[:12]}")
     if (one.exercise, one.exercise_hash) != (two.exercise, two.exercise_hash):
-        causes.append("the exercise's files changed (exercise.toml, oracle.py or what else grades)")
+        causes.append("the exercise's files changed (exercise.toml, oracle.py or another file that affects grades)")
     if one.grader != two.grader:
         causes.append(f"grader {two.grader} instead of {one.grader}")
     if one.seed != two.seed:
@@ -48,7 +51,7 @@ def _causes(before: Grading, after: Grading) -> list[str]:
     if one.device != two.device:
         causes.append(f"on {two.device} instead of {one.device}")
     if one.secret_hash != two.secret_hash:
-        causes.append("other secret cases")
+        causes.append("different secret cases")
     return causes
 
 
@@ -58,7 +61,7 @@ def _checks(before: Grading, after: Grading) -> list[CheckChange]:
     for identity in dict.fromkeys([*old, *new]):
         was, now = _status(old.get(identity)), _status(new.get(identity))
         if was != now:
-            alike.setdefault((identity.split("[")[0], was, now), []).append(identity)
+            alike.setdefault((families.name_of(identity), was, now), []).append(identity)
     return [CheckChange(tuple(ids), was, now, _why(new.get(ids[0]))) for (_, was, now), ids in alike.items()]
 
 

@@ -1,4 +1,4 @@
-"""Which of a student's files is graded, and why none where there is none."""
+"""Which of a student's files is graded, or why none is."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grader.batch.entry import Submitted
-from grader.batch.found import Folder, Found, Source, Unreadable
-from grader.batch.layouts import TAKEN_FIRST, Group, is_source
+from grader.batch.found import Folder, Found, SubmissionSource, Unreadable
+from grader.batch.layouts import EXERCISES, TAKEN_FIRST, HandedIn, is_source
 
-SHOWN = 5  # of files, or of students, where a sentence names them
+SHOWN = 5  # files or students named in a sentence
 
 
-def take(source: Source, group: Group) -> Submitted:
-    """The submission of this student, or the problem with it."""
+def take(source: SubmissionSource, group: HandedIn, exercise: str = "") -> Submitted:
+    """This student's submission, or the problem with it. `exercise` picks a file from a repository of several."""
     path, problem = None, group.problem
     try:
         if not problem:
-            chosen = _chosen(group)
+            chosen = _chosen(group, exercise)
             path = source.fetch(chosen, group.student, group.name_of(chosen))
     except Unreadable as error:
         problem = str(error)
@@ -32,10 +32,10 @@ def take(source: Source, group: Group) -> Submitted:
     )
 
 
-def within(folder: Path) -> Submitted:
-    """What is graded of one student's folder; `student` is its name."""
+def within(folder: Path, exercise: str = "") -> Submitted:
+    """The file to grade in a student's folder; `student` is its name."""
     source = Folder(folder)
-    return take(source, Group(folder.name, files=tuple(source.list())))
+    return take(source, HandedIn(folder.name, files=tuple(source.list())), exercise)
 
 
 def some(names: Sequence[str]) -> str:
@@ -44,13 +44,14 @@ def some(names: Sequence[str]) -> str:
 
 
 def readable(text: str) -> str:
-    """Names of files may hold bytes that are no UTF-8; a gradebook may not."""
+    """File names may contain bytes that are not UTF-8; a gradebook may not."""
     return unicodedata.normalize("NFC", text.encode(errors="surrogatepass").decode(errors="replace"))
 
 
-def _chosen(group: Group) -> Found:
-    """Raises Unreadable, which says what there is instead."""
+def _chosen(group: HandedIn, exercise: str) -> Found:
+    """Raises Unreadable, which says what was found instead."""
     sources = [one for one in group.files if not one.folder and is_source(group.name_of(one))]
+    sources = _of_exercise(sources, exercise)
     named = [one for one in sources if group.name_of(one).lower() in TAKEN_FIRST]
     chosen = sources if len(sources) == 1 else named
     if len(chosen) == 1:
@@ -63,9 +64,16 @@ def _chosen(group: Group) -> Found:
     raise Unreadable(_instead(group))
 
 
-def _instead(group: Group) -> str:
+def _of_exercise(sources: list[Found], exercise: str) -> list[Found]:
+    """The exercise's own files in a repository made by grade start, where every file lies in exercises/NN_name/."""
+    if not all(EXERCISES in one.place.parts[:-2] for one in sources):
+        return sources
+    return [one for one in sources if one.place.parts[-3:-1] == (EXERCISES, exercise)] or sources
+
+
+def _instead(group: HandedIn) -> str:
     problems = [one.problem for one in group.files if one.problem]
     others = [group.name_of(one) for one in group.files if not one.folder]
     if problems:
         return problems[0]
-    return f"no .cu file, only {some(others)}" if others else "handed in nothing: the folder is empty"
+    return f"no .cu file, only {some(others)}" if others else "the submission folder is empty"

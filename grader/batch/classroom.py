@@ -16,28 +16,33 @@ PAGE, LEADERBOARD = "class.html", "leaderboard.html"
 
 
 def write(entries: Sequence[Entry], exercise: Exercise, out: Path, *, real_names: bool = False) -> Path:
-    """Writes both pages into `out`, where the reports lie; `real_names` puts them on the leaderboards too."""
-    rows = rows_of(entries, exercise, pseudonyms.key_of(out))
-    pages = {
-        PAGE: classroom.render(rows, exercise, real_names=real_names),
-        LEADERBOARD: classroom.render_leaderboard(rows, exercise, real_names=real_names),
-    }
-    for name, page in pages.items():
-        files.write(out / name, page.encode(errors="replace"))
+    """Writes both pages into `out`, next to the reports. With `real_names`, the leaderboards show names too."""
+    for name, page in pages(entries, exercise, out, real_names=real_names).items():
+        files.write(out / name, page)
     return out / PAGE
 
 
-def rows_of(entries: Sequence[Entry], exercise: Exercise, key: bytes) -> tuple[classroom.Row, ...]:
+def pages(entries: Sequence[Entry], exercise: Exercise, out: Path, *, real_names: bool = False) -> dict[str, bytes]:
+    """By file name. `out` stores the key of the pseudonyms."""
+    rows = rows_of(entries, exercise, pseudonyms.key_of(out))
+    made = {
+        PAGE: classroom.render(rows, exercise, real_names=real_names),
+        LEADERBOARD: classroom.render_leaderboard(rows, exercise, real_names=real_names),
+    }
+    return {name: page.encode(errors="replace") for name, page in made.items()}
+
+
+def rows_of(entries: Sequence[Entry], exercise: Exercise, key: bytes) -> tuple[classroom.StudentRow, ...]:
     names = pseudonyms.of((entry.submitted.student for entry in entries), key)
     return tuple(_row(entry, exercise, names[entry.submitted.student]) for entry in gradebook.in_order(entries))
 
 
-def _row(entry: Entry, exercise: Exercise, pseudonym: str) -> classroom.Row:
+def _row(entry: Entry, exercise: Exercise, pseudonym: str) -> classroom.StudentRow:
     submitted, result = entry.submitted, entry.result
     cases = {}
     if result is not None:
-        cases = {case: classroom.Case(*outcomes.of_case(result, case)) for case in outcomes.cases(exercise)}
-    return classroom.Row(
+        cases = {case: outcomes.of_case(result, case) for case in outcomes.cases(exercise)}
+    return classroom.StudentRow(
         student=submitted.student,
         name=submitted.name,
         pseudonym=pseudonym,
@@ -53,7 +58,7 @@ def _row(entry: Entry, exercise: Exercise, pseudonym: str) -> classroom.Row:
 
 
 def _error(result: Result) -> str:
-    """Why there are no points although there is a Result."""
+    """Why there are no points even though there is a Result."""
     if result.verdict is not Verdict.ERROR:
         return ""
     failed = next((check for check in result.checks if check.status is Status.ERROR), None)

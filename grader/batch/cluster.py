@@ -1,7 +1,7 @@
-"""Grades submissions past one machine, with Parsl: on the machines that a configuration file describes.
+"""Grades submissions on several machines with Parsl, as described by a configuration file.
 
-Each task travels as bytes and comes back as bytes; the ledger stays here, with its one writer. The machines share a
-file system with this one: they load the grader and the exercise from where they lie here.
+Tasks and results are sent as bytes; the ledger stays here and has one writer. The machines share a
+file system with this one: they load the grader and the exercise from the same paths.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from typing import Any
 
 import msgspec
 
-from grader.batch.schedule import Engine, Finishing
+from grader.batch.schedule import BatchEngine, Finishing
 from grader.batch.worker import Graded, Task, grade
 from grader.errors import GraderError, UsageError, at_fault
+from grader.sandbox import confine
 
 INSTALL = "python -m pip install 'cuda-kernel-grader[cluster]'"
 
-# How often a task goes out whose worker was lost on the way. A submission that takes its worker down each time is
-# set aside after as many.
+# How often a task is retried if its worker is lost. A submission that brings down its worker this many times is
+# set aside.
 MOST_SENT = 3
 
 
-def engine(config: Any, *, gpu: bool) -> Engine:
+def engine(config: Any, *, gpu: bool) -> BatchEngine:
     """`config` is a parsl.Config; with `gpu`, each of its workers sees one GPU (available_accelerators)."""
 
     def run(tasks: Sequence[Task]) -> Finishing:
@@ -52,7 +53,7 @@ def engine(config: Any, *, gpu: bool) -> Engine:
 
 
 def read(file: Path) -> Any:
-    """`config` of that Python file, a parsl.Config. Raises UsageError; GraderError where Parsl is missing."""
+    """The parsl.Config named `config` in that Python file. Raises UsageError; GraderError if Parsl is missing."""
     try:
         from parsl.config import Config
     except ImportError:
@@ -62,24 +63,27 @@ def read(file: Path) -> Any:
     try:
         config = runpy.run_path(str(file)).get("config")
     except Exception as error:
-        raise UsageError(f"{file} cannot be run: {at_fault(error, file)}") from None
+        raise UsageError(f"running {file} failed: {at_fault(error, file)}") from None
     if not isinstance(config, Config):
-        raise UsageError(f"{file} defines no config = parsl.Config(...)")
+        raise UsageError(f"{file} does not define config = parsl.Config(...)")
     return config
 
 
 def grade_packed(task: bytes) -> bytes:
-    """What runs on a worker."""
+    """Runs on a worker."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    return msgspec.msgpack.encode(grade(_unpacked(task)))
+    wanted = _unpacked(task)
+    if not wanted.trust:
+        os.environ[confine.SWITCH] = confine.REQUIRED
+    return msgspec.msgpack.encode(grade(wanted))
 
 
 @contextmanager
 def _parsl(config: Any) -> Iterator[Callable[[bytes], Future[bytes]]]:
-    """Ends every worker at the end, whether they are done or not."""
+    """Ends every worker on exit, whether it is done or not."""
     import parsl
 
-    # Parsl starts programs of its own by name, from beside this Python.
+    # Parsl starts its own programs by name; they are installed next to this Python.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     try:
         kernel = parsl.load(config)
@@ -89,15 +93,15 @@ def _parsl(config: Any) -> Iterator[Callable[[bytes], Future[bytes]]]:
     try:
         yield parsl.python_app(grade_packed, data_flow_kernel=kernel)
     finally:
-        with contextlib.suppress(Exception):  # a worker that is gone already
+        with contextlib.suppress(Exception):  # a worker that has already ended
             kernel.cleanup()
         parsl.clear()
-        for file in log_files:  # Parsl lets go of it, and leaves it open
+        for file in log_files:  # Parsl drops it without closing it
             file.close()
 
 
 def _packed(task: Task, *, gpu: bool) -> bytes:
-    """Paths as every machine finds them; the threads and memory are the worker's to decide."""
+    """Absolute paths, valid on every machine; each worker decides its threads and memory."""
     exercise = msgspec.structs.replace(task.exercise, folder=task.exercise.folder.absolute())
     there = msgspec.structs.replace(task, exercise=exercise, gpu=0 if gpu else None, threads=0, memory_bytes=0)
     return msgspec.msgpack.encode(there, enc_hook=str)

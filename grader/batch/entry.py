@@ -1,4 +1,4 @@
-"""What a batch knows of one student: what was handed in, and what became of it."""
+"""What a batch knows about a student: the submission and its grading."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from grader.model.result import Result
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """One student's submission, as it was found. Where there is nothing to grade, `problem` says why."""
+    """One student's submission as found. If there is nothing to grade, `problem` says why."""
 
     student: str  # unique within the batch: a folder's name, a login, an id of the learning platform
-    name: str = ""  # as a person is called; "" where only the id is known
+    name: str = ""  # the person's name; "" if only the id is known
     path: Path | None = None
     problem: str = ""
     late: bool = False
-    identifiers: dict[str, str] = {}  # by column name of the platform: {"SIS User ID": "..."}; exports want them back
+    identifiers: dict[str, str] = {}  # by the platform's column name: {"SIS User ID": "..."}; exports need them
 
 
 class ManualPoints(msgspec.Struct, frozen=True):
-    """What an instructor gave; survives every re-grade."""
+    """What an instructor gave; kept when regrading."""
 
     points: float | None = None
     comment: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One row of the gradebook. Without a result, `problem` says why: nobody is shown a zero that was not earned."""
+    """One row of the gradebook. Without a result, `problem` says why: no student gets an unearned zero."""
 
     submitted: Submitted
-    result: Result | None = None  # with the manual points already in result.points
+    result: Result | None = None  # manual points are already included in result.points
     problem: str = ""
     manual: ManualPoints = ManualPoints()
     report: str = ""  # the student's own HTML report, relative to the output folder

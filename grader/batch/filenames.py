@@ -1,4 +1,4 @@
-"""A student's id as the name of a file: any id gives a name that is safe, and no two the same."""
+"""A student's id as a file name: every id gives a safe and unique name."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import hashlib
 import re
 import unicodedata
 
-# A name may have 255 bytes on Linux; what is added (a suffix, another name) has to fit too.
+# Linux allows names of 255 bytes; what is added (a suffix, another name) must fit too.
 MAX_BYTES = 100
 
 _UNSAFE = re.compile(r"[^\w.@+-]|(?<=\.)\.+|^[.-]+")
 
 
 def stem(student: str) -> str:
-    """ "alice" stays as it is; what has to be changed gets eight characters of its hash, so that it stays unique."""
+    """ "alice" stays as it is; a changed id gets eight characters of its hash, so that it stays unique."""
     shown = unicodedata.normalize("NFC", student)
     safe = _UNSAFE.sub("_", shown).encode(errors="replace")[:MAX_BYTES].decode(errors="ignore")
     if safe == student and safe:

@@ -1,6 +1,6 @@
-"""What lies below a folder of submissions: every file and folder, by its place, read without trust.
+"""Everything below a folder of submissions: every file and folder, by path, read without trusting it.
 
-A zip is seen the same way (`archives`), so that a layout is recognised once for both.
+A zip looks the same (`archives`), so layouts are recognised once for both.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from typing import Protocol
 
 import msgspec
 
+from grader import files
 from grader.errors import UsageError
 
-# What an operating system leaves behind; whatever begins with a dot is no submission either.
+# Left behind by operating systems; names that begin with a dot are not submissions either.
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
-# A student's folder that is deeper, or holds more, was not made to be graded.
+# A folder that is deeper or has more files was not meant to be graded.
 MAX_DEPTH = 8
 MAX_FILES = 2_000
 
 
 class Found(msgspec.Struct, frozen=True):
-    """`place` is relative to the root. With a `problem` it cannot be read, or must not be."""
+    """`place` is relative to the root. With a `problem`, it cannot or must not be read."""
 
     place: PurePosixPath
     folder: bool = False
@@ -34,10 +35,10 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Unreadable(Exception):  # noqa: N818 - it says a state, not a mistake of the program
-    """Why a file that was found cannot be graded: a sentence for the instructor, without a full stop."""
+    """Why a file cannot be graded: a sentence for the instructor, without a full stop."""
 
 
-class Source(Protocol):
+class SubmissionSource(Protocol):
     """A folder of submissions, or a zip of them."""
 
     def list(self) -> Sequence[Found]: ...
@@ -47,24 +48,24 @@ class Source(Protocol):
         ...
 
     def fetch(self, found: Found, student: str, name: str) -> Path:
-        """A path that the grader can open; `name` is what a file that has to be written is called.
+        """A path that the grader can open; if a file has to be written, it gets the name `name`.
 
-        Raises Unreadable where the file cannot be read. An empty, binary or too large one is fetched: it is graded
-        as grade run grades it, as what does not compile.
+        Raises Unreadable if the file cannot be read. Empty, binary and oversized files are fetched: like grade run,
+        the batch grades them as files that do not compile.
         """
         ...
 
 
 class Folder:
-    """A folder on disk. Links that lead out of it are problems, and no folder is entered by a link.
+    """A folder on disk. Links that lead out of it are problems, and links to folders are not followed.
 
-    `left_out`: a folder within it that is none of a student's.
+    `left_out`: a folder inside it that does not belong to a student.
     """
 
     def __init__(self, root: Path, left_out: Path | None = None) -> None:
         self._root = root
-        self._real = root.resolve()
-        self._left_out = left_out.resolve() if left_out else None
+        self._real = files.real(root)
+        self._left_out = files.real(left_out) if left_out else None
 
     def list(self) -> Sequence[Found]:
         try:
@@ -77,19 +78,20 @@ class Folder:
             below = self._walk(PurePosixPath(name))
             found += islice(below, MAX_FILES)
             if next(below, None) is not None:
-                found.append(Found(PurePosixPath(name), folder=True, problem=f"holds more than {MAX_FILES:,} files"))
+                found.append(
+                    Found(PurePosixPath(name), folder=True, problem=f"contains more than {MAX_FILES:,} files")
+                )
         return found
 
     def read(self, found: Found, limit: int) -> bytes:
         assert found.path is not None
         try:
-            with found.path.open("rb") as stream:
-                return stream.read(limit + 1)
+            return files.start(found.path, limit + 1)
         except OSError as error:
             raise Unreadable(f"{found.place.name} cannot be read: {error.strerror}") from None
 
     def fetch(self, found: Found, student: str, name: str) -> Path:  # noqa: ARG002 - it stays where it is
-        self.read(found, 0)  # whether it can be read
+        self.read(found, 0)  # fails if it cannot be read
         assert found.path is not None
         return found.path
 
@@ -124,11 +126,11 @@ class Folder:
         try:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError):
-            return Found(place, problem=f"{place.name} is a link that leads nowhere")
+            return Found(place, problem=f"{place.name} is a broken link")
         own = self._real.joinpath(*place.parts[:1]) if len(place.parts) > 1 else self._real
         if not target.is_relative_to(own):  # to another student's file, perhaps
             return Found(
-                place, folder=target.is_dir(), problem=f"{place.name} is a link that leads out of the folder"
+                place, folder=target.is_dir(), problem=f"{place.name} is a link to a place outside the folder"
             )
         if target.is_dir():
             return Found(place, folder=True, problem=f"{place.name} is a link to another folder")

@@ -1,4 +1,4 @@
-"""gradebook.csv: a row for each student, with everything that is known, and nothing where it is not."""
+"""gradebook.csv: one row per student; what is unknown stays empty."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RUBRIC = ("correctness", "performance", "quality", "manual")
 
 
 def write(entries: Sequence[Entry], exercise: Exercise, out: Path) -> Path:
-    """Writes out/gradebook.csv, whole or not at all. The same entries give the same bytes, in whatever order.
+    """Writes out/gradebook.csv atomically. The same entries give the same bytes, whatever their order.
 
-    Raises GraderError where it cannot be written.
+    Raises GraderError if it cannot be written.
     """
     rows: list[Sequence[table.Cell]] = [header(exercise), *(_row(entry, exercise) for entry in in_order(entries))]
     return files.write(out / FILE, table.encode(rows))
@@ -30,17 +30,17 @@ def in_order(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def header(exercise: Exercise) -> list[str]:
-    """For each case that counts by itself: whether it is right (clean and correct), fast enough, and how fast."""
+    """For each case with points of its own: whether it is right (clean and correct), fast enough, and its ratio."""
     return [
         *("student", "name", "verdict", *RUBRIC, "total", "max"),
         *(f"{case}{what}" for case in outcomes.cases(exercise) for what in ("", " speed", " ratio")),
-        *("further cases", "late", "problem", "comment", "seed", "sha256", "report"),
+        *("extra cases", "late", "problem", "comment", "seed", "sha256", "report"),
     ]
 
 
 def _row(entry: Entry, exercise: Exercise) -> list[table.Cell]:
     submitted, result = entry.submitted, entry.result
-    points = result.points if result else None
+    points = outcomes.points(entry)
     manual = points.manual if points and points.manual is not None else entry.manual.points
     return [
         submitted.student,
@@ -69,7 +69,7 @@ def _case(entry: Entry, case: str) -> tuple[table.Cell, table.Cell, table.Cell]:
 
 
 def _further(entry: Entry, exercise: Exercise) -> str:
-    """Not "7/9": a spreadsheet reads a date."""
+    """Not "7/9", which a spreadsheet would read as a date."""
     right, of = outcomes.further(entry.result, exercise) if entry.result else (0, 0)
     return f"{right} of {of}" if of else ""
 

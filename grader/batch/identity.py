@@ -1,4 +1,4 @@
-"""What a grading depends on. The same in all of it: not graded again."""
+"""What a grading depends on. If none of it changed, a submission is not graded again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 import msgspec
 
 import grader
+from grader import files
 from grader.errors import GraderError
 from grader.exercise.secret import Secret
 from grader.model.exercise import Exercise
 
-# Of an exercise's folder, what no grade depends on: a better sentence in problem.md grades nobody again.
+MAX_BYTES = 256 << 20  # for one file of an exercise, including tables of values
+
+# Files of an exercise that no grade depends on: editing problem.md does not regrade the class.
 NOT_GRADED_BY = frozenset({"problem.md", "starter.cu", "solution.cu", "test.py", "wrong", "__pycache__"})
 
 
@@ -36,11 +39,14 @@ def conditions(exercise: Exercise, *, seed: int, device: str, secret: Secret | N
 
 
 def exercise_hash(folder: Path) -> str:
-    """Of exercise.toml, oracle.py and whatever else lies there that a grade may depend on."""
+    """Hash of exercise.toml, oracle.py and all other files there that a grade may depend on."""
     digest = hashlib.sha256()
     try:
         for file in sorted(_files(folder)):
-            for part in (file.relative_to(folder).as_posix().encode(errors="surrogateescape"), file.read_bytes()):
+            for part in (
+                file.relative_to(folder).as_posix().encode(errors="surrogateescape"),
+                files.read(file, MAX_BYTES),
+            ):
                 digest.update(len(part).to_bytes(8, "little") + part)
     except OSError as error:
         raise GraderError(f"{error.filename}: {error.strerror}") from None
@@ -61,5 +67,5 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_litter(name: str) -> bool:
-    """What editors, systems and Python leave about."""
+    """Files left behind by editors, systems and Python."""
     return name.startswith(".") or name == "__pycache__" or name.endswith(("~", ".pyc"))

@@ -1,4 +1,4 @@
-"""What a batch takes in: who handed in what, under which conditions it is graded, and what it refuses."""
+"""The input of a batch: who submitted what, the conditions of grading, and what is refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from grader import files
 from grader.batch import choice, identity, lanes, roster, worker
 from grader.batch.entry import Submitted
 from grader.batch.identity import Conditions
@@ -23,8 +24,8 @@ Note = Callable[[str], None]
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What is asked for. None, "auto" and () leave it to the ledger of a batch that was begun, else to chance and
-    the machine."""
+    """What was requested. For None, "auto" and (), the ledger of an existing batch decides; for a new one, chance and
+    the machine do."""
 
     submissions: Path
     exercise: Exercise
@@ -34,28 +35,29 @@ class Batch(msgspec.Struct, frozen=True):
     seed: int | None = None
     secret: Secret | None = None
     jobs: int | None = None
-    replace: bool = False  # students who are in the ledger and not in `submissions` leave the batch
-    real_names: bool | None = None  # on the leaderboards, in place of pseudonyms
+    replace: bool = False  # students in the ledger but not in `submissions` leave the batch
+    trust: bool = False  # grade even if this machine cannot confine submissions
+    real_names: bool | None = None  # on the leaderboards, instead of pseudonyms
 
 
 class Accepted(NamedTuple):
-    """A batch that can begin."""
+    """A batch that is ready to start."""
 
     settings: dict[str, str]  # for the ledger
     conditions: Conditions
     enrolled: list[Enrolled]  # everybody
-    todo: dict[str, Source]  # what is not graded yet, each content once, by key
-    gpus: dict[int, int]  # of this machine, for `todo`: how many lanes each has, by number
-    leaving: list[str]  # students of the batch until now
+    todo: dict[str, Source]  # not graded yet, each distinct content once, by key
+    gpus: dict[int, int]  # GPUs of this machine for `todo`: number of lanes, by GPU number
+    leaving: list[str]  # students in the batch so far
 
 
 def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
-    """Writes nothing but into `unpacked`. Raises UsageError where the batch that `out` holds is another, GraderError
-    where there is something to grade on a GPU, and none `here`."""
+    """Writes only into `unpacked`. Raises UsageError if `out` holds a different batch; GraderError
+    if something must be graded on a GPU and there is none `here`."""
     _apart(batch)
     settings, known = _begun(batch.out)
     _same_exercise(batch, settings)
-    submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked)]
+    submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked, batch.exercise.name)]
     leaving = _leaving(batch, known, submitted)
     conditions = _conditions(batch, settings, here=here)
     enrolled, sources = _enrolled(submitted, conditions)
@@ -67,18 +69,18 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
 
 
 def _apart(batch: Batch) -> None:
-    """What a batch writes would be students of the next. Raises UsageError."""
-    if batch.submissions.resolve() == batch.out.resolve():
-        raise UsageError(f"{batch.submissions} holds the submissions; choose another folder for --out")
+    """The output of this batch would become students of the next. Raises UsageError."""
+    if files.real(batch.submissions) == files.real(batch.out):
+        raise UsageError(f"{batch.submissions} contains the submissions; choose another folder for --out")
     if (batch.submissions / FILE).exists():
         raise UsageError(
-            f"{batch.submissions} is what a batch wrote: it holds a {FILE}.\n"
-            "Name the folder of the submissions; if they lie there, move them to one of their own"
+            f"{batch.submissions} is the output of a batch: it contains a {FILE}.\n"
+            "Name the folder of the submissions. If they are in this one, move them to a separate folder"
         )
 
 
 def _begun(out: Path) -> tuple[dict[str, str], list[Enrolled]]:
-    """Settings and students of the batch in `out`; none where there is none yet."""
+    """Settings and students of the batch in `out`; none if there is no batch yet."""
     if not (out / FILE).exists():
         return {}, []
     with Ledger(out) as ledger:
@@ -112,12 +114,12 @@ def _enrolled(submitted: Sequence[Submitted], conditions: Conditions) -> tuple[l
 
 
 def _printable(one: Submitted) -> Submitted:
-    """An id with bytes that are no text, such as a folder's name may hold, stays unique."""
+    """An id with bytes that are not text, as in a folder's name, stays unique."""
     return msgspec.structs.replace(one, student=one.student.encode(errors="backslashreplace").decode())
 
 
 def _conditions(batch: Batch, settings: dict[str, str], *, here: bool) -> Conditions:
-    """What is not asked for anew stays as the ledger has it."""
+    """Whatever is not requested stays as recorded in the ledger."""
     recorded = int(settings["seed"]) if "seed" in settings else None
     seed = batch.seed if batch.seed is not None else recorded
     if seed is None:
@@ -127,12 +129,12 @@ def _conditions(batch: Batch, settings: dict[str, str], *, here: bool) -> Condit
 
 
 def _changes(settings: dict[str, str], conditions: Conditions) -> Iterator[str]:
-    """What is asked for otherwise than the ledger has it."""
+    """Requests that differ from the ledger."""
     seed, device = settings.get("seed"), settings.get("device")
     if seed is not None and int(seed) != conditions.seed:
-        yield f"seed {conditions.seed} instead of {seed}: every submission is graded on other inputs"
+        yield f"seed {conditions.seed} instead of {seed}: every submission is graded with different inputs"
     if device is not None and device != conditions.device:
-        yield f"on {conditions.device} instead of {device}: every submission is graded there"
+        yield f"on {conditions.device} instead of {device}: every submission is graded again"
 
 
 def _device(batch: Batch, recorded: str | None, *, here: bool) -> str:
@@ -141,7 +143,7 @@ def _device(batch: Batch, recorded: str | None, *, here: bool) -> str:
     if batch.device != "auto":
         return batch.device
     if recorded is None and not here:
-        raise UsageError("say --device cpu or --device cuda: from here nobody can tell what the other machines have")
+        raise UsageError("use --device cpu or --device cuda: this machine cannot tell whether the others have GPUs")
     return recorded or ("cuda" if lanes.usable((), required=False) else "cpu")
 
 
@@ -157,17 +159,17 @@ def _settings(batch: Batch, conditions: Conditions) -> dict[str, str]:
 def _same_exercise(batch: Batch, settings: dict[str, str]) -> None:
     known = settings.get("exercise", batch.exercise.name)
     if known != batch.exercise.name:
-        raise UsageError(f"{batch.out} holds a batch of {known}; choose another --out for {batch.exercise.name}")
+        raise UsageError(f"{batch.out} contains a batch of {known}; choose another --out for {batch.exercise.name}")
 
 
 def _leaving(batch: Batch, known: Sequence[Enrolled], submitted: Sequence[Submitted]) -> list[str]:
-    """Another class's folder, given by mistake, must not take this one out of its gradebook. Raises UsageError."""
+    """Naming another class's folder by mistake must not drop this class from its gradebook. Raises UsageError."""
     handed_in = {one.student for one in submitted}
     left_out = [one.submitted.student for one in known if one.submitted.student not in handed_in]
     if left_out and not batch.replace:
         are = "1 student is" if len(left_out) == 1 else f"{len(left_out)} students are"
         raise UsageError(
-            f"{are} in the batch in {batch.out} and not in {batch.submissions}: {choice.some(left_out)}.\n"
-            "For another class choose another --out; --replace takes them out of the batch"
+            f"{are} in the batch in {batch.out} but not in {batch.submissions}: {choice.some(left_out)}.\n"
+            "For another class, choose another --out; --replace removes these students from the batch"
         )
     return left_out

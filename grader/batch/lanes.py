@@ -1,7 +1,7 @@
-"""Where a submission is graded: on a core of this machine, and where there are GPUs, on one of them.
+"""Where submissions are graded: each on a core of this machine and, if there are GPUs, on one of them.
 
-On a GPU, timing has it alone (`timing.lock`). Several submissions are on their way to one GPU at a time, so that it
-need not wait for a compiler, a child that starts, or the CPU's checks.
+A lane is one place in a GPU's queue. Timing has the GPU to itself (`timing.lock`), but several submissions share its
+lanes, so that it does not wait for compilation, the start of a child, or the CPU's checks.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from grader import executors, machine
 from grader.errors import GraderError
 from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
 
-# Timing takes a second or two of a GPU, what comes before it four to eight of a core, and a kernel that hangs on the
-# CPU half a minute. More than this only holds memory.
+# Timing takes one or two seconds on a GPU, the steps before it four to eight on a core, and a kernel that hangs on
+# the CPU half a minute. More lanes would only occupy memory.
 PER_GPU = 10
-BYTES_PER_LANE = 3 << 29  # a context, and inputs several times as large as the cache
+BYTES_PER_LANE = 3 << 29  # a context, and inputs several times the size of the cache
 
 
 class Lanes(Protocol):
-    """Hands out lanes until there is none; None is the lane of a CPU."""
+    """Hands out lanes while there are any; None is a lane of the CPU."""
 
     def take(self) -> tuple[int | None] | None:
-        """The GPU's number in a tuple of one; None where there is no lane free."""
+        """A tuple with the GPU's number; None if no lane is free."""
         ...
 
     def give_back(self, gpu: int | None) -> None: ...
 
 
 class Cpu:
-    """As many lanes as anybody asks for: the number of threads is the limit."""
+    """Unlimited lanes: the number of threads is the limit."""
 
     def take(self) -> tuple[int | None] | None:
         return (None,)
@@ -42,10 +42,10 @@ class Cpu:
 
 
 class Gpus:
-    """A pool of GPUs, by number. One that was lost gets nothing more; its work goes to the others."""
+    """A pool of GPUs, by number. A lost GPU gets no more work; the others take over."""
 
     def __init__(self, lanes: Mapping[int, int]) -> None:
-        """How many lanes each has, by number."""
+        """The number of lanes of each GPU, by number."""
         self._free = dict(lanes)
         self._lock = threading.Lock()
 
@@ -73,12 +73,12 @@ class Gpus:
 
 
 def answers(gpu: int) -> bool:
-    """The health probe: a fresh process gets a context on it, and memory, and a kernel through."""
+    """The health probe: a fresh process creates a context, allocates memory and runs a kernel."""
     return _lanes(gpu) > 0
 
 
 def _lanes(gpu: int) -> int:
-    """How many submissions its memory is enough for; 0 where it does not answer."""
+    """The number of submissions its memory suffices for; 0 if it does not respond."""
     child = executors.open_cuda(gpu)
     try:
         memory = child.describe().memory_bytes
@@ -90,26 +90,26 @@ def _lanes(gpu: int) -> int:
 
 
 def usable(wanted: Sequence[int], *, required: bool) -> dict[int, int]:
-    """The GPUs of these numbers (none: all) that answer, and how many lanes each has. Empty where none does and none
+    """The responding GPUs of these numbers (none: all), and the number of lanes of each. Empty if none does and none
     is required.
 
-    Raises GraderError where one is required and missing.
+    Raises GraderError if one is required but missing.
     """
     count = machine.gpus()
     missing = [number for number in wanted if number >= count]
     if missing:
-        raise GraderError(f"there is no GPU {missing[0]}: this machine has {count}, counted from 0")
+        raise GraderError(f"there is no GPU {missing[0]}: this machine has {count}, numbered from 0")
     numbers = list(dict.fromkeys(wanted)) or list(range(count))
     if not numbers:
         if required:
             raise GraderError(
-                "no NVIDIA GPU found on this machine; grade doctor says what is missing.\n"
-                "With --device cpu everything but speed is judged."
+                "no NVIDIA GPU found on this machine; grade doctor shows what is missing.\n"
+                "With --device cpu, everything except speed is judged."
             )
         return {}
     with ThreadPoolExecutor(len(numbers)) as threads:
         found = list(threads.map(_lanes, numbers))
     healthy = {number: lanes for number, lanes in zip(numbers, found, strict=True) if lanes}
     if required and not healthy:
-        raise GraderError("no GPU answers; grade doctor says more")
+        raise GraderError("no GPU responds; grade doctor shows more")
     return healthy

@@ -1,35 +1,37 @@
-"""Whose file is whose: the layouts in which submissions lie below a folder or in a zip.
+"""Whose file is whose: the layouts of submissions in a folder or a zip.
 
-Each function gets everything that was found and gives a group for each student, or none where the layout is another.
-What fits into no platform's layout is taken for a plain one: nobody is left out.
+Each function takes everything that was found and returns a group per student, or none if it is a different layout.
+Anything that matches no platform's layout is treated as plain folders and files, so that no student is left out.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import msgspec
 
 from grader.batch import platforms
-from grader.batch.found import Found, Source, Unreadable
+from grader.batch.found import Found, SubmissionSource, Unreadable
 from grader.errors import UsageError
 
-# Files beside the submissions that are an instructor's own; any other flat file is taken for a student's.
+# Files next to the submissions that belong to the instructor; any other flat file is taken as a student's.
 NOT_HANDED_IN = frozenset({".csv", ".html", ".json", ".log", ".md", ".toml", ".xlsx", ".yaml", ".yml"})
 
-# The only one with such a name is taken before a student's other files.
+# Where a repository made by grade start keeps its exercises, one folder per exercise.
+EXERCISES = "exercises"
+
+# If exactly one file has such a name, it is preferred to a student's other files.
 TAKEN_FIRST = frozenset({"starter.cu", "solution.cu"})
 
-# Gradescope's holds what every submission printed.
+# Gradescope's file contains the output of every submission.
 MAX_METADATA = 64 << 20
 
 _ROOT = PurePosixPath()
 
 
-class Group(msgspec.Struct, frozen=True):
-    """What one student handed in. `called` has the student's own names of files that the platform renamed."""
+class HandedIn(msgspec.Struct, frozen=True):
+    """One student's files. `called` maps files that the platform renamed to the student's own names."""
 
     student: str
     name: str = ""
@@ -43,23 +45,31 @@ class Group(msgspec.Struct, frozen=True):
         return self.called.get(found.place) or found.place.name
 
 
-def groups(source: Source, found: Sequence[Found]) -> list[Group]:
+def groups(source: SubmissionSource, found: Sequence[Found]) -> list[HandedIn]:
     return gradescope(source, found) or moodle(found) or canvas(found) or plain(found)
 
 
 def without_root(found: Sequence[Found]) -> list[Found]:
-    """A zip is often of one folder: then what lies in it counts. Where that is one student's, it stays."""
+    """A zip often contains a single folder: then its contents count, unless it is one student's folder."""
     tops = {one.place.parts[0] for one in found}
     inner = [one for one in found if len(one.place.parts) > 1]
     loose = any(len(one.place.parts) == 1 and not one.folder for one in found)
-    own = any(len(one.place.parts) == 2 and one.place.name.lower() in TAKEN_FIRST for one in inner)
-    if len(tops) != 1 or loose or own or platforms.moodle(*tops):
+    if len(tops) != 1 or loose or any(map(_is_a_students, inner)) or platforms.moodle(*tops):
         return list(found)
     return [msgspec.structs.replace(one, place=PurePosixPath(*one.place.parts[1:])) for one in inner]
 
 
-def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
-    """A submission of several people is each one's."""
+def _is_a_students(inner: Found) -> bool:
+    """Whether this file shows that the only folder there is one student's own."""
+    top, below, *deeper = inner.place.parts
+    if deeper:
+        return below == EXERCISES  # a repository made by grade start
+    metadata = below == platforms.GRADESCOPE_METADATA and not platforms.GRADESCOPE_EXPORT.fullmatch(top)
+    return metadata or below.lower() in TAKEN_FIRST
+
+
+def gradescope(source: SubmissionSource, found: Sequence[Found]) -> list[HandedIn]:
+    """A submission by several people counts for each of them."""
     metadata = _gradescope_metadata(found)
     if metadata is None:
         return []
@@ -68,11 +78,11 @@ def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
     result = []
     for folder, people in submitters.items():
         files = below.pop(folder, ())
-        missing = "" if files else f"{folder} is named in {platforms.GRADESCOPE_METADATA}, and is not there"
+        missing = "" if files else f"{folder} is listed in {platforms.GRADESCOPE_METADATA} but does not exist"
         for person in people or (platforms.Submitter("", "", ""),):
             identifiers = {"Submission": folder, "SID": person.sid, "Email": person.email}
             result.append(
-                Group(
+                HandedIn(
                     person.sid or person.email or folder,
                     name=person.name,
                     identifiers={key: value for key, value in identifiers.items() if value},
@@ -84,8 +94,10 @@ def gradescope(source: Source, found: Sequence[Found]) -> list[Group]:
 
 
 def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
-    """At the top, or in the one folder that is there: further down it would be a student's, who speaks for nobody."""
-    root = 2 if len({one.place.parts[0] for one in found}) == 1 else 1
+    """At the top, or in the only folder there if Gradescope named it. Elsewhere it would be a student's file, which
+    must not count."""
+    tops = list({one.place.parts[0] for one in found})
+    root = 2 if len(tops) == 1 and platforms.GRADESCOPE_EXPORT.fullmatch(tops[0]) else 1
     return next(
         (
             one
@@ -99,18 +111,18 @@ def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
     )
 
 
-def moodle(found: Sequence[Found]) -> list[Group]:
-    """Files and online texts of one student lie in folders of their own."""
-    students: dict[str, Group] = {}
+def moodle(found: Sequence[Found]) -> list[HandedIn]:
+    """A student's files and online texts are in separate folders."""
+    students: dict[platforms.MoodleName, HandedIn] = {}
     others: dict[str, tuple[Found, ...]] = {}
     for top, files in _by_top(found).items():
         named = platforms.moodle(top)
         if named is None:
             others[top] = files
             continue
-        student = named.id or named.name
-        group = students.get(student) or Group(
-            student,
+        student = named._replace(file="")
+        group = students.get(student) or HandedIn(
+            named.id or named.name,
             name="" if named.name == "Participant" else named.name,
             identifiers={"Identifier": f"Participant {named.id}"} if named.id else {},
         )
@@ -119,12 +131,19 @@ def moodle(found: Sequence[Found]) -> list[Group]:
     return [*students.values(), *_plain(others)] if students else []
 
 
-def canvas(found: Sequence[Found]) -> list[Group]:
-    """Only where every .cu file is named as Canvas does it: alice_1_2_final.cu may be Alice's own name for it."""
+def canvas(found: Sequence[Found]) -> list[HandedIn]:
+    """If most .cu files are named in Canvas's way. A file that came another way belongs to one more student.
+
+    A single name proves nothing next to another file: alice_1_2_final.cu may be Alice's own name for it.
+    """
     named = {one.place: platforms.canvas(one.place.name) for one in found if len(one.place.parts) == 1}
-    if any(is_source(one.place.name) and not named.get(one.place) for one in found if not one.folder):
+    sources = [bool(named.get(one.place)) for one in found if is_source(one.place.name) and not one.folder]
+    theirs, others_ = sources.count(True), sources.count(False)
+    if others_ and (theirs < 2 or others_ >= theirs):
         return []
-    students: dict[str, Group] = {}
+    students: dict[
+        tuple[str, str], HandedIn
+    ] = {}  # by ID and name: one ID with two names was misread for one of them
     others = []
     for one in found:
         name = named.get(one.place)
@@ -132,14 +151,15 @@ def canvas(found: Sequence[Found]) -> list[Group]:
             others.append(one)
             continue
         identifiers = {} if name.user.startswith("anon_") else {"ID": name.user}
-        group = students.get(name.user) or Group(name.user, name=name.name, identifiers=identifiers)
+        student = (name.user, name.name)
+        group = students.get(student) or HandedIn(name.user, name=name.name, identifiers=identifiers)
         group = msgspec.structs.replace(group, late=group.late or name.late)
-        students[name.user] = _with(group, (one,), {one.place: name.file or one.place.name})
+        students[student] = _with(group, (one,), {one.place: name.file or one.place.name})
     return [*map(_last_of_each, students.values()), *plain(others)] if students else []
 
 
-def plain(found: Sequence[Found]) -> list[Group]:
-    """A folder for each student, and flat files; both may lie side by side."""
+def plain(found: Sequence[Found]) -> list[HandedIn]:
+    """A folder per student, and flat files; both may occur together."""
     return _plain(_by_top(found))
 
 
@@ -147,13 +167,13 @@ def is_source(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() == ".cu"
 
 
-def _plain(tops: dict[str, tuple[Found, ...]]) -> list[Group]:
+def _plain(tops: dict[str, tuple[Found, ...]]) -> list[HandedIn]:
     result = []
     for top, files in tops.items():
         if any(one.folder or len(one.place.parts) > 1 for one in files):
-            result.append(Group(top, files=files))
+            result.append(HandedIn(top, files=files))
         elif is_source(top) or not _is_instructors(PurePosixPath(top)):
-            result.append(Group(PurePosixPath(top).stem, files=files))
+            result.append(HandedIn(PurePosixPath(top).stem, files=files))
     return result
 
 
@@ -161,8 +181,8 @@ def _is_instructors(place: PurePosixPath) -> bool:
     return place.suffix.lower() in NOT_HANDED_IN or place.stem.lower() in ("readme", "license", "makefile")
 
 
-def _last_of_each(group: Group) -> Group:
-    """Of starter.cu, starter-1.cu and starter-2.cu the last, and called starter.cu."""
+def _last_of_each(group: HandedIn) -> HandedIn:
+    """Of starter.cu, starter-1.cu and starter-2.cu, the last one, under the name starter.cu."""
     last: dict[str, tuple[int, Found]] = {}
     for one in group.files:
         name, number = platforms.canvas_again(group.called[one.place])
@@ -172,23 +192,22 @@ def _last_of_each(group: Group) -> Group:
     return msgspec.structs.replace(group, files=tuple(one for _, one in last.values()), called=called)
 
 
-def _with(group: Group, files: Sequence[Found], called: dict[PurePosixPath, str]) -> Group:
+def _with(group: HandedIn, files: Sequence[Found], called: dict[PurePosixPath, str]) -> HandedIn:
     return msgspec.structs.replace(group, files=(*group.files, *files), called={**group.called, **called})
 
 
 def _by_top(found: Iterable[Found], root: PurePosixPath = _ROOT) -> dict[str, tuple[Found, ...]]:
-    """What lies below `root`, by its first name there."""
+    """Everything below `root`, by the first part of its path there."""
     depth = len(root.parts)
     tops: dict[str, list[Found]] = {}
     for one in found:
         if one.place.parts[:depth] == root.parts and len(one.place.parts) > depth:
             place = PurePosixPath(*one.place.parts[depth:])
-            key = unicodedata.normalize("NFC", place.parts[0])
-            tops.setdefault(key, []).append(msgspec.structs.replace(one, place=place))
+            tops.setdefault(place.parts[0], []).append(msgspec.structs.replace(one, place=place))
     return {top: tuple(files) for top, files in tops.items()}
 
 
-def _text(source: Source, found: Found) -> str:
+def _text(source: SubmissionSource, found: Found) -> str:
     try:
         content = source.read(found, MAX_METADATA)
     except Unreadable as error:

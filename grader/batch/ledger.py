@@ -1,7 +1,7 @@
-"""The ledger: every grading as it finished, who handed in what, and what an instructor gave. One SQLite file.
+"""The ledger: every finished grading, who submitted what, and the points an instructor gave. One SQLite file.
 
-Written by one process at a time through one connection; what `record` returned from outlives kill -9 and a loss of
-power. A grading stands under its key (`identity.Conditions.key`) once: what is settled is never written again.
+Written by one process at a time through one connection. Once `record` returns, a grading survives kill -9 and power
+loss. A grading is stored once under its key (`identity.Conditions.key`); once settled, it is never written again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -25,12 +25,14 @@ from grader.errors import GraderError, UsageError
 from grader.model import codec
 from grader.model.result import Result, Verdict
 
+_T = TypeVar("_T")
+
 FILE = "ledger.sqlite"
 BUSY_SECONDS = 30.0  # another process's transaction takes milliseconds
 
 
 class Enrolled(msgspec.Struct, frozen=True):
-    """A student of the batch. `key` and `sha256` are "" where there is nothing to grade."""
+    """A student of the batch. `key` and `sha256` are "" if there is nothing to grade."""
 
     submitted: Submitted
     sha256: str = ""
@@ -38,7 +40,7 @@ class Enrolled(msgspec.Struct, frozen=True):
 
 
 class Grading(msgspec.Struct, frozen=True):
-    """A row of the ledger: a Result, or why there is none, and under which conditions it was made."""
+    """A row of the ledger: a Result, or why there is none, and its conditions."""
 
     number: int
     sha256: str
@@ -51,7 +53,7 @@ class Grading(msgspec.Struct, frozen=True):
     result: Result | None
 
 
-class Event(msgspec.Struct, frozen=True):
+class LedgerEvent(msgspec.Struct, frozen=True):
     """From `at` on, this grading was the student's."""
 
     at: str
@@ -59,13 +61,18 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """Every method raises GraderError where the file cannot be read or written."""
+    """Every method raises GraderError if the file cannot be read or written."""
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
-        """Raises UsageError where there is none and none is to be made."""
+        """Raises UsageError if there is none and none should be created."""
         self.file = folder / FILE
         if not create and not self.file.is_file():
-            raise UsageError(f"no ledger in {folder}: name a folder that grade batch --out made")
+            raise UsageError(f"there is no ledger in {folder}; name a folder created by grade batch --out")
+        if self.file.is_file() and not self.file.stat().st_size and _holds_more(folder):
+            raise GraderError(
+                f"{self.file} is empty, but {folder} contains other files. If they belong to a batch, restore the "
+                "ledger from a backup; otherwise remove it or choose another --out"
+            )
         if create:
             _touch(self.file)
         with self._errors():
@@ -85,10 +92,13 @@ class Ledger:
     # The batch
 
     def settings(self) -> dict[str, str]:
-        return dict(self._rows("SELECT name, value FROM setting"))
+        found = self._read(dict(self._rows("SELECT name, value FROM setting")), dict[str, str])
+        if not found.get("seed", "0").isdecimal():
+            raise self._damaged(f"the seed must be a number, not {found['seed']!r}")
+        return found
 
     def real_names(self) -> bool:
-        """Whether the leaderboards show them."""
+        """Whether the leaderboards show real names."""
         return self.settings().get("real_names") == "yes"
 
     def keep(self, settings: Mapping[str, str]) -> None:
@@ -97,7 +107,7 @@ class Ledger:
                 self._run("INSERT OR REPLACE INTO setting VALUES (?, ?)", name, value)
 
     def enrol(self, students: Sequence[Enrolled], exercise: str) -> None:
-        """These are the batch's students now. What is graded already becomes theirs."""
+        """Sets the batch's students. Existing gradings of their submissions become theirs."""
         with self._writing():
             self._run("DELETE FROM student")
             for position, one in enumerate(students):
@@ -108,19 +118,19 @@ class Ledger:
 
     def enrolled(self) -> list[Enrolled]:
         rows = self._rows("SELECT submitted, submission, key FROM student ORDER BY position")
-        return [Enrolled(_submitted(text), sha256, key) for text, sha256, key in rows]
+        return [Enrolled(self._submitted(text), *self._read(rest, tuple[str, str])) for text, *rest in rows]
 
     # Gradings
 
     def settled(self, keys: Iterable[str]) -> set[str]:
-        """Those that need no grading any more."""
+        """Keys that need no more grading."""
         done = {key for (key,) in self._rows("SELECT key FROM grading WHERE settled")}
         return done.intersection(keys)
 
     def record(self, key: str, sha256: str, conditions: Conditions, graded: Graded) -> bool:
-        """Keep it, for everyone who handed in just this. On disk when this returns.
+        """Stores a grading for everyone who submitted exactly this. On disk when this returns.
 
-        False where a settled grading stands there already: that one stays.
+        False if there is already a settled grading, which is kept.
         """
         result = graded.result
         with self._writing():
@@ -142,24 +152,25 @@ class Ledger:
 
     def gradings(self, keys: Iterable[str]) -> dict[str, Grading]:
         found = ((key, self._rows(f"{_GRADING} WHERE key = ?", key)) for key in dict.fromkeys(keys))
-        return {key: _grading(rows[0]) for key, rows in found if rows}
+        return {key: self._grading(rows[0]) for key, rows in found if rows}
 
-    def history(self, student: str) -> list[Event]:
-        """The oldest first."""
-        return [Event(at, _grading(row)) for at, *row in self._rows(_HISTORY, student)]
+    def history(self, student: str) -> list[LedgerEvent]:
+        """Oldest first."""
+        return [LedgerEvent(at, self._grading(row)) for at, *row in self._rows(_HISTORY, student)]
 
     def _credit(self, student: str, exercise: str, key: str) -> None:
-        """Its grading, where there is one, is the student's from now on."""
+        """From now on its grading, if there is one, is the student's."""
         self._run(ledger_schema.CREDIT, student, exercise, _now(), key, student, exercise)
 
     # What an instructor gave
 
     def manual(self, exercise: str) -> dict[str, ManualPoints]:
         rows = self._rows("SELECT student, points, comment FROM manual WHERE exercise = ?", exercise)
-        return {student: ManualPoints(points, comment) for student, points, comment in rows}
+        read = (self._read(row, tuple[str, float | None, str]) for row in rows)
+        return {student: ManualPoints(points, comment) for student, points, comment in read}
 
     def give(self, student: str, exercise: str, given: ManualPoints) -> None:
-        """In place of what was given before; nothing given: nothing kept."""
+        """Replaces what was given before; with nothing given, removes it."""
         with self._writing():
             self._run("DELETE FROM manual WHERE student = ? AND exercise = ?", student, exercise)
             if given != ManualPoints():
@@ -172,7 +183,7 @@ class Ledger:
         return any(self._rows(f"SELECT 1 FROM {name} WHERE student = ? LIMIT 1", student) for name in _ABOUT)  # noqa: S608
 
     def purge(self, student: str) -> None:
-        """Every row about the student, and their gradings that are nobody else's. Overwritten, not just unlinked."""
+        """Deletes every row about the student, and gradings that only they have; overwritten, not only unlinked."""
         with self._writing():
             for table in _ABOUT:
                 self._run(f"DELETE FROM {table} WHERE student = ?", student)  # noqa: S608 - names of ours
@@ -181,11 +192,37 @@ class Ledger:
             self._database.execute("VACUUM")
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    # What stands there, if it is what was written
+
+    def _grading(self, row: Sequence[Any]) -> Grading:
+        conditions, result = dict(zip(Conditions.__struct_fields__, row[2:8], strict=True)), row[13]
+        plain = dict(zip(_PLAIN, (*row[:2], *row[8:13]), strict=True))
+        grading = self._read({**plain, "conditions": conditions, "result": None}, Grading)
+        try:
+            return msgspec.structs.replace(grading, result=codec.decode(result)) if result else grading
+        except (codec.ResultError, TypeError) as error:
+            raise self._damaged(f"grading {grading.number}: {error}") from None
+
+    def _submitted(self, kept: bytes) -> Submitted:
+        try:
+            return msgspec.json.decode(kept, type=Submitted, dec_hook=_path)
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            raise self._damaged(str(error)) from None
+
+    def _read(self, value: object, type_: type[_T]) -> _T:
+        try:
+            return msgspec.convert(value, type_)
+        except msgspec.ValidationError as error:
+            raise self._damaged(str(error)) from None
+
+    def _damaged(self, what: str) -> GraderError:
+        return GraderError(f"{self.file} is damaged: {what}. Restore it from a backup, or choose another --out")
+
     # SQLite
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """All of it or nothing."""
+        """All or nothing."""
         with self._errors():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -215,7 +252,7 @@ class Ledger:
 
 
 def _touch(file: Path) -> None:
-    """For its owner alone: it names students. What SQLite puts beside it gets the same permissions."""
+    """Readable only by its owner, since it names students. SQLite's auxiliary files get the same permissions."""
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
@@ -227,6 +264,7 @@ _COLUMNS = (
     "grading.id, submission, grading.exercise, exercise_hash, seed, device, secret, grader, "
     "verdict, problem, finished, seconds, attempts, result"
 )
+_PLAIN = ("number", "sha256", "verdict", "problem", "finished", "seconds", "attempts")
 _GRADING = f"SELECT {_COLUMNS} FROM grading"  # noqa: S608 - names of ours
 _HISTORY = (
     f"SELECT history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
@@ -234,27 +272,19 @@ _HISTORY = (
 )
 
 
-def _grading(row: Sequence[Any]) -> Grading:
-    number, sha256, exercise, exercise_hash, seed, device, secret, grader = row[:8]
-    verdict, problem, finished, seconds, attempts, result = row[8:]
-    conditions = Conditions(exercise, exercise_hash, seed, device, secret, grader)
-    try:
-        decoded = codec.decode(result) if result else None
-    except codec.ResultError as error:
-        raise GraderError(f"the ledger's grading {number} cannot be read: {error}") from None
-    return Grading(number, sha256, conditions, verdict, problem, finished, seconds, attempts, decoded)
-
-
 def _kept(one: Submitted) -> bytes:
-    """As JSON; a path is its bytes, which need not be text."""
+    """As JSON; a path is stored as bytes, which may not be text."""
     path = one.path.absolute() if one.path else None
     return msgspec.json.encode(msgspec.structs.replace(one, path=path), enc_hook=bytes)
 
 
-def _submitted(kept: bytes) -> Submitted:
-    return msgspec.json.decode(
-        kept, type=Submitted, dec_hook=lambda _, path: Path(os.fsdecode(base64.b64decode(path)))
-    )
+def _path(_: object, kept: Any) -> Path:
+    return Path(os.fsdecode(base64.b64decode(kept)))
+
+
+def _holds_more(folder: Path) -> bool:
+    """A batch that was killed as it began left nothing else."""
+    return any(not one.name.startswith((".", FILE)) for one in folder.iterdir())
 
 
 def _now() -> str:

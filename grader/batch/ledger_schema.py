@@ -1,7 +1,7 @@
-"""The ledger's tables, and the way from every earlier version of them to this one.
+"""The ledger's tables, and the migrations from every earlier version.
 
-`MIGRATIONS[n]` leads from version n to n + 1, an empty file being version 0. One that was ever released is never
-changed; what is new is added behind it.
+`MIGRATIONS[n]` leads from version n to n + 1; an empty file is version 0. Released migrations are never
+changed; add new ones at the end.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from grader.errors import GraderError
 
-# In the file's header, so that no other program's database is taken for a ledger: "GRDL".
+# In the file's header, to distinguish a ledger from other programs' databases: "GRDL".
 APPLICATION_ID = 0x4752444C
 
 _FIRST = (
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    # submission: its SHA-256. settled: no check ended in error; such a row is never written again.
-    # result: a Result as JSON, under a file name that is nobody's; NULL where the grader failed before there was one.
+    # submission: its SHA-256. settled: no check ended in an error; such a row is never written again.
+    # result: a Result as JSON, under a neutral file name; NULL if the grader failed before there was one.
     """CREATE TABLE grading (
         id INTEGER PRIMARY KEY,
         key TEXT NOT NULL UNIQUE,
@@ -36,7 +36,7 @@ _FIRST = (
         seconds REAL NOT NULL,
         attempts INTEGER NOT NULL
     )""",
-    # Who is in the batch now. submitted: as JSON. submission, key: "" where there is nothing to grade.
+    # The batch's current students. submitted: as JSON. submission, key: "" if there is nothing to grade.
     """CREATE TABLE student (
         student TEXT PRIMARY KEY,
         position INTEGER NOT NULL,
@@ -45,7 +45,7 @@ _FIRST = (
         key TEXT NOT NULL
     )""",
     "CREATE INDEX student_by_key ON student (key)",
-    # Which grading was a student's from when on.
+    # Which grading was a student's, and since when.
     """CREATE TABLE history (
         id INTEGER PRIMARY KEY,
         student TEXT NOT NULL,
@@ -66,7 +66,7 @@ _FIRST = (
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
 
-# Only what failed is replaced by what was found in its stead.
+# Only failed gradings are replaced.
 RECORD = """
     INSERT INTO grading (key, submission, exercise, exercise_hash, seed, device, secret, grader,
                          verdict, settled, result, problem, finished, seconds, attempts)
@@ -78,7 +78,7 @@ RECORD = """
     WHERE NOT settled
 """
 
-# (student, exercise, at, key, student, exercise): where it is not what the student has already.
+# (student, exercise, at, key, student, exercise): unless it is the student's current grading.
 CREDIT = """
     INSERT INTO history (student, exercise, grading, at)
     SELECT ?, ?, id, ? FROM grading
@@ -91,12 +91,12 @@ FORGET = "DELETE FROM grading WHERE id NOT IN (SELECT grading FROM history)"
 
 
 def prepare(database: sqlite3.Connection, file: Path) -> None:
-    """Settings of the connection, and this version's tables. Raises GraderError for a file that is none of ours."""
+    """Sets up the connection and this version's tables. Raises GraderError if the file is not a ledger."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     known = database.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     empty = not database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     if not known and not empty:
-        raise GraderError(f"{file} is no ledger of grade batch; move it away, or choose another --out")
+        raise GraderError(f"{file} is not a ledger of grade batch; move it away or choose another --out")
     if version > len(MIGRATIONS):
         raise GraderError(
             f"{file} was written by a newer grader (version {version}; this one reads up to {len(MIGRATIONS)}): "
@@ -111,7 +111,7 @@ def prepare(database: sqlite3.Connection, file: Path) -> None:
 
 
 def _migrate(database: sqlite3.Connection) -> None:
-    """All the way or not at all; asked again inside, since another process may have been quicker."""
+    """All or nothing. Checks the version again inside the transaction, since another process may have been faster."""
     database.execute("BEGIN IMMEDIATE")
     try:
         version = database.execute("PRAGMA user_version").fetchone()[0]

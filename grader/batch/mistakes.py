@@ -1,43 +1,37 @@
-"""What a student got wrong, in words that others' results share: so that a class's mistakes can be counted."""
+"""A student's mistakes, keyed by what the same mistake of others has in common, so that they can be counted."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from grader.batch import outcomes
+from grader.model.families import COMPILE
 from grader.model.result import Check, Finding, Result, Status
-from reports.classroom import Mistake
+from reports.classroom import ClassMistake
 
 TOO_SLOW = "too-slow"
-UNEXPLAINED = "none of the mistakes that the exercise knows"
-
-# As grader.checks.correct puts a diagnosis before the numbers.
-_CAUSE = re.compile(r"(?P<cause>.+?)\. First wrong element: ", re.DOTALL)
-_QUOTED = re.compile(r'"[^"]*"')
+UNEXPLAINED = "not one of the exercise's known mistakes"
 
 
-def of(result: Result) -> tuple[Mistake, ...]:
-    """Each once, however many cases show it, in grading order. Only what cost the verdict."""
+def of(result: Result) -> tuple[ClassMistake, ...]:
+    """Each mistake once, however many cases show it, in grading order. Only those that caused the failure."""
     failed = [check for check in result.checks if check.status is Status.FAILED and check.required]
     return tuple(dict.fromkeys(mistake for check in failed for mistake in _of_check(check)))
 
 
-def _of_check(check: Check) -> Iterator[Mistake]:
-    if outcomes.family(check) == "speed" and not check.findings:
-        yield Mistake(TOO_SLOW)
+def _of_check(check: Check) -> Iterator[ClassMistake]:
+    if check.rubric == "performance" and not check.findings:
+        yield ClassMistake(TOO_SLOW)
     elif not check.findings:
-        yield Mistake(outcomes.family(check))
-    elif check.id == "compile":
+        yield ClassMistake(check.family)
+    elif check.family == COMPILE.name:
         yield _mistake(check.findings[0])  # later errors often follow from the first
     else:
         yield from (_mistake(finding) for finding in check.findings)
 
 
-def _mistake(finding: Finding) -> Mistake:
+def _mistake(finding: Finding) -> ClassMistake:
     if finding.kind == "compile-error":
-        return Mistake(finding.kind, _QUOTED.sub('"…"', finding.message))
+        return ClassMistake(finding.kind, finding.detail or finding.message)
     if finding.kind == "wrong-values":
-        match = _CAUSE.match(finding.message)
-        return Mistake(finding.kind, match["cause"] if match else UNEXPLAINED, finding.hint)
-    return Mistake(finding.kind, "", finding.hint)
+        return ClassMistake(finding.kind, finding.cause or UNEXPLAINED, finding.hint, finding.mistake)
+    return ClassMistake(finding.kind, "", finding.hint)

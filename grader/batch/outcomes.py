@@ -1,83 +1,81 @@
-"""What a Result says of each case, in the few words that a row has room for."""
+"""The outcome of each case of a Result, in a few words for a row."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from grader.batch.entry import Entry
+from grader.model import families
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Result, Status
+from grader.model.result import Check, Points, Result, Status, Verdict
+from reports.classroom_rows import CaseOutcome
 
-# The first that one of a case's checks has is the case's.
+# A case has the first status in this order that one of its checks has.
 _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, Status.PASSED)
 
-BEFORE_SPEED = ("memory", "correct")
+# What does not compile or launch, no machine would time.
+NEVER_TIMED = {family.name for family in families.before_cases()}
 
 
-class Outcome(NamedTuple):
-    """None: the Result has no such check. `ratio` is t_baseline / t_submission."""
-
-    right: Status | None
-    speed: Status | None
-    ratio: float | None
-
-
-def of_case(result: Result, case: str) -> Outcome:
-    """Right is what is clean and correct: a race is wrong even where the numbers are right."""
+def of_case(result: Result, case: str) -> CaseOutcome:
+    """Right means clean and correct: a race is wrong even if the numbers are right."""
     checks = [check for check in result.checks if check.case == case]
-    timed = [check for check in checks if family(check) == "speed"]
-    return Outcome(
-        right=_worst(check.status for check in checks if check.required and family(check) in BEFORE_SPEED),
+    timed = [check for check in checks if check.rubric == "performance"]
+    return CaseOutcome(
+        right=_worst(check.status for check in checks if check.required and check.rubric != "performance"),
         speed=_worst(check.status for check in timed),
         ratio=next((number for check in timed if (number := ratio(check)) is not None), None),
     )
 
 
 def cases(exercise: Exercise) -> tuple[str, ...]:
-    """The required ones, then those that are only timed."""
+    """The required cases, then those that are only timed."""
     return (*exercise.cases, *(case for case in exercise.speed_cases if case not in exercise.cases))
 
 
 def further(result: Result, exercise: Exercise) -> tuple[int, int]:
-    """How many of the cases are right that were drawn from the seed or kept secret, and of how many."""
-    correct = [check.case for check in result.checks if family(check) == "correct" and check.case is not None]
+    """How many extra and secret cases are right, and how many there are."""
+    correct = [check.case for check in result.checks if check.rubric == "correctness" and check.case is not None]
     right = [of_case(result, case).right for case in dict.fromkeys(correct) if case not in exercise.cases]
     return right.count(Status.PASSED), len(right)
 
 
 def ratio(check: Check) -> float | None:
-    """JSON carries NaN and infinities by name; they are no ratio."""
-    value = check.measurements.get("ratio")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def family(check: Check) -> str:
-    """ "memory" of "memory[uniform]"."""
-    return check.id.split("[", 1)[0]
+    """NaN and infinities are not ratios."""
+    value = check.measurements.ratio
+    return value if value is not None and math.isfinite(value) else None
 
 
 def problem(entry: Entry) -> str:
-    """Why there is nothing to show for this student."""
+    """Why there is no result for this student."""
     return entry.submitted.problem or entry.problem
 
 
+def points(entry: Entry) -> Points | None:
+    """None without a Result, and where the grader failed: what it came to by then is no part of a grade."""
+    failed = entry.result is None or entry.result.verdict is Verdict.ERROR
+    return None if failed or entry.result is None else entry.result.points
+
+
 def total(entry: Entry) -> float | None:
-    """What is known so far; without a Result, what the instructor gave."""
-    return entry.result.points.total if entry.result else entry.manual.points
+    """The points so far; if the grader gave none, the instructor's points."""
+    known = points(entry)
+    return known.total if known else entry.manual.points
 
 
 def complete(entry: Entry) -> bool:
     """Whether `total` is final: every part of the rubric was judged, or the instructor gave points without a Result.
 
-    What the machine cannot judge of quality is the instructor's to add, and keeps nothing back. Nor does the speed of
-    what does not compile or launch: no machine would time it.
+    The instructor's share of quality does not keep a total from being final. Nor does the speed of a submission
+    that does not compile or launch: no machine would time it.
     """
-    if entry.result is None:
+    known = points(entry)
+    if entry.result is None or known is None:
         return entry.manual.points is not None
-    points, checks = entry.result.points, entry.result.checks
-    never_timed = any(check.id in ("compile", "launch") and check.status is Status.FAILED for check in checks)
-    return None not in (points.correctness, points.quality, 0.0 if never_timed else points.performance)
+    checks = entry.result.checks
+    never_timed = any(check.family in NEVER_TIMED and check.status is Status.FAILED for check in checks)
+    return None not in (known.correctness, known.quality, 0.0 if never_timed else known.performance)
 
 
 def _worst(statuses: Iterable[Status]) -> Status | None:

@@ -1,6 +1,6 @@
-"""What a batch leaves for people: a Result and a report of each student, the gradebook, the class at a glance.
+"""The files a batch writes: a Result and a report per student, the gradebook, the class page.
 
-All of it is made from the ledger, and can be made again.
+All of them are generated from the ledger and can be generated again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import reports
 from grader import files
 from grader.batch import classroom, filenames, gradebook, worker, workplace
 from grader.batch.entry import Entry, ManualPoints, Submitted
+from grader.batch.exports.formats import FORMATS
 from grader.batch.ledger import Enrolled, Grading, Ledger
 from grader.errors import GraderError, UsageError, at_fault
 from grader.model import codec
@@ -24,15 +25,11 @@ from grader.model.result import Check, Points, Result
 RESULTS = "results"
 REPORTS = "reports"
 
-# What grade export writes into the batch's folder.
-GRADESCOPE = "gradescope"  # a folder for each student
-EXPORTED = ("canvas.csv", "moodle.csv")
-
 NOT_YET = "not graded yet"
 
 
 def entries(ledger: Ledger, exercise: Exercise) -> list[Entry]:
-    """Every student of the batch with what is known now, in the order of the submissions."""
+    """Every student of the batch with the current results, in the order of the submissions."""
     enrolled = ledger.enrolled()
     gradings = ledger.gradings(one.key for one in enrolled if one.key)
     given = ledger.manual(exercise.name)
@@ -40,9 +37,9 @@ def entries(ledger: Ledger, exercise: Exercise) -> list[Entry]:
 
 
 def write(made: Sequence[Entry], exercise: Exercise, out: Path, *, real_names: bool) -> None:
-    """What is there and still right is left as it is. Raises GraderError where something cannot be written.
+    """Files that are still up to date are not touched. Raises GraderError if something cannot be written.
 
-    The pages last: one that cannot be made keeps back nothing else.
+    Pages come last, so that a page that cannot be generated does not block anything else.
     """
     for entry in made:
         _write_result(entry, out)
@@ -62,14 +59,15 @@ def files_of(student: str, out: Path) -> tuple[Path, Path]:
 
 
 def remove(student: str, out: Path) -> None:
-    """What `write` makes anew."""
+    """What `write` generates again."""
     for file in files_of(student, out):
         workplace.remove(file, out)
 
 
 def forget(student: str, out: Path) -> list[Path]:
-    """Removes whatever stands in `out` under the student's name, and returns it. The `exported` files stay."""
-    own = [*files_of(student, out), out / GRADESCOPE / filenames.stem(student)]
+    """Removes the files in `out` under the student's name, and returns them. The `exported` files stay."""
+    folders = (out / format_.place for format_ in FORMATS.values() if format_.per_student)
+    own = [*files_of(student, out), *(folder / filenames.stem(student) for folder in folders)]
     there = [path for path in own if path.exists()]
     for path in there:
         workplace.remove(path, out)
@@ -77,12 +75,13 @@ def forget(student: str, out: Path) -> list[Path]:
 
 
 def exported(out: Path) -> list[Path]:
-    """What an instructor had made for a platform, with several students in it."""
-    return [out / name for name in EXPORTED if (out / name).exists()]
+    """Files exported for a platform, with several students in them."""
+    places = [format_.place for format_ in FORMATS.values() if format_.place and not format_.per_student]
+    return [out / place for place in places if (out / place).exists()]
 
 
 def source(submitted: Submitted, result: Result) -> str | None:
-    """The text for the listing, if the file is still the one that was graded."""
+    """The source for the report, if the file is still the graded version."""
     try:
         read = worker.source(submitted.path) if submitted.path else None
     except UsageError:
@@ -103,7 +102,7 @@ def _entry(one: Enrolled, grading: Grading | None, manual: ManualPoints) -> Entr
 
 
 def personal(result: Result, submitted: Submitted, manual: ManualPoints) -> Result:
-    """Under the name of the student's own file, with the instructor's points."""
+    """The Result under the student's own file name, with the instructor's points."""
     name = submitted.path.name.encode(errors="replace").decode() if submitted.path else worker.NAME
     checks = tuple(_renamed(check, name) for check in result.checks)
     return msgspec.structs.replace(
@@ -133,7 +132,7 @@ def _renamed(check: Check, name: str) -> Check:
 
 
 def _write_result(entry: Entry, out: Path) -> None:
-    """A report that is there belongs to the Result that is there: so the old one goes first."""
+    """An existing report always belongs to the existing Result, so the old report is removed first."""
     file, _ = files_of(entry.submitted.student, out)
     content = codec.encode(entry.result) if entry.result else None
     if content is None or not _holds(file, content):
@@ -143,7 +142,7 @@ def _write_result(entry: Entry, out: Path) -> None:
 
 
 def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
-    """Where it is missing. Says what went wrong; "" where nothing did."""
+    """Writes it if it is missing. Returns what went wrong, or ""."""
     _, page = files_of(entry.submitted.student, out)
     if entry.result is None or page.exists():
         return ""
@@ -157,25 +156,25 @@ def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
 
 
 def _guarded(what: str, write: Callable[[], object]) -> str:
-    """What went wrong; "" where nothing did. A full disk stops everything, a page that cannot be made nothing."""
+    """Returns what went wrong, or "". A full disk stops everything; a page that cannot be generated stops nothing."""
     try:
         write()
     except GraderError:
         raise
     except Exception as error:
-        return f"{what} could not be made: internal error at {at_fault(error)}"
+        return f"{what} could not be generated: internal error at {at_fault(error)}"
     return ""
 
 
 def _holds(file: Path, content: bytes) -> bool:
     try:
-        return file.read_bytes() == content
+        return files.read(file, len(content)) == content
     except OSError:
         return False
 
 
 def could_not_be_graded(made: Sequence[Entry]) -> list[Entry]:
-    """Those that the grader or the machine failed, or that it never came to; the submission is not to blame."""
+    """Those for which the grader or the machine failed, or that were never reached; not the submission's fault."""
     return [
         one for one in made if not one.submitted.problem and (one.result is None or one.result.verdict == "error")
     ]

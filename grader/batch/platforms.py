@@ -1,13 +1,14 @@
-"""How Canvas, Moodle and Gradescope name what they export. Read from their own sources and documentation:
+"""How Canvas, Moodle and Gradescope name exported files, according to their own sources and documentation:
 
-Canvas      lib/content_zipper.rb: NAME_[LATE_]USERID_FILEID_FILE, NAME the sortable name in lower case without what
-            is no letter or digit ("doejane"); anonymous: [LATE_]anon_ANONID_FILEID_FILE. Text and links are
-            NAME_[LATE_]USERID_text.html and _link.html. A file handed in again under its name becomes FILE-1, FILE-2.
-Moodle      mod/assign/classes/downloader.php: NAME_ID_assignsubmission_PLUGIN/FILE in folders, or with a further
-            underscore in place of the slash; older versions end the folder in an underscore. NAME holds no
-            underscore; ID is the number of "Participant ID" in the grading worksheet. A team's name stands in place
+Canvas      lib/content_zipper.rb: NAME_[LATE_]USERID_FILEID_FILE, NAME the sortable name in lower case, letters
+            and digits only ("doejane"); anonymous: [LATE_]anon_ANONID_FILEID_FILE. Text and links are
+            NAME_[LATE_]USERID_text.html and _link.html. A file submitted again under the same name becomes FILE-1,
+            FILE-2.
+Moodle      mod/assign/classes/downloader.php: NAME_ID_assignsubmission_PLUGIN/FILE in folders, or with another
+            underscore instead of the slash; older versions end the folder with an underscore. NAME contains no
+            underscore; ID is the number of "Participant ID" in the grading worksheet. A team's name is used instead
             of a person's; the default team has no ID.
-Gradescope  assignment_N_export/submission_N/FILE beside submission_metadata.yml, which Ruby wrote: by submission a
+Gradescope  assignment_N_export/submission_N/FILE next to submission_metadata.yml, written by Ruby: per submission a
             list `:submitters:` of `:name:`, `:sid:`, `:email:`. A group has several.
 """
 
@@ -18,6 +19,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+GRADESCOPE_EXPORT = re.compile(r"assignment_\d+_export")
 GRADESCOPE_METADATA = "submission_metadata.yml"
 
 _CANVAS = re.compile(
@@ -25,6 +27,8 @@ _CANVAS = re.compile(
     r"_(?:(?P<file_id>\d+)_(?P<file>.+)|(?P<text>text|link)\.html)",
     re.DOTALL,
 )
+# A name of digits only, which looks like one of no name. Canvas always writes one but in anonymous exports.
+_CANVAS_DIGITS = re.compile(r"(?P<name>\d+)_(?P<late>LATE_)?(?P<user>\d+)_(?P<file_id>\d+)_(?P<file>.+)", re.DOTALL)
 _CANVAS_AGAIN = re.compile(r"(?P<stem>.+)-(?P<number>[1-9]\d{0,3})(?P<suffix>\.\w+)")
 _MOODLE = re.compile(
     r"(?P<name>[^_]+)(?:_(?P<id>\d+))?_assignsubmission_(?P<plugin>[a-z]+)(?:_(?P<file>.*))?", re.DOTALL
@@ -32,7 +36,7 @@ _MOODLE = re.compile(
 
 
 class CanvasName(NamedTuple):
-    """`file` is the student's own name for it; "" for a text or a link."""
+    """`file` is the student's own file name; "" for a text or a link."""
 
     name: str
     user: str
@@ -55,6 +59,9 @@ class Submitter(NamedTuple):
 
 
 def canvas(name: str) -> CanvasName | None:
+    digits = _CANVAS_DIGITS.fullmatch(name)
+    if digits is not None:
+        return CanvasName(digits["name"], digits["user"], digits["late"] is not None, digits["file"])
     match = _CANVAS.fullmatch(name)
     if match is None:
         return None
@@ -63,7 +70,7 @@ def canvas(name: str) -> CanvasName | None:
 
 
 def canvas_again(name: str) -> tuple[str, int]:
-    """ "starter-2.cu" is the second time that "starter.cu" was handed in again."""
+    """ "starter-2.cu" is the second resubmission of "starter.cu"."""
     match = _CANVAS_AGAIN.fullmatch(name)
     return (match["stem"] + match["suffix"], int(match["number"])) if match else (name, 0)
 
@@ -76,7 +83,7 @@ def moodle(name: str) -> MoodleName | None:
 def gradescope(metadata: str) -> dict[str, tuple[Submitter, ...]]:
     """The submitters of each submission, by its folder.
 
-    Reads the few lines that matter, and no YAML: the rest of the file holds whatever a submission has printed, and
+    Reads only the few relevant lines, not YAML: the rest of the file contains the output of submissions and
     values of Ruby's own types.
     """
     submissions: dict[str, tuple[Submitter, ...]] = {}
@@ -89,7 +96,7 @@ def gradescope(metadata: str) -> dict[str, tuple[Submitter, ...]]:
 
 
 def _blocks(lines: list[str], indent: int) -> Iterator[tuple[str, list[str]]]:
-    """Each key at this indentation, and the lines below it."""
+    """Each key at this indentation, with the lines below it."""
     start = re.compile(rf" {{{indent}}}(?P<key>[^\s#-][^\n]*?):(?:\s.*)?")
     key: str | None = None
     below: list[str] = []
@@ -117,7 +124,7 @@ def _submitters(lines: list[str]) -> Iterator[Submitter]:
             last = item["key"]
             people[-1][last] = item["value"] or ""
         elif people and line.strip():
-            people[-1][last] += " " + line.strip()  # a long value goes on in the next line
+            people[-1][last] += " " + line.strip()  # a long value continues on the next line
     for person in people:
         yield Submitter(*(_scalar(person.get(key, "")) for key in Submitter._fields))
 

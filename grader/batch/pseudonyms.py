@@ -1,4 +1,4 @@
-"""Names for a leaderboard that a class may see: stable within a batch, and no way back without its key."""
+"""Pseudonyms for a leaderboard that a class may see: stable within a batch, and not reversible without its key."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def of(students: Iterable[str], key: bytes) -> dict[str, str]:
 
 
 def key_of(folder: Path) -> bytes:
-    """The batch's own key, made once: who has no access to the folder cannot tell who is who."""
+    """The batch's own key, generated once. Without access to the folder, no one can tell who is who."""
     file = folder / KEY_FILE
     try:
-        key = bytes.fromhex(file.read_text())
+        key = bytes.fromhex(files.read(file, 1000).decode())
         if len(key) == _KEY_BYTES:
             return key
     except FileNotFoundError:
         pass
     except ValueError:
-        pass  # not ours any more; a new one only changes pseudonyms
+        pass  # no longer ours; a new key only changes pseudonyms
     except OSError as error:
         raise GraderError(f"cannot read {file}: {error.strerror}") from None
     key = secrets.token_bytes(_KEY_BYTES)

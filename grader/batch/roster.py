@@ -1,17 +1,19 @@
-"""Who handed in what: a folder of submissions, the zip of a learning platform, or a list.
+"""Who submitted what: a folder of submissions, a learning platform's zip, or a list.
 
-Understood are
-- a folder for each student, and flat files (`alice.cu`), in a folder or in a zip;
-- what Canvas, Moodle and Gradescope export, zipped or unpacked (`platforms` says how they name things);
-- a CSV file that says whose file is which (`student_list`).
+Supported are
+- a folder per student, and flat files (`alice.cu`), in a folder or a zip;
+- the exports of Canvas, Moodle and Gradescope, zipped or unpacked (`platforms` describes their names);
+- a CSV file that lists students and files (`student_list`).
 
-Of several .cu files, the one that is named starter.cu or solution.cu is taken, if there is exactly one; of a file
-that was handed in to Canvas again under its name, the last. Everything else is a problem for that student: which file
-counts is not for a program to guess. A problem stops nobody else.
+Of several .cu files, the one named starter.cu or solution.cu is used, if there is exactly one. In a repository made
+by grade start, the exercise's own starter.cu is used. If a file was resubmitted to Canvas under the same name, the
+last one is used. Anything else is a problem for that student: a program should not guess which file counts. One
+student's problem does not affect the others.
 """
 
 from __future__ import annotations
 
+import unicodedata
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,40 +27,41 @@ from grader.batch.found import Folder
 from grader.errors import UsageError
 
 
-def read(path: Path, unpacked: Path) -> tuple[Submitted, ...]:
-    """Every student once, in the order of their ids.
+def read(path: Path, unpacked: Path, exercise: str = "") -> tuple[Submitted, ...]:
+    """Every student once, ordered by id. `exercise` is the name of the one to grade.
 
-    The one file of each student in a zip is written below `unpacked`; what it lies in is the batch's own, and no
-    student, where it lies in `path`. Raises UsageError where `path` is nothing of
-    the kind, or holds no submission at all.
+    The graded file of each student in a zip is written below `unpacked`. If that folder is inside `path`, it belongs
+    to the batch and is not a student. Raises UsageError if `path` is none of the above, or contains no submission.
     """
     if path.is_dir():
-        submitted = _in_folder(Folder(path, left_out=unpacked.parent))
+        submitted = _in_folder(Folder(path, left_out=unpacked.parent), exercise)
     elif not path.exists():
-        raise UsageError(f"no such folder or file: {path}")
+        raise UsageError(f"{path} does not exist")
+    elif not path.is_file():
+        raise UsageError(f"{path} is not a regular file; expected a folder of submissions, a zip or a CSV list")
     elif path.suffix.lower() == ".csv":
-        submitted = student_list.read(path)
+        submitted = student_list.read(path, exercise)
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-        submitted = _in_zip(Archive(path, unpacked))
+        submitted = _in_zip(Archive(path, unpacked), exercise)
     else:
-        one = "; one submission is graded by: grade run" if path.suffix.lower() == ".cu" else ""
-        raise UsageError(f"{path} is no folder of submissions, no zip and no CSV list{one}")
+        one = "; to grade a single submission, use grade run" if path.suffix.lower() == ".cu" else ""
+        raise UsageError(f"{path} is not a folder of submissions, a zip or a CSV list{one}")
     if not submitted:
-        raise UsageError(f"no submissions in {path}: a folder for each student, or files like alice.cu, are wanted")
+        raise UsageError(f"no submissions in {path}: expected a folder per student, or files such as alice.cu")
     return _each_once(submitted)
 
 
-def _in_folder(source: Folder) -> list[Submitted]:
-    return [choice.take(source, group) for group in layouts.groups(source, source.list())]
+def _in_folder(source: Folder, exercise: str) -> list[Submitted]:
+    return [choice.take(source, group, exercise) for group in layouts.groups(source, source.list())]
 
 
-def _in_zip(source: Archive) -> list[Submitted]:
+def _in_zip(source: Archive, exercise: str) -> list[Submitted]:
     found = layouts.without_root(source.list())
-    return [choice.take(source, group) for group in layouts.groups(source, found)]
+    return [choice.take(source, group, exercise) for group in layouts.groups(source, found)]
 
 
 def _each_once(submitted: Iterable[Submitted]) -> tuple[Submitted, ...]:
-    """Who appears twice is one student with a problem."""
+    """A student who appears twice becomes one student with a problem."""
     by_student: dict[str, list[Submitted]] = {}
     for one in submitted:
         by_student.setdefault(one.student, []).append(one)
@@ -70,5 +73,7 @@ def _only(several: list[Submitted]) -> Submitted:
     if len(several) == 1:
         return several[0]
     what = choice.some([str(one.path) if one.path else one.problem for one in several])
-    problem = f"handed in {len(several)} times: {what}; keep one"
+    alike = len({unicodedata.normalize("NFC", str(one.path)) for one in several}) == 1 and several[0].path
+    how = ", under names that differ only in their Unicode form" if alike else ""
+    problem = f"submitted {len(several)} times{how}: {what}; keep one"
     return msgspec.structs.replace(several[0], path=None, problem=problem)

@@ -1,6 +1,6 @@
-"""A batch from beginning to end: what is taken in, what is graded already, the rest, and what is written of it.
+"""A batch from beginning to end: reading the input, skipping what is graded, grading the rest, writing the output.
 
-The ledger decides what is left to do, so a batch that was stopped, however, goes on with the same call.
+The ledger decides what is left to do, so an interrupted batch resumes with the same call.
 """
 
 from __future__ import annotations
@@ -18,52 +18,52 @@ from grader.batch.entry import Entry
 from grader.batch.identity import Conditions
 from grader.batch.intake import Accepted, Batch, accept
 from grader.batch.ledger import Ledger
-from grader.batch.schedule import Engine, Finishing
+from grader.batch.schedule import BatchEngine, Finishing
 from grader.batch.worker import Graded, Spare, Task
 from grader.exercise import secret as secret_cases
 from grader.exercise.submission import Source
 from grader.sandbox.children import Children
 from grader.sandbox.process import default_memory_bytes
 
-LEAST_MEMORY_BYTES = 1 << 30  # for a child, however many there are: what an honest kernel needs, three times
+LEAST_MEMORY_BYTES = 1 << 30  # per child, however many there are: three times what an honest kernel needs
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """`done` of the `students` are graded already; `todo` gradings serve the others."""
+class BatchPlan(msgspec.Struct, frozen=True):
+    """`done` of the `students` are already graded; `todo` gradings cover the others."""
 
     students: int
     done: int
     todo: int
     seed: int
     device: str
-    at_once: int  # 0: on other machines, which know
+    at_once: int  # 0: other machines decide
     gpus: tuple[int, ...] = ()
 
 
 class Watch(Protocol):
-    """Hears how a batch goes."""
+    """Receives the progress of a batch."""
 
     def note(self, text: str) -> None: ...
 
-    def began(self, plan: Plan) -> None: ...
+    def began(self, plan: BatchPlan) -> None: ...
 
     def graded(self, students: Sequence[str], graded: Graded) -> None:
-        """It is in the ledger."""
+        """A grading is in the ledger."""
         ...
 
     def ended(self, entries: Sequence[Entry]) -> None:
-        """This is what is known, and written next; also after Ctrl-C."""
+        """The results so far, which are written next; also after Ctrl-C."""
         ...
 
 
-# Makes, from "cpu" or "cuda", what grades on other machines.
-Elsewhere = Callable[[str], Engine]
+# Takes "cpu" or "cuda" and returns the engine that grades on other machines.
+Elsewhere = Callable[[str], BatchEngine]
 
 
 def run(batch: Batch, watch: Watch, elsewhere: Elsewhere | None = None) -> list[Entry]:
-    """Grades what is left and writes everything. Raises UsageError and GraderError as grade run does.
+    """Grades the rest and writes all files. Raises UsageError and GraderError as grade run does.
 
-    However it ends, what is known is written; a batch that is refused changes nothing. Without `elsewhere`, on this
+    The results so far are written however it ends; a refused batch changes nothing. Without `elsewhere`, runs on this
     machine.
     """
     with workplace.alone(batch.out):
@@ -83,11 +83,11 @@ def run(batch: Batch, watch: Watch, elsewhere: Elsewhere | None = None) -> list[
 
 
 def _begin(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch) -> None:
-    """Whoever leaves goes first: killed here, the next call knows them still."""
+    """Students who leave are removed first: if it is killed here, the next call still knows them."""
     for student in accepted.leaving:
         outputs.forget(student, batch.out)
     for file in outputs.exported(batch.out) if accepted.leaving else ():
-        watch.note(f"{file} was made earlier and may still hold {choice.some(accepted.leaving)}")
+        watch.note(f"{file} was exported earlier and may still contain {choice.some(accepted.leaving)}")
     ledger.keep(accepted.settings)
     ledger.enrol(accepted.enrolled, accepted.conditions.exercise)
     workplace.tidy(batch.out, (one.submitted.path for one in accepted.enrolled if one.submitted.path))
@@ -97,7 +97,7 @@ def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsew
     _, conditions, enrolled, todo, gpus, _ = accepted
     jobs = 0 if elsewhere else min(batch.jobs or _jobs(gpus), max(1, len(todo)))
     done = sum(one.key != "" and one.key not in todo for one in enrolled)
-    watch.began(Plan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, tuple(gpus)))
+    watch.began(BatchPlan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, tuple(gpus)))
     if not todo:
         return
     by_key: dict[str, list[str]] = {}
@@ -105,7 +105,7 @@ def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsew
         by_key.setdefault(one.key, []).append(one.submitted.student)
 
     def grade(keys: Sequence[str], at_once: int) -> list[str]:
-        """Those that ended in an error of the grader's."""
+        """Gradings that ended in an error of the grader."""
         tasks = [_task(batch, conditions, key, todo[key], at_once) for key in keys]
         engine = elsewhere(conditions.device) if elsewhere else local_engine(at_once, gpus)
         failed = []
@@ -119,13 +119,13 @@ def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsew
 
     again = grade(list(todo), jobs)
     if again:
-        # Memory or a deadline may have run short: with fewer beside each other there is more of both.
-        watch.note(f"{len(again)} ended in an error of the grader's or the machine's; trying them once more")
+        # Memory or time may have run out; with fewer at the same time there is more of both.
+        watch.note(f"{len(again)} ended in an error of the grader or the machine; trying them once more")
         grade(again, max(1, jobs // 2) if jobs else 0)
 
 
-def local_engine(at_once: int, gpus: Mapping[int, int]) -> Engine:
-    """This machine's cores, and these of its GPUs."""
+def local_engine(at_once: int, gpus: Mapping[int, int]) -> BatchEngine:
+    """This machine's cores, and the given GPUs."""
 
     def engine(tasks: Sequence[Task]) -> Finishing:
         children = Children()
@@ -141,12 +141,12 @@ def local_engine(at_once: int, gpus: Mapping[int, int]) -> Engine:
 
 
 def _jobs(gpus: Mapping[int, int]) -> int:
-    """A core each; beside GPUs, one stays free for each, so that what it waits for comes at once."""
+    """One core each. With GPUs, one core per GPU stays free, so that a GPU does not wait for the CPU."""
     return min(max(1, machine.cores() - len(gpus)), sum(gpus.values())) if gpus else machine.cores()
 
 
 def _task(batch: Batch, conditions: Conditions, key: str, source: Source, at_once: int) -> Task:
-    """One thread each beats several for one: nothing waits for the slowest block. 0 at once: others know better."""
+    """One thread per submission is faster than several: nothing waits for the slowest block. 0: others decide."""
     return Task(
         key=key,
         source=source,
@@ -156,11 +156,12 @@ def _task(batch: Batch, conditions: Conditions, key: str, source: Source, at_onc
         secret=batch.secret,
         threads=max(1, machine.cores() // at_once) if at_once else 0,
         memory_bytes=max(LEAST_MEMORY_BYTES, default_memory_bytes(at_once)) if at_once else 0,
+        trust=batch.trust,
     )
 
 
 def _check_inputs(batch: Batch, conditions: Conditions) -> None:
-    """The cases once before the first submission: an exercise or a secret that is wrong stops the batch here."""
+    """Generates the cases before the first submission, so that a broken exercise or secret stops the batch here."""
     oracle = worker.oracle(batch.exercise, conditions.exercise_hash)
     list(oracle.cases(conditions.seed))
     if batch.secret is not None:

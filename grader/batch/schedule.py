@@ -1,4 +1,4 @@
-"""Grades many submissions at once on this machine, each in a thread that talks to a child of its own."""
+"""Grades many submissions at once on this machine, each in a thread that talks to its own child."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from grader.batch.lanes import Gpus, Lanes
 from grader.batch.worker import Graded, Task
 from grader.errors import at_fault
 
-# A submission after which this many GPUs did not answer any more gets no further one.
+# After this many GPUs stopped responding to a submission, it is not tried on another.
 MOST_GPUS_LOST = 2
 
-NO_GPU_LEFT = "no GPU answers any more; start the same command again once one does"
+NO_GPU_LEFT = "no GPU responds any more; run the same command again once one does"
 
 
 Finishing = Generator[tuple[Task, Graded], None, None]
 
 
-class Engine(Protocol):
-    """Grades every task once and yields each as it finishes, in no order. Closing it early ends what still runs."""
+class BatchEngine(Protocol):
+    """Grades every task once and yields each as it finishes, in any order. Closing it early ends the running ones."""
 
     def __call__(self, tasks: Sequence[Task]) -> Finishing: ...
 
 
 class Hands(NamedTuple):
-    """What the scheduler works with: `grade` must not raise, `end` makes every `grade` return soon."""
+    """What the scheduler uses: `grade` must not raise; `end` makes every `grade` return soon."""
 
     grade: Callable[[Task], Graded]
     end: Callable[[], None]
-    answers: Callable[[int], bool]  # whether the GPU of that number is well
+    answers: Callable[[int], bool]  # whether the GPU with that number is healthy
 
 
 class _Finished(NamedTuple):
     task: Task
     graded: Graded
     gpu: int | None
-    lost: bool  # the GPU does not answer any more
+    lost: bool  # the GPU no longer responds
 
 
 def local(tasks: Sequence[Task], *, jobs: int, lanes: Lanes, hands: Hands) -> Finishing:
@@ -55,7 +55,7 @@ def local(tasks: Sequence[Task], *, jobs: int, lanes: Lanes, hands: Hands) -> Fi
         try:
             graded = hands.grade(msgspec.structs.replace(task, gpu=gpu))
             lost = gpu is not None and not graded.settled and not hands.answers(gpu)
-        except BaseException as error:  # an oracle that calls sys.exit: who waits below must hear of it
+        except BaseException as error:  # an oracle that calls sys.exit: the waiting thread below must be told
             graded = Graded(None, f"internal error at {at_fault(error)}")
         finished.put(_Finished(task, graded, gpu, lost))
 

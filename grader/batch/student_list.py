@@ -1,7 +1,7 @@
-"""A CSV file that says who handed in which file.
+"""A CSV file that lists students and their files.
 
-Columns `student` and `file`, and if wanted `name` and `late`; all further ones are kept as identifiers. Files are
-relative to the CSV file; it is the instructor's own, and may name a file anywhere.
+Columns `student` and `file`, and optionally `name` and `late`; all others are kept as identifiers. Files are
+relative to the CSV file, which belongs to the instructor and may name any file.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from grader import files
 from grader.batch import choice, table
 from grader.batch.entry import Submitted
 from grader.batch.found import Folder, Found, Unreadable
 from grader.errors import UsageError
 
-# A list of a thousand students has some 100 kB.
+# A list of a thousand students is about 100 kB.
 MAX_BYTES = 16 << 20
 
-# What a column may be called.
+# Accepted column names.
 COLUMNS = {
     "student": ("student", "id", "login", "username", "user"),
     "file": ("file", "path", "submission", "filename"),
@@ -29,23 +30,23 @@ COLUMNS = {
 YES = frozenset({"1", "x", "y", "yes", "true", "late"})
 
 
-def read(file: Path) -> list[Submitted]:
-    """One for each line. Raises UsageError where the file is no such list."""
+def read(file: Path, exercise: str = "") -> list[Submitted]:
+    """One per line. Raises UsageError if the file is not such a list."""
     text = _text(file)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=table.delimiter(text.split("\n", 1)[0])))
     except csv.Error as error:
-        raise UsageError(f"{file} is no CSV file: {error}") from None
+        raise UsageError(f"{file} is not a CSV file: {error}") from None
     header = [cell.strip() for cell in rows[0]] if rows else []
     columns = _columns(file, header)
     lines = [dict(zip(header, row, strict=False)) for row in rows[1:] if any(cell.strip() for cell in row)]
     if not lines:
-        raise UsageError(f"{file}: no line names a student")
-    return [_submitted(file, line, columns) for line in lines]
+        raise UsageError(f"{file}: no line has a student")
+    return [_submitted(file, line, columns, exercise) for line in lines]
 
 
 def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
-    """The header of each column that there is."""
+    """The header of each column present."""
     lower = {cell.lower(): cell for cell in reversed(header)}
     columns = {
         key: next(lower[name] for name in names if name in lower)
@@ -54,15 +55,17 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
     }
     for key in ("student", "file"):
         if key not in columns:
-            raise UsageError(f"{file}: no column {key!r}; the first line holds {', '.join(header) or 'nothing'}")
+            raise UsageError(
+                f"{file}: there is no column {key!r}; the first line has {', '.join(header) or 'nothing'}"
+            )
     return columns
 
 
-def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str]) -> Submitted:
+def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str], exercise: str) -> Submitted:
     cell = {key: line.get(column, "").strip() for key, column in columns.items()}
     path, problem = None, ""
     try:
-        path = _handed_in(file.parent, cell["file"])
+        path = _handed_in(file.parent, cell["file"], exercise)
     except Unreadable as error:
         problem = str(error)
     if not cell["student"]:
@@ -77,14 +80,14 @@ def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str]) 
     )
 
 
-def _handed_in(folder: Path, name: str) -> Path:
-    """A file, or the one that counts in a folder."""
+def _handed_in(folder: Path, name: str, exercise: str) -> Path:
+    """A file, or the file to grade in a folder."""
     if not name:
-        raise Unreadable("handed in nothing: the list names no file")
+        raise Unreadable("nothing submitted: the list names no file")
     path = folder / name
     try:
         if path.is_dir():
-            chosen = choice.within(path)
+            chosen = choice.within(path, exercise)
             if chosen.path is None:
                 raise Unreadable(chosen.problem)
             return chosen.path
@@ -97,12 +100,9 @@ def _handed_in(folder: Path, name: str) -> Path:
 
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = files.read(file, MAX_BYTES)
     except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"{file} is larger than {MAX_BYTES >> 20} MiB; a list of students is wanted")
+        raise UsageError(f"{file}: {error.strerror}; expected a list of students") from None
     try:
         return content.decode("utf-8-sig").replace("\0", "")
     except UnicodeDecodeError:

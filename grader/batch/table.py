@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet opens without running anything: a cell of text never begins a formula."""
+"""CSV that is safe to open in a spreadsheet: a text cell never starts a formula."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Iterable, Sequence
 
 Cell = str | float | None
 
-# What spreadsheets take for a formula at the start of a cell, or strip before they look (OWASP, CSV injection); the
-# wide forms count in Japanese ones.
+# Characters that start a formula in spreadsheets, or are stripped before that check (OWASP, CSV injection); the
+# full-width forms count in Japanese spreadsheets.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def encode(rows: Iterable[Sequence[Cell]], *, delimiter: str = ",", line_end: str = "\n") -> bytes:
-    """UTF-8. Numbers are written as such, and all text made safe."""
+    """UTF-8. Numbers are written as numbers; all text is made safe."""
     return raw(([shown(cell) for cell in row] for row in rows), delimiter=delimiter, line_end=line_end)
 
 
 def raw(rows: Iterable[Sequence[str]], *, delimiter: str = ",", line_end: str = "\n") -> bytes:
-    """The cells as they are: those of a file that goes back to where it came from."""
+    """Cells unchanged, for a file that goes back to where it came from."""
     return "".join(_line(row, delimiter) + line_end for row in rows).encode(errors="replace")
 
 
 def delimiter(first_line: str) -> str:
-    """Spreadsheets write semicolons where numbers have a comma."""
+    """Spreadsheets use semicolons in locales with a decimal comma."""
     return max(",;\t", key=first_line.count)
 
 
 def _line(row: Sequence[str], delimiter: str) -> str:
-    """csv quotes the characters of the line end it is told: told both, a lone one within a cell splits no line."""
+    """csv quotes the characters of its line end. Given both, a lone one inside a cell does not split a line."""
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=delimiter, lineterminator="\r\n").writerow(row)
     return text.getvalue().removesuffix("\r\n")
@@ -43,11 +43,11 @@ def shown(cell: Cell) -> str:
 
 
 def number(value: float) -> str:
-    """Without an exponent, and without digits that mean nothing."""
+    """Without an exponent or insignificant digits."""
     return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 def safe(text: str) -> str:
-    """With an apostrophe in front where a spreadsheet would calculate: it then shows the text."""
+    """Prefixed with an apostrophe if a spreadsheet would take it as a formula; it then shows the text."""
     text = text.replace("\0", "")
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

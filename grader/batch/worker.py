@@ -1,4 +1,4 @@
-"""The unit of work: one submission in, one Result out. Everything it takes and returns can be sent elsewhere."""
+"""The unit of work: one submission in, one Result out. Its input and output can be sent to other machines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from grader import executors
-from grader.batch.shared_oracle import SharedOracle
 from grader.errors import GraderError, UsageError, at_fault
 from grader.exercise import submission
 from grader.exercise.secret import Secret
+from grader.exercise.shared_oracle import SharedOracle
 from grader.exercise.submission import Source
 from grader.grading import pipeline
 from grader.grading.gpu_lane import GpuChoice
@@ -24,13 +24,13 @@ from grader.model.result import Result, Status
 from grader.sandbox.children import Children
 from grader.sandbox.runner import OpenExecutor, RunnerError
 
-# Everybody's file is graded under this name: one grading serves all who handed in the same bytes, and the name of
-# one student's file must not show in another's report.
+# Every file is graded under this name: one grading serves all students who submitted the same bytes, and the name of
+# one student's file must not appear in another's report.
 NAME = "submission.cu"
 
 
 class Task(msgspec.Struct, frozen=True):
-    """`gpu` None: on the CPU alone. `threads` and `memory_bytes` are what its child may take; 0: as grade run."""
+    """`gpu` None: on the CPU only. `threads` and `memory_bytes` are its child's limits; 0: as in grade run."""
 
     key: str
     source: Source
@@ -41,10 +41,11 @@ class Task(msgspec.Struct, frozen=True):
     gpu: int | None = None
     threads: int = 1
     memory_bytes: int = 0
+    trust: bool = False  # grade also where a submission cannot be confined
 
 
 class Graded(msgspec.Struct, frozen=True):
-    """Without a result, `problem` says what failed: the grader or the machine, never the submission."""
+    """Without a result, `problem` says what failed in the grader or the machine, never in the submission."""
 
     result: Result | None
     problem: str = ""
@@ -52,12 +53,12 @@ class Graded(msgspec.Struct, frozen=True):
 
     @property
     def settled(self) -> bool:
-        """Nothing of the grader's failed: it need not be tried again."""
+        """The grader did not fail, so there is no need to try again."""
         return self.result is not None and all(c.status is not Status.ERROR for c in self.result.checks)
 
 
 class Spare:
-    """Opens children one ahead: the next comes up while the one before it is at work."""
+    """Opens children one ahead: the next one starts while the previous one is working."""
 
     def __init__(self, open_: OpenExecutor, children: Children) -> None:
         self._open = children.opener(open_)
@@ -67,13 +68,13 @@ class Spare:
     def open(self) -> Executor:
         with self._lock:
             taken, self._next = self._next or self._open(), None
-            with contextlib.suppress(OSError, RunnerError):  # said when it is needed
+            with contextlib.suppress(OSError, RunnerError):  # reported when it is needed
                 self._next = self._open()
         return taken
 
 
 def source(path: Path) -> Source:
-    """The student's file under the common name. Raises UsageError where there is nothing to read."""
+    """The student's file under the common name. Raises UsageError if it cannot be read."""
     read = submission.read(path)
     problem = read.problem
     if problem is not None:
@@ -83,7 +84,7 @@ def source(path: Path) -> Source:
 
 
 def grade(task: Task, children: Children | None = None, open_cpu: OpenExecutor | None = None) -> Graded:
-    """Never raises what one submission alone may have caused. With `open_cpu`, its first child may be up already."""
+    """Never raises an error that a submission can cause. With `open_cpu`, its first child may already be running."""
     began = time.monotonic()
     children = children or Children()
     try:
@@ -116,11 +117,11 @@ def _grade(task: Task, children: Children, open_cpu: OpenExecutor) -> Result:
 
 
 def oracle(exercise: Exercise, exercise_hash: str) -> SharedOracle:
-    """This process's own, for as long as the exercise's files stay the same."""
+    """Cached per process while the exercise's files stay the same."""
     with _loading:
         key = (str(exercise.folder), exercise_hash)
         if key not in _oracles:
-            _oracles.clear()  # of another exercise, or an older one: its arrays are large
+            _oracles.clear()  # of another exercise or an older version: its arrays are large
             _oracles[key] = SharedOracle(exercise)
         return _oracles[key]
 

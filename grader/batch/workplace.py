@@ -1,4 +1,4 @@
-"""The folder that a batch works in: one batch at a time, and nothing there of one that was refused."""
+"""A batch's working folder: one batch at a time, and a refused batch leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from grader import files
 from grader.batch import ledger
 from grader.errors import GraderError, UsageError
 
 LOCK = ".lock"
-UNPACKED = ".unpacked-"  # and some digits: what one call took out of a zip
+UNPACKED = ".unpacked-"  # plus some digits: the files one call unpacked from a zip
 
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """`out` is made where it is missing. What was made goes again where no batch was begun.
+    """Creates `out` if it is missing, and removes it again if no batch was started.
 
-    Raises UsageError where `out` is no folder, or another batch is at work; GraderError where nothing can be written.
+    Raises UsageError if `out` is not a folder or another batch is running; GraderError if nothing can be written.
     """
     try:
         missing = [folder for folder in (out, *out.parents) if not folder.exists()]
@@ -30,7 +31,7 @@ def alone(out: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"--out {out}: a file is in the way; name a folder") from None
     except OSError as error:
-        raise GraderError(f"cannot make {out}: {error.strerror}") from None
+        raise GraderError(f"cannot create {out}: {error.strerror}") from None
     with _locked(out / LOCK):
         try:
             yield
@@ -42,7 +43,7 @@ def alone(out: Path) -> Iterator[None]:
 
 @contextmanager
 def unpacking(out: Path) -> Iterator[Path]:
-    """A folder for what a zip holds, to be made when it is needed. Refused, it is gone."""
+    """A folder for the contents of a zip, created when needed and removed if the batch is refused."""
     folder = out / f"{UNPACKED}{secrets.token_hex(4)}"
     try:
         yield folder
@@ -52,15 +53,15 @@ def unpacking(out: Path) -> Iterator[Path]:
 
 
 def tidy(out: Path, submissions: Iterable[Path]) -> None:
-    """Removes what was unpacked and holds none of these: of an earlier zip, or of a call that was killed."""
-    used = {folder for file in submissions for folder in file.resolve().parents}
-    for folder in out.resolve().glob(f"{UNPACKED}*"):
+    """Removes unpacked folders that contain none of these: from an earlier zip, or a killed call."""
+    used = {folder for file in submissions for folder in files.real(file).parents}
+    for folder in files.real(out).glob(f"{UNPACKED}*"):
         if folder not in used:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove(path: Path, out: Path) -> None:
-    """A file or a folder below `out`, and the folders that are empty then. Raises GraderError."""
+    """Removes a file or folder below `out`, and folders that become empty. Raises GraderError."""
     try:
         if path.is_dir():
             shutil.rmtree(path)
@@ -72,7 +73,7 @@ def remove(path: Path, out: Path) -> None:
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
-    """The innermost first, up to one that is not empty."""
+    """Innermost first, up to one that is not empty."""
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()
@@ -80,21 +81,21 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """The lock goes with the process, however it ends."""
+    """The lock is released when the process ends, in whatever way."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise GraderError(f"cannot write in {file.parent}: {error.strerror}") from None
     try:
         if not _lock(descriptor):
-            raise UsageError(f"another grade batch is at work in {file.parent}")
+            raise UsageError(f"another grade batch is running in {file.parent}")
         yield
     finally:
         os.close(descriptor)
 
 
 def _lock(descriptor: int) -> bool:
-    """Not a file that has just been removed: the next to come would lock another."""
+    """Not a file that was just removed: the next process would lock a different one."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

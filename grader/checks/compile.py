@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from grader.launching import signature
 from grader.model.execution import Compilation, CompiledKernel
 from grader.model.exercise import Exercise, Parameter
+from grader.model.families import COMPILE
+from grader.model.measurements import KernelResources, Measurements
 from grader.model.result import Check, Finding, Status
-
-ID = "compile"
 
 
 def judge(exercise: Exercise, filename: str, compilation: Compilation) -> Check:
@@ -21,7 +21,7 @@ def judge(exercise: Exercise, filename: str, compilation: Compilation) -> Check:
     if wrong:
         return _failed(wrong + compilation.findings)
     return Check(
-        id=ID,
+        id=COMPILE.id(),
         status=Status.PASSED,
         message=_summary(compilation),
         findings=compilation.findings,
@@ -64,7 +64,7 @@ def _missing(name: str, declaration: str, filename: str, compilation: Compilatio
         if re.match(rf"_Z\d*N?\d*{re.escape(name)}", compiled.name):
             line = compiled.line
             message = f'{name} is not declared extern "C", so its name was mangled'
-    return Finding("missing-kernel", filename, line, message, notes=(f"expected {declaration}",))
+    return Finding("missing-kernel", filename, line, message, notes=(f"expected {declaration}",), kernel=name)
 
 
 def _mismatch(
@@ -84,24 +84,20 @@ def _mismatch(
             f"{wanted.ctype} has {wanted.bytes}"
         )
     notes = (f"expected {declaration}",)
-    yield Finding("wrong-signature", filename, compiled.line, message, notes=notes)
+    yield Finding("wrong-signature", filename, compiled.line, message, notes=notes, kernel=compiled.name)
 
 
 def _failed(findings: tuple[Finding, ...]) -> Check:
-    return Check(id=ID, status=Status.FAILED, message=findings[0].message, findings=findings)
+    return Check(id=COMPILE.id(), status=Status.FAILED, message=findings[0].message, findings=findings)
 
 
-def _measurements(compilation: Compilation) -> dict[str, object]:
+def _measurements(compilation: Compilation) -> Measurements:
     kernels = {
-        kernel.name: {
-            "registers": kernel.resources.registers,
-            "shared_bytes": kernel.resources.shared_bytes,
-            "spill_bytes": kernel.resources.spill_bytes,
-        }
+        kernel.name: KernelResources(taken.registers, taken.shared_bytes, taken.spill_bytes)
         for kernel in compilation.kernels
-        if kernel.resources
+        if (taken := kernel.resources)
     }
-    return {"seconds": compilation.seconds, "cached": compilation.cached, "kernels": kernels}
+    return Measurements(seconds=compilation.seconds, cached=compilation.cached, kernels=kernels)
 
 
 def _summary(compilation: Compilation) -> str:

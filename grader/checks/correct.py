@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from grader.diagnosis import mismatch
+from grader.model import measurements
+from grader.model.details import Role
 from grader.model.exercise import Case
+from grader.model.families import CORRECT
 from grader.model.judged import Judged
-from grader.model.result import Check, Finding, Status, to_number
+from grader.model.measurements import Measurements, WrongByte
+from grader.model.result import Check, Finding, Related, Status
 from reference_kernels.mistakes.untouched import untouched
 
-NAME = "correct"
-UNSET = "unset_lines"  # of a failed check: they may be why, and another machine's registers may happen to be right
 _OF_IT = " of it"  # an output that is one region is not named again
 
 
@@ -23,10 +25,7 @@ class Origin(NamedTuple):
 
     called: str  # as the student knows it: "C_concat", "y of encode_e4m3_kernel"
     line: int
-
-
-def identity(case: Case) -> str:
-    return f"{NAME}[{case.name}]"
+    kernel: str = ""
 
 
 def judge(
@@ -47,20 +46,21 @@ def judge(
     findings = tuple(_finding(case, one, outputs[one.output], filename, origins[one.output], unset) for one in bad)
     largest = _largest(known)
     return Check(
-        id=identity(case),
+        id=CORRECT.id(case.name),
         status=Status.FAILED if findings else Status.PASSED,
         message=findings[0].message if findings else _passed(known, largest),
         case=case.name,
         device="cpu",
         findings=findings,
-        measurements={
-            **({"max_abs_error": to_number(largest)} if largest is not None else {}),
-            **({"tolerance": known[0].tolerance} if known and known[0].tolerance is not None else {}),
-            "mismatches": sum(int(one.wrong.sum()) for one in known),
-            "elements": sum(one.wrong.size for one in known),
-            **_example(bad),
-            **({UNSET: sorted(unset)} if any(one.notes for one in findings) else {}),
-        },
+        measurements=Measurements(
+            max_abs_error=largest,
+            tolerance=known[0].tolerance if known else None,
+            mismatches=sum(int(one.wrong.sum()) for one in known),
+            elements=sum(one.wrong.size for one in known),
+            example=_example(bad),
+            # They may be why; another machine's registers may happen to be right.
+            unset_lines=tuple(sorted(unset)) if any(one.related for one in findings) else None,
+        ),
     )
 
 
@@ -70,34 +70,53 @@ def _largest(judged: Iterable[Judged]) -> float | None:
     return float(np.max(errors)) if errors else None
 
 
-def _example(bad: Iterable[Judged]) -> dict[str, Any]:
+def _example(bad: Iterable[Judged]) -> WrongByte | None:
     """One wrong byte, for the report to draw."""
-    return next(({"example": one.example} for one in bad if one.example), {})
+    return next((measurements.read({"example": one.example}).example for one in bad if one.example), None)
 
 
 def _passed(judged: tuple[Judged, ...], largest: float | None) -> str:
     if largest is not None and judged[0].tolerance is not None:
         return f"largest error {largest:.1e}, allowed {judged[0].tolerance:g}"
-    return f"all {sum(one.wrong.size for one in judged)} elements right"
+    return f"all {sum(one.wrong.size for one in judged)} elements are right"
 
 
 def _finding(
     case: Case, judged: Judged, actual: np.ndarray, filename: str, origin: Origin, unset: Collection[int]
 ) -> Finding:
-    """ "CAUSE. First wrong element: group 3, row 9, column 0: expected 1.71, got 0; 8 of 99 elements wrong: ..." """
+    """ "CAUSE. First wrong element: group 3, row 9, column 0: expected 1.7, got 0; 8 of 99 elements are wrong..." """
     wrong = judged.wrong
     count = int(wrong.sum())
     place, where = _places(case, judged)
     called = f"{origin.called}: " if len(origin.called.split()) > 1 else ""
     message = (
-        f"{called}{place}{judged.sentence}; {count} of {wrong.size} elements wrong"
+        f"{called}{place}{judged.sentence}; {_count(count, wrong.size)} wrong"
         f"{_not_finite(actual.reshape(wrong.shape))}{where}"
     )
     if judged.cause:
         message = f"{judged.cause}. First wrong element: {message}"
-    notes = tuple(f"line {line} may use a variable that was never set" for line in sorted(unset))
-    notes = notes if _has_infinity(actual) else ()
-    return Finding("wrong-values", filename, origin.line, message, count=count, hint=judged.hint, notes=notes)
+    lines = sorted(unset) if _has_infinity(actual) else []
+    return Finding(
+        "wrong-values",
+        filename,
+        origin.line,
+        message,
+        count=count,
+        notes=tuple(f"line {line} may use a variable that was never set" for line in lines),
+        hint=judged.hint,
+        detail=judged.detail,
+        related=tuple(Related(Role.UNSET, line) for line in lines),
+        kernel=origin.kernel,
+        output=judged.output,
+        mistake=judged.mistake,
+        cause=judged.cause,
+        expected=judged.expected,
+        got=judged.got,
+    )
+
+
+def _count(wrong: int, elements: int) -> str:
+    return f"{wrong} of {elements} elements {'is' if wrong == 1 else 'are'}"
 
 
 def _has_infinity(actual: np.ndarray) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import msgspec
 
@@ -12,50 +11,47 @@ from grader.exercise.secret import redact_finding
 from grader.launching.plan import Plan
 from grader.model.execution import Compilation
 from grader.model.exercise import Case
+from grader.model.families import LAUNCH
+from grader.model.measurements import LaunchedKernel, Measurements
 from grader.model.result import Check, Finding, Status
-
-ID = "launch"
 
 
 def judge(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> Check:
     """One check for all cases: the first bad case's findings, and how many other cases fail."""
     bad = sorted((p for p in plans if p[1].findings), key=lambda p: p[0].secret)
     lacking = [plan.unsupported for _, plan in plans if plan.unsupported]
-    measurements: dict[str, Any] = {"launches": _launches(plans, compilation)}
-    if printed := _printed(plans):
-        measurements["printed"] = printed
+    measured = Measurements(launches=_launches(plans, compilation), printed=_printed(plans) or None)
     if bad:
         findings = _in_case(*bad[0], others=len(bad) - 1)
         return Check(
-            ID, Status.FAILED, findings[0].message, device="cpu", findings=findings, measurements=measurements
+            LAUNCH.id(), Status.FAILED, findings[0].message, device="cpu", findings=findings, measurements=measured
         )
     if lacking:
         reason = f"{lacking[0].message} ({lacking[0].file}:{lacking[0].line})"
-        return Check(ID, Status.NOT_JUDGED, reason=reason, device="cpu")
-    return Check(ID, Status.PASSED, _summary(plans), device="cpu", measurements=measurements)
+        return Check(LAUNCH.id(), Status.NOT_JUDGED, reason=reason, device="cpu")
+    return Check(LAUNCH.id(), Status.PASSED, _summary(plans), device="cpu", measurements=measured)
 
 
-def _launches(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> dict[str, list[dict[str, Any]]]:
+def _launches(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> dict[str, tuple[LaunchedKernel, ...]]:
     """By required case, how large each kernel is launched: what its occupancy follows from."""
     resources = {kernel.name: kernel.resources for kernel in compilation.kernels if kernel.resources}
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, tuple[LaunchedKernel, ...]] = {}
     for case, plan in plans:
         if case.required and plan.kernel in resources and not plan.findings:
             taken, config = resources[plan.kernel], plan.config
-            found.setdefault(case.name, []).append(
-                {
-                    "name": plan.kernel,
-                    "grid_blocks": prod(config.grid),
-                    "block_threads": prod(config.block),
-                    "registers": taken.registers,
-                    "shared_bytes": taken.shared_bytes + config.shared_bytes,
-                }
+            launched = LaunchedKernel(
+                name=plan.kernel,
+                grid_blocks=prod(config.grid),
+                block_threads=prod(config.block),
+                registers=taken.registers,
+                shared_bytes=taken.shared_bytes + config.shared_bytes,
             )
+            found[case.name] = (*found.get(case.name, ()), launched)
     return found
 
 
 def _in_case(case: Case, plan: Plan, *, others: int) -> tuple[Finding, ...]:
-    more = f", and {others} more" if others else ""
+    more = f" and {others} more" if others else ""
     if case.secret:
         return tuple(redact_finding(f) for f in plan.findings[:1])
     note = f"in case {case.name}{more}: {case.summary}"

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from grader.model.execution import Outcome
 from grader.model.exercise import Case
+from grader.model.families import MEMORY
+from grader.model.measurements import Measurements
 from grader.model.result import Check, Status
-
-NAME = "memory"
-
-
-def identity(case: Case) -> str:
-    return f"{NAME}[{case.name}]"
 
 
 def judge(case: Case, outcome: Outcome) -> Check:
     """Everything that the executor found; what the numbers are worth, `correct` says."""
-    status, message, reason = Status.PASSED, "every access checked", None
+    status, message, reason = Status.PASSED, "every access was checked", None
     if outcome.findings:
         status, message = Status.FAILED, outcome.findings[0].message
     elif outcome.unsupported:
@@ -23,7 +19,7 @@ def judge(case: Case, outcome: Outcome) -> Check:
         status, message = Status.NOT_JUDGED, ""
         reason = f"{lacking.message} ({lacking.file}:{lacking.line})"
     return Check(
-        id=identity(case),
+        id=MEMORY.id(case.name),
         status=status,
         message=message,
         reason=reason,
@@ -34,10 +30,10 @@ def judge(case: Case, outcome: Outcome) -> Check:
     )
 
 
-def _measurements(outcome: Outcome) -> dict[str, float | str]:
-    measured: dict[str, float | str] = {
-        "seconds": outcome.jit_seconds + outcome.run_seconds,
-        "jit_seconds": outcome.jit_seconds,
-        "run_seconds": outcome.run_seconds,
-    }
-    return measured | ({"printed": outcome.printed} if outcome.printed else {})
+def _measurements(outcome: Outcome) -> Measurements:
+    return Measurements(
+        seconds=outcome.jit_seconds + outcome.run_seconds,
+        jit_seconds=outcome.jit_seconds,
+        run_seconds=outcome.run_seconds,
+        printed=outcome.printed or None,
+    )

@@ -1,4 +1,4 @@
-"""quality: what a machine can judge of it (exercise.toml says what, for how many points).
+"""quality: the part of it that can be judged automatically (exercise.toml says what, and for how many points).
 
 Never required for the verdict. Points that no rule gives are the instructor's.
 """
@@ -14,9 +14,9 @@ from grader.exercise import submission
 from grader.launching import signature
 from grader.model.execution import Compilation, CompiledKernel
 from grader.model.exercise import Exercise
+from grader.model.families import QUALITY
+from grader.model.measurements import Measurements
 from grader.model.result import Check, Finding, Status
-
-ID = "quality"
 
 LINE_COLUMNS = 110  # what fits beside a report's margin, and on half a screen
 
@@ -37,15 +37,15 @@ def judge(exercise: Exercise, compilation: Compilation, text: str, filename: str
     broken = {entry.rule: tuple(RULES[entry.rule](subject)) for entry in exercise.quality}
     findings = [finding for found in broken.values() for finding in found]
     return Check(
-        id=ID,
+        id=QUALITY.id(),
         status=Status.FAILED if findings else Status.PASSED,
-        message=findings[0].message if findings else "nothing to improve that a machine can see",
-        required=False,
+        message=findings[0].message if findings else "nothing found that should be improved",
+        required=QUALITY.required,
         findings=tuple(findings),
-        measurements={
-            "points": sum(entry.points for entry in exercise.quality if not broken[entry.rule]),
-            "points_max": sum(entry.points for entry in exercise.quality),
-        },
+        measurements=Measurements(
+            points=float(sum(entry.points for entry in exercise.quality if not broken[entry.rule])),
+            points_max=float(sum(entry.points for entry in exercise.quality)),
+        ),
     )
 
 
@@ -61,8 +61,8 @@ def _no_spills(subject: Subject) -> Iterator[Finding]:
     for kernel in subject.kernels:
         if kernel.resources and kernel.resources.spill_bytes:
             message = (
-                f"{kernel.name} spills {kernel.resources.spill_bytes} bytes of registers to memory; "
-                f"a thread has {kernel.resources.registers} registers here"
+                f"{kernel.name} spills {kernel.resources.spill_bytes} bytes of registers to memory "
+                f"(it has {kernel.resources.registers} registers per thread)"
             )
             yield Finding("no-spills", subject.filename, kernel.line, message)
 
@@ -71,7 +71,7 @@ def _formatted(subject: Subject) -> Iterator[Finding]:
     """The first line that breaks each habit, with how many do."""
     habits: dict[str, Callable[[str], bool]] = {
         "a tab; indent with spaces": lambda line: "\t" in line,
-        "blanks at the end of the line": lambda line: line.endswith((" ", "\t")),
+        "spaces at the end of the line": lambda line: line.endswith((" ", "\t")),
         f"longer than {LINE_COLUMNS} columns": lambda line: len(line) > LINE_COLUMNS,
     }
     lines = submission.lines(subject.text)

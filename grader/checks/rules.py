@@ -6,9 +6,8 @@ from fnmatch import fnmatchcase
 
 from grader.model.execution import Compilation
 from grader.model.exercise import Exercise
+from grader.model.families import RULES
 from grader.model.result import Check, Finding, Status
-
-ID = "rules"
 
 
 def judge(exercise: Exercise, compilation: Compilation, filename: str) -> Check:
@@ -20,5 +19,5 @@ def judge(exercise: Exercise, compilation: Compilation, filename: str) -> Check:
         if fnmatchcase(opcode, rule.instruction)
     )
     if findings:
-        return Check(ID, Status.FAILED, findings[0].message, findings=findings)
-    return Check(ID, Status.PASSED, "nothing forbidden was used")
+        return Check(RULES.id(), Status.FAILED, findings[0].message, findings=findings)
+    return Check(RULES.id(), Status.PASSED, "nothing forbidden is used")

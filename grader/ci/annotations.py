@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from grader.ci.changes import Beside
-from grader.ci.graded import Graded
+from grader.ci.graded import GradedFile
 from grader.model.result import Verdict
 from reports.problems import Problem, advice, grader_errors, not_judged, problems
 from reports.text import inert
@@ -37,7 +37,7 @@ class Annotation(msgspec.Struct, frozen=True):
     line: int = 0
 
 
-def of(graded: Sequence[Graded], beside: Sequence[Beside] = ()) -> tuple[Annotation, ...]:
+def of(graded: Sequence[GradedFile], beside: Sequence[Beside] = ()) -> tuple[Annotation, ...]:
     """The first of each submission come before the second of any: where there are many, each gets its share."""
     by_submission = (tuple(_of_one(one)) for one in graded)
     ranked = [a for rank in zip_longest(*by_submission) for a in rank if a is not None]
@@ -80,7 +80,7 @@ def quiet() -> tuple[str, str]:
     return f"::stop-commands::{token}", f"::{token}::"
 
 
-def _of_one(one: Graded) -> Iterator[Annotation]:
+def _of_one(one: GradedFile) -> Iterator[Annotation]:
     if one.result is None:
         level: Level = "error" if one.verdict is Verdict.ERROR else "warning"
         yield Annotation(level, "Not graded", one.problem, one.path)
@@ -95,7 +95,7 @@ def _of_one(one: Graded) -> Iterator[Annotation]:
         yield Annotation("notice", f"Not judged: {family}", f"{why} ({len(checks)} cases)", one.path)
 
 
-def _of_problem(level: Level, problem: Problem, one: Graded) -> Annotation:
+def _of_problem(level: Level, problem: Problem, one: GradedFile) -> Annotation:
     finding = problem.first
     own = finding.file in ("", PurePosixPath(one.path).name)
     where = "" if own else f"{finding.file}:{finding.line}: "

@@ -1,104 +1,121 @@
-"""What a change is compared with: the commit that is trusted, and whose exercises grade."""
+"""What a change is compared with: the commit that is trusted, and whose exercises grade.
+
+Trusted is what a build server or the caller says, or origin's default branch; never what a name happens to be found
+for (grader.ci.refs).
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from grader.ci.repository import Repository
+from grader.ci import events, refs
+from grader.ci.events import Event
+from grader.ci.refs import REMOTES, Named
+from grader.ci.repository import HASH, Repository
 from grader.errors import UsageError
-
-# Where neither an option nor a build server says it: the branch that others start from.
-USUAL = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 NO_COMMIT = "0" * 40  # how git writes "there was none before"
 
 
 class Range(msgspec.Struct, frozen=True):
-    """`base` is trusted. What is graded is what `head` has changed since `fork`, an ancestor of both."""
+    """`base` is trusted. What is graded is what `head` has changed since `forks`, the newest ancestors of both."""
 
     base: str
     base_name: str
-    fork: str
+    forks: tuple[str, ...]
     head: str
 
 
 def find(repository: Repository, given: str | None, head: str, environment: Mapping[str, str]) -> Range:
     """Raises UsageError, which says what to fetch or to name, where there is nothing to compare with."""
-    tip = commit(repository, head)
-    names = [given] if given is not None else _names(environment)
-    name, base = next(((n, found) for n in names if (found := repository.commit(n))), ("", None))
+    tip = refs.head(repository, head).commit
+    base = refs.base(repository, given) if given is not None else _base(repository, environment)
+    forks = repository.merge_bases(base.commit, tip)
+    if not forks:
+        raise UsageError(_unrelated(repository, base.name, head))
+    return Range(base.commit, base.name, forks, tip)
+
+
+def whole(repository: Repository, given: str | None, head: str, environment: Mapping[str, str]) -> Range:
+    """Every file of `head`, with its own exercises where it is a commit of the base branch; else with the base's."""
+    tip = refs.head(repository, head)
+    base = refs.base(repository, given) if given is not None else _base(repository, environment, pushed=True)
+    if given is None and repository.contains(base.commit, tip.commit):
+        base = tip
+    return Range(base.commit, base.name, (), tip.commit)
+
+
+def _base(repository: Repository, environment: Mapping[str, str], *, pushed: bool = False) -> Named:
+    """The first of those that may be it. With `pushed` as the branch is after a push to it, not before."""
+    names = _names(repository, environment, pushed=pushed)
+    found = (_exactly(repository, name) for name in names)
+    base = next(filter(None, found), None)
     if base is None:
-        raise UsageError(_missing(repository, names, given))
-    fork = repository.merge_base(base, tip)
-    if fork is None:
-        raise UsageError(_unrelated(repository, name, head))
-    return Range(base, name, fork, tip)
+        raise UsageError(_missing(repository, names))
+    return base
 
 
-def commit(repository: Repository, ref: str) -> str:
-    found = repository.commit(ref)
-    if found is None:
-        raise UsageError(f"there is no commit {ref} in {repository.root}; git log shows those that there are")
-    return found
+def _exactly(repository: Repository, name: str) -> Named | None:
+    """A ref by its full name, or a whole hash."""
+    if name.startswith("refs/"):
+        return refs.tracked(repository, name)
+    commit = repository.object(name)
+    return Named(name, commit) if commit else None
 
 
-def _names(environment: Mapping[str, str]) -> list[str]:
-    """Refs and commits that may be the base, the best first."""
+def _names(repository: Repository, environment: Mapping[str, str], *, pushed: bool) -> tuple[str, ...]:
+    """Full names of refs, and hashes, that may be the base, the best first."""
     if environment.get("GITHUB_ACTIONS") == "true":
-        return _on_github(environment, _event(environment))
+        event = events.read(environment.get("GITHUB_EVENT_PATH", ""))
+        return _on_github(environment, event, pushed=pushed)
     if environment.get("GITLAB_CI"):
-        return _on_gitlab(environment)
-    return list(USUAL)
+        return _on_gitlab(environment, pushed=pushed)
+    return refs.usual(repository)
 
 
-def _on_github(environment: Mapping[str, str], event: Mapping[str, Any]) -> list[str]:
+def _on_github(environment: Mapping[str, str], event: Event, *, pushed: bool) -> tuple[str, ...]:
     """A pull request's target; else the branch that others start from, as it was before a push to itself."""
     if target := environment.get("GITHUB_BASE_REF"):
-        sha = event.get("pull_request", {}).get("base", {}).get("sha", "")
-        return _named(f"origin/{target}", sha)
-    default = event.get("repository", {}).get("default_branch", "")
-    before = event.get("before", "") if event.get("ref") == f"refs/heads/{default}" else ""
-    return _named(before, f"origin/{default}" if default else "")
+        return _named(_origins(target), event.pull_request.base.sha)
+    default = event.repository.default_branch
+    if not default and environment.get("GITHUB_EVENT_NAME") == "schedule":  # which runs on the default branch alone
+        default = environment.get("GITHUB_REF_NAME", "")
+    before = event.before if event.ref == f"refs/heads/{default}" and not pushed else ""
+    return _named(before, _origins(default))
 
 
-def _on_gitlab(environment: Mapping[str, str]) -> list[str]:
+def _on_gitlab(environment: Mapping[str, str], *, pushed: bool) -> tuple[str, ...]:
     """A merge request's target; else as on GitHub."""
     if target := environment.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"):
         tip = environment.get("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "")
-        return _named(tip, f"origin/{target}", environment.get("CI_MERGE_REQUEST_DIFF_BASE_SHA", ""))
+        return _named(tip, _origins(target), environment.get("CI_MERGE_REQUEST_DIFF_BASE_SHA", ""))
     default = environment.get("CI_DEFAULT_BRANCH", "")
-    before = environment.get("CI_COMMIT_BEFORE_SHA", "") if environment.get("CI_COMMIT_BRANCH") == default else ""
-    return _named(before, f"origin/{default}" if default else "")
+    was_pushed_to = environment.get("CI_COMMIT_BRANCH") == default and not pushed
+    before = environment.get("CI_COMMIT_BEFORE_SHA", "") if was_pushed_to else ""
+    return _named(before, _origins(default))
 
 
-def _named(*names: str) -> list[str]:
-    return [name for name in names if name and name != NO_COMMIT]
+def _origins(branch: str) -> str:
+    return f"{REMOTES}origin/{branch}" if branch else ""
 
 
-def _event(environment: Mapping[str, str]) -> Mapping[str, Any]:
-    """GitHub's account of what happened; empty where there is none that can be read."""
-    try:
-        event = json.loads(Path(environment.get("GITHUB_EVENT_PATH", "")).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return event if isinstance(event, dict) else {}
+def _named(*names: str | None) -> tuple[str, ...]:
+    """Those that are a ref's full name or a hash; a build server gives no others."""
+    given = (name for name in names if name and name != NO_COMMIT)
+    return tuple(name for name in given if name.startswith("refs/") or HASH.fullmatch(name))
 
 
-def _missing(repository: Repository, names: list[str], given: str | None) -> str:
-    if given is not None:
-        what = f"there is no commit {given} in {repository.root}"
-    elif names:
-        what = f"nothing to compare with: there is no {' and no '.join(names)} in {repository.root}"
+def _missing(repository: Repository, names: tuple[str, ...]) -> str:
+    if names:
+        listed = " and no ".join(map(refs.shown, names))
+        what = f"nothing to compare with: there is no {listed} in {repository.root}"
     else:
         what = "nothing to compare with: this event names no base"
     if repository.is_shallow:
         return f"{what}, which is a shallow clone. {_DEEPEN}"
-    return f"{what}. Name a commit with --base REF, or grade every submission with --all."
+    return f"{what}. Name a commit with --base REF; --base HEAD trusts what is checked out."
 
 
 def _unrelated(repository: Repository, base: str, head: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from grader.ci.repository import Change
+from grader.ci.repository import Change, Repository
 from grader.errors import UsageError
 
 EXERCISE = "{exercise}"
@@ -52,6 +52,12 @@ class Submissions:
         """None where the path is no submission's."""
         match = self._regex.fullmatch(path)
         return match["exercise"] if match else None
+
+
+def since(repository: Repository, forks: Iterable[str], head: str) -> tuple[Change, ...]:
+    """What differs from any of them: where there are several, none alone says what the change would bring."""
+    found = {change.path: change for fork in forks for change in repository.changes(fork, head)}
+    return tuple(found[path] for path in sorted(found))
 
 
 def touched(changes: Iterable[Change], submissions: Submissions) -> tuple[Touched, ...]:

@@ -10,7 +10,7 @@ from grader.model.exercise import Exercise
 from grader.model.result import Result, Verdict
 
 
-class Graded(msgspec.Struct, frozen=True):
+class GradedFile(msgspec.Struct, frozen=True):
     """`path` in the repository. Without a result, `problem` says why there is none."""
 
     path: str
@@ -28,7 +28,7 @@ class Graded(msgspec.Struct, frozen=True):
         return "not graded" if nothing else self.verdict.value
 
 
-def overall(graded: Sequence[Graded]) -> Verdict:
+def overall(graded: Sequence[GradedFile]) -> Verdict:
     """The first that one of them has, in the order of a single grading; passed where nothing was to be graded."""
     found = {one.verdict for one in graded}
     order = (Verdict.FAILED, Verdict.ERROR, Verdict.INCOMPLETE)

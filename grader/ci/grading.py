@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
 from grader import executors
 from grader.ci.changes import Touched
-from grader.ci.graded import Graded
+from grader.ci.graded import GradedFile
 from grader.ci.repository import SUBMODULE, SYMLINK, Repository
 from grader.errors import GraderError, UsageError
 from grader.exercise import catalog, submission
@@ -26,36 +26,32 @@ class How(msgspec.Struct, frozen=True):
     gpu: GpuChoice | None = None
 
 
-def grade(touched: Touched, repository: Repository, commit: str, scratch: Path, how: How) -> Graded:
+def grade(touched: Touched, repository: Repository, commit: str, how: How) -> GradedFile:
     """What keeps one from being graded costs the others nothing."""
     if touched.how == "deleted":
-        return Graded(touched.path, Verdict.INCOMPLETE, problem="The change deletes it: there is nothing to grade.")
+        return GradedFile(
+            touched.path, Verdict.INCOMPLETE, problem="The change deletes it: there is nothing to grade."
+        )
     try:
         exercise = catalog.find(touched.exercise, how.exercises)
     except UsageError:
         problem = f"The base has no exercise {touched.exercise}: there is nothing trusted to grade it with."
-        return Graded(touched.path, Verdict.INCOMPLETE, problem=problem)
+        return GradedFile(touched.path, Verdict.INCOMPLETE, problem=problem)
     except GraderError as error:
-        return Graded(touched.path, Verdict.ERROR, problem=str(error))
+        return GradedFile(touched.path, Verdict.ERROR, problem=str(error))
     try:
-        source = read(touched.path, repository, commit, scratch)
+        source = read(touched.path, repository, commit)
         result = pipeline.grade(exercise, source, seed=how.seed, open_executor=executors.open_cpu, gpu=how.gpu)
     except GraderError as error:
-        return Graded(touched.path, Verdict.ERROR, exercise=exercise, problem=str(error))
-    return Graded(touched.path, result.verdict, result, exercise, source.text)
+        return GradedFile(touched.path, Verdict.ERROR, exercise=exercise, problem=str(error))
+    return GradedFile(touched.path, result.verdict, result, exercise, source.text)
 
 
-def read(path: str, repository: Repository, commit: str, scratch: Path) -> Source:
+def read(path: str, repository: Repository, commit: str) -> Source:
     """As committed, under its path in the repository. A link is not followed: it could point anywhere."""
-    file = scratch / "submission" / PurePosixPath(path).name
-    file.parent.mkdir(exist_ok=True)
-    mode = repository.files(commit, path).get(path)
-    if mode == SUBMODULE:
-        file.write_bytes(b"")
-    else:
-        repository.save(commit, path, file)
-    source = msgspec.structs.replace(submission.read(file), path=Path(path))
-    file.unlink()
+    mode = repository.files(commit, path)[path].mode
+    content = b"" if mode == SUBMODULE else repository.read(commit, path, submission.MAX_BYTES)
+    source = submission.of(Path(path), content)
     if mode not in (SYMLINK, SUBMODULE):
         return source
     what = "is a symbolic link" if mode == SYMLINK else "is a submodule"

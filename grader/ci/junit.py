@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import msgspec
 
+from grader.model.measurements import to_number
 from grader.model.result import Check, Result, Status
 from reports.text import inert
 
@@ -52,8 +53,15 @@ def outcome(check: Check) -> tuple[Outcome, str]:
 
 def properties(check: Check) -> list[tuple[str, object]]:
     """What the check says, and its figures; names and values."""
-    measured = check.measurements
-    return [("message", check.message), *((name, measured[name]) for name in PROPERTIES if name in measured)]
+    return [("message", check.message), *figures(check)]
+
+
+def figures(check: Check) -> list[tuple[str, object]]:
+    """Names and values of what was measured; a float that JSON lacks by its name there."""
+    found = ((name, getattr(check.measurements, name)) for name in PROPERTIES)
+    return [
+        (name, to_number(value) if isinstance(value, float) else value) for name, value in found if value is not None
+    ]
 
 
 def document(suites: Sequence[Suite]) -> bytes:
@@ -79,14 +87,13 @@ def _suite(root: Element, suite: Suite) -> None:
 
 
 def _case(suite: Element, result: Result, check: Check) -> None:
-    seconds = check.measurements.get("seconds", 0.0)
     case = SubElement(
         suite,
         "testcase",
         name=check.id,
         classname=result.exercise,
         file=_xml(result.submission.path),
-        time=f"{seconds if isinstance(seconds, float) else 0.0:.3f}",
+        time=f"{check.measurements.seconds or 0.0:.3f}",
     )
     _listed(case, properties(check))
     kind, text = outcome(check)

@@ -1,20 +1,36 @@
-"""A git repository, read through the `git` command. Nothing here writes to it, or executes a file of a commit."""
+"""A git repository, read through the `git` command. Nothing here writes to it, or executes a file of a commit.
+
+A name is looked up in full and nowhere else: to git, `main` and even `refs/heads/main` may be a tag. Content comes as
+the commit has it: no attribute, filter, replacement or graft changes it.
+"""
 
 from __future__ import annotations
 
-import io
 import os
+import re
 import subprocess
-import tarfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
+from grader.ci import git
 from grader.errors import GraderError, UsageError
 
 # A link is read as a file that holds where it points to, a submodule not at all; their modes tell them apart.
 SYMLINK = "120000"
 SUBMODULE = "160000"
+
+HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+# What one answer of git may hold: some 300,000 paths. A few kilobytes of nested trees name more than a disk holds.
+MOST_LISTED = 32 << 20
+
+# The exercises of a course, unpacked.
+MOST_EXPORTED = 256 << 20
+
+ASK_SECONDS = 30
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -22,6 +38,14 @@ class Change(msgspec.Struct, frozen=True):
 
     status: str
     path: str
+
+
+class TreeEntry(msgspec.Struct, frozen=True):
+    """A file of a commit: its mode, its object, and its bytes, where they were asked for."""
+
+    mode: str
+    object: str
+    size: int
 
 
 class Repository:
@@ -32,77 +56,154 @@ class Repository:
         self.root = Path(os.fsdecode(self._git("rev-parse", "--show-toplevel").removesuffix(b"\n")))
         self._folder = self.root
 
-    def commit(self, ref: str) -> str | None:
-        """The commit's hash; None where there is no such commit here.
+    # Which commits there are
 
-        Branches first: to git a tag named origin/main comes before the branch, and whoever may push could bring one.
-        """
-        for name in (f"refs/remotes/{ref}", f"refs/heads/{ref}", ref):
-            found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-            if found:
-                return found.decode().strip()
-        return None
+    def ref(self, name: str) -> str | None:
+        """The commit of HEAD, or of a ref by its full name, and of nothing else that git would take it for."""
+        found = self._try("show-ref", "--verify", "--hash", "--", name)
+        return self.object(found.decode().strip()) if found else None
 
-    def merge_base(self, one: str, other: str) -> str | None:
-        found = self._try("merge-base", one, other)
+    def object(self, commit: str) -> str | None:
+        """The commit of this hash, written out; None where it is not here, or is no commit."""
+        if not HASH.fullmatch(commit):
+            return None
+        found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
         return found.decode().strip() if found else None
+
+    def abbreviated(self, start: str) -> tuple[str, ...]:
+        """The commits whose hashes start so."""
+        found = (self._try("rev-parse", f"--disambiguate={start}") or b"").decode().split()
+        return tuple(one for one in found if self._try("cat-file", "-t", one) == b"commit\n")
+
+    def behind(self, commit: str, steps: str) -> str | None:
+        """ "~1", "^2" and the like from a commit."""
+        found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}{steps}^{{commit}}")
+        return found.decode().strip() if found else None
+
+    def points_to(self, symbolic: str) -> str | None:
+        """The ref that another stands for; None where that is no symbolic ref."""
+        found = self._try("symbolic-ref", "--quiet", symbolic)
+        return os.fsdecode(found).strip() if found else None
+
+    @property
+    def remotes(self) -> frozenset[str]:
+        """Those that are configured; and origin, where something was fetched for it."""
+        named = set(os.fsdecode(self._git("remote")).split())
+        if self._git("for-each-ref", "--count=1", "refs/remotes/origin/"):
+            named.add("origin")
+        return frozenset(named)
+
+    def default_of_origin(self) -> str | None:
+        """The ref that origin's default branch was fetched into: as noted here, or as origin itself says."""
+        noted = self.points_to("refs/remotes/origin/HEAD")
+        if noted is not None:
+            return noted
+        asked = self._try("ls-remote", "--symref", "--", "origin", "HEAD", seconds=ASK_SECONDS) or b""
+        said = re.match(rb"ref: refs/heads/(\S+)\tHEAD\n", asked)
+        return f"refs/remotes/origin/{os.fsdecode(said[1])}" if said else None
+
+    def contains(self, commit: str, ancestor: str) -> bool:
+        return self._try("merge-base", "--is-ancestor", ancestor, commit) is not None
+
+    def merge_bases(self, one: str, other: str) -> tuple[str, ...]:
+        """All of the best: after merges in both directions there may be several, and a branch could choose."""
+        return tuple((self._try("merge-base", "--all", one, other) or b"").decode().split())
 
     @property
     def is_shallow(self) -> bool:
         return self._git("rev-parse", "--is-shallow-repository").strip() == b"true"
 
-    def changes(self, before: str, after: str) -> tuple[Change, ...]:
-        fields = self._git("diff", "--name-status", "--no-renames", "--no-ext-diff", "-z", before, after)
-        words = [os.fsdecode(word) for word in fields.split(b"\0")[:-1]]
-        return tuple(Change(status, path) for status, path in zip(words[::2], words[1::2], strict=True))
+    # What is in them
 
-    def files(self, commit: str, path: str = "") -> dict[str, str]:
-        """Every path of the commit, and its mode; with `path`, that file, or those below that folder."""
-        where = ("--", path) if path else ()
-        listed = self._git("ls-tree", "-r", "-z", "--full-tree", commit, *where)
+    def changes(self, before: str, after: str) -> tuple[Change, ...]:
+        """By comparing their lists of files: git's own diff collects all of it before it says the first."""
+        old, new = self.files(before), self.files(after)
+        paths = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+        return tuple(Change(_status(old.get(path), new.get(path)), path) for path in paths)
+
+    def files(self, commit: str, path: str = "") -> dict[str, TreeEntry]:
+        """Every path of the commit; with `path`, that file, or those below that folder, and their sizes."""
+        what = ("-l", commit, "--", path) if path else (commit,)
+        listed = self._git("ls-tree", "-r", "-z", "--full-tree", *what)
         entries = (os.fsdecode(entry).partition("\t") for entry in listed.split(b"\0")[:-1])
-        return {path: facts.split()[0] for facts, _, path in entries}
+        return {path: _entry(*facts.split()) for facts, _, path in entries}
 
     def export(self, commit: str, folder: str, into: Path) -> None:
-        """The trusted commit's `folder`, as files below `into`; links stay links."""
-        archive = self._git("archive", "--format=tar", commit, "--", folder)
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extraction_filter = lambda member, _: member  # before Python 3.11.4 there is no filter="..."
-            tar.extractall(into)  # noqa: S202 - git writes no path that leads out
+        """The trusted commit's `folder`, as files below `into`; links stay links, submodules are left out."""
+        files = {path: one for path, one in self.files(commit, folder).items() if one.mode != SUBMODULE}
+        size = sum(one.size for one in files.values())
+        if size > MOST_EXPORTED:
+            raise UsageError(
+                f"{folder}/ of {commit[:10]} holds {size >> 20} MiB; at most {MOST_EXPORTED >> 20} MiB of exercises "
+                "are read. Keep large files elsewhere."
+            )
+        for path, content in self._contents(files):
+            file = into / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if files[path].mode == SYMLINK:
+                file.symlink_to(os.fsdecode(content))
+            else:
+                file.write_bytes(content)
 
-    def save(self, commit: str, path: str, file: Path) -> None:
-        """What the commit holds at `path`. A link is not followed: its text is saved.
+    def read(self, commit: str, path: str, most: int) -> bytes:
+        """What the commit holds at `path`, and of a larger file the first `most` bytes and one more.
 
-        Raises GraderError where it is not here: a clone without blobs may fail to fetch it.
+        A link is not followed: its text is what there is. Raises GraderError where it is not here: a clone without
+        blobs may fail to fetch it.
         """
-        command = self._command("cat-file", "blob", f"{commit}:{path}")
-        with file.open("wb") as stream:
-            done = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, check=False, env=_environment())
-        if done.returncode:
-            raise GraderError(f"git cannot read {path} of {commit[:10]}: {_said(done.stderr)}")
+        content, said = git.answer(git.command(self._folder, "cat-file", "blob", f"{commit}:{path}"), most)
+        if said is not None:
+            raise GraderError(f"git cannot read {path} of {commit[:10]}: {said}")
+        return content
 
-    def _try(self, *arguments: str) -> bytes | None:
-        done = subprocess.run(self._command(*arguments), capture_output=True, check=False, env=_environment())
-        return done.stdout if done.returncode == 0 else None
+    def _contents(self, files: Mapping[str, TreeEntry]) -> Iterator[tuple[str, bytes]]:
+        """One process for them all, asked for one after the other."""
+        command = git.command(self._folder, "cat-file", "--batch")
+        environment = git.environment()
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as batch:
+            assert batch.stdin is not None
+            assert batch.stdout is not None
+            for path, one in files.items():
+                batch.stdin.write(one.object.encode() + b"\n")
+                batch.stdin.flush()
+                yield path, _blob(batch.stdout, path)
+            batch.stdin.close()
+
+    def _try(self, *arguments: str, seconds: float | None = None) -> bytes | None:
+        return git.attempt(git.command(self._folder, *arguments), seconds)
 
     def _git(self, *arguments: str) -> bytes:
+        """Raises UsageError where git refuses, or says more than anybody's repository has to say."""
         try:
-            done = subprocess.run(self._command(*arguments), capture_output=True, check=False, env=_environment())
+            content, said = git.answer(git.command(self._folder, *arguments), MOST_LISTED)
         except FileNotFoundError:
             raise GraderError("grade ci needs git, and there is none on PATH; install it") from None
-        if done.returncode:
-            raise UsageError(f"git {arguments[0]} in {self._folder}: {_said(done.stderr)}")
-        return done.stdout
-
-    def _command(self, *arguments: str) -> list[str]:
-        return ["git", "-C", str(self._folder), *arguments]
-
-
-def _said(stderr: bytes) -> str:
-    return stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+        if said is not None:
+            raise UsageError(f"git {arguments[0]} in {self._folder}: {said}")
+        if len(content) > MOST_LISTED:
+            raise UsageError(
+                f"git {arguments[0]} in {self._folder}: more than {MOST_LISTED >> 20} MiB of file names; "
+                "no course has as many files. Look at what the commit adds."
+            )
+        return content
 
 
-def _environment() -> dict[str, str]:
-    """Messages in English, no question asked, no lock taken; a path is a path, whatever characters are in it."""
-    own = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
-    return os.environ | own
+def _entry(mode: str, _kind: str, name: str, size: str = "") -> TreeEntry:
+    return TreeEntry(mode, name, int(size) if size.isdecimal() else 0)
+
+
+def _status(old: TreeEntry | None, new: TreeEntry | None) -> str:
+    if old is None:
+        return "A"
+    if new is None:
+        return "D"
+    return "M" if old.mode[:3] == new.mode[:3] else "T"
+
+
+def _blob(stream: IO[bytes], path: str) -> bytes:
+    """The next answer of `git cat-file --batch`: "HASH blob SIZE", the content, and a line feed."""
+    header = stream.readline().split()
+    if len(header) != 3:
+        raise GraderError(f"git cannot read {path}: {b' '.join(header).decode(errors='replace') or 'git has ended'}")
+    size = int(header[2])
+    return stream.read(size + 1)[:size]

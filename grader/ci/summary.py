@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from grader.ci.changes import Beside
-from grader.ci.graded import Graded
+from grader.ci.graded import GradedFile
 from grader.model.result import Verdict
 from reports.problems import problems
 from reports.text import inert, plural, readable
@@ -22,7 +22,7 @@ MARKS = {Verdict.PASSED: "✅", Verdict.INCOMPLETE: "🟡", Verdict.FAILED: "❌
 _SPECIAL = {ord(c): f"&#{ord(c)};" for c in "&<>\"'\\`*_[]#|~@$:"} | {ord("\n"): " "}
 
 
-def markdown(graded: Sequence[Graded], compared: str, beside: Sequence[Beside] = ()) -> str:
+def markdown(graded: Sequence[GradedFile], compared: str, beside: Sequence[Beside] = ()) -> str:
     """A table with a row a submission, then each as a terminal shows it. `compared`: which commits, in words."""
     lines = ["## CUDA kernel exercises", "", _text(compared), ""]
     if graded:
@@ -38,7 +38,7 @@ def markdown(graded: Sequence[Graded], compared: str, beside: Sequence[Beside] =
     return "\n".join([*lines, *_details(graded, left)]) + "\n"
 
 
-def _row(one: Graded) -> str:
+def _row(one: GradedFile) -> str:
     if one.result is None:
         return f"| {MARKS[one.verdict]} | {_code(one.path)} | not graded | | {_text(one.problem)} |"
     points = one.result.points
@@ -46,7 +46,7 @@ def _row(one: Graded) -> str:
     return f"| {MARKS[one.verdict]} | {_code(one.path)} | {one.verdict} | {total} | {_text(_first(one))} |"
 
 
-def _first(one: Graded) -> str:
+def _first(one: GradedFile) -> str:
     assert one.result is not None
     found = problems(one.result)
     if not found:
@@ -56,7 +56,7 @@ def _first(one: Graded) -> str:
     return f"{line}{found[0].title}{more}"
 
 
-def _details(graded: Sequence[Graded], left: int) -> list[str]:
+def _details(graded: Sequence[GradedFile], left: int) -> list[str]:
     """In order, for as long as there is room."""
     lines: list[str] = []
     for one in graded:

@@ -21,22 +21,23 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("batch")
 @click.argument("submissions", type=_PATH)
-@click.option("--exercise", metavar="E", required=True, shell_complete=exercise_names, help="Number or name.")
-@click.option("--out", metavar="DIR", type=_PATH, required=True, help="Ledger, gradebook, Results and reports.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
-@click.option("--gpu", "gpus", metavar="N", type=Whole(0), multiple=True, help="Only this GPU; repeat.")
-@click.option("--seed", metavar="N", type=SEED, help="Of all inputs; kept for a resume.")
+@click.option("--exercise", metavar="E", required=True, shell_complete=exercise_names, help="Its number or name.")
+@click.option("--out", metavar="DIR", type=_PATH, required=True, help="Folder for gradebook, reports and ledger.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
+@click.option("--gpu", "gpus", metavar="N", type=Whole(0), multiple=True, help="Use only this GPU; repeatable.")
+@click.option("--seed", metavar="N", type=SEED, help="Seed of all inputs; kept when resuming.")
 @click.option("--secret", metavar="FILE", type=_PATH, help="Your own cases, shown redacted.")
-@click.option("-j", "--jobs", metavar="N", type=Whole(1), help="How many at a time; default: cores.")
-@click.option("--engine", type=click.Choice(["local", "parsl"]), default="local", help="This machine, or others.")
+@click.option("-j", "--jobs", metavar="N", type=Whole(1), help="How many at a time; default: number of cores.")
+@click.option("--engine", type=click.Choice(["local", "parsl"]), default="local", help="This machine, or Parsl.")
 @click.option("--config", metavar="FILE", type=_PATH, help="For parsl: a Python file with config = Config(...).")
-@click.option("--replace", is_flag=True, help="Drop students who are not in SUBMISSIONS any more.")
+@click.option("--trust", is_flag=True, help="Grade even if this machine cannot confine submissions.")
+@click.option("--replace", is_flag=True, help="Drop students who are no longer in SUBMISSIONS.")
 @click.option(
     "--real-names/--pseudonyms",
     default=None,
-    help="What the leaderboards call students; kept. Default: pseudonyms, so that the class may see them.",
+    help="Names on the leaderboards; remembered. Default: pseudonyms, so that the class may see them.",
 )
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 def command(
     submissions: Path,
     exercise: str,
@@ -48,21 +49,22 @@ def command(
     jobs: int | None,
     engine: str,
     config: Path | None,
+    trust: bool,
     replace: bool,
     real_names: bool | None,
     exercises: Path | None,
 ) -> int:
-    """Grade every submission in SUBMISSIONS: a folder, a zip of Canvas, Moodle or Gradescope, or a CSV list.
+    """Grade every submission in SUBMISSIONS: a folder, a zip from Canvas, Moodle or Gradescope, or a CSV list.
 
-    The same command again goes on where it stopped: after Ctrl-C, a crash or a power cut. What is graded already, by
-    the same exercise, grader and seed, is not graded again. The grades: DIR/gradebook.csv.
+    Run the same command again to resume after Ctrl-C, a crash or a power cut. Whatever has been graded already, with
+    the same exercise, grader and seed, is not graded again. The grades are in DIR/gradebook.csv.
 
     \b
     Exit status:
-      0    done, whatever the grades
+      0    done, whatever the grades are
       2    wrong usage
       4    the grader or this machine failed; some could not be graded
-      130  Ctrl-C; what is known is written
+      130  Ctrl-C; results so far are saved
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
     from grader.batch.intake import Batch
@@ -71,13 +73,14 @@ def command(
     from grader.cli.batch_progress import progress
     from grader.exercise import catalog
     from grader.exercise import secret as secret_cases
+    from grader.sandbox import confine
 
     if gpus and device == "cpu":
-        raise click.UsageError("--gpu means --device cuda")
+        raise click.UsageError("--gpu implies --device cuda")
     if (engine == "parsl") != (config is not None):
-        raise click.UsageError("--engine parsl and --config FILE go together")
+        raise click.UsageError("--engine parsl and --config FILE must be used together")
     if engine == "parsl" and (gpus or jobs):
-        raise click.UsageError("with --engine parsl, FILE says which GPUs, and how many at a time")
+        raise click.UsageError("with --engine parsl, set the GPUs and the number of workers in FILE")
     batch = Batch(
         submissions=submissions,
         exercise=catalog.find(exercise, catalog.exercises_folder(exercises)),
@@ -88,9 +91,11 @@ def command(
         secret=secret_cases.read(secret) if secret else None,
         jobs=jobs,
         replace=replace,
+        trust=trust,
         real_names=real_names,
     )
-    with progress() as watch:
+    # What other machines have, their own children find out.
+    with confine.required(trust=trust or engine == "parsl"), progress() as watch:
         try:
             made = run(batch, watch, _elsewhere(config) if config else None)
         finally:
@@ -100,7 +105,7 @@ def command(
 
 
 def _elsewhere(file: Path) -> Elsewhere:
-    """Each engine from the file anew: Parsl uses a configuration once."""
+    """Reads the file for each engine: Parsl uses a configuration only once."""
     from grader.batch import cluster
 
     cluster.read(file)
@@ -110,6 +115,6 @@ def _elsewhere(file: Path) -> Elsewhere:
 def _say_what_is_there(batch: Batch, summary: str) -> None:
     if summary:
         click.echo(summary)
-    for what, name in (("Gradebook:", "gradebook.csv"), ("The class:", "class.html")):
+    for what, name in (("Gradebook:", "gradebook.csv"), ("Class page:", "class.html")):
         if summary and (batch.out / name).exists():
             click.echo(f"{what} {batch.out / name}")

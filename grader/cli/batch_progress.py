@@ -1,4 +1,4 @@
-"""How a batch goes: a bar that moves on a terminal, a line for each submission elsewhere. All on stderr."""
+"""The progress of a batch, on stderr: a bar on a terminal, otherwise a line per submission."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from grader.batch import outputs
 from grader.batch.entry import Entry
-from grader.batch.run import Plan
+from grader.batch.run import BatchPlan
 from grader.batch.worker import Graded
 from grader.cli.terminal import console
 from grader.cli.wrap import NO_BREAK, wrapped
@@ -20,13 +20,13 @@ from reports.text import inert, plural
 
 VERDICTS = ("passed", "incomplete", "failed", "error")
 SHOWN_PROBLEMS = 10
-SHOWN_NAMES = 3  # of students who handed in the same
-BAR_WIDTH = 10  # what else the line says needs the room
-STEADY = 3  # gradings until a rate is worth showing
+SHOWN_NAMES = 3  # of students who submitted the same file
+BAR_WIDTH = 10  # leaves room for the rest of the line
+STEADY = 3  # gradings before a rate is meaningful
 
 
 class BatchProgress:
-    """Fulfils Watch. `summary` is filled in when the batch has ended."""
+    """Implements Watch. `summary` is set when the batch has ended."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -39,10 +39,10 @@ class BatchProgress:
     def note(self, text: str) -> None:
         self._out.print(wrapped(inert(text)))
 
-    def began(self, plan: Plan) -> None:
+    def began(self, plan: BatchPlan) -> None:
         self._began, self._todo = time.monotonic(), plan.todo
         students = plural(plan.students, "student")
-        known = f", {plan.done} graded already" if plan.done else ""
+        known = f", {plan.done} already graded" if plan.done else ""
         self.note(f"{students}{known}; {plan.todo} to grade {_where(plan)}, seed{NO_BREAK}{plan.seed}")
 
     def graded(self, students: Sequence[str], graded: Graded) -> None:
@@ -56,7 +56,7 @@ class BatchProgress:
         self.summary = summary(entries)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restores the terminal."""
 
     def _show(self, line: str) -> None:
         self._out.print(line)
@@ -69,7 +69,7 @@ class BatchProgress:
         return f"{number}  {verdict:10}  {known:>12}  {took:>7}  {_names(students)}"
 
     def rate(self) -> str:
-        """ "24/min, 3:10 left"; "" while too few are done to tell."""
+        """ "24/min, 3:10 left"; "" while there are too few to estimate."""
         seconds = time.monotonic() - self._began
         if self._done < STEADY or seconds <= 0:
             return ""
@@ -83,7 +83,7 @@ class BatchProgress:
 
 
 class BarProgress(BatchProgress):
-    """The same on a terminal: two lines that overwrite themselves."""
+    """The same on a terminal, as two lines that overwrite themselves."""
 
     def __init__(self, out: Console) -> None:
         super().__init__(out)
@@ -91,7 +91,7 @@ class BarProgress(BatchProgress):
         self._progress = Progress(*columns, console=out, transient=True)
         self._bar: TaskID | None = None
 
-    def began(self, plan: Plan) -> None:
+    def began(self, plan: BatchPlan) -> None:
         super().began(plan)
         if plan.todo:
             self._bar = self._progress.add_task("", total=plan.todo)
@@ -119,7 +119,7 @@ def progress() -> Iterator[BatchProgress]:
 
 
 def summary(entries: Sequence[Entry]) -> str:
-    """How many of each verdict, and who has none, and why."""
+    """The number of each verdict, and which students have none, and why."""
     counts = Counter(entry.result.verdict.value for entry in entries if entry.result)
     parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
     waiting = sum(entry.problem == outputs.NOT_YET for entry in entries)
@@ -134,9 +134,9 @@ def summary(entries: Sequence[Entry]) -> str:
         for student, problem in problems[:SHOWN_PROBLEMS]
     ]
     if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more, in the gradebook's column problem")
+        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more; see the column `problem` of the gradebook")
     if waiting:
-        lines.append("The same command goes on where this one stopped.")
+        lines.append("Run the same command again to resume.")
     return "\n".join(lines)
 
 
@@ -145,12 +145,12 @@ def _problem(entry: Entry) -> str:
     return "" if known == outputs.NOT_YET else known
 
 
-def _where(plan: Plan) -> str:
+def _where(plan: BatchPlan) -> str:
     if plan.gpus:
         which = "GPU " if len(plan.gpus) == 1 else "GPUs "
         return f"on {which}{', '.join(map(str, plan.gpus))}, {plan.at_once} at a time"
     where = f"on the {'GPU' if plan.device == 'cuda' else 'CPU'}"
-    return f"{where}, {plan.at_once} at a time" if plan.at_once else f"{where} of other machines"
+    return f"{where}, {plan.at_once} at a time" if plan.at_once else f"{where} on other machines"
 
 
 def _names(students: Sequence[str]) -> str:

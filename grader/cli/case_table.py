@@ -1,4 +1,4 @@
-"""The cases as a table on a terminal: one row each, or what is the same in one row."""
+"""The cases as a table on a terminal: one row per case, or one row for cases with the same outcome."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status
-from reports.cases import COLUMNS, Cell, Row, tables
+from reports.cases import COLUMNS, Cell, TableRow, tables
 from reports.text import inert, plural
 
 INDENT = "  "
@@ -37,7 +37,7 @@ def lines(result: Result, exercise: Exercise | None, width: int, *, every_row: b
 
 
 def _laid_out(rows: Sequence[list[Text]], width: int) -> list[Text]:
-    """Where it does not fit, closer, under the first words of the titles."""
+    """If it does not fit: narrower, with only the first words of the titles."""
     laid_out = []
     for titles, gap in ((TITLES, GAP), ([title.split()[0] for title in TITLES], NARROW_GAP)):
         table = [[Text(title, "dim") for title in titles], *rows]
@@ -57,11 +57,11 @@ def _line(row: Sequence[Text], widths: Sequence[int], gap: int) -> Text:
     return line + row[-1]
 
 
-def _row(row: Row) -> list[Text]:
+def _row(row: TableRow) -> list[Text]:
     return [Text(inert(row.case)), *(_cell(row.cells[column]) for column in COLUMNS)]
 
 
-def _cells(row: Row) -> list[Cell]:
+def _cells(row: TableRow) -> list[Cell]:
     return [cell for cells in row.cells.values() for cell in cells]
 
 
@@ -73,7 +73,7 @@ def _cell(cells: Sequence[Cell]) -> Text:
 
 
 def _merged(rows: Sequence[list[Text]]) -> Iterator[list[Text]]:
-    """Rows that say the same become one, in the order of their first."""
+    """Merges rows with the same content, in order of first appearance."""
     groups: dict[tuple[str, ...], list[list[Text]]] = {}
     for row in rows:
         groups.setdefault(tuple(cell.plain for cell in row[1:]), []).append(row)
@@ -84,12 +84,12 @@ def _merged(rows: Sequence[list[Text]]) -> Iterator[list[Text]]:
         yield [Text(name), *same[0][1:]]
 
 
-def _together(rows: Sequence[Row], kind: str) -> list[Text]:
-    """Cases of a kind as one row: in each column the worst that they have, and how many have it."""
+def _together(rows: Sequence[TableRow], kind: str) -> list[Text]:
+    """Cases of one kind as a single row: in each column the worst outcome, and how many cases have it."""
     return [Text(plural(len(rows), f"{kind} case")), *(_worst(rows, column) for column in COLUMNS)]
 
 
-def _worst(rows: Sequence[Row], column: str) -> Text:
+def _worst(rows: Sequence[TableRow], column: str) -> Text:
     cells = [row.cells[column][-1] for row in rows if row.cells[column]]
     for status in (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.PASSED):
         same = [cell for cell in cells if cell.status is status]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from grader.ci.annotations import Annotation
     from grader.ci.base import Range
     from grader.ci.changes import Beside, Submissions, Touched
-    from grader.ci.graded import Graded
+    from grader.ci.graded import GradedFile
     from grader.ci.repository import Repository
     from grader.grading.gpu_lane import GpuChoice
 
@@ -32,15 +32,16 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command("ci")
-@click.option("--base", metavar="REF", help="The commit to compare with, and whose exercises grade.")
-@click.option("--head", metavar="REF", default="HEAD", help="The commit to grade; default: HEAD.")
-@click.option("--all", "everything", is_flag=True, help="Grade every submission of the commit, touched or not.")
-@click.option("--exercises", metavar="DIR", help="Where the exercises are; default: exercises.")
+@click.option("--base", metavar="REF", help="Commit to compare with, whose exercises are used.")
+@click.option("--head", metavar="REF", default="HEAD", help="Commit to grade; default: HEAD.")
+@click.option("--all", "everything", is_flag=True, help="Grade every submission of the commit.")
+@click.option("--exercises", metavar="DIR", help="Folder of the exercises; default: exercises.")
 @click.option("--submissions", metavar="PATTERN", help="Default: exercises/{exercise}/starter.cu.")
-@click.option("--out", metavar="DIR", type=_PATH, help="Write junit.xml, codequality.json, Results and reports.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
+@click.option("--out", metavar="DIR", type=_PATH, help="Write junit.xml, codequality.json, results and reports.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--seed", metavar="N", type=SEED, help="Repeat a run with this seed.")
-@click.option("--strict", is_flag=True, help="Exit 3 when a required check was not judged.")
+@click.option("--trust", is_flag=True, help="Grade even if this machine cannot confine submissions.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if a required check was not judged.")
 @click.option("-v", "--verbose", is_flag=True, help="Show everything that was found.")
 def command(
     base: str | None,
@@ -51,21 +52,23 @@ def command(
     out: Path | None,
     device: str,
     seed: int | None,
+    trust: bool,
     strict: bool,
     verbose: bool,
 ) -> int:
-    """Grade the submissions that a change touches, with the exercises of its base.
+    """Grade the submissions that a change touches, with the exercises of the base commit.
 
-    What the change makes of an exercise itself is not used. The base is what GitHub or GitLab says it is; else
-    origin's default branch, or main. Only what is committed counts.
+    Changes to the exercises themselves are not used. The base is the one GitHub or GitLab reports; otherwise
+    the default branch of origin, or main if there is no remote. REF is a branch, a commit's hash or HEAD, never a
+    tag. Only committed files count.
 
-    In PATTERN, * is any part of a name, and {exercise} the exercise's number or name. An absolute DIR outside of the
-    repository is trusted as it is.
+    In PATTERN, * matches any part of a name, and {exercise} is the exercise's number or name. An absolute DIR outside
+    the repository is trusted as it is.
 
     \b
-    Exit status, of all submissions together:
-      0  passed, or nothing found wrong and something not judged;
-         or none was touched
+    Exit status, for all submissions together:
+      0  passed, or nothing wrong but something not judged;
+         or no submission was touched
       1  failed
       2  wrong usage: no base, no repository, bad option
       3  with --strict: a required check was not judged
@@ -77,6 +80,7 @@ def command(
     from grader.ci.changes import Submissions
     from grader.ci.graded import overall
     from grader.ci.repository import Repository
+    from grader.sandbox import confine
 
     repository = Repository(Path.cwd())
     out = out and outputs.folder(out, repository)
@@ -84,14 +88,13 @@ def command(
     inside = folder.inside or trusted.FOLDER
     pattern = Submissions(submissions or f"{inside}/{DEFAULT_SUBMISSIONS}")
     change = _change(repository, pattern, inside, base, head, everything=everything)
-    with tempfile.TemporaryDirectory(prefix="grade-ci-") as name:
+    with confine.required(trust=trust), tempfile.TemporaryDirectory(prefix="grade-ci-") as name:
         scratch = Path(name)
         where = folder.at(repository, change.range.base, scratch / "base")
         how = grading.How(where, secrets.randbelow(SEEDS) if seed is None else seed, _gpu(device))
         told = _Told(change, repository, how.seed, out, verbose=verbose)
         graded = tuple(
-            told.show(grading.grade(touched, repository, change.range.head, scratch, how))
-            for touched in change.touched
+            told.show(grading.grade(touched, repository, change.range.head, how)) for touched in change.touched
         )
         written = told.end(graded)
     return exits.of(overall(graded), strict=strict) if written else exits.ERROR
@@ -119,18 +122,16 @@ def _change(
     from grader.ci import changes
 
     if everything:
-        tip = bases.commit(repository, head)
-        trusted = bases.commit(repository, base) if base else tip
-        span = bases.Range(trusted, base or head, trusted, tip)
-        return _Change(span, changes.everything(repository.files(tip), pattern), (), pattern.pattern)
+        span = bases.whole(repository, base, head, os.environ)
+        return _Change(span, changes.everything(repository.files(span.head), pattern), (), pattern.pattern)
     span = bases.find(repository, base, head, os.environ)
-    found = repository.changes(span.fork, span.head)
+    found = changes.since(repository, span.forks, span.head)
     beside = changes.beside(found, exercises)
     return _Change(span, changes.touched(found, pattern), beside, pattern.pattern)
 
 
 def _gpu(device: str) -> GpuChoice | None:
-    """Raises GraderError where a GPU was asked for and cannot be had."""
+    """Raises GraderError if a GPU was requested but is not available."""
     if device == "cpu":
         return None
     from grader.grading import gpu_lane
@@ -139,7 +140,7 @@ def _gpu(device: str) -> GpuChoice | None:
 
 
 class _Told:
-    """What is said on the way and at the end: to the log, to GitHub, into `out`."""
+    """What is reported along the way and at the end: in the log, on GitHub, in `out`."""
 
     def __init__(
         self, change: _Change, repository: Repository, seed: int, out: Path | None, *, verbose: bool
@@ -156,8 +157,8 @@ class _Told:
             click.echo(wrapped(f"No submission was touched ({looked})."))
         self._list(wrapped(f"{_line(one.path)}: {one.message}", further="  ") for one in change.beside)
 
-    def show(self, one: Graded) -> Graded:
-        """Returns it with its text, in which nothing that a kernel prints is obeyed by GitHub."""
+    def show(self, one: GradedFile) -> GradedFile:
+        """Returns it with its text, in which GitHub does not interpret a kernel's output as commands."""
         import msgspec
 
         from grader.ci import annotations
@@ -168,8 +169,8 @@ class _Told:
         _say(f"{before}\n{text.rstrip()}\n{after}".rstrip())
         return msgspec.structs.replace(one, text=text)
 
-    def end(self, graded: Sequence[Graded]) -> bool:
-        """The list at the end, annotations, summary and files. False where something could not be written."""
+    def end(self, graded: Sequence[GradedFile]) -> bool:
+        """The final list, annotations, summary and files. False if something could not be written."""
         from grader.ci import annotations
         from grader.ci import out as outputs
 
@@ -186,7 +187,7 @@ class _Told:
         return all(written)
 
     def _list(self, lines: Iterable[str]) -> None:
-        """They hold names of a change's files, in which GitHub is to obey nothing."""
+        """They contain names of changed files, which GitHub must not interpret as commands."""
         from grader.ci import annotations
 
         text = "\n".join(lines)
@@ -194,7 +195,7 @@ class _Told:
             before, after = annotations.quiet() if self._on_github else ("", "")
             _say(f"{before}\n{text}\n{after}".strip())
 
-    def _text(self, one: Graded) -> str:
+    def _text(self, one: GradedFile) -> str:
         """As grade run shows it."""
         if one.result is None:
             return f"Not graded: {one.problem}\n"
@@ -207,12 +208,12 @@ class _Told:
         terminal.print_result(out, one.result, one.exercise, one.source, verbose=self._verbose)
         return stream.getvalue()
 
-    def _summary(self, graded: Sequence[Graded]) -> str:
+    def _summary(self, graded: Sequence[GradedFile]) -> str:
         from grader.ci import summary
 
         return summary.markdown(graded, f"{self._change.compared}.", self._change.beside)
 
-    def _files(self, graded: Sequence[Graded], found: Sequence[Annotation]) -> Iterator[tuple[str, bytes]]:
+    def _files(self, graded: Sequence[GradedFile], found: Sequence[Annotation]) -> Iterator[tuple[str, bytes]]:
         import reports
         from grader.ci import code_quality, junit
         from grader.model import codec
@@ -237,19 +238,19 @@ def _say(text: str) -> None:
 
 
 def _line(text: str) -> str:
-    """A path may hold line feeds; a list has one line for each."""
+    """A path may contain line feeds, but a list has one line per path."""
     return text.replace("\n", "␊")
 
 
 def _prefix(root: Path) -> str:
-    """GitHub wants paths from the workspace, which may hold the repository in a folder of it."""
+    """GitHub wants paths relative to the workspace, which may contain the repository in a folder."""
     workspace = Path(os.environ.get("GITHUB_WORKSPACE", "") or root).resolve()
     inside = root.is_relative_to(workspace) and root != workspace
     return f"{root.relative_to(workspace).as_posix()}/" if inside else ""
 
 
 def _append_summary(text: str) -> bool:
-    """True where nobody asked for one."""
+    """True if none was requested."""
     name = os.environ.get("GITHUB_STEP_SUMMARY")
     if not name:
         return True

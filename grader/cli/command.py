@@ -1,6 +1,6 @@
-"""The `grade` command: finds the verb, and turns every way to end into an exit status.
+"""The `grade` command: finds the verb, and turns every outcome into an exit status.
 
-A verb is loaded when it is called, so that `grade run` starts fast.
+A verb is loaded only when it is called, so that `grade run` starts fast.
 """
 
 from __future__ import annotations
@@ -22,26 +22,30 @@ from grader.errors import GraderError, UsageError, at_fault
 # By verb: the module of grader.cli that holds a click command of that name, and its line in --help.
 VERBS = {
     "run": "Grade a submission.",
-    "watch": "Grade at every save, with hints at a key.",
-    "list": "The exercises, and how far you are.",
-    "start": "Copy the exercises into a repository of your own.",
-    "reset": "Put an exercise's starter.cu back as it was.",
-    "batch": "Grade a class, and write its gradebook.",
+    "watch": "Grade at every save, with hints.",
+    "list": "List the exercises and your progress.",
+    "start": "Copy the exercises into a folder of your own.",
+    "reset": "Restore an exercise's original starter.cu.",
+    "batch": "Grade a class and write its gradebook.",
     "points": "Give a student points by hand.",
-    "ledger": "Look into a batch: who, what, and why.",
+    "ledger": "Look into a batch: who got what, and why.",
     "export": "Write a batch's grades for Canvas, Moodle or Gradescope.",
-    "gradescope": "Write an exercise as an autograder for Gradescope.",
+    "gradescope": "Build a Gradescope autograder for an exercise.",
     "ci": "Grade the submissions that a change touches.",
-    "doctor": "Say what this machine can judge, and what to install.",
-    "verify": "Check an exercise's own files, for authors.",
-    "new": "Lay out a new exercise, for authors.",
-    "report": "Render a Result (from --json) as HTML again.",
-    "completion": "Let the shell complete verbs, options and exercises.",
+    "doctor": "Show what this machine can judge and what to install.",
+    "verify": "Check an exercise's own files (for authors).",
+    "new": "Create a new exercise (for authors).",
+    "report": "Turn a --json file into an HTML report.",
+    "completion": "Complete commands and exercise names in your shell.",
 }
 
 
+# What a machine runs out of.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
 class _Verbs(click.Group):
-    """Names every verb without importing any."""
+    """Lists all verbs without importing them."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(VERBS)
@@ -81,16 +85,16 @@ def grade() -> None:
     grade start my-kernels       copy the exercises into a folder of your own
     grade watch 1                grade your starter.cu of exercise 1 at every save
     grade run 1                  grade it once; or another file: grade run 1 k.cu
-    grade list                   which exercises there are, and how far you are
+    grade list                   list the exercises and your progress
 
-    Each exercise has a problem.md: it says what to write. A finding names the line in your file, and the section of
-    problem.md that explains it. grade VERB --help says more, exit statuses too.
+    Each exercise has a problem.md, which describes the task. A finding names the line in your file, and the section
+    of problem.md that explains it. grade VERB --help shows options and exit statuses.
     """
 
 
 def invoke(arguments: list[str]) -> int:
-    """One command, to its exit status."""
-    color = False if os.environ.get("NO_COLOR") else None  # what click does not look at
+    """Runs one command and returns its exit status."""
+    color = False if os.environ.get("NO_COLOR") else None  # click ignores it
     try:
         status = grade.main(arguments, prog_name="grade", standalone_mode=False, color=color)
         sys.stdout.flush()
@@ -113,16 +117,16 @@ def invoke(arguments: list[str]) -> int:
         say(str(error))
         return ERROR
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             give_up_stdout()
-            say(os.strerror(error.errno))
+            say(": ".join(filter(None, [str(error.filename or ""), os.strerror(error.errno)])))
             return ERROR
         if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
-            say("the folder that you are in is gone; cd to one that is there")
+            say("the current folder no longer exists; cd to another one")
             return USAGE
         if os.environ.get("GRADE_TRACEBACK"):
             raise
-        say(f"internal error at {at_fault(error)}\nSet GRADE_TRACEBACK=1 to see more, and please report it.")
+        say(f"internal error at {at_fault(error)}\nPlease report it with the traceback: set GRADE_TRACEBACK=1.")
         return ERROR
 
 

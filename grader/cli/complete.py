@@ -1,4 +1,4 @@
-"""What the shell offers in place of an EXERCISE."""
+"""Shell completions for EXERCISE."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 
 def exercise_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names, from their numbers too; nothing where there are none: a shell has no use for an error."""
+    """Names, also found by number; empty if there are none, since a shell cannot show an error."""
     from grader.errors import UsageError
     from grader.exercise import catalog
 

@@ -1,4 +1,4 @@
-"""grade completion: what a shell needs to complete `grade`."""
+"""grade completion: shell completion for `grade`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import click
 from click.shell_completion import get_completion_class
 
 SHELLS = ("bash", "zsh", "fish")
-VARIABLE = "_GRADE_COMPLETE"  # click's: the shell's function asks `grade` by it
+VARIABLE = "_GRADE_COMPLETE"  # click's: set by the shell's completion function
 
 
 @click.command("completion")
 @click.argument("shell", required=False, type=click.Choice(SHELLS))
 def command(shell: str | None) -> None:
-    """Print what lets SHELL (default: yours) complete verbs, options and the names of exercises.
+    """Print the completion script for SHELL (default: yours): commands, options and exercise names.
 
     \b
     bash  in ~/.bashrc                      eval "$(grade completion bash)"
@@ -27,5 +27,5 @@ def command(shell: str | None) -> None:
     chosen = shell or Path(os.environ.get("SHELL", "")).name
     found = get_completion_class(chosen) if chosen in SHELLS else None
     if found is None:
-        raise click.UsageError(f"which shell? One of {', '.join(SHELLS)}")
+        raise click.UsageError(f"name a shell: {', '.join(SHELLS)}")
     click.echo(found(grade, {}, "grade", VARIABLE).source())

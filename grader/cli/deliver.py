@@ -24,7 +24,7 @@ KERNELS = (".cu", ".cuh")
 
 
 class Destinations(NamedTuple):
-    """None: not asked for."""
+    """None: not requested."""
 
     json: Path | None = None
     html: Path | None = None
@@ -40,30 +40,34 @@ class Destinations(NamedTuple):
         kept = list(kept)
         for option, file in files.items():
             if file.suffix in KERNELS or any(_same(file, other) for other in kept):
-                raise UsageError(f"{option} {file} would overwrite a file that is needed; name another one")
+                raise UsageError(f"{option} {file} would overwrite a file that is needed; choose another path")
             if problem := _unwritable(file):
                 raise UsageError(f"{option} {file}: {problem}")
 
 
 def _unwritable(file: Path) -> str:
-    """Why nothing can be written there; empty where nothing shows yet: a disk may still be full."""
+    """Why nothing can be written there; empty if no reason shows yet (the disk may still be full)."""
     try:
         if file.is_dir():
-            return "is a folder; name a file in it"
+            return "is a folder; name a file inside it"
         folder = file.parent
         if not folder.is_dir():
-            return f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}; make it first"
+            return (
+                f"{folder} is not a folder"
+                if folder.exists()
+                else f"the folder {folder} does not exist; create it first"
+            )
         allowed = os.access(file, os.W_OK) if file.exists() else os.access(folder, os.W_OK | os.X_OK)
     except OSError as error:  # a name that is too long
         return str(error.strerror)
-    return "" if allowed else "you may not write there; name another place"
+    return "" if allowed else "no permission to write there; choose another path"
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether both lead to the same place, by whatever way."""
+    """Whether both paths lead to the same file."""
     try:
-        return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
-    except (OSError, ValueError):  # a Result may name its submission as it likes
+        return files.real(one) == files.real(other) or (one.exists() and other.exists() and one.samefile(other))
+    except (OSError, ValueError):  # a Result may contain any path
         return False
 
 
@@ -77,7 +81,7 @@ def deliver(
     since: Result | None = None,
     since_name: str = "",
 ) -> bool:
-    """False where something could not be written, which is said; the verdict is shown in every case.
+    """Shows the verdict in any case. False if something could not be written, which is reported.
 
     With `since`, an earlier Result of the exercise, from the file `since_name`: what changed.
     """
@@ -109,7 +113,7 @@ def show(
         out = console(to_stderr=to_stderr)
         print_result(out, result, exercise, source, verbose=verbose, since=since, since_name=since_name)
         sys.stdout.flush()
-    except BrokenPipeError:  # they have seen enough
+    except BrokenPipeError:  # e.g. | head
         give_up_stdout()
     except OSError as error:
         give_up_stdout()
@@ -130,7 +134,7 @@ def write_report(
 
 
 def open_in_browser(page: Path) -> None:
-    """Where there is a page, and a browser; a report that was written is no failure without."""
+    """Does nothing without a page or a browser; the report itself was written."""
     if page.exists():
         webbrowser.open(page.resolve().as_uri())
 
@@ -151,5 +155,5 @@ def write(file: Path, content: bytes) -> bool:
 
 
 def _temporary() -> Path:
-    """A report that only the browser asked for; it must outlive this process."""
+    """For a report that only the browser needs; it must outlive this process."""
     return Path(tempfile.mkdtemp(prefix="grade-")) / "report.html"

@@ -1,4 +1,4 @@
-"""grade doctor: what this machine can judge, what is missing, what to install."""
+"""grade doctor: what this machine can judge, what is missing and what to install."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIP = "install with: python -m pip install"
 
 
 class Part(NamedTuple):
-    """Something that grading needs. `missing` says what to do; None where it is there."""
+    """Something that grading needs. `missing` says what to do; None if it is installed."""
 
     name: str
     found: str
@@ -29,18 +29,18 @@ class Part(NamedTuple):
 
 @click.command("doctor")
 def command() -> int:
-    """Say what this machine can judge, what is missing, and what to install."""
+    """Show what this machine can judge, what is missing and what to install."""
     cpu, gpu = list(_cpu_parts()), list(_gpu_parts())
-    _print("Needed to grade at all", cpu)
-    _print("Needed to judge speed, and useful beside", gpu)
+    _print("Required for grading", cpu)
+    _print("Needed to measure speed, and optional tools", gpu)
     can_grade = not any(part.missing for part in cpu)
-    # The first two GPU parts are the ones that timing stands on.
+    # The first two GPU parts are the ones that timing needs.
     can_time = can_grade and not any(part.missing for part in gpu[:2])
     if not can_grade:
-        _say("This machine cannot grade yet: install what is missing above.")
+        _say("This machine cannot grade yet. Install what is missing above.")
         return exits.ERROR
-    speed = "speed too" if can_time else "not speed: that needs an NVIDIA GPU"
-    _say(f"This machine judges compile, launch, memory, correct, rules and quality; {speed}.")
+    speed = "It also measures speed" if can_time else "Measuring speed needs an NVIDIA GPU; nothing else does"
+    _say(f"This machine judges compile, launch, memory, correct, rules and quality. {speed}.")
     return exits.PASSED
 
 
@@ -72,7 +72,9 @@ def _system() -> Part:
     name = f"{platform.system()} {platform.machine()}, {machine.cores()} cores"
     on_linux = platform.system() == "Linux"
     return Part(
-        "system", name, None if on_linux else "use a Linux container: NVIDIA's compiler has no build for this"
+        "system",
+        name,
+        None if on_linux else "use a Linux container: NVIDIA's compiler is not available for this system",
     )
 
 
@@ -114,7 +116,7 @@ def _gpu() -> Part:
 
 
 def _cublas() -> Part:
-    """Looked for beside the compiler, then where the system keeps its libraries; never loaded."""
+    """Looks next to the compiler, then in the system's library folders; never loads it."""
     from grader.compile import toolkit
 
     try:
@@ -131,11 +133,11 @@ def _tool(name: str, remedy: str) -> Part:
 
 
 def _confined() -> Part:
-    """How far this kernel keeps a submission's process from files and network; graded is without it, too."""
+    """How well this kernel confines a submission's process; grading works without it, too."""
     from grader.sandbox import confine
 
     lacking = confine.missing()
-    return Part("child confined", "" if lacking else confine.strength(), "; ".join(lacking) or None)
+    return Part("sandbox", "" if lacking else confine.strength(), "; ".join(lacking) or None)
 
 
 def _say(text: str, indent: str = "") -> None:

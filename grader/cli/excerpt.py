@@ -1,4 +1,4 @@
-"""A few lines of the student's source around those that matter."""
+"""A few lines of the student's source around the relevant ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ GAP = "..."
 
 
 def lines(source: str, marked: Collection[int], columns: int, *, context: int = CONTEXT) -> list[Text]:
-    """Numbered, the lines themselves marked with >; none that the file does not have.
+    """Numbered lines, the relevant ones marked with >; lines that the file does not have are left out.
 
-    With context a gap is shown where lines are left out; without, they stand as close as can be.
+    With context, skipped lines are shown as a gap; without, they are not shown.
     """
     code = source.replace("\r\n", "\n").split("\n")
     inside = [line for line in marked if 1 <= line <= len(code)]

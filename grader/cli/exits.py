@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 PASSED = 0
 FAILED = 1
 USAGE = 2
-INCOMPLETE = 3  # with --strict; without, nothing was found wrong
+INCOMPLETE = 3  # with --strict only
 ERROR = 4
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 TERMINATED = 143  # 128 + SIGTERM

@@ -1,4 +1,4 @@
-"""grade gradescope: an exercise as an autograder for Gradescope. For instructors."""
+"""grade gradescope: builds an autograder for Gradescope. For instructors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PATH = click.Path(path_type=Path)
 @click.command("gradescope")
 @click.argument("exercise")
 @click.argument("zip_file", metavar="OUT.zip", type=_PATH)
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
-@click.option("--seed", metavar="N", type=SEED, help="The same inputs for everybody.")
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
+@click.option("--seed", metavar="N", type=SEED, help="Use this seed, so that everyone gets the same inputs.")
 @click.option("--secret", metavar="FILE", type=_PATH, help="Your own cases, shown to students redacted.")
 def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | None, secret: Path | None) -> None:
-    """Write an autograder for Gradescope that grades EXERCISE.
+    """Build a Gradescope autograder for EXERCISE.
 
-    Upload OUT.zip under Configure Autograder. Gradescope has no GPU: speed stays open there, and is graded by
-    grade batch.
+    Upload OUT.zip under Configure Autograder. Gradescope has no GPU, so speed stays open there; use
+    grade batch to grade it.
     """
     from grader import files
     from grader.batch.exports import autograder
@@ -33,7 +33,9 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
     if secret is not None:
         secret_cases.read(secret)
     if not zip_file.parent.is_dir():
-        raise UsageError(f"cannot write {zip_file}: there is no folder {zip_file.parent}; make it, or name another")
+        raise UsageError(
+            f"cannot write {zip_file}: the folder {zip_file.parent} does not exist; create it or choose another"
+        )
     if zip_file.is_dir():
         raise UsageError(f"cannot write {zip_file}: it is a folder; name a file, such as {zip_file / 'grade.zip'}")
     content = autograder.build(chosen, seed=seed, secret=secret)

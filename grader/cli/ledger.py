@@ -1,4 +1,4 @@
-"""grade ledger: what a batch knows, and why a grade changed."""
+"""grade ledger: what a batch recorded, and why a grade changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
     from grader.batch.entry import Entry
-    from grader.batch.ledger import Event, Ledger
+    from grader.batch.ledger import Ledger, LedgerEvent
 
 _PATH = click.Path(path_type=Path)
 
@@ -25,7 +25,7 @@ NONE = "none"  # as a verdict: nothing was graded
 
 @click.group("ledger", subcommand_metavar="COMMAND [STUDENT]", invoke_without_command=True)
 @click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 @click.pass_context
 def command(context: click.Context, folder: Path, exercises: Path | None) -> None:
     """Look into the ledger of a batch (grade batch --out DIR). Without a command: list.
@@ -44,17 +44,18 @@ def command(context: click.Context, folder: Path, exercises: Path | None) -> Non
     "--verdict",
     type=click.Choice(["passed", "failed", "incomplete", "error", NONE]),
     multiple=True,
-    help=f"Only these; {NONE}: not graded. Repeat for several.",
+    help=f"Only this verdict ({NONE}: not graded); repeatable.",
 )
 @click.pass_obj
 def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
-    """A line for each student; a long reason is cut, and whole in: show."""
+    """One line per student. Long reasons are cut; `show` has them in full."""
     with _open(at) as ledger:
         entries = [entry for entry in _entries(ledger, at) if not verdict or _verdict(entry) in verdict]
+    from grader.batch import outcomes
+
     width = max((len(_shown(entry.submitted.student)) for entry in entries), default=0)
     for entry in entries:
-        points = entry.result.points if entry.result else None
-        total = _number(points.total) if points else _number(entry.manual.points)
+        total = _number(outcomes.total(entry))
         why = entry.submitted.problem or entry.problem
         line = f"{_shown(entry.submitted.student):{width}}  {_verdict(entry):10}  {total:>6}  "
         click.echo((line + _cut(_shown(why), WIDTH - len(line))).rstrip())
@@ -65,7 +66,7 @@ def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
 @click.argument("student")
 @click.pass_obj
 def show(at: tuple[Path, Path | None], student: str) -> int:
-    """Everything about STUDENT's grade, as grade run shows it."""
+    """Show STUDENT's grade as grade run does."""
     import msgspec
 
     from grader.batch import instructor, outputs
@@ -88,7 +89,7 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
         click.echo(_shown(submitted.problem or entry.problem))
         return exits.PASSED
     click.echo(f"Report: {at[0] / entry.report}\n")
-    # Under its whole path, which the command that repeats it needs.
+    # With its full path, which the command to repeat needs.
     result = msgspec.structs.replace(result, submission=msgspec.structs.replace(result.submission, path=path))
     print_result(console(), result, exercise, source)
     return exits.PASSED
@@ -98,7 +99,7 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
 @click.argument("student")
 @click.pass_obj
 def history(at: tuple[Path, Path | None], student: str) -> int:
-    """Every grading that was STUDENT's, the oldest first."""
+    """List all of STUDENT's gradings, oldest first."""
     with _open(at) as ledger:
         events = _events(ledger, student)
     click.echo(f"{'since (UTC)':19}  {'verdict':10}  {'points':>6}  {'submission':12}  {'device':6}  seed")
@@ -116,23 +117,23 @@ def history(at: tuple[Path, Path | None], student: str) -> int:
 @click.argument("student")
 @click.pass_obj
 def why(at: tuple[Path, Path | None], student: str) -> int:
-    """What changed between STUDENT's last two gradings."""
+    """Show what changed between STUDENT's last two gradings."""
     from grader.batch import changes
 
     with _open(at) as ledger:
         events = _events(ledger, student)
     if len(events) < 2:
-        click.echo(f"{_shown(student)} was graded once, on {events[0].at}: there is nothing to compare")
+        click.echo(f"{_shown(student)} was graded only once, on {events[0].at}; there is nothing to compare")
         return exits.PASSED
     before, after = events[-2], events[-1]
     found = changes.between(before.grading, after.grading)
     was, now = map(_number, found.points)
     click.echo(f"{before.at}: {before.grading.verdict}, {was} points")
     click.echo(f"{after.at}: {after.grading.verdict}, {now} points")
-    click.echo("\nWhat differs:")
-    for cause in found.causes or ("nothing that the ledger knows of",):
+    click.echo("\nWhat changed:")
+    for cause in found.causes or ("nothing that the ledger records",):
         click.echo(f"  {cause}")
-    click.echo("\nChecks that went another way:" if found.checks else "\nNo check went another way.")
+    click.echo("\nChecks whose outcome changed:" if found.checks else "\nNo check's outcome changed.")
     for check in found.checks:
         more = f" and {len(check.ids) - 1} more" if len(check.ids) > 1 else ""
         click.echo(f"  {check.before} -> {check.after}: {check.ids[0]}{more}")
@@ -143,10 +144,10 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
 
 @command.command()
 @click.argument("student")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
-    """Remove all that DIR holds about STUDENT."""
+    """Remove everything that DIR holds about STUDENT."""
     from grader.batch import instructor, outputs
 
     folder, exercises = at
@@ -163,17 +164,17 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
         files = instructor.purge(ledger, exercise, folder, student)
     click.echo("\n  ".join(["removed:", "the ledger's rows", *(_shown(str(from_here(file))) for file in files)]))
     for file in outputs.exported(folder):
-        click.echo(f"grade: note: {file} was made earlier and may still hold {_shown(student)}", err=True)
+        click.echo(f"grade: note: {file} was exported earlier and may still contain {_shown(student)}", err=True)
     if exercise is None:
-        click.echo("grade: the gradebook was not written anew: its exercise was not found", err=True)
+        click.echo("grade: the gradebook was not updated: its exercise was not found", err=True)
         return exits.ERROR
-    click.echo("A submission that still lies where the batch reads is graded again: remove it.")
+    click.echo("A submission that is still in the batch's folder is graded again: remove it.")
     return exits.PASSED
 
 
 def _agreed(student: str, folder: Path) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError(f"nobody is there to be asked; --yes removes all about {_shown(student)}")
+        raise UsageError(f"cannot ask for confirmation here; --yes would remove everything about {_shown(student)}")
     return click.confirm(f"Remove everything about {_shown(student)} from {folder}? It cannot be undone.")
 
 
@@ -189,8 +190,8 @@ def _entries(ledger: Ledger, at: tuple[Path, Path | None]) -> list[Entry]:
     return outputs.entries(ledger, instructor.exercise_of(ledger, at[1]))
 
 
-def _events(ledger: Ledger, student: str) -> list[Event]:
-    """Raises UsageError where there is none."""
+def _events(ledger: Ledger, student: str) -> list[LedgerEvent]:
+    """Raises UsageError if there is none."""
     from grader.batch import instructor
 
     events = ledger.history(student)
@@ -198,9 +199,7 @@ def _events(ledger: Ledger, student: str) -> list[Event]:
         return events
     enrolled = {one.submitted.student: one.submitted for one in ledger.enrolled()}
     if student in enrolled:
-        raise UsageError(
-            f"{student} was not graded yet: {enrolled[student].problem or 'grade batch goes on with it'}"
-        )
+        raise UsageError(f"{student} has not been graded yet: {enrolled[student].problem or 'run grade batch again'}")
     raise UsageError(instructor.unknown(student, list(enrolled)))
 
 
@@ -209,7 +208,7 @@ def _verdict(entry: Entry) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """A name as long as the line leaves some room all the same."""
+    """Leaves some room even after a name as long as the line."""
     line, most = " ".join(text.split()), max(most, 20)
     return line if len(line) <= most else f"{line[: most - 1]}…"
 

@@ -1,4 +1,4 @@
-"""grade list: the exercises, how far the student is, and which learning objectives that reaches."""
+"""grade list: the exercises, the student's progress, and the learning objectives reached."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 WIDTH, LEAST_WIDTH = 80, 20
 REACHED, RIGHT, OPEN = "x", "~", " "
 LEGEND = {
-    REACHED: "every exercise on it passed",
-    RIGHT: "all right, speed still open",
+    REACHED: "all its exercises passed",
+    RIGHT: "all correct, speed still open",
     OPEN: "not yet",
 }
 
 
 @click.command("list")
-@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Folder of the exercises.")
 def command(exercises: Path | None) -> int:
-    """The exercises, how far you are, and the learning objectives that this reaches.
+    """List the exercises, your progress, and the learning objectives you have reached.
 
-    Behind each exercise stands the best that grade run or grade watch saw: passed; right, where every case is right
-    and speed is open; or tried.
+    After each exercise comes the best result of grade run or grade watch: passed; right, if every case is correct
+    and only speed is open; or tried.
 
-    Exit status: 0, or 4 where an exercise is broken: it is named, the others are listed.
+    Exit status: 0, or 4 if an exercise is broken; it is named, and the others are listed.
     """
     from grader.exercise import catalog
 
@@ -71,7 +71,7 @@ def _state(record: Record | None) -> str:
 
 
 def _objectives(exercises: Iterable[Exercise], records: Mapping[str, Record | None]) -> None:
-    """Each of the chapter's, with the exercises that practise it, in the order in which they are first named."""
+    """Each objective with the exercises that practise it, in order of first appearance."""
     by_objective: dict[str, list[Exercise]] = {}
     for exercise in exercises:
         for objective in exercise.objectives:
@@ -90,7 +90,7 @@ def _objectives(exercises: Iterable[Exercise], records: Mapping[str, Record | No
 
 
 def _mark(records: Iterable[Record | None]) -> str:
-    """By the exercise that is furthest behind."""
+    """Decided by the exercise that is furthest behind."""
     from grader.progress import Stage
 
     stages = [record.best.stage if record else Stage.TRIED for record in records]

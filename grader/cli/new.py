@@ -1,4 +1,4 @@
-"""grade new: a new exercise, small and complete, for its author to change step by step."""
+"""grade new: a small but complete new exercise, for its author to change step by step."""
 
 from __future__ import annotations
 
@@ -18,35 +18,33 @@ NAME = re.compile(r"(?:(\d{1,3})_)?([a-z][a-z0-9]*(?:_[a-z0-9]+)*)")
 
 @click.command("new")
 @click.argument("name")
-@click.option("--exercises", metavar="DIR", type=PATH, help="The folder to lay it out in.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Folder to create it in.")
 def command(name: str, exercises: Path | None) -> None:
-    """Lay out a new exercise, NAME, that grade verify finds in order.
+    """Create a new exercise, NAME, that passes grade verify.
 
-    NAME is a word or several, joined by underscores: grade new vector_sum takes the next free number, grade new
-    07_vector_sum takes 07. It goes into DIR, else into the nearest exercises/ upwards from here, else into a new
-    exercises/ here.
+    NAME is one or more words joined by underscores: grade new vector_sum takes the next free number, grade new
+    07_vector_sum takes 07. It is created in DIR; by default in the nearest exercises/ above the current folder, or in
+    a new exercises/ here.
 
-    What you get multiplies each row of a matrix by a factor: a problem, a starter, a solution, an oracle and two
-    wrong kernels. Change one file after the other, and run grade verify NAME after each.
+    The new exercise multiplies each row of a matrix by a factor. It has a problem, a starter, a solution, an oracle
+    and two wrong kernels. Change one file at a time, and run grade verify NAME after each change.
     """
     folder = exercises or _nearest(Path.cwd())
     new = folder / _full_name(name, folder)
     if any(other.name.split("_", 1)[0] == new.name.split("_", 1)[0] for other in _exercises(folder)):
-        raise UsageError(
-            f"there is an exercise of that number in {folder}; without a number, the next free one is taken"
-        )
+        raise UsageError(f"{folder} already has an exercise with that number; leave it out to take the next free one")
     try:
         with made(folder):
             _lay_out(new)
     except OSError as error:
         raise GraderError(f"cannot write {new}: {error.strerror}") from None
-    click.echo(f"{from_here(new)}: a small exercise that works. Go on with:")
+    click.echo(f"Created {from_here(new)}, a small working exercise. Next:")
     option = f" --exercises {exercises}" if exercises else ""
     click.echo(f"  grade verify {new.name}{option}")
 
 
 def _nearest(here: Path) -> Path:
-    """As grade run finds exercises; but never where the grader is installed."""
+    """Finds exercises as grade run does, but never where the grader is installed."""
     found = (folder / "exercises" for folder in (here, *here.parents))
     return next((folder for folder in found if _exercises(folder)), here / "exercises")
 
@@ -56,10 +54,12 @@ def _exercises(folder: Path) -> list[Path]:
 
 
 def _full_name(name: str, folder: Path) -> str:
-    """ "07_vector_sum", with the next number after all that are taken where none was given."""
+    """ "07_vector_sum", with the next free number if none was given."""
     matched = NAME.fullmatch(name)
     if matched is None:
-        raise UsageError(f"{name!r} is no name for an exercise: lower case, digits and underscores, as vector_sum")
+        raise UsageError(
+            f"{name!r} is not a valid exercise name; use lower case, digits and underscores, such as vector_sum"
+        )
     number, rest = matched.groups()
     if number is not None:
         return f"{int(number):02}_{rest}"
@@ -68,7 +68,7 @@ def _full_name(name: str, folder: Path) -> str:
 
 
 def _lay_out(folder: Path) -> None:
-    """Beside, then moved: an exercise is there whole or not at all."""
+    """Written next to it, then moved, so that an exercise is never incomplete."""
     number, rest = folder.name.split("_", 1)
     words = {"name": folder.name, "number": str(int(number)), "title": rest.replace("_", " ").capitalize()}
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".grade-new-"))

@@ -1,4 +1,4 @@
-"""Files as the student would name them."""
+"""Paths as the student would write them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-# As an option or an argument. What is not there or cannot be read is said by whoever reads it.
+# For options and arguments. The code that reads a file reports if it is missing or unreadable.
 PATH = click.Path(path_type=Path, readable=False)
 
 
 @contextmanager
 def made(folder: Path) -> Iterator[None]:
-    """`folder` is there; where what follows fails, what was made for it and is empty goes again."""
+    """Creates `folder`; if the body fails, removes the folders it created, if empty."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,6 +27,6 @@ def made(folder: Path) -> Iterator[None]:
 
 
 def from_here(file: Path) -> Path:
-    """Relative where it lies below the working folder."""
+    """Relative if it is below the working folder."""
     here = Path.cwd()
     return file.relative_to(here) if file.is_relative_to(here) else file

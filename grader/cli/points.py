@@ -1,4 +1,4 @@
-"""grade points: what an instructor gives by hand."""
+"""grade points: points that an instructor gives by hand."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from grader.model.exercise import Exercise
 
 _PATH = click.Path(path_type=Path)
-RUBRICS = ("correctness", "performance", "quality")  # what the machine gives
+RUBRICS = ("correctness", "performance", "quality")  # points awarded automatically
 
 
 @click.command("points")
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.argument("student")
-@click.option("--points", metavar="N", type=float, help="Points beside those that the machine gives.")
-@click.option("--comment", metavar="TEXT", help="For the student's report and the gradebook.")
-@click.option("--clear", is_flag=True, help="Take back points and comment.")
-@click.option("--exercises", metavar="DIR", type=_PATH, help="Where the exercises are.")
+@click.option("--points", metavar="N", type=float, help="Points added to the automatic ones.")
+@click.option("--comment", metavar="TEXT", help="Comment for the student's report and the gradebook.")
+@click.option("--clear", is_flag=True, help="Remove points and comment.")
+@click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 def command(
     folder: Path, student: str, points: float | None, comment: str | None, clear: bool, exercises: Path | None
 ) -> int:
     """Give STUDENT points and a comment, in the batch in DIR (grade batch --out DIR).
 
-    They are kept whatever is graded again. Without an option: show what there is.
+    They are kept when a submission is graded again. Without options, show the current points.
     """
     from grader.batch import instructor
     from grader.batch.entry import ManualPoints
     from grader.batch.ledger import Ledger
 
     if clear and (points is not None or comment is not None):
-        raise click.UsageError("--clear takes back; --points and --comment give")
+        raise click.UsageError("--clear cannot be combined with --points or --comment")
     with Ledger(folder) as ledger:
         exercise = instructor.exercise_of(ledger, exercises)
         entry = instructor.entry_of(ledger, exercise, student)
@@ -54,22 +54,23 @@ def _within(points: float, share: float) -> None:
     """Raises UsageError; NaN lies nowhere."""
     if not 0 <= points <= share:
         raise UsageError(
-            f"--points {points:g}: by hand there are 0 to {share:g} to give.\n"
-            "The others are the machine's; exercise.toml says how they are shared"
+            f"--points {points:g}: you can give 0 to {share:g} points by hand.\n"
+            "The others are awarded automatically; exercise.toml defines how many"
         )
 
 
 def _changed(before: ManualPoints, points: float | None, comment: str | None) -> ManualPoints:
-    """What is not named stays."""
+    """Options that are not given stay unchanged."""
     from grader.batch.entry import ManualPoints
 
     return ManualPoints(before.points if points is None else points, before.comment if comment is None else comment)
 
 
 def _show(entry: Entry, exercise: Exercise) -> None:
+    from grader.batch import outcomes
     from reports.text import inert
 
-    points = entry.result.points if entry.result else None
+    points = outcomes.points(entry)
     click.echo(inert(entry.submitted.student))
     for rubric in RUBRICS:
         value = getattr(points, rubric, None)
@@ -82,10 +83,13 @@ def _show(entry: Entry, exercise: Exercise) -> None:
     if entry.manual.comment:
         click.echo(f"  {inert(entry.manual.comment)}")
     if (given := entry.manual.points) is not None and not 0 <= given <= share:
-        # Given when there was more to give: nothing had been graded yet, or by other rules.
-        click.echo(f"grade: note: by hand there are 0 to {share:g} points to give; {given:g} are kept", err=True)
+        # Given when there were more to give: before grading, or under different rules.
+        click.echo(
+            f"grade: note: only 0 to {share:g} points can be given by hand; the {given:g} given earlier are kept",
+            err=True,
+        )
     if total is not None and total > most:
-        click.echo(f"grade: note: {total:g} is more than the {most} of the exercise", err=True)
+        click.echo(f"grade: note: {total:g} is more than the exercise's {most}", err=True)
 
 
 def _share(entry: Entry, exercise: Exercise) -> float:

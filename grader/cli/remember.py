@@ -1,19 +1,20 @@
-"""A graded attempt goes into the student's progress."""
+"""Records a graded attempt in the student's progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from grader import files
 from grader.cli.streams import say
 from grader.model.exercise import Exercise
 from grader.model.result import Result
 
 
 def remember(exercise: Exercise, result: Result, file: Path, tell: Callable[[str], None] = say) -> None:
-    """The exercise's own solution and wrong kernels are nobody's attempt."""
+    """The exercise's own solution and wrong kernels are not attempts."""
     from grader import progress
 
-    folder, resolved = exercise.folder.resolve(), file.resolve()
+    folder, resolved = exercise.folder.resolve(), files.real(file)
     if resolved == folder / "starter.cu" or not resolved.is_relative_to(folder):
         progress.remember(exercise, result, tell)

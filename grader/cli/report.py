@@ -1,4 +1,4 @@
-"""grade report: a Result, written by grade run --json, as HTML."""
+"""grade report: turns a Result written by grade run --json into HTML."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grader import files
 from grader.cli import exits
 from grader.cli.paths import PATH
 from grader.errors import UsageError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from grader.model.exercise import Exercise
     from grader.model.result import Result
 
-# A Result has some 20 kB; what is larger than this was not written by the grader.
+# A Result is about 20 kB; the grader never writes one larger than this.
 MAX_BYTES = 64 << 20
 
 
@@ -24,18 +25,18 @@ MAX_BYTES = 64 << 20
 @click.argument("result", type=PATH)
 @click.option("--html", "html_file", metavar="FILE", type=PATH, help="Default: RESULT.html.")
 @click.option("--open", "browser", is_flag=True, help="Open it in a browser.")
-@click.option("--since", metavar="EARLIER", type=PATH, help="Say what changed since.")
-@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
+@click.option("--since", metavar="EARLIER", type=PATH, help="Show what changed since this earlier RESULT.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Folder of the exercises.")
 def command(result: Path, html_file: Path | None, browser: bool, since: Path | None, exercises: Path | None) -> int:
-    """Render RESULT (from grade run --json) as an HTML report, beside it or to --html.
+    """Turn RESULT (from grade run --json) into an HTML report, next to it or in --html.
 
-    The source is shown where the submission is still there, unchanged.
+    The source is included if the submission still exists, unchanged.
     """
     from grader.cli.deliver import Destinations, open_in_browser, write_report
 
     page = html_file or result.with_suffix(".html")
     if page == result:
-        raise UsageError(f"{result} would be overwritten; name the report with --html")
+        raise UsageError(f"this would overwrite {result}; name the report with --html")
     decoded = read(result)
     Destinations(html=page).check([result, Path(decoded.submission.path), *([since] if since else [])])
     earlier = read_earlier(since, decoded.exercise) if since else None
@@ -46,28 +47,27 @@ def command(result: Path, html_file: Path | None, browser: bool, since: Path | N
 
 
 def read_earlier(file: Path, exercise: str) -> Result:
-    """A Result of the same exercise, to be compared with a later one. Raises UsageError."""
+    """An earlier Result of the same exercise, to compare with. Raises UsageError."""
     earlier = read(file)
     if earlier.exercise != exercise:
-        raise UsageError(f"{file} is a Result of {earlier.exercise}, and this is {exercise}: they cannot be compared")
+        raise UsageError(f"cannot compare: {file} is a result of {earlier.exercise}, but this is {exercise}")
     return earlier
 
 
 def read(file: Path) -> Result:
-    """What grade run --json wrote. Raises UsageError, which names the file."""
+    """Reads what grade run --json wrote. Raises UsageError, which names the file."""
     from grader.model import codec
 
     try:
-        with file.open("rb") as stream:
-            return codec.decode(stream.read(MAX_BYTES))
+        return codec.decode(files.read(file, MAX_BYTES))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     except codec.ResultError as error:
-        raise UsageError(f"{file} is no Result of grade run --json: {error}") from None
+        raise UsageError(f"{file} was not written by grade run --json: {error}") from None
 
 
 def _exercise(result: Result, folder: Path | None) -> Exercise | None:
-    """None where this machine does not have the exercise: the report then says less."""
+    """None if this machine does not have the exercise; the report is then less detailed."""
     from grader.exercise import catalog
 
     try:
@@ -79,9 +79,11 @@ def _exercise(result: Result, folder: Path | None) -> Exercise | None:
 
 
 def _source(result: Result) -> str | None:
-    """The submission's text, if it is the one that was graded."""
+    """The submission's text, if it is still the graded version. A Result may contain any path."""
+    from grader.exercise import submission
+
     try:
-        content = Path(result.submission.path).read_bytes()
+        content = files.read(Path(result.submission.path), submission.MAX_BYTES)
     except (OSError, ValueError):
         return None
     same = hashlib.sha256(content).hexdigest() == result.submission.sha256

@@ -1,4 +1,4 @@
-"""grade reset: an exercise's starter.cu as it was at the start."""
+"""grade reset: restores an exercise's original starter.cu."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @click.command("reset")
 @click.argument("exercise", shell_complete=exercise_names)
-@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Folder of the exercises.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def command(exercise: str, exercises: Path | None, yes: bool) -> None:
-    """Put starter.cu of EXERCISE back as it was at the start.
+    """Restore the original starter.cu of EXERCISE.
 
-    It asks first, and keeps what you wrote beside it, as starter.cu.1.bak, starter.cu.2.bak and so on. What you have
-    reached so far stays in grade list.
+    It asks first, and keeps your version next to it as starter.cu.1.bak, starter.cu.2.bak and so on. Your progress in
+    grade list is kept.
     """
     from grader.exercise import catalog
     from grader.files import publish
@@ -41,7 +41,7 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
             if not (yes or _agreed(starter)):
                 click.echo("Nothing was changed.")
                 return
-            click.echo(f"What you wrote is kept as {_back_up(starter, written)}")
+            click.echo(f"Your version is kept as {_back_up(starter, written)}")
         publish(starter.resolve(), original, mode=0o644)
     except OSError as error:
         raise GraderError(f"{error.filename or starter}: {error.strerror}; {starter} was not changed") from None
@@ -50,17 +50,17 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
 
 def _agreed(starter: Path) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError(f"nobody is there to be asked; with --yes this is replaced:\n  {starter}")
+        raise UsageError(f"cannot ask for confirmation here; --yes would replace:\n  {starter}")
     click.echo(f"{starter}\ngoes back to what it was at the start; a copy of yours is kept.")
     try:
-        return click.confirm("Go on?")
+        return click.confirm("Continue?")
     except click.Abort:
-        click.echo()  # the cursor is still behind the question
+        click.echo()  # the cursor is still after the question
         raise
 
 
 def _original(exercise: Exercise) -> Path:
-    """Where grade start put it, else the exercise that the grader was installed with."""
+    """Where grade start put it; otherwise in the exercise installed with the grader."""
     from grader import progress
     from grader.exercise import catalog
 
@@ -73,14 +73,14 @@ def _original(exercise: Exercise) -> Path:
         if file.is_file() and file.parent.resolve() != folder:
             return file
     raise UsageError(
-        f"no original of {exercise.name} is kept here;\n"
-        "grade start keeps one in the folder that it makes. If git has it, this puts it\n"
-        f"back as it was committed last:\n  git restore {from_here(exercise.starter)}"
+        f"there is no original of {exercise.name} here;\n"
+        "grade start keeps one in the folder it creates. If the file is in git, this restores\n"
+        f"its last committed version:\n  git restore {from_here(exercise.starter)}"
     )
 
 
 def _back_up(starter: Path, content: bytes) -> Path:
-    """Under a name that nothing has yet."""
+    """Under a name that is not taken yet."""
     number = 1
     while True:
         backup = starter.with_name(f"{starter.name}.{number}.bak")

@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     from grader.model.exercise import Exercise
     from grader.model.result import Result
 
-# Wanted at the end; a thread imports them while the child works.
+# Needed at the end; a thread imports them while the child works.
 _LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
 
 
 @click.command("run")
 @click.argument("exercise", shell_complete=exercise_names)
 @click.argument("file", required=False, type=PATH)
-@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
-@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the Result; - is stdout.")
-@click.option("--html", "html_file", metavar="FILE", type=PATH, help="Write the report.")
-@click.option("--since", metavar="EARLIER", type=PATH, help="Say what changed since; EARLIER is from --json.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
-@click.option("--gpu", metavar="N", type=Whole(0), help="Which GPU; means --device cuda.")
-@click.option("--sanitize", is_flag=True, help="With a GPU: compute-sanitizer's findings too.")
-@click.option("--profile", is_flag=True, help="With a GPU: what ncu counts, in the Result.")
-@click.option("--seed", metavar="N", type=SEED, help="Repeat the run with this seed.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Folder of the exercises.")
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the result as JSON; - is stdout.")
+@click.option("--html", "html_file", metavar="FILE", type=PATH, help="Write the report as a web page.")
+@click.option("--since", metavar="EARLIER", type=PATH, help="Show what changed since an earlier --json file.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
+@click.option("--gpu", metavar="N", type=Whole(0), help="Use this GPU; implies --device cuda.")
+@click.option("--sanitize", is_flag=True, help="With a GPU: also run compute-sanitizer.")
+@click.option("--profile", is_flag=True, help="With a GPU: add ncu's counters to the result.")
+@click.option("--seed", metavar="N", type=SEED, help="Repeat a run with this seed.")
 @click.option("--secret", metavar="FILE", type=PATH, help="An instructor's own cases, shown redacted.")
-@click.option("--strict", is_flag=True, help="Exit 3 when a required check was not judged.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if a required check was not judged.")
 @click.option("--open", "browser", is_flag=True, help="Open the report in a browser.")
 @click.option("-v", "--verbose", is_flag=True, help="Show everything that was found.")
 def command(
@@ -72,15 +72,15 @@ def command(
 
     \b
     Exit status:
-      0  passed, or nothing found wrong and something not judged
+      0  passed, or nothing wrong but something not judged
       1  failed
       2  wrong usage
       3  with --strict: a required check was not judged
       4  the grader or this machine failed
     130  interrupted
     """
-    # The oracle's products take 0.1 s on one thread; on several, OpenBLAS spins on the cores that the child
-    # needs, and takes longer. It reads this when NumPy is first imported.
+    # The oracle's products take 0.1 s on one thread. With several, OpenBLAS spins on the cores that the child
+    # needs and takes longer. It reads this variable when NumPy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with Standby() as standby:
         from grader.cli.deliver import Destinations, deliver
@@ -91,12 +91,12 @@ def command(
         to = Destinations(json_file, html_file, browser)
         read = file or from_here(chosen.starter)
         to.check([read, *_files_of(chosen), *([secret] if secret else [])])
-        Destinations(html=html_file).check([since] if since else [])  # --json may renew it
+        Destinations(html=html_file).check([since] if since else [])  # --json may overwrite it
         if file is None and not read.exists():
-            raise UsageError(f"{read} does not exist; grade reset {exercise} puts it back as it was at the start")
+            raise UsageError(f"{read} does not exist; grade reset {exercise} restores the original")
         source = submission.read(read)
         hidden = secret_cases.read(secret) if secret else None
-        earlier = read_earlier(since, chosen.name) if since else None  # FILE of --json may be the same
+        earlier = read_earlier(since, chosen.name) if since else None  # --json may name the same file
         choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
         result = _grade(chosen, source, seed, hidden, standby, choice)
@@ -105,20 +105,20 @@ def command(
 
     named = str(since) if since else ""
     written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier, since_name=named)
-    if hidden is None:  # an instructor's run is no attempt
+    if hidden is None:  # an instructor's run is not an attempt
         remember(chosen, result, source.path)
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR
 
 
 def _files_of(exercise: Exercise) -> Iterator[Path]:
-    """What a student has of it; a report may lie beside."""
+    """The files a student has, which a report must not overwrite."""
     return (exercise.folder / name for name in ("exercise.toml", "oracle.py", "problem.md", "test.py"))
 
 
 def _gpu(device: str, number: int | None, *, sanitize: bool, profile: bool) -> GpuChoice | None:
-    """Raises GraderError where a GPU was asked for and cannot be had."""
+    """Raises GraderError if a GPU was requested but is not available."""
     if device == "cpu" and number is not None:
-        raise click.UsageError("--gpu means --device cuda")
+        raise click.UsageError("--gpu implies --device cuda")
     if device == "cpu":
         return None
     from grader.grading import gpu_lane
@@ -146,7 +146,7 @@ def _grade(
 
 
 def _import(modules: tuple[str, ...]) -> None:
-    """What fails here fails again, and is said, where it is needed."""
+    """If this fails, it fails again where it is needed, and is reported there."""
     with contextlib.suppress(Exception):
         for module in modules:
             importlib.import_module(module)

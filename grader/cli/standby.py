@@ -1,4 +1,4 @@
-"""The first child process, started before anything else is loaded: it needs half a second to come up."""
+"""The first child process. It is started before anything else is loaded, since starting takes half a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Standby:
-    """Hands out a child that is already starting, then fresh ones. Closes the first if nobody took it."""
+    """Hands out a child that is already starting, then fresh ones. Closes the first if it was not taken."""
 
     def __init__(self) -> None:
         self._first: Executor | None = executors.open_cpu()

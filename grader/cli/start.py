@@ -1,4 +1,4 @@
-"""grade start: the exercises, in a repository of the student's own."""
+"""grade start: copies the exercises into a repository of the student's own."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
-# What a student gets of an exercise. Named one by one: what an author adds later, a second solution, stays home.
+# The files a student gets. Listed one by one, so that files added later, such as a second solution, are not copied.
 COPIED = ("problem.md", "starter.cu", "exercise.toml", "oracle.py", "test.py")
 
-# What must not be there yet. Other files that are (README.md of a repository just made) are left as they are.
+# What must not exist yet. Other existing files (README.md of a new repository) are left as they are.
 OURS = ("exercises", ".grade")
 
 
 @click.command("start")
 @click.argument("folder", metavar="DIR", type=PATH)
-@click.option("--exercises", metavar="FROM", type=PATH, help="Where the exercises are copied from.")
+@click.option("--exercises", metavar="FROM", type=PATH, help="Copy the exercises from this folder.")
 def command(folder: Path, exercises: Path | None) -> None:
-    """Copy the exercises into DIR: a new folder, or a repository that you have just made.
+    """Copy the exercises into DIR: a new folder, or a repository that you have just created.
 
-    Each comes with its problem, its starter.cu and what grading needs, without solution. For GitHub there is a
-    workflow that grades your pull requests. Nothing that is in DIR already is changed.
+    Each one has its problem, its starter.cu and what grading needs, but no solution. For GitHub, there is a
+    workflow that grades your pull requests. Files that already exist in DIR are not changed.
 
     \b
     grade start my-kernels
@@ -44,23 +44,25 @@ def command(folder: Path, exercises: Path | None) -> None:
 
     chosen = catalog.every(catalog.exercises_folder(exercises))
     if list(folder.glob("*/exercise.toml")):
-        raise UsageError(f"{folder} holds exercises already; start in another folder")
+        raise UsageError(f"{folder} already contains exercises; choose another folder")
     for name in OURS:
         if (folder / name).exists():
-            raise UsageError(f"{folder / name} is there already; start in another folder, or go on in this one")
+            raise UsageError(
+                f"{folder / name} already exists; choose another folder, or continue working in this one"
+            )
     try:
         with made(folder):
             kept = _start(folder, chosen)
     except OSError as error:
         raise GraderError(f"cannot set up {folder}: {error.strerror}; nothing was changed there") from None
     for name in kept:
-        click.echo(f"Left as it was: {folder / name}")
-    click.echo(f"{len(chosen)} exercise{'s' * (len(chosen) > 1)} in {folder / 'exercises'}. Go on with:")
+        click.echo(f"Not changed: {folder / name}")
+    click.echo(f"{len(chosen)} exercise{'s' * (len(chosen) > 1)} in {folder / 'exercises'}. Next:")
     click.echo(f"  cd {shlex.quote(str(folder))}\n  grade watch {chosen[0].number.lstrip('0')}")
 
 
 def _start(folder: Path, exercises: tuple[Exercise, ...]) -> list[str]:
-    """Laid out beside, then moved: a full disk leaves no half of it. The names of files that were there already."""
+    """Written next to it, then moved: a full disk leaves nothing half done. Returns files that already existed."""
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".grade-start-"))
     try:
         for exercise in exercises:
@@ -82,11 +84,11 @@ def _copy_exercise(exercise: Exercise, to: Path) -> None:
 
 def _copy(source: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, to)  # not its mode: an installed file may be read-only
+    shutil.copyfile(source, to)  # not its mode, since an installed file may be read-only
 
 
 def _further() -> Iterator[tuple[Path, str]]:
-    """Files around the exercises, and what they are called in a student's repository."""
+    """Files around the exercises, and their names in a student's repository."""
     yield TEMPLATES / "student" / "README.md", "README.md"
     yield TEMPLATES / "student" / "gitignore", ".gitignore"
     for workflow in sorted((TEMPLATES / "ci").glob("*.yml")):

@@ -1,4 +1,4 @@
-"""What is being done right now: one line that overwrites itself, on a terminal only."""
+"""The current step: one line that overwrites itself, only on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLEAR = "\r\x1b[2K"
 
 
 class StatusLine:
-    """Writes to stderr, so that what is piped stays clean; leaves nothing behind."""
+    """Writes to stderr, so that piped output stays clean; clears its line at the end."""
 
     def __init__(self) -> None:
         self._shows = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

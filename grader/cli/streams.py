@@ -1,4 +1,4 @@
-"""What is said on stderr; streams that are closed, full, left by their reader, or unable to show a character."""
+"""Messages on stderr; streams that are closed, full, without a reader, or unable to encode a character."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from grader.cli.wrap import WIDTH, wrapped
 
 
 def say(text: str) -> None:
-    """On stderr."""
+    """To stderr."""
     lines = (wrapped(line, width=WIDTH) for line in f"grade: {text}".split("\n"))
     click.echo("\n".join(lines), err=True)
 
 
 def open_closed() -> None:
-    """Give a process that was started without stdout or stderr (`>&-`) ones that go nowhere.
+    """Give a process started without stdout or stderr (`>&-`) ones that discard everything.
 
-    Otherwise the next file to be opened would get their number, and what is printed would end up in it.
+    Otherwise the next file opened would get their number, and output would end up in it.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -31,11 +31,11 @@ def open_closed() -> None:
 
 
 def replace_unknown() -> None:
-    """A question mark in place of what the terminal's encoding does not have; Python would give up."""
+    """Print a question mark for characters that the terminal's encoding lacks, where Python would fail."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
 def give_up_stdout() -> None:
-    """Whoever read it has gone (`| head`), or it is full: let Python's last flush go nowhere, in silence."""
+    """The reader is gone (`| head`) or the disk is full: silently discard Python's last flush."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

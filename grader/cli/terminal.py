@@ -6,21 +6,22 @@ least useful first.
 
 from __future__ import annotations
 
-import re
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import asdict
 from rich.console import Console
 from rich.text import Text
 
 from grader.cli import case_table, excerpt
 from grader.cli.case_table import INDENT
 from grader.model.exercise import Exercise
+from grader.model.families import LAUNCH
 from grader.model.result import Check, Result, Status, Verdict
 from reports import history, kernels, speed
-from reports.problems import COMPILE_ERROR, Problem, advice, family, grader_errors, not_judged, problems
+from reports.problems import COMPILE_ERROR, Problem, advice, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
 
@@ -34,12 +35,12 @@ STYLES = {
     Verdict.FAILED: "bold red",
     Verdict.ERROR: "bold magenta",
 }
-SHOWN_OPEN = 2  # without -v, of what the grader failed at, and of what nobody judged
+SHOWN_OPEN = 2  # without -v, of the grader's errors, and of what was not judged
 LAST = "the last attempt"
 
 
-class Detail(NamedTuple):
-    """How much is told. Lines of a message, of the next step, of what is left open; 0 cuts nothing."""
+class Verbosity(NamedTuple):
+    """How much is shown. Lines of a message, of the next step, of what is left open; 0 cuts nothing."""
 
     notes: int
     context: int  # lines of code before and after those that matter
@@ -50,21 +51,18 @@ class Detail(NamedTuple):
     merged: bool = False  # cases with the same outcome are one row
 
 
-EVERYTHING = Detail(notes=99, context=excerpt.CONTEXT_VERBOSE, further=99)
+EVERYTHING = Verbosity(notes=99, context=excerpt.CONTEXT_VERBOSE, further=99)
 
 # From the most that a screen may have room for to the least that says anything.
 SHORTER = (
-    Detail(notes=2, context=excerpt.CONTEXT, further=3),
-    Detail(notes=1, context=excerpt.CONTEXT, further=1, message=3),
-    Detail(notes=1, context=excerpt.CONTEXT, further=1, message=3, merged=True),
-    Detail(notes=1, context=0, further=0, message=3, left_open=2, merged=True),
-    Detail(notes=0, context=0, further=0, message=2, next_step=2, left_open=1, merged=True),
-    Detail(notes=0, context=0, further=0, message=1, next_step=2, left_open=1, merged=True),
-    Detail(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
+    Verbosity(notes=2, context=excerpt.CONTEXT, further=3),
+    Verbosity(notes=1, context=excerpt.CONTEXT, further=1, message=3),
+    Verbosity(notes=1, context=excerpt.CONTEXT, further=1, message=3, merged=True),
+    Verbosity(notes=1, context=0, further=0, message=3, left_open=2, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=2, next_step=2, left_open=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, next_step=2, left_open=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
 )
-
-# "thread (1,0,0) of block (0,0,0) writes A_tile[1]; line 21 reads it too"
-_ACCESSED = re.compile(r"\b(?:reads|writes) ([^;,]+?)(?:\[\d+\]| \+ \d+ bytes?)")
 
 Lines = list[Text]
 
@@ -122,7 +120,7 @@ class _Page:
         self._since, self._since_name = since, since_name
         self._problems = problems(result)
 
-    def lines(self, detail: Detail) -> Lines:
+    def lines(self, detail: Verbosity) -> Lines:
         parts = (
             self._verdict(),
             self._cases(detail),
@@ -147,15 +145,15 @@ class _Page:
         """Everything else that was measured: times, registers, what the kernels printed."""
         lines = [Text("")]
         for check in self._result.checks:
-            seconds = check.measurements.get("seconds")
-            took = f"  {seconds:.2f} s" if isinstance(seconds, float) else ""
+            seconds = check.measurements.seconds
+            took = f"  {seconds:.2f} s" if seconds is not None else ""
             said = check.message or check.reason or ""
             lines.append(self._cut(f"{check.id}: {check.status}{took}  {said}"))
-            for name, taken in check.measurements.get("kernels", {}).items():
-                listed = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in taken.items())
+            for name, taken in (check.measurements.kernels or {}).items():
+                listed = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in asdict(taken).items())
                 lines.append(self._cut(f"  {name}: {listed}", "dim"))
             if printed := _printed(check):
-                who = "launch function" if family(check) == "launch" else "kernel"
+                who = "launch function" if check.family == LAUNCH.name else "kernel"
                 lines.append(Text(f"{INDENT}Your {who} printed:", "dim"))
                 lines += self._say(printed, indent=2 * INDENT)
         return lines
@@ -167,7 +165,7 @@ class _Page:
         since = self._say(f"Since {self._since_name}: {changed}.", indent="", style="cyan", most=2) if changed else []
         return [headline, *self._say(said.sentence, indent=""), *since]
 
-    def _cases(self, detail: Detail) -> Lines:
+    def _cases(self, detail: Verbosity) -> Lines:
         table = case_table.lines(
             self._result, self._exercise, self._width, every_row=detail is EVERYTHING, merged=detail.merged
         )
@@ -180,7 +178,7 @@ class _Page:
 
     def _quality(self) -> Lines:
         """What cost points where nothing else is wrong; only -v has room for all of it."""
-        check = next((check for check in self._result.checks if family(check) == "quality"), None)
+        check = next((check for check in self._result.checks if check.rubric == "quality"), None)
         if self._problems or grader_errors(self._result) or check is None or not check.findings:
             return []
         first, *others = check.findings
@@ -188,7 +186,7 @@ class _Page:
         lines = self._say(f"Quality: {place}{first.message}", indent="", style="yellow", most=2)
         return lines + ([Text(f"and {len(others)} more; -v shows all", "dim")] if others else [])
 
-    def _all_problems(self, found: Sequence[Problem], detail: Detail) -> Iterator[Lines]:
+    def _all_problems(self, found: Sequence[Problem], detail: Verbosity) -> Iterator[Lines]:
         """The first in full; without -v of the others no more than where they are."""
         shown, rest = (found, ()) if detail is EVERYTHING else (found[:1], found[1:])
         for problem in shown[:-1]:
@@ -199,7 +197,7 @@ class _Page:
             tail = [Text(f"and {more} more; -v shows all", "dim")] if more else []
             yield self._problem(problem, detail) + also + tail
 
-    def _problem(self, problem: Problem, detail: Detail) -> Lines:
+    def _problem(self, problem: Problem, detail: Verbosity) -> Lines:
         lines = [self._cut(_heading(problem, self._exercise), "bold yellow" if problem.mild else "bold red")]
         for text in self._messages(problem, detail):
             lines += self._say(text, most=detail.message)
@@ -213,7 +211,7 @@ class _Page:
             lines.append(Text(f"{INDENT}Hint: {_hint(problem.hint, self._exercise)}", "cyan"))
         return lines
 
-    def _messages(self, problem: Problem, detail: Detail) -> list[str]:
+    def _messages(self, problem: Problem, detail: Verbosity) -> list[str]:
         """What the first case shows, and with -v every case; all of it where there are no cases."""
         if problem.kind == "speed" and (slow := [speed.slow(o.case, o.measured) for o in problem.occurrences]):
             return list(filter(None, slow)) or [o.finding.message for o in problem.occurrences]
@@ -227,8 +225,8 @@ class _Page:
         said = (speed.advice(o.measured, self._result.machine) for o in speed.slowest_first(problem))
         return next(filter(None, said), "") or problem.next_step
 
-    def _open_ends(self, detail: Detail) -> Iterator[Lines]:
-        """What nobody judged, and where the grader failed; a paragraph for each reason."""
+    def _open_ends(self, detail: Verbosity) -> Iterator[Lines]:
+        """What was not judged, and where the grader failed; a paragraph for each reason."""
         errors = [(f"{check.id}: {check.message}", "magenta") for check in grader_errors(self._result)]
         unjudged = []
         for judged, why, checks in not_judged(self._result):
@@ -244,7 +242,7 @@ class _Page:
             more = len(found) - len(shown)
             yield lines + ([Text(f"and {more} more; -v shows all", "dim")] if more else [])
 
-    def _footer(self, detail: Detail) -> Lines:
+    def _footer(self, detail: Verbosity) -> Lines:
         result = self._result
         number = self._exercise.number.lstrip("0") if self._exercise else result.exercise
         command = ["grade", "run", number, result.submission.path, "--seed", str(result.seed)]
@@ -282,7 +280,7 @@ class _Page:
 
 
 def _printed(check: Check) -> str:
-    return str(check.measurements.get("printed", ""))
+    return check.measurements.printed or ""
 
 
 def _heading(problem: Problem, exercise: Exercise | None, what: str = "") -> str:
@@ -296,18 +294,19 @@ def _heading(problem: Problem, exercise: Exercise | None, what: str = "") -> str
 def _in_brief(problem: Problem, exercise: Exercise | None) -> str:
     """Its heading, with what the compiler says, or which array is raced for: two may be at one line."""
     said = f": {problem.first.message}" if problem.kind == COMPILE_ERROR else ""
-    array = _ACCESSED.search(problem.first.message) if problem.kind == "race" else None
-    return _heading(problem, exercise, f" on {inert(array[1])}" if array else "") + said
+    array = problem.first.array if problem.kind == "race" else ""
+    return _heading(problem, exercise, f" on {inert(array)}" if array else "") + said
 
 
 def _kernel(problem: Problem, exercise: Exercise | None) -> str:
     """Which kernel wrong values come from, where there are several."""
     if problem.kind != "wrong-values":
         return ""
+    if exercise is None or len(exercise.kernels) < 2:
+        return ""
     if names := kernels.named(o.finding for o in problem.occurrences):
         return f", {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-    several = exercise is not None and len(exercise.kernels) > 1
-    return f", kernel on line {problem.line}" if several and problem.line else ""
+    return f", kernel on line {problem.line}" if problem.line else ""
 
 
 def _hint(anchor: str, exercise: Exercise | None) -> str:
@@ -338,5 +337,5 @@ def _is_withheld(result: Result, exercise: Exercise | None) -> bool:
     """Whether the points for quality wait for a case that is right, as grader.points says."""
     if exercise is None or result.points.quality != 0:
         return False
-    results = (check for check in result.checks if family(check) == "correct" and check.case in exercise.cases)
+    results = (check for check in result.checks if check.rubric == "correctness" and check.case in exercise.cases)
     return not any(check.status is Status.PASSED for check in results)

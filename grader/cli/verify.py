@@ -1,4 +1,4 @@
-"""grade verify: what an exercise promises about its own files, kept or not. For authors."""
+"""grade verify: checks what an exercise promises about its own files. For authors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from grader.cli.wrap import WIDTH, wrapped
 from grader.errors import ExerciseError, UsageError
 
 if TYPE_CHECKING:
-    from grader.authoring.mutants import Verdict as MutantVerdict
-    from grader.authoring.verify import Verified
+    from grader.authoring.mutants import MutantVerdict
+    from grader.authoring.verify import VerifiedPromise
     from grader.model.exercise import Exercise
     from grader.sandbox.runner import OpenExecutor
 
@@ -34,14 +34,19 @@ _INDENT = " " * 6
 
 @click.command("verify")
 @click.argument("exercise", required=False)
-@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
-@click.option("-j", "--jobs", metavar="N", type=Whole(1), help="How many at a time; default: cores.")
-@click.option("--seed", metavar="N", type=ANY_SEED, default=SEED, help="Another seed.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Folder of the exercises.")
+@click.option("-j", "--jobs", metavar="N", type=Whole(1), help="How many at a time; default: number of cores.")
+@click.option("--seed", metavar="N", type=ANY_SEED, default=SEED, help="Use this seed.")
 @click.option("--mutants", metavar="N", type=Whole(1), help="Try N small mistakes in each correct kernel.")
 @click.option(
-    "--of", "kernels", metavar="FILE", type=_FILE, multiple=True, help="A correct kernel; default: solution."
+    "--of",
+    "kernels",
+    metavar="FILE",
+    type=_FILE,
+    multiple=True,
+    help="Correct kernel to change; default: the solution.",
 )
-@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write what became of the mutants.")
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the outcome of every mutant.")
 def command(
     exercise: str | None,
     exercises: Path | None,
@@ -51,16 +56,16 @@ def command(
     kernels: tuple[Path, ...],
     json_file: Path | None,
 ) -> int:
-    """Check the files of EXERCISE (default: of every exercise) against their promises. For authors.
+    """Check that the files of EXERCISE (default: all exercises) keep their promises. For authors.
 
-    The starter compiles and fails; the solution passes; each file in wrong/ is caught by the check, with the
-    kind and at the line that it states. A file that is missing is a promise not kept.
+    The starter must compile and fail, the solution must pass, and each file in wrong/ must be caught by the check and
+    kind that it states, on the line it marks. A missing file is a broken promise.
 
-    With --mutants, small mistakes are made in correct kernels, and each must be caught, or change no bit of any
-    output: those are listed for you to judge.
+    With --mutants, small mistakes are made in correct kernels. Each must be caught, unless it changes no bit of any
+    output; those are listed for you to judge.
 
     \b
-    Exit status: 0 every promise kept, 1 some not, 2 wrong usage, 4 the grader
+    Exit status: 0 all promises kept, 1 some broken, 2 wrong usage, 4 the grader
     failed.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
@@ -69,7 +74,7 @@ def command(
     from grader.exercise import catalog
 
     if mutants is None and (kernels or json_file):
-        raise UsageError("--of and --json belong to --mutants: say how many")
+        raise UsageError("--of and --json need --mutants N")
     folder = catalog.exercises_folder(exercises)
     chosen = [catalog.locate(exercise, folder)] if exercise else catalog.folders(folder)
     Destinations(json=json_file).check(kernels)
@@ -84,14 +89,14 @@ def command(
 
 
 def _one(folder: Path, check: Callable[[Exercise], int]) -> int:
-    """An exercise that nothing can be graded with keeps no promise; the others are checked all the same."""
+    """An exercise that cannot be loaded keeps no promise; the others are still checked."""
     from grader.exercise import catalog
 
     click.echo(folder.resolve().name)
     try:
         return check(catalog.read(folder))
     except ExerciseError as error:
-        click.echo(f"  {_mark('NO')}  nothing can be graded with it")
+        click.echo(f"  {_mark('NO')}  this exercise cannot be loaded")
         _found(str(error).replace(f"{Path.cwd()}/", ""))
         return exits.FAILED
 
@@ -107,7 +112,7 @@ def _verify(exercise: Exercise, jobs: int, seed: int) -> int:
         click.echo(f"  {_mark(gap.problem)}  {gap.name}")
         _found(gap.problem)
 
-    def show(done: Verified) -> None:
+    def show(done: VerifiedPromise) -> None:
         says, room = done.promise.says, max(WIDTH - width - 16, 12)
         shown = says if len(says) <= room else f"{says[: room - 1]}…"
         click.echo(f"  {_mark(done.problem)}  {names[done.promise]:{width}}  {shown:{room}} {done.seconds:5.1f} s")
@@ -115,7 +120,7 @@ def _verify(exercise: Exercise, jobs: int, seed: int) -> int:
 
     found = verify.verify(exercise, wanted, seed=seed, open_executor=_opener(jobs), jobs=jobs, on_done=show)
     kept, of = sum(not done.problem for done in found), len(lacking) + len(found)
-    click.echo(f"{kept} of {of} as they state; {time.monotonic() - began:.0f} s, {jobs} at a time")
+    click.echo(f"{kept} of {of} promises kept; {time.monotonic() - began:.0f} s, {jobs} at a time")
     return exits.PASSED if kept == of else exits.FAILED
 
 
@@ -132,13 +137,13 @@ def _found(problem: str, stated: str = "") -> None:
 def _mutants(
     exercise: Exercise, count: int, kernels: Sequence[Path], jobs: int, seed: int, json_file: Path | None
 ) -> int:
-    """PASSED where none was missed. Lists those that were not caught, each with its change."""
+    """PASSED if none was missed. Lists those that were not caught, each with its change."""
     from grader.authoring import mutants
 
     kernels = kernels or [exercise.folder / "solution.cu"]
     if not kernels[0].is_file():
-        raise UsageError(f"there is no {kernels[0]} to make mistakes in; name a correct kernel with --of")
-    bench = mutants.Bench(exercise, seed, _opener(jobs))
+        raise UsageError(f"{kernels[0]} does not exist; name a correct kernel with --of")
+    bench = mutants.MutantBench(exercise, seed, _opener(jobs))
     texts = mutants.read(kernels)
     began = time.monotonic()
     try:
@@ -170,11 +175,12 @@ def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequ
 
     from grader.authoring import mutants
     from grader.cli.deliver import write
+    from grader.model import families
 
     caught_by: dict[str, int] = {}
     for verdict in verdicts:
         if verdict.outcome == mutants.CAUGHT:
-            key = f"{verdict.check.split('[')[0]} {verdict.kind}"
+            key = f"{families.name_of(verdict.check)} {verdict.kind}"
             caught_by[key] = caught_by.get(key, 0) + 1
     content = {
         "command": shlex.join(["grade", *sys.argv[1:]]),
@@ -189,7 +195,7 @@ def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequ
 
 
 def _opener(jobs: int) -> OpenExecutor:
-    """A child on one core where several run beside each other."""
+    """A child on one core if several run at the same time."""
     from grader import executors
 
     return lambda: executors.open_cpu(workers=1 if jobs > 1 else None)

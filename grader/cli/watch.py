@@ -22,24 +22,25 @@ if TYPE_CHECKING:
 @click.command("watch")
 @click.argument("exercise", required=False, shell_complete=exercise_names)
 @click.argument("file", required=False, type=PATH)
-@click.option("--exercises", metavar="DIR", type=PATH, help="Where the exercises are.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to run on.")
+@click.option("--exercises", metavar="DIR", type=PATH, help="Folder of the exercises.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 def command(exercise: str | None, file: Path | None, exercises: Path | None, device: str) -> int:
     """Grade FILE (default: the exercise's starter.cu) again at every save.
 
-    Without EXERCISE: the first one that is not right yet. The small cases come first, so that the first lines are
-    there a moment after the save; a save in the middle of a grading begins it anew.
+    Without EXERCISE, it opens the first one that is not correct yet. The small cases come first, so that the first
+    lines appear a moment after the save. Saving during a grading starts it again.
 
     \b
     Keys:
-      h  a hint; again: the next one
-      d  everything that was found
-      r  grade again, with other values
-      s  the solution, once your kernel is right
-      n  the next exercise: nothing else ever leaves this one
+      h  hint; again for the next one
+      d  details: everything that was found
+      r  grade again, with different values
+      s  the solution, if there is one and your kernel is correct
+      n  next exercise (you stay on this one until you press it)
       q  quit
 
-    While something is wrong, every grading has the same values; once all is right, the next has others.
+    While something is wrong, every grading uses the same values; once everything is correct, the next one uses new
+    ones.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
     from grader.cli.watch_session import Event, Session
@@ -50,9 +51,9 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
 
     folder = catalog.exercises_folder(exercises)
     chosen = catalog.find(exercise, folder) if exercise else _first_open(folder)
-    if device == "cuda":  # to be missed now, not at every save
+    if device == "cuda":  # fails now, not at every save
         gpu_lane.choose(required=True)
-    if file is not None:  # a slip of the pen; only a file that has been there is waited for
+    if file is not None:  # probably a typo; watch waits only for files that existed once
         submission.read(file)
     events: SimpleQueue[Event] = SimpleQueue()
     with Gradings(events.put, device=device) as gradings, Keys(events.put) as keys:
@@ -61,13 +62,13 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
 
 
 def _first_open(folder: Path) -> Exercise:
-    """The first that is not right yet; where all are, the last. A broken one is said, and passed over."""
+    """The first that is not correct yet; if all are, the last. Broken ones are reported and skipped."""
     from grader import progress
     from grader.exercise import catalog
 
     exercises = catalog.sound(folder, say)
     if not exercises:
-        raise GraderError(f"none of the exercises in {folder} can be read")
+        raise GraderError(f"no exercise in {folder} can be read")
     for exercise in exercises:
         record = progress.read(exercise, say)
         if record is None or record.best.stage is progress.Stage.TRIED:

@@ -17,21 +17,20 @@ from grader.grading.pipeline import Progress
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status
 from grader.watch.hints import Hint
-from reports.cases import STATUS_WORDS, WORDS
+from reports.cases import word
 from reports.kinds import kind_of, title
-from reports.problems import family
 from reports.text import inert
 
 CLEAR_LINE = "\r\x1b[2K"
-CLEAR_SCREEN = "\x1b[2J\x1b[H"  # leaves alone what was there before, further up
+CLEAR_SCREEN = "\x1b[2J\x1b[H"  # does not clear what was above
 MARKS = {Status.PASSED: "ok", Status.FAILED: "NO", Status.ERROR: "error", Status.NOT_JUDGED: "-"}
-KEYS = 3  # lines below a verdict: a blank one, the keys, what is waited for
+KEYS = 3  # lines below a verdict: a blank one, the keys, what watch waits for
 
-Key = tuple[str, str]  # the key itself, and what it does
+Key = tuple[str, str]  # the key and what it does
 
 
 class Screen:
-    """Clears and overwrites on a terminal; a pipe or a dumb terminal gets the same, line after line."""
+    """Clears and overwrites on a terminal; a pipe or a dumb terminal gets the same text line by line."""
 
     def __init__(self) -> None:
         self._out = console()
@@ -47,7 +46,7 @@ class Screen:
         self._shown = 0
 
     def going(self, progress: Progress) -> None:
-        """The lines of what has finished since; below them, what begins now."""
+        """The lines of what has finished since; below them, what starts now."""
         new = progress.checks[self._shown :]
         self._shown += len(new)
         self._write(CLEAR_LINE)
@@ -58,7 +57,7 @@ class Screen:
 
     def verdict(self, exercise: Exercise, result: Result, source: str, *, verbose: bool = False) -> None:
         self._clear()
-        rows = max(self._out.height - 1, SCREEN)  # the last one is the cursor's
+        rows = max(self._out.height - 1, SCREEN)  # the last one is for the cursor
         print_result(self._out, result, exercise, source, verbose=verbose, most=rows - KEYS)
 
     def hint(self, hint: Hint | None, otherwise: str) -> None:
@@ -81,7 +80,7 @@ class Screen:
         self._out.print(Text(inert(text), style), soft_wrap=True)
 
     def keys(self, keys: Sequence[Key], waiting: str) -> None:
-        """The last lines: what a key does, and what is waited for."""
+        """The last lines: the keys, and what watch waits for."""
         self._out.print()
         if keys:
             self._out.print(Text("   ").join(Text.assemble((key, "bold"), f" {does}") for key, does in keys))
@@ -104,11 +103,11 @@ class Screen:
 
 
 def _line(checks: list[Check]) -> Text:
-    """ "NO  uniform  faulty: race between threads, line 22": of one case, or of a check that belongs to none."""
-    judged = [check for check in checks if check.status is not Status.SKIPPED and family(check) != "speed"]
+    """ "NO  uniform  faulty: race between threads, line 22": for one case, or for a check without a case."""
+    judged = [check for check in checks if check.status is not Status.SKIPPED and check.rubric != "performance"]
     last = (judged or checks)[-1]
     name = last.case or last.id
-    words = [WORDS.get((family(check), check.status)) or STATUS_WORDS.get(check.status, "") for check in judged]
+    words = [word(check) for check in judged]
     said = ", ".join(word for word in words if word)
     if last.status is Status.FAILED and last.findings:
         said = ": ".join(part for part in (said, _cause(last.findings[0])) if part)
@@ -119,9 +118,9 @@ def _line(checks: list[Check]) -> Text:
 
 
 def _cause(finding: Finding) -> str:
-    """ "race between threads, line 22"; nothing where the words before say as much."""
+    """ "race between threads, line 22"; empty if the words before it already say so."""
     if finding.kind == "wrong-values":
         return ""
-    called = title(finding.kind, finding.message)
+    called = title(finding)
     called = called[0].lower() + called[1:]
     return f"{called}, line {finding.line}" if finding.line and kind_of(finding.kind).at_fault else called

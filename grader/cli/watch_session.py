@@ -17,19 +17,19 @@ from grader.model.exercise import Exercise
 from grader.model.result import Verdict
 from grader.progress import Stage
 from grader.seeds import SEEDS
-from grader.watch.gradings import Failed, Going, Graded, Gradings
+from grader.watch.gradings import Going, GradingDone, GradingFailed, Gradings
 from grader.watch.hints import Hints
 from grader.watch.keys import REDRAW
-from grader.watch.saves import Saved, Saves, Unreadable
+from grader.watch.saves import Saved, Saves, UnreadableSave
 from reports.problems import problems
 
 QUIT = "q"
 
-Event = Saved | Unreadable | Going | Graded | Failed | str  # text: a key
+Event = Saved | UnreadableSave | Going | GradingDone | GradingFailed | str  # text: a key
 
 
 class Session:
-    """Everything happens in the thread that calls `run`; the others only tell. `listens`: keys can be pressed."""
+    """Everything happens in the thread that calls `run`; the others only send events. `listens`: keys work."""
 
     def __init__(self, events: SimpleQueue[Event], gradings: Gradings, folder: Path, *, listens: bool) -> None:
         self._events = events
@@ -58,8 +58,8 @@ class Session:
         self._exercise, self._file = exercise, file
         self._hints = Hints(exercise.folder)
         self._source: Source | None = None
-        self._graded: Graded | None = None
-        self._number = 0  # of the grading that is listened to
+        self._graded: GradingDone | None = None
+        self._number = 0  # of the current grading
         self._seed: int | None = None
         self._saves = Saves(file, self._events.put)
         self._saves.start()
@@ -69,14 +69,14 @@ class Session:
             case Saved(source) if source.path == self._file:
                 self._source = source
                 self._begin("saved")
-            case Unreadable(file, why) if file == self._file:
+            case UnreadableSave(file, why) if file == self._file:
                 self._source = None
                 self._stop(f"{why}.")
             case Going(number, state) if number == self._number:
                 self._screen.going(state)
-            case Graded() if event.number == self._number:
+            case GradingDone() if event.number == self._number:
                 self._finish(event)
-            case Failed(number, why) if number == self._number:
+            case GradingFailed(number, why) if number == self._number:
                 self._stop(why)
             case str() if event == REDRAW and self._graded:
                 self._show()
@@ -85,7 +85,7 @@ class Session:
             case "s" if self._listens:
                 self._not_yet()
             case _:
-                pass  # of a grading that was cancelled, of an exercise that was left, or a key without a meaning
+                pass  # from a cancelled grading or another exercise, or a key without a meaning
 
     def _begin(self, why: str) -> None:
         assert self._source is not None
@@ -102,7 +102,7 @@ class Session:
         self._wait()
         self._gradings.warm_up()
 
-    def _finish(self, graded: Graded) -> None:
+    def _finish(self, graded: GradingDone) -> None:
         self._graded, self._exercise = graded, graded.exercise
         found = problems(graded.result)
         self._hints.about(found[0].hint if found else "")
@@ -123,11 +123,11 @@ class Session:
 
     def _wait(self) -> None:
         if self._number and self._graded is None:
-            return  # a grading goes on
+            return  # a grading is in progress
         offered = [(key, self._keys[key][0]) for key in self._offered()]
         leave = [(QUIT, "quit")] if self._listens else []
-        right = "Right. " if self._right else ""
-        end = "" if self._listens else " Ctrl-C ends."
+        right = "Correct. " if self._right else ""
+        end = "" if self._listens else " Press Ctrl-C to quit."
         self._screen.keys([*offered, *leave], f"{right}Waiting for the next save of {self._file}.{end}")
 
     @property
@@ -136,11 +136,11 @@ class Session:
 
     @property
     def _passed(self) -> bool:
-        """As far as this machine can judge: without a GPU nobody would ever see a solution else."""
+        """As far as this machine can judge; otherwise, without a GPU, students would never see a solution."""
         return self._right and self._graded is not None and self._graded.result.verdict is not Verdict.FAILED
 
     def _offered(self) -> list[str]:
-        """The keys that do something now."""
+        """The keys that work now."""
         if not self._listens:
             return []
         having = {
@@ -156,7 +156,7 @@ class Session:
 
     def _hint(self) -> None:
         otherwise = (
-            "No further hint." if self._right else "No further hint for now: those on speed come once it is right."
+            "No more hints." if self._right else "No more hints for now; those about speed come once it is correct."
         )
         self._screen.hint(self._hints.next(right=self._right), otherwise)
         self._wait()
@@ -179,16 +179,16 @@ class Session:
 
     def _not_yet(self) -> None:
         if not self._passed:
-            right = "all is right and fast enough" if self._right else "all is right"
-            self._screen.say(f"Not yet: the solution is offered once {right}.")
+            right = "your kernel is correct and fast enough" if self._right else "your kernel is correct"
+            self._screen.say(f"Not yet: the solution is shown once {right}.")
         else:
-            self._screen.say(f"There is no {from_here(self._solution_file)}.")
+            self._screen.say(f"This exercise has no solution here: {from_here(self._solution_file)} does not exist.")
 
     def _next(self) -> None:
-        exercises = catalog.sound(self._folder, self._screen.say)  # an author may be at work in another
+        exercises = catalog.sound(self._folder, self._screen.say)  # an author may be working on another
         following = [exercise for exercise in exercises if exercise.name > self._exercise.name]
         if not following:
-            self._screen.say("This is the last exercise; q quits.")
+            self._screen.say("This is the last exercise; press q to quit.")
             return
         self._saves.stop()
         self._gradings.cancel()

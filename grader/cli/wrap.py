@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 
 WIDTH = 80
-NO_BREAK = "\N{NO-BREAK SPACE}"  # a blank at which no line ends
+NO_BREAK = "\N{NO-BREAK SPACE}"  # a space at which no line breaks
 
 
 def wrapped(text: str, *, indent: str = "", further: str = "", width: int = WIDTH) -> str:
-    """`indent` of the first line, `further` of the others. A path stays whole, to be copied."""
+    """`indent` is for the first line, `further` for the others. Paths are not broken, so that they can be copied."""
     lines = textwrap.fill(
         text,
         width,

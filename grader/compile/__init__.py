@@ -1,1 +1,1 @@
-"""A submission's source into PTX and cubin, its diagnostics into findings. No GPU and no driver needed."""
+"""Compiles a submission to PTX and a cubin, and turns diagnostics into findings. Needs no GPU and no driver."""

@@ -1,8 +1,8 @@
-"""Compilations kept on disk, found by the content that they were made from.
+"""A cache of compilations on disk, keyed by the content they were made from.
 
-The parent process alone reads and writes it. The child, which holds untrusted code, never learns of it. What
-is stored under a source's key is what the child answered before it ran anything of that source; a compiler
-that some source subverts can spoil the entry of that very source only.
+Only the parent process reads and writes it. The child, which runs untrusted code, does not know about it. What
+is stored under a source's key is the child's answer before it ran any of that source; a compiler
+subverted by a source can corrupt only that source's own entry.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import zlib
 from pathlib import Path
 
 import msgspec
 
 from grader.compile.compiled import Compiled
+from grader.files import publish
 
 LIMIT_BYTES = 256 << 20
-MAX_ENTRY_BYTES = 16 << 20  # unpacked; a PTX of that size would take the CPU executor minutes anyway
+MAX_ENTRY_BYTES = 16 << 20  # unpacked; PTX of that size would take the CPU executor minutes anyway
 _SUFFIX = ".compiled"
 _DIGEST_BYTES = 32
 
 
 def default_folder() -> Path | None:
-    """GRADER_CACHE_DIR, where set (empty: no cache), else the platform's cache folder for this user."""
+    """GRADER_CACHE_DIR if set (empty: no cache), otherwise the platform's cache folder for this user."""
     chosen = os.environ.get("GRADER_CACHE_DIR")
     if chosen is not None:
         return Path(chosen) if chosen else None
@@ -36,7 +36,7 @@ def default_folder() -> Path | None:
 
 
 class Cache:
-    """A folder that may fail in any way (read-only, full, corrupt): then there is no cache, silently."""
+    """A folder that may fail in any way (read-only, full, corrupt); then there silently is no cache."""
 
     def __init__(self, folder: Path | None, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder = folder / "compile" if folder else None
@@ -48,34 +48,26 @@ class Cache:
         path = self.folder / (key + _SUFFIX)
         try:
             packed = path.read_bytes()
-            os.utime(path)  # the oldest used goes first
+            os.utime(path)  # least recently used first
         except OSError:
             return None
         return _unpack(packed)
 
     def put(self, key: str, compiled: Compiled) -> None:
-        """Published by rename: a reader sees all of an entry or nothing of it."""
+        """Published by rename: a reader sees a complete entry or none."""
         if self.folder is None:
             return
-        packed = _pack(compiled)
-        temporary = ""
-        try:
+        with contextlib.suppress(OSError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self.folder)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(packed)
-            Path(temporary).replace(self.folder / (key + _SUFFIX))
+            publish(self.folder / (key + _SUFFIX), _pack(compiled), durable=False)
             self._shrink()
-        except OSError:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
 
     def _shrink(self) -> None:
-        """Remove the entries that were used longest ago until the rest fits the limit."""
+        """Remove least recently used entries until the rest fits the limit."""
         assert self.folder is not None
         entries = []
         for entry in os.scandir(self.folder):
-            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
                 status = entry.stat()
                 entries.append((status.st_mtime_ns, status.st_size, entry.path))
         total = sum(size for _, size, _ in entries)

@@ -1,4 +1,4 @@
-"""What a compilation leaves behind."""
+"""The result of a compilation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grader.model.execution import Compilation
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """`ptx` is "" where the compilation failed; `cubin` is empty there, and where only PTX was wanted."""
+    """`ptx` is "" if the compilation failed; `cubin` is then empty too, or if only PTX was requested."""
 
     compilation: Compilation
     ptx: str = ""

@@ -1,4 +1,4 @@
-"""Compiles one submission. Runs in the child process: with an untrusted source, so is the compiler."""
+"""Compiles one submission. Runs in the child process: with an untrusted source, the compiler is untrusted too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grader.model.result import Finding
 
 
 def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
-    """Text (of `source.decode`) to PTX, and for sm_NN a cubin. Findings name the file recipe.SOURCE_NAME."""
+    """Compiles text (of `source.decode`) to PTX and, for sm_NN, a cubin. Findings name recipe.SOURCE_NAME."""
     start = time.perf_counter()
     scan = directives.scan(text)
     if scan.refusals:
@@ -34,8 +34,8 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
 
 
 def _ptx_for_lines(text: str, parsed: list[diagnostics.Diagnostic]) -> str:
-    """ptxas names lines of a PTX text that NVRTC keeps to itself when ptxas fails: make it once more."""
-    if any(d.file == "ptxas" and d.line for d in parsed):
+    """ptxas names lines of a PTX text that NVRTC does not return if ptxas fails, so generate it again."""
+    if any(d.file == diagnostics.PTXAS and d.line for d in parsed):
         return nvrtc.build(text, recipe.PTX_ARCH).ptx
     return ""
 
@@ -45,6 +45,6 @@ def _failed(found: tuple[Finding, ...], log: str, start: float) -> Compiled:
 
 
 def _unexplained(log: str) -> Finding:
-    """The compiler gave up without a diagnostic: it ran out of memory, or crashed inside."""
+    """The compiler failed without a diagnostic: it ran out of memory or crashed."""
     error = next((word for word in log.split() if word.startswith("NVRTC_ERROR")), "no reason given")
-    return Finding("compile-error", recipe.SOURCE_NAME, 0, f"the compiler gave up on this file ({error})")
+    return Finding("compile-error", recipe.SOURCE_NAME, 0, f"the compiler failed on this file ({error})")

@@ -1,11 +1,11 @@
-"""NVRTC's log, taken apart: one Diagnostic for each error and warning, in the log's order.
+"""Parses NVRTC's log: one Diagnostic per error or warning, in the log's order.
 
 The format is the EDG front end's:
 
     FILE(LINE): error: MESSAGE
       the source line
           ^
-              further words, among them "detected during instantiation of ... at line N of FILE"
+              further lines, such as "detected during instantiation of ... at line N of FILE"
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-ECHO_INDENT = 2  # columns before a source line that the log quotes
-DETAIL_INDENT = " " * 8  # before further words about a diagnostic
+PTXAS = "ptxas"  # the file name of the assembler's diagnostics
+ECHO_INDENT = 2  # columns before a source line quoted in the log
+DETAIL_INDENT = " " * 8  # before further lines about a diagnostic
 
 _PLACED = re.compile(
     r"(?P<file>\S[^\n]*?)\((?P<line>\d+)\): (?P<severity>catastrophic error|error|warning|remark|note)"
@@ -37,7 +38,7 @@ class Diagnostic:
     line: int
     severity: str  # error, warning, remark
     message: str
-    column: int = 0  # bytes before the place, plus 1; 0 where unknown
+    column: int = 0  # byte offset, starting at 1; 0 if unknown
     details: list[str] = field(default_factory=list)
 
     def frames(self) -> list[tuple[str, int]]:
@@ -51,7 +52,7 @@ def parse(log: str) -> list[Diagnostic]:
     """Notes (a candidate function, a matching brace) become details of the diagnostic before them."""
     found: list[Diagnostic] = []
     in_note = False
-    lines = log.split("\n")  # splitlines() would also split at what a quoted line may hold
+    lines = log.split("\n")  # splitlines() would also split at characters that a quoted line may contain
     for line, next_line in zip(lines, [*lines[1:], ""], strict=True):
         start = _start(line)
         if start is not None:
@@ -76,5 +77,5 @@ def _start(line: str) -> Diagnostic | None:
         return Diagnostic("", 0, "error" if "error" in match["severity"] else "warning", match["message"])
     if match := _PTXAS.fullmatch(line):
         severity = "warning" if match["severity"] == "warning" else "error"
-        return Diagnostic("ptxas", int(match["line"] or 0), severity, match["message"])
+        return Diagnostic(PTXAS, int(match["line"] or 0), severity, match["message"])
     return None

@@ -1,8 +1,8 @@
-"""Includes of a submission: which there are, and which are refused before the compiler sees them.
+"""A submission's includes, and those refused before the compiler sees them.
 
-NVRTC prints lines of the files it reads, and a submission is untrusted, so it may name headers of the include
-folders and nothing else. The scan is wary, not exact: what could be a directive under any reading of the
-comments and strings around it is taken for one.
+NVRTC prints lines of the files it reads, and submissions are untrusted, so a submission may name only headers in the
+include folders. The scan is cautious, not exact: whatever could be a directive under any reading of the
+comments and strings around it is treated as one.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _SPLICE = re.compile(r"\\\n")
-# Patterns stay within a line: a comment that spans lines is known by its end, or refused behind the "#".
+# Patterns stay within a line: a comment that spans lines is recognised by its end, or refused after the "#".
 _GAP = r"(?>(?:[ \t\v\f]|/\*[^\n]*?\*/)*)"
-# A directive's "#" (or the digraph "%:") is the first thing in its line, but for comments.
+# A directive's "#" (or the digraph "%:") comes first in its line, except for comments.
 _DIRECTIVE = re.compile(
     rf"^(?:[^\n]*\*/)?[ \t\v\f]*(?:\#|%:){_GAP}"
-    rf'(?P<name>(?:include_next|include|import|embed|line)\b|\d+(?=[ \t]*")|/\*){_GAP}'
+    rf'(?P<name>(?:include_next|include|import|embed|line)\b|\d+(?={_GAP}(?:$|//|/\*|\w*"))|/\*){_GAP}'
     r'(?P<target>"[^"\n]*"|<[^>\n]*>|[^\n]*)',
     re.MULTILINE,
 )
 _PROBE = re.compile(r"\b__has_(?:include_next|include|embed)\b")
 _PROBED = re.compile(rf"{_GAP}\({_GAP}(?P<target>\"[^\"\n]*\"|<[^>\n]*>){_GAP}\)")
+_PASTE = re.compile(r"##|%:%:|\?\?=\?\?=")
+# What ## makes one of them out of: the beginning of the name, or the end of it, where no directive stands.
+_FRAGMENT = re.compile(
+    r"(?<![\w#:])(?:__h(?:a(?:s(?:_(?:i(?:n(?:c(?:l(?:u(?:d)?)?)?)?)?|e(?:m(?:b(?:e)?)?)?)?)?)?)?"
+    r"|(?:(?:(?:_?h)?a)?s)?_(?:include(?:_next)?|embed))\b"
+)
 _ASKED_IF_DEFINED = re.compile(r"(?:\bdefined\s*\(?|(?:\#|%:)\s*(?:el)?ifn?def)\s*$")
 
 
@@ -46,7 +52,7 @@ class Scan:
 
 
 def scan(text: str) -> Scan:
-    """Every include directive of a source, and every directive that is not let through."""
+    """Every include directive of a source, and every directive that is not allowed."""
     spliced = _Spliced(text)
     includes: list[Include] = []
     refusals: list[Refusal] = []
@@ -57,20 +63,20 @@ def scan(text: str) -> Scan:
             refusals.append(Refusal(line, problem))
         else:
             includes.append(Include(line, target[1:-1]))
-    refusals += _probes(spliced)
+    refusals += (*_probes(spliced), *_pasted_probes(spliced))
     return Scan(tuple(includes), tuple(sorted(refusals, key=lambda refusal: refusal.line)))
 
 
 def _problem(name: str, target: str) -> str:
     if name == "line" or name.isdigit():
-        return "#line is not allowed: findings name the lines of this file"
+        return "#line is not allowed, because findings name lines of this file"
     if name == "/*":
-        return "a directive must stand in one line: a comment behind its # spans several"
+        return "a directive must be on one line, but a comment after its # spans several"
     if name != "include":
         return f"#{name} is not allowed; use #include"
     if not _is_quoted(target):
         return "an #include must name its header directly, not through a macro"
-    return "" if _is_inside(target) else f"#include {target}: only headers of the include folders are allowed"
+    return "" if _is_inside(target) else f"#include {target}: only headers from the include folders are allowed"
 
 
 def _probes(spliced: _Spliced) -> Iterator[Refusal]:
@@ -81,7 +87,15 @@ def _probes(spliced: _Spliced) -> Iterator[Refusal]:
         before = spliced.text[max(0, match.start() - 40) : match.start()]
         if not probed and _ASKED_IF_DEFINED.search(before):
             continue
-        message = f"{match.group()} may ask only for a header of the include folders, by its name"
+        message = f"{match.group()} may only name a header from the include folders"
+        yield Refusal(spliced.line(match.start()), message)
+
+
+def _pasted_probes(spliced: _Spliced) -> Iterator[Refusal]:
+    """The parts of a probe's name, in a source that puts names together."""
+    match = _FRAGMENT.search(spliced.text) if _PASTE.search(spliced.text) else None
+    if match:
+        message = f"{match.group()} with ##: __has_include may ask only for a header, by its name"
         yield Refusal(spliced.line(match.start()), message)
 
 
@@ -90,17 +104,17 @@ def _is_quoted(target: str) -> bool:
 
 
 def _is_inside(target: str) -> bool:
-    """A relative path that does not climb: the include folders are all that it can reach."""
+    """A relative path without "..": it can reach only the include folders."""
     path = target[1:-1]
     return not path.startswith("/") and "\\" not in path and ".." not in path.split("/")
 
 
 class _Spliced:
-    """A source with its continued lines joined, as the compiler reads it; it still knows the line numbers."""
+    """A source with continued lines joined, as the compiler reads it; keeps the original line numbers."""
 
     def __init__(self, text: str) -> None:
         self.text = _SPLICE.sub("", text)
-        # The k-th splice of the text (two characters each) lies at this place of the joined text.
+        # The position of the k-th splice (two characters each) in the joined text.
         self._splices = [match.start() - 2 * k for k, match in enumerate(_SPLICE.finditer(text))]
         self._newlines = [match.start() for match in re.finditer("\n", self.text)]
 

@@ -1,6 +1,6 @@
-"""The kernels that a PTX text defines, with their parameters' widths.
+"""The kernels defined in a PTX text, with the widths of their parameters.
 
-Reads headers only, so that it also knows the kernels of a file whose instructions the CPU engine cannot read.
+Reads only headers, so it also works for files with instructions that the CPU engine cannot read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def kernels(ptx: str, text: str, source_name: str, resources: Mapping[str, Resou
 
 
 def line_of(name: str, text: str) -> int:
-    """The line of a kernel's name in its definition; 0 where a macro wrote it."""
+    """The line of a kernel's name in its definition; 0 if a macro generated it."""
     match = re.search(rf"__global__\b[^;{{}}]*?\b({re.escape(name)})\s*\(", text)
     return text.count("\n", 0, match.start(1)) + 1 if match else 0
 

@@ -1,20 +1,21 @@
-"""Diagnostics as findings: on the student's own line, plainly worded, with nothing of other files in them."""
+"""Diagnostics as findings: at the student's own line, in plain words, without content of other files."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from grader.compile import entries, recipe, toolkit
-from grader.compile.diagnostics import FRAME, Diagnostic
+from grader.compile.diagnostics import FRAME, PTXAS, Diagnostic
 from grader.compile.directives import Include
 from grader.compile.includes import line_leading_to
 from grader.compile.remedies import advise
-from grader.model.result import Finding
+from grader.model.details import Role
+from grader.model.result import Finding, Related
 
 MAX_FINDINGS = 50
 MAX_MESSAGE = 400
@@ -23,27 +24,32 @@ MAX_WORDS = 3
 MAX_LOG_LINE = 200
 MAX_LOG = 200_000
 
-# What our stand-in for math.h defines, CCCL's headers define once more (INFINITY, NAN).
+# CCCL's headers define again what our stand-in for math.h defines (INFINITY, NAN).
 REDEFINED = "incompatible redefinition of macro"
 
+# Details, of which the first is the effect of the second.
+MISREAD = 'attribute "…" does not apply here'
+UNDEFINED = 'identifier "…" is undefined'
+
+_QUOTED = re.compile(r'"[^"]*"')
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*|\(")  # a lambda is named by the bracket of its parameters
 
 
 class Reader:
-    """Turns one submission's diagnostics into findings. `text` and `includes` are the submission's."""
+    """Turns a submission's diagnostics into findings. `text` and `includes` are the submission's."""
 
     def __init__(self, text: str, includes: Iterable[Include], ptx: str = "") -> None:
         self.text, self.includes, self.ptx = text, tuple(includes), ptx
         self.lines = text.split("\n")
 
     def findings(self, diagnostics: Iterable[Diagnostic]) -> tuple[Finding, ...]:
-        """Equal ones are counted once: a wrong header would say the same of each of its lines."""
+        """Merges equal findings: a wrong header would give the same one for each of its lines."""
         found: dict[tuple[str, int, str], Finding] = {}
         for diagnostic in diagnostics:
             finding = self._finding(diagnostic)
             if finding is None:
                 continue
-            in_header = bool(diagnostic.file) and finding.notes[:1] == (_in_header(diagnostic),)
+            in_header = diagnostic.file not in ("", PTXAS, recipe.SOURCE_NAME)
             same = diagnostic.file if in_header else f"{finding.column} {finding.message}"
             key = (finding.kind, finding.line, same)
             known = found.get(key)
@@ -54,15 +60,16 @@ class Reader:
         if diagnostic.severity == "remark" or "assembly aborted due to errors" in diagnostic.message:
             return None
         kind = f"compile-{diagnostic.severity}"
-        if diagnostic.file == "ptxas":
+        if diagnostic.file == PTXAS:
             return self._from_ptxas(kind, diagnostic)
         if diagnostic.file == "":
             last = self.text.rstrip().count("\n") + 1
-            return _finding(kind, last, f"at the end of the file: {diagnostic.message}", 0, _details(diagnostic))
+            message = f"at the end of the file: {diagnostic.message}"
+            return _finding(kind, last, message, 0, _details(diagnostic), _frames(diagnostic))
         if diagnostic.file == recipe.SOURCE_NAME:
             return self._in_submission(kind, diagnostic)
         if not is_allowed(diagnostic.file):
-            message = "a file outside of the include folders is included here"
+            message = "this includes a file from outside the include folders"
             return _finding("compile-error", self._first_frame(diagnostic), message)
         return self._in_header(kind, diagnostic)
 
@@ -70,15 +77,17 @@ class Reader:
         column = self._column(diagnostic)
         advice = advise(diagnostic.message, self._identifier(diagnostic.line, column))
         notes = [advice.note, *_details(diagnostic)]
-        return _finding(kind, diagnostic.line, advice.message or diagnostic.message, column, notes)
+        return _finding(
+            kind, diagnostic.line, advice.message or diagnostic.message, column, notes, _frames(diagnostic)
+        )
 
     def _in_header(self, kind: str, diagnostic: Diagnostic) -> Finding | None:
         line = self._first_frame(diagnostic) or line_leading_to(toolkit.display_name(diagnostic.file), self.includes)
         if kind == "compile-warning" and (line == 0 or diagnostic.message.startswith(REDEFINED)):
-            return None  # NVIDIA's own affair
+            return None  # internal to NVIDIA's headers
         advice = advise(diagnostic.message, "")
         notes = [_in_header(diagnostic), advice.note, *_details(diagnostic)]
-        return _finding(kind, line, advice.message or diagnostic.message, 0, notes)
+        return _finding(kind, line, advice.message or diagnostic.message, 0, notes, _frames(diagnostic))
 
     def _from_ptxas(self, kind: str, diagnostic: Diagnostic) -> Finding:
         kernel = re.search(r"'([\w$]+)'", diagnostic.message)
@@ -87,7 +96,7 @@ class Reader:
         return _finding(kind, line, advice.message or f"ptxas: {diagnostic.message}", 0, [advice.note])
 
     def _line_of_ptx(self, ptx_line: int) -> int:
-        """The line of the submission whose instruction stands in that line of the PTX (inline assembly)."""
+        """The line of the submission that the instruction in that PTX line comes from (inline assembly)."""
         files = re.findall(rf'\.file\s+(\d+)\s+"{re.escape(recipe.SOURCE_NAME)}"', self.ptx)
         for line in reversed(self.ptx.split("\n")[:ptx_line]):
             match = re.match(r"\s*\.loc\s+(\d+)\s+([1-9]\d*)", line)
@@ -96,11 +105,10 @@ class Reader:
         return 0
 
     def _first_frame(self, diagnostic: Diagnostic) -> int:
-        frames = diagnostic.frames()
-        return next((line for file, line in frames if file == recipe.SOURCE_NAME), 0)
+        return next(iter(_frames(diagnostic)), 0)
 
     def _column(self, diagnostic: Diagnostic) -> int:
-        """In characters; the compiler counts bytes."""
+        """In characters, whereas the compiler counts bytes."""
         if not diagnostic.column or not 0 < diagnostic.line <= len(self.lines):
             return 0
         before = self.lines[diagnostic.line - 1].encode()[: diagnostic.column - 1]
@@ -114,7 +122,7 @@ class Reader:
 
 
 def is_allowed(file: str) -> bool:
-    """Whether the compiler was meant to read this file, so that its messages may be shown."""
+    """Whether the compiler may read this file, so that its messages may be shown."""
     if file in recipe.headers():
         return True
     path = Path(os.path.normpath(file))
@@ -122,9 +130,9 @@ def is_allowed(file: str) -> bool:
 
 
 def log(findings: Iterable[Finding], raw: str, text: str) -> str:
-    """The compiler's log, written anew: findings with the student's own lines, then what ptxas counted.
+    """A rewritten compiler log: findings with the student's own lines, then ptxas's counts.
 
-    Never the log as it came, in which the compiler quotes any file that it was made to read.
+    Never the original log, which quotes any file that the compiler was made to read.
     """
     lines = text.split("\n")
     parts = []
@@ -140,28 +148,44 @@ def log(findings: Iterable[Finding], raw: str, text: str) -> str:
     return "\n".join(parts)[:MAX_LOG]
 
 
-def _finding(kind: str, line: int, message: str, column: int = 0, notes: Iterable[str] = ()) -> Finding:
-    kept = tuple(_readable(note) for note in notes if note)[:MAX_NOTES]
-    return Finding(kind, recipe.SOURCE_NAME, line, _readable(message), column=column, notes=kept)
+def _finding(
+    kind: str, line: int, message: str, column: int = 0, notes: Iterable[str] = (), frames: Sequence[int] = ()
+) -> Finding:
+    """`detail` is the message without the names that it quotes: the same for all errors of that sort."""
+    said = _readable(message)
+    return Finding(
+        kind,
+        recipe.SOURCE_NAME,
+        line,
+        said,
+        column=column,
+        notes=tuple(_readable(note) for note in notes if note)[:MAX_NOTES],
+        detail=_QUOTED.sub('"…"', said),
+        related=tuple(Related(Role.INSTANTIATION, at) for at in frames[:MAX_NOTES]),
+    )
 
 
 def _without_fallout(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """An unknown type as first parameter makes the compiler read the whole function as something else."""
-    misread = {f.line for f in findings if f.message == 'attribute "__global__" does not apply here'}
-    causes = [f for f in findings if f.line in misread and f.message.endswith("is undefined")]
+    """If the first parameter has an unknown type, the compiler misreads the whole function."""
+    misread = {f.line for f in findings if f.detail == MISREAD}
+    causes = [f for f in findings if f.line in misread and f.detail == UNDEFINED]
     known = {f.line: f for f in reversed(causes)}
     return tuple(f for f in findings if f.line not in known or f is known[f.line])
 
 
 def _details(diagnostic: Diagnostic) -> list[str]:
-    """The compiler's further words; of the places a template was instantiated from, the submission's own."""
+    """Further lines of the diagnostic; of a template's instantiation places, only the submission's own."""
     words = [
         line
         for line in diagnostic.details
         if line.startswith("note:") or not (FRAME.search(line) or line.startswith("detected during"))
     ]
-    frames = [line for file, line in diagnostic.frames() if file == recipe.SOURCE_NAME]
-    return [*words[:MAX_WORDS], *(f"instantiated from line {line}" for line in frames)]
+    return [*words[:MAX_WORDS], *(f"instantiated from line {line}" for line in _frames(diagnostic))]
+
+
+def _frames(diagnostic: Diagnostic) -> list[int]:
+    """The submission's lines that a template was instantiated from, innermost first."""
+    return [line for file, line in diagnostic.frames() if file == recipe.SOURCE_NAME]
 
 
 def _in_header(diagnostic: Diagnostic) -> str:
@@ -169,7 +193,7 @@ def _in_header(diagnostic: Diagnostic) -> str:
 
 
 def _readable(message: str) -> str:
-    """Without the compiler's own names: the submission needs none, headers lose their folder."""
+    """Without the compiler's own file names: the submission's is left out, headers lose their folder."""
     message = message.replace(f" of {recipe.SOURCE_NAME}", "")
     for folder in reversed(toolkit.include_folders()):
         message = message.replace(f"{folder}/", "")

@@ -1,4 +1,4 @@
-"""Which include of a submission leads to a header. NVRTC does not say, so the includes are followed here."""
+"""Which include of a submission leads to a header. NVRTC does not report it, so the includes are followed here."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from grader.compile import recipe, toolkit
 from grader.compile.directives import Include
 
-MAX_FILES = 4000  # libcu++ and CUB together are fewer
+MAX_FILES = 4000  # libcu++ and CUB together have fewer
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">\n]+)[">]', re.MULTILINE)
 
 
 def line_leading_to(header: str, includes: Iterable[Include]) -> int:
-    """The line of the first include that reaches `header` (a display name); 0 where none does."""
+    """The line of the first include that leads to `header` (a display name); 0 if none does."""
     for include in includes:
         if _reaches(include.target, header):
             return include.line

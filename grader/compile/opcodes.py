@@ -1,6 +1,6 @@
-"""Which PTX instructions a submission comes down to, for exercises that forbid some.
+"""The PTX instructions a submission compiles to, for exercises that forbid some.
 
-Reads the text and knows no instruction, so that it also sees those that the CPU engine does not.
+Reads only the text, without knowing any instructions, so it also finds those that the CPU engine does not support.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import re
 
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
-# A position, with the call that it was inlined at; or an instruction behind labels and a guard. Only those with a
-# modifier are kept: what a type or a rounding distinguishes.
+# A position, with the call that it was inlined at; or an instruction after labels and a guard. Only those with a
+# modifier are kept, since types and roundings are modifiers.
 _STEP = re.compile(
     r"\.loc\s+(?P<at>\d+\s+\d+\s+\d+)(?:\s*,\s*function_name\s+[^,]+,\s*inlined_at\s+(?P<caller>\d+\s+\d+\s+\d+))?"
     r"|(?:^|[;{}:])\s*(?:@!?\s*[%\w$]+\s+)?(?P<opcode>[a-z]\w*(?:(?:\.|::)\w+)+)(?=[\s{;])",
@@ -19,7 +19,7 @@ _STEP = re.compile(
 
 
 def used(ptx: str, source_name: str) -> dict[str, int]:
-    """Each opcode with the first line of `source_name` that it stands for; 0 where it stands for none."""
+    """Each opcode with the first line of `source_name` that it comes from; 0 if it comes from none."""
     own = {number for number, name in _FILE.findall(ptx) if name == source_name}
     inlined_at: dict[str, str] = {}
     found: dict[str, int] = {}
@@ -37,7 +37,7 @@ def used(ptx: str, source_name: str) -> dict[str, int]:
 
 
 def _line(at: str, own: set[str], inlined_at: dict[str, str]) -> int:
-    """In the submission itself, where one of the calls around a header's code is."""
+    """The line in the submission itself, if one of the calls around a header's code is there."""
     seen = set()
     while at not in seen:
         seen.add(at)

@@ -1,4 +1,4 @@
-"""What goes into a compilation besides the source: architecture, options, our headers."""
+"""The inputs of a compilation besides the source: architecture, options, our headers."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 
 from grader.compile import toolkit
 
-ARCH = "sm_90a"  # its PTX is what compute_90a would give, so the CPU needs one compilation, not two
+ARCH = "sm_90a"  # gives the same PTX as compute_90a, so the CPU needs only one compilation
 
 PTX_ARCH = "compute_90a"  # PTX alone
 
-# The submission's name within the compiler: one that no file name can break, mapped back in findings. NVRTC
-# looks for includes beside it, so it lies in a folder that does not exist, and never in the working folder.
+# The submission's name inside the compiler: a fixed name, mapped back in findings. NVRTC
+# looks for includes next to it, so it is in a folder that does not exist, never in the working folder.
 SOURCE_NAME = "/nonexistent/submission.cu"
 
 OPTIONS = (
     "-std=c++17",
-    "-lineinfo",  # findings name lines
-    "-device-int128",  # nvcc has __int128 without asking
-    "-split-compile=0",  # all cores: a third less time where a file has several kernels
-    "--ptxas-options=-v",  # registers, shared memory and spills in the log
+    "-lineinfo",  # needed to name lines in findings
+    "-device-int128",  # nvcc enables __int128 by default
+    "-split-compile=0",  # all cores: a third faster if a file has several kernels
+    "--ptxas-options=-v",  # prints registers, shared memory and spills in the log
 )
 
 _HERE = Path(__file__).parent
 
 
 def gpu_arch(compute_capability: tuple[int, int]) -> str:
-    """Machine code for that device; with what only it has ("a") where there is such a thing: wgmma, tcgen05."""
+    """Machine code for that device, with architecture-specific features ("a": wgmma, tcgen05) if it has any."""
     major, minor = compute_capability
     return f"sm_{major}{minor}{'a' if major >= 9 else ''}"
 
@@ -40,12 +40,12 @@ def options(arch: str = ARCH) -> tuple[str, ...]:
 
 @cache
 def headers() -> dict[str, str]:
-    """grader.cuh and the stand-ins for host headers, by the name they are included by."""
+    """grader.cuh and the stand-ins for host headers, by include name."""
     return {p.name: p.read_text(encoding="utf-8") for p in sorted((_HERE / "include").iterdir())}
 
 
 def cache_key(text: str, arch: str = ARCH) -> str:
-    """Everything that the result depends on: compiler, options, headers, this package's code, the source."""
+    """A hash of everything the result depends on: compiler, options, headers, this package's code, the source."""
     digest = hashlib.sha256(_fixed_parts(arch))
     digest.update(text.encode())
     return digest.hexdigest()

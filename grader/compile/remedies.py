@@ -1,4 +1,4 @@
-"""What a student can do about a compiler's message: its words made plain, and the next step."""
+"""What a student can do about a compiler message: plainer words and the next step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from grader.compile import recipe, toolkit
 
-DEVICE_ONLY = "a submission is device code only: the grader allocates, copies, launches and measures"
+DEVICE_ONLY = "a submission contains only device code; the grader allocates, copies, launches and measures"
 
-# The header that names a student may miss; nvcc brings some of them in unasked.
+# Headers for names that a student may miss; nvcc includes some of them automatically.
 HOMES = {
     "math.h": r"INFINITY|NAN|HUGE_VALF?|M_[A-Z0-9_]+",
     "stdint.h": r"u?int(?:8|16|32|64|ptr|max)_t|U?INT(?:8|16|32|64|PTR)_(?:MAX|MIN)|SIZE_MAX",
@@ -35,14 +35,14 @@ HOST_NAMES = r"cu(?:da)?[A-Z]\w*|cublas\w*|CHECK_CUDA|CUDA_CHECK|checkCuda\w*|st
 
 
 class Advice(NamedTuple):
-    """A message instead of the compiler's ("" keeps it), and a note that says what to do."""
+    """A message that replaces the compiler's ("" keeps it), and a note that says what to do."""
 
     message: str = ""
     note: str = ""
 
 
 def advise(message: str, name: str) -> Advice:
-    """`name` is the identifier that the source has at the place of the message, or a lambda's "("."""
+    """`name` is the identifier in the source at the position of the message, or the "(" of a lambda."""
     for pattern, answer in _ANSWERS:
         if match := re.search(pattern, message):
             return answer(match, name)
@@ -84,16 +84,16 @@ def _not_in_std(match: re.Match[str], _: str) -> Advice:
         if re.fullmatch(names, name):
             return Advice(note=f"add #include <{header}>")
     if name in ("cout", "cerr", "endl"):
-        return Advice(note="a device has no streams; printf works")
-    return Advice(f"there is no std::{name} on a device", DEVICE_ONLY)
+        return Advice(note="there are no streams on a device; use printf")
+    return Advice(f"std::{name} is not available on a device", DEVICE_ONLY)
 
 
 def _no_header(match: re.Match[str], _: str) -> Advice:
     name = match["name"]
     if _has_device_version(name):
-        return Advice(f"no header <{name}> for device code", f"its device version is <cuda/std/{name}>")
+        return Advice(f"there is no header <{name}> for device code", f"its device version is <cuda/std/{name}>")
     ours = "grader.cuh, CUDA's own headers (cuda_fp8.h, mma.h, cuda/std/...) and " + ", ".join(_c_headers())
-    return Advice(f'there is no header "{name}" for device code', f"{DEVICE_ONLY}; there are {ours}")
+    return Advice(f'there is no header "{name}" for device code', f"{DEVICE_ONLY}; available headers: {ours}")
 
 
 def _has_device_version(name: str) -> bool:

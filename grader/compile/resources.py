@@ -1,4 +1,4 @@
-"""Registers, shared memory, spills: ptxas -v's log, per kernel."""
+"""Registers, shared memory and spills per kernel, from the log of ptxas -v."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GLOBAL = re.compile(r"(\d+) bytes gmem")
 
 
 def parse(log: str) -> dict[str, Resources]:
-    """By kernel name. Functions that a kernel calls have frames of their own in the log: not counted here."""
+    """By kernel name. Functions that a kernel calls have their own frames in the log, which are not counted here."""
     entry = described = ""
     global_bytes = 0
     frames: dict[str, tuple[int, int]] = {}

@@ -1,31 +1,28 @@
-"""What is decided about a submission before any compiler sees it: is it a text file of sensible size?"""
+"""Checks before compilation: is the submission a text file of reasonable size?"""
 
 from __future__ import annotations
 
 from grader.model.result import Finding
 
-MAX_BYTES = 1 << 20  # a kernel of 1 MiB is no student's; it bounds what the compiler is asked to do
+MAX_BYTES = 1 << 20  # far above any student's kernel; limits the work of the compiler
 
 
 def decode(source: bytes, filename: str) -> str | Finding:
-    """The source as text with plain line feeds, without a byte order mark; or why there is none."""
+    """The source as text with plain line feeds and without a byte order mark, or why that is not possible."""
     if len(source) > MAX_BYTES:
-        return _refused(filename, 0, f"the file has {len(source):,} bytes; the most is {MAX_BYTES:,} (1 MiB)")
+        return _refused(filename, 0, f"the file has {len(source):,} bytes; the limit is {MAX_BYTES:,} (1 MiB)")
     if source.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _refused(filename, 1, "the file is UTF-16; save it as UTF-8")
     if (at := source.find(b"\0")) >= 0:
         line = _line(source, at)
-        return _refused(filename, line, f"the file is binary: there is a NUL byte in line {line}")
-    try:
-        text = source.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = _line(source, error.start)
-        value = source[error.start]
-        return _refused(filename, line, f"the file is not UTF-8: byte 0x{value:02x} in line {line}")
+        return _refused(filename, line, f"the file is binary: there is a NUL byte on line {line}")
+    # Comments in Latin-1 or GBK are not a mistake. Bytes that are not UTF-8 become U+FFFD and all ASCII bytes stay,
+    # so lines, comments and literals end where they end for a compiler that reads bytes.
+    text = source.decode("utf-8-sig", errors="replace")
     if not text.strip():
         return _refused(filename, 0, "the file is empty")
-    # A lone carriage return ends a line for editors; it must for every reader of this text, or a comment
-    # could end for the compiler where the scan for includes sees it go on.
+    # A lone carriage return ends a line in editors. It must do so for every reader of this text; otherwise a comment
+    # could end for the compiler where the scan for includes sees it continue.
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

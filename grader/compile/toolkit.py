@@ -1,4 +1,4 @@
-"""Where CUDA's compiler and headers lie, in NVIDIA's cu13 wheels or a toolkit of the system; and their versions."""
+"""Finds CUDA's compiler and headers, in NVIDIA's cu13 wheels or a system toolkit, and their versions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 from functools import cache
 from pathlib import Path
 
-# A file of each package that a compilation may need: in nvidia/cu13 of the wheels, or in a toolkit's folder.
+MAJOR = 13  # of CUDA
+
+# One file of each package that compilation may need: in the wheels' nvidia/cu13, or in a toolkit's folder.
 REQUIRED = {
-    "nvrtc": ("lib/libnvrtc.so.13", "lib64/libnvrtc.so.13"),
+    "nvrtc": (f"lib/libnvrtc.so.{MAJOR}", f"lib64/libnvrtc.so.{MAJOR}"),
     "cudart": ("include/cuda_runtime.h",),
     "cccl": ("include/cccl/cuda/std/cstdint",),
     "crt": ("include/crt/mma.h",),  # wmma
@@ -23,7 +25,7 @@ class ToolkitMissing(Exception):  # noqa: N818 - what is the case, not an error 
 
 @cache
 def parts() -> dict[str, Path]:
-    """The folder that has each part: one for all of them where there is one. Raises ToolkitMissing."""
+    """The folder of each part; the same for all if one folder has them all. Raises ToolkitMissing."""
     folders = _candidates()
     whole = [folder for folder in folders if all(_file(folder, part) for part in REQUIRED)]
     found = {part: next((f for f in (*whole, *folders) if _file(f, part)), None) for part in REQUIRED}
@@ -37,19 +39,19 @@ def parts() -> dict[str, Path]:
 
 
 def root() -> Path:
-    """The folder of NVRTC, beside which cuBLAS lies where it is installed. Raises ToolkitMissing."""
+    """The folder of NVRTC; cuBLAS is next to it if installed. Raises ToolkitMissing."""
     return parts()["nvrtc"]
 
 
 @cache
 def include_folders() -> tuple[Path, ...]:
-    """Where `#include <...>` may look, in this order."""
+    """Search path of `#include <...>`, in order."""
     folders = [parts()[part] / "include" for part in ("cudart", "crt")]
     return (*dict.fromkeys(folders), parts()["cccl"] / "include" / "cccl")
 
 
 def display_name(path: str) -> str:
-    """A header as a student would include it: "cub/block/block_reduce.cuh", not where it is installed."""
+    """A header as a student would include it, such as "cub/block/block_reduce.cuh", not its installed path."""
     normal = Path(os.path.normpath(path))
     for folder in reversed(include_folders()):
         if normal.is_relative_to(folder):
@@ -59,9 +61,9 @@ def display_name(path: str) -> str:
 
 @cache
 def identity() -> str:
-    """The versions of compiler and headers, for the cache's key.
+    """The versions of the compiler and headers, for the cache key.
 
-    By the names of the installed distributions: importlib.metadata would say the same and takes 80 ms.
+    Read from the names of the installed distributions; importlib.metadata gives the same but takes 80 ms.
     """
     sites = {folder.parents[1] for folder in parts().values()}
     found = [p.name for site in sites for p in site.glob("*.dist-info")]
@@ -77,7 +79,7 @@ def _file(folder: Path, part: str) -> Path | None:
 
 
 def _candidates() -> list[Path]:
-    """The wheels first: their versions are those that this package asks for."""
+    """The wheels first: theirs are the versions that this package requires."""
     try:
         spec = importlib.util.find_spec("nvidia.cu13")
     except ModuleNotFoundError:

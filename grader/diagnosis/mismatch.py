@@ -26,7 +26,7 @@ class Region(NamedTuple):
     stop: int
 
 
-class Location(NamedTuple):
+class MatrixPosition(NamedTuple):
     """The first wrong element, counted from its region's first row."""
 
     region: Region
@@ -60,11 +60,11 @@ def describe_line(wrong: np.ndarray) -> str:
     return "" if " of " in text or at.size == 1 else text
 
 
-def first(wrong: np.ndarray, regions: Sequence[Region]) -> Location:
+def first(wrong: np.ndarray, regions: Sequence[Region]) -> MatrixPosition:
     """`wrong` (rows, columns) is True somewhere."""
     row, column = divmod(int(np.argmax(wrong)), wrong.shape[1])
     region = next(r for r in regions if r.start <= row < r.stop)
-    return Location(region, row - region.start, column)
+    return MatrixPosition(region, row - region.start, column)
 
 
 def describe(wrong: np.ndarray, regions: Sequence[Region]) -> str:

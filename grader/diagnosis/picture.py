@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import msgspec
 import numpy as np
 
 from grader.diagnosis import mismatch
@@ -29,13 +27,13 @@ UNSET = "unset"
 _CODE = {mark: code for code, mark in enumerate(MARKS)}
 
 
-def of_output(case: Case, judged: Judged, actual: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
-    """As the Result carries it. Raises ValueError where `actual` and `reference` are of different kinds."""
+def of_output(case: Case, judged: Judged, actual: np.ndarray, reference: np.ndarray) -> Picture:
+    """Raises ValueError where `actual` and `reference` are of different kinds."""
     if (actual.dtype.kind == "f") != (reference.dtype.kind == "f"):
         raise ValueError(f"{actual.dtype} is not drawn beside {reference.dtype}")
     wrong = mismatch.rows(judged.wrong)
     regions = mismatch.regions(case, judged.output, len(wrong))
-    drawn = of(
+    return of(
         judged.output,
         actual.reshape(wrong.shape),
         reference.reshape(wrong.shape),
@@ -43,8 +41,6 @@ def of_output(case: Case, judged: Judged, actual: np.ndarray, reference: np.ndar
         regions,
         tolerance=judged.tolerance,
     )
-    plain: dict[str, Any] = msgspec.to_builtins(drawn)
-    return plain
 
 
 def of(
@@ -68,7 +64,8 @@ def of(
         columns=wrong.shape[1],
         tile=edge,
         regions=tuple(
-            picture.Region(r.name, r.stop - r.start, _texts(_tiles(codes[r.start : r.stop], edge))) for r in shown
+            picture.PictureRegion(r.name, r.stop - r.start, _texts(_tiles(codes[r.start : r.stop], edge)))
+            for r in shown
         ),
         first=_closeup(actual, reference, wrong, codes, regions),
         tolerance=tolerance,

@@ -32,12 +32,16 @@ def judge(
             yield Judged(name, wrong, largest=largest, tolerance=tolerance)
             continue
         found = _diagnose(search, case, name, actual, expected, wrong, tolerance)
+        right, got = _first_wrong(actual, reference, wrong)
         yield Judged(
             name,
             wrong,
-            sentence=_sentence(actual, reference, wrong),
+            sentence=f"expected {right}, {f'got {got}' if got else 'nothing was written'}",
             cause=found.sentence if found else "",
+            mistake=found.name if found else "",
             hint=found.hint if found else "",
+            expected=right,
+            got=got,
             largest=largest,
             tolerance=tolerance,
         )
@@ -51,11 +55,11 @@ def _difference(actual: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return difference
 
 
-def _sentence(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray) -> str:
+def _first_wrong(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray) -> tuple[str, str]:
+    """What was expected there, and what was got; "" where nothing was written."""
     at = int(np.argmax(wrong))
     got = actual.reshape(-1)[at : at + 1]
-    what = "nothing was written" if untouched(got).any() else f"got {got[0]:.6g}"
-    return f"expected {reference.flat[at]:.6g}, {what}"
+    return f"{reference.flat[at]:.6g}", "" if untouched(got).any() else f"{got[0]:.6g}"
 
 
 def _diagnose(

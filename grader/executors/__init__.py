@@ -1,4 +1,4 @@
-"""What runs a submission: the CPU engine and a GPU. Each fulfils `Executor` of grader.model.execution."""
+"""Runs submissions, on the CPU engine or a GPU. Both implement `Executor` of grader.model.execution."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 
 def open_cpu(workers: int | None = None, memory_bytes: int | None = None) -> Child:
-    """A child process that compiles a submission and runs it on the CPU, on so many cores. To be closed."""
+    """A child process that compiles a submission and runs it on the CPU with this many cores. Must be closed."""
     process = Process("grader.executors.cpu", memory_bytes=memory_bytes, patient=True)
-    # The child starts up while this process loads what it needs to talk to it.
+    # The child starts while this process loads what it needs to talk to it.
     from grader.sandbox.child import Child
 
     return Child(process, "cpu", workers=workers)
 
 
 def open_cuda(gpu: int = 0) -> CudaChild:
-    """A child process that compiles for the GPU of this number, and runs on it. To be closed."""
-    process = Process("grader.executors.cuda", variables=visible(gpu))
+    """A child process that compiles for the GPU with this number and runs on it. Must be closed."""
+    process = Process("grader.executors.cuda", variables=visible(gpu), patient=True)
     from grader.executors.cuda_child import CudaChild
 
     return CudaChild(process)
 
 
 def visible(gpu: int) -> dict[str, str]:
-    """The child sees one GPU: the number counts those that the caller sees, in the order of nvidia-smi."""
+    """The child sees one GPU. The number counts those visible to the caller, in nvidia-smi's order."""
     seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": seen[gpu].strip() if gpu < len(seen) else str(gpu),
-        "CUDA_CACHE_DISABLE": "1",  # nothing is compiled by the driver, and there is no home to keep it in
+        "CUDA_CACHE_DISABLE": "1",  # the driver compiles nothing, and there is no home folder for its cache
     }

@@ -1,13 +1,13 @@
-"""The measuring half of a timing, in the child: contenders as captured graphs, rounds, the proof of the results.
+"""The measuring half of timing, in the child: contenders as captured graphs, rounds, the proof of the results.
 
-A *contender* is the submission, one of its kernels alone where it has several, or one route of the baseline. Its
-graph launches it once on every set of inputs. In a round each contender's graph runs once; what a round measures is
-a graph's time over its number of launches.
+A *contender* is the submission, one of its kernels alone if it has several, or one route of the baseline. Its
+graph launches it once on every set of inputs. In a round, each contender's graph runs once; a round measures
+a graph's time divided by its number of launches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from math import prod
 from pathlib import Path
@@ -16,21 +16,29 @@ import cupy
 import numpy as np
 from cupy_backends.cuda.api import driver, runtime
 
+from grader.baselines.baseline import Baseline, Device, DeviceArray, Enqueue
+from grader.baselines.registry import BASELINES
 from grader.compile import nvrtc, recipe
 from grader.executors import device
-from grader.executors.baselines import Baseline, C, Cublas, DeviceCopy, Enqueue
 from grader.executors.device import Kernels
 from grader.executors.proof import ByJudges, ByReference
-from grader.executors.regions import Memory, Region
+from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
-from grader.sandbox.messages import Copy, Measure, Measured, Occupancy, Prepared, Upload, Verified, Verify
-from reference_kernels import cublas
+from grader.sandbox.messages import (
+    ALONE,
+    SUBMISSION,
+    Measure,
+    Measured,
+    Occupancy,
+    Prepared,
+    Upload,
+    Verified,
+    Verify,
+)
 
-SUBMISSION = "submission"
-ALONE = "kernel "  # before a kernel's name: that kernel without the others
 SOURCE = Path(__file__).with_name("bench_kernels.cu")
 
-POISON = 0xFF  # NaN in every format: an element that a launch leaves out is wrong
+POISON = 0xFF  # NaN in every format, so that an element which a launch leaves out is wrong
 FEW_SETS = 4
 FEW_ROUNDS = 2
 HOPELESS_FACTOR = 3.0
@@ -40,7 +48,7 @@ WARP = 32
 
 
 class Bench:
-    """One problem, on the GPU; `prepare` once, before anything is measured. To be closed."""
+    """One problem on the GPU. Call `prepare` once before measuring. Must be closed."""
 
     def __init__(self, kernels: Kernels, request: Upload, arrays: dict[str, np.ndarray]) -> None:
         self._kernels, self._request, self._sets = kernels, request, request.sets
@@ -60,7 +68,7 @@ class Bench:
         runtime.deviceSynchronize()
 
     def prepare(self) -> Prepared:
-        """Captures every contender as a graph; which routes are worth all sets, it measures."""
+        """Captures every contender as a graph, and measures which routes are worth running on all sets."""
         contenders = {SUBMISSION: self._submission} | self._alone() | dict(self._baseline.enqueue)
         self._launches = dict.fromkeys(contenders, self._sets) | self._worth_capturing()
         self._graphs = {name: self._graph(contenders[name], count) for name, count in self._launches.items()}
@@ -69,7 +77,7 @@ class Bench:
             unavailable=dict(self._baseline.unavailable),
             empty_us=self._empty_us(),
             occupancy=tuple(self._occupancy(invocation) for invocation in self._request.invocations),
-            cublas=self._baseline.version,
+            version=self._baseline.version,
         )
 
     def close(self) -> None:
@@ -78,12 +86,12 @@ class Bench:
         self._memory.free()
 
     def measure(self, request: Measure) -> Measured:
-        """Everything is put on the stream before anything is waited for, so that the GPU never waits for us."""
+        """Enqueues everything before waiting for anything, so that the GPU never waits for us."""
         kept = self._references.make_room(request.rounds) if request.keep and not self._judges else []
         marks: dict[str, list[tuple[cupy.cuda.Event, cupy.cuda.Event]]] = {n: [] for n in request.contenders}
         begin, end = cupy.cuda.Event(), cupy.cuda.Event()
         begin.record(self._stream)
-        self._graphs[request.contenders[-1]].launch(self._stream)  # keeps the GPU busy while the rest is queued
+        self._graphs[request.contenders[-1]].launch(self._stream)  # keeps the GPU busy while the rest is enqueued
         for turn in range(request.rounds):
             for name in self._order(request.contenders):
                 self._poison(name)
@@ -103,22 +111,29 @@ class Bench:
         return Measured(times, cupy.cuda.get_elapsed_time(begin, end) / 1000.0)
 
     def verify(self, request: Verify, references: dict[str, np.ndarray]) -> Verified:
-        """Every output of the rounds that count, then each route's over all sets once more."""
+        """Verifies every output of the rounds that count, then each route's once more over all sets."""
         if self._judges:
             return self._judged()
         wanted = self._references.references(references)
         worst, wrong = self._references.compare_kept(wanted, request.tolerance, self._stream.ptr)
-        routes, base = {}, self._baseline.output
-        for name in self._baseline.enqueue if base else ():
-            if name != cublas.SINGLE_MATRIX:
-                assert base is not None
-                self._poison(name)
-                self._graphs[name].launch(self._stream)
-                found = self._references.compare(
-                    base.base, wanted[C], base, request.tolerance, self._launches[name], self._stream.ptr
-                )
-                routes[name] = found[1]
-        return Verified(worst, wrong, self._references.elements(), routes)
+        return Verified(worst, wrong, self._references.elements(), self._wrong_by_route(wanted, request.tolerance))
+
+    def _wrong_by_route(self, wanted: Mapping[str, int], tolerance: float) -> dict[str, int]:
+        """How many elements of the baseline's own output each route gets wrong."""
+        base, writes = self._baseline.output, self._baseline.writes
+        if base is None or writes is None:
+            return {}
+        found = {}
+        for name in filter(self._decides, self._baseline.enqueue):
+            self._poison(name)
+            self._graphs[name].launch(self._stream)
+            _, found[name] = self._references.compare(
+                base.base, wanted[writes[0]], base, tolerance, self._launches[name], self._stream.ptr
+            )
+        return found
+
+    def _decides(self, route: str) -> bool:
+        return self._baseline.routes[route].decides
 
     def _look(self) -> None:
         assert self._judges is not None
@@ -131,7 +146,7 @@ class Bench:
         elements = self._judges.looks * sum(region.elements for region in self._outputs.values())
         return Verified(None, sum(verdict.wrong for verdict in verdicts.values()), elements, {}, verdicts)
 
-    def _upload(self, arrays: dict[str, np.ndarray]) -> dict[str, Region]:
+    def _upload(self, arrays: dict[str, np.ndarray]) -> dict[str, DeviceRegion]:
         names = dict.fromkeys(name.rpartition("/")[0] for name in arrays)
         regions = {}
         for name in names:
@@ -141,23 +156,28 @@ class Bench:
                 device.upload(regions[name].pointer(index), member)
         return regions
 
-    def _region(self, dtype: str, shape: Sequence[int]) -> Region:
-        return Region(np.dtype(dtype), tuple(shape), self._sets, self._memory)
+    def _region(self, dtype: str, shape: Sequence[int]) -> DeviceRegion:
+        return DeviceRegion(np.dtype(dtype), shape, self._sets, self._memory)
 
     def _baseline_of(self, request: Upload) -> Baseline:
-        if isinstance(request.baseline, Copy):
-            return DeviceCopy(request.baseline, self._sets, self._memory)
-        return Cublas(request.baseline, self._inputs, self._region(*request.outputs[C]))
+        """Raises TypeError where it is none for arrays of these types."""
+        kind = BASELINES[request.baseline]
+        arrays = {**self._inputs, **self._outputs}
+        for name, dtype in [*kind.reads.items(), *([kind.writes] if kind.writes else [])]:
+            if name not in arrays or arrays[name].dtype != np.dtype(dtype):
+                raise TypeError(f"{kind.label} as the baseline {request.baseline!r} wants {name} of {dtype}")
+        allocate = partial(DeviceRegion, sets=self._sets, memory=self._memory)
+        return kind(request.problem, Device(self._sets, self._inputs, allocate))
 
     def _submission(self, stream: cupy.cuda.Stream, index: int) -> None:
-        """As every run: the workspace zeroed, then the kernels in order."""
+        """As in every run: zero the workspace, then run the kernels in order."""
         if self._workspace:
             runtime.memsetAsync(self._workspace, 0, self._request.workspace_bytes, stream.ptr)
         for invocation in self._request.invocations:
             self._launch(invocation, stream, index)
 
     def _alone(self) -> dict[str, Enqueue]:
-        """What each of several kernels takes of the time. They find the workspace as the last run left it."""
+        """The time of each kernel if there are several. They use the workspace as the last run left it."""
         several = self._request.invocations if len(self._request.invocations) > 1 else ()
         return {ALONE + invocation.kernel: partial(self._launch, invocation) for invocation in several}
 
@@ -169,18 +189,18 @@ class Bench:
         return region.pointer(index) if region else self._workspace
 
     def _worth_capturing(self) -> dict[str, int]:
-        """How many sets each route's graph goes through: all of them, where it has a chance to be the fastest.
+        """The number of sets in each route's graph: all of them if the route has a chance to be the fastest.
 
-        cuBLAS needs half a millisecond and 16 kernels for what another route does at once in 20 microseconds.
-        To see that, a few sets are enough.
+        One route may need half a millisecond and 16 kernels where another needs 20 microseconds and one kernel.
+        A few sets are enough to see that.
         """
         few = min(FEW_SETS, self._sets)
         best = {n: min(self._times(self._graph(e, few), FEW_ROUNDS)) for n, e in self._baseline.enqueue.items()}
-        fastest = min(us for name, us in best.items() if name != cublas.SINGLE_MATRIX)
+        fastest = min(us for name, us in best.items() if self._decides(name))
         return {name: few if us > HOPELESS_FACTOR * fastest else self._sets for name, us in best.items()}
 
     def _times(self, graph: cupy.cuda.Graph, rounds: int) -> list[float]:
-        """Milliseconds of a graph, one after the other."""
+        """Milliseconds per graph, one after the other."""
         times = []
         for _ in range(rounds):
             start, stop = cupy.cuda.Event(), cupy.cuda.Event()
@@ -192,7 +212,7 @@ class Bench:
         return times
 
     def _graph(self, enqueue: Callable[[cupy.cuda.Stream, int], None], launches: int) -> cupy.cuda.Graph:
-        """Run once before: what is loaded or tuned at a first call cannot be captured."""
+        """Runs once before capture, since whatever is loaded or tuned on the first call cannot be captured."""
         enqueue(self._stream, 0)
         self._stream.synchronize()
         self._stream.begin_capture()
@@ -204,14 +224,14 @@ class Bench:
         return graph
 
     def _order(self, contenders: Sequence[str]) -> Sequence[str]:
-        """There and back: who came first in a round comes last in the next."""
+        """Alternates direction: the first contender of a round is the last of the next."""
         self._turn += 1
         return contenders if self._turn % 2 else contenders[::-1]
 
     def _poison(self, contender: str) -> None:
-        """What a contender writes. Kernels alone are not: the next may want what the one before left."""
+        """The arrays a contender writes. Not for single kernels: the next may need what the previous one left."""
         own = self._baseline.output
-        regions = [own] if own else []
+        regions: list[DeviceArray] = [own] if own else []
         if contender == SUBMISSION:
             regions = list(self._outputs.values())
         elif contender.startswith(ALONE):
@@ -237,7 +257,7 @@ class Bench:
 
 @cache
 def build(compute_capability: tuple[int, int]) -> bytes:
-    """The kernels of bench_kernels.cu as a cubin. Needs no GPU, and takes a tenth of a second, once."""
+    """The kernels of bench_kernels.cu as a cubin. Needs no GPU; takes a tenth of a second, once."""
     built = nvrtc.build(SOURCE.read_text(), recipe.gpu_arch(compute_capability))
     if not built.ok:
         raise RuntimeError(f"{SOURCE.name} does not compile: {built.log}")

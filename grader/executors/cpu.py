@@ -1,4 +1,4 @@
-"""The CPU executor: NVRTC compiles, grader.ptx runs. This file is what the child process runs."""
+"""The CPU executor: NVRTC compiles, grader.ptx runs. The child process runs this file."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from grader.sandbox.messages import Built, Ran, Run
 from grader.sandbox.serve import SetupError, serve
 
 if TYPE_CHECKING:
-    from grader.executors.launches import Submission
+    from grader.executors.launches import CpuSubmission
 
-MAX_PTX_CHARACTERS = MAX_MESSAGE_BYTES - (1 << 20)  # of more, the parent gets nothing to cache
+MAX_PTX_CHARACTERS = MAX_MESSAGE_BYTES - (1 << 20)  # if it is larger, the parent gets nothing to cache
 
 
 class CpuEngine:
-    """Holds one submission. Compiler and engine are imported when needed: they are most of a cold start."""
+    """Holds one submission. Imports the compiler and the engine when needed: they are most of a cold start."""
 
-    warm = ("grader.executors.launches", "grader.compile.compiler", "cupy")  # NVRTC's binding loads the last
+    warm = ("grader.executors.launches", "grader.compile.compiler", "cupy")  # NVRTC's binding loads the last one
 
     def __init__(self) -> None:
         self._ptx = ""
-        self._submission: Submission | None = None
+        self._submission: CpuSubmission | None = None
 
     def compile(self, text: str) -> Built:
         try:
             from grader.compile import compiler
         except ModuleNotFoundError as error:
             raise _missing(error, "cupy-cuda13x>=14.2,<15") from None
-        # NVRTC leaves the interpreter free. An import that fails here fails again, and is said, in `run`.
+        # NVRTC releases the GIL. An import that fails here fails again in `run`, where it is reported.
         threading.Thread(target=_warm_quietly, daemon=True).start()
         try:
             compiled = compiler.compile_text(text)
@@ -52,7 +52,7 @@ class CpuEngine:
         except ModuleNotFoundError as error:
             raise _missing(error, "llvmlite>=0.45,<1") from None
         if self._submission is None:
-            self._submission = launches.Submission(self._ptx)
+            self._submission = launches.CpuSubmission(self._ptx)
         return self._submission.run(request, arrays)
 
 

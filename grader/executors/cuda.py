@@ -1,4 +1,4 @@
-"""The CUDA executor: NVRTC compiles for the GPU at hand, which runs it. This file is what the child process runs.
+"""The CUDA executor: NVRTC compiles for the available GPU, which runs the code. The child process runs this file.
 
 It sees one GPU, which the parent chose with CUDA_VISIBLE_DEVICES.
 """
@@ -38,13 +38,13 @@ from grader.sandbox.serve import SetupError, serve
 
 if TYPE_CHECKING:
     from grader.executors.bench import Bench
-    from grader.executors.gpu_runs import Submission
+    from grader.executors.gpu_runs import GpuSubmission
     from grader.model.execution import Gpu
 
 T = TypeVar("T")
 
 MAX_SENT_BYTES = MAX_MESSAGE_BYTES - (1 << 20)
-LEAST_CUDA = 13000  # CuPy's and NVRTC's; an older driver cannot load what they make
+LEAST_CUDA = 13000  # of CuPy and NVRTC; an older driver cannot load their output
 
 
 class CudaEngine:
@@ -54,7 +54,7 @@ class CudaEngine:
 
     def __init__(self) -> None:
         self._gpu: Gpu | None = None
-        self._submission: Submission | None = None
+        self._submission: GpuSubmission | None = None
         self._bench: Bench | None = None
         self._timed = ""
 
@@ -71,11 +71,11 @@ class CudaEngine:
         return Built(compiled)
 
     def load(self, ptx: str, cubin: bytes) -> None:
-        from grader.executors.gpu_runs import Submission
+        from grader.executors.gpu_runs import GpuSubmission
 
         if self._gpu is not None:
             threading.Thread(target=_warm_quietly, args=(self._gpu.compute_capability,), daemon=True).start()
-        self._submission, self._bench = Submission(ptx, cubin), None
+        self._submission, self._bench = GpuSubmission(ptx, cubin), None
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
         assert self._submission is not None
@@ -123,7 +123,7 @@ class CudaEngine:
         return self._bench.verify(request, arrays)
 
     def _device(self) -> Gpu:
-        """The GPU, started when first asked for. Raises SetupError where it cannot be used."""
+        """The GPU, initialised on first use. Raises SetupError if it cannot be used."""
         if self._gpu is None:
             try:
                 from grader.executors import device
@@ -148,7 +148,7 @@ class CudaEngine:
 
 
 def _blamed(kernels: str, call: Callable[[], T]) -> T | Faulted:
-    """What a submission does to the GPU is its own fault; what the GPU lacks, memory above all, is not."""
+    """Errors that a submission causes on the GPU are its own fault; a lack of resources, mainly memory, is not."""
     from grader.executors import device
     from grader.executors.gpu_runs import Lost, blaming
     from reference_kernels.cublas import CublasError
@@ -165,7 +165,7 @@ def _blamed(kernels: str, call: Callable[[], T]) -> T | Faulted:
 
 
 def _warm_quietly(compute_capability: tuple[int, int]) -> None:
-    """What timing will need. What fails here fails again, and is said, in `upload`."""
+    """Loads what timing will need. If this fails, it fails again in `upload`, where it is reported."""
     with contextlib.suppress(Exception):
         from grader.executors import bench
         from reference_kernels import cublas

@@ -1,9 +1,10 @@
-"""CudaChild: a submission in a process of its own that runs it on a GPU, as an Executor; and that times it."""
+"""CudaChild: a submission in its own process, which runs it on a GPU, as an Executor, and times it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,10 +16,8 @@ from grader.sandbox import ChildFailed, arena, confine
 from grader.sandbox.child import Child
 from grader.sandbox.messages import (
     AGAIN,
-    Copy,
     Describe,
     Described,
-    GroupedGemm,
     Judges,
     Measure,
     Measured,
@@ -33,9 +32,9 @@ from grader.sandbox.messages import (
 )
 from grader.sandbox.process import Process
 
-START_SECONDS = 60.0  # the first CUDA call of a machine may take long
-TIMING_SECONDS = 60.0  # for each question while timing; answers come in well under one
-SWEEP_SECONDS = 120.0  # 2^32 inputs for each kernel: a second on a large GPU, half a minute on a small one
+START_SECONDS = 60.0  # the first CUDA call on a machine may take long
+TIMING_SECONDS = 60.0  # per request while timing; answers take far less than a second
+SWEEP_SECONDS = 120.0  # 2^32 inputs per kernel: a second on a large GPU, half a minute on a small one
 
 
 class CudaChild(Child):
@@ -46,7 +45,7 @@ class CudaChild(Child):
         self._gpu: Gpu | None = None
 
     def describe(self) -> Gpu:
-        """Raises ChildFailed, which says why, where there is no GPU that the grader can use."""
+        """Raises ChildFailed, which says why, if there is no GPU that the grader can use."""
         if self._gpu is None:
             try:
                 self._gpu = self.ask(Describe(), Described, START_SECONDS).gpu
@@ -56,9 +55,9 @@ class CudaChild(Child):
         return self._gpu
 
     def _described_unconfined(self, error: ChildFailed) -> Gpu:
-        """Some driver may need what the child may not reach. It has seen no submission yet: once more, without.
+        """A driver may need something outside the sandbox. The child has not seen a submission yet, so try without.
 
-        `unconfined` says so then. Raises the first error where that is no remedy.
+        `unconfined` then says so. Raises the first error if that does not help.
         """
         if confine.SWITCHED_OFF in self.unconfined:
             raise error
@@ -77,7 +76,7 @@ class CudaChild(Child):
         return super().compile(source_bytes, filename)
 
     def cache_key(self, text: str) -> str:
-        """Not the CPU's, which keeps no machine code."""
+        """Not the CPU's cache, which stores no machine code."""
         return hashlib.sha256(b"cubin " + super().cache_key(text).encode()).hexdigest()
 
     def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
@@ -92,10 +91,11 @@ class CudaChild(Child):
         invocations: tuple[Invocation, ...],
         sets: Sequence[Mapping[str, Array]],
         workspace_bytes: int,
-        baseline: GroupedGemm | Copy,
+        baseline: str,
+        problem: dict[str, Any],
         judges: Judges | None = None,
     ) -> None:
-        """What is to be timed. `sets`: the arrays by name, the same names in each."""
+        """Uploads what will be timed, against the named baseline. `sets`: the arrays by name, the same in each."""
         arrays = [
             Array(f"{name}/{index}", array.data)
             for index, members in enumerate(sets)
@@ -105,11 +105,11 @@ class CudaChild(Child):
         outputs = {n: (a.data.dtype.str, a.data.shape) for n, a in sets[0].items() if a.access == "out"}
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)
-        request = Upload(invocations, slots, size, len(sets), outputs, workspace_bytes, baseline, judges)
+        request = Upload(invocations, slots, size, len(sets), outputs, workspace_bytes, baseline, problem, judges)
         self.ask(request, Uploaded, TIMING_SECONDS)
 
     def prepare(self) -> Prepared:
-        """Of what was uploaded. It measures what is worth measuring, so it wants the GPU alone."""
+        """Prepares the upload. It decides by measuring what is worth timing, so it needs the GPU exclusively."""
         return self.ask(Prepare(), Prepared, TIMING_SECONDS)
 
     def sweep(self, request: Sweep) -> Swept:
@@ -119,7 +119,7 @@ class CudaChild(Child):
         return self.ask(Measure(rounds, contenders, keep), Measured, TIMING_SECONDS)
 
     def verify(self, references: Sequence[Mapping[str, np.ndarray]], tolerance: float) -> Verified:
-        """`references`: for each set the outputs in FP64, by name."""
+        """`references`: the FP64 outputs of each set, by name."""
         arrays = [
             Array(f"{name}/{index}", values)
             for index, members in enumerate(references)

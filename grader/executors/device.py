@@ -1,4 +1,4 @@
-"""Kernels and memory on a GPU, through CuPy's bindings of driver and runtime. In the child process only."""
+"""Kernels and memory on a GPU, through CuPy's bindings of the driver and runtime. Only in the child process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grader.model.execution import Gpu, Invocation
 
 CudaError = (driver.CUDADriverError, runtime.CUDARuntimeError)
 
-ZONE_BYTES = 1 << 16  # before and after each array; a multiple of every alignment that an access can need
+ZONE_BYTES = 1 << 16  # before and after each array; a multiple of every alignment that an access can require
 ZONE_BYTE = 0xA5
 
 # CUfunction_attribute
@@ -38,13 +38,13 @@ _PROBE_BYTES = 1 << 20
 
 
 def start() -> None:
-    """Make the device's primary context the current one. Which device, the environment says."""
+    """Make the device's primary context current. The environment selects the device."""
     runtime.setDevice(0)
     runtime.free(0)
 
 
 def describe() -> Gpu:
-    """The device, after it has shown that it answers. Raises CUDARuntimeError where it does not."""
+    """The device, after checking that it responds. Raises CUDARuntimeError if it does not."""
     _probe()
 
     def attribute(which: int) -> int:
@@ -78,7 +78,7 @@ def _probe() -> None:
         seen = np.empty(_PROBE_BYTES, np.uint8)
         download(seen, pointer)
         if not (seen == 0x3C).all():
-            raise RuntimeError("the GPU gave back other bytes than were written")
+            raise RuntimeError("the GPU returned different bytes than were written")
     finally:
         runtime.free(pointer)
 
@@ -89,20 +89,20 @@ def upload(pointer: int, array: np.ndarray) -> None:
 
 
 def download(array: np.ndarray, pointer: int) -> None:
-    """Waits for the kernels before it, and raises what they left behind."""
+    """Waits for earlier kernels and raises their errors."""
     if array.nbytes:
         runtime.memcpy(array.ctypes.data, pointer, array.nbytes, runtime.memcpyDeviceToHost)
 
 
 class Kernels:
-    """The kernels of one cubin, by name."""
+    """The kernels of a cubin, by name."""
 
     def __init__(self, cubin: bytes) -> None:
         self._module = driver.moduleLoadData(cubin)
         self._functions: dict[str, int] = {}
 
     def launch(self, invocation: Invocation, pointers: Callable[[str], int], stream: int) -> None:
-        """`pointers` gives the device address of an array."""
+        """`pointers` maps an array's name to its device address."""
         values = [_argument(argument, pointers) for argument in invocation.arguments]
         addresses = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         config = invocation.config
@@ -120,7 +120,7 @@ class Kernels:
         return self._functions[name]
 
     def resident_blocks(self, invocation: Invocation) -> int:
-        """How many blocks of this launch a multiprocessor holds at a time."""
+        """The number of this launch's blocks that fit on a multiprocessor at a time."""
         x, y, z = invocation.config.block
         function = self.function(invocation.kernel)
         driver.funcSetAttribute(function, _MAX_DYNAMIC_SHARED, invocation.config.shared_bytes)
@@ -129,7 +129,7 @@ class Kernels:
         )
 
     def globals(self, names: Sequence[tuple[str, int]]) -> dict[str, bytes]:
-        """The contents of module variables (name, bytes); those that have no address are left out."""
+        """The contents of module variables (name, bytes); variables without an address are left out."""
         found = {}
         for name, size in names:
             try:
@@ -152,7 +152,7 @@ def _argument(
 
 
 class Stray(msgspec.Struct, frozen=True):
-    """Writes into a red zone: `first` bytes before the start or after the end of the array."""
+    """A write into a red zone: `first` bytes before the start or after the end of the array."""
 
     before: bool
     first: int
@@ -160,7 +160,7 @@ class Stray(msgspec.Struct, frozen=True):
 
 
 class Guarded:
-    """An array on the device between two red zones. To be closed."""
+    """An array on the device between two red zones. Must be closed."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -168,12 +168,12 @@ class Guarded:
         self.pointer = self._base + ZONE_BYTES
 
     def fill(self, byte: int) -> None:
-        """The array with `byte`, the zones as they should be found again."""
+        """Fills the array with `byte` and the zones with the pattern that must still be there later."""
         runtime.memset(self._base, ZONE_BYTE, self._size + 2 * ZONE_BYTES)
         runtime.memset(self.pointer, byte, self._size)
 
     def strays(self) -> list[Stray]:
-        """What was written outside of the array."""
+        """Writes outside the array."""
         before, after = self._zone(self._base), self._zone(self.pointer + self._size)
         found = []
         if before.size:

@@ -1,31 +1,34 @@
-"""What a CUDA error says about a submission."""
+"""What a CUDA error means for a submission."""
 
 from __future__ import annotations
 
 from grader.compile import recipe
+from grader.model.details import Detail
 from grader.model.result import Finding
 
-# By CUresult, which cudaError_t agrees with in these: the kind of the finding, and what the GPU noticed.
+# By CUresult, which equals cudaError_t for these: the kind of the finding, and what the GPU noticed.
 FAULTS = {
     2: ("out-of-memory", "asked for more memory than the GPU has"),
     700: ("out-of-bounds", "accessed an address that belongs to no array"),
     701: ("bad-launch", "needs more registers or shared memory than a block of this size can have"),
     702: ("did-not-finish", "was stopped by the driver's time limit"),
     714: ("out-of-bounds", "overran its stack"),
-    715: ("trap", "came to an illegal instruction, or to __trap()"),
+    715: ("trap", "reached an illegal instruction or __trap()"),
     716: ("misaligned-access", "accessed an address that the width of the access does not divide"),
     717: ("out-of-bounds", "used an address of the wrong memory space"),
     718: ("out-of-bounds", "jumped to an address that holds no code"),
-    719: ("out-of-bounds", "was ended by the GPU, for an access outside shared memory or a trap: it does not say"),
+    719: ("out-of-bounds", "was stopped by the GPU after an access outside shared memory, or a trap"),
     710: ("trap", "failed an assert()"),
-    1: ("bad-launch", "was launched with a grid or block that the GPU refuses"),
+    1: ("bad-launch", "was launched with a grid or block that the GPU rejects"),
 }
-STICKY = frozenset(FAULTS) - {1, 2, 701}  # after these, nothing runs in this process any more
+DETAILS = {710: Detail.ASSERTION}
+STICKY = frozenset(FAULTS) - {1, 2, 701}  # after these, nothing can run in this process
 
 
 def finding(status: int, kernel: str) -> Finding | None:
-    """None where the error is none of the submission's."""
+    """None if the submission did not cause the error."""
     if status not in FAULTS:
         return None
     kind, what = FAULTS[status]
-    return Finding(kind, recipe.SOURCE_NAME, 0, f"on the GPU, {kernel} {what} (CUDA error {status})")
+    message = f"on the GPU, {kernel} {what} (CUDA error {status})"
+    return Finding(kind, recipe.SOURCE_NAME, 0, message, detail=DETAILS.get(status, ""), kernel=kernel)

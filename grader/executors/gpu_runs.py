@@ -1,4 +1,4 @@
-"""Invocations on a GPU: twice, over memory that holds other rubbish each time, between red zones."""
+"""Runs invocations on a GPU twice, on memory with different garbage each time, between red zones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 from grader.compile import recipe
 from grader.executors import device, faults
 from grader.executors.device import Guarded, Kernels
+from grader.model.details import Detail
 from grader.model.result import Finding
-from grader.sandbox.messages import AGAIN, Ran, Run, Slot
+from grader.sandbox.messages import AGAIN, ArenaSlot, Ran, Run
 
-# All bits set is a NaN, in every format; the other is a finite number, which a sum would carry along.
+# All bits set is a NaN in every format; the other is a finite number, which would show in a sum.
 POISONS = (0xFF, 0x4B)
 
 _GLOBAL = re.compile(
@@ -29,7 +30,7 @@ def module_variables(ptx: str) -> list[tuple[str, int]]:
 
 
 class Lost(Exception):  # noqa: N818
-    """The kernel took the CUDA context with it; the finding is all that is left."""
+    """The kernel destroyed the CUDA context; only the finding is left."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
@@ -38,9 +39,9 @@ class Lost(Exception):  # noqa: N818
 
 @contextmanager
 def blaming(kernel: str, *, memory: bool = True) -> Iterator[None]:
-    """A CUDA error that a submission causes is a finding about `kernel`; any other goes on.
+    """Turns a CUDA error caused by the submission into a finding about `kernel`; other errors propagate.
 
-    Without `memory`, it is not the submission that asks for it.
+    Without `memory`, running out of memory is not the submission's fault.
     """
     try:
         yield
@@ -51,8 +52,8 @@ def blaming(kernel: str, *, memory: bool = True) -> Iterator[None]:
         raise Lost(found) from None
 
 
-class Submission:
-    """One cubin, loaded when it is first run."""
+class GpuSubmission:
+    """One cubin, loaded on its first run."""
 
     def __init__(self, ptx: str, cubin: bytes) -> None:
         self._cubin = cubin
@@ -70,7 +71,7 @@ class Submission:
         start = time.perf_counter()
         twice = any(name.endswith(AGAIN) for name in arrays)
         findings: tuple[Finding, ...] = ()
-        # What a run changes in place, the workspace above all, must be as it was when the next begins.
+        # Whatever a run changes in place, mainly the workspace, must be restored before the next run.
         given = {s.name: arrays[s.name].copy() for s in request.slots if s.access == "inout"}
         for suffix, poison in zip(("", AGAIN) if twice else ("",), POISONS, strict=False):
             try:
@@ -89,7 +90,7 @@ class Submission:
         poison: int,
         suffix: str,
     ) -> tuple[Finding, ...]:
-        """From `given` into `into`, outputs under their names with `suffix`."""
+        """Copies from `given` to `into`, outputs under their names plus `suffix`."""
         slots = [slot for slot in request.slots if not slot.name.endswith(AGAIN)]
         names = ", ".join(dict.fromkeys(i.kernel for i in request.invocations))
         with ExitStack() as stack, blaming(names):
@@ -114,7 +115,7 @@ def _wait() -> None:
     runtime.deviceSynchronize()
 
 
-def _place(slot: Slot, array: np.ndarray, poison: int, stack: ExitStack) -> Guarded:
+def _place(slot: ArenaSlot, array: np.ndarray, poison: int, stack: ExitStack) -> Guarded:
     guarded = Guarded(array.nbytes)
     stack.callback(_quietly_close, guarded)
     guarded.fill(poison)
@@ -124,21 +125,20 @@ def _place(slot: Slot, array: np.ndarray, poison: int, stack: ExitStack) -> Guar
 
 
 def _quietly_close(guarded: Guarded) -> None:
-    """After a fault nothing can be freed any more, and the process is at its end."""
+    """After a fault, nothing can be freed, and the process is about to end."""
     try:
         guarded.close()
     except device.CudaError:
         return
 
 
-def _checked(slot: Slot, guarded: Guarded, arrays: dict[str, np.ndarray], kernels: str) -> Iterator[Finding]:
+def _checked(slot: ArenaSlot, guarded: Guarded, arrays: dict[str, np.ndarray], kernels: str) -> Iterator[Finding]:
     for stray in guarded.strays():
         side = "before the start" if stray.before else "past the end"
         where = f"the first {stray.first} bytes {side}" if not stray.before else f"from {stray.first} bytes {side}"
-        yield _finding(
-            "out-of-bounds",
-            f"on the GPU, {kernels} wrote outside {slot.name}: {stray.count} bytes, {where} of the array",
-        )
+        message = f"on the GPU, {kernels} wrote outside {slot.name}: {stray.count} bytes, {where} of the array"
+        detail = Detail.BEFORE_START if stray.before else ""
+        yield _finding("out-of-bounds", message, slot.name, detail)
     if slot.access == "in":
         original = arrays[slot.name]
         after = np.empty_like(original)
@@ -146,16 +146,17 @@ def _checked(slot: Slot, guarded: Guarded, arrays: dict[str, np.ndarray], kernel
         different = np.flatnonzero(after.reshape(-1).view(np.uint8) != original.reshape(-1).view(np.uint8))
         if different.size:
             element = int(different[0]) // original.itemsize
-            yield _finding(
-                "read-only-write", f"on the GPU, {kernels} changed the input {slot.name}, first at element {element}"
-            )
+            message = f"on the GPU, {kernels} changed the input {slot.name}, first at element {element}"
+            yield _finding("read-only-write", message, slot.name)
 
 
 def _changed(before: dict[str, bytes], after: dict[str, bytes], kernels: str) -> Iterator[Finding]:
     for name in before:
         if after.get(name) != before[name]:
-            yield _finding("read-only-write", f"on the GPU, {kernels} changed the __device__ variable {name}")
+            message = f"on the GPU, {kernels} changed the __device__ variable {name}"
+            yield _finding("read-only-write", message, name)
 
 
-def _finding(kind: str, message: str) -> Finding:
-    return Finding(kind, recipe.SOURCE_NAME, 0, message)
+def _finding(kind: str, message: str, array: str, detail: str = "") -> Finding:
+    """A write to global memory, of which a GPU knows no line."""
+    return Finding(kind, recipe.SOURCE_NAME, 0, message, detail=detail, array=array, space="global", access="write")

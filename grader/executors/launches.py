@@ -1,22 +1,23 @@
-"""Invocations on the CPU engine: arguments into its terms, its reports into findings."""
+"""Runs invocations on the CPU engine: translates arguments for it, and its reports into findings."""
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from grader import ptx
 from grader.compile import recipe, toolkit
-from grader.model.execution import OUT_OF_TIME, Invocation
-from grader.model.result import Finding
-from grader.ptx.parser import NOWHERE, Location
-from grader.sandbox.messages import Ran, Run, Slot
+from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation
+from grader.model.result import Finding, Related
+from grader.ptx.syntax import NOWHERE, Location
+from grader.sandbox.messages import ArenaSlot, Ran, Run
 
 MAX_PRINTED = 100_000  # characters
 MAX_FINDINGS = 200
 MAX_TEXT = 1000  # characters of a message or a note
 MAX_NOTES = 20
-# What one thread or block may do, by the bytes that the problem has. One thread that computes a whole product alone
-# runs 250 instructions for each byte; one block that does so meets at 0.2 barriers for each. Endless is more.
+# Budgets of a thread and a block, per byte of the problem. A single thread that computes a whole product
+# runs 250 instructions per byte; a single block that does so passes 0.2 barriers per byte. Endless loops need more.
 INSTRUCTIONS_PER_BYTE = 1000
 BARRIERS_PER_BYTE = 0.5
 LEAST_INSTRUCTIONS = 300_000_000
@@ -24,26 +25,30 @@ LEAST_BARRIERS = 100_000
 
 
 def prepare() -> None:
-    """Compile what every kernel needs, while NVRTC is still at work."""
+    """Compile what every kernel needs while NVRTC is still running."""
     ptx.prepare()
 
 
-class Submission:
-    """One PTX text, read when it is first run."""
+class CpuSubmission:
+    """One PTX text, parsed on its first run."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._program: ptx.Program | None = None
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
-        """Every invocation in order, up to the first that has findings: what follows would run on rubbish."""
+        """Runs every invocation in order, up to the first with findings, since later ones would run on garbage."""
         total = Ran()
         filled = {
             slot.name: np.zeros(arrays[slot.name].nbytes, np.uint8) for slot in request.slots if slot.access == "out"
         }
         try:
             for invocation in request.invocations:
-                execution = self._launch(invocation, request, arrays, filled)
+                try:
+                    execution = self._launch(invocation, request, arrays, filled)
+                except ptx.GridTooLarge as error:
+                    lacking = _unsupported(error.message, error.location, GRID_TOO_LARGE)
+                    return Ran(unsupported=msgspec.structs.replace(lacking, kernel=invocation.kernel))
                 total = _sum(total, execution)
                 if total.findings:
                     break
@@ -85,9 +90,9 @@ def _limits(arrays: dict[str, np.ndarray], seconds: float) -> ptx.Limits:
 
 
 def _arguments(
-    invocation: Invocation, slots: tuple[Slot, ...], arrays: dict[str, np.ndarray], filled: dict[str, np.ndarray]
+    invocation: Invocation, slots: tuple[ArenaSlot, ...], arrays: dict[str, np.ndarray], filled: dict[str, np.ndarray]
 ) -> list[ptx.Buffer | int]:
-    """What an earlier invocation wrote of an output, and nothing else of it, may be read."""
+    """Of an output, only what earlier invocations wrote may be read."""
     access = {slot.name: slot.access for slot in slots}
     arguments: list[ptx.Buffer | int] = []
     called = invocation.called or invocation.arguments
@@ -121,7 +126,16 @@ def _finding(report: ptx.Report) -> Finding:
         count=report.count,
         column=report.column,
         notes=tuple(note[:MAX_TEXT] for note in report.notes[:MAX_NOTES]),
+        detail=report.detail,
+        array=report.array[:MAX_TEXT],
+        space=report.space,
+        access=report.access,
+        related=tuple(_related(one, report.file) for one in report.related[:MAX_NOTES]),
     )
+
+
+def _related(one: ptx.Related, file: str) -> Related:
+    return Related(one.role, one.line, "" if one.file == file else _file(one.file), one.access)
 
 
 def _unsupported(message: str, location: Location, kind: str = "unsupported-instruction") -> Finding:
@@ -130,11 +144,11 @@ def _unsupported(message: str, location: Location, kind: str = "unsupported-inst
 
 
 def _in_submission(location: Location) -> Location:
-    """Where the student's own code called what was inlined there."""
+    """The call in the student's own code that was inlined there."""
     frames = location.frames()
     return next((frame for frame in frames if frame.file == recipe.SOURCE_NAME), location)
 
 
 def _file(name: str) -> str:
-    """A header by the name that it is included by; what has no place is the submission's."""
+    """A header by its include name; code without a position belongs to the submission."""
     return toolkit.display_name(name) if name else recipe.SOURCE_NAME

@@ -1,16 +1,16 @@
-"""ncu over a submission's launches: what the hardware counted, as information."""
+"""Runs ncu on a submission's launches: hardware counters, for information."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
 
-from grader.executors.tools import Stage, Staged, find
+from grader.executors.tools import Staged, StagedRuns, find
 
 NAME = "ncu"
 SECONDS = 120.0
 
-# By the name in the Result: the counter. All are percentages but for the last two.
+# Counters by their name in the Result. All but the last two are percentages.
 COUNTERS = {
     "compute_throughput": "sm__throughput.avg.pct_of_peak_sustained_elapsed",
     "memory_throughput": "gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed",
@@ -24,13 +24,13 @@ COUNTERS = {
 def profile(
     text: str, runs: Sequence[Staged], variables: Mapping[str, str]
 ) -> dict[str, list[dict[str, float]]] | None:
-    """For each run the counters of each launch; None where ncu is not installed or may not count. Clocks stay."""
+    """The counters of each launch, by run; None if ncu is not installed or may not count. Does not change clocks."""
     tool = find(NAME)
     if tool is None:
         return None
     metrics = ",".join(COUNTERS.values())
     command = [tool, "--clock-control", "none", "--csv", "--page", "raw", "--metrics", metrics]
-    with Stage(text, runs, variables) as stage:
+    with StagedRuns(text, runs, variables) as stage:
         rows = parse(stage.run(command, SECONDS))
     launches = [(run.name, invocation.kernel) for run in runs for invocation in run.invocations]
     if len(rows) != len(launches):
@@ -42,9 +42,9 @@ def profile(
 
 
 def parse(output: str) -> list[dict[str, float]]:
-    """A row for each launch, in their order. ncu writes a header, a row of units, then the launches.
+    """One row per launch, in order. ncu writes a header, a row of units, then the launches.
 
-    What the kernel prints stands between them, and may look like them; then nothing is known.
+    The kernel's own output is mixed in and may look like these; then nothing is returned.
     """
     lines = [line for line in output.splitlines() if line.startswith('"')]
     if len(lines) < 3:

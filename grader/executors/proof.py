@@ -1,8 +1,8 @@
-"""The proof of what was timed: every output of every round is right.
+"""The proof that every output of every timed round is correct.
 
-By references, FP64 and with a tolerance: the outputs are kept until the references come, which is after the last
-round. By judges, where being right depends on what the submission itself chose (a byte is right under its own
-scale): kernels of reference_kernels look at inputs and outputs after each round, outside of the time taken.
+With FP64 references and a tolerance, outputs are kept until the references are uploaded, after the last
+round. With judges, if correctness depends on what the submission itself chose (a byte is judged under its own
+scale), kernels from reference_kernels check inputs and outputs after each round, outside the measured time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 from cupy_backends.cuda.api import driver, runtime
 
 import reference_kernels
+from grader.baselines.baseline import DeviceArray
 from grader.compile import nvrtc, recipe
 from grader.executors import device
 from grader.executors.device import Kernels
-from grader.executors.regions import Memory, Region
+from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
 from grader.sandbox.messages import JUDGES_VERDICT, DeviceVerdict, Judges
 
@@ -34,13 +35,13 @@ NONE_WRONG = VERDICT.pack(0, 2**64 - 1)
 class ByReference:
     """Keeps the outputs of each round that counts."""
 
-    def __init__(self, outputs: Mapping[str, Region], own: Kernels, memory: Memory) -> None:
+    def __init__(self, outputs: Mapping[str, DeviceRegion], own: Kernels, memory: Memory) -> None:
         self._outputs, self._own, self._memory = outputs, own, memory
         self._kept: list[int] = []
         self._size = sum(region.bytes for region in outputs.values())
 
     def make_room(self, rounds: int) -> list[int]:
-        """Before the clock runs: a place for each round's outputs."""
+        """Allocates space for each round's outputs before timing starts."""
         base = self._memory.allocate(rounds * self._size)
         places = [base + turn * self._size for turn in range(rounds)]
         self._kept += places
@@ -69,10 +70,10 @@ class ByReference:
                 offset += region.bytes
         return worst, wrong
 
-    def _reference(self, name: str, region: Region, references: Mapping[str, np.ndarray]) -> int:
-        """With the strides of the outputs; NaN where they are padded."""
+    def _reference(self, name: str, region: DeviceRegion, references: Mapping[str, np.ndarray]) -> int:
+        """With the strides of the outputs; NaN in the padding."""
         if region.dtype != np.float32:
-            raise TypeError(f"{name} holds {region.dtype}; only float32 outputs can be compared with references")
+            raise TypeError(f"{name} is {region.dtype}; only float32 outputs can be compared with references")
         values = np.full((region.sets, region.stride // region.dtype.itemsize), np.nan)
         for index in range(region.sets):
             values[index, : region.elements] = references[f"{name}/{index}"].reshape(-1)
@@ -81,7 +82,7 @@ class ByReference:
         return pointer
 
     def compare(
-        self, got: int, want: int, region: Region, tolerance: float, sets: int, stream: int
+        self, got: int, want: int, region: DeviceArray, tolerance: float, sets: int, stream: int
     ) -> tuple[float, int]:
         """Over the first `sets`."""
         results = self._memory.allocate(16)
@@ -101,7 +102,7 @@ class ByReference:
 
 
 class ByJudges:
-    """A judge for each kernel that has one; it adds up what it finds, round after round."""
+    """A judge for each kernel that has one; it adds up what it finds over the rounds."""
 
     def __init__(self, judges: Judges, memory: Memory, compute_capability: tuple[int, int]) -> None:
         self._kernels = Kernels(build_judges(judges.source, compute_capability))
@@ -112,7 +113,7 @@ class ByJudges:
             device.upload(pointer, np.frombuffer(NONE_WRONG, np.uint8))
 
     def look(self, pointers: Callable[[str], int], stream: int) -> None:
-        """At one set of inputs and what the submission made of it."""
+        """Judges one set of inputs and the submission's outputs for it."""
         self.looks += 1
         for call in self._calls:
             self.look_at(call, pointers, stream)

@@ -1,7 +1,8 @@
-"""Device memory of a timing: arrays of many sets, freed all at once."""
+"""Device memory for timing: arrays of many sets, freed all at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -27,10 +28,10 @@ class Memory:
         self._pointers = []
 
 
-class Region:
-    """One array of every set, one behind the other at a fixed stride."""
+class DeviceRegion:
+    """One array of every set, one after another at a fixed stride."""
 
-    def __init__(self, dtype: np.dtype, shape: tuple[int, ...], sets: int, memory: Memory) -> None:
+    def __init__(self, dtype: np.dtype, shape: Sequence[int], sets: int, memory: Memory) -> None:
         self.elements = prod(shape)
         self.dtype = dtype
         self.stride = -(-max(1, self.elements * dtype.itemsize) // ALIGNMENT) * ALIGNMENT

@@ -1,9 +1,9 @@
-"""One run of a submission under NVIDIA's own tools: what compute-sanitizer and ncu start.
+"""One run of a submission under NVIDIA's tools; compute-sanitizer and ncu start this program.
 
     compute-sanitizer [...] python -m grader.executors.replay NAME=FOLDER ...
 
-Each FOLDER holds what `write` put there. The arrays are allocated without red zones, each on its own, so that the
-tools see where they end; outputs stay as the driver gives them: initcheck sees what is read before it is written.
+Each FOLDER contains what `write` put there. The arrays are allocated separately, without red zones, so that the
+tools see where they end. Outputs are not initialised, so that initcheck sees uninitialised reads.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import msgspec
 from grader.model.execution import Invocation
 from grader.model.exercise import Array
 from grader.sandbox import arena
-from grader.sandbox.messages import Slot
+from grader.sandbox.messages import ArenaSlot
 
 SOURCE, REQUEST, ARENA = "source.cu", "request.msgpack", "arena"
-CASE = "CASE "  # begins the line that says which run follows
+CASE = "CASE "  # starts the line that announces the next run
 
 
 class Request(msgspec.Struct, frozen=True):
     invocations: tuple[Invocation, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[ArenaSlot, ...]
     arena_bytes: int
 
 
@@ -39,7 +39,7 @@ def write(folder: Path, text: str, invocations: tuple[Invocation, ...], arrays: 
 
 
 def replay(folder: Path) -> None:
-    """Compile, upload, launch, wait. A CUDA error ends it: the tool has said more by then."""
+    """Compile, upload, launch, wait. A CUDA error ends it; by then the tool has reported more."""
     from cupy_backends.cuda.api import runtime
 
     from grader.compile import compiler, recipe

@@ -1,4 +1,4 @@
-"""compute-sanitizer's four tools over a submission: a second opinion on memory, the first where the CPU has none."""
+"""Runs compute-sanitizer's four tools: a second opinion on memory, or the only one if the CPU has none."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import msgspec
 
 from grader.compile import recipe
 from grader.executors.replay import CASE
-from grader.executors.tools import Stage, Staged, find
-from grader.model.result import Finding
+from grader.executors.tools import Staged, StagedRuns, find
+from grader.model.details import Detail, Role
+from grader.model.result import Finding, Related
 
 NAME = "compute-sanitizer"
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SECONDS = 120.0
-PRINTED = 50  # reports of a tool; they are counted by line afterwards
+PRINTED = 50  # reports per tool; they are counted by line afterwards
 
 _INVALID = re.compile(r"Invalid __(\w+)__ (read|write|atomic) of size (\d+)")
 _UNINITIALISED = re.compile(r"Uninitialized __(\w+)__ memory read of size (\d+)")
@@ -29,11 +30,11 @@ _BY = re.compile(r"by thread (\(\d+,\d+,\d+\)) in block (\(\d+,\d+,\d+\))")
 
 
 def check(text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> dict[str, tuple[Finding, ...]] | None:
-    """Findings by run; None where the tool is not installed or says nothing. The four run side by side."""
+    """Findings by run; None if the tool is not installed or reports nothing. The four tools run in parallel."""
     tool = find(NAME)
     if tool is None:
         return None
-    with Stage(text, runs, variables) as stage, ThreadPoolExecutor(len(TOOLS)) as threads:
+    with StagedRuns(text, runs, variables) as stage, ThreadPoolExecutor(len(TOOLS)) as threads:
         commands = ([tool, "--tool", name, "--print-limit", str(PRINTED)] for name in TOOLS)
         outputs = list(threads.map(lambda command: stage.run(command, SECONDS), commands))
     if not all("ERROR SUMMARY" in output or "RACECHECK SUMMARY" in output for output in outputs):
@@ -47,7 +48,7 @@ def check(text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> di
 
 
 def parse(output: str) -> dict[str, tuple[Finding, ...]]:
-    """One tool's findings by run, one for each kind and line, with how often it was reported."""
+    """One tool's findings by run: one per kind and line, with the number of reports."""
     counted: dict[tuple[str, str, int], Finding] = {}
     for name, finding in _reports(output):
         key = name, finding.kind, finding.line
@@ -60,7 +61,7 @@ def parse(output: str) -> dict[str, tuple[Finding, ...]]:
 
 
 def _reports(output: str) -> Iterator[tuple[str, Finding]]:
-    """A report is a line that names the error and the lines below it, up to an empty one."""
+    """A report is a line that names the error, plus the lines below it up to an empty one."""
     name, report = "", []
     for line in output.splitlines():
         if line.startswith(CASE):
@@ -81,25 +82,42 @@ def _finding(report: list[str]) -> Iterator[Finding]:
         below = report[number + 1 :]
         if match := _RACE.search(said):
             other = next((m for line in below if (m := _OTHER_SIDE.search(line))), None)
-            notes = (f"the other side, a {other[1].lower()}, in line {other[2]}",) if other else ()
-            message = f"{match[1].lower()} and another thread's access without a barrier between them"
-            yield _made("race", int(match[2] or 0), message, notes)
+            yield _race(match, other)
         elif match := _INVALID.search(said):
             misaligned = any(_MISALIGNED.search(line) for line in below[:4])
             what = (
                 "is misaligned" if misaligned else next((b for b in below[:5] if "nearest" in b), "is out of bounds")
             )
             message = f"{match[2]} of {match[3]} bytes of {match[1]} memory {what.removeprefix('and ')}{_by(below)}"
-            yield _made("misaligned-access" if misaligned else "out-of-bounds", _line(below), message)
+            access = "read" if match[2] == "read" else "write"
+            made = _made("misaligned-access" if misaligned else "out-of-bounds", _line(below), message)
+            yield msgspec.structs.replace(made, space=match[1], access=access)
         elif match := _UNINITIALISED.search(said):
-            message = f"read of {match[2]} bytes of {match[1]} memory that nothing wrote{_by(below)}"
-            yield _made("uninitialised-read", _line(below), message)
+            message = f"read of {match[2]} bytes of {match[1]} memory that nothing has written{_by(below)}"
+            detail = Detail.GLOBAL_MEMORY if match[1] == "global" else ""
+            made = _made("uninitialised-read", _line(below), message)
+            yield msgspec.structs.replace(made, space=match[1], access="read", detail=detail)
         elif match := _BARRIER.search(said):
             yield _made("barrier-divergence", _line(below), f"{match[1].lower()}{_by(below)}")
 
 
-def _made(kind: str, line: int, message: str, notes: tuple[str, ...] = ()) -> Finding:
-    return Finding(kind, recipe.SOURCE_NAME, line, f"{NAME}: {message}", notes=notes)
+def _race(one: re.Match[str], other: re.Match[str] | None) -> Finding:
+    """racecheck looks at shared memory alone."""
+    message = f"{one[1].lower()} and another thread's access, with no barrier in between"
+    made = _made("race", int(one[2] or 0), message)
+    made = msgspec.structs.replace(made, space="shared", access=one[1].lower())
+    if other is None:
+        return made
+    access, line = other[1].lower(), int(other[2])
+    return msgspec.structs.replace(
+        made,
+        notes=(f"the other access, a {access}, is on line {line}",),
+        related=(Related(Role.OTHER_ACCESS, line, access=access),),
+    )
+
+
+def _made(kind: str, line: int, message: str) -> Finding:
+    return Finding(kind, recipe.SOURCE_NAME, line, f"{NAME}: {message}")
 
 
 def _line(below: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Every input there is: each judged kernel over all bit patterns, made, run and judged on the device."""
+"""Tests every possible input: each judged kernel on all bit patterns, generated, run and judged on the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cupy_backends.cuda.api import driver, runtime
 from grader.executors import bench, device
 from grader.executors.device import Kernels
 from grader.executors.proof import ByJudges
-from grader.executors.regions import Memory, Region
+from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
 from grader.sandbox.messages import DeviceVerdict, Sweep, Swept
 
@@ -21,13 +21,13 @@ POISON = 0xFF
 
 
 def run(kernels: Kernels, request: Sweep) -> Swept:
-    """The first wrong pattern of each kernel, and how many there are."""
+    """The first wrong pattern of each kernel, and their number."""
     started = time.monotonic()
     stream = cupy.cuda.Stream(non_blocking=True)
     memory = Memory()
     try:
         regions = {
-            name: Region(np.dtype(dtype), (request.elements,), 1, memory)
+            name: DeviceRegion(np.dtype(dtype), (request.elements,), 1, memory)
             for name, (dtype, _) in request.arrays.items()
         }
         workspace = memory.allocate(request.workspace_bytes) if request.workspace_bytes else 0
@@ -62,13 +62,13 @@ def run(kernels: Kernels, request: Sweep) -> Swept:
 
 
 def _inputs(invocation: Invocation, request: Sweep) -> list[str]:
-    """The arrays that a kernel reads, in the order of its parameters."""
+    """The arrays that a kernel reads, in parameter order."""
     arrays = (a for a in invocation.arguments if isinstance(a, str) and a in request.arrays)
     return [name for name in arrays if request.arrays[name][1] == "in"]
 
 
 def _fill(
-    fills: Kernels, invocation: Invocation, request: Sweep, regions: dict[str, Region], base: int, stream: int
+    fills: Kernels, invocation: Invocation, request: Sweep, regions: dict[str, DeviceRegion], base: int, stream: int
 ) -> None:
     inputs = _inputs(invocation, request)
     for name in invocation.arguments:
@@ -83,7 +83,7 @@ def _fill(
             _launch(fills, "sweep_bytes" if region.dtype.itemsize == 1 else "sweep_patterns", region, base, stream)
 
 
-def _launch(fills: Kernels, name: str, region: Region, base: int, stream: int) -> None:
+def _launch(fills: Kernels, name: str, region: DeviceRegion, base: int, stream: int) -> None:
     values = (ctypes.c_uint64(region.base), ctypes.c_int64(region.elements), ctypes.c_uint64(base))
     addresses = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
     grid, block = (FILL_GRID, 1, 1), (FILL_BLOCK, 1, 1)

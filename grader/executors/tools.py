@@ -1,6 +1,6 @@
-"""NVIDIA's own tools, each started over a replay of the submission, with a deadline.
+"""NVIDIA's tools, each run on a replay of the submission, with a deadline.
 
-The replayed submission is as untrusted as in a child: it gets a session, an environment and a folder of its own.
+The replayed submission is as untrusted as in a child: it gets its own session, environment and folder.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from grader.model.execution import Invocation
 from grader.model.exercise import Array
 from grader.sandbox import process
 
-# Where the toolkit's packages put them, beside what PATH finds.
+# Where the toolkit's packages install them, in addition to PATH.
 PLACES = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute")
-MAX_OUTPUT = 4 << 20  # characters that are read of a tool's output
+MAX_OUTPUT = 4 << 20  # limit on a tool's output, in characters
 
 
 class Staged(NamedTuple):
-    """One run to be replayed: a case by its name."""
+    """One run to replay: a case by name."""
 
     name: str
     invocations: tuple[Invocation, ...]
@@ -39,8 +39,8 @@ def find(name: str) -> str | None:
     return shutil.which(name) or next((p for place in PLACES if (p := shutil.which(name, path=place))), None)
 
 
-class Stage:
-    """A folder that holds the source and the runs, as `replay` reads them. Gone at the end."""
+class StagedRuns:
+    """A temporary folder with the source and the runs, in the format that `replay` reads."""
 
     def __init__(self, text: str, runs: Sequence[Staged], variables: Mapping[str, str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="grader-tool-")
@@ -53,14 +53,14 @@ class Stage:
             replay.write(folder, text, run.invocations, run.arrays)
             self._runs.append(f"{self._token}-{run.name}={folder}")
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> StagedRuns:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
     def run(self, command: Sequence[str], seconds: float) -> str:
-        """What the tool and the replay wrote. The whole group is killed when the time is over."""
+        """The output of the tool and the replay. The whole process group is killed at the deadline."""
         environment = process.environment(self._variables) | {"HOME": self._folder.name, "TMPDIR": self._folder.name}
         child = subprocess.Popen(
             [*command, sys.executable, "-s", "-P", "-m", replay.__name__, *self._runs],
@@ -82,7 +82,7 @@ class Stage:
         return "".join(self._told(output[:MAX_OUTPUT].decode(errors="replace")))
 
     def _told(self, output: str) -> Iterator[str]:
-        """Its lines, but for those in which a kernel prints that another run begins: the token is the replay's."""
+        """The output's lines, without announcements of a run faked by a kernel: only the replay knows the token."""
         own = f"{replay.CASE}{self._token}-"
         for line in output.splitlines(keepends=True):
             if line.startswith(own) or not line.startswith(replay.CASE):

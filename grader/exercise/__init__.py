@@ -1,1 +1,1 @@
-"""What there is to grade: exercises, their oracles, submissions, an instructor's secret cases."""
+"""What is graded: exercises, their oracles, submissions, an instructor's secret cases."""

@@ -1,4 +1,4 @@
-"""Finds exercises: every exercises/NN_name/exercise.toml. Nothing else lists them."""
+"""Finds exercises: every exercises/NN_name/exercise.toml. There is no other list of them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from pathlib import Path
 
 import msgspec
 
+from grader import files
+from grader.baselines import registry
 from grader.errors import ExerciseError, UsageError
 from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
 
-# Where a wheel carries the exercises; a checkout has them beside the package.
+# The exercises in a wheel; in a checkout they are next to the package.
 INSTALLED = Path(__file__).parents[1] / "_exercises"
 BESIDE = Path(__file__).parents[2] / "exercises"
 
-# What speed can be measured against: routes of cuBLAS to a grouped GEMM, the fastest of them, or a device copy.
-BASELINES = ("fastest", "grouped", "sequential", "streams", "strided", "single_matrix", "copy")
+MAX_BYTES = 1 << 20  # for an exercise.toml, which has a few kilobytes
 
 
 def exercises_folder(given: Path | None = None, start: Path | None = None) -> Path:
-    """`given`, else the nearest `exercises/` from `start` (or here) upwards, else the installed ones."""
+    """`given`; otherwise the nearest `exercises/` from `start` (or here) upwards, or the installed ones."""
     if given is not None:
         if not given.is_dir():
-            raise UsageError(f"no such folder: {given}")
+            raise UsageError(f"the folder {given} does not exist")
         if not _files(given):
-            raise UsageError(f"no exercises in {given}: an exercise is a folder that holds an exercise.toml")
+            raise UsageError(f"there are no exercises in {given}; an exercise is a folder with an exercise.toml")
         return given
     here = (start or Path.cwd()).resolve()
     for folder in (*(p / "exercises" for p in (here, *here.parents)), INSTALLED, BESIDE):
         if folder.is_dir() and _files(folder):
             return folder
-    raise UsageError("no exercises/ folder from here upwards; name one with --exercises DIR")
+    raise UsageError("there is no exercises/ folder here or in any parent folder; name one with --exercises DIR")
 
 
 def find(wanted: str, folder: Path) -> Exercise:
@@ -41,29 +42,30 @@ def find(wanted: str, folder: Path) -> Exercise:
 
 
 def locate(wanted: str, folder: Path) -> Path:
-    """The folder of that exercise, read or not. Raises UsageError where there is none."""
+    """The folder of that exercise, readable or not. Raises UsageError if there is none."""
     names = [file.parent.name for file in _files(folder)]
     matches = [name for name in names if _matches(wanted, name)]
     if len(matches) == 1:
         return folder / matches[0]
-    what = "is more than one exercise" if matches else "is no exercise"
+    if matches:
+        raise UsageError(f"{wanted!r} matches more than one exercise in {folder}: {', '.join(matches)}")
     a_path = "/" in wanted or wanted.endswith(".cu")
     step = ". Name the exercise first, as 1 or 01, then the file" if a_path else ""
-    raise UsageError(f"{wanted!r} {what} in {folder}; there {_are(matches or names)}{step}")
+    raise UsageError(f"there is no exercise {wanted!r} in {folder}; available: {', '.join(names)}{step}")
 
 
 def folders(folder: Path) -> list[Path]:
-    """Of all exercises, read or not."""
+    """The folders of all exercises, readable or not."""
     return [file.parent for file in _files(folder)]
 
 
 def every(folder: Path) -> tuple[Exercise, ...]:
-    """Raises ExerciseError where one of them is broken."""
+    """Raises ExerciseError if one of them is broken."""
     return tuple(map(read, folders(folder)))
 
 
 def sound(folder: Path, tell: Callable[[str], None]) -> tuple[Exercise, ...]:
-    """Those that can be read; what is wrong with each of the others is told."""
+    """Those that can be read; what is wrong with the others is reported."""
     found = []
     for place in folders(folder):
         try:
@@ -74,16 +76,18 @@ def sound(folder: Path, tell: Callable[[str], None]) -> tuple[Exercise, ...]:
 
 
 def read(folder: Path) -> Exercise:
-    """The exercise in `folder`. Raises ExerciseError, which names the file, the line and what is wrong there."""
+    """The exercise in `folder`. Raises ExerciseError, which names the file, the line and the problem."""
     file = folder / "exercise.toml"
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = files.read(file, MAX_BYTES).decode("utf-8-sig")
         content = msgspec.toml.decode(text, type=_File)
         _check(content)
     except OSError as error:
         raise ExerciseError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ExerciseError(f"{file}: is not UTF-8 text") from None
+        raise ExerciseError(f"{file} is not UTF-8 text") from None
+    except RecursionError:
+        raise ExerciseError(f"{file} is nested too deeply") from None
     except msgspec.DecodeError as error:
         raise ExerciseError(_located(file, text, str(error))) from None
     return Exercise(
@@ -97,6 +101,7 @@ def read(folder: Path) -> Exercise:
             "quality": content.points.quality,
         },
         baseline=content.baseline,
+        against=registry.find(content.baseline).baseline.label,
         threshold=content.threshold,
         objectives=content.objectives,
         cases=content.cases,
@@ -134,20 +139,20 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _check(content: _File) -> None:
-    """What the types cannot say about an exercise.toml. Raises ValidationError, worded as msgspec words it."""
+    """Checks of an exercise.toml beyond its types. Raises ValidationError, worded like msgspec's."""
     if not content.kernels:
-        raise _invalid("names no [[kernels]]")
+        raise _invalid("has no [[kernels]]")
     for index, kernel in enumerate(content.kernels):
         if not kernel.name.endswith("_kernel"):
-            raise _invalid(f"kernel {kernel.name!r}: a kernel's name ends in _kernel", f"kernels[{index}].name")
+            raise _invalid(f"kernel {kernel.name!r}: the name must end in _kernel", f"kernels[{index}].name")
         if kernel.judge and not content.judge_source:
             raise _invalid(
-                f"kernel {kernel.name!r} names a judge, and there is no judge_source", f"kernels[{index}].judge"
+                f"kernel {kernel.name!r} has a judge, but there is no judge_source", f"kernels[{index}].judge"
             )
     if not content.cases:
-        raise _invalid("names no required cases", "cases")
-    if content.baseline not in BASELINES:
-        raise _invalid(f"baseline {content.baseline!r} is none of {', '.join(BASELINES)}", "baseline")
+        raise _invalid("has no required cases", "cases")
+    if content.baseline not in (known := registry.names()):
+        raise _invalid(f"baseline {content.baseline!r} must be one of {', '.join(known)}", "baseline")
     given = sum(rule.points for rule in content.quality)
     if given > content.points.quality:
         raise _invalid(
@@ -161,7 +166,7 @@ def _invalid(what: str, key: str = "") -> msgspec.ValidationError:
 
 
 def _located(file: Path, text: str, said: str) -> str:
-    """ "exercise.toml:7: Expected `float`, got `str` (tolerance)": with the line, where there is one."""
+    """ "exercise.toml:7: Expected `float`, got `str` (tolerance)": with the line if there is one."""
     if at := _AT_LINE.search(said):
         line = at[1] or text.rstrip().count("\n") + 1
         return f"{file}:{line}: {said[: at.start()].rstrip()}, {at[2] or 'at the end'}"
@@ -172,7 +177,7 @@ def _located(file: Path, text: str, said: str) -> str:
     return f"{file}{f':{line}' if line else ''}: {what}{f' ({keys})' if keys not in what else ''}"
 
 
-# In what tomllib and msgspec say.
+# In the messages of tomllib and msgspec.
 _AT_LINE = re.compile(r"\(at (?:line (\d+), (column \d+)|end of document)\)")
 _AT_KEY = re.compile(r" - at `\$\.(.+)`$")
 _UNKNOWN = re.compile(r"unknown field `(.+)`")
@@ -180,7 +185,7 @@ _TABLES = re.compile(r"\s*\[\s*\{")  # in a list: [{ name = "x" }, { name = "y" 
 
 
 def _line(text: str, keys: str) -> int:
-    """Where "kernels[1].parameters[0].ctype" stands, as far as its keys are there; 0 where none is."""
+    """The line of "kernels[1].parameters[0].ctype", as far as its keys exist; 0 if none does."""
     place = 0
     for name, index in re.findall(r"([^.\[\]]+)(?:\[(\d+)\])?", keys):
         word = rf"[\"']?{re.escape(name)}[\"']?"
@@ -205,7 +210,3 @@ def _matches(wanted: str, name: str) -> bool:
     number = name.split("_", 1)[0]
     same_number = wanted.isdecimal() and number.isdecimal() and wanted.lstrip("0") == number.lstrip("0")
     return same_number or wanted == name
-
-
-def _are(names: list[str]) -> str:
-    return f"is {names[0]}" if len(names) == 1 else f"are {', '.join(names)}"

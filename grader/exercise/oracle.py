@@ -1,4 +1,4 @@
-"""An exercise's oracle.py, loaded by path: makes cases and their expected outputs (exercises/README.md)."""
+"""An exercise's oracle.py, loaded by path: generates cases and their expected outputs (exercises/README.md)."""
 
 from __future__ import annotations
 
@@ -22,30 +22,33 @@ FUNCTIONS = ("required", "extra", "from_spec", "expected")
 T = TypeVar("T")
 
 
+Expected = dict[str, np.ndarray]  # each output in FP64, by parameter name
+
+
 class Oracle:
-    """Every method raises ExerciseError, which names oracle.py's line, where the oracle fails."""
+    """Every method raises ExerciseError, which names the line in oracle.py, if the oracle fails."""
 
     def __init__(self, exercise: Exercise) -> None:
         self._file = exercise.folder / "oracle.py"
         self._module = _load(self._file, f"grader_oracle_{exercise.name}")
         missing = [name for name in FUNCTIONS if not callable(getattr(self._module, name, None))]
         if missing:
-            raise ExerciseError(f"{self._file}: no function {missing[0]}; exercises/README.md lists what it needs")
+            raise ExerciseError(f"{self._file}: function {missing[0]} is missing (exercises/README.md)")
 
     def cases(self, seed: int) -> Iterator[Case]:
-        """The required cases, then the extra ones."""
+        """The required cases, then the extra cases."""
         for function in (self._module.required, self._module.extra):
             cases: Iterator[Case] = self._guard(partial(_iterate, function, seed))
             while (case := self._guard(partial(next, cases, None))) is not None:
                 yield case
 
     def on_gpu(self, seed: int) -> list[Case]:
-        """Cases that only a GPU runs; none where oracle.py names none."""
+        """Cases that run only on a GPU; none if oracle.py does not define any."""
         function: Callable[[int], Iterable[Case]] | None = getattr(self._module, "on_gpu", None)
         return self._guard(lambda: list(function(seed))) if function else []
 
     def secret(self, spec: Mapping[str, Any], seed: int, name: str) -> Case:
-        """Raises UsageError where the spec is wrong: the instructor's file is at fault."""
+        """Raises UsageError if the spec, from the instructor's file, is wrong."""
         try:
             case: Case = self._module.from_spec(spec, seed, name)
         except ValueError as error:
@@ -55,25 +58,25 @@ class Oracle:
         return case
 
     def another(self, case: Case, seed: int) -> Case:
-        """The same problem with other values: timing rotates through many."""
+        """The same problem with different values: timing rotates through several."""
         function: Callable[[Case, int], Case] | None = getattr(self._module, "another", None)
         if function is None:
-            raise ExerciseError(f"{self._file}: no function another; timing needs it (exercises/README.md)")
+            raise ExerciseError(f"{self._file}: function another is missing; timing needs it (exercises/README.md)")
         return self._guard(lambda: function(case, seed))
 
-    def expected(self, case: Case) -> dict[str, np.ndarray]:
+    def expected(self, case: Case) -> Expected:
         """Each output in FP64, by parameter name."""
         return self._guard(lambda: self._module.expected(case))
 
     def judge(
         self, case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
     ) -> Sequence[Judged] | None:
-        """By the exercise's own rule; None where it has none, and its tolerance decides."""
+        """Judges by the exercise's own rule; None if it has none, so that its tolerance decides."""
         function: Callable[..., Iterable[Judged]] | None = getattr(self._module, "judge", None)
         return self._guard(lambda: tuple(function(case, outputs, expected))) if function else None
 
     def mistakes(self, case: Case, expected: Mapping[str, np.ndarray]) -> Iterable[Mistake[np.ndarray]]:
-        """The common mistakes of this exercise, the likeliest first; none where oracle.py names none."""
+        """The common mistakes in this exercise, most likely first; none if oracle.py does not define any."""
         function: Callable[..., Iterable[Mistake[np.ndarray]]] | None = getattr(self._module, "mistakes", None)
         return function(case, expected) if function else ()
 
@@ -91,9 +94,9 @@ def _iterate(function: Callable[[int], Iterable[Case]], seed: int) -> Iterator[C
 def _load(file: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None or not file.is_file():
-        raise ExerciseError(f"{file}: no such file; an exercise needs its oracle")
+        raise ExerciseError(f"{file} does not exist; an exercise needs its oracle")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling look it up
+    sys.modules[name] = module  # dataclasses and pickle look it up
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -1,15 +1,15 @@
 """An instructor's secret cases: graded like the others, shown redacted.
 
-The file is TOML or JSON, by its ending:
+The file is TOML or JSON, depending on its suffix:
 
     seed = 7                    # of the values; without it, the run's seed
 
-    [[cases]]                   # what a case holds, the exercise's oracle says (`from_spec`)
+    [[cases]]                   # the exercise's oracle (`from_spec`) defines what a case contains
     M_sizes = [3, 0, 17]
     K = 48
     N = 80
 
-The cases are named secret-1, secret-2 and so on; a `name` in the file is for its author alone.
+The cases are named secret-1, secret-2 and so on; a `name` in the file is only for its author.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ from typing import Any
 
 import msgspec
 
+from grader import files
 from grader.errors import UsageError
 from grader.model.result import Check, Finding, Status
 
-REDACTED = "redacted: this case is the instructor's secret"
+MAX_BYTES = 16 << 20  # a case has a few hundred bytes
+
+KIND = "secret-case"
+REDACTED = "redacted: this is one of the instructor's secret cases"
 
 
 class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,24 +35,26 @@ class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read(file: Path) -> Secret:
-    """Raises UsageError, which names the file and what is wrong in it."""
+    """Raises UsageError, which names the file and the problem."""
     try:
-        content = file.read_bytes()
+        content = files.read(file, MAX_BYTES)
         if file.suffix.lower() == ".json":
             secret = msgspec.json.decode(content, type=Secret)
         else:
             secret = msgspec.toml.decode(content, type=Secret)
+    except RecursionError:
+        raise UsageError(f"{file}: is nested too deeply") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
     if not secret.cases:
-        raise UsageError(f"{file}: holds no cases")
+        raise UsageError(f"{file} contains no cases")
     if secret.seed is not None and secret.seed < 0:
         raise UsageError(f"{file}: the seed must not be negative")
     return secret
 
 
 def specs(secret: Secret) -> list[tuple[str, dict[str, Any]]]:
-    """Each case's public name and what its oracle makes it from."""
+    """Each case's public name and the spec for its oracle."""
     return [
         (f"secret-{number}", {key: value for key, value in spec.items() if key != "name"})
         for number, spec in enumerate(secret.cases, start=1)
@@ -56,8 +62,7 @@ def specs(secret: Secret) -> list[tuple[str, dict[str, Any]]]:
 
 
 def redact(check: Check) -> Check:
-    """The rule that was broken, and nothing that tells the case: no sizes, values, lines or times."""
-    findings = {finding.kind: redact_finding(finding) for finding in check.findings}
+    """Only the rule that was broken, which is the check; no kind of finding, sizes, values, lines or times."""
     return Check(
         id=check.id,
         status=check.status,
@@ -66,9 +71,10 @@ def redact(check: Check) -> Check:
         case=check.case,
         device=check.device,
         required=check.required,
-        findings=tuple(findings.values()),
+        findings=tuple(map(redact_finding, check.findings[:1])),
     )
 
 
-def redact_finding(finding: Finding) -> Finding:
-    return Finding(kind=finding.kind, file="", line=0, message=REDACTED, hint=finding.hint)
+def redact_finding(_: Finding) -> Finding:
+    """A finding of any kind becomes this one: a kernel can choose among the kinds."""
+    return Finding(kind=KIND, file="", line=0, message=REDACTED)

@@ -1,4 +1,4 @@
-"""The student's file, read: its bytes, its hash, and what keeps it from being compiled at all."""
+"""The student's file: its bytes, its hash, and what prevents it from being compiled."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from grader import files
 from grader.errors import UsageError
 from grader.model.result import Finding
 
-# A generous kernel file has some 50 kB; a compiler that is given more is being teased.
+# Even a large kernel file is about 50 kB; much more is an attempt to exhaust the compiler.
 MAX_BYTES = 1 << 20
 
 _TEXT_CONTROLS = frozenset(b"\t\n\v\f\r")
@@ -18,7 +19,7 @@ _CONTROLS = bytes(sorted(set(range(32)) - _TEXT_CONTROLS))
 
 
 class Source(msgspec.Struct, frozen=True):
-    """`problem` says why the file is no source text; None where it may go to the compiler."""
+    """`problem` says why the file is not source text; None if it may go to the compiler."""
 
     path: Path
     content: bytes
@@ -27,7 +28,7 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The file's name as messages show it."""
+        """The file's name as shown in messages."""
         return self.path.name.encode(errors="replace").decode()
 
     @property
@@ -36,17 +37,19 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def read(path: Path) -> Source:
-    """Raises UsageError where there is no file to read; a bad content is the student's `compile` to fail."""
+    """Raises UsageError if there is no readable file; bad content makes the student's `compile` check fail."""
     try:
         if not path.is_file():
             raise UsageError(f"{path} {_instead(path)}")
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-            stream.seek(0)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        content = files.start(path, MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    source = Source(path, content, digest)
+    return of(path, content)
+
+
+def of(path: Path, content: bytes) -> Source:
+    """A file that holds `content`; of one that is too large, the first MAX_BYTES and one more are enough."""
+    source = Source(path, content, hashlib.sha256(content).hexdigest())
     message = _problem(content)
     if message is None:
         return source
@@ -61,17 +64,17 @@ def _instead(path: Path) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """As the compiler counts them: unlike str.splitlines, a form feed ends none."""
+    """Lines as the compiler counts them: unlike with str.splitlines, a form feed does not end a line."""
     return text.replace("\r\n", "\n").split("\n")
 
 
 def _problem(content: bytes) -> str | None:
     if len(content) > MAX_BYTES:
-        return f"is larger than {MAX_BYTES >> 20} MiB; a submission is one CUDA source file"
+        return f"is larger than {MAX_BYTES >> 20} MiB; a submission is a single CUDA source file"
     if not content.strip():
-        return "is empty; write the kernel and its launch function"
+        return "is empty; it must contain the kernel and its launch function"
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "is UTF-16 text; save it as UTF-8"
     if content.translate(None, _CONTROLS) != content:
-        return "is binary, not text; a submission is one CUDA source file"
+        return "is binary, not text; a submission is a single CUDA source file"
     return None

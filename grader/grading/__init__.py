@@ -1,1 +1,1 @@
-"""One submission, graded: the checks in order, on the CPU and beside it on a GPU."""
+"""Grades one submission: the checks in order, on the CPU and, if there is one, on a GPU."""

@@ -1,7 +1,7 @@
-"""The timing of one submission on a GPU: inputs for every case, fresh processes where one leaves it open, the check.
+"""Times one submission on a GPU: inputs for every case, fresh processes if one leaves it undecided, the check.
 
-Only the rounds themselves have the GPU alone. What goes before and after them, inputs on their way to the GPU and the
-proof of the outputs, shares it with the submissions that are not being timed.
+Only the rounds themselves need the GPU exclusively. What comes before and after, uploading inputs and
+verifying outputs, shares it with submissions that are not being timed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
-
+from grader.baselines import registry
 from grader.checks import speed
 from grader.errors import GraderError
 from grader.executors.cuda_child import CudaChild
-from grader.exercise.oracle import Oracle
+from grader.exercise.oracle import Expected, Oracle
 from grader.grading.gpu_cases import at_line
+from grader.grading.runs import Plans
 from grader.launching import invocations
-from grader.launching.plan import Plan
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
 from grader.model.result import Check
@@ -32,13 +31,11 @@ from grader.timing.gate import Decision
 from grader.timing.inputs import Sets
 from grader.timing.session import Alone, Timing, TooFewRounds
 
-FRESH_PROCESSES = 2  # more, where one process leaves the verdict open
-
-Expected = dict[str, np.ndarray]
+FRESH_PROCESSES = 2  # extra ones if one process leaves the verdict undecided
 
 
 class GpuTiming:
-    """`runner` holds the submission; where a case is borderline, its child is replaced by fresh ones."""
+    """`runner` holds the submission; if a case is borderline, its child is replaced by fresh ones."""
 
     def __init__(
         self,
@@ -50,12 +47,13 @@ class GpuTiming:
     ) -> None:
         self._gpu, self._exercise, self._filename = gpu, exercise, filename
         self._runner, self._kernels = runner, kernels
+        self._baseline = registry.find(exercise.baseline)
         self._sets: dict[str, list[Future[Case]]] = {}
         self._references: dict[str, list[Future[Expected]]] = {}
-        self.cublas = ""  # its version, once something was timed
+        self.version = ""  # of the baseline's library, known after the first timing
 
     def make_inputs(self, cases: Sequence[Case], oracle: Oracle, seed: int, makers: ThreadPoolExecutor) -> None:
-        """All that is rotated through begins to be made; the references last, for they are wanted last."""
+        """Starts generating all input sets, and then the references, which are needed last."""
         for case in cases:
             self._sets[case.name] = [
                 makers.submit(inputs.make, case, index, seed, oracle.another)
@@ -65,9 +63,11 @@ class GpuTiming:
             by_reference = not self._exercise.judge_source
             self._references[name] = [makers.submit(_expected, oracle, one) for one in sets if by_reference]
 
-    def check(self, case: Case, plans: tuple[Plan, ...]) -> Check:
-        """speed[CASE]. Raises GraderError where the child dies and nothing says why."""
-        sets = inputs.together([one.result() for one in self._sets[case.name]], self._exercise)
+    def check(self, case: Case, plans: Plans) -> Check:
+        """speed[CASE]. Raises GraderError if the child dies for no known reason."""
+        sets = inputs.together(
+            [one.result() for one in self._sets[case.name]], self._exercise, self._baseline.baseline
+        )
         take = partial(self._take, case, plans, sets)
         timings: list[Timing] = []
         try:
@@ -91,21 +91,22 @@ class GpuTiming:
             raise GraderError(" ".join([str(failed), *reason.strip().splitlines()[-1:]])) from None
         return speed.judge(self._exercise, case, timings, sets, self._gpu, self._kernels, self._filename)
 
-    def _take(self, case: Case, plans: tuple[Plan, ...], sets: Sets) -> Timing:
-        """One process's word."""
+    def _take(self, case: Case, plans: Plans, sets: Sets) -> Timing:
+        """One process's measurement."""
         child = self._runner.ready()
         launches = invocations.of(self._exercise.kernels, case, plans)
         judges = invocations.judges(self._exercise, case)
         with lock.running(self._gpu.pci_bus_id):
-            child.upload(launches, sets.arrays, invocations.workspace_bytes(plans), sets.baseline, judges)
+            workspace = invocations.workspace_bytes(plans)
+            child.upload(launches, sets.arrays, workspace, self._baseline.name, sets.problem, judges)
         timing = session.take(
             child,
             self._alone,
             partial(self._proof, child, case),
-            baseline=self._exercise.baseline,
+            baseline=self._baseline,
             threshold=self._exercise.threshold,
         )
-        self.cublas = timing.cublas
+        self.version = timing.version
         return timing
 
     @contextmanager

@@ -1,14 +1,15 @@
-"""Which section of an exercise's problem.md helps with a finding."""
+"""The section of an exercise's problem.md that explains a finding."""
 
 from __future__ import annotations
 
 import msgspec
 
 from grader.model import problem_text
+from grader.model.details import Detail
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding
 
-# By kind of finding: the pitfalls that explain it; an exercise's problem.md has one of them, or gives no hint.
+# By kind of finding: the pitfalls that explain it. Without any of them in problem.md, there is no hint.
 PITFALLS = {
     "bad-launch": ("wrong-launch",),
     "out-of-bounds": ("out-of-range-rows", "out-of-range-elements"),
@@ -22,13 +23,18 @@ PITFALLS = {
     "forbidden-instruction": ("forbidden-instructions",),
 }
 
-# Of a race between blocks, which no barrier mends; and where one of them reads.
-BETWEEN_BLOCKS = ("race-between-blocks", "out-of-range-rows", "missing-synchronization")
-FROM_BLOCK_TO_BLOCK = ("race-between-blocks", "missing-synchronization")
+# By kind and detail, if another pitfall explains it better.
+FINER: dict[tuple[str, str], tuple[str, ...]] = {
+    # The launch function sets the size of dynamic shared memory, so that is the first place to look.
+    ("out-of-bounds", Detail.DYNAMIC_SHARED): PITFALLS["bad-launch"],
+    # No barrier can fix a race between blocks.
+    ("race", Detail.BETWEEN_BLOCKS): ("race-between-blocks", "out-of-range-rows", "missing-synchronization"),
+    ("race", Detail.READ_BETWEEN_BLOCKS): ("race-between-blocks", "missing-synchronization"),
+}
 
 
 def sections(exercise: Exercise) -> frozenset[str]:
-    """The anchors of problem.md's headings; none where it cannot be read."""
+    """The anchors of problem.md's headings; none if it cannot be read."""
     try:
         text = (exercise.folder / "problem.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -37,21 +43,12 @@ def sections(exercise: Exercise) -> frozenset[str]:
 
 
 def give(check: Check, known: frozenset[str]) -> Check:
-    """The check, each finding with its own hint, else its kind's; none that leads nowhere."""
+    """The check, each finding with its own hint or its kind's; no hints without a section."""
     findings = tuple(_hinted(finding, known) for finding in check.findings)
     return msgspec.structs.replace(check, findings=findings)
 
 
 def _hinted(finding: Finding, known: frozenset[str]) -> Finding:
-    hint = next((anchor for anchor in (finding.hint, *_pitfalls(finding)) if anchor in known), "")
+    pitfalls = FINER.get((finding.kind, finding.detail)) or PITFALLS.get(finding.kind, ())
+    hint = next((anchor for anchor in (finding.hint, *pitfalls) if anchor in known), "")
     return finding if hint == finding.hint else msgspec.structs.replace(finding, hint=hint)
-
-
-def _pitfalls(finding: Finding) -> tuple[str, ...]:
-    """The launch function says how large dynamic shared memory is: past its end, that is where to look first."""
-    kind, said = finding.kind, finding.message
-    if kind == "out-of-bounds" and "dynamic shared memory" in said and "before its start" not in said:
-        return PITFALLS["bad-launch"]
-    if kind == "race" and "blocks run in any order" in said:
-        return FROM_BLOCK_TO_BLOCK if "reads" in said else BETWEEN_BLOCKS
-    return PITFALLS.get(kind, ())

@@ -1,11 +1,10 @@
-"""What of an exercise's outputs is right: by its oracle's own rule, where it has one, or by its tolerance."""
+"""Which of an exercise's outputs are correct: by its oracle's own rule, if it has one, or by its tolerance."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-import msgspec
 import numpy as np
 
 from grader.checks import correct
@@ -21,12 +20,12 @@ from grader.model.result import Check
 
 
 class Judging:
-    """Judges the cases of one submission, in any thread. `oracle` is asked for when it is needed."""
+    """Judges the cases of one submission, in any thread. `oracle` is called when needed."""
 
     def __init__(
         self, exercise: Exercise, filename: str, oracle: Callable[[], Oracle], *, explain: bool = True
     ) -> None:
-        """Without `explain`, nobody asks which mistake it was."""
+        """Without `explain`, does not look for the mistake."""
         self._exercise, self._filename, self._oracle = exercise, filename, oracle
         self._search = Search(lambda case, right: oracle().mistakes(case, right)) if explain else None
 
@@ -45,7 +44,7 @@ class Judging:
         known = tuple(judged)
         forgotten = sorted(set(expected) - {one.output for one in known})
         if forgotten:
-            raise GraderError(f"oracle.py's judge says nothing of the output {forgotten[0]}: nobody would look at it")
+            raise GraderError(f"judge in oracle.py does not judge the output {forgotten[0]}")
         check = correct.judge(
             case, known, outputs, filename=self._filename, origins=origins(self._exercise, case, plans), unset=unset
         )
@@ -59,17 +58,17 @@ def _pictured(
     outputs: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
 ) -> Check:
-    """With the picture of the first wrong output that is a matrix. One that cannot be drawn costs no verdict."""
+    """Adds a picture of the first wrong output that is a matrix. A failure to draw it does not affect the verdict."""
     for one in judged:
         if one.wrong.ndim > 1 and one.wrong.any():
             with contextlib.suppress(Exception):
                 drawn = picture.of_output(case, one, outputs[one.output], expected[one.output])
-                return msgspec.structs.replace(check, measurements=check.measurements | {"picture": drawn})
+                return check.measured(picture=drawn)
     return check
 
 
 def origins(exercise: Exercise, case: Case, plans: Sequence[Plan]) -> dict[str, Origin]:
-    """By output: the kernel that writes it, the last where several take it."""
+    """By output: the kernel that writes it; if there are several, the last one."""
     found = {}
     for kernel, plan in zip(exercise.kernels, plans, strict=True):
         for parameter in kernel.parameters:
@@ -77,5 +76,5 @@ def origins(exercise: Exercise, case: Case, plans: Sequence[Plan]) -> dict[str, 
             if isinstance(value, Array) and value.access != "in":
                 alone = parameter.key == parameter.name
                 called = parameter.name if alone else f"{parameter.name} of {kernel.name}"
-                found[parameter.key] = Origin(called, plan.line)
+                found[parameter.key] = Origin(called, plan.line, kernel.name)
     return found

@@ -1,4 +1,4 @@
-"""The CPU's checks and the GPU's as one list: numbers and speed from the GPU, memory and races from the CPU."""
+"""Merges the checks of CPU and GPU: numbers and speed from the GPU, memory accesses and races from the CPU."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from grader.checks import correct, memory, rules, speed
 from grader.grading.steps import after
+from grader.model import families
 from grader.model.exercise import Case
+from grader.model.families import CORRECT, MEMORY, RULES, SPEED
 from grader.model.result import Check, Status
 
 if TYPE_CHECKING:
-    from grader.grading.gpu_lane import Measured
+    from grader.grading.gpu_lane import GpuChecks
 
 BAD = (Status.FAILED, Status.ERROR)
 
 
-def both(cpu: Sequence[Check], gpu: Measured, cases: Sequence[Case]) -> list[Check]:
+def both(cpu: Sequence[Check], gpu: GpuChecks, cases: Sequence[Case]) -> list[Check]:
     """In the CPU's order, every id once."""
     if gpu.unusable:
         return [_speed_without_gpu(check, gpu.unusable) for check in cpu]
     theirs = {check.id: check for check in gpu.checks}
     merged = {check.id: _one(check, theirs.get(check.id)) for check in cpu}
-    stopped = next((c for c in (merged.get("compile"), merged.get("launch")) if c and c.status in BAD), None)
+    waited_for = (merged.get(family.id()) for family in families.before_cases())
+    stopped = next((check for check in waited_for if check and check.status in BAD), None)
     for case in cases:
         _case(case, merged, theirs, stopped)
     further = [c for c in gpu.checks if c.id not in merged and not stopped]
@@ -32,55 +34,56 @@ def both(cpu: Sequence[Check], gpu: Measured, cases: Sequence[Case]) -> list[Che
 
 
 def _with_gpu_only(merged: list[Check], further: list[Check], theirs: Mapping[str, Check]) -> list[Check]:
-    """Cases that no CPU runs: behind all others. Their speed is the GPU's word."""
+    """Cases that the CPU does not run come last. Their speed comes from the GPU."""
     own = {check.case for check in further}
     elsewhere = [theirs.get(check.id, check) for check in merged if check.case in own]
     rest = [check for check in merged if check.case not in own]
-    at = next((index for index, check in enumerate(rest) if check.id == rules.ID), len(rest))
+    at = next((index for index, check in enumerate(rest) if check.family == RULES.name), len(rest))
     return rest[:at] + further + elsewhere + rest[at:]
 
 
 def wants_sanitizer(cpu: Sequence[Check]) -> bool:
-    """Where the CPU came to an instruction that it does not know, nobody has judged the accesses yet."""
-    return any(c.id.startswith(f"{memory.NAME}[") and c.status is Status.NOT_JUDGED for c in cpu)
+    """If the CPU reached an instruction it does not support, the accesses have not been judged yet."""
+    return any(c.family == MEMORY.name and c.status is Status.NOT_JUDGED for c in cpu)
 
 
 def _one(cpu: Check, gpu: Check | None) -> Check:
-    """compile, launch and rules: both must pass. The CPU's findings name lines, so they go first."""
-    if cpu.id not in ("compile", "launch", "rules") or gpu is None or cpu.status in BAD:
+    """Checks without a case must pass on both. The CPU's findings come first, because they name lines."""
+    if families.of(cpu.family).per_case or gpu is None or cpu.status in BAD:
         return cpu
     return gpu if gpu.status in BAD or cpu.status is not Status.PASSED else cpu
 
 
 def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stopped: Check | None) -> None:
-    """In place: what the GPU says of one case."""
-    names = memory.identity(case), correct.identity(case), speed.identity(case)
-    merged[names[0]] = accesses = _memory(merged[names[0]], theirs.get(names[0]))
+    """Merges the GPU's checks of one case, in place."""
+    memory, correct, speed = (family.id(case.name) for family in (MEMORY, CORRECT, SPEED))
+    merged[memory] = accesses = _memory(merged[memory], theirs.get(memory))
     if stopped is not None:
-        for name in names[1:]:
-            if name in merged and merged[name].status is not Status.SKIPPED:
-                skipped = after(stopped, name, case)
+        for family in families.per_case():
+            name = family.id(case.name)
+            if family is not MEMORY and name in merged and merged[name].status is not Status.SKIPPED:
+                skipped = after(stopped, family, case.name)
                 assert skipped is not None
                 merged[name] = skipped
         return
-    numbers = theirs.get(names[1], merged[names[1]])
-    if numbers.status is Status.PASSED and correct.UNSET in merged[names[1]].measurements:
-        numbers = merged[names[1]]  # the GPU's registers happened to hold what nothing has set
+    numbers = theirs.get(correct, merged[correct])
+    if numbers.status is Status.PASSED and merged[correct].measurements.unset_lines is not None:
+        numbers = merged[correct]  # the GPU's registers happened to contain a suitable value
     if numbers.status is Status.FAILED and accesses.status is Status.FAILED:
-        # One cause, one red line: wrong numbers follow from what is wrong with the accesses.
-        numbers = after(accesses, names[1], case) or numbers
-    merged[names[1]] = numbers
-    if names[2] in merged:
-        own = theirs.get(names[2], merged[names[2]])
-        merged[names[2]] = after(numbers, names[2], case) or own
+        # One cause, one red line: the wrong numbers follow from the faulty accesses.
+        numbers = after(accesses, CORRECT, case.name) or numbers
+    merged[correct] = numbers
+    if speed in merged:
+        own = theirs.get(speed, merged[speed])
+        merged[speed] = after(numbers, SPEED, case.name) or own
 
 
 def _memory(cpu: Check, gpu: Check | None) -> Check:
-    """Failed where either found something. What the CPU cannot run is no loss where a GPU ran it cleanly."""
+    """Failed if either found something. What the CPU cannot run is not missed if a GPU ran it without faults."""
     if gpu is not None and gpu.findings:
         if cpu.status is Status.FAILED:
             return msgspec.structs.replace(cpu, findings=cpu.findings + gpu.findings)
-        return msgspec.structs.replace(gpu, measurements=cpu.measurements | gpu.measurements)
+        return msgspec.structs.replace(gpu, measurements=cpu.measurements.updated(gpu.measurements))
     if cpu.status is Status.NOT_JUDGED and gpu is not None and gpu.status is Status.PASSED:
         return gpu
     if cpu.status is Status.NOT_JUDGED:
@@ -89,11 +92,11 @@ def _memory(cpu: Check, gpu: Check | None) -> Check:
 
 
 def _timed_here(check: Check) -> Check:
-    """What is skipped with a GPU at hand is lost, and not open."""
-    return msgspec.structs.replace(check, device="cuda") if check.id.startswith(f"{speed.NAME}[") else check
+    """If a GPU is available, skipped checks lose their points; they do not stay open."""
+    return msgspec.structs.replace(check, device="cuda") if check.family == SPEED.name else check
 
 
 def _speed_without_gpu(check: Check, reason: str) -> Check:
-    if check.id.startswith(f"{speed.NAME}[") and check.status is Status.NOT_JUDGED:
+    if check.family == SPEED.name and check.status is Status.NOT_JUDGED:
         return msgspec.structs.replace(check, reason=reason)
     return check

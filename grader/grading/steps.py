@@ -1,4 +1,4 @@
-"""From one check to the next: what a crash, a failed parent or a secret case makes of a check."""
+"""Between checks: how crashes, failed parents and secret cases change a check."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 from grader.errors import GraderError, at_fault
 from grader.exercise import secret as secrets
 from grader.model.exercise import Case
+from grader.model.families import Family
 from grader.model.result import Check, Finding, Status
 from grader.sandbox.runner import RunnerError
 
@@ -17,13 +18,13 @@ T = TypeVar("T")
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The grader, the exercise or the machine failed; the submission did not."""
+    """The grader, the exercise or the machine failed, not the submission."""
 
     message: str
 
 
 def attempt(call: Callable[[], T]) -> T | Failure:
-    """A crash of the grader costs one check, which says where; never the results of the others."""
+    """A crash of the grader affects only one check, which says where it happened."""
     try:
         return call()
     except (RunnerError, GraderError) as error:
@@ -32,17 +33,18 @@ def attempt(call: Callable[[], T]) -> T | Failure:
         return Failure(f"internal error at {at_fault(error)}")
 
 
-def guarded(judge: Callable[[], Check], identity: str, case: Case | None = None, *, required: bool = True) -> Check:
+def guarded(judge: Callable[[], Check], family: Family, case: str | None = None, *, required: bool = True) -> Check:
     check = attempt(judge)
-    return error(identity, check, case, required=required) if isinstance(check, Failure) else check
+    return error(family, check, case, required=required) if isinstance(check, Failure) else check
 
 
-def error(identity: str, failure: Failure, case: Case | None = None, *, required: bool = True) -> Check:
-    return Check(identity, Status.ERROR, failure.message, case=case.name if case else None, required=required)
+def error(family: Family, failure: Failure, case: str | None = None, *, required: bool = True) -> Check:
+    """`case`: its name. `required`: whether it affects the verdict, if the family's checks can."""
+    return Check(family.id(case), Status.ERROR, failure.message, case=case, required=required and family.required)
 
 
-def after(parent: Check, identity: str, case: Case | None = None, *, required: bool = True) -> Check | None:
-    """What the parent's outcome leaves of a check; None where it is to be judged. Names the first cause."""
+def after(parent: Check, family: Family, case: str | None = None, *, required: bool = True) -> Check | None:
+    """The check if its parent's outcome prevents judging it, naming the first cause; otherwise None."""
     status, reason = Status.SKIPPED, parent.reason
     if parent.status is Status.PASSED:
         return None
@@ -51,15 +53,15 @@ def after(parent: Check, identity: str, case: Case | None = None, *, required: b
     elif parent.status is Status.FAILED:
         reason = f"{parent.id} failed"
     elif parent.status is Status.ERROR:
-        reason = f"{parent.id} ended in error"
-    return Check(identity, status, reason=reason, case=case.name if case else None, required=required)
+        reason = f"{parent.id} ended in an error"
+    return Check(family.id(case), status, reason=reason, case=case, required=required and family.required)
 
 
 def shown(case: Case, check: Check) -> Check:
-    """As the student may see it: a secret case redacted, any other with its sizes."""
+    """The version for the student: a secret case redacted, any other with its sizes."""
     if case.secret:
         return secrets.redact(check)
-    return msgspec.structs.replace(check, measurements=check.measurements | {"summary": case.summary})
+    return check.measured(summary=case.summary)
 
 
 def did_not_finish(findings: Sequence[Finding]) -> bool:

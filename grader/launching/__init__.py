@@ -1,1 +1,1 @@
-"""How a kernel is to be launched: its signature, its launch, its arguments."""
+"""How a kernel is launched: its signature, its launch, its arguments."""

@@ -1,4 +1,4 @@
-"""A case as a child runs it: the kernels in order, over one set of arrays."""
+"""A case as a child runs it: the kernels in order, on one set of arrays."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from grader.model.exercise import Array, Case, Exercise, Kernel
 from grader.sandbox.messages import JUDGES_VERDICT, Judges
 
 WORKSPACE = "workspace"
-JUDGES_LAUNCH = LaunchConfig(grid=(1024, 1, 1), block=(256, 1, 1))  # judges stride over whatever there is
+JUDGES_LAUNCH = LaunchConfig(grid=(1024, 1, 1), block=(256, 1, 1))  # judges use a grid-stride loop
 
 
 def of(kernels: Sequence[Kernel], case: Case, plans: Sequence[Plan]) -> tuple[Invocation, ...]:
-    """One launch for each kernel, as its plan says."""
+    """One launch per kernel, according to its plan."""
     return tuple(_invocation(k, case, plan) for k, plan in zip(kernels, plans, strict=True))
 
 
 def arrays(kernels: Sequence[Kernel], case: Case, plans: Sequence[Plan]) -> tuple[Array, ...]:
-    """Every array that some kernel takes, and the zeroed workspace that they share."""
+    """Every array that a kernel takes, and the shared zeroed workspace."""
     names = dict.fromkeys(p.key for kernel in kernels for p in kernel.parameters)
     values = (case.arguments[name] for name in names)
     own = tuple(value for value in values if isinstance(value, Array))
@@ -30,12 +30,12 @@ def arrays(kernels: Sequence[Kernel], case: Case, plans: Sequence[Plan]) -> tupl
 
 
 def workspace_bytes(plans: Sequence[Plan]) -> int:
-    """Of the workspace that all kernels share."""
+    """Size of the workspace that all kernels share."""
     return max((plan.config.workspace_bytes for plan in plans if plan.takes_workspace), default=0)
 
 
 def judges(exercise: Exercise, case: Case) -> Judges | None:
-    """The kernels that judge on the device; None where the exercise has none, and references decide."""
+    """The kernels that judge on the device; None if the exercise has none and references decide."""
     if not exercise.judge_source:
         return None
     calls = [

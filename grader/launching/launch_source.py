@@ -1,4 +1,4 @@
-"""Which line of a launch function sets a member of Launch: a finding about the launch belongs there."""
+"""The line of a launch function that sets a field of Launch: a finding about the launch belongs there."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MEMBERS = ("grid", "block", "shared_bytes", "variant", "workspace_bytes")
 
 
 def line_of(source: str, function_line: int, member: str) -> int:
-    """The last line of the function that assigns `member`; else one that assigns any; else the function's.
+    """The last line of the function that assigns `member`; otherwise one that assigns any; otherwise the function's.
 
-    Lines count from 1. The function ends at the first line that begins with its closing brace.
+    Lines are counted from 1. The function ends at the first line that starts with its closing brace.
     """
     lines = submission.lines(source)
     if not 1 <= function_line <= len(lines):

@@ -1,8 +1,7 @@
-"""How one kernel is to be launched on one case: what its launch function filled in, held to what a device accepts."""
+"""How one kernel is launched on one case: the values from its launch function, checked against a device's limits."""
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -12,15 +11,15 @@ import msgspec
 import numpy as np
 
 from grader.launching import launch_source, signature
-from grader.model.execution import Compilation, CompiledKernel, Invocation, LaunchConfig, Outcome
+from grader.model.execution import GRID_TOO_LARGE, Compilation, CompiledKernel, Invocation, LaunchConfig, Outcome
 from grader.model.exercise import Array, Case, Kernel
 from grader.model.result import Finding
 
 # struct Launch of grader.cuh: grid, block, shared_bytes, variant, workspace_bytes, sm_count, max_shared_bytes
 _LAYOUT = struct.Struct("<3I3IIiQii")
 
-SM_COUNT = 132  # what the CPU gives out as the device: an H200
-MAX_SHARED_BYTES = 232_448  # a block's, static and dynamic together, compute capability 9.0
+SM_COUNT = 132  # the device that the CPU reports: an H200
+MAX_SHARED_BYTES = 232_448  # per block, static plus dynamic, compute capability 9.0
 MAX_WORKSPACE_BYTES = 64 << 20
 MAX_BLOCK_THREADS = 1024
 MAX_BLOCK = (1024, 1024, 64)
@@ -29,16 +28,12 @@ REGISTERS_PER_BLOCK = 65_536
 WARP = 32
 
 
-# As the engine says it.
-_TOO_LARGE = re.compile(r"a grid of (\d+) blocks is too large")
-
-
 class Plan(msgspec.Struct, frozen=True):
     """How to launch one kernel on one case, or why it cannot be launched."""
 
     kernel: str = ""
-    line: int = 0  # the kernel's
-    grid_line: int = 0  # where the launch function sets the grid
+    line: int = 0  # line of the kernel
+    grid_line: int = 0  # line where the launch function sets the grid
     config: LaunchConfig = LaunchConfig()
     takes_workspace: bool = False
     findings: tuple[Finding, ...] = ()
@@ -46,20 +41,20 @@ class Plan(msgspec.Struct, frozen=True):
     printed: str = ""
 
 
-class Limits(NamedTuple):
-    """What a launch function is told about the device, and held to."""
+class DeviceLimits(NamedTuple):
+    """The device's limits, which a launch function gets and must respect."""
 
     sm_count: int = SM_COUNT
     max_shared_bytes: int = MAX_SHARED_BYTES
 
 
-H200 = Limits()
+H200 = DeviceLimits()
 
 
 def request_launch(
-    kernel: Kernel, case: Case, limits: Limits = H200
+    kernel: Kernel, case: Case, limits: DeviceLimits = H200
 ) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
-    """The launch function is a kernel too: one thread that gets the problem and a Launch to fill in."""
+    """The launch function is a kernel too: one thread that gets the problem and fills in a Launch."""
     values = {p.key: case.arguments[p.key] for p in kernel.launch_parameters}
     arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
     given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, *limits)
@@ -77,9 +72,9 @@ def plan_launch(
     source: str,
     filename: str,
     outcome: Outcome,
-    limits: Limits = H200,
+    limits: DeviceLimits = H200,
 ) -> Plan:
-    """Decode and validate what the launch function left behind."""
+    """Decode and validate the launch function's result."""
     if outcome.findings or outcome.unsupported:
         return Plan(findings=outcome.findings, unsupported=outcome.unsupported, printed=outcome.printed)
     config = decode_launch(outcome.outputs["launch"])
@@ -91,6 +86,7 @@ def plan_launch(
             filename,
             launch_source.line_of(source, launcher.line, problem.member),
             f"{kernel.launch_name}: {problem.text}",
+            kernel=kernel.name,
         )
         for problem in _problems(config, kernel, compiled, limits)
     )
@@ -111,30 +107,31 @@ def decode_launch(launch: np.ndarray) -> LaunchConfig:
 
 
 def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
-    """A grid that is too large for the CPU is told at the line that sets it; the engine knows its kernel only."""
+    """A grid too large for the CPU is reported at the line that sets it; the engine knows only the kernel."""
     lacking = outcome.unsupported
-    found = _TOO_LARGE.match(lacking.message) if lacking else None
-    plan = next((plan for plan in plans if found and prod(plan.config.grid) == int(found[1])), None)
-    if lacking is None or plan is None:
+    if lacking is None or lacking.kind != GRID_TOO_LARGE:
         return outcome
-    message = f"{lacking.message}: does launch->grid count blocks, and not elements?"
+    plan = next((plan for plan in plans if plan.kernel == lacking.kernel), None)
+    if plan is None:
+        return outcome
+    message = f"{lacking.message}: should launch->grid count blocks instead of elements?"
     blamed = msgspec.structs.replace(lacking, message=message, line=plan.grid_line)
     return msgspec.structs.replace(outcome, unsupported=blamed)
 
 
-class Problem(NamedTuple):
-    """A reason for which a device would refuse a launch, and the member of Launch that is to blame."""
+class LaunchProblem(NamedTuple):
+    """Why a device would refuse a launch, and the field of Launch that causes it."""
 
     member: str
     text: str
 
 
 def _problems(
-    config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None, limits: Limits
-) -> Iterator[Problem]:
+    config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None, limits: DeviceLimits
+) -> Iterator[LaunchProblem]:
     if compiled is None:
         name = kernel.variant_name(config.variant)
-        yield Problem("variant", f"variant is {config.variant}, and there is no kernel {name}")
+        yield LaunchProblem("variant", f"variant is {config.variant}, but there is no kernel {name}")
         return
     yield from _dimension_problems(config)
     yield from _block_problems(config, compiled)
@@ -142,29 +139,29 @@ def _problems(
     yield from _workspace_problems(config, kernel, compiled)
 
 
-def _dimension_problems(config: LaunchConfig) -> Iterator[Problem]:
+def _dimension_problems(config: LaunchConfig) -> Iterator[LaunchProblem]:
     for name, size, limits in (("grid", config.grid, MAX_GRID), ("block", config.block, MAX_BLOCK)):
         if not any(size):
-            yield Problem(name, f"launch->{name} was not set; no component may stay 0")
+            yield LaunchProblem(name, f"launch->{name} is not set; each component must be at least 1")
             continue
         for axis, value, limit in zip("xyz", size, limits, strict=True):
             if value == 0:
-                yield Problem(name, f"launch->{name}.{axis} is 0; no component may be 0")
+                yield LaunchProblem(name, f"launch->{name}.{axis} is 0; it must be at least 1")
             elif value > limit:
-                yield Problem(name, f"launch->{name}.{axis} is {value}; the most is {limit}")
+                yield LaunchProblem(name, f"launch->{name}.{axis} is {value}; the maximum is {limit}")
 
 
-def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[Problem]:
-    """A multiprocessor gives out registers by the warp; more than it has, and the launch fails."""
+def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[LaunchProblem]:
+    """Registers are allocated per warp; if a block needs more than a multiprocessor has, the launch fails."""
     threads = prod(config.block)
     block = f"block {_by(config.block)} has {threads} threads"
     registers = -(-compiled.resources.registers // 8) * 8 if compiled.resources else 0
     if threads > MAX_BLOCK_THREADS:
-        yield Problem("block", f"{block}; the most is {MAX_BLOCK_THREADS}")
+        yield LaunchProblem("block", f"{block}; the maximum is {MAX_BLOCK_THREADS}")
     elif compiled.max_threads and threads > compiled.max_threads:
-        yield Problem("block", f"{block}; __launch_bounds__ of {compiled.name} allows {compiled.max_threads}")
+        yield LaunchProblem("block", f"{block}; __launch_bounds__ of {compiled.name} allows {compiled.max_threads}")
     elif compiled.resources and registers * WARP * -(-threads // WARP) > REGISTERS_PER_BLOCK:
-        yield Problem(
+        yield LaunchProblem(
             "block",
             f"{block} with {compiled.resources.registers} registers each, more than the "
             f"{REGISTERS_PER_BLOCK} of a multiprocessor; launch fewer threads, "
@@ -172,26 +169,27 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
         )
 
 
-def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: Limits) -> Iterator[Problem]:
+def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: DeviceLimits) -> Iterator[LaunchProblem]:
     static = compiled.resources.shared_bytes if compiled.resources else 0
     if static + config.shared_bytes > limits.max_shared_bytes:
-        beside = f" beside {static} static ones" if static else ""
+        static_too = f", on top of {static} static bytes" if static else ""
         most = limits.max_shared_bytes - static
-        yield Problem("shared_bytes", f"launch->shared_bytes is {config.shared_bytes}{beside}; the most is {most}")
+        text = f"launch->shared_bytes is {config.shared_bytes}{static_too}; the maximum is {most}"
+        yield LaunchProblem("shared_bytes", text)
 
 
-def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[Problem]:
+def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel) -> Iterator[LaunchProblem]:
     wanted = config.workspace_bytes
     takes = signature.takes_workspace(kernel, compiled)
     texts = []
     if wanted > MAX_WORKSPACE_BYTES:
-        texts.append(f"launch->workspace_bytes is {wanted}; the most is {MAX_WORKSPACE_BYTES} (64 MiB)")
+        texts.append(f"launch->workspace_bytes is {wanted}; the maximum is {MAX_WORKSPACE_BYTES} (64 MiB)")
     if wanted and not takes:
         texts.append(f"launch->workspace_bytes is {wanted}, but {compiled.name} has no parameter void* workspace")
     if takes and not wanted:
         texts.append(f"{compiled.name} takes a workspace, but launch->workspace_bytes is 0")
     for text in texts:
-        yield Problem("workspace_bytes", text)
+        yield LaunchProblem("workspace_bytes", text)
 
 
 def _integer(value: Array | int) -> int:

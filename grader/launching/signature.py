@@ -1,4 +1,4 @@
-"""What a kernel and its launch function must look like, in C++ and in PTX (widths in bytes)."""
+"""The required signatures of a kernel and its launch function, in C++ and in PTX (widths in bytes)."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def widths(parameters: Iterable[Parameter]) -> tuple[int, ...]:
 
 
 def variants(kernel: Kernel, compilation: Compilation) -> dict[int, CompiledKernel]:
-    """The compiled kernels that a launch function may pick, by `variant`: 0 is the kernel itself."""
+    """The compiled kernels a launch function can choose from, by `variant`; 0 is the kernel itself."""
     pattern = re.compile(re.escape(kernel.name) + r"(?:_([1-9]\d{0,8}))?")
     matches = ((pattern.fullmatch(compiled.name), compiled) for compiled in compilation.kernels)
     return {int(match[1] or 0): compiled for match, compiled in matches if match}
 
 
 def ends_in_workspace(kernel: Kernel, compiled: CompiledKernel) -> bool:
-    """Whether it is declared with one more parameter, a pointer; the others may be wrong."""
+    """Whether it is declared with an extra parameter that is a pointer; the others may be wrong."""
     widths = compiled.parameter_bytes
     return len(widths) == len(kernel.parameters) + 1 and widths[-1] == WORKSPACE.bytes
 
 
 def takes_workspace(kernel: Kernel, compiled: CompiledKernel) -> bool:
-    """A kernel that wants a workspace declares one more parameter, its last."""
+    """A kernel that uses a workspace declares an extra last parameter."""
     return compiled.parameter_bytes == widths((*kernel.parameters, WORKSPACE))

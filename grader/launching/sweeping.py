@@ -1,4 +1,4 @@
-"""A sweep over every input there is, as the parent sees it: what to ask for, and the first wrong input as a case."""
+"""A sweep over every possible input, seen from the parent: the request, and the first wrong input as a case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grader.sandbox.messages import Sweep
 
 
 def request(exercise: Exercise, case: Case, plans: Sequence[Plan]) -> Sweep:
-    """Every kernel that has a judge. The case's arrays say how long a piece of the sweep is, no more."""
+    """Every kernel with a judge. The case's arrays only determine the length of a piece of the sweep."""
     judges = invocations.judges(exercise, case)
     assert judges is not None
     runs = invocations.of(exercise.kernels, case, plans)
@@ -30,7 +30,7 @@ def request(exercise: Exercise, case: Case, plans: Sequence[Plan]) -> Sweep:
 
 
 def alone(case: Case, kernel: Kernel, pattern: int) -> Case:
-    """The same kernels over one element: for `kernel` the input that it got wrong, with the random bits beside it."""
+    """The same kernels on one element: for `kernel`, the input it got wrong and the random bits that go with it."""
     size = max(value.data.size for value in case.arguments.values() if isinstance(value, Array))
     arguments: dict[str, Array | int] = {
         key: _first(value) if isinstance(value, Array) else 1 if value == size else value
@@ -46,7 +46,7 @@ def alone(case: Case, kernel: Kernel, pattern: int) -> Case:
 
 
 def random(pattern: int) -> int:
-    """The random bits beside a pattern: what sweep_random of executors/bench_kernels.cu computes."""
+    """The random bits that go with a pattern, as computed by sweep_random in executors/bench_kernels.cu."""
     h = pattern & 0xFFFFFFFF
     h = (h ^ h >> 16) * 0x7FEB352D & 0xFFFFFFFF
     h = (h ^ h >> 15) * 0x846CA68B & 0xFFFFFFFF

@@ -1,1 +1,1 @@
-"""The values that the grader's parts hand to each other. Frozen; imports nothing of the rest."""
+"""The values passed between the grader's parts. Frozen; imports nothing else."""

@@ -1,4 +1,4 @@
-"""What is asked of a child process that holds a submission, and what it answers."""
+"""Requests to the child process that runs a submission, and its answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Dim3 = tuple[int, int, int]
 
 
 class Resources(msgspec.Struct, frozen=True):
-    """What ptxas says a kernel takes (sm_90a)."""
+    """A kernel's resources according to ptxas (sm_90a)."""
 
     registers: int
     shared_bytes: int  # static
@@ -34,7 +34,7 @@ class CompiledKernel(msgspec.Struct, frozen=True):
 
 
 class Compilation(msgspec.Struct, frozen=True):
-    """NVRTC's answer. `findings` hold errors and warnings (kind compile-error, compile-warning)."""
+    """NVRTC's result. `findings` are errors and warnings (kind compile-error, compile-warning)."""
 
     ok: bool
     kernels: tuple[CompiledKernel, ...] = ()
@@ -42,11 +42,11 @@ class Compilation(msgspec.Struct, frozen=True):
     log: str = ""
     seconds: float = 0.0
     cached: bool = False
-    opcodes: dict[str, int] = {}  # every PTX instruction in use, with the line that it first stands for
+    opcodes: dict[str, int] = {}  # every PTX instruction used, with the first line it comes from
 
 
 class LaunchConfig(msgspec.Struct, frozen=True):
-    """How to launch a kernel; what a launch function fills in."""
+    """How to launch a kernel; filled in by a launch function."""
 
     grid: Dim3 = (1, 1, 1)
     block: Dim3 = (1, 1, 1)
@@ -58,7 +58,7 @@ class LaunchConfig(msgspec.Struct, frozen=True):
 class Invocation(msgspec.Struct, frozen=True):
     """One kernel launch: `arguments` are names of arrays or integers with their width in bytes.
 
-    `called`: what the submission calls them, for findings; empty where these are the arrays' own names.
+    `called`: their names in the submission, for findings; empty if these are the arrays' own names.
     """
 
     kernel: str
@@ -68,30 +68,32 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """A GPU as its driver describes it. Clocks are the highest that it reaches."""
+    """A GPU as described by its driver. Clocks are the maximum."""
 
     name: str
     compute_capability: tuple[int, int]
     pci_bus_id: str
     sm_count: int
-    max_shared_bytes: int  # of a block, static and dynamic together, after opting in
+    max_shared_bytes: int  # per block, static plus dynamic, after opting in
     l2_bytes: int
     memory_bytes: int
     memory_bytes_per_second: float
     clock_hz: float
-    driver_cuda: int  # the newest CUDA that the driver runs: 13000
+    driver_cuda: int  # the newest CUDA version that the driver supports: 13000
     runtime_cuda: int
 
 
-OUT_OF_TIME = "out-of-time"  # the kind of an Outcome's `unsupported` where nothing is lacking but that
+# Kinds of an Outcome's `unsupported` other than unknown instructions; the last one names the kernel with the grid.
+OUT_OF_TIME = "out-of-time"
+GRID_TOO_LARGE = "grid-too-large"
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a run of invocations gave. `unsupported` says what the CPU engine lacks: an instruction, or time.
+    """The result of running invocations. `unsupported` says what the CPU engine lacks: an instruction, or time.
 
-    `unset`: lines that may read a variable which nothing has set, as far as the PTX shows it.
+    `unset`: lines that may read a variable that was never set, as far as the PTX shows it.
 
-    `again` holds the outputs of a second run over memory that held other rubbish before; a CPU checks every read
+    `again` contains the outputs of a second run on memory with different garbage; a CPU checks every read
     instead, and leaves it empty.
     """
 
@@ -106,18 +108,18 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Executor(Protocol):
-    """A submission, compiled, in a process of its own. The CPU and the CUDA executor both fulfil this.
+    """A compiled submission in its own process. Implemented by the CPU and the CUDA executor.
 
-    Every method raises ChildDied or ChildTimeout (grader.sandbox) where the child did not answer.
+    Every method raises ChildDied or ChildTimeout (grader.sandbox) if the child did not answer.
     """
 
     device: Literal["cpu", "cuda"]
-    unconfined: tuple[str, ...]  # what the child can do though it should not, and why; once it has answered
+    unconfined: tuple[str, ...]  # what the child can do but should not, and why; known after its first answer
 
     def compile(self, source: bytes, filename: str) -> Compilation: ...
 
     def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
-        """Run the invocations in order over the same arrays, within `deadline` seconds.
+        """Run the invocations in order on the same arrays, within `deadline` seconds.
 
         Returns every array that is not "in".
         """

@@ -12,11 +12,11 @@ ParameterType = Literal["array", "int", "long long"]
 
 
 class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One parameter of a kernel, as `exercise.toml` names it."""
+    """One parameter of a kernel, as named in `exercise.toml`."""
 
     name: str
-    ctype: str  # as problem.md writes it: "const float*", "int", "long long", "Launch*"
-    argument: str = ""  # which of Case.arguments it gets, where several kernels use one name for different arrays
+    ctype: str  # as written in problem.md: "const float*", "int", "long long", "Launch*"
+    argument: str = ""  # its entry in Case.arguments, if several kernels use the same name for different arrays
 
     @property
     def key(self) -> str:
@@ -29,7 +29,7 @@ class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def bytes(self) -> int:
-        """Width in PTX, where every pointer is a nameless .u64."""
+        """Width in PTX, where every pointer is an untyped .u64."""
         return 8 if self.is_pointer or self.ctype == "long long" else 4
 
 
@@ -38,8 +38,8 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str  # ends in _kernel
     parameters: tuple[Parameter, ...]
-    launch_parameters: tuple[Parameter, ...]  # without the final Launch*
-    judge: str = ""  # of Exercise.judge_source: counts on the device what this kernel got wrong
+    launch_parameters: tuple[Parameter, ...]  # without the last one, Launch*
+    judge: str = ""  # in Exercise.judge_source: counts this kernel's wrong elements on the device
 
     @property
     def launch_name(self) -> str:
@@ -49,7 +49,7 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.name if variant == 0 else f"{self.name}_{variant}"
 
     def signature(self, *, workspace: bool = False) -> str:
-        """The declaration that a submission must match, for error messages."""
+        """The required declaration, for error messages."""
         parameters = [f"{p.ctype} {p.name}" for p in self.parameters]
         if workspace:
             parameters.append("void* workspace")
@@ -60,7 +60,7 @@ class Array(msgspec.Struct, frozen=True):
     """A kernel argument in memory; its name is its key in Case.arguments.
 
     `data` is the input, or the shape and dtype of an output.
-    access: "in" is read-only for the kernel; "out" arrives uninitialised; "inout" arrives with `data`.
+    access: "in" is read-only for the kernel; "out" starts uninitialised; "inout" starts with `data`.
     """
 
     name: str
@@ -79,42 +79,43 @@ class Case(msgspec.Struct, frozen=True):
     arguments: dict[str, Array | int]
     summary: str  # "M 128 128 128 128, K 256, N 256"
     secret: bool = False
-    gpu_only: bool = False  # too large for a CPU: run on a GPU alone, and judged there by the kernels' device judges
-    sweep: bool = False  # gpu_only, and each judged kernel runs over all 2^32 bit patterns of its first input
+    gpu_only: bool = False  # too large for a CPU: runs only on a GPU, and is judged there by the device judges
+    sweep: bool = False  # gpu_only; each judged kernel runs on all 2^32 bit patterns of its first input
 
 
 class QualityRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Points of `quality` that the machine gives."""
+    """Points of `quality` awarded automatically."""
 
     rule: Literal["no-warnings", "no-spills", "formatted", "commented"]
     points: float
 
 
 class Forbidden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A PTX instruction that the exercise refuses: a pattern (fnmatch) for all of its opcode."""
+    """A PTX instruction that the exercise forbids: an fnmatch pattern for the whole opcode."""
 
     instruction: str
     message: str
 
 
 class Exercise(msgspec.Struct, frozen=True):
-    """An exercise folder, read. `folder` holds problem.md, starter.cu, oracle.py and the rest."""
+    """An exercise folder as read. `folder` contains problem.md, starter.cu, oracle.py and the other files."""
 
     name: str  # the folder's name
     title: str
     folder: Path
     kernels: tuple[Kernel, ...]
     points: dict[str, int]  # correctness, performance, quality
-    baseline: str = ""
+    baseline: str = ""  # of grader.baselines.registry
+    against: str = "cuBLAS"  # what sentences call it
     threshold: float = 0.60
     objectives: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()  # the required ones, in grading order
     tolerance: float = 1e-3  # absolute, for every element of every output
     quality: tuple[QualityRule, ...] = ()
-    speed_cases: tuple[str, ...] = ()  # whose speed decides; the other required cases' is shown
+    speed_cases: tuple[str, ...] = ()  # cases whose speed is judged; that of the other required cases is only shown
     forbidden: tuple[Forbidden, ...] = ()
-    judge_source: str = ""  # the file of reference_kernels that holds the kernels' device judges
-    best_known_us: dict[str, dict[str, float]] = {}  # by GPU, then case: what the project's fastest kernel took
+    judge_source: str = ""  # the file in reference_kernels with the device judges
+    best_known_us: dict[str, dict[str, float]] = {}  # by GPU, then case: time of the project's fastest kernel
 
     @property
     def number(self) -> str:

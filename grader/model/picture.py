@@ -1,20 +1,20 @@
-"""A wrong output as a picture: which tiles are wrong and how badly, and the first wrong ones' values."""
+"""A wrong output as a picture: which tiles are wrong and how badly, and the first wrong values."""
 
 from __future__ import annotations
 
 import msgspec
 
-# What a mark says of an element, or of the worst element of a tile.
+# Marks of an element, or of the worst element of a tile.
 RIGHT = "."
-LEVELS = "1234"  # the error is below 10, 100, 1000 times what is allowed, or above all that
-WRONG = "x"  # wrong, where an error has no size: bytes
+LEVELS = "1234"  # the error is below 10, 100 or 1000 times the tolerance, or above that
+WRONG = "x"  # wrong, if an error has no size: bytes
 NOT_FINITE = "!"
 NEVER_WRITTEN = "?"
-MARKS = RIGHT + LEVELS + WRONG + NOT_FINITE + NEVER_WRITTEN  # a tile's mark is the last of these in it
+MARKS = RIGHT + LEVELS + WRONG + NOT_FINITE + NEVER_WRITTEN  # a tile gets the last of these marks in it
 
 
-class Region(msgspec.Struct, frozen=True):
-    """Rows of the output that belong together. `marks`: a text for each row of tiles, a mark for each tile."""
+class PictureRegion(msgspec.Struct, frozen=True):
+    """Rows of the output that belong together. `marks`: a text per row of tiles, a mark per tile."""
 
     name: str  # "group 3"
     rows: int
@@ -22,9 +22,9 @@ class Region(msgspec.Struct, frozen=True):
 
 
 class Closeup(msgspec.Struct, frozen=True):
-    """The tile of the first wrong element, a mark for each element; and the values about that element.
+    """The tile of the first wrong element, with a mark per element, and the values around that element.
 
-    Rows count within the region. `expected` and `got` hold a text for each row, its numbers set apart by blanks.
+    Rows count within the region. `expected` and `got` have a text per row, with numbers separated by blanks.
     """
 
     region: str
@@ -38,12 +38,12 @@ class Closeup(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """One output. `tile` is the edge of a tile in elements; `omitted` regions hold nothing wrong, or no room."""
+    """One output. `tile` is the edge of a tile in elements; `omitted` regions are correct or did not fit."""
 
     output: str
     columns: int
     tile: int
-    regions: tuple[Region, ...]
+    regions: tuple[PictureRegion, ...]
     first: Closeup
     tolerance: float | None = None
     omitted: int = 0

@@ -1,21 +1,23 @@
-"""An exercise's problem.md, taken apart: its sections by anchor, and the questions under "Hints"."""
+"""Parses an exercise's problem.md: its sections by anchor, and the questions under "Hints"."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import msgspec
 
-# Where a question of "Hints" holds one of these, it and all that follow are about speed.
-ABOUT_SPEED = re.compile(r"\b(slow|slower|fast|faster|speed)\b", re.IGNORECASE)
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
-_HEADING = re.compile(r"#+ +(.+?) *#*")
-_QUESTION = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
+_QUESTION = re.compile(r'<details( class="speed")?>\s*<summary>(.*?)</summary>(.*?)</details>', re.DOTALL)
 _NUMBER = re.compile(r"^\d+\. *")
 
 
 class Section(msgspec.Struct, frozen=True):
-    """What stands below a heading, up to the next. The anchor is GitHub's: "Endless loop!" is endless-loop."""
+    """The text below a heading, up to the next. The anchor is GitHub's: "Endless loop!" is endless-loop."""
 
     title: str
     anchor: str
@@ -31,28 +33,35 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def sections(markdown: str) -> tuple[Section, ...]:
-    """In their order. A # in a block of code begins none."""
-    found: list[tuple[str, list[str]]] = []
-    fenced = False
-    for line in markdown.splitlines():
-        fenced ^= line.startswith("```")
-        heading = None if fenced else _HEADING.fullmatch(line)
-        if heading:
-            found.append((heading[1], []))
-        elif found:
-            found[-1][1].append(line)
-    return tuple(Section(title, _anchor(title), "\n".join(lines).strip()) for title, lines in found)
+    """In order; each ends at the next heading of any level."""
+    lines = markdown.splitlines()
+    tokens = _parser().parse(markdown)
+    found: list[tuple[str, int, int]] = []  # title, the heading's first line, the first below it
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open" and opening.level == 0 and opening.map:
+            found.append((inline.content, opening.map[0], opening.map[1]))
+    ends = [start for _, start, _ in found[1:]] + [len(lines)]
+    return tuple(
+        Section(title, _anchor(title), "\n".join(lines[start:end]).strip())
+        for (title, _, start), end in zip(found, ends, strict=False)
+    )
 
 
 def questions(markdown: str) -> tuple[Question, ...]:
-    """The hints of the section "Hints": <details>, each with its question as <summary>."""
+    """The hints under "Hints": <details> or <details class="speed">, each with its question as <summary>."""
     text = next((section.text for section in sections(markdown) if section.anchor == "hints"), "")
-    found: list[Question] = []
-    about_speed = False
-    for title, answer in _QUESTION.findall(text):
-        about_speed = about_speed or ABOUT_SPEED.search(title) is not None
-        found.append(Question(_NUMBER.sub("", title.strip()), answer.strip(), about_speed))
-    return tuple(found)
+    return tuple(
+        Question(_NUMBER.sub("", title.strip()), answer.strip(), about_speed=bool(speed))
+        for speed, title, answer in _QUESTION.findall(text)
+    )
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """Loaded when a text is first taken apart. A heading right below </details> is meant as one."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").disable("html_block")
 
 
 def _anchor(heading: str) -> str:

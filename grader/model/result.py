@@ -8,6 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from grader.model import families
+from grader.model.details import Role
+from grader.model.families import Rubric
+from grader.model.measurements import NOTHING, Measurements
+
 SCHEMA_VERSION = 1
 
 
@@ -26,8 +31,21 @@ class Verdict(StrEnum):
     INCOMPLETE = "incomplete"
 
 
+class Related(msgspec.Struct, frozen=True):
+    """Another line that has to do with a finding. `file` "": the finding's own."""
+
+    role: str  # a details.Role
+    line: int
+    file: str = ""
+    access: str = ""  # read or write, of a race's other side
+
+
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that is wrong, at one place. `line` is 1-based in `file`; 0 where no line applies."""
+    """One thing that is wrong, at one place. `line` is 1-based in `file`; 0 where no line applies.
+
+    Everything that is known is a field of its own: `message` and `notes` are the finished sentences for a reader, and
+    no code takes meaning from them. Results from before a field was added leave it empty.
+    """
 
     kind: str
     file: str
@@ -37,19 +55,29 @@ class Finding(msgspec.Struct, frozen=True):
     column: int = 0
     notes: tuple[str, ...] = ()  # further lines: the other side of a race, the include chain
     hint: str = ""  # anchor in problem.md
+    detail: str = ""  # tells findings of a kind apart: a details.Detail; of a compile-error, which error it is
+    array: str = ""  # as the source calls it, or "dynamic shared memory"
+    space: str = ""  # of the array: global, shared, local
+    access: str = ""  # read or write
+    related: tuple[Related, ...] = ()
+    kernel: str = ""  # that the finding is about, where it has no better line
+    output: str = ""  # that holds wrong values
+    mistake: str = ""  # the name of the mistake that explains them
+    cause: str = ""  # the same as a sentence, without a full stop
+    expected: str = ""  # of the first wrong element
+    got: str = ""
 
+    @property
+    def other(self) -> Related | None:
+        """The other access of a race."""
+        return next((one for one in self.related if one.role == Role.OTHER_ACCESS), None)
 
-# JSON has no NaN; msgspec would write null and the value would be lost.
-Number = float | Literal["NaN", "Infinity", "-Infinity"]
-
-
-def to_number(value: float) -> Number:
-    """A float as JSON carries it: NaN and infinities by name."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return float(value)
+    @property
+    def guilty_lines(self) -> tuple[int, ...]:
+        """Of its own file: its line, and for a race that of the other access."""
+        other = self.other
+        both = other is not None and other.line and other.file in ("", self.file)
+        return tuple(dict.fromkeys((self.line, *((other.line,) if other and both else ()))))
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -63,7 +91,21 @@ class Check(msgspec.Struct, frozen=True):
     device: Literal["cpu", "cuda"] | None = None
     required: bool = True
     findings: tuple[Finding, ...] = ()
-    measurements: dict[str, Any] = {}
+    measurements: Measurements = NOTHING
+
+    @property
+    def family(self) -> str:
+        """ "memory" of "memory[uniform]"; grader.model.families declares it."""
+        return families.name_of(self.id)
+
+    @property
+    def rubric(self) -> Rubric:
+        """Whose points it decides."""
+        return families.of(self.family).rubric
+
+    def measured(self, **values: Any) -> Check:
+        """With these measurements beside or instead of what it has."""
+        return msgspec.structs.replace(self, measurements=msgspec.structs.replace(self.measurements, **values))
 
 
 class Points(msgspec.Struct, frozen=True):
@@ -96,9 +138,8 @@ class Result(msgspec.Struct, frozen=True):
 
 def geometric_mean(checks: tuple[Check, ...]) -> float | None:
     """Of the ratios of all cases whose speed decides: how fast the submission is as a whole."""
-    decisive = [check for check in checks if check.id.startswith("speed[") and check.required]
-    measured = (check.measurements.get("ratio") for check in decisive)
-    ratios = [ratio for ratio in measured if isinstance(ratio, float) and ratio > 0]
+    decisive = [check for check in checks if check.rubric == "performance" and check.required]
+    ratios = [ratio for check in decisive if (ratio := check.measurements.ratio) is not None and ratio > 0]
     if not ratios or len(ratios) < len(decisive):
         return None
     return math.exp(math.fsum(math.log(ratio) for ratio in ratios) / len(ratios))

@@ -1,21 +1,25 @@
 """Runs PTX on a CPU and checks every access. Imports nothing of the rest of grader."""
 
-from grader.ptx.analysis.flow import OutOfTime, Unsupported
-from grader.ptx.engine import Execution, Program, prepare
-from grader.ptx.explain import Report
+from grader.ptx.engine import Execution, GridTooLarge, Program, prepare
+from grader.ptx.facts import Related, Report
 from grader.ptx.launch import Buffer, Limits
-from grader.ptx.parser import Function, Module, Param, PtxError, parse
+from grader.ptx.parsing.errors import PtxError
+from grader.ptx.parsing.module import parse
+from grader.ptx.syntax import Function, Module, Param
+from grader.ptx.unsupported import OutOfTime, Unsupported
 
 __all__ = [
     "Buffer",
     "Execution",
     "Function",
+    "GridTooLarge",
     "Limits",
     "Module",
     "OutOfTime",
     "Param",
     "Program",
     "PtxError",
+    "Related",
     "Report",
     "Unsupported",
     "parse",

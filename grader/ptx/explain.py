@@ -1,18 +1,20 @@
-"""Fault records into findings: the array by its name, how far outside, which thread and block."""
+"""Fault records into reports: the array by its name, how far outside, which thread and block, at which lines."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from grader.ptx import asynchronous
-from grader.ptx.lowering.kernel import WAITING, Site
+from grader.ptx import words
+from grader.ptx.facts import Actor, Detail, Dim3, Facts, Place, Related, Report, Side
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.lowering.memory import variable_windows
+from grader.ptx.lowering.sites import WAITING, Site
 from grader.ptx.machine import (
     ABSENT_LANE,
+    ARENA_TAIL,
     ASYNC_THREAD,
     LOCAL_WINDOW,
     OWN_LANE,
@@ -24,7 +26,8 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
-from grader.ptx.parser import Location, Module
+from grader.ptx.opcodes.traits import Flow
+from grader.ptx.syntax import Location, Module
 
 NAMES = {
     Kind.OUT_OF_BOUNDS: "out-of-bounds",
@@ -45,45 +48,22 @@ NAMES = {
     Kind.UNFINISHED_COPY: "race",
     Kind.EARLY_READ: "race",
 }
-
-
-@dataclass(frozen=True)
-class Report:
-    """One finding: `message` says what happened first, `count` how often the same happened at this line."""
-
-    kind: str
-    file: str
-    line: int
-    message: str
-    count: int
-    notes: tuple[str, ...] = ()
-    column: int = 0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an address lies: the array's name ("": in none), and the offset in bytes into it."""
-
-    array: str
-    offset: int
-    size: int
-    item: int = 1  # bytes of an element
-
-    def describe(self, width: int) -> str:
-        if not self.array:
-            return f"address {self.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
-        name = f"{self.array}[{self.offset // self.item}]" if self.offset % self.item == 0 else (
-            f"{self.array} + {self.offset} bytes"
-        )  # fmt: skip
-        if self.offset >= 0 and self.offset + width <= self.size:
-            return name
-        if self.offset < 0:
-            return f"{name}, {-self.offset} bytes before its start"
-        if self.offset >= self.size:
-            past = self.offset - self.size
-            where = "just past its end" if past == 0 else f"{past} bytes past its end"
-            return f"{name}, {where} ({self.size // self.item} elements)"
-        return f"{name}, across its end ({self.size // self.item} elements)"
+# Kinds that are no more than a detail of their public kind.
+DETAILS = {
+    Kind.STUCK_PHASE: Detail.STUCK_MBARRIER,
+    Kind.NO_MBARRIER: Detail.NO_MBARRIER,
+    Kind.MISUSE: Detail.MBARRIER_MISUSE,
+    Kind.BULK_SIZE: Detail.BULK_SIZE,
+    Kind.NO_PROXY_FENCE: Detail.NO_PROXY_FENCE,
+    Kind.UNFINISHED_COPY: Detail.UNFINISHED_COPY,
+}
+WITHOUT_MEMORY = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH, Kind.DID_NOT_FINISH, Kind.TRAP)
+WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
+DYNAMIC = "dynamic shared memory"
+DYNAMIC_LEAST = 1024  # bytes that an arena has more where the kernel declares an extern __shared__ array
+IN_FLIGHT = 1  # the `other` of a read of what an asynchronous copy has not brought yet
+ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
+         "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
 
 
 class FaultLike(Protocol):
@@ -107,14 +87,26 @@ class FaultLike(Protocol):
     def other_site(self) -> int: ...
 
 
+@dataclass(frozen=True)
+class _Explained:
+    """A fault with the report it would make alone."""
+
+    fault: FaultLike
+    report: Report
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.fault.block, self.fault.thread
+
+
 class Explainer:
     def __init__(
         self,
         lowered: Lowered,
         arguments: Sequence[Any],
         module: Module,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
+        grid: Dim3,
+        block: Dim3,
         dynamic_shared: int,
     ) -> None:
         self.lowered, self.arguments, self.module = lowered, arguments, module
@@ -122,195 +114,184 @@ class Explainer:
 
     def reports(self, faults: Sequence[FaultLike]) -> list[Report]:
         """One report per kind, line and array, in the order of blocks and threads. A race shows at both its lines."""
-        merged: dict[tuple[str, str, int, str], list[tuple[FaultLike, Report]]] = {}
+        merged: dict[tuple[str, str, int, str], list[_Explained]] = {}
         early = {fault.site for fault in faults if fault.kind is Kind.EARLY_READ}  # of what is written, too late
         for fault in faults:
             if fault.kind is Kind.UNINITIALISED_READ and fault.other != IN_FLIGHT and fault.site in early:
                 continue
-            site = self.lowered.sites[fault.site]
-            at = submission_frame(site.location)
-            message, array = self._message(fault.kind, site, fault)
-            notes = ((self._other(fault),) if fault.kind in RACES else ()) + called_from(site.location)
-            report = Report(self._name(fault), at.file, at.line, message, fault.count, notes, at.column)
-            merged.setdefault((report.kind, at.file, at.line, array), []).append((fault, report))
-        reports = []
-        for entries in merged.values():
-            first = min(entries, key=lambda e: (e[0].block, e[0].thread))
-            r = first[1]
-            total = sum(e[1].count for e in entries)
-            reports.append((first[0], Report(r.kind, r.file, r.line, r.message, total, r.notes, r.column)))
-        reports.sort(key=lambda e: (_rank(e[0], e[1].kind), e[0].block, e[0].thread))
-        return [report for _, report in reports]
+            report = self._report(fault)
+            key = (report.kind, report.file, report.line, report.array)
+            merged.setdefault(key, []).append(_Explained(fault, report))
+        found = []
+        for same in merged.values():
+            first = min(same, key=lambda one: one.order)
+            total = sum(one.report.count for one in same)
+            found.append(_Explained(first.fault, replace(first.report, count=total)))
+        found.sort(key=lambda one: (_rank(one.fault, one.report.kind), *one.order))
+        return [one.report for one in found]
 
-    def _name(self, record: FaultLike) -> str:
-        return "race" if self._reads_too_soon(record) else NAMES[record.kind]
+    def _report(self, fault: FaultLike) -> Report:
+        site = self.lowered.sites[fault.site]
+        at = submission_frame(site.location)
+        facts = self._facts(fault)
+        return Report(
+            kind=self._name(fault),
+            detail=facts.detail.value,
+            file=at.file,
+            line=at.line,
+            column=at.column,
+            count=fault.count,
+            array=facts.place.array if facts.place else "",
+            space=facts.place.space if facts.place else "",
+            access=_access(facts.writes and fault.kind is not Kind.UNINITIALISED_READ) if facts.place else "",
+            related=_related(fault.kind, facts.other) + tuple(Related("call", at.file, line) for line in facts.calls),
+            message=words.message(facts),
+            notes=words.notes(facts),
+        )
 
-    def _reads_too_soon(self, record: FaultLike) -> bool:
+    def _facts(self, fault: FaultLike) -> Facts:
+        site = self.lowered.sites[fault.site]
+        place = None if fault.kind in WITHOUT_MEMORY else self.place(site, fault.address)
+        other = self._other(fault)
+        x, y, z = self.block
+        return Facts(
+            kind=fault.kind,
+            detail=self._detail(fault, site, place),
+            actor=self._actor(fault.thread, fault.block),
+            place=place,
+            width=site.width,
+            writes=_is_write(site),
+            other=other,
+            number=fault.address if fault.address and fault.kind in WAITS_ELSEWHERE else fault.other,
+            instruction=site.op.base,
+            threads=x * y * z,
+            calls=_calls(site.location),
+        )
+
+    def _name(self, fault: FaultLike) -> str:
+        return "race" if self._reads_too_soon(fault) else NAMES[fault.kind]
+
+    def _reads_too_soon(self, fault: FaultLike) -> bool:
         """What a bulk copy has not brought yet."""
-        copied = record.kind is Kind.UNINITIALISED_READ and record.other == IN_FLIGHT
-        return copied and self.lowered.sites[record.other_site].opcode.endswith(".bulk")
+        copied = fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT
+        return copied and self.lowered.sites[fault.other_site].opcode.endswith(".bulk")
 
-    def _message(self, kind: Kind, site: Site, record: FaultLike) -> tuple[str, str]:
-        who = self._who(record.thread, record.block)
-        if kind is Kind.BARRIER_DIVERGENCE:
-            return self._divergence(record), ""
-        if kind is Kind.COLLECTIVE_MISMATCH:
-            return self._mismatch(site, record), ""
-        if kind is Kind.DID_NOT_FINISH:
-            if site.opcode == "push":
-                return f"{who} calls on from here until its stack is full: the recursion does not seem to end", ""
-            if site.opcode == WAITING:
-                return f"{who} is still in this loop, which looks at what other threads may change", ""
-            return f"{who} is still in this loop: it does not seem to end", ""
-        if kind is Kind.TRAP:
-            return f"{who} stopped the kernel here (assert or trap)", ""
-        place = self.place(site, record.address)
-        verb = "writes" if self._is_write(site) else "reads"
-        what = f"{place.describe(site.width)}"
-        if kind in asynchronous.KINDS:
-            line = submission_frame(self.lowered.sites[record.other_site].location).line
-            return asynchronous.message(kind, who, what, record.other, line), place.array
-        if self._reads_too_soon(record):
-            line = submission_frame(self.lowered.sites[record.other_site].location).line
-            return f"{who} reads {what}, which the bulk copy of line {line} writes and nobody waited for", place.array
-        texts = {
-            Kind.OUT_OF_BOUNDS: f"{who} {verb} {what}",
-            Kind.UNINITIALISED_READ: f"{who} reads {what}, {NOT_WRITTEN[record.other == IN_FLIGHT]}",
-            Kind.MISALIGNED: f"{who} {verb} {site.width} bytes at {what}: byte {place.offset} is no multiple of that",
-            Kind.READ_ONLY_WRITE: f"{who} writes {what}, which a kernel may only read",
-            Kind.RACE: f"{who} {verb} {what}; {self._also(record)}, and {self._within_a_block()} the two",
-            Kind.EARLY_READ: f"{who} {verb} {what}; {self._also(record)}, and {self._within_a_block()} the two",
-            Kind.BLOCK_RACE: f"{who} {verb} {what}; {self._also(record)}, and {self._between_blocks(site, record)}",
-        }
-        return texts[kind], place.array
+    def _detail(self, fault: FaultLike, site: Site, place: Place | None) -> Detail:
+        """What tells this fault from others of its public kind."""
+        match fault.kind:
+            case Kind.RACE | Kind.EARLY_READ:
+                if self._is_copy(fault.thread) or self._is_copy(fault.other % STAMP_STEP):
+                    return Detail.WITH_COPY
+                return Detail.OWN_BARRIERS if self.lowered.own_barriers else Detail.NONE
+            case Kind.BLOCK_RACE:
+                sides = site, self.lowered.sites[fault.other_site]
+                if any(is_of_block_scope(side) for side in sides):
+                    return Detail.BLOCK_SCOPE
+                return Detail.BETWEEN_BLOCKS if all(map(_is_write, sides)) else Detail.READ_BETWEEN_BLOCKS
+            case Kind.OUT_OF_BOUNDS if place:
+                return _side_of(place)
+            case Kind.UNINITIALISED_READ if fault.other == IN_FLIGHT:
+                return Detail.COPY_IN_FLIGHT
+            case Kind.UNINITIALISED_READ if place and place.space == "global":
+                return Detail.GLOBAL_MEMORY
+            case Kind.BARRIER_DIVERGENCE if fault.address:
+                return Detail.THREAD_COUNT
+            case Kind.COLLECTIVE_MISMATCH if fault.address >= ABSENT_LANE:
+                return Detail.OWN_LANE if fault.address >= OWN_LANE else Detail.ABSENT_LANE
+            case Kind.DID_NOT_FINISH:
+                return {"push": Detail.RECURSION, WAITING: Detail.WAITS_FOR_OTHERS}.get(site.opcode, Detail.NONE)
+            case Kind.TRAP if site.op.traits.flow is Flow.CALL:
+                return Detail.ASSERTION
+            case _:
+                return DETAILS.get(fault.kind, Detail.NONE)
 
-    def _also(self, record: FaultLike) -> str:
-        """The line on the other side of a race."""
-        other = self.lowered.sites[record.other_site]
-        verb = "writes" if self._is_write(other) else "reads"
-        copy = "the copy of " if self._is_copy(record.other % STAMP_STEP) else ""
-        return f"{copy}line {submission_frame(other.location).line} {verb} it too"
-
-    def _within_a_block(self) -> str:
-        """What is missing between the two. With barriers of its own, a kernel may only use one of them wrongly."""
-        return "none of the kernel's barriers orders" if self.lowered.own_barriers else "no barrier orders"
-
-    def _between_blocks(self, site: Site, record: FaultLike) -> str:
-        """Why nothing orders the two."""
-        if any(is_of_block_scope(s) for s in (site, self.lowered.sites[record.other_site])):
-            return "an atomic operation of block scope is atomic within its own block only"
-        return "blocks run in any order"
-
-    def _other(self, record: FaultLike) -> str:
-        """Who stood on the other side of a race."""
-        other = self.lowered.sites[record.other_site]
-        at = submission_frame(other.location)
-        stamp, verb = record.other, "wrote" if self._is_write(other) else "read"
-        if self._is_copy(stamp % STAMP_STEP):
-            return f"the copy that starts in line {at.line} {verb} it"
-        block = (stamp >> 32) - 2 if stamp >> 33 else record.block
-        who = self._who(stamp % STAMP_STEP, block)
-        return f"{who} {verb} it in line {at.line}"
-
-    def _divergence(self, record: FaultLike) -> str:
-        if record.address % 32:
-            return f"this barrier is for {record.address} threads: {WHOLE_WARPS}"
-        if record.address:
-            x, y, z = self.block
-            return f"this barrier waits for {record.address} threads, and only {x * y * z} come"
-        count = record.other
-        who = self._who(record.thread, record.block)
-        other = record.other_site
-        are = "1 thread" if count == 1 else f"{count} threads"
-        if other == 0:
-            return f"{are} of the block never reach this barrier: {who} has already left the kernel"
-        line = submission_frame(self.lowered.sites[other].location).line
-        return f"{are} of the block do not wait here: {who} waits at the barrier in line {line}"
-
-    def _mismatch(self, site: Site, record: FaultLike) -> str:
-        what = COLLECTIVES.get(site.opcode.split(".")[0], "this warp operation")
-        thread, block = record.thread, record.block
-        if record.address >= OWN_LANE:
-            lane = record.address - OWN_LANE
-            return f"{self._who(thread, block)}, lane {lane}, calls {what} with a mask that does not name it"
-        if record.address >= ABSENT_LANE:
-            lane = record.address - ABSENT_LANE
-            return f"{self._who(thread, block)} reads lane {lane} in {what}, which is not in the mask"
-        other = record.other_site
-        line = submission_frame(self.lowered.sites[other].location).line if other else 0
-        where = f"waits in line {line}" if line else "has left the kernel"
-        return f"{what} waits for lanes of its mask that never come: {self._who(thread, block)} {where}"
-
-    @staticmethod
-    def _is_write(site: Site) -> bool:
-        if site.opcode.startswith(("mbarrier.test_wait", "mbarrier.try_wait")):
-            return False
-        writes = ("st", "atom", "red", "stmatrix", "mbarrier", "cp")
-        return site.opcode.split(".")[0] in writes or site.opcode.startswith("wmma.store")
+    def _other(self, fault: FaultLike) -> Side | None:
+        """The other side of a race; the copy that was not waited for; where the thread of a divergence waits."""
+        at = submission_frame(self.lowered.sites[fault.other_site].location)
+        if fault.kind in words.RACES:
+            block = (fault.other >> 32) - 2 if fault.other >> 33 else fault.block
+            actor = self._actor(fault.other % STAMP_STEP, block)
+        elif fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT and fault.other_site:
+            actor = self._actor(ASYNC_THREAD, fault.block)
+        elif fault.kind in WAITS_ELSEWHERE and fault.other_site:
+            actor = self._actor(fault.thread, fault.block)
+        else:
+            return None
+        return Side(at.file, at.line, actor, _is_write(self.lowered.sites[fault.other_site]))
 
     def _is_copy(self, thread: int) -> bool:
         return self.lowered.asynchronous and thread == ASYNC_THREAD
 
-    def _who(self, thread: int, block: int) -> str:
-        if self._is_copy(thread):
-            return "the copy that starts here"
+    def _actor(self, thread: int, block: int) -> Actor:
         x, y, _ = self.block
-        at = (thread % x, thread // x % y, thread // (x * y))
         gx, gy, _ = self.grid
+        at = (thread % x, thread // x % y, thread // (x * y))
         where = (block % gx, block // gx % gy, block // (gx * gy))
-        return f"thread ({at[0]},{at[1]},{at[2]}) of block ({where[0]},{where[1]},{where[2]})"
+        return Actor(at, where, self._is_copy(thread))
 
     def place(self, site: Site, address: int) -> Place:
         """The array that an address belongs to, by the space of the instruction."""
-        mods = site.opcode.split(".")
         window = address >> WINDOW_BITS
-        if "shared" in mods or "shared::cta" in mods:
+        if site.op.space == "shared":
             return self._shared_place(address, site)
         if window == SHARED_WINDOW:
             return self._shared_place(address - window_base(SHARED_WINDOW), site)
         if window == LOCAL_WINDOW:
             item = 4 if site.width >= 4 else site.width or 1
             local = self.lowered.frame.local_bytes
-            return Place("a local array", address - window_base(LOCAL_WINDOW), local, item)
+            return Place("a local array", address - window_base(LOCAL_WINDOW), local, item, "local")
         index = window - PARAM_WINDOW
         if 0 <= index < len(self.arguments) and hasattr(self.arguments[index], "data"):
             buffer = self.arguments[index]
-            return Place(buffer.name, address - window_base(window), buffer.data.nbytes, buffer.data.itemsize)
+            data = buffer.data
+            return Place(buffer.name, address - window_base(window), data.nbytes, data.itemsize, "global")
         for name, at in variable_windows(self.module).items() if window >= VARIABLE_WINDOW else ():
             if at != window:
                 continue
-            variable = self.module.variables[name]
-            return Place(readable(variable.name), address - window_base(window), variable.size)
+            return Place(readable(name), address - window_base(window), self.module.variables[name].size, 1, "global")
         return Place("", address, 0)
 
     def _shared_place(self, address: int, site: Site) -> Place:
         address = address - (1 << 64) if address >> 63 else address
-        item = 8 if site.opcode.startswith("mbarrier") else 4 if site.width >= 4 else site.width or 1
+        item = 8 if site.op.traits.on_mbarrier else 4 if site.width >= 4 else site.width or 1
         arrays = [(start, size, readable(name)) for name, (start, size) in self.lowered.shared_arrays.items()]
-        if self.lowered.shared.dynamic_start < self.lowered.shared.arena and self.dynamic_shared:
-            arrays.append((self.lowered.shared.dynamic_start, self.dynamic_shared, "dynamic shared memory"))
+        shared = self.lowered.shared
+        if shared.arena - shared.dynamic_start >= ARENA_TAIL + DYNAMIC_LEAST:
+            arrays.append((shared.dynamic_start, self.dynamic_shared, DYNAMIC))
         if not arrays:
-            return Place("shared memory", address, 0)
+            return Place("shared memory", address, 0, 1, "shared")
         # The array that it lies in or is closest to.
         start, size, name = min(arrays, key=lambda a: max(a[0] - address, address - (a[0] + a[1]) + 1, 0))
-        return Place(name, address - start, size, item)
+        return Place(name, address - start, size, item, "shared", name == DYNAMIC)
 
 
-IN_FLIGHT = 1  # the `other` of a read of what cp.async has not brought yet
-WHOLE_WARPS = "warps arrive as a whole, so the number must be a multiple of 32"
-NOT_WRITTEN = {False: "which nothing has written", True: "whose cp.async nobody has waited for"}
-COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
-               "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
-               "wmma": "the matrix product", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
-               "movmatrix": "movmatrix"}  # fmt: skip
-RACES = (Kind.RACE, Kind.BLOCK_RACE, Kind.NO_PROXY_FENCE, Kind.EARLY_READ)
-ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
-         "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
+def _side_of(place: Place) -> Detail:
+    """On which side of its array an address lies. Past the end is what `out-of-bounds` means by itself."""
+    if not place.array:
+        return Detail.STRAY_POINTER
+    if place.offset < 0:
+        return Detail.BEFORE_START
+    return Detail.DYNAMIC_SHARED if place.is_dynamic else Detail.NONE
+
+
+def _related(kind: Kind, other: Side | None) -> tuple[Related, ...]:
+    if other is None or not other.line:
+        return ()
+    if kind in words.RACES:
+        return (Related("other-access", other.file, other.line, _access(other.writes)),)
+    return (Related("wait" if kind in WAITS_ELSEWHERE else "copy", other.file, other.line),)
+
+
+def _access(writes: bool) -> str:
+    return "write" if writes else "read"
+
+
+def _is_write(site: Site) -> bool:
+    return site.op.traits.writes
 
 
 def is_of_block_scope(site: Site) -> bool:
-    parts = site.opcode.split(".")
-    return parts[0] in ("atom", "red") and "cta" in parts
+    return site.op.traits.atomic and site.op.is_of_block_scope
 
 
 def _rank(fault: FaultLike, name: str) -> float:
@@ -318,7 +299,7 @@ def _rank(fault: FaultLike, name: str) -> float:
     if fault.kind is Kind.STUCK_PHASE:
         return len(ORDER)
     if fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT:
-        return ORDER.index("race") - 0.5  # who does not wait for a copy races with it too
+        return ORDER.index("race") - 0.5  # a thread that does not wait for a copy races with it too
     return ORDER.index(name) + (0.5 if fault.kind is Kind.BLOCK_RACE else 0)
 
 
@@ -328,12 +309,11 @@ def submission_frame(location: Location) -> Location:
     return next(f for f in frames if f.file == frames[-1].file)
 
 
-def called_from(location: Location) -> tuple[str, ...]:
-    """Where the student's own function that holds the line is called, if another one calls it."""
+def _calls(location: Location) -> tuple[int, ...]:
+    """The lines that call the student's own function that holds the location, if another one calls it."""
     frames = location.frames()
     own = [f for f in frames if f.file == frames[-1].file]
-    lines = list(dict.fromkeys(f.line for f in own[1:] if f.line and f.line != own[0].line))
-    return (f"called in line {', in line '.join(map(str, lines))}",) if lines else ()
+    return tuple(dict.fromkeys(f.line for f in own[1:] if f.line and f.line != own[0].line))
 
 
 def readable(symbol: str) -> str:

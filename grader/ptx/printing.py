@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from grader.ptx.machine import window_base
-from grader.ptx.parser import Variable
+from grader.ptx.syntax import Variable
 
 MAX_CHARACTERS = 64 * 1024
 MAX_ARGUMENT_BYTES = 32 * 8

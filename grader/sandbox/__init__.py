@@ -1,4 +1,4 @@
-"""The process of its own in which a submission is compiled and run, its limits, and the channel to it."""
+"""The child process in which a submission is compiled and run, its limits, and the channel to it."""
 
 from grader.sandbox.errors import ChildCrashed, ChildDied, ChildFailed, ChildFaulted, ChildMemory, ChildTimeout
 

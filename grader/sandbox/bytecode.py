@@ -1,7 +1,7 @@
-"""Bytecode is written before the child gives up writing: else each child would compile the same modules anew.
+"""Writes bytecode before the child loses write access; otherwise each child would compile the same modules again.
 
-What the child alone imports, nobody else ever would compile: the engine of a checkout, and CuPy and llvmlite where
-the installer left that to the first import.
+No other process would compile what only the child imports: the engine of a checkout, and CuPy and llvmlite if
+the installer did not compile them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INSTALLED = ("cupy", "llvmlite")
 
 
 def write(warm: Iterable[str]) -> None:
-    """Costs a few milliseconds where all is there. `warm`: modules that import what the child will need."""
+    """Takes a few milliseconds if everything is there. `warm`: modules that import what the child will need."""
     if sys.dont_write_bytecode:
         return
     for source in filter(_wants, _sources()):
@@ -42,7 +42,7 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 def _sources() -> Iterator[str]:
-    """Plain strings: for each child a Path of each would cost more than all the rest."""
+    """Plain strings: building a Path of each, for every child, would cost more than everything else."""
     for part in OWN:
         for folder, _, names in os.walk(ROOT / part):
             yield from (f"{folder}/{name}" for name in names if name.endswith(".py"))
@@ -60,5 +60,5 @@ def _wants(source: str) -> bool:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or what is there of the way to it."""
+    """The folder, or its nearest existing parent."""
     return next(f for f in (folder, *folder.parents) if f.exists())

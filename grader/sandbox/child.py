@@ -1,4 +1,4 @@
-"""Child: a submission in a process of its own, as an Executor."""
+"""Child: a submission in its own process, as an Executor."""
 
 from __future__ import annotations
 
@@ -12,34 +12,41 @@ from grader.compile import recipe, source, toolkit
 from grader.compile.cache import Cache, default_folder
 from grader.model.execution import Compilation, Invocation, Outcome
 from grader.model.exercise import Array
-from grader.model.result import Finding
+from grader.model.result import Finding, Related
 from grader.sandbox import arena
 from grader.sandbox.errors import ChildFailed, ChildFaulted
 from grader.sandbox.messages import Built, Compile, Failed, Faulted, Load, Loaded, Ran, Ready, Reply, Request, Run
 from grader.sandbox.process import START_SECONDS, Process
 
-COMPILE_SECONDS = 30.0  # CUB takes 3 on a slow core; compile bombs never end
+COMPILE_SECONDS = 30.0  # CUB takes 3 on a slow core; compiler bombs never end
 LOAD_SECONDS = 30.0
-OWN_SHARE = 0.8  # of a deadline, after which the child gives up by itself and can still say where
+OWN_SHARE = 0.8  # share of a deadline after which the child stops by itself and can still say where
 
-# More than compiler and engine ever say: a child that was taken over could keep its parent busy with telling it.
+# More than compiler and engine ever report; limits how busy a compromised child can keep its parent.
 MOST_FINDINGS, MOST_NOTES = 500, 50
 MOST_KERNELS = 1000
 MOST_UNSET = 50
 MOST_TEXT = 10_000  # characters of a message or a note
-MOST_SAID = 200_000  # characters of a log, or that a kernel prints
-MOST_LINES = 1 << 20  # a submission has no more bytes
+MOST_SAID = 200_000  # characters of a log, or of a kernel's output
+MOST_LINES = 1 << 20  # the most bytes a submission can have
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Reply)
 _R = TypeVar("_R", bound=Reply)
 
-# Escape sequences, and marks that turn the direction of writing round.
+
+def _texts(struct: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(struct) if field.type is str)
+
+
+_FINDING_TEXTS, _RELATED_TEXTS = _texts(Finding), _texts(Related)
+
+# Escape sequences, and characters that change the text direction.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def default_workers() -> int:
-    """Threads that run blocks: GRADER_WORKERS, else the cores that this process may use."""
+    """Number of threads that run blocks: GRADER_WORKERS, otherwise the cores this process may use."""
     chosen = os.environ.get("GRADER_WORKERS", "")
     if chosen.isdecimal() and int(chosen) > 0:
         return int(chosen)
@@ -47,7 +54,7 @@ def default_workers() -> int:
 
 
 class Child:
-    """Owns `process`, and ends it in `close`. After any of the sandbox's errors it raises ChildDied alone."""
+    """Owns `process`, and ends it in `close`. After any of the sandbox's errors, it only raises ChildDied."""
 
     def __init__(
         self,
@@ -66,7 +73,7 @@ class Child:
         self._workers = workers or default_workers()
         self._filename = recipe.SOURCE_NAME
         self._ready = False
-        self.unconfined: tuple[str, ...] = ()  # what the child can do though it should not, once it is up; and why
+        self.unconfined: tuple[str, ...] = ()  # what the child can do but should not, once it has started; and why
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +82,7 @@ class Child:
         self.close()
 
     def compile(self, source_bytes: bytes, filename: str) -> Compilation:
-        """The child holds the submission from here on, if it compiled."""
+        """From here on the child holds the submission, if it compiled."""
         self._filename = filename
         text = source.decode(source_bytes, filename)
         if isinstance(text, Finding):
@@ -92,7 +99,7 @@ class Child:
         return self._shown(compiled.compilation)
 
     def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float) -> Outcome:
-        """`deadline` is in seconds of each of its cores; at four fifths of it the engine stops by itself and names
+        """`deadline` is in seconds of each of its cores. At four fifths of it, the engine stops by itself and names
         the loop."""
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)
@@ -101,7 +108,7 @@ class Child:
         try:
             outputs = {s.name: arena.fetch(self.process.arena, s) for s in slots if s.access != "in"}
         except arena.ShortReadError as error:
-            raise self.process.misbehaved(f"array {error} is cut short") from None
+            raise self.process.misbehaved(f"array {error} is truncated") from None
         return Outcome(
             findings=self._findings(ran.findings),
             outputs=outputs,
@@ -121,8 +128,8 @@ class Child:
         except toolkit.ToolkitMissing as error:
             raise ChildFailed(str(error)) from None
 
-    def ask(self, request: Request, expected: type[_R], seconds: float, *, cores: int = 1) -> _R:
-        """Send and wait. The first request is sent at once; its deadline counts from when the child is up."""
+    def ask(self, request: Request, expected: type[_R], seconds: float, *, cores: int = 0) -> _R:
+        """Send and wait. The first request is sent at once; its deadline starts when the child has started."""
         payload = _ENCODER.encode(request)
         if not self._ready:
             self.process.send(payload, seconds=START_SECONDS)
@@ -132,7 +139,7 @@ class Child:
             self.process.send(payload, seconds=seconds)
         return self._receive(expected, seconds, cores)
 
-    def _receive(self, expected: type[_R], seconds: float, cores: int = 1) -> _R:
+    def _receive(self, expected: type[_R], seconds: float, cores: int = 0) -> _R:
         payload = self.process.receive(seconds=seconds, cores=cores)
         try:
             reply = _DECODER.decode(payload)
@@ -160,18 +167,26 @@ class Child:
         return tuple(self._finding(finding) for finding in findings[:MOST_FINDINGS])
 
     def _finding(self, finding: Finding) -> Finding:
-        """The student's file by its own name, and nothing in it that a terminal would obey."""
+        """The student's file by its own name, without anything that a terminal would interpret."""
+        texts = {name: self._text(getattr(finding, name)[:MOST_TEXT]) for name in _FINDING_TEXTS}
         return msgspec.structs.replace(
             finding,
-            kind=_printable(finding.kind[:MOST_TEXT]),
-            file=self._text(finding.file[:MOST_TEXT]),
-            line=min(max(finding.line, 0), MOST_LINES),
-            message=self._text(finding.message[:MOST_TEXT]),
+            line=_line(finding.line),
             notes=tuple(self._text(note[:MOST_TEXT]) for note in finding.notes[:MOST_NOTES]),
+            related=tuple(self._related(one) for one in finding.related[:MOST_NOTES]),
+            **texts,
         )
+
+    def _related(self, one: Related) -> Related:
+        texts = {name: self._text(getattr(one, name)[:MOST_TEXT]) for name in _RELATED_TEXTS}
+        return msgspec.structs.replace(one, line=_line(one.line), **texts)
 
     def _text(self, text: str) -> str:
         return _printable(text.replace(recipe.SOURCE_NAME, self._filename))
+
+
+def _line(number: int) -> int:
+    return min(max(number, 0), MOST_LINES)
 
 
 def _printable(text: str) -> str:

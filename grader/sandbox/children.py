@@ -1,4 +1,4 @@
-"""The child processes of many gradings at once, to be ended together."""
+"""The child processes of many gradings, which can be ended together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ C = TypeVar("C", bound=_Closeable)
 
 
 class Children:
-    """Every child process that was opened through it; `end` closes them all, and lets no more be opened."""
+    """Every child process opened through it; `end` closes them all and prevents new ones."""
 
     def __init__(self) -> None:
         self._open: weakref.WeakSet[_Closeable] = weakref.WeakSet()
@@ -35,7 +35,7 @@ class Children:
         with self._lock:
             self._open.add(child)
         try:
-            self._refuse_if_ended()  # while it was opened
+            self._refuse_if_ended()  # while it was being opened
         except RunnerError:
             child.close()
             raise

@@ -1,9 +1,9 @@
-"""What a child does to itself before it sees anything of a submission.
+"""Restrictions that a child applies to itself before it sees any part of a submission.
 
-The first line: it dies with its parent, and keeps to limits. The second, for native code that got the better of
-compiler or engine, is the kernel's: Landlock leaves it the files that it needs to work, to be read and not
-written, and a filter of system calls takes the network, other programs and other processes away. What a kernel
-does not offer is left out, and said.
+First: it dies with its parent and keeps to limits. Second, against native code that has compromised the
+compiler or the engine, by the operating system: Landlock leaves it read-only access to the files it needs,
+and a system-call filter blocks the network, other programs and other processes. What the operating system does
+not support is skipped and reported.
 """
 
 from __future__ import annotations
@@ -17,33 +17,38 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from grader.compile import toolkit
+from grader.errors import GraderError
 from grader.sandbox import landlock, seccomp
 
-FILE_BYTES = 16 << 20  # the largest file it can write: bounds what it says on stderr, too
+FILE_BYTES = 16 << 20  # the largest file it can write; also limits its stderr
 OPEN_FILES = 256
-CPU_SECONDS = 24 * 3600  # last resort, where the parent that keeps the deadlines was itself stopped
+CPU_SECONDS = 24 * 3600  # last resort if the parent, which enforces the deadlines, was itself stopped
 
-# Set to "off" by whoever runs the grader, for a machine on which the kernel's part keeps something from working.
+# Users can set it to "off" on machines where these restrictions keep something from working. Verbs that grade other
+# people's submissions set it to "required": then a child that is not confined refuses to work.
 SWITCH = "GRADER_CONFINE"
+OFF, REQUIRED = "off", "required"
 
-SWITCHED_OFF = f"{SWITCH} is off: a submission could read your files and use the network; unset it"
-_NO_LANDLOCK = "a submission could read your files: this kernel has no Landlock (Linux 5.13 or newer, switched on)"
-_UNREADABLE = "a submission could read your files: with Landlock, the grader's own packages could not be read either"
-_NO_FILTER = "a submission could use the network: this kernel lets no process filter its calls (seccomp)"
+SWITCHED_OFF = f"{SWITCH} is off, so a submission could read your files and use the network; unset it"
+_NO_LANDLOCK = (
+    "a submission could read your files: this system has no Landlock (needs Linux 5.13 or newer, with it enabled)"
+)
+_UNREADABLE = "a submission could read your files: with Landlock, the grader's own packages would be unreadable too"
+_NO_FILTER = "a submission could use the network: this system does not support system-call filters (seccomp)"
 
 _AF_UNIX, _AF_NETLINK = 1, 16
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 class Access(msgspec.Struct, frozen=True):
-    """What a child may still reach: paths, patterns of device files, address families of sockets, system calls."""
+    """What a child may still use: paths, patterns of device files, address families of sockets, system calls."""
 
     read: tuple[str, ...]
     devices: tuple[str, ...] = ()
@@ -53,7 +58,7 @@ class Access(msgspec.Struct, frozen=True):
     calls: tuple[str, ...] = ()
 
 
-# Both devices: the libraries of the system, and what says how many cores there are.
+# For CPU and GPU: the system's libraries, and files that give the number of cores.
 _SYSTEM = (
     *("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"),
     "/nix/store",
@@ -66,7 +71,7 @@ _NOTHING = ("/dev/null",)
 
 CPU = Access(_SYSTEM, devices=_NOTHING)
 
-# Generous: what the driver opens differs between its versions, containers and WSL.
+# Generous, since the files that the driver opens differ between versions, containers and WSL.
 GPU = Access(
     (
         *_SYSTEM,
@@ -86,11 +91,11 @@ GPU = Access(
     ),
     write=("/proc/self/task",),  # the driver names its threads
     scratch=("/dev/shm",),  # noqa: S108 - memory that its own processes share
-    families=(_AF_UNIX, _AF_NETLINK),  # the driver listens on one of the first, to hand out its descriptors
-    calls=("memfd_create",),  # the driver keeps files without a name
+    families=(_AF_UNIX, _AF_NETLINK),  # the driver listens on one of the first to pass descriptors
+    calls=("memfd_create",),  # the driver keeps unnamed files
 )
 
-# Of a Python installation or a CUDA toolkit. Its root may be as wide as /usr.
+# Of a Python installation or a CUDA toolkit, whose root may be as broad as /usr.
 _OF_PREFIX = ("bin", "include", "lib", "lib64", "nvvm", "targets", "pyvenv.cfg")
 _OWN_PACKAGES = ("grader", "reference_kernels")
 
@@ -99,16 +104,16 @@ _LOADER_CACHE = Path("/etc/ld.so.cache")
 
 
 def confine(parent: int, access: Access = CPU) -> tuple[str, ...]:
-    """For good, before any thread is started: a thread that is there already may go unrestricted.
+    """Irreversible. Call it before starting threads: existing threads may stay unrestricted.
 
-    Gives what could not be taken away, and why.
+    Returns what could not be blocked, and why.
     """
     _die_with(parent)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     _limit(resource.RLIMIT_CPU, CPU_SECONDS)
-    # Memory is watched from outside: a limit on address space would keep CUDA from starting.
+    # Memory is monitored from outside: a limit on the address space would keep CUDA from starting.
     lacking = missing()
     if lacking == (SWITCHED_OFF,):
         return lacking
@@ -131,9 +136,9 @@ def _restrict_files(rights: dict[Path, int]) -> tuple[str, ...]:
 
 
 def _readable_under(rights: dict[Path, int]) -> bool:
-    """Tried out in a fork: what is restricted once stays so, even where nothing can be imported any more.
+    """Tested in a fork, because restrictions are irreversible, even if nothing can be imported afterwards.
 
-    Packages that are links to elsewhere would be out of reach, or a network's file system that forgets its files.
+    Packages that are links to other places would be unreachable, and so would some network file systems.
     """
     witnesses = list(_witnesses())
     fork = os.fork()
@@ -149,7 +154,7 @@ def _readable_under(rights: dict[Path, int]) -> bool:
 
 
 def _witnesses() -> Iterator[str]:
-    """A file of each thing that the child will need: if these can be read, all can."""
+    """One file of everything the child will need: if these are readable, all are."""
     yield from (__file__, os.__file__)
     for name in ("numpy", "cupy", "llvmlite"):
         with suppress(ImportError, ValueError):
@@ -164,22 +169,54 @@ def _filter_calls(access: Access) -> tuple[str, ...]:
     try:
         seccomp.install(access.families, access.calls)
     except OSError as error:
-        return (f"a submission could use the network: the filter of system calls failed: {error}",)
-    # No program can be started, so none is to be found: ctypes.util.find_library would prepare for one.
+        return (f"a submission could use the network: the system-call filter failed: {error}",)
+    # No program can be started, so do not look for one: ctypes.util.find_library would try to.
     os.environ["PATH"] = ""
     return ()
 
 
 def missing() -> tuple[str, ...]:
-    """What this kernel cannot take away from a child, in words; empty where nothing is missing."""
-    if os.environ.get(SWITCH) == "off":
+    """What this system cannot block for a child, in words; empty if nothing is missing."""
+    if os.environ.get(SWITCH) == OFF:
         return (SWITCHED_OFF,)
     lacking = () if landlock.abi() else (_NO_LANDLOCK,)
     return lacking if seccomp.available() else (*lacking, _NO_FILTER)
 
 
+@contextmanager
+def required(*, trust: bool) -> Iterator[None]:
+    """Every child started inside is confined or refuses to work; with `trust`, whatever the machine offers will do.
+
+    Raises GraderError if this machine cannot confine a child.
+    """
+    lacking = missing()
+    if trust or not lacking:
+        with _switched(None if trust else REQUIRED):
+            yield
+        return
+    raise GraderError(
+        f"this machine cannot confine submissions: {'; '.join(lacking)}.\n"
+        "Grade on another machine (grade doctor shows what each offers), or pass --trust to trust every submission."
+    )
+
+
+@contextmanager
+def _switched(value: str | None) -> Iterator[None]:
+    """Children inherit it, including those for a GPU and those started again."""
+    before = os.environ.get(SWITCH)
+    if value is not None:
+        os.environ[SWITCH] = value
+    try:
+        yield
+    finally:
+        if value is not None and before is None:
+            del os.environ[SWITCH]
+        elif value is not None and before is not None:
+            os.environ[SWITCH] = before
+
+
 def strength() -> str:
-    """How a child is confined where nothing is missing."""
+    """How a child is confined if nothing is missing."""
     return f"Landlock ABI {landlock.abi()}, no network"
 
 
@@ -207,9 +244,9 @@ def _readable(access: Access) -> Iterator[Path]:
 
 
 def _packages() -> Iterator[Path]:
-    """Folders that pip filled, and ours. A checkout as a whole stays closed: submissions may lie in it.
+    """Folders of installed packages, and ours. A checkout as a whole stays closed, since it may contain submissions.
 
-    Ours are imported here, so that nothing is looked for in their folder's folder later.
+    Ours are imported here, so that nothing is searched for in their parent folder later.
     """
     for name in _OWN_PACKAGES:
         yield from map(Path, importlib.import_module(name).__path__)
@@ -220,7 +257,7 @@ def _packages() -> Iterator[Path]:
 
 
 def _library_folders() -> Iterator[Path]:
-    """Where the loader will look: LD_LIBRARY_PATH, and every folder in its cache, libcuda's among them."""
+    """The loader's search path: LD_LIBRARY_PATH and every folder in its cache, including libcuda's."""
     for name in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep):
         with suppress(OSError):
             if name.startswith("/") and _holds(Path(name), ".so"):
@@ -236,7 +273,7 @@ def _holds(folder: Path, part: str) -> bool:
 
 
 def _outermost(folders: Iterable[Path]) -> list[Path]:
-    """Without those that lie in another of them, or in the system's."""
+    """Without folders inside another of them, or inside the system's."""
     kept: list[Path] = []
     for folder in sorted(folders):
         if not any(folder.is_relative_to(other) for other in (*map(Path, _SYSTEM), *kept)):
@@ -246,7 +283,7 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
 
 def _die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call
+    if os.getppid() != parent:  # the parent died before the call
         os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Why a child process gave no answer."""
+"""Why a child process did not answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from grader.model.result import Finding
 
 
 class ChildDied(Exception):  # noqa: N818 - what happened, not an error of ours
-    """The child ended, or sent what is no answer. `stderr` is the end of what it wrote there."""
+    """The child ended, or sent an invalid answer. `stderr` is the end of its output there."""
 
     def __init__(self, message: str, stderr: str = "") -> None:
         super().__init__(message)
@@ -14,15 +14,15 @@ class ChildDied(Exception):  # noqa: N818 - what happened, not an error of ours
 
 
 class ChildCrashed(ChildDied):
-    """It died of what it was doing: SIGSEGV and the like. Nobody killed it."""
+    """It crashed, for example with SIGSEGV; it was not killed from outside."""
 
 
 class ChildFailed(ChildDied):
-    """The child says that it cannot answer: a part of the grader's own is missing or broken."""
+    """The child reports that it cannot answer: a part of the grader is missing or broken."""
 
 
 class ChildFaulted(Exception):  # noqa: N818
-    """What runs in the child broke its GPU context while it was timed; `finding` says how."""
+    """The submission broke its GPU context during timing; `finding` says how."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
@@ -30,8 +30,8 @@ class ChildFaulted(Exception):  # noqa: N818
 
 
 class ChildTimeout(Exception):  # noqa: N818
-    """The child did not answer in time, and was killed. The text is the time it had."""
+    """The child did not answer in time and was killed. The text is its time limit."""
 
 
 class ChildMemory(Exception):  # noqa: N818
-    """The child held more memory than it may, and was killed. The text says how much."""
+    """The child exceeded its memory limit and was killed. The text says how much it used."""

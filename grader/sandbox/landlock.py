@@ -1,7 +1,7 @@
-"""Landlock, through its three system calls: a process gives up files, TCP and its hold on others, for good.
+"""Landlock, through its three system calls: a process irreversibly gives up files, TCP and control over others.
 
-It needs no privilege and binds root too. Before version 3, a file that may be read can still be emptied by opening
-it. The kernel's documentation: userspace-api/landlock.
+It needs no privileges and applies to root too. Before version 3, a readable file can still be truncated by opening
+it. Kernel documentation: userspace-api/landlock.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ READ = READ_FILE | READ_DIR
 WRITE = WRITE_FILE | _TRUNCATE
 DEVICE = READ_FILE | WRITE_FILE | _IOCTL_DEVICE
 SCRATCH = READ | WRITE | _MAKE_REGULAR | _REMOVE_FILE
-_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE | _IOCTL_DEVICE  # what a rule for a file may name
+_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE | _IOCTL_DEVICE  # rights that a rule for a file may have
 
-# What each version of the interface can refuse, from this many bits up; all of it is refused but for the rules.
+# The number of rights each version of the interface knows; all are refused except where a rule allows them.
 _FILES_SINCE = {1: 13, 2: 14, 3: 15, 5: 16}
 _TCP_SINCE, _TCP = 4, 0b11  # bind, connect
-_SCOPES_SINCE, _SCOPES = 6, 0b11  # abstract sockets of others, signals to others
+_SCOPES_SINCE, _SCOPES = 6, 0b11  # abstract sockets of and signals to other processes
 
 # The same numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -43,7 +43,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi() -> int:
-    """The version that this kernel offers; 0 where it has none, or has it switched off."""
+    """The version that this kernel supports; 0 if none, or if it is disabled."""
     if platform.system() != "Linux":
         return 0
     try:
@@ -53,9 +53,9 @@ def abi() -> int:
 
 
 def restrict(allowed: Mapping[Path, int]) -> None:
-    """Keep the calling thread, and what it starts, to these rights beneath these paths.
+    """Restrict the calling thread, and everything it starts, to these rights below these paths.
 
-    Paths that do not exist are left out. Wants no_new_privs. Raises OSError, and then nothing is restricted.
+    Paths that do not exist are skipped. Requires no_new_privs. Raises OSError; then nothing is restricted.
     """
     version = abi()
     files = max((1 << bits) - 1 for since, bits in _FILES_SINCE.items() if since <= max(version, 1))
@@ -73,7 +73,7 @@ def restrict(allowed: Mapping[Path, int]) -> None:
 def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:  # not there, or not for us anyway
+    except OSError:  # missing, or not accessible anyway
         return
     try:
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):

@@ -1,6 +1,8 @@
-"""What parent and child say to each other. Frozen, tagged by type, decoded strictly."""
+"""The messages between parent and child. Frozen, tagged by type, decoded strictly."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -8,14 +10,18 @@ from grader.compile.compiled import Compiled
 from grader.model.execution import Gpu, Invocation
 from grader.model.result import Finding
 
-# What a judge's invocation calls the place where it counts.
+# The name of a judge's counters in its invocation.
 JUDGES_VERDICT = "\0verdict"
 
-# Behind an output's name: where a GPU puts its values of the second run, over other rubbish.
+# Contenders of a timing, besides the baseline's routes: the submission; and, as a prefix, one of its kernels alone.
+SUBMISSION = "submission"
+ALONE = "kernel "
+
+# Suffix of an output's name for a GPU's values of the second run, on different garbage.
 AGAIN = "\0again"
 
 
-class Slot(msgspec.Struct, frozen=True):
+class ArenaSlot(msgspec.Struct, frozen=True):
     """An array in the arena: `dtype` as numpy writes it ("<f4"), C-contiguous from byte `offset`."""
 
     name: str
@@ -30,71 +36,58 @@ class Compile(msgspec.Struct, frozen=True, tag=True):
 
 
 class Load(msgspec.Struct, frozen=True, tag=True):
-    """A submission that was compiled before."""
+    """A submission that is already compiled."""
 
     ptx: str
     cubin: bytes = b""
 
 
 class Run(msgspec.Struct, frozen=True, tag=True):
-    """`seconds` is when to give up by itself, and say where."""
+    """After `seconds`, the child stops by itself and says where."""
 
     invocations: tuple[Invocation, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     seconds: float
     workers: int
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):
-    """Which GPU is there, and does it answer?"""
-
-
-class GroupedGemm(msgspec.Struct, frozen=True, tag=True):
-    """To be timed against cuBLAS."""
-
-    m_sizes: tuple[int, ...]
-    k: int
-    n: int
-
-
-class Copy(msgspec.Struct, frozen=True, tag=True):
-    """To be timed against a device copy that reads and writes so many bytes, both together."""
-
-    moved_bytes: int
+    """Asks which GPU there is, and whether it responds."""
 
 
 class Judges(msgspec.Struct, frozen=True):
-    """Kernels of a file of reference_kernels; they take a kernel's arguments and JUDGES_VERDICT."""
+    """Kernels from a file in reference_kernels; they take a kernel's arguments plus JUDGES_VERDICT."""
 
     source: str
     calls: tuple[Invocation, ...]
 
 
 class Upload(msgspec.Struct, frozen=True, tag=True):
-    """What is to be timed, and its inputs: array `name` of set `i` is the slot `name/i`. Outputs are in no slot.
+    """What to time, and its inputs: array `name` of set `i` is the slot `name/i`. Outputs have no slot.
 
     Without `judges`, outputs are compared with references.
     """
 
     invocations: tuple[Invocation, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     sets: int
     outputs: dict[str, tuple[str, tuple[int, ...]]]  # dtype and shape, by name
     workspace_bytes: int
-    baseline: GroupedGemm | Copy
+    baseline: str  # of grader.baselines.registry
+    problem: dict[str, Any]  # as the baseline says it
     judges: Judges | None = None
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):
-    """Get ready to time what was uploaded. This measures already."""
+    """Prepare to time the upload. This already measures."""
 
 
 class Sweep(msgspec.Struct, frozen=True, tag=True):
-    """Each judged kernel over all bit patterns of its first input, a piece of `elements` at a time.
+    """Run each judged kernel on all bit patterns of its first input, `elements` at a time.
 
-    `invocations` are the judged kernels' own, in the judges' order; `arrays` dtype and access by name.
+    `invocations` are those of the judged kernels, in the judges' order; `arrays` are dtype and access by name.
     """
 
     invocations: tuple[Invocation, ...]
@@ -105,7 +98,7 @@ class Sweep(msgspec.Struct, frozen=True, tag=True):
 
 
 class Measure(msgspec.Struct, frozen=True, tag=True):
-    """Rounds, each with every contender once; `keep` the outputs, to be verified."""
+    """Rounds, each with every contender once; with `keep`, outputs are kept for verification."""
 
     rounds: int
     contenders: tuple[str, ...]
@@ -115,13 +108,13 @@ class Measure(msgspec.Struct, frozen=True, tag=True):
 class Verify(msgspec.Struct, frozen=True, tag=True):
     """References in FP64: output `name` of set `i` is the slot `name/i`."""
 
-    slots: tuple[Slot, ...]
+    slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     tolerance: float
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The child is up; it says so once, unasked. `unconfined`: what the kernel could not take away from it."""
+    """Sent once, unrequested, when the child has started. `unconfined`: what the system could not block."""
 
     unconfined: tuple[str, ...] = ()
 
@@ -131,7 +124,7 @@ class Built(msgspec.Struct, frozen=True, tag=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
-    """The submission of a Load is in place."""
+    """The submission of a Load is loaded."""
 
 
 class Ran(msgspec.Struct, frozen=True, tag=True):
@@ -148,11 +141,11 @@ class Described(msgspec.Struct, frozen=True, tag=True):
 
 
 class Occupancy(msgspec.Struct, frozen=True):
-    """What of a multiprocessor the launches of one kernel can fill."""
+    """How much of a multiprocessor one kernel's launches can occupy."""
 
     kernel: str
     blocks: int  # resident on one multiprocessor
-    share: float  # of the warps that it can hold
+    share: float  # share of the warps it can hold
     grid_blocks: int
 
 
@@ -161,15 +154,15 @@ class Uploaded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
-    launches: dict[str, int]  # of each contender in a round
+    launches: dict[str, int]  # per contender and round
     unavailable: dict[str, str]
     empty_us: float  # an empty launch, in a graph like the others
     occupancy: tuple[Occupancy, ...]
-    cublas: str
+    version: str  # of the baseline's library
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
-    """Microseconds for one launch of the whole problem, by contender and round; GPU time of it all."""
+    """Microseconds per launch of the whole problem, by contender and round; total GPU time."""
 
     times: dict[str, tuple[float, ...]]
     busy_seconds: float
@@ -177,11 +170,11 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
 
 class DeviceVerdict(msgspec.Struct, frozen=True):
     wrong: int
-    first: int  # least index of a wrong element; of a sweep, its input's bit pattern
+    first: int  # smallest index of a wrong element; in a sweep, the bit pattern of its input
 
 
 class Verified(msgspec.Struct, frozen=True, tag=True):
-    """Over every kept output, and by route over one set of outputs each. NaN counts as a mismatch."""
+    """Over every kept output and, by route, over one set of outputs each. NaN counts as a mismatch."""
 
     max_abs_error: float | None  # None: by judges
     mismatches: int
@@ -197,13 +190,13 @@ class Swept(msgspec.Struct, frozen=True, tag=True):
 
 
 class Faulted(msgspec.Struct, frozen=True, tag=True):
-    """The submission broke the GPU context, outside of a Run, which has findings of its own."""
+    """The submission broke the GPU context outside a Run, which has its own findings."""
 
     finding: Finding
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The child could not do it, and that is no fault of the submission."""
+    """The child could not do it; this is not the submission's fault."""
 
     message: str
     details: str = ""

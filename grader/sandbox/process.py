@@ -1,4 +1,4 @@
-"""The child process seen from outside: start, talk with a deadline, watch its memory, end it.
+"""The child process from outside: start it, talk to it with a deadline, watch its memory, end it.
 
 Imports little, so that a child can be started before the rest of the grader is loaded.
 """
@@ -25,15 +25,15 @@ from grader.sandbox.channel import LENGTH, MessageError, frame, payload_length
 from grader.sandbox.deadline import Deadline
 from grader.sandbox.errors import ChildCrashed, ChildDied, ChildMemory, ChildTimeout
 
-START_SECONDS = 60.0  # a cold start from a slow network disk; from a warm one it takes half a second
+START_SECONDS = 60.0  # allows for a cold start from a slow network disk; normally it takes half a second
 MAX_MEMORY_BYTES = 8 << 30
-MEMORY_SHARE = 0.75  # of the machine's, where that is less
-TICK_SECONDS = 0.05  # how often memory is looked at while waiting
+MEMORY_SHARE = 0.75  # share of the machine's memory, if that is less
+TICK_SECONDS = 0.05  # interval of memory checks while waiting
 REAP_SECONDS = 10.0
 STDERR_TAIL_BYTES = 4096
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
-# What the child gets of the caller's environment: nothing that could be a secret.
+# The part of the caller's environment that the child gets: nothing that could be secret.
 KEPT_VARIABLES = (
     *("LD_LIBRARY_PATH", "CUDA_PATH", "CUDA_HOME"),
     *("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "GRADER_CONFINE"),
@@ -41,19 +41,20 @@ KEPT_VARIABLES = (
 FIXED_VARIABLES = {
     "PATH": os.defpath,
     "HOME": "/nonexistent",
-    "CUPY_CACHE_DIR": "/",  # CuPy makes the folder when it is imported; this one is there, and never written
+    "CUPY_CACHE_DIR": "/",  # CuPy creates the folder on import; this one exists and is never written
     "LANG": "C.UTF-8",
-    "OPENBLAS_NUM_THREADS": "1",  # threads that nothing needs, and that cost time to start
+    "TZ": "UTC0",  # makes __TIME__ the same everywhere
+    "OPENBLAS_NUM_THREADS": "1",  # avoids unneeded threads, which take time to start
     "OMP_NUM_THREADS": "1",
 }
 
 
 class Process:
-    """A child that runs `python -m module` in a session of its own, with nothing of ours but two descriptors.
+    """A child that runs `python -m module` in its own session, with only two of our descriptors.
 
-    Its working folder is empty and already removed, so it can neither find nor leave anything there. `send`
-    and `receive` raise the sandbox's errors, and then the child is dead and reaped. One thread at a time may
-    talk to it; `kill` may come from any.
+    Its working folder is empty and already deleted, so it can neither find nor leave anything there. `send`
+    and `receive` raise the sandbox's errors; the child has then ended and been reaped. One thread at a time may
+    talk to it; any thread may call `kill`.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Process:
         variables: Mapping[str, str] | None = None,
         patient: bool = False,
     ) -> None:
-        """`patient`: its deadlines are of processor time."""
+        """`patient`: its deadlines are in processor time."""
         self._patient = patient
         self.memory_bytes = memory_bytes or default_memory_bytes()
         self._module, self._variables = module, dict(variables or {})
@@ -86,7 +87,7 @@ class Process:
         weakref.finalize(self, _end, self._child, self._ending)
 
     def again(self, variables: Mapping[str, str]) -> Process:
-        """One more of its kind, with these variables too."""
+        """Another one like it, with these variables added."""
         together = {**self._variables, **variables}
         return Process(self._module, memory_bytes=self.memory_bytes, variables=together, patient=self._patient)
 
@@ -102,10 +103,10 @@ class Process:
             except OSError:
                 raise self._died() from None
 
-    def receive(self, *, seconds: float, cores: int = 1) -> bytes:
-        """The next message, from a child at work on so many cores.
+    def receive(self, *, seconds: float, cores: int = 0) -> bytes:
+        """The next message from a child that uses this many cores (see `Deadline`).
 
-        Raises ChildTimeout, ChildMemory, and ChildDied where there is none.
+        Raises ChildTimeout, ChildMemory or, if there is none, ChildDied.
         """
         deadline = self._deadline(seconds, cores)
         try:
@@ -115,12 +116,12 @@ class Process:
         return self._exactly(length, deadline)
 
     def misbehaved(self, what: str) -> ChildDied:
-        """The error for a child that broke the protocol; it is dead when this returns."""
+        """The error for a child that broke the protocol; it has ended when this returns."""
         self.kill()
-        return ChildDied(f"the child process sent no valid answer: {what}", self._stderr())
+        return ChildDied(f"the child process sent an invalid answer: {what}", self._stderr())
 
     def kill(self) -> None:
-        """End the child and all of its process group, now; and reap it. May be called twice."""
+        """End the child and its whole process group now, and reap it. May be called twice."""
         self._stopped = True
         _end(self._child, self._ending)
 
@@ -130,7 +131,7 @@ class Process:
         self.arena.close()
         self._output.close()
 
-    def _deadline(self, seconds: float, cores: int = 1) -> Deadline:
+    def _deadline(self, seconds: float, cores: int = 0) -> Deadline:
         return Deadline(self.pid, seconds, patient=self._patient, cores=cores)
 
     def _exactly(self, size: int, deadline: Deadline) -> bytes:
@@ -150,7 +151,7 @@ class Process:
         return b"".join(parts)
 
     def _wait(self, event: int, deadline: Deadline) -> None:
-        """Until the socket is ready; keeps the deadline and the memory limit meanwhile."""
+        """Waits until the socket is ready, while enforcing the deadline and the memory limit."""
         poll = select.poll()
         poll.register(self._socket, event)
         try:
@@ -161,7 +162,7 @@ class Process:
                     return
                 if left <= 0:
                     raise ChildTimeout(f"stopped after {deadline.seconds:g} s")
-        except BaseException:  # Ctrl-C too: nobody will wait for the answer
+        except BaseException:  # also on Ctrl-C, since no one will wait for the answer
             self.kill()
             raise
 
@@ -169,10 +170,10 @@ class Process:
         used = resident_bytes(self.pid)
         if used > self.memory_bytes:
             limit = self.memory_bytes / 2**30
-            raise ChildMemory(f"{used / 2**30:.1f} GiB; the most is {limit:.1f} GiB")
+            raise ChildMemory(f"{used / 2**30:.1f} GiB; the limit is {limit:.1f} GiB")
 
     def _died(self) -> ChildDied:
-        """The error for a child that closed its end of the socket: it is ending, or must be ended."""
+        """The error for a child that closed its socket: it is ending, or must be ended."""
         if self._stopped:
             return ChildDied("the child process was stopped")
         ended = self._ends_within(1.0)
@@ -183,13 +184,13 @@ class Process:
         return ChildDied(f"the child process {how}", self._stderr())
 
     def _ends_within(self, seconds: float) -> bool:
-        """Without reaping it, which `kill` does once the rest of its group is dead."""
+        """Without reaping it; `kill` does that once the rest of its group has ended."""
         deadline = time.monotonic() + seconds
         while self._child.returncode is None:
             try:
                 if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
                     return True
-            except ChildProcessError:  # the caller lets the system reap children unseen
+            except ChildProcessError:  # the caller has SIGCHLD ignored, so the system reaps children
                 return True
             if time.monotonic() > deadline:
                 return False
@@ -203,14 +204,14 @@ class Process:
 
 
 def anonymous_file(name: str) -> IO[bytes]:
-    """A file without a name: gone with its last descriptor, however the processes end."""
+    """An unnamed file: it disappears with its last descriptor, however the processes end."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create(name, os.MFD_CLOEXEC), "r+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)
 
 
 def default_memory_bytes(children: int = 1) -> int:
-    """8 GiB, or a share of three quarters of what this machine or container has."""
+    """8 GiB, or a share of three quarters of the memory of this machine or container."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
         machine = min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -218,7 +219,7 @@ def default_memory_bytes(children: int = 1) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """What the process holds in memory; 0 where the system does not say or it is gone."""
+    """The memory of the process; 0 if it is unknown or the process is gone."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):
@@ -247,25 +248,25 @@ def _start(
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """What a child finds: nothing of the caller's but what it needs to start."""
+    """A child's environment: of the caller's, only what it needs to start."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return FIXED_VARIABLES | {"PYTHONPATH": _import_path()} | dict(variables) | kept
 
 
 def _import_path() -> str:
-    """This package first; then what the caller added, where the packages that it needs may lie."""
+    """This package first; then the caller's additions, which may contain required packages."""
     root = str(Path(__file__).resolve().parents[2])
     added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return os.pathsep.join([root, *(str(Path(p).resolve()) for p in added if p)])
 
 
 def _end(child: subprocess.Popen[bytes], lock: threading.Lock) -> None:
-    """Kill the group before the leader is reaped: until then its number is nobody else's."""
+    """Kill the group before the leader is reaped, since its number cannot be reused before that."""
     with lock:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver: even SIGKILL has to wait
+            with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver: even SIGKILL must wait
                 child.wait(REAP_SECONDS)
 
 
@@ -282,8 +283,8 @@ def _ending_of(returncode: int | None) -> str:
 class _Spawner:
     """A thread that starts the children.
 
-    A child asks the kernel to kill it when its parent dies, and to the kernel that is the *thread* which
-    started it. So one thread that lasts as long as this process starts them all.
+    A child asks the operating system to kill it when its parent dies, which means the *thread* that
+    started it. So a thread that lives as long as this process starts them all.
     """
 
     def __init__(self) -> None:
@@ -293,7 +294,7 @@ class _Spawner:
 
     def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         with self._starting:
-            if self._thread is None or not self._thread.is_alive():  # not alive: in a fork of ours
+            if self._thread is None or not self._thread.is_alive():  # not alive in a fork of ours
                 self._thread = threading.Thread(target=self._work, name="grader-spawner", daemon=True)
                 self._thread.start()
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()

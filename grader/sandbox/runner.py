@@ -1,4 +1,4 @@
-"""A submission in its child process, started again after a death, so that one bad case costs only itself."""
+"""A submission in its child process, which is restarted after it dies, so that a bad case affects only itself."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from grader.sandbox import ChildCrashed, ChildDied, ChildFailed, ChildMemory, Ch
 OpenExecutor = Callable[[], Executor]
 E = TypeVar("E", bound=Executor)
 
-# Each start costs a second; a submission that kills every child gets no more of them.
+# Each start takes a second; a submission that kills every child gets no more than this.
 MAX_STARTS = 4
 
-# How long a run may take: far beyond an honest kernel on one core, every access checked. A loop that does not end is
-# stopped by the engine's budget of instructions, long before. A kernel does more work on larger arrays. After a run
-# that took too long, the others get no more than the least.
+# Time limit of a run: far more than an honest kernel needs on one core with every access checked. An endless loop is
+# stopped much earlier by the engine's instruction budget. Larger arrays get more time. After a run
+# that took too long, the others get only the minimum.
 LEAST_SECONDS = 10.0
 SECONDS_PER_MIB = 12.0
 
 
 class Patience(NamedTuple):
-    """How often a child is started, and how long a run may take."""
+    """Limits: how often a child is started, and how long a run may take."""
 
     starts: int = MAX_STARTS
     least_seconds: float = LEAST_SECONDS
@@ -33,17 +33,17 @@ class Patience(NamedTuple):
 
 
 ON_CPU = Patience()
-# A kernel of an exercise takes milliseconds; most of the time is for the arrays to get there. Fresh children are
-# started for borderline cases, too.
+# An exercise's kernel takes milliseconds; most of the time is for transferring the arrays. Fresh children are
+# also started for borderline cases.
 ON_GPU = Patience(starts=16, least_seconds=4.0, seconds_per_mib=0.05)
 
 
 class RunnerError(Exception):
-    """The child died and nothing says that the submission is to blame."""
+    """The child died, and there is no sign that the submission caused it."""
 
 
 class Runner(Generic[E]):
-    """`run` raises RunnerError; what is the submission's fault comes back as an Outcome with a finding."""
+    """`run` raises RunnerError; faults of the submission are returned as an Outcome with a finding."""
 
     def __init__(
         self, open_executor: Callable[[], E], source: bytes, filename: str, patience: Patience = ON_CPU
@@ -64,22 +64,20 @@ class Runner(Generic[E]):
         self.close()
 
     def start(self) -> E:
-        """Lets the child come up while the caller does something else."""
+        """Starts the child while the caller does something else."""
         if self._executor is None:
             if self._starts == self._patience.starts:
-                raise RunnerError(f"the child process died {self._patience.starts} times; no further one was started")
+                raise RunnerError(f"the child process died {self._patience.starts} times and was not started again")
             self._starts += 1
             self._executor = self._open_executor()
         return self._executor
 
     def compile(self) -> Compilation:
-        """A compiler that does not end, eats all memory or crashes twice is the submission's doing."""
+        """If the compiler never finishes, exhausts memory or crashes twice, the submission is the cause."""
         try:
             return self._compile()
         except ChildCrashed as error:
-            message = (
-                f"the compiler crashes on this file ({error}); take out what is unusual in it, assembly above all"
-            )
+            message = f"the compiler crashes on this file ({error}); remove anything unusual, especially assembly"
             return self._failed_compilation("compile-error", message)
         except ChildTimeout as error:
             return self._failed_compilation("did-not-finish", f"compiling did not finish: {error}")
@@ -95,9 +93,9 @@ class Runner(Generic[E]):
         return self.start().compile(self._source, self._filename)
 
     def ready(self) -> E:
-        """The child that holds the submission; a fresh one compiles it again."""
+        """The child with the submission; a fresh child compiles it again."""
         if self._executor is None and not self.compile().ok:
-            raise RunnerError("the submission compiled once, but not again in a fresh child process")
+            raise RunnerError("the submission compiled once but not again in a fresh child process")
         return self.start()
 
     def run(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> Outcome:
@@ -120,7 +118,7 @@ class Runner(Generic[E]):
         return least + self._patience.seconds_per_mib * sum(array.data.nbytes for array in arrays) / (1 << 20)
 
     def _lost(self, error: ChildDied) -> RunnerError:
-        """With the last line that a crashed child wrote: it is the one that says why."""
+        """With the last line that a crashed child wrote, which usually says why."""
         self.close()
         last = [] if isinstance(error, ChildFailed) else error.stderr.strip().splitlines()[-1:]
         return RunnerError(": ".join([str(error), *last]))
@@ -135,7 +133,7 @@ class Runner(Generic[E]):
 
     @property
     def unconfined(self) -> tuple[str, ...]:
-        """What a child could do though it should not, and why."""
+        """What a child could do but should not be able to, and why."""
         return self._unconfined if self._executor is None else self._executor.unconfined
 
     def close(self) -> None:

@@ -1,12 +1,12 @@
-"""A filter of system calls: no network, no other program, no other process, and no way round Landlock.
+"""A system-call filter: no network, no other programs, no other processes, and no way around Landlock.
 
-Other processes means both: the child starts none, and has no hold on those that are there.
+No other processes means both that the child cannot start any and that it cannot control existing ones.
 
-Why a filter and not a network namespace: containers and several distributions forbid unprivileged namespaces,
-while a filter is allowed to every process that gives up new privileges, in containers too. Landlock alone knows
-TCP from its fourth version on, and neither UDP nor other families of sockets.
+Why a filter and not a network namespace? Containers and several distributions forbid unprivileged namespaces,
+but every process that gives up new privileges may install a filter, also in containers. Landlock alone handles
+only TCP, from its fourth version on, but neither UDP nor other socket families.
 
-What is refused fails with EPERM. The rest of the calls stay: Python, LLVM and CUDA need many, and more each year.
+Refused calls fail with EPERM. All others stay allowed: Python, LLVM and CUDA need many, and more each year.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import struct
 from collections.abc import Collection, Iterator
 from functools import cache
 
-# By name: the numbers on x86-64 and on aarch64, None where there is no such call.
+# By name: the numbers on x86-64 and aarch64; None if there is no such call.
 _REFUSED: dict[str, tuple[int, int | None]] = {
-    # Programs and processes. A session of its own would outlive the killing of the child's group.
+    # Programs and processes. A process with its own session would survive killing the child's group.
     "fork": (57, None),
     "vfork": (58, None),
     "execve": (59, 221),
@@ -38,13 +38,13 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
     "setpgid": (109, 154),
     "setpriority": (141, 140),
     "ioprio_set": (251, 30),
-    # Memory that nobody counts: it belongs to no process, and some of it outlives them all.
+    # Memory that is not counted: it belongs to no process, and some of it outlives them all.
     "shmget": (29, 194),
     "msgget": (68, 186),
     "semget": (64, 190),
     "mq_open": (240, 180),
     "memfd_create": (319, 279),
-    # Ways round this filter, and round Landlock where root has it.
+    # Ways around this filter and, for root, around Landlock.
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
@@ -59,7 +59,7 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
     "move_mount": (429, 429),
     "fsopen": (430, 430),
     "mount_setattr": (442, 442),
-    # The kernel's own.
+    # Configuration of the kernel itself.
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
@@ -84,7 +84,8 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
     "acct": (163, 89),
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
-    # A file's length, mode, owner, times and attributes: Landlock guards the first from version 3 on, the rest not.
+    # A file's length, mode, owner, times and attributes: Landlock protects the length from version 3 on, the rest
+    # never.
     "truncate": (76, 45),
     "chmod": (90, None),
     "fchmod": (91, 52),
@@ -106,7 +107,7 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
     "fremovexattr": (199, 16),
 }  # fmt: skip
 
-# Their first argument says whose: allowed for the process itself alone. abort() sends a signal, too.
+# Their first argument selects a process; allowed only for the process itself. abort() also sends a signal.
 _OWN_ONLY: dict[str, tuple[int, int]] = {
     "kill": (62, 129),
     "tkill": (200, 130),
@@ -114,7 +115,7 @@ _OWN_ONLY: dict[str, tuple[int, int]] = {
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
 }
-# The same, where 0 means the caller. Limits, cores and priorities of the parent are those of its next child.
+# The same, where 0 means the caller. The parent's limits, cores and priorities are inherited by its next child.
 _OWN_OR_ZERO: dict[str, tuple[int, int]] = {
     "prlimit64": (302, 261),
     "sched_setaffinity": (203, 122),
@@ -124,7 +125,7 @@ _OWN_OR_ZERO: dict[str, tuple[int, int]] = {
 }
 _SOCKET = (41, 198)
 
-# An argument that no call may have: to outlive the parent (PR_SET_PDEATHSIG), and to have the kernel send it a
+# Forbidden arguments: to outlive the parent (PR_SET_PDEATHSIG), and to have the kernel send the parent a
 # signal (F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP).
 _NEVER_WITH: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {
     (157, 167): (0, (1,)),  # prctl
@@ -132,15 +133,16 @@ _NEVER_WITH: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {
     (16, 29): (1, (0x8901, 0x8902)),  # ioctl
 }
 
-# A thread is a clone with CLONE_THREAD. The filter cannot see into clone3's structure: without it, clone is used.
+# A thread is a clone with CLONE_THREAD. The filter cannot read clone3's structure; if clone3 is refused, clone is
+# used.
 _CLONE, _CLONE_THREAD = (56, 220), 0x10000
 _CLONE3 = 435
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _COLUMN = {"x86_64": 0, "aarch64": 1}
-_X32 = 0x40000000  # x86-64's second set of numbers starts here
+_X32 = 0x40000000  # x86-64's second set of call numbers starts here
 
-# Classic BPF over struct seccomp_data: number at 0, architecture at 4, arguments of eight bytes (lower half) from 16.
+# Classic BPF on struct seccomp_data: number at 0, architecture at 4, eight-byte arguments (lower half) from 16.
 _LOAD, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _ALLOW, _REFUSE, _UNKNOWN = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
@@ -148,7 +150,7 @@ _ALLOW, _REFUSE, _UNKNOWN = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | e
 _CALL = {"x86_64": 317, "aarch64": 277}
 _ACTION_AVAILABLE, _SET_FILTER = 2, 1
 _ALL_THREADS = 1 << 0
-_NO_SLOWDOWN = 1 << 2  # older kernels slow filtered processes down against Spectre; the child holds no secrets
+_NO_SLOWDOWN = 1 << 2  # older kernels slow down filtered processes because of Spectre; the child has no secrets
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
@@ -165,9 +167,9 @@ def available() -> bool:
 
 
 def install(families: Collection[int] = (), calls: Collection[str] = ()) -> None:
-    """Filter every thread of this process, for good; sockets of these address families and these calls stay allowed.
+    """Irreversibly filter every thread of this process; these address families and these calls stay allowed.
 
-    Wants no_new_privs. Raises OSError, and then nothing is filtered.
+    Requires no_new_privs. Raises OSError; then nothing is filtered.
     """
     instructions = list(program(platform.machine(), os.getpid(), families, calls))
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
@@ -182,7 +184,7 @@ def install(families: Collection[int] = (), calls: Collection[str] = ()) -> None
 
 
 def program(machine: str, own: int, families: Collection[int], calls: Collection[str] = ()) -> Iterator[Instruction]:
-    """The filter of process `own`. What is asked for by a foreign architecture's numbers is refused."""
+    """The filter for process `own`. Calls with a foreign architecture's numbers are refused."""
     column = _COLUMN[machine]
     yield _LOAD, 0, 0, _ARCHITECTURE
     yield _EQUAL, 1, 0, _AUDIT_ARCH[machine]
@@ -240,9 +242,9 @@ def _only_threads(clone: int) -> Iterator[Instruction]:
 def _seccomp(operation: int, flags: int, argument: object) -> None:
     call = ctypes.c_long(_CALL[platform.machine()])
     result = int(_libc().syscall(call, ctypes.c_long(operation), ctypes.c_long(flags), argument))
-    if result != 0:  # with _ALL_THREADS, positive: the thread that could not follow
+    if result != 0:  # with _ALL_THREADS, a positive value is the thread that could not be filtered
         raise OSError(
-            ctypes.get_errno(), os.strerror(ctypes.get_errno()) if result < 0 else "a thread did not follow"
+            ctypes.get_errno(), os.strerror(ctypes.get_errno()) if result < 0 else "a thread could not be filtered"
         )
 
 

@@ -1,4 +1,4 @@
-"""The child's side of the channel: takes requests, gives answers, until the parent closes it."""
+"""The child's side of the channel: answers requests until the parent closes it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import numpy as np
 from grader.errors import at_fault
 from grader.sandbox import arena, bytecode
 from grader.sandbox.channel import LENGTH, frame, payload_length
-from grader.sandbox.confine import CPU, Access, confine
+from grader.sandbox.confine import CPU, REQUIRED, SWITCH, Access, confine
 from grader.sandbox.messages import Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
 
 MAX_DETAILS = 4000  # characters of a traceback
 
 
 class Engine(Protocol):
-    """What a device makes of a submission. Raises SetupError where the machine lacks something."""
+    """Runs submissions on a device. Raises SetupError if the machine lacks something."""
 
     @property
     def warm(self) -> tuple[str, ...]:
-        """Modules that a request will need, the likeliest first: loaded while there is nothing to do."""
+        """Modules that a request will need, most likely first; loaded while idle."""
         ...
 
     def compile(self, text: str) -> Built: ...
@@ -38,24 +38,27 @@ class Engine(Protocol):
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran: ...
 
 
-# Answers a request; the arrays are those of its slots, where it has any.
+# Answers a request; the arrays are those of its slots, if it has any.
 Handler = Callable[[Any, dict[str, np.ndarray]], Reply]
 
 
 class SetupError(Exception):
-    """Something that the child needs is not installed; the message says what to do."""
+    """Something the child needs is not installed; the message says what to do."""
 
 
 def serve(engine: Engine, further: Mapping[type, Handler] | None = None, access: Access = CPU) -> NoReturn:
-    """The child's whole life. `sys.argv` holds the two descriptors and the parent's process id.
+    """The child's main loop. `sys.argv` contains the two descriptors and the parent's process id.
 
-    `further` answers requests that not every device can; `access` is what the device needs of the machine.
+    `further` answers requests that not every device supports; `access` is what the device may use.
     """
     channel, memory, parent = map(int, sys.argv[1:4])
     bytecode.write(engine.warm)
     lacking = confine(parent, access)
     server = _Server(engine, further or {}, socket.socket(fileno=channel), memory)
     server.send(Ready(lacking))
+    if lacking and os.environ.get(SWITCH) == REQUIRED:
+        server.send(Failed(f"nothing was compiled or run: {'; '.join(lacking)}"))
+        os._exit(0)
     server.warm_up()
     while True:
         server.answer()

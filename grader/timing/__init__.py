@@ -1,1 +1,1 @@
-"""Paired measurement against a baseline, and what may be concluded from it. One concept a file."""
+"""Paired measurement against a baseline, and the conclusions drawn from it. One concept per file."""

@@ -1,4 +1,4 @@
-"""NVML: clocks and the reasons for which a GPU runs slower than it could. Read only; nothing is ever set."""
+"""NVML: clocks and the reasons why a GPU runs slower than it could. Read-only; never sets anything."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import msgspec
 
 LIBRARY = "libnvidia-ml.so.1"
 
-# nvmlClocksEventReasons that make a round worth nothing: the GPU protects itself. Power capping is not among
-# them: it is how a busy GPU works, for the baseline as for the submission.
+# nvmlClocksEventReasons that invalidate a round: the GPU throttles to protect itself. Power capping is not one
+# of them: it is normal for a busy GPU, and affects the baseline as much as the submission.
 SLOWDOWNS = {
     0x08: "hardware slowdown",
     0x20: "software thermal slowdown",
@@ -23,7 +23,7 @@ SLOWDOWNS = {
 POWER_CAP = 0x04
 
 _SM, _MEMORY = 1, 2  # nvmlClockType_t
-_TEXT = 96  # NVML's longest name or version, with its end
+_TEXT = 96  # NVML's longest name or version, with the terminator
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Clocks:
-    """One GPU by its PCI bus id. `read` gives None where NVML is missing or does not answer."""
+    """One GPU by its PCI bus id. `read` returns None if NVML is missing or does not respond."""
 
     def __init__(self, pci_bus_id: str) -> None:
         self._library: ctypes.CDLL | None = None
@@ -62,7 +62,7 @@ class Clocks:
         if self._library is None:
             return None
         sm, memory, reasons = c_uint(), c_uint(), c_ulonglong()
-        # Called ...ThrottleReasons before driver 535, and still answered to under that name.
+        # Called ...ThrottleReasons before driver 535; the old name still works.
         failed = (
             self._library.nvmlDeviceGetClockInfo(self._device, c_uint(_SM), byref(sm))
             or self._library.nvmlDeviceGetClockInfo(self._device, c_uint(_MEMORY), byref(memory))
@@ -77,7 +77,7 @@ class Clocks:
 
 
 def driver_version() -> str | None:
-    """ "580.159.04"; None where NVML is missing."""
+    """ "580.159.04"; None if NVML is missing."""
     with contextlib.suppress(OSError, AttributeError), _nvml() as library:
         text = ctypes.create_string_buffer(_TEXT)
         if library.nvmlSystemGetDriverVersion(text, c_uint(_TEXT)) == 0:
@@ -86,7 +86,7 @@ def driver_version() -> str | None:
 
 
 def gpu_names() -> list[str]:
-    """Of every GPU of the machine, in NVML's order; empty where NVML is missing."""
+    """The name of every GPU in the machine, in NVML's order; empty if NVML is missing."""
     names = []
     with contextlib.suppress(OSError, AttributeError), _nvml() as library:
         count, device, text = c_uint(), c_void_p(), ctypes.create_string_buffer(_TEXT)
@@ -100,7 +100,7 @@ def gpu_names() -> list[str]:
 
 @contextlib.contextmanager
 def _nvml() -> Iterator[ctypes.CDLL]:
-    """Raises OSError where it is missing or does not start."""
+    """Raises OSError if it is missing or fails to start."""
     library = ctypes.CDLL(LIBRARY)
     if library.nvmlInit_v2():
         raise OSError("NVML does not start")

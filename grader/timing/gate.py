@@ -12,11 +12,11 @@ from grader.timing.statistics import Interval
 class Decision(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
-    ACROSS = "across"  # the interval holds the threshold: more has to be known
+    ACROSS = "across"  # the interval contains the threshold: more measurements are needed
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """The last word. `borderline`: fresh processes did not settle it either, so the median decided."""
+class GateVerdict(msgspec.Struct, frozen=True):
+    """The final decision. `borderline`: fresh processes did not settle it either, so the median decided."""
 
     passed: bool
     borderline: bool = False
@@ -28,8 +28,8 @@ def decide(interval: Interval, threshold: float) -> Decision:
     return Decision.FAILED if interval.high < threshold else Decision.ACROSS
 
 
-def final(interval: Interval, threshold: float) -> Verdict:
+def final(interval: Interval, threshold: float) -> GateVerdict:
     decision = decide(interval, threshold)
     if decision is Decision.ACROSS:
-        return Verdict(interval.ratio >= threshold, borderline=True)
-    return Verdict(decision is Decision.PASSED)
+        return GateVerdict(interval.ratio >= threshold, borderline=True)
+    return GateVerdict(decision is Decision.PASSED)

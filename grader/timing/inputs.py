@@ -1,27 +1,26 @@
-"""The sets of inputs that a timing rotates through, and the references for what it computes from them."""
+"""The sets of inputs that timing rotates through, and the references for their results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from grader.errors import GraderError
+from grader.baselines.baseline import Baseline
+from grader.baselines.work import Work
 from grader.model.execution import Gpu
 from grader.model.exercise import Array, Case, Exercise
-from grader.sandbox.messages import Copy, GroupedGemm
 from grader.timing import rotation
-from grader.timing.roofline import Work
 
-COPY = "copy"  # as exercise.toml names the baseline
-SEEDS_PER_RUN = 1 << 10  # so that no run's sets are another's
+SEEDS_PER_RUN = 1 << 10  # so that no two runs have the same sets
 
 
 class Sets(msgspec.Struct, frozen=True):
-    """Enough sets of inputs for a GPU's cache; the first is the case's own."""
+    """Enough sets of inputs to exceed a GPU's cache; the first is the case's own."""
 
     cases: tuple[Case, ...]
-    baseline: GroupedGemm | Copy
+    problem: dict[str, Any]  # for the baseline, in the child
     work: Work
     read_bytes: int
 
@@ -31,45 +30,19 @@ class Sets(msgspec.Struct, frozen=True):
 
 
 def count(case: Case, gpu: Gpu) -> int:
-    """How many sets this GPU's cache asks for."""
+    """The number of sets required by this GPU's cache."""
     return rotation.sets(_read_bytes(case), gpu.l2_bytes)
 
 
 def make(case: Case, index: int, seed: int, another: Callable[[Case, int], Case]) -> Case:
-    """The case of the set of that index. They are made one by one, so that threads can share the work."""
+    """The case of the set with that index. Sets are generated one by one, so that threads can share the work."""
     return another(case, seed * SEEDS_PER_RUN + index) if index else case
 
 
-def together(cases: Sequence[Case], exercise: Exercise) -> Sets:
+def together(cases: Sequence[Case], exercise: Exercise, baseline: type[Baseline]) -> Sets:
+    """Raises GraderError if the cases do not suit this baseline."""
     first = cases[0]
-    if exercise.baseline == COPY:
-        moved = moved_bytes(exercise, first)
-        return Sets(tuple(cases), Copy(moved), Work(0.0, float(moved)), _read_bytes(first))
-    problem = grouped_gemm(first)
-    moved = sum(array.data.nbytes for array in _arrays(first).values())
-    flops = 2.0 * sum(problem.m_sizes) * problem.k * problem.n
-    return Sets(tuple(cases), problem, Work(flops, float(moved)), _read_bytes(first))
-
-
-def grouped_gemm(case: Case) -> GroupedGemm:
-    """Raises GraderError where the case is none."""
-    sizes, k, n = (case.arguments.get(name) for name in ("M_sizes", "K", "N"))
-    if not isinstance(sizes, Array) or not isinstance(k, int) or not isinstance(n, int):
-        raise GraderError(f"case {case.name} is no grouped GEMM: there is no baseline to time it against")
-    return GroupedGemm(tuple(int(size) for size in sizes.data), k, n)
-
-
-def moved_bytes(exercise: Exercise, case: Case) -> int:
-    """Every input once for each kernel that reads it, every output once."""
-    read, written = 0, {}
-    for kernel in exercise.kernels:
-        for parameter in kernel.parameters:
-            value = case.arguments[parameter.key]
-            if isinstance(value, Array) and value.access == "in":
-                read += value.data.nbytes
-            elif isinstance(value, Array):
-                written[parameter.key] = value.data.nbytes
-    return read + sum(written.values())
+    return Sets(tuple(cases), baseline.problem(exercise, first), baseline.work(exercise, first), _read_bytes(first))
 
 
 def _read_bytes(case: Case) -> int:

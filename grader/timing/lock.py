@@ -1,4 +1,4 @@
-"""One GPU is timed by one submission at a time; correctness runs share it with each other, not with a timing."""
+"""Only one submission at a time is timed on a GPU; correctness runs share it with each other, not with timing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pathlib import Path
 
 @contextmanager
 def running(gpu: str) -> Iterator[None]:
-    """Held while kernels run whose time does not matter. Waits while another process times."""
+    """Held while running kernels whose time does not matter. Waits while another process is timing."""
     with _held(gpu, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
 def timing(gpu: str) -> Iterator[float]:
-    """Held alone. Waits until nobody else runs anything of the grader's on this GPU.
+    """Held exclusively. Waits until no other process of the grader uses this GPU.
 
-    Gives the seconds since this process last held it so; infinity the first time.
+    Returns the seconds since this process last held it exclusively; infinity the first time.
     """
     with _held(gpu, fcntl.LOCK_EX):
         try:
@@ -43,7 +43,7 @@ def path(gpu: str) -> Path:
 
 @contextmanager
 def _held(gpu: str, how: int) -> Iterator[None]:
-    """The lock goes with the descriptor, so a killed grader leaves none behind. The file stays, empty."""
+    """The lock is released with its descriptor, so a killed grader leaves none behind. The empty file stays."""
     descriptor = _open(path(gpu))
     try:
         fcntl.flock(descriptor, how)
@@ -53,7 +53,7 @@ def _held(gpu: str, how: int) -> Iterator[None]:
 
 
 def _open(file: Path) -> int:
-    """Another user's file can be locked with read access alone; a link is not followed."""
+    """Another user's file can be locked with read access only; links are not followed."""
     try:
         return os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

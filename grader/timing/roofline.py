@@ -1,52 +1,28 @@
-"""What the device itself allows: a time below it is an error of the measurement, no record."""
+"""The device's own limits: a time below them is a measurement error, not a record."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
+from grader.baselines.work import TENSOR_CORES, Peak, Work
 from grader.model.execution import Gpu
-
-# Dense FLOPs of a multiprocessor in a clock, of the fastest type that its tensor cores have, by major version of the
-# compute capability (CUDA C++ programming guide, arithmetic throughput). Generous on purpose: this is the roof.
-TENSOR_FLOPS = {8: 4096, 9: 8192, 10: 32768, 11: 32768, 12: 8192}
-NEWEST = 65536  # an architecture that this table does not know yet
-
-# FP32 multiply-adds of a multiprocessor in a clock, outside the tensor cores.
-FP32_FMA = {(8, 0): 64}
-FP32_FMA_ELSE = 128
-
-
-class Work(msgspec.Struct, frozen=True):
-    """What a launch must do at the least: its operations, and each input read and each output written once."""
-
-    flops: float
-    bytes: float
-
-    @property
-    def intensity(self) -> float:
-        return self.flops / self.bytes
 
 
 def least_seconds(gpu: Gpu, work: Work, *, read_bytes: float) -> float:
-    """No launch can be faster. Only what must come from memory counts: outputs may stay in the cache."""
-    tensor = TENSOR_FLOPS.get(gpu.compute_capability[0], NEWEST) * gpu.sm_count * gpu.clock_hz
-    return max(work.flops / tensor, read_bytes / gpu.memory_bytes_per_second)
+    """No launch can be faster, whatever units it uses. Counts only what must come from memory, since outputs may stay
+    in the cache."""
+    return max(work.flops / TENSOR_CORES.flops_per_second(gpu), read_bytes / gpu.memory_bytes_per_second)
 
 
-def fp32_flops(gpu: Gpu) -> float:
-    """FLOPs a second of all FP32 cores at the highest clock."""
-    fma = FP32_FMA.get(gpu.compute_capability, FP32_FMA_ELSE)
-    return 2.0 * fma * gpu.sm_count * gpu.clock_hz
-
-
-def binding(gpu: Gpu, work: Work) -> Literal["compute", "memory"]:
-    """Which roof is the lower one for FP32 arithmetic of this intensity."""
-    ridge = fp32_flops(gpu) / gpu.memory_bytes_per_second
+def binding(gpu: Gpu, work: Work, peak: Peak | None) -> Literal["compute", "memory"]:
+    """The lower of the two roofs for this intensity."""
+    if peak is None:
+        return "memory"
+    ridge = peak.flops_per_second(gpu) / gpu.memory_bytes_per_second
     return "compute" if work.intensity >= ridge else "memory"
 
 
-def share_of_roof(gpu: Gpu, work: Work, seconds: float) -> float:
-    """1.0 where FP32 cores or memory are as busy as they can be."""
-    return max(work.flops / fp32_flops(gpu), work.bytes / gpu.memory_bytes_per_second) / seconds
+def share_of_roof(gpu: Gpu, work: Work, peak: Peak | None, seconds: float) -> float:
+    """1.0 if the units or memory are fully used."""
+    in_units = work.flops / peak.flops_per_second(gpu) if peak else 0.0
+    return max(in_units, work.bytes / gpu.memory_bytes_per_second) / seconds

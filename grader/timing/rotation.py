@@ -1,10 +1,10 @@
-"""How many sets of inputs a measurement goes through, so that no launch finds its inputs in the cache."""
+"""The number of input sets in a measurement, such that no launch finds its inputs in the cache."""
 
 from __future__ import annotations
 
-L2_MULTIPLE = 2.05  # together larger than twice the L2: when a set's turn comes again, nothing of it is left there
-MIN_SETS = 4  # a submission must not get far by remembering the last one
-MAX_SETS = 256  # tiny problems: the launches of a round, and the graph that holds them, stay within reason
+L2_MULTIPLE = 2.05  # together more than twice the L2 cache: nothing of a set is left when its turn comes again
+MIN_SETS = 4  # a submission must not profit from remembering the last one
+MAX_SETS = 256  # for tiny problems: limits the launches per round, and the size of the graph
 
 
 def sets(input_bytes: int, l2_bytes: int) -> int:

@@ -1,4 +1,4 @@
-"""Rounds of submission and baseline in turn, in looks, until the verdict is clear; then the proof of the outputs."""
+"""Runs rounds of submission and baseline in turn until the verdict is clear, then verifies the outputs."""
 
 from __future__ import annotations
 
@@ -10,35 +10,31 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from grader.baselines.registry import Chosen
 from grader.errors import GraderError
-from grader.sandbox.messages import Measured, Occupancy, Prepared, Verified
+from grader.sandbox.messages import ALONE, SUBMISSION, Measured, Occupancy, Prepared, Verified
 from grader.timing import gate
 from grader.timing.clocks import Reading
 from grader.timing.gate import Decision
 from grader.timing.statistics import MIN_BLOCKS, Interval, interval
 
-SUBMISSION = "submission"
-SINGLE_MATRIX = "single_matrix"
-FASTEST = "fastest"
-ALONE = "kernel "  # before the name of one of several kernels, timed without the others
-
 ROUNDS_PER_BLOCK = 8
-HOPELESS = 0.25  # of the threshold: whose best round has less gets blocks of one round, and no long wait
-LOOKS = (8, 12, 16)  # blocks; the last look is the end
-MAX_BLOCKS = 24  # with those that were dropped for a slowdown
+HOPELESS = 0.25  # share of the threshold: a kernel whose best round is below it gets blocks of one round
+LOOKS = (8, 12, 16)  # in blocks; the last look ends the measurement
+MAX_BLOCKS = 24  # including blocks dropped because of throttling
 SELECTION_ROUNDS = 3
-CONTENDER_FACTOR = 1.5  # a route whose best round is this much slower than the best route's will not be the fastest
-WARM_UP_SECONDS = 0.15  # of kernels, for the clocks to come up
+CONTENDER_FACTOR = 1.5  # a route whose best round is this much slower than the best route's cannot become the fastest
+WARM_UP_SECONDS = 0.15  # of kernels, so that clocks ramp up
 STILL_WARM_SECONDS = 1.0  # after another timing
-CLOCK_SLACK = 1.02  # between the GPU's clock and ours
+CLOCK_SLACK = 1.02  # tolerance between the GPU's clock and ours
 
 
 class TimingError(GraderError):
-    """The measurement contradicts itself; the submission is not to blame."""
+    """The measurement contradicts itself; this is not the submission's fault."""
 
 
 class Meter(Protocol):
-    """A child that holds a submission and the inputs of one problem."""
+    """A child with a submission and the inputs of one problem."""
 
     def prepare(self) -> Prepared: ...
 
@@ -46,25 +42,24 @@ class Meter(Protocol):
 
 
 class Alone(NamedTuple):
-    """What is known of a GPU that one has to oneself."""
+    """The state of a GPU held exclusively."""
 
     read_clocks: Callable[[], Reading | None]
-    idle_seconds: float  # since the last timing
+    idle_seconds: float  # seconds since the last timing
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """What one process measured of one case. Times are medians over the rounds, in microseconds a launch."""
+    """One process's measurements of one case. Times are medians over the rounds, in microseconds per launch."""
 
     interval: Interval
     route: str
     time_us: float
     baseline_us: float
-    single_matrix_us: float | None
-    routes: dict[str, float]  # those that were soon out of the race: of the rounds that they took part in
+    routes: dict[str, float]  # routes that dropped out early: medians of the rounds they took part in
     rounds: int
     dropped: int
     slowdowns: tuple[str, ...]
-    sm_mhz: tuple[int, int] | None  # lowest and highest that was read
+    sm_mhz: tuple[int, int] | None  # lowest and highest reading
     memory_mhz: int | None
     looks: int
     busy_seconds: float  # in which the GPU ran kernels
@@ -72,13 +67,14 @@ class Timing(msgspec.Struct, frozen=True):
     verified: Verified
     empty_us: float = 0.0
     occupancy: tuple[Occupancy, ...] = ()
-    cublas: str = ""
-    alone_us: dict[str, float] = {}  # of several kernels, each by its name
-    rounds_us: tuple[float, ...] = ()  # the submission, round by round
+    version: str = ""  # of the baseline's library
+    shown: dict[str, float] = {}  # routes that only inform
+    alone_us: dict[str, float] = {}  # if there are several kernels, each by name
+    rounds_us: tuple[float, ...] = ()  # of the submission, by round
 
 
 class TooFewRounds(Exception):  # noqa: N818
-    """So many rounds were dropped that what is left says nothing."""
+    """Too many rounds were dropped for a result."""
 
 
 def take(
@@ -86,13 +82,16 @@ def take(
     alone: Callable[[], AbstractContextManager[Alone]],
     proof: Callable[[], Verified],
     *,
-    baseline: str,
+    baseline: Chosen,
     threshold: float,
 ) -> Timing:
-    """All that is measured is measured within `alone`; `proof`, of the outputs that were kept, comes after it."""
+    """All measurements happen within `alone`; `proof`, which checks the kept outputs, comes after it."""
     with alone() as gpu:
         start = time.monotonic()
         prepared = meter.prepare()
+        if not any(map(baseline.decides, prepared.launches)):
+            why = "; ".join(prepared.unavailable.values()) or f"this case has no route {baseline.route}"
+            raise TimingError(f"there is nothing to time it against: {why}")
         run = _Run(meter, gpu.read_clocks, prepared.launches)
         first = run.measure(SELECTION_ROUNDS, tuple(prepared.launches), keep=False)
         contenders = chosen(tuple(prepared.launches), first.times, baseline)
@@ -114,8 +113,7 @@ def take(
         route=route,
         time_us=medians[SUBMISSION],
         baseline_us=medians[route],
-        single_matrix_us=medians.get(SINGLE_MATRIX),
-        routes={name: us for name, us in (medians | out).items() if _is_route(name)},
+        routes={name: us for name, us in (medians | out).items() if _is_route(name, baseline)},
         rounds=len(run.blocks) * run.rounds_per_block,
         dropped=run.dropped,
         slowdowns=tuple(sorted(run.slowdowns)),
@@ -127,43 +125,48 @@ def take(
         seconds=seconds,
         empty_us=prepared.empty_us,
         occupancy=prepared.occupancy,
-        cublas=prepared.cublas,
+        version=prepared.version,
         rounds_us=tuple(run.of(SUBMISSION)),
+        shown={name: us for name, us in medians.items() if _informs(name, baseline)},
         alone_us={name.removeprefix(ALONE): us for name, us in medians.items() if name.startswith(ALONE)},
     )
 
 
-def chosen(contenders: Sequence[str], times: Mapping[str, Sequence[float]], baseline: str) -> tuple[str, ...]:
-    """Who stays for all rounds: judged by the best round, so that a route with two speeds has its chance."""
-    if baseline != FASTEST:
-        return tuple(name for name in contenders if name == baseline or not _is_route(name))
-    routes = [name for name in contenders if _is_route(name)]
+def chosen(contenders: Sequence[str], times: Mapping[str, Sequence[float]], baseline: Chosen) -> tuple[str, ...]:
+    """The routes that stay for all rounds, by their best round, so that a route with two speeds has a chance."""
+    if baseline.route:
+        return tuple(name for name in contenders if name == baseline.route or not _is_route(name, baseline))
+    routes = [name for name in contenders if baseline.decides(name)]
     best = min(min(times[name]) for name in routes)
     slow = {name for name in routes if min(times[name]) > CONTENDER_FACTOR * best}
     return tuple(name for name in contenders if name not in slow)
 
 
-def _route(blocks: Sequence[Mapping[str, Sequence[float]]], contenders: Sequence[str], baseline: str) -> str:
-    """The baseline's route with the smallest median over the run."""
-    if baseline != FASTEST:
-        return baseline
-    routes = [name for name in contenders if _is_route(name)]
+def _route(blocks: Sequence[Mapping[str, Sequence[float]]], contenders: Sequence[str], baseline: Chosen) -> str:
+    """The deciding route with the smallest median over the run."""
+    routes = [name for name in contenders if baseline.decides(name)]
     return min(routes, key=lambda name: statistics.median(t for block in blocks for t in block[name]))
 
 
-def _best_ratio(times: Mapping[str, Sequence[float]], contenders: Sequence[str], baseline: str) -> float:
-    """Of the slowest round of the baseline to the submission's fastest, so that what is hopeless is so surely."""
+def _best_ratio(times: Mapping[str, Sequence[float]], contenders: Sequence[str], baseline: Chosen) -> float:
+    """The baseline's slowest round over the submission's fastest, so that only hopeless kernels count as such."""
     route = _route([times], contenders, baseline)
     return max(times[route]) / min(times[SUBMISSION])
 
 
-def _is_route(contender: str) -> bool:
-    """One of the baseline's ways, which may be the fastest."""
-    return contender not in (SUBMISSION, SINGLE_MATRIX) and not contender.startswith(ALONE)
+def _is_route(contender: str, baseline: Chosen) -> bool:
+    """One of the baseline's routes, which may be the fastest."""
+    route = baseline.baseline.routes.get(contender)
+    return route is not None and route.decides
+
+
+def _informs(contender: str, baseline: Chosen) -> bool:
+    route = baseline.baseline.routes.get(contender)
+    return route is not None and not route.decides
 
 
 class _Run:
-    """The rounds so far. A block in which the GPU slowed down to protect itself is dropped whole."""
+    """The rounds so far. If the GPU throttled during a block, the whole block is dropped."""
 
     def __init__(self, meter: Meter, read_clocks: Callable[[], Reading | None], launches: Mapping[str, int]) -> None:
         self._meter, self._read, self._launches = meter, read_clocks, launches
@@ -176,7 +179,7 @@ class _Run:
         self.busy_seconds = 0.0
 
     def extend(self, blocks: int, contenders: tuple[str, ...]) -> None:
-        """Up to that many good blocks. Raises TooFewRounds."""
+        """Runs until there are that many valid blocks. Raises TooFewRounds."""
         while len(self.blocks) < blocks:
             if len(self.blocks) + self.dropped // self.rounds_per_block >= MAX_BLOCKS:
                 if len(self.blocks) >= MIN_BLOCKS:
@@ -194,12 +197,12 @@ class _Run:
                 self.blocks.append(measured.times)
 
     def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
-        """The child's word, held against our own clock."""
+        """Compares the child's times with our own clock."""
         start = time.monotonic()
         measured = self._meter.measure(rounds, contenders, keep=keep)
         elapsed = time.monotonic() - start
         if set(measured.times) != set(contenders) or any(len(t) != rounds for t in measured.times.values()):
-            raise TimingError("the child process sent other rounds than were asked for")
+            raise TimingError("the child process sent rounds that were not requested")
         summed = sum(sum(times) * self._launches[name] for name, times in measured.times.items()) / 1e6
         if not 0 < summed <= CLOCK_SLACK * measured.busy_seconds <= CLOCK_SLACK**2 * elapsed:
             raise TimingError(
@@ -219,7 +222,7 @@ class _Run:
         return [t for block in self.blocks for t in block[contender]]
 
     def _clocks(self) -> tuple[str, ...]:
-        """The slowdowns at this moment."""
+        """The current slowdowns."""
         reading = self._read()
         if reading is None:
             return ()

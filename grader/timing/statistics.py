@@ -1,8 +1,8 @@
-"""The confidence interval of a median ratio, from rounds that are correlated with their neighbours.
+"""The confidence interval of a median ratio, from rounds that are correlated with neighbouring rounds.
 
-Rounds come in blocks, and the medians of the blocks are taken for independent: what correlates rounds (a clock that
-steps, a cache that is warm) is shorter than a block. Slow drift makes the blocks differ more, so it widens the
-interval. Pure functions; nothing here knows a GPU.
+Rounds are grouped into blocks whose medians are treated as independent: the causes of correlation (a clock that
+steps, a warm cache) are shorter than a block. Slow drift makes the blocks differ more, so it widens the
+interval. Pure functions, independent of any GPU.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-LEVEL = 0.95  # that the interval holds the true ratio, all looks taken together
-MIN_HALF_WIDTH = 0.01  # of the ratio: fresh processes differ by this much, whatever one process says
-MIN_BLOCKS = 6  # fewer say too little about their own spread
+LEVEL = 0.95  # probability that the interval contains the true ratio, over all looks together
+MIN_HALF_WIDTH = 0.01  # share of the ratio: fresh processes differ by this much, whatever a single process suggests
+MIN_BLOCKS = 6  # fewer cannot estimate their own spread
 
 Block = Sequence[float]
 
@@ -31,8 +31,8 @@ class Interval(msgspec.Struct, frozen=True):
 def interval(blocks: Sequence[Block], *, looks: int = 1) -> Interval:
     """The median ratio of the rounds in `blocks`, with its interval.
 
-    `looks` is how often the data may be looked at before the verdict: each look has its share of the level
-    (Bonferroni), so that looking often does not make a verdict by luck.
+    `looks` is how often the data may be examined before the verdict. Each look gets a share of the level
+    (Bonferroni), so that looking often does not produce a verdict by chance.
     """
     if len(blocks) < MIN_BLOCKS:
         raise ValueError(f"{len(blocks)} blocks; an interval needs {MIN_BLOCKS}")
@@ -44,12 +44,12 @@ def interval(blocks: Sequence[Block], *, looks: int = 1) -> Interval:
 
 
 def around(ratio: float, low: float, high: float) -> Interval:
-    """Never narrower than MIN_HALF_WIDTH to either side."""
+    """Never narrower than MIN_HALF_WIDTH on either side."""
     return Interval(ratio, min(low, ratio * (1 - MIN_HALF_WIDTH)), max(high, ratio * (1 + MIN_HALF_WIDTH)))
 
 
 def combined(processes: Sequence[Interval]) -> Interval:
-    """Of fresh processes: the median of each of the three numbers. One stray process moves none of them."""
+    """Combines fresh processes: the median of each of the three numbers, so that one outlier changes none of them."""
     ratio = statistics.median(p.ratio for p in processes)
     return around(
         ratio,

@@ -1,1 +1,1 @@
-"""What grade watch is made of: saves, keys, gradings that can be cancelled, hints one at a time."""
+"""The parts of grade watch: saves, keys, gradings that can be cancelled, hints one at a time."""

@@ -1,4 +1,4 @@
-"""One grading after the other: each gets a child that is warm already, and is cancelled once nobody wants it."""
+"""One grading after the other. Each gets a child that is already warm, and is cancelled when it is superseded."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from grader.exercise.submission import Source
 from grader.grading import gpu_lane, pipeline
 from grader.grading.gpu_lane import GpuChoice
 from grader.grading.pipeline import Progress
+from grader.model import families
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result
 from grader.sandbox.child import Child
 from grader.sandbox.process import resident_bytes
 
-ENDS_IN_SECONDS = 5.0  # a cancelled grading finishes the matrix product it is in, and no more
+ENDS_IN_SECONDS = 5.0  # a cancelled grading only finishes its current matrix product
 
 C = TypeVar("C", bound=Child)
 
 
 class Cancelled(BaseException):
-    """Goes through the pipeline, which keeps for itself what is an Exception, and closes its child on the way."""
+    """Passes through the pipeline, which catches only Exception, and closes its child on the way."""
 
 
 class Going(msgspec.Struct, frozen=True):
-    """How far the grading of this number is."""
+    """The progress of the grading with this number."""
 
     number: int
     progress: Progress
 
 
-class Graded(msgspec.Struct, frozen=True):
-    """`exercise` as it was read for this grading: an author may be changing it."""
+class GradingDone(msgspec.Struct, frozen=True):
+    """`exercise` as it was read for this grading, since an author may be changing it."""
 
     number: int
     exercise: Exercise
@@ -48,24 +49,24 @@ class Graded(msgspec.Struct, frozen=True):
     result: Result
 
 
-class Failed(msgspec.Struct, frozen=True):
-    """The exercise is broken, or the grader. The text says which, and where."""
+class GradingFailed(msgspec.Struct, frozen=True):
+    """The exercise or the grader is broken. The text says which, and where."""
 
     number: int
     why: str
 
 
-Told = Going | Graded | Failed
+Told = Going | GradingDone | GradingFailed
 
 
 class Gradings:
-    """`begin` cancels what is going on. What a cancelled grading still tells carries its old number."""
+    """`begin` cancels the current grading. Events that a cancelled grading still sends carry its old number."""
 
     def __init__(self, tell: Callable[[Told], None], *, device: str = "auto") -> None:
         self._tell = tell
         self._device = device
         self._number = 0
-        self._running: _Grading | None = None
+        self._running: _WatchedGrading | None = None
         self._warm: Child | None = None
 
     def __enter__(self) -> Gradings:
@@ -81,21 +82,21 @@ class Gradings:
             warm.close()
 
     def warm_up(self) -> None:
-        """A child that loads what it needs while nothing else is to be done."""
+        """Starts a child that loads what it needs while idle."""
         if self._warm is None:
-            with suppress(OSError):  # tried again, and said, when it is needed
+            with suppress(OSError):  # tried again, and reported, when it is needed
                 self._warm = executors.open_cpu()
 
     def begin(self, folder: Path, source: Source, seed: int) -> int:
-        """Grades as a submission of the exercise in `folder`; the number by which it tells."""
+        """Grades a submission to the exercise in `folder`; returns the number of its events."""
         self.cancel()
         self._number += 1
-        self._running = _Grading(self._number, self._tell, self._taken())
+        self._running = _WatchedGrading(self._number, self._tell, self._taken())
         self._running.start(folder, source, seed, self._device)
         return self._number
 
     def _taken(self) -> Child | None:
-        """The warm child; none where it has died since: the system may have needed its memory."""
+        """The warm child; None if it has died since (the system may have needed its memory)."""
         warm, self._warm = self._warm, None
         if warm is not None and not resident_bytes(warm.process.pid):
             warm.close()
@@ -103,13 +104,13 @@ class Gradings:
         return warm
 
     def cancel(self) -> None:
-        """Its child is dead when this returns."""
+        """Its child has ended when this returns."""
         if self._running is not None:
             self._running.cancel()
 
 
-class _Grading:
-    """Keeps every child that the pipeline opens, so that another thread can end them."""
+class _WatchedGrading:
+    """Keeps track of every child that the pipeline opens, so that another thread can end them."""
 
     def __init__(self, number: int, tell: Callable[[Told], None], warm: Child | None) -> None:
         self._number = number
@@ -141,16 +142,16 @@ class _Grading:
         except Cancelled:
             return
         except (GraderError, UsageError) as error:
-            told = Failed(self._number, str(error))
+            told = GradingFailed(self._number, str(error))
         except Exception as error:
-            told = Failed(self._number, f"internal error at {at_fault(error)}")
+            told = GradingFailed(self._number, f"internal error at {at_fault(error)}")
         finally:
             if self._first is not None:  # nothing was compiled
                 self._first.close()
         if not self._cancelled:
             self._tell(told)
 
-    def _grade(self, folder: Path, source: Source, seed: int, device: str) -> Graded:
+    def _grade(self, folder: Path, source: Source, seed: int, device: str) -> GradingDone:
         exercise = catalog.read(folder)
         result = pipeline.grade(
             exercise,
@@ -161,7 +162,7 @@ class _Grading:
             quickest_first=True,
             on_progress=self._progress,
         )
-        return Graded(self._number, exercise, source, in_order(result, exercise))
+        return GradingDone(self._number, exercise, source, in_order(result, exercise))
 
     def _progress(self, progress: Progress) -> None:
         if self._cancelled:
@@ -188,11 +189,11 @@ class _Grading:
 
 
 def in_order(result: Result, exercise: Exercise) -> Result:
-    """As if the cases had run in the exercise's order: the required ones, the extra ones, the rest of the checks."""
+    """Restores the exercise's order: required cases, extra cases, the other checks."""
 
     def place(check: Check) -> int:
         if check.case is None:
-            return -1 if check.id in ("compile", "launch") else len(exercise.cases) + 1
+            return -1 if families.of(check.family) in families.before_cases() else len(exercise.cases) + 1
         return exercise.cases.index(check.case) if check.case in exercise.cases else len(exercise.cases)
 
     return msgspec.structs.replace(result, checks=tuple(sorted(result.checks, key=place)))

@@ -1,6 +1,6 @@
-"""Hints, one at a time: first what explains the finding on the screen, then problem.md's own, in their order.
+"""Hints, one at a time: first the explanation of the finding on the screen, then problem.md's hints in order.
 
-Those about speed wait until the kernel is right; then the others have nothing more to say.
+Hints about speed are held back until the kernel is correct; from then on, the others are skipped.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Hints:
         self._opened = 0
 
     def about(self, anchor: str) -> None:
-        """What the last grading pointed at: an anchor of problem.md, or nothing."""
+        """Sets the section that the last grading referred to: an anchor of problem.md, or ""."""
         self._anchor = anchor
 
     def next(self, *, right: bool) -> Hint | None:
-        """None where there is no further one, for a kernel that is `right` or is not."""
+        """The next hint, depending on whether the kernel is `right`; None if there are no more."""
         try:
             text = self._file.read_text(encoding="utf-8", errors="replace")
         except OSError:

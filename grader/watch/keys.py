@@ -13,14 +13,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-ESCAPE = 0x1B  # begins what an arrow or a function key sends, all of it in one read
-REDRAW = "\f"  # Ctrl-L, and what is told when the terminal is ours again after Ctrl-Z
+ESCAPE = 0x1B  # starts the sequence of an arrow or function key, which arrives in one read
+REDRAW = "\f"  # Ctrl-L; also sent when the terminal is ours again after Ctrl-Z
 
 
 class Keys:
-    """Tells each key that is pressed, in lower case. `works` is False where stdin is no terminal of ours.
+    """Reports each key press, in lower case. `works` is False if stdin is not a terminal that we control.
 
-    Ctrl-C and Ctrl-Z do what they always do. The terminal is as it was when this is left.
+    Ctrl-C and Ctrl-Z work as usual. The terminal is restored on exit.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -50,7 +50,7 @@ class Keys:
         tty.setcbreak(self._descriptor, termios.TCSADRAIN)
 
     def _resume(self, *_: object) -> None:
-        """The shell has set the terminal its own way meanwhile."""
+        """The shell has changed the terminal's settings in the meantime."""
         with suppress(termios.error):
             self._single_keys()
         self._tell(REDRAW)
@@ -64,7 +64,7 @@ class Keys:
 
 
 def _settings(descriptor: int) -> Any:
-    """None where nobody presses keys: a file, a pipe, or a terminal whose foreground is another's."""
+    """None if there are no keys: a file, a pipe, or a terminal where we are in the background."""
     try:
         if os.tcgetpgrp(descriptor) != os.getpgrp():
             return None

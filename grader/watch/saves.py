@@ -1,8 +1,8 @@
-"""Tells when the student's file holds something new, and all of it.
+"""Reports when the student's file has new, complete content.
 
-The file itself is looked at, many times a second, in place of the system's notifications: these are about an inode,
-which an editor that saves by rename replaces, and about a local disk, so that a network drive would need the looking
-anyway. To open one file costs microseconds; this way there is one path for every disk and every editor.
+The file is polled many times a second instead of using the system's notifications. Those are about an inode,
+which is replaced if an editor saves by rename, and work only on local disks, so a network drive would need polling
+anyway. Opening one file takes microseconds, and one method works for every disk and every editor.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from grader.exercise import submission
 from grader.exercise.submission import Source
 
 POLL_SECONDS = 0.03
-SETTLED_SECONDS = 0.08  # as long nothing must have changed: an editor's writes follow each other within milliseconds
-# An empty or missing file is most often a save that is half done: truncated and not yet written, or deleted and not
+SETTLED_SECONDS = 0.08  # the file must be unchanged for this long; an editor's writes are only milliseconds apart
+# An empty or missing file is usually a save in progress: truncated but not yet written, or deleted but not
 # yet renamed.
 GONE_SECONDS = 1.0
-MOST_LOOKING = 0.1  # of the time; a network drive may take long to answer
+MOST_LOOKING = 0.1  # share of the time; a network drive may be slow to answer
 
 
 class Saved(msgspec.Struct, frozen=True):
     source: Source
 
 
-class Unreadable(msgspec.Struct, frozen=True):
-    """The file has gone, or cannot be read. `why` says which."""
+class UnreadableSave(msgspec.Struct, frozen=True):
+    """The file is missing or cannot be read. `why` says which."""
 
     file: Path
     why: str
@@ -42,9 +42,9 @@ Look = tuple[int, ...] | None
 
 
 class Saves:
-    """`step` looks once; `start` does so for ever, in a thread of its own."""
+    """`step` checks once; `start` keeps checking in its own thread."""
 
-    def __init__(self, file: Path, tell: Callable[[Saved | Unreadable], None]) -> None:
+    def __init__(self, file: Path, tell: Callable[[Saved | UnreadableSave], None]) -> None:
         self._file = file
         self._tell = tell
         self._look: Look = None
@@ -60,7 +60,7 @@ class Saves:
         self._stop.set()
 
     def step(self, now: float) -> None:
-        """`now` in seconds, of a clock that only goes forward."""
+        """`now` in seconds of a monotonic clock."""
         look = _look(self._file)
         if look != self._look:
             self._look, self._since = look, now
@@ -72,12 +72,12 @@ class Saves:
             source = submission.read(self._file)
         except UsageError as error:
             self._told, self._digest = look, ""
-            self._tell(Unreadable(self._file, str(error)))
+            self._tell(UnreadableSave(self._file, str(error)))
             return
         if _look(self._file) != look:
-            return  # it changed under our hands
+            return  # it changed while being read
         self._told = look
-        if source.sha256 != self._digest:  # else it was only touched
+        if source.sha256 != self._digest:  # otherwise only its time changed
             self._digest = source.sha256
             self._tell(Saved(source))
 
@@ -90,9 +90,9 @@ class Saves:
 
 
 def _look(file: Path) -> Look:
-    """Size, identity and times of the file; None where there is none.
+    """Size, identity and times of the file; None if it does not exist.
 
-    Opened: a network drive answers a bare stat from memory, for seconds.
+    Opens the file, because a network drive answers a plain stat from its cache for seconds.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -8,8 +8,10 @@ import pytest
 
 from grader import executors
 from grader.authoring import mutants
-from grader.authoring.mutants import CAUGHT, EQUIVALENT, Bench, Mutant
+from grader.authoring.mutants import CAUGHT, EQUIVALENT, Mutant, MutantBench
 from grader.exercise import catalog
+
+pytestmark = pytest.mark.usefixtures("children_stay_up")
 
 ROOT = Path(__file__).parents[2]
 EXERCISE = catalog.read(ROOT / "exercises" / "01_simple_grouped_gemm")
@@ -44,7 +46,7 @@ def changed(old: str, new: str) -> Mutant:
 
 @pytest.mark.timeout(120)
 def test_a_mutant_is_caught_or_equivalent() -> None:
-    bench = Bench(EXERCISE, 1, lambda: executors.open_cpu(workers=1))
+    bench = MutantBench(EXERCISE, 1, lambda: executors.open_cpu(workers=1))
     race, same = changed("        __syncthreads();\n", ""), changed("float sum = 0;", "float sum = 0.0f;")
     originals = {"tile16.cu": bench.outputs("tile16.cu", TILE)}
     caught, equivalent = bench.judge_all([race, same], originals, jobs=2)
@@ -53,6 +55,6 @@ def test_a_mutant_is_caught_or_equivalent() -> None:
 
 
 def test_a_kernel_that_is_wrong_itself_is_refused() -> None:
-    bench = Bench(EXERCISE, 1, lambda: executors.open_cpu(workers=1))
-    with pytest.raises(ValueError, match=r"tile16\.cu is no correct kernel: compile"):
+    bench = MutantBench(EXERCISE, 1, lambda: executors.open_cpu(workers=1))
+    with pytest.raises(ValueError, match=r"tile16\.cu is not a correct kernel: compile"):
         bench.outputs("tile16.cu", TILE.replace("grouped_gemm_kernel", "another_kernel"))

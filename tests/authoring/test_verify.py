@@ -13,8 +13,11 @@ from grader.authoring.verify import Promise
 from grader.cli.command import invoke
 from grader.errors import GraderError
 from grader.exercise import catalog
+from grader.model.details import Role
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Finding, Status
+from grader.model.result import Check, Finding, Related, Status
+
+pytestmark = pytest.mark.usefixtures("children_stay_up")
 
 EXERCISES = catalog.every(Path(__file__).parents[2] / "exercises")
 
@@ -50,11 +53,16 @@ def test_a_wrong_number_has_no_line_to_name(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_promise_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GraderError, match=r"wrong\.cu: line 1 promises nothing; .* caught by: CHECK KIND"):
+    with pytest.raises(GraderError, match=r"wrong\.cu: line 1 states nothing; .* caught by: CHECK KIND"):
         promise(tmp_path / "wrong.cu", "// a race\n")
 
 
 RACE = Promise(Path("wrong.cu"), "memory[uniform]", "race", (7,), "uniform", "memory[uniform] race")
+
+
+def race_with(other: Related) -> Finding:
+    note = f"from line {other.line}"
+    return Finding("race", "w.cu", 5, "both", notes=(note,), related=(other,))
 
 
 def failed(check: str, *findings: Finding) -> Check:
@@ -66,10 +74,12 @@ def failed(check: str, *findings: Finding) -> Check:
     [
         (None, "nothing was found"),
         (failed("correct[uniform]", Finding("wrong-values", "w.cu", 3, "off")), "correct[uniform] wrong-values"),
-        (failed("memory[uniform]", Finding("out-of-bounds", "w.cu", 7, "far")), "out-of-bounds in line 7: far"),
-        (failed("memory[uniform]", Finding("race", "w.cu", 5, "both")), "race in line 5, not in line 7"),
+        (failed("memory[uniform]", Finding("out-of-bounds", "w.cu", 7, "far")), "out-of-bounds on line 7: far"),
+        (failed("memory[uniform]", Finding("race", "w.cu", 5, "both")), "race on line 5, not on line 7"),
         (failed("memory[uniform]", Finding("race", "w.cu", 7, "both")), ""),
-        (failed("memory[uniform]", Finding("race", "w.cu", 5, "both", notes=("it wrote at line 7",))), ""),
+        (failed("memory[uniform]", race_with(Related(Role.OTHER_ACCESS, 7))), ""),
+        (failed("memory[uniform]", race_with(Related(Role.CALL, 7))), "race on line 5, not on line 7"),
+        (failed("memory[uniform]", race_with(Related(Role.OTHER_ACCESS, 7, "tile.cuh"))), "not on line 7"),
     ],
 )
 def test_what_was_found_in_place_of_the_promise(check: Check | None, says: str) -> None:
@@ -96,8 +106,8 @@ def test_the_command_names_the_file_that_lies_and_exits_1(copied: Path, capsys: 
     out = capsys.readouterr().out
     assert "ok  wrong/good.cu" in out
     assert "NO  wrong/lies.cu" in out
-    assert "states: memory[uniform] out-of-bounds; found: memory[uniform] race in line" in " ".join(out.split())
-    assert "3 of 4 as they state" in out
+    assert "states: memory[uniform] out-of-bounds; found: memory[uniform] race on line" in " ".join(out.split())
+    assert "3 of 4 promises kept" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -109,7 +119,7 @@ def test_what_is_not_there_or_empty_is_a_gap(copied: Path, name: str, content: s
     (folder / name).unlink() if content is None else (folder / name).write_text(content)
     (gap,) = verify.gaps(catalog.read(folder))
     assert gap.name == name
-    assert gap.problem.startswith("there is none; " if content is None else "is empty; ")
+    assert gap.problem.startswith("is missing; " if content is None else "is empty; ")
 
 
 def test_an_exercise_without_wrong_kernels_proves_nothing(copied: Path) -> None:
@@ -151,7 +161,7 @@ def test_the_command_names_the_gaps_and_exits_1(small: Path, capsys: pytest.Capt
         "wrong/*.cu",
     ]
     assert "ok  starter.cu" in out
-    assert "1 of 4 as they state" in out
+    assert "1 of 4 promises kept" in out
 
 
 def test_a_promise_about_a_case_that_is_not_there_is_broken(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,4 +198,4 @@ def test_a_broken_exercise_is_named_and_the_others_are_verified(
 def test_mistakes_want_a_kernel_to_be_made_in(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["verify", "1", "--exercises", str(small.parent), "--mutants", "1"]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "solution.cu to make mistakes in; name a correct kernel with --of" in said
+    assert "solution.cu does not exist; name a correct kernel with --of" in said

@@ -11,6 +11,7 @@ import msgspec
 
 from grader.batch.entry import Entry, ManualPoints, Submitted
 from grader.model.exercise import Exercise, QualityRule
+from grader.model.measurements import read
 from grader.model.result import (
     SCHEMA_VERSION,
     Check,
@@ -47,9 +48,9 @@ def rows_of(content: bytes, delimiter: str = ",") -> list[list[str]]:
 
 
 def wrong_values(cause: str, group: int = 3) -> Finding:
-    message = f"group {group}, row 96, column 0: expected 4.7121, got 0; 1536 of 131072 elements wrong"
+    message = f"group {group}, row 96, column 0: expected 4.7121, got 0; 1536 of 131072 elements are wrong"
     full = f"{cause}. First wrong element: {message}" if cause else message
-    return Finding("wrong-values", "starter.cu", 0, full, hint="ragged-tiles")
+    return Finding("wrong-values", "starter.cu", 0, full, hint="ragged-tiles", cause=cause)
 
 
 def result(
@@ -84,7 +85,7 @@ def checks_of(
         yield _check("correct", case, status, None if faulty else finding, reason=parent)
         if case in CASES:
             yield _speed(case, bool(finding), ratios.get(case, 0.71), gpu)
-    yield Check("quality", Status.PASSED, required=False, measurements={"points": 12.0, "of": 12.0})
+    yield Check("quality", Status.PASSED, required=False, measurements=read({"points": 12.0, "of": 12.0}))
 
 
 def _check(family: str, case: str, status: Status, finding: Finding | None, reason: str | None = None) -> Check:
@@ -98,7 +99,7 @@ def _speed(case: str, wrong: bool, ratio: float, gpu: bool) -> Check:
     if not gpu:
         return Check(f"speed[{case}]", Status.NOT_JUDGED, case=case, reason="needs an NVIDIA GPU")
     status = Status.PASSED if ratio >= 0.6 else Status.FAILED
-    return Check(f"speed[{case}]", status, case=case, device="cuda", measurements={"ratio": ratio})
+    return Check(f"speed[{case}]", status, case=case, device="cuda", measurements=read({"ratio": ratio}))
 
 
 def passed(manual: float | None = None) -> Result:
@@ -128,7 +129,8 @@ def wrong(finding: Finding | None = None) -> Result:
 
 
 def does_not_compile() -> Result:
-    error = Finding("compile-error", "starter.cu", 25, 'identifier "tiel" is undefined')
+    message, detail = 'identifier "tiel" is undefined', 'identifier "…" is undefined'
+    error = Finding("compile-error", "starter.cu", 25, message, detail=detail)
     checks = [Check("compile", Status.FAILED, error.message, findings=(error,))]
     checks += [
         Check(f"{family}[{case}]", Status.SKIPPED, case=case, reason="compile failed")

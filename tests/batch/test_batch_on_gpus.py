@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.test_gpu_lane import ANOTHER
 
 from grader.batch import instructor
 from grader.batch.entry import ManualPoints
@@ -19,6 +18,7 @@ from grader.timing import session
 from tests.batch.classroom import School, Watching
 from tests.batch.test_batch_run import grade, verdict
 from tests.fake_gpu import FakeGpu
+from tests.grading.test_gpu_lane import ANOTHER
 from tests.timing.samples import H200
 
 

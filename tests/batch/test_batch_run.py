@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from grader.batch import instructor, outcomes, run, workplace
+from grader.batch import instructor, outcomes, run, worker, workplace
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.intake import Batch
 from grader.batch.ledger import Ledger
@@ -160,7 +160,7 @@ def test_what_an_instructor_gives_and_says_stands_in_the_students_report(school:
     said = page.read_text()
     assert "Clear &amp; short.\nNames &lt; 5?" in said
     assert "remark" not in said
-    assert "Points by hand: <b>7.5</b>" in said
+    assert "Points from your instructor: <b>7.5</b>" in said
     assert "<strong>59.5</strong>" in said
     row = next(csv.DictReader(io.StringIO((school.out / "gradebook.csv").read_text())))
     assert (row["manual"], row["total"]) == ("7.5", "59.5")
@@ -299,7 +299,7 @@ def test_another_classes_folder_does_not_take_the_place_of_this_one(school: Scho
     school.submissions.rename(other)
     (other / "ada").rename(other / "eve")
     (school.folder / "bob").rename(other / "bob")
-    with pytest.raises(UsageError, match=r"1 student is in the batch in \S+ and not in \S+/other: ada\.") as refused:
+    with pytest.raises(UsageError, match=r"1 student is in the batch in \S+ but not in \S+/other: ada\.") as refused:
         grade(school, submissions=other)
     assert "--replace" in str(refused.value)
     assert outputs(school.out) == before
@@ -348,3 +348,12 @@ def test_a_report_that_cannot_be_made_keeps_nothing_else_back(
     assert not (school.out / "reports" / "bob.html").exists()
     grade(school)
     assert (school.out / "reports" / "bob.html").exists()
+
+
+def test_each_expected_output_is_made_once(school: School) -> None:
+    counting = ORACLE.replace("def expected(case):", "made = []\n\ndef expected(case):\n    made.append(case.name)")
+    (school.exercise.folder / "oracle.py").write_text(counting)
+    school.hand_in_all(["ada", "bob", "cyd"])
+    grade(school, jobs=3)
+    (oracle,) = worker._oracles.values()
+    assert sorted(oracle._module.made) == ["even", "one-row", "ragged"]

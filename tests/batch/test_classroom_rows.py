@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from grader.batch import classroom, mistakes, pseudonyms
@@ -78,9 +79,10 @@ def test_mistakes_are_told_once_and_without_what_is_the_students_own() -> None:
     }
 
 
-def test_a_cause_may_hold_full_stops() -> None:
-    finding = wrong_values("every element is nearly right, to about 1 part in 1.5")
-    assert mistakes.of(wrong(finding))[0].detail.endswith("1 part in 1.5")
+def test_a_mistake_with_the_students_own_numbers_keeps_its_name() -> None:
+    cause = "every element is nearly right, to about 1 part in 1.5"
+    (mistake,) = mistakes.of(wrong(msgspec.structs.replace(wrong_values(cause), mistake="nearly-right")))
+    assert (mistake.key, mistake.detail) == (("wrong-values", "nearly-right"), cause)
     redacted = Finding("wrong-values", "", 0, "redacted: this case is the instructor's secret")
     assert mistakes.of(wrong(redacted))[0].detail == mistakes.UNEXPLAINED
 

@@ -39,7 +39,9 @@ def test_canvas_without_an_export_has_the_documented_columns() -> None:
         ["'=Bob", "", "S102", "", "", "92"],
     ]
     assert made.graded == 2
-    assert made.notes == ("left out, for they are not judged in full (--so-far takes what is known): bob, frank",)
+    assert made.notes == (
+        "left out because they are not fully graded (--so-far exports the points so far): bob, frank",
+    )
 
 
 def test_canvas_grades_go_into_the_exported_gradebook() -> None:
@@ -69,8 +71,8 @@ def test_canvas_who_is_not_judged_in_full_keeps_the_old_grade() -> None:
     merged = canvas.merge(EXPORT.encode(), students, EXERCISE)
     assert [row[-1] for row in rows_of(merged.content)[3:]] == ["92", "55.00", "EX", "", ""]
     assert merged.notes == (
-        "not in the file, so without a grade in it: dave, erin",
-        "left as they were, for they are not judged in full (--so-far takes what is known): bob",
+        "missing from the file, so without a grade there: dave, erin",
+        "left unchanged because they are not fully graded (--so-far exports the points so far): bob",
     )
     so_far = canvas.merge(EXPORT.encode(), students, EXERCISE, so_far=True)
     assert [row[-1] for row in rows_of(so_far.content)[3:5]] == ["92", "52"]
@@ -105,11 +107,11 @@ def test_canvas_first_and_last_names_semicolons_and_byte_order_mark() -> None:
 @pytest.mark.parametrize(
     ("export", "column", "says"),
     [
-        (EXPORT, "HW 9", r"no assignment 'HW 9'; say which with --column. It has: Attendance \(11\); Simple"),
+        (EXPORT, "HW 9", r"no assignment 'HW 9'; choose one with --column. It has: Attendance \(11\); Simple"),
         (EXPORT.replace("Attendance (11)", "simple grouped gemm (9)"), "", "more than one assignment"),
         (EXPORT.replace("Simple grouped GEMM", "Other"), "", "no assignment 'Simple grouped GEMM'"),
-        ("name,grade\n", "", "no line that begins with Student or LastName: is it the right export"),
-        ("", "", "no line that begins with"),
+        ("name,grade\n", "", "no line that starts with Student or LastName: is it the right export"),
+        ("", "", "no line that starts with"),
     ],
 )
 def test_canvas_exports_that_do_not_fit(export: str, column: str, says: str) -> None:

@@ -97,7 +97,7 @@ def test_what_a_passed_submission_shows() -> None:
     assert (tests["correct[uniform]"]["score"], tests["correct[uniform]"]["max_score"]) == (8.0, 8.0)
     assert (tests["speed[small]"]["score"], tests["speed[small]"]["max_score"]) == (10.0, 10.0)
     assert (tests["quality"]["score"], tests["quality"]["max_score"]) == (12.0, 12.0)
-    assert tests["correct, further cases"]["score"] == 8.0
+    assert tests["correct, extra cases"]["score"] == 8.0
     assert "score" not in tests["memory[uniform]"]
     assert tests["memory[uniform]"]["status"] == "passed"
     assert read["leaderboard"][0] == {"name": "lowest ratio", "value": 0.71}
@@ -126,7 +126,7 @@ def test_an_error_of_the_grader_scores_nowhere() -> None:
     for read in (results(grader_error()), checked(gradescope.grader_failed("no compiler"))):
         assert "score" not in read
         assert not any("score" in test for test in read["tests"])
-        assert "The grader failed, not you" in read["output"]
+        assert "The grader failed; this is not your fault" in read["output"]
 
 
 def test_output_is_no_markup() -> None:
@@ -232,7 +232,7 @@ def test_a_submission_is_graded(unpacked: Path) -> None:
 def test_nothing_to_grade_says_what_to_do(unpacked: Path) -> None:
     read = hand_in(unpacked, **{"report.pdf": "%PDF"})
     assert read["score"] == 0.0
-    assert read["tests"][0]["output"] == "no .cu file, only report.pdf. Hand in your starter.cu."
+    assert read["tests"][0]["output"] == "no .cu file, only report.pdf. Submit your starter.cu."
 
 
 def test_a_grader_that_cannot_start_costs_no_points(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,8 +37,8 @@ def test_moodle_locked_and_open_grades_stay() -> None:
     assert filled.content.decode() == WORKSHEET
     assert filled.graded == 0
     assert filled.notes == (
-        "not in the file, so without a grade in it: heidi",
-        "left as they were, for they are not judged in full (--so-far takes what is known): 1234570",
+        "missing from the file, so without a grade there: heidi",
+        "left unchanged because they are not fully graded (--so-far exports the points so far): 1234570",
         "locked in Moodle: 1234569",
     )
 
@@ -85,8 +85,8 @@ def test_moodle_comments_are_no_markup() -> None:
 @pytest.mark.parametrize(
     ("worksheet", "says"),
     [
-        (WORKSHEET.replace(",Grade,", ",Bewertung,"), "no column 'Grade': download it with Moodle set to English"),
-        (WORKSHEET.replace("Identifier", "ID"), "no line that begins with Identifier: is it the right export"),
+        (WORKSHEET.replace(",Grade,", ",Bewertung,"), "no column 'Grade': set Moodle to English"),
+        (WORKSHEET.replace("Identifier", "ID"), "no line that starts with Identifier: is it the right export"),
         ('Identifier,"Grade', "is no CSV file|no column"),
     ],
 )

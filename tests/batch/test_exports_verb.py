@@ -44,7 +44,7 @@ def test_what_is_not_judged_in_full_is_no_grade(batch: School, capsys: pytest.Ca
         instructor.give(ledger, batch.exercise, batch.out, "cyd", ManualPoints(30.0, "shown in the lab"))
     assert export(batch, "--to", "canvas") == 0
     assert "1 of 3 students have a grade in it" in (said := capsys.readouterr()).out
-    assert "(--so-far takes what is known): ada, bob" in said.err
+    assert "(--so-far exports the points so far): ada, bob" in said.err
 
 
 @pytest.mark.parametrize("platform", ["canvas", "moodle"])
@@ -55,7 +55,7 @@ def test_a_file_without_any_grade_is_not_written(
     worksheet.write_text("Identifier,Username,Grade,Last modified (grade)\nParticipant 1,ada,,-\n")
     template = ("--template", worksheet) if platform == "moodle" else ()
     assert export(batch, "--to", platform, *template) == 2
-    assert "nobody is judged in full" in (said := capsys.readouterr().err)
+    assert "no submission is fully graded" in (said := capsys.readouterr().err)
     assert "--so-far" in said
     assert not (batch.out / f"{platform}.csv").exists()
 
@@ -65,7 +65,7 @@ def test_where_nobody_has_points_so_far_is_no_way_out(school: School, capsys: py
     run.run(Batch(school.submissions, school.exercise, school.out, "cpu"), Watching())
     for more in ((), ("--so-far",)):
         assert export(school, "--to", "canvas", *more) == 2
-        assert "nobody has points yet" in capsys.readouterr().err
+        assert "no submission has points yet" in capsys.readouterr().err
 
 
 def test_a_filled_gradebook_of_canvas(batch: School) -> None:
@@ -78,7 +78,7 @@ def test_a_filled_gradebook_of_canvas(batch: School) -> None:
 
 def test_moodle_wants_its_worksheet(batch: School, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(batch, "--to", "moodle") == 2
-    assert "--template FILE is needed: the grading worksheet" in capsys.readouterr().err
+    assert "--template FILE is required: download the grading worksheet" in capsys.readouterr().err
     worksheet = batch.folder / "worksheet.csv"
     worksheet.write_text("Identifier,Username,Grade,Last modified (grade)\nParticipant 1,ada,,-\n")
     assert export(batch, "--to", "moodle", "--template", worksheet, "--so-far") == 0
@@ -97,7 +97,7 @@ def test_the_pages_of_the_class_link_reports_that_are_there(batch: School) -> No
     page = (batch.out / "class.html").read_text()
     assert 'href="reports/ada.html"' in page
     assert (batch.out / "reports" / "ada.html").is_file()
-    assert "handed in nothing" in page
+    assert "the submission folder is empty" in page
 
 
 def test_points_given_by_hand_are_exported(batch: School) -> None:
@@ -114,8 +114,8 @@ def test_points_given_by_hand_are_exported(batch: School) -> None:
     [
         (("--to", "canvas", "--template", "nowhere.csv"), "nowhere.csv: No such file"),
         (("--to", "blackboard"), "blackboard"),
-        (("--to", "class", "--template", "x.csv"), "--template goes with --to canvas or moodle"),
-        (("--to", "gradescope", "--template", "x.csv"), "--template goes with --to canvas or moodle"),
+        (("--to", "class", "--template", "x.csv"), "--template needs --to canvas or moodle"),
+        (("--to", "gradescope", "--template", "x.csv"), "--template needs --to canvas or moodle"),
         ((), "--to"),
     ],
 )

@@ -32,7 +32,7 @@ def broken(check: Check) -> list[tuple[str, int, int]]:
 def test_good_work_gets_every_point_and_costs_no_verdict(exercise: Exercise) -> None:
     check = judged(exercise)
     assert (check.status, check.required, check.findings) == (Status.PASSED, False, ())
-    assert (check.measurements["points"], check.measurements["points_max"]) == (8, 8)
+    assert (check.measurements.points, check.measurements.points_max) == (8, 8)
 
 
 def test_each_broken_rule_costs_its_own_points(exercise: Exercise) -> None:
@@ -40,7 +40,7 @@ def test_each_broken_rule_costs_its_own_points(exercise: Exercise) -> None:
     warnings = tuple(Finding("compile-warning", "starter.cu", line, "unused") for line in (6, 7))
     compilation = msgspec.structs.replace(changed(KERNELS[0], resources=spilling), findings=warnings)
     check = judged(exercise, GOOD.replace("// Doubles.\n", "").replace("    y", "\ty"), compilation)
-    assert (check.status, check.measurements["points"]) == (Status.FAILED, 0)
+    assert (check.status, check.measurements.points) == (Status.FAILED, 0)
     assert broken(check) == [
         ("no-warnings", 6, 2),
         ("no-spills", 4, 1),

@@ -40,9 +40,15 @@ class Course:
         course.commit("The exercise")
         return course
 
-    def git(self, *arguments: str) -> str:
+    def git(self, *arguments: str, standard_input: str = "") -> str:
         done = subprocess.run(
-            ["git", *arguments], cwd=self.folder, env=GIT, capture_output=True, text=True, check=False
+            ["git", *arguments],
+            cwd=self.folder,
+            env=GIT,
+            input=standard_input,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -71,6 +77,14 @@ class Course:
         """As a build server has it."""
         self.git("clone", "--quiet", *options, self.folder.as_uri(), str(folder))
         return Course(folder)
+
+    def fetched(self, folder: Path, head: str) -> Course:
+        """The same by init and fetch, as most build servers do it: with every branch and tag, and no origin/HEAD."""
+        clone = Course(folder)
+        clone.git("remote", "add", "origin", self.folder.as_uri())
+        clone.git("fetch", "--quiet", "origin", "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+        clone.git("checkout", "--quiet", "--detach", head)
+        return clone
 
     def text(self, path: str = STARTER) -> str:
         return (self.folder / path).read_text()

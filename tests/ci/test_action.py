@@ -73,7 +73,10 @@ def test_an_oracle_that_lets_its_own_kernel_pass(origin: Course, tmp_path: Path)
     assert ran.status == 1
     assert any(line.startswith(f"::error file={STARTER},") for line in ran.commands("error"))
     assert any(line.startswith(f"::warning file={ORACLE},") for line in ran.commands("warning"))
-    own = run(Course(tmp_path / "workspace"), tmp_path / "again", environment=PULL_REQUEST, device="cpu", all="true")
+    given = {"environment": PULL_REQUEST, "device": "cpu", "all": "true"}
+    everything = run(Course(tmp_path / "workspace"), tmp_path / "again", **given)
+    assert everything.status == 1
+    own = run(Course(tmp_path / "workspace"), tmp_path / "own", base="HEAD", **given)
     assert own.status == 0, "with its own oracle it would have passed"
 
 

@@ -37,7 +37,7 @@ def pushed(tmp_path: Path, event: object) -> dict[str, str]:
 def test_a_branch_is_compared_with_where_it_goes(student: Course, environment: Mapping[str, str]) -> None:
     span = found(student, environment)
     assert (span.base, span.head) == (student.git("rev-parse", "main"), student.git("rev-parse", "work"))
-    assert span.fork == span.base
+    assert span.forks == (span.base,)
 
 
 def test_the_exercises_are_those_of_the_bases_tip_and_the_change_what_left_it(course: Course, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_the_exercises_are_those_of_the_bases_tip_and_the_change_what_left_it(co
     course.git("switch", "--quiet", "main")
     tip = course.change({"exercises/01_double/problem.md": "clearer\n"})
     span = base.find(Repository(course.folder), "main", "work", {})
-    assert (span.base, span.fork) == (tip, fork)
+    assert (span.base, span.forks) == (tip, (fork,))
 
 
 def test_the_option_comes_first(student: Course) -> None:
@@ -86,7 +86,10 @@ def test_a_branch_without_a_before_is_compared_with_the_default(student: Course,
     assert found(student, gitlab | {"CI_COMMIT_BRANCH": "main"}).base_name == "origin/main"
 
 
-@pytest.mark.parametrize("event", ["no json", '["a list"]', None])
+@pytest.mark.parametrize(
+    "event",
+    ["no json", '["a list"]', '{"pull_request": null}', '{"ref": 7}', "[" * 100_000, '{"before": "\\ud800"}', None],
+)
 def test_an_event_that_cannot_be_read_names_no_base(student: Course, tmp_path: Path, event: str | None) -> None:
     if event is not None:
         (tmp_path / "event.json").write_text(event)

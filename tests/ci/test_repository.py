@@ -40,14 +40,6 @@ def test_the_root_is_found_from_a_folder_below(course: Course) -> None:
     assert Repository(course.folder / "exercises").root == course.folder.resolve()
 
 
-def test_commits_by_any_name_and_none_by_an_option(course: Course) -> None:
-    repository = Repository(course.folder)
-    assert repository.commit("main") == course.git("rev-parse", "main")
-    assert repository.commit("nowhere") is None
-    assert repository.commit("--help") is None
-    assert repository.commit(f"main:{STARTER}") is None  # a file is no commit
-
-
 def test_a_folder_of_a_commit_whatever_lies_in_the_working_tree(course: Course, tmp_path: Path) -> None:
     base = course.git("rev-parse", "HEAD")
     right = course.text(ORACLE)
@@ -55,17 +47,6 @@ def test_a_folder_of_a_commit_whatever_lies_in_the_working_tree(course: Course, 
     Repository(course.folder).export(base, "exercises", tmp_path / "base")
     assert (tmp_path / "base" / ORACLE).read_text() == right
     assert course.text(ORACLE) == "cheated"
-
-
-def test_a_branch_comes_before_a_tag_of_its_name(course: Course, tmp_path: Path) -> None:
-    main = course.git("rev-parse", "main")
-    other = course.branch("work", {STARTER: "// mine\n"})
-    clone = course.clone(tmp_path / "clone", "--branch=main")
-    for name in ("main", "origin/main", "v1"):
-        clone.git("tag", name, other)
-    repository = Repository(clone.folder)
-    assert repository.commit("main") == repository.commit("origin/main") == main
-    assert repository.commit("v1") == other
 
 
 def test_links_of_a_trusted_folder_stay_links(course: Course, tmp_path: Path) -> None:
@@ -77,18 +58,17 @@ def test_links_of_a_trusted_folder_stay_links(course: Course, tmp_path: Path) ->
     assert (folder / "data").readlink() == Path("/usr/share")
 
 
-def test_a_file_that_the_clone_lacks_is_said(course: Course, tmp_path: Path) -> None:
+def test_a_file_that_the_clone_lacks_is_said(course: Course) -> None:
     with pytest.raises(GraderError, match=r"git cannot read nowhere\.cu of HEAD"):
-        Repository(course.folder).save("HEAD", "nowhere.cu", tmp_path / "saved")
+        Repository(course.folder).read("HEAD", "nowhere.cu", 10)
 
 
-def test_a_link_is_saved_as_its_text(course: Course, tmp_path: Path) -> None:
+def test_a_link_is_read_as_its_text(course: Course) -> None:
     (course.folder / "link.cu").symlink_to("/etc/passwd")
     head = course.commit()
     repository = Repository(course.folder)
-    repository.save(head, "link.cu", tmp_path / "saved")
-    assert (tmp_path / "saved").read_text() == "/etc/passwd"
-    assert repository.files(head)["link.cu"] == SYMLINK
+    assert repository.read(head, "link.cu", 100) == b"/etc/passwd"
+    assert repository.files(head)["link.cu"].mode == SYMLINK
 
 
 def test_the_files_below_a_folder_and_one_alone(course: Course) -> None:
@@ -111,3 +91,38 @@ def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(GraderError, match="needs git"):
         Repository(tmp_path)
+
+
+def test_a_folder_that_unpacks_to_more_than_a_course_holds(
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kilobytes of zeroes in git may be gigabytes on the disk: sizes are asked for first."""
+    monkeypatch.setattr("grader.ci.repository.MOST_EXPORTED", 1 << 20)
+    head = course.change({"exercises/01_double/zeroes.bin": bytes(2 << 20)})
+    with pytest.raises(UsageError, match=r"exercises/ of \w{10} holds 2 MiB; at most 1 MiB of exercises are read"):
+        Repository(course.folder).export(head, "exercises", tmp_path / "base")
+    assert not (tmp_path / "base").exists()
+
+
+def test_no_more_of_a_file_is_read_than_is_needed(course: Course) -> None:
+    head = course.change({"large.cu": b"x" * (4 << 20)})
+    assert len(Repository(course.folder).read(head, "large.cu", 1000)) == 1001
+
+
+def test_trees_in_trees_that_name_more_files_than_any_disk_holds(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grader.ci.repository.MOST_LISTED", 1 << 20)
+    before = course.git("rev-parse", "HEAD")
+    (course.folder / "blob").write_text("x")
+    tree = course.git("hash-object", "-w", "blob")
+    kind = "100644 blob"
+    for _ in range(10):
+        listing = "".join(f"{kind} {tree}\t{name}\n" for name in "0123456789")
+        tree, kind = course.git("mktree", standard_input=listing), "040000 tree"
+    after = course.git("commit-tree", "-p", before, "-m", "Ten to the tenth", tree)
+    repository = Repository(course.folder)
+    with pytest.raises(UsageError, match="more than 1 MiB of file names"):
+        repository.changes(before, after)
+    with pytest.raises(UsageError, match="more than 1 MiB of file names"):
+        repository.files(after)

@@ -10,13 +10,13 @@ from rich.console import Console
 
 from grader.batch.entry import Entry, Submitted
 from grader.batch.outputs import NOT_YET
-from grader.batch.run import Plan
+from grader.batch.run import BatchPlan
 from grader.batch.worker import Graded
 from grader.cli import batch_progress
 from grader.cli.batch_progress import BarProgress, BatchProgress, summary
 from grader.model.result import Check, Points, Result, Status, Submission, Verdict
 
-PLAN = Plan(students=200, done=20, todo=180, seed=7, device="cpu", at_once=2)
+PLAN = BatchPlan(students=200, done=20, todo=180, seed=7, device="cpu", at_once=2)
 
 
 def graded(verdict: Verdict) -> Graded:
@@ -32,7 +32,7 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     watch.graded(["ada", "bob", "cyd", "dot"], graded(Verdict.FAILED))
     watch.graded(["eve\x1b[31m"], Graded(None, "no"))
     lines = out.getvalue().splitlines()
-    assert lines[0] == "200 students, 20 graded already; 180 to grade on the CPU, 2 at a time, seed 7"
+    assert lines[0] == "200 students, 20 already graded; 180 to grade on the CPU, 2 at a time, seed 7"
     assert lines[1] == "  1/180  failed         52 of 100    2.5 s  ada, bob, cyd and 1 more"
     assert "error" in lines[2]
     assert "\x1b" not in lines[2]
@@ -75,5 +75,5 @@ def test_the_end_names_who_has_no_grade_and_why() -> None:
     said = summary([*entries, Entry(Submitted("zoe"), problem=NOT_YET)]).splitlines()
     assert said[0] == "13 students: 1 not graded yet, 12 without a grade"
     assert said[1] == "  s00: handed in nothing"
-    assert said[11] == "  and 2 more, in the gradebook's column problem"
+    assert said[11] == "  and 2 more; see the column `problem` of the gradebook"
     assert "same command" in said[-1]

@@ -58,7 +58,7 @@ def test_what_is_wrong_with_a_command_fits_too(grade: Grade, monkeypatch: pytest
     assert all(len(line) <= 80 for line in grade.err.splitlines() if "nowhere" not in line)
     assert grade("run", "1", "--since", "a-result.json", "--html", "no-such-folder/with-a-long-name/report.html") == 2
     assert max(map(len, grade.err.splitlines())) <= 80
-    assert "make it first" in " ".join(grade.err.split())
+    assert "create it first" in " ".join(grade.err.split())
 
 
 def test_alone_it_says_what_there_is(grade: Grade) -> None:
@@ -109,7 +109,7 @@ def test_a_folder_that_is_gone_is_said(grade: Grade, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir("gone")
     Path.cwd().rmdir()
     assert grade(*verb) == 2
-    assert grade.err == "grade: the folder that you are in is gone; cd to one that is there\n"
+    assert grade.err == "grade: the current folder no longer exists; cd to another one\n"
 
 
 def test_what_a_terminal_cannot_show_is_replaced(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ def test_says_what_this_machine_can_judge(grade: Grade, monkeypatch: pytest.Monk
     assert grade("doctor") == 0
     said = " ".join(grade.out.split())
     assert "judges compile, launch, memory, correct" in said
-    assert "not speed: that needs an NVIDIA GPU" in said
+    assert "Measuring speed needs an NVIDIA GPU" in said
 
 
 def test_a_missing_part_is_named_with_what_to_install(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_says_how_a_child_is_confined(grade: Grade, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(seccomp, "available", lambda: True)
     monkeypatch.setattr(landlock, "abi", lambda: 4)
     grade("doctor")
-    assert "child confined: Landlock ABI 4, no network" in grade.out
+    assert "sandbox: Landlock ABI 4, no network" in grade.out
 
 
 def test_what_does_not_confine_a_child_is_said_and_keeps_nothing_from_grading(
@@ -48,7 +48,7 @@ def test_what_does_not_confine_a_child_is_said_and_keeps_nothing_from_grading(
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     assert grade("doctor") == 0
     said = " ".join(grade.out.split())
-    assert "missing child confined a submission could read your files" in said
+    assert "missing sandbox a submission could read your files" in said
 
 
 def test_fits_in_80_columns_here(grade: Grade) -> None:

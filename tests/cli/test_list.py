@@ -49,7 +49,7 @@ def test_a_run_shows_in_the_list(grade: Grade) -> None:
     grade("run", "1")
     grade("list")
     assert grade.out.startswith("01_double  right, 52 of 100  Double every row")
-    assert "  [~] Learn to double (1)\n  [~] all right, speed still open" in grade.out
+    assert "  [~] Learn to double (1)\n  [~] all correct, speed still open" in grade.out
 
 
 def test_an_objective_is_as_far_as_its_last_exercise(grade: Grade) -> None:
@@ -89,7 +89,7 @@ def test_a_verdict_stands_where_progress_cannot_be_kept(grade: Grade, tmp_path: 
     (tmp_path / "state").write_text("no folder")
     assert grade("run", "1") == 0
     assert grade.out.startswith("INCOMPLETE")
-    assert "your progress is not kept" in grade.err
+    assert "your progress is not saved" in grade.err
 
 
 def test_of_another_folder(grade: Grade) -> None:

@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 
 from grader.authoring import verify
-from grader.executors import open_cpu
 from grader.exercise import catalog
 from grader.grading.hints import PITFALLS, sections
 from grader.model.problem_text import questions
 from tests.cli.conftest import Grade
+from tests.kept_children import KeptChildren
 
 
-def test_the_new_exercise_keeps_every_promise(grade: Grade) -> None:
+def test_the_new_exercise_keeps_every_promise(grade: Grade, kept_children: KeptChildren) -> None:
     assert grade("new", "vector_sum", "--exercises", "mine") == 0
     assert "grade verify 01_vector_sum --exercises mine" in grade.out
     exercise = catalog.read(Path("mine/01_vector_sum"))
     promises = verify.promises(exercise)
     # Real children: `grade` in this process would get a fake one.
-    kept = verify.verify(exercise, promises, seed=3, open_executor=lambda: open_cpu(workers=1), jobs=2)
+    kept = verify.verify(exercise, promises, seed=3, open_executor=kept_children.open, jobs=2)
     assert [done.problem for done in kept] == [""] * 4
 
 
@@ -66,7 +66,7 @@ def test_no_name_for_an_exercise(grade: Grade, name: str) -> None:
 
 def test_a_number_that_is_taken(grade: Grade) -> None:
     assert grade("new", "01_vector_sum") == 2
-    assert "of that number" in grade.err
+    assert "with that number" in grade.err
 
 
 def test_a_disk_that_is_full_leaves_no_folder(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:

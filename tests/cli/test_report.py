@@ -45,7 +45,7 @@ def test_an_unknown_exercise_is_no_obstacle(graded: Grade) -> None:
 def test_what_is_no_result_exits_2_and_is_named(grade: Grade, content: str, says: str) -> None:
     Path("r.json").write_text(content)
     assert grade("report", "r.json", "--html", "r.html") == 2
-    assert "r.json is no Result" in grade.err
+    assert "r.json was not written by grade run --json" in grade.err
     assert says in grade.err
 
 
@@ -70,7 +70,7 @@ def test_without_a_name_the_report_lies_beside_the_result(graded: Grade) -> None
 def test_a_result_is_not_overwritten_by_its_report(graded: Grade) -> None:
     Path("r.json").rename("r.html")
     assert graded("report", "r.html") == 2
-    assert "r.html would be overwritten" in graded.err
+    assert "this would overwrite r.html" in graded.err
     assert json.loads(Path("r.html").read_text())["schema"] == 1
 
 
@@ -118,7 +118,7 @@ def test_a_result_of_another_exercise_cannot_be_compared(graded: Grade) -> None:
     Path("other.json").write_text(json.dumps(other))
     for verb in (["report", "r.json", "--html", "r.html"], ["run", "1"]):
         assert graded(*verb, "--since", "other.json") == 2
-        assert "other.json is a Result of 77_gone, and this is 01_double" in graded.err
+        assert "other.json is a result of 77_gone, but this is 01_double" in graded.err
 
 
 def test_a_run_says_what_changed_and_may_write_where_it_read(graded: Grade, use: Use) -> None:
@@ -140,5 +140,5 @@ def test_a_page_does_not_take_the_place_of_the_earlier_result(graded: Grade) -> 
 def test_what_is_no_earlier_result_exits_2_before_anything_runs(grade: Grade, content: bytes) -> None:
     Path("r.json").write_bytes(content)
     assert grade("run", "1", "--since", "r.json") == 2
-    assert "r.json is no Result of grade run --json" in grade.err
+    assert "r.json was not written by grade run --json" in grade.err
     assert grade.out == ""

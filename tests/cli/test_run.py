@@ -58,7 +58,7 @@ def test_the_exercise_goes_by_number_or_name_and_the_file_defaults_to_its_starte
 def test_a_starter_that_is_gone_can_be_put_back(grade: Grade) -> None:
     Path("exercises/01_double/starter.cu").unlink()
     assert grade("run", "1") == 2
-    assert "starter.cu does not exist; grade reset 1 puts it back" in grade.err
+    assert "starter.cu does not exist; grade reset 1 restores the original" in grade.err
 
 
 def test_another_file(grade: Grade) -> None:
@@ -71,17 +71,17 @@ def test_another_file(grade: Grade) -> None:
     ("arguments", "says"),
     [
         (["run"], "Missing argument 'EXERCISE'"),
-        (["run", "7"], "'7' is no exercise"),
+        (["run", "7"], "there is no exercise '7'"),
         (["run", "1", "nowhere.cu"], "nowhere.cu does not exist"),
         (["run", "1", "exercises"], "exercises is a folder"),
-        (["run", "1", "--exercises", "nowhere"], "no such folder: nowhere"),
+        (["run", "1", "--exercises", "nowhere"], "the folder nowhere does not exist"),
         (["run", "1", "--fast"], "--fast"),
         (["run", "1", "--device", "tpu"], "tpu"),
-        (["run", "1", "--seed", "-1"], "--seed -1: wanted is a whole number from 0 to 4294967295"),
-        (["run", "1", "--seed", "4294967296"], "--seed 4294967296: wanted is a whole number"),
-        (["run", "1", "--seed", "abc"], "--seed abc: wanted is a whole number"),
-        (["run", "1", "--gpu", "first"], "--gpu first: wanted is a whole number from 0 up"),
-        (["run", "1", "--gpu", "0", "--device", "cpu"], "--gpu means --device cuda"),
+        (["run", "1", "--seed", "-1"], "--seed -1: expected a whole number from 0 to 4294967295"),
+        (["run", "1", "--seed", "4294967296"], "--seed 4294967296: expected a whole number"),
+        (["run", "1", "--seed", "abc"], "--seed abc: expected a whole number"),
+        (["run", "1", "--gpu", "first"], "--gpu first: expected a whole number of at least 0"),
+        (["run", "1", "--gpu", "0", "--device", "cpu"], "--gpu implies --device cuda"),
         (["run", "1", "--secret", "nowhere.toml"], "nowhere.toml"),
         (["run", "1", "a.cu", "b.cu"], "b.cu"),
         (["walk", "1"], "walk"),
@@ -184,9 +184,9 @@ def test_the_report_is_written_and_named(grade: Grade) -> None:
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("nowhere/r", "there is no folder nowhere"),
+        ("nowhere/r", "the folder nowhere does not exist"),
         ("exercises", "is a folder"),
-        ("exercises/01_double/starter.cu/r", "starter.cu is no folder"),
+        ("exercises/01_double/starter.cu/r", "starter.cu is not a folder"),
         ("r" * 300, "File name too long"),
     ],
 )

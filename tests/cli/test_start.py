@@ -64,7 +64,7 @@ def test_into_a_repository_that_was_just_made(course: Grade) -> None:
     Path("mine/README.md").write_text("My own words")
     assert course("start", "mine") == 0
     assert Path("mine/README.md").read_text() == "My own words"
-    assert "Left as it was: mine/README.md" in course.out
+    assert "Not changed: mine/README.md" in course.out
     assert Path("mine/exercises/01_double/starter.cu").read_bytes() == SOURCE
 
 
@@ -95,13 +95,13 @@ def test_never_over_exercises_that_are_there(course: Grade) -> None:
     starter.write_text("an evening's work")
     assert course("start", "mine") == 2
     assert starter.read_text() == "an evening's work"
-    assert "is there already" in course.err
+    assert "already exists" in course.err
 
 
 def test_never_into_a_folder_of_exercises(course: Grade) -> None:
     before = files(Path("exercises"))
     assert course("start", "exercises") == 2
-    assert "exercises holds exercises already" in course.err
+    assert "exercises already contains exercises" in course.err
     assert files(Path("exercises")) == before
 
 

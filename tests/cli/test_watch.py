@@ -61,11 +61,11 @@ def session(folder: Path) -> Iterator[Session]:
 
 def test_an_evening_with_an_exercise(session: Session) -> None:
     first = session.shows("Waiting for the next save of")
-    assert first.index("ok     compile") < first.index("NO     one-row") < first.index("FAILED: Not right yet")
+    assert first.index("ok     compile") < first.index("NO     one-row") < first.index("FAILED: Not correct yet")
     assert "q quit" in first
     assert "solution" not in first
     session.press("s")
-    session.shows("Not yet: the solution is offered once all is right.")
+    session.shows("Not yet: the solution is shown once your kernel is correct.")
     session.press("h")
     session.shows("Hint 1 of 3: Where do I start?")
     session.press("d")
@@ -73,15 +73,15 @@ def test_an_evening_with_an_exercise(session: Session) -> None:
     session.shows("Waiting for")
 
     shutil.copy(session.solution, session.starter)
-    lines = session.shows("Right. Waiting for the next save")
-    assert lines.index("ok     compile") < lines.index("ok     one-row") < lines.index("INCOMPLETE: Right")
+    lines = session.shows("Correct. Waiting for the next save")
+    assert lines.index("ok     compile") < lines.index("ok     one-row") < lines.index("INCOMPLETE: Correct")
     assert "s solution" in lines
     session.press("s")
     session.shows("y[at] = factors[row] * x[at];")
 
     session.press("n")
     session.shows("02_second")
-    session.shows("FAILED: Not right yet")
+    session.shows("FAILED: Not correct yet")
     session.press("n")
     session.shows("This is the last exercise")
     assert session.settings != session.before
@@ -134,7 +134,7 @@ def test_a_file_that_goes_and_comes_back(session: Session) -> None:
     session.starter.unlink()
     session.shows("starter.cu does not exist")
     shutil.copy(session.solution, session.starter)
-    session.shows("Right. Waiting")
+    session.shows("Correct. Waiting")
 
 
 def test_an_arrow_key_does_nothing(session: Session) -> None:
@@ -161,7 +161,7 @@ def test_without_a_terminal_it_prints_line_after_line_until_it_is_interrupted(fo
             stderr=subprocess.STDOUT,
         )
         deadline = time.monotonic() + 40
-        while "Ctrl-C ends" not in (folder / "out").read_text():
+        while "Press Ctrl-C to quit" not in (folder / "out").read_text():
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -209,4 +209,4 @@ def test_no_such_exercise_exits_2(folder: Path) -> None:
         [*GRADE, "watch", "7"], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "'7' is no exercise" in done.stderr
+    assert "there is no exercise '7'" in done.stderr

@@ -16,6 +16,7 @@ from grader.grading import pipeline
 from grader.model.execution import Outcome
 from grader.model.exercise import Case
 from grader.model.judged import Judged
+from grader.model.measurements import NOTHING
 from grader.model.picture import Picture
 from grader.model.result import Check, Status
 from tests.fakes import FakeExecutor, write_exercise
@@ -124,15 +125,16 @@ def graded(tmp_path: Path) -> dict[str, Check]:
 
 def test_a_wrong_result_carries_its_picture(tmp_path: Path) -> None:
     checks = graded(tmp_path)
-    found = msgspec.convert(checks["correct[ragged]"].measurements["picture"], Picture)
+    found = checks["correct[ragged]"].measurements.picture
+    assert found is not None
     assert [(r.name, r.marks) for r in found.regions] == [("group 0", ("4",)), ("group 2", ("4",))]
     assert found.output == "y"
-    assert "picture" not in checks["memory[ragged]"].measurements
+    assert checks["memory[ragged]"].measurements.picture is None
 
 
 def test_a_secret_case_has_none(tmp_path: Path) -> None:
     assert graded(tmp_path)["correct[secret-1]"].status is Status.FAILED
-    assert graded(tmp_path / "again")["correct[secret-1]"].measurements == {}
+    assert graded(tmp_path / "again")["correct[secret-1]"].measurements == NOTHING
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:

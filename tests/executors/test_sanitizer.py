@@ -70,7 +70,8 @@ def test_reports_of_one_line_are_one_finding() -> None:
 def test_a_race_names_both_lines() -> None:
     (finding,) = sanitizer.parse(RACECHECK)["prime-rows"]
     assert (finding.kind, finding.line) == ("race", 20)
-    assert finding.notes == ("the other side, a read, in line 21",)
+    assert finding.guilty_lines == (20, 21)
+    assert finding.notes == ("the other access, a read, is on line 21",)
 
 
 def test_a_barrier_that_not_all_reach() -> None:
@@ -128,7 +129,7 @@ def test_a_tool_that_says_nothing_judges_nothing(tmp_path: Path, monkeypatch: py
 
 def test_a_tool_that_hangs_is_ended_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "echo begun; sleep 60")
-    with tools.Stage("source", [RUN], {}) as stage:
+    with tools.StagedRuns("source", [RUN], {}) as stage:
         assert stage.run([str(tmp_path / "compute-sanitizer")], 0.5) == "begun\n"
 
 

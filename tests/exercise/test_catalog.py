@@ -29,7 +29,7 @@ def test_a_number_is_no_prefix(folder: Path) -> None:
 
 @pytest.mark.parametrize("wanted", ["9", "03", "", "double", "01_", "0", "²", "../exercises/01_double", "9" * 5000])
 def test_no_such_exercise_names_those_that_exist(folder: Path, wanted: str) -> None:
-    with pytest.raises(UsageError, match=r"there are 01_double, 02_triple, 12_dozen"):
+    with pytest.raises(UsageError, match=r"available: 01_double, 02_triple, 12_dozen"):
         catalog.find(wanted, folder)
 
 
@@ -65,7 +65,7 @@ def test_elsewhere_the_grader_brings_its_own(tmp_path: Path) -> None:
 
 
 def test_a_given_folder_must_hold_exercises(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="does not exist"):
         catalog.exercises_folder(tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"exercise\.toml"):
         catalog.exercises_folder(tmp_path)
@@ -89,8 +89,8 @@ def test_everything_of_the_toml_is_read(folder: Path) -> None:
         ("tolerance = 1e-3", 'tolerance = "small"', 'tolerance = "small"', "tolerance"),
         ('cases = ["even", "ragged"]', "cases = []", "cases = []", "no required cases"),
         ('cases = ["even", "ragged"]', 'cases = ["even", 3]', 'cases = ["even", 3]', r"cases\[1\]"),
-        ('baseline = "fastest"', 'baseline = "fast"', 'baseline = "fast"', "none of fastest, grouped"),
-        ('name = "double_kernel"', 'name = "double"', 'name = "double"', "ends in _kernel"),
+        ('baseline = "fastest"', 'baseline = "fast"', 'baseline = "fast"', "must be one of fastest, grouped"),
+        ('name = "double_kernel"', 'name = "double"', 'name = "double"', "must end in _kernel"),
         ('name = "double_kernel"', "", "[[kernels]]", "name"),
         ('ctype = "float*"', "ctype = 3", '  { name = "y", ctype = 3 },', "ctype"),
         ('ctype = "float*"', 'type = ""', '  { name = "y", type = "" },', "type"),
@@ -114,7 +114,7 @@ def test_a_broken_toml_names_the_file_the_line_and_what_is_wrong(
 
 def test_a_toml_that_is_no_text_is_named(folder: Path) -> None:
     (folder / "01_double" / "exercise.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(GraderError, match=r"exercise\.toml: is not UTF-8 text"):
+    with pytest.raises(GraderError, match=r"exercise\.toml is not UTF-8 text"):
         catalog.read(folder / "01_double")
 
 

@@ -73,8 +73,8 @@ def test_a_right_and_fast_submission_passes(exercise: Exercise) -> None:
     assert (result.verdict, result.points.performance) == (Verdict.PASSED, 40)
     assert check(result, "correct[even]").device == "cuda"
     assert check(result, "memory[even]").device == "cpu"
-    assert check(result, "speed[even]").measurements["ratio"] == pytest.approx(0.9)
-    assert check(result, "speed[even]").measurements["summary"] == "M [4, 4]"
+    assert check(result, "speed[even]").measurements.ratio == pytest.approx(0.9)
+    assert check(result, "speed[even]").measurements.summary == "M [4, 4]"
 
 
 def test_the_result_says_on_which_gpu(exercise: Exercise) -> None:
@@ -159,7 +159,7 @@ def test_a_launch_is_held_to_the_gpu_at_hand(exercise: Exercise) -> None:
     result = grade(exercise, FakeGpu(gpu=small, launch=wanting), FakeExecutor(launch=wanting))
     launch = check(result, "launch")
     assert (launch.status, launch.device) == (Status.FAILED, "cuda")
-    assert "the most is 101376" in launch.message
+    assert "the maximum is 101376" in launch.message
     assert check(result, "correct[even]").reason == "launch failed"
 
 
@@ -175,8 +175,8 @@ def test_a_borderline_case_gets_two_more_fresh_processes(exercise: Exercise) -> 
     gpu = FakeGpu(times=lambda name, _: 9.0 / 0.603 if name == "submission" else US[name])
     result = grade(exercise, gpu)
     speed = check(result, "speed[even]")
-    assert (speed.status, speed.measurements["borderline"]) == (Status.PASSED, True)
-    assert len(speed.measurements["processes"]) == 3
+    assert (speed.status, speed.measurements.borderline) == (Status.PASSED, True)
+    assert len(speed.measurements.processes) == 3
     assert gpu.timed == 2 * 3
 
 
@@ -317,7 +317,7 @@ def test_cases_that_only_a_gpu_runs_come_last_and_one_decides_the_speed(on_devic
         False,
         "for information: large decides",
     )
-    assert shown.measurements["ratio"] == pytest.approx(0.9)
+    assert shown.measurements.ratio == pytest.approx(0.9)
 
 
 def test_without_a_gpu_the_deciding_case_is_not_judged(on_device: Exercise) -> None:
@@ -335,7 +335,7 @@ def test_what_the_judges_find_while_timing_is_wrong_not_slow(on_device: Exercise
     result = grade(on_device, gpu)
     correct = check(result, "correct[large]")
     assert (correct.status, correct.findings[0].line) == (Status.FAILED, 4)
-    assert "double_kernel: 12 elements wrong" in correct.message and "element 5" in correct.message
+    assert "double_kernel: 12 elements are wrong" in correct.message and "element 5" in correct.message
     assert check(result, "speed[large]").reason == "correct[large] failed"
 
 
@@ -347,7 +347,8 @@ def test_the_first_wrong_input_of_a_sweep_is_run_alone_and_explained(on_device: 
     gpu.swept = {"judge_double": DeviceVerdict(4096, 0x3F800000)}
     correct = check(grade(on_device, gpu), "correct[every-input]")
     assert (correct.status, correct.findings[0].count) == (Status.FAILED, 4096)
-    assert "4096 inputs of all there are come out wrong; the first: " in correct.message
+    assert correct.findings[0].kernel == "double_kernel"
+    assert "double_kernel: wrong for 4096 of all inputs; the first: " in correct.message
     assert "expected 2, got 3" in correct.message
 
 

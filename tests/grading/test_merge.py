@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.test_gpu_lane import exercise, grade  # noqa: F401 - a fixture
 
 from grader.model.execution import Compilation, Outcome
 from grader.model.exercise import Exercise
 from grader.model.result import Finding, Status
 from tests.fake_gpu import FakeGpu
 from tests.fakes import FakeExecutor
+from tests.grading.test_gpu_lane import exercise, grade  # noqa: F401 - a fixture
 
 ENDLESS = Outcome(findings=(Finding("did-not-finish", "starter.cu", 6, "did not finish within 10 s"),))
 NO_SEMICOLON = Compilation(False, findings=(Finding("compile-error", "starter.cu", 5, "expected a ;"),))

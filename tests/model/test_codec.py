@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import jsonschema
 import msgspec
 import pytest
 
 from grader.model import codec
-from grader.model.result import Check, Finding, Points, Result, Status, Submission, Verdict, to_number
+from grader.model.details import Detail, Role
+from grader.model.measurements import read
+from grader.model.result import Check, Finding, Points, Related, Result, Status, Submission, Verdict
+
+OLD = Path(__file__).parents[2] / "benchmarks" / "results"
+OLD_FINDINGS = Path(__file__).with_name("results") / "before_findings_were_data.json"
 
 RESULT = Result(
     schema=1,
@@ -27,7 +33,7 @@ RESULT = Result(
             case="uniform",
             device="cpu",
             findings=(Finding("wrong-values", "starter.cu", 3, "wrong", notes=("why",)),),
-            measurements={"max_abs_error": to_number(math.nan), "mismatches": 4, "elements": 8},
+            measurements=read({"max_abs_error": math.nan, "mismatches": 4, "elements": 8}),
         ),
         Check("speed[uniform]", Status.SKIPPED, reason="correct[uniform] failed", case="uniform"),
     ),
@@ -35,7 +41,7 @@ RESULT = Result(
 
 
 def with_measurements(**values: object) -> Result:
-    return msgspec.structs.replace(RESULT, checks=(Check("c", Status.PASSED, measurements=values),))
+    return msgspec.structs.replace(RESULT, checks=(Check("c", Status.PASSED, measurements=read(values)),))
 
 
 def test_a_result_survives_the_round_trip() -> None:
@@ -44,10 +50,71 @@ def test_a_result_survives_the_round_trip() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_survive_wherever_a_check_left_them(value: float) -> None:
-    text = codec.encode(with_measurements(max_abs_error=value, routes={"a": [value]}))
+    text = codec.encode(with_measurements(max_abs_error=value, routes_us={"a": value}, of_a_newer_grader=[value]))
     measured = codec.decode(text).checks[0].measurements
-    for back in (measured["max_abs_error"], measured["routes"]["a"][0]):
-        assert repr(float(back)) == repr(value)
+    for back in (measured.max_abs_error, measured.routes_us["a"], float(measured.further["of_a_newer_grader"][0])):
+        assert repr(back) == repr(value)
+
+
+def test_what_this_version_does_not_know_is_written_as_it_was_read() -> None:
+    unknown = {"joules": 3.5, "ratio": "fast", "launches": 7, "power": {"watts": [1, None, "x"]}}
+    text = codec.encode(with_measurements(**unknown, elements=8))
+    assert json.loads(text)["checks"][0]["measurements"] == unknown | {"elements": 8}
+    again = codec.decode(text)
+    assert again.checks[0].measurements.ratio is None
+    assert json.loads(codec.encode(again)) == json.loads(text)
+
+
+@pytest.mark.parametrize("file", sorted(OLD.glob("0*.json")), ids=lambda file: file.stem)
+def test_results_of_earlier_versions_are_read_and_lose_nothing(file: Path) -> None:
+    text = file.read_bytes()
+    written = json.loads(codec.encode(codec.decode(text)))
+    measured = [check["measurements"] for check in json.loads(text)["checks"]]
+    absent = [{name: value for name, value in one.items() if value is not None} for one in measured]
+    assert [check["measurements"] for check in written["checks"]] == absent
+    jsonschema.validate(json.loads(text), json.loads(codec.SCHEMA_FILE.read_text()))
+
+
+def test_a_check_knows_its_family() -> None:
+    assert [check.family for check in RESULT.checks] == ["compile", "correct", "speed"]
+    assert [check.rubric for check in RESULT.checks] == ["", "correctness", "performance"]
+    assert Check("energy[uniform]", Status.PASSED).rubric == ""  # of a newer grader
+
+
+def test_a_result_from_before_findings_held_data_is_still_one() -> None:
+    result = codec.decode(OLD_FINDINGS.read_bytes())
+    jsonschema.validate(json.loads(codec.encode(result)), json.loads(codec.SCHEMA_FILE.read_text()))
+    assert codec.decode(codec.encode(result)) == result
+    for finding in (finding for check in result.checks for finding in check.findings):
+        assert finding.message
+        assert (finding.detail, finding.related, finding.guilty_lines) == ("", (), (finding.line,))
+
+
+def test_what_a_finding_holds_as_data_survives_the_round_trip() -> None:
+    race = Finding(
+        "race",
+        "starter.cu",
+        3,
+        "two threads",
+        detail=Detail.WITH_COPY,
+        array="tile",
+        space="shared",
+        access="read",
+        related=(
+            Related(Role.OTHER_ACCESS, 7, access="write"),
+            Related(Role.CALL, 20),
+            Related(Role.COPY, 7, "a.cuh"),
+        ),
+    )
+    result = msgspec.structs.replace(RESULT, checks=(Check("memory[a]", Status.FAILED, findings=(race,)),))
+    (back,) = codec.decode(codec.encode(result)).checks[0].findings
+    assert back == race
+    assert back.guilty_lines == (3, 7)
+
+
+def test_the_other_access_in_another_file_is_no_line_of_this_one() -> None:
+    race = Finding("race", "starter.cu", 3, "", related=(Related(Role.OTHER_ACCESS, 7, "tile.cuh"),))
+    assert race.guilty_lines == (3,)
 
 
 def test_the_json_is_strict_json() -> None:
@@ -80,7 +147,7 @@ def test_the_schema_refuses_what_is_no_result(field: str, value: object) -> None
 
 def test_the_schema_knows_the_measurements() -> None:
     schema = json.loads(codec.SCHEMA_FILE.read_text())
-    broken = json.loads(codec.encode(with_measurements(mismatches="many")))
+    broken = json.loads(codec.encode(with_measurements(mismatches="many", ratio=1.5)))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(broken, schema)
 

@@ -19,8 +19,8 @@ Before.
 At the *top*.
 
 </details>
-<details><summary>2. Right, and why is it slow?</summary>Read once.</details>
-<details><summary>3. And now?</summary>
+<details class="speed"><summary>2. Right, and why is it slow?</summary>Read once.</details>
+<details class="speed"><summary>3. And now?</summary>
 
 ```cuda
 # no heading
@@ -42,7 +42,12 @@ def test_sections_end_at_the_next_heading() -> None:
     assert "# no heading" in found["hints"].text
 
 
-def test_hints_are_questions_and_those_from_slow_on_are_about_speed() -> None:
+def test_only_what_markdown_calls_a_heading_begins_a_section() -> None:
+    text = "~~~\n# a comment\n~~~\nSetext\n======\n> # quoted\n\n    # indented code\n\n#no blank\n# `K` and *N*\nend"
+    assert [section.anchor for section in problem_text.sections(text)] == ["setext", "k-and-n"]
+
+
+def test_hints_are_questions_and_those_that_are_marked_are_about_speed() -> None:
     found = problem_text.questions(PROBLEM)
     assert [(q.title, q.about_speed) for q in found] == [
         ("Where do I start?", False),

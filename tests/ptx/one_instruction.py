@@ -15,7 +15,7 @@ from itertools import groupby
 import numpy as np
 
 from grader.ptx.definition import semantics
-from grader.ptx.definition.instruction import WIDTHS
+from grader.ptx.types import BITS
 
 HEADER = ".version 9.0\n.target sm_90a\n.address_size 64\n"
 CARRY_READERS = ("addc", "subc", "madc")
@@ -104,7 +104,7 @@ class Kernel:
         """What one case wrote, of the (samples, outputs) slots: per sample, a bit pattern per result."""
         before = self.cases[: self.cases.index(case)]
         start = sum(len(other.results) for other in before)
-        masks = [(1 << WIDTHS[type_]) - 1 for type_ in case.results]
+        masks = [(1 << BITS[type_]) - 1 for type_ in case.results]
         slots = outputs[:, start : start + len(masks)].tolist()
         return [tuple(slot & mask for slot, mask in zip(row, masks, strict=True)) for row in slots]
 
@@ -186,7 +186,7 @@ def _letter(type_: str) -> str:
 
 
 def _register_type(type_: str) -> str:
-    return "pred" if type_ == "pred" else f"b{max(WIDTHS[type_], 16)}"  # 8-bit values live in 16-bit registers
+    return "pred" if type_ == "pred" else f"b{max(BITS[type_], 16)}"  # 8-bit values live in 16-bit registers
 
 
 def _declare(types: Sequence[str], stem: str) -> str:
@@ -194,7 +194,7 @@ def _declare(types: Sequence[str], stem: str) -> str:
 
 
 def _memory_type(type_: str) -> str:
-    return "u32" if type_ == "pred" else f"u{WIDTHS[type_]}"
+    return "u32" if type_ == "pred" else f"u{BITS[type_]}"
 
 
 def _load(stem: str, type_: str, slot: int) -> list[str]:

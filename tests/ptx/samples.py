@@ -9,8 +9,9 @@ import random
 from fractions import Fraction
 from functools import cache
 
-from grader.ptx.definition.formats import FORMATS, Format, Real, round_to
-from grader.ptx.definition.instruction import WIDTHS, pack
+from grader.ptx.definition.computation import pack
+from grader.ptx.definition.formats import FORMATS, FloatFormat, Real, round_to
+from grader.ptx.types import BITS
 
 # Where a conversion to some narrower format or integer ties, overflows or underflows.
 _MAGNITUDES = [
@@ -64,7 +65,7 @@ def corners(type_: str) -> tuple[int, ...]:
         smallest_normal, infinity = 1 << format_.mantissa_bits, format_.infinity_code
         codes = (0, 1, smallest_normal, one, infinity - 1, infinity, format_.nan)
         return tuple(code | sign for code in codes for sign in (0, format_.sign_bit))
-    width = WIDTHS[type_]
+    width = BITS[type_]
     values = (0, 1, -1, 1 << (width - 1), (1 << (width - 1)) - 1, 16, 31, 32, 33, 64)
     return tuple(dict.fromkeys(value & ((1 << width) - 1) for value in values))
 
@@ -74,7 +75,7 @@ def edges(type_: str) -> tuple[int, ...]:
     """The edge values of a scalar type, as bit patterns."""
     if type_ in FORMATS:
         return tuple(sorted(_floating_edges(FORMATS[type_])))
-    width = WIDTHS[type_]
+    width = BITS[type_]
     powers = [1 << n for n in range(width)]
     values = {
         0,
@@ -87,7 +88,7 @@ def edges(type_: str) -> tuple[int, ...]:
     return tuple(sorted({value & ((1 << width) - 1) for value in values}))
 
 
-def _floating_edges(format_: Format) -> set[int]:
+def _floating_edges(format_: FloatFormat) -> set[int]:
     largest, infinity = format_.infinity_code - 1, format_.infinity_code
     smallest_normal = 1 << format_.mantissa_bits
     quiet = infinity | smallest_normal >> 1
@@ -111,22 +112,22 @@ def _floating_edges(format_: Format) -> set[int]:
 def draw(type_: str, random_: random.Random) -> int:
     """One operand: an edge, a neighbour of an edge, a small number, or any bits."""
     if type_ in _PACKED:
-        width = WIDTHS[_PACKED[type_]]
+        width = BITS[_PACKED[type_]]
         return pack((draw(_PACKED[type_], random_) for _ in range(2)), width)
     kind = random_.random()
-    ones = (1 << WIDTHS[type_]) - 1
+    ones = (1 << BITS[type_]) - 1
     if kind < 0.2:
         return random_.choice(corners(type_))
     if kind < 0.6:
         return random_.choice(edges(type_))
     if type_ in FORMATS:
-        return _ordinary(FORMATS[type_], random_) if kind < 0.85 else random_.getrandbits(WIDTHS[type_])
+        return _ordinary(FORMATS[type_], random_) if kind < 0.85 else random_.getrandbits(BITS[type_])
     if kind < 0.8:
         return random_.choice(_AMOUNTS) & ones
-    return random_.getrandbits(WIDTHS[type_])
+    return random_.getrandbits(BITS[type_])
 
 
-def _ordinary(format_: Format, random_: random.Random) -> int:
+def _ordinary(format_: FloatFormat, random_: random.Random) -> int:
     """A number of moderate size, so that sums and products of a few of them neither overflow nor cancel."""
     magnitude = Fraction(random_.getrandbits(60), 1 << 60) * Fraction(2) ** random_.randint(-6, 6)
     return round_to(format_, Real(random_.random() < 0.5, magnitude))

@@ -62,6 +62,11 @@ def run(
     return Ran(execution.findings, out, state, execution.printed, guilty)
 
 
+def guilty_lines(report: ptx.Report) -> set[int]:
+    """Its own, and for a race the other access's."""
+    return {report.line, *(one.line for one in report.related if one.role == "other-access")}
+
+
 WRONG = {
     "out-of-bounds": {
         "one past the end": "out[t + 1] = in[t];  // <-- here",
@@ -111,10 +116,6 @@ WRONG = {
             __shared__ int s[64];
             s[t] |= 1 << in[t] % 32;  // <-- here
             __syncthreads(); out[t] = s[63 - t];""",
-        "a flag that nobody lowered": """
-            __shared__ volatile int flag;
-            if (t == 0) out[0] = flag;  // <-- here
-            if (t == 40) flag = 1;""",
         "the low half of a sum that nobody started": """
             __shared__ int s[64];
             s[t] = (s[t] + in[t]) & 0xffff;  // <-- here
@@ -241,6 +242,17 @@ WRONG = {
             __shared__ volatile int group;
             if (t == 0) group = in[5];
             out[t] = group;  // <-- here""",
+        "a flag that nobody lowered": """
+            __shared__ volatile int flag;
+            if (t == 0) out[0] = flag;  // <-- here
+            if (t == 40) flag = 1;""",
+        "a volatile scalar that is set again while others read it": """
+            __shared__ volatile int group;
+            if (t == 0) group = in[5];
+            __syncthreads();
+            int sum = group;
+            if (t == 0) group = in[6];  // <-- here
+            out[t] = sum + group * 0;""",
         "an atomic start that others may come before": """
             __shared__ int count;
             if (t == 0) atomicExch(&count, in[0]);
@@ -400,14 +412,15 @@ def test_a_wrong_kernel_is_caught_at_its_line(kind: str, name: str) -> None:
     grid = 2 if "block before" in name else 1
     ran = run(WRONG[kind][name], before=BEFORE, grid=grid, workers=1)
     said = [r for r in ran.findings if r.kind == kind]
-    assert any(r.line in ran.guilty or f"in line {ran.guilty[0]}" in " ".join(r.notes) for r in said), ran.findings
+    assert any(set(ran.guilty) & guilty_lines(r) for r in said), ran.findings
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_two_blocks_that_write_one_element_race(workers: int) -> None:
     ran = run("if (t == 0) out[0] = blockIdx.x;  // <-- here", grid=8, workers=workers)
     assert [(r.kind, r.line) for r in ran.findings] == [("race", ran.guilty[0])]
-    assert "blocks run in any order" in ran.findings[0].message
+    assert ran.findings[0].detail == "between-blocks"
+    assert ran.findings[0].message.endswith(f"which line {ran.guilty[0]} also writes, and blocks run in any order")
 
 
 @pytest.mark.parametrize(
@@ -445,8 +458,8 @@ def test_atomics_of_block_scope_are_atomic_within_their_block() -> None:
     assert run(right, grid=4).findings == ()
     wrong = run("atomicAdd_block(&state[0], 1);", grid=2, block=1, workers=1)
     assert wrong.findings[0].message == (
-        "thread (0,0,0) of block (1,0,0) writes state[0]; line 3 writes it too, "
-        "and an atomic operation of block scope is atomic within its own block only"
+        "thread (0,0,0) of block (1,0,0) writes state[0], which line 3 also writes, "
+        "and an atomic of block scope is atomic only within its own block"
     )
 
 
@@ -509,7 +522,7 @@ BETWEEN_BLOCKS = {
 def test_what_nothing_orders_between_blocks_is_a_race_at_its_line(name: str, workers: int) -> None:
     ran = run(BETWEEN_BLOCKS[name], grid=4, workers=workers)
     said = [r for r in ran.findings if r.kind == "race"]
-    assert any(r.line in ran.guilty or f"in line {ran.guilty[0]}" in " ".join(r.notes) for r in said), ran.findings
+    assert any(set(ran.guilty) & guilty_lines(r) for r in said), ran.findings
 
 
 LAST_BLOCK = """
@@ -605,12 +618,12 @@ def test_sums_of_all_blocks_may_be_read_behind_their_tickets(workers: int) -> No
     assert (ran.out[:3] == 4 * np.arange(64).sum()).all()
 
 
-def test_a_flag_that_one_worker_polls_while_another_sets_it_is_no_race() -> None:
+def test_a_flag_that_one_block_polls_while_another_sets_it_is_no_race() -> None:
     body = """
         volatile int* flag = state;
         if (blockIdx.x == 0) for (int i = 0; i < 200000; ++i) flag[t] = i;
-        else { int sum = 0; for (int i = 0; i < 200000; ++i) sum += flag[t]; out[t] = sum; }"""
-    assert [run(body, grid=2, block=1).findings for _ in range(6)] == [()] * 6
+        else { int i = 0; while (flag[t] < 7 && i < 200000) ++i; out[t] = i; }"""
+    assert run(body, grid=2, block=1).findings == ()
 
 
 def test_a_read_that_comes_too_soon_names_the_write() -> None:
@@ -619,7 +632,7 @@ def test_a_read_that_comes_too_soon_names_the_write() -> None:
     )
     assert [(r.kind, r.line) for r in ran.findings] == [("race", 5)]
     assert "reads a[" in ran.findings[0].message
-    assert "line 4 writes it too, and no barrier orders the two" in ran.findings[0].message
+    assert "which line 4 also writes, with no barrier in between" in ran.findings[0].message
 
 
 def test_reading_what_another_block_wrote_needs_a_fence() -> None:
@@ -928,7 +941,7 @@ RIGHT = {
         if (t == 1) {
           while (flag == 0) {}
           again = 1;
-          for (int i = 0; i < 100; ++i) if (flag == 7) __nanosleep(1);
+          for (int i = 0; i < 100 && flag != 7; ++i) __nanosleep(1);
           out[0] = s;
         }""",
     "some lanes wait at an mbarrier and tell others of their warp": """
@@ -1017,7 +1030,9 @@ RIGHT = {
         if (t == 0) group = in[5];
         __syncthreads();
         int sum = group;
+        __syncthreads();
         if (t == 0) group = in[6];
+        __syncthreads();
         out[t] = sum + group * 0;""",
     "a scale in a loop, from some turn on, for the warp that has it": """
         __shared__ float scale;
@@ -1150,7 +1165,7 @@ def test_past_a_shared_array_is_out_of_bounds_whatever_the_launch_asks_for() -> 
 )
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_is_slow_here_is_neither_clean_nor_endless(body: str, grid: int, workers: int) -> None:
-    with pytest.raises(ptx.OutOfTime, match=f"too slow for this CPU: .* of {grid} blocks begun"):
+    with pytest.raises(ptx.OutOfTime, match=f"too slow for this CPU: .* of {grid} blocks started"):
         run(body, grid=grid, workers=workers, seconds=0.3, barriers=2_000_000)
 
 
@@ -1192,25 +1207,78 @@ def test_what_is_found_before_the_time_is_up_is_said() -> None:
 def test_the_message_names_the_array_the_thread_and_the_other_side() -> None:
     ran = run("if (t == 5) out[70] = in[0];")
     assert ran.findings[0].message == (
-        "thread (5,0,0) of block (0,0,0) writes out[70], 24 bytes past its end (64 elements)"
+        "thread (5,0,0) of block (0,0,0) writes out[70], 24 bytes past the end (the array has 64 elements)"
     )
     ran = run("__shared__ int tile[64];\ntile[t] = in[t];\nout[t] = tile[63 - t];")
     race = next(r for r in ran.findings if r.kind == "race")
-    assert race.message.endswith("; line 4 writes it too, and no barrier orders the two")
+    assert race.message.endswith(", which line 4 also writes, with no barrier in between")
     assert "reads tile[" in race.message
-    assert race.notes[0].endswith("wrote it in line 4")
+    assert race.notes[0].endswith("wrote it on line 4")
+
+
+# By the detail: a kernel whose first report has it.
+DETAILS = {
+    "before-start": "out[t] = in[t - 1];",
+    "stray-pointer": "*(int*)(in[t] * 8L + 8) = 0;",
+    "dynamic-shared": "extern __shared__ int s[]; s[t + 1] = t;",
+    "global-memory": "out[t] += 1;",
+    "between-blocks": "if (t == 0) out[0] = blockIdx.x;",
+    "read-between-blocks": "if (blockIdx.x) out[t] = state[t]; else state[t] = 1;",
+    "block-scope": "atomicAdd_block(state, 1);",
+    "own-barriers": """
+        __shared__ int s[64]; s[t] = t;
+        if (t < 32) asm volatile("bar.sync 1, 32;" ::: "memory");
+        out[t] = s[63 - t];""",
+    "thread-count": 'asm volatile("bar.sync 1, 96;");',
+    "own-lane": "out[t] = __shfl_sync(1u << (t + 1) % 32, t, 0);",
+    "absent-lane": "if (t % 32 < 24) out[t] = __shfl_sync(0xffffffu, t, 24 + t % 2);",
+    "waits-for-others": "volatile int* s = state; while (*s == 0) {}",
+    "assertion": "assert(in[t] < 63); out[t] = t;",
+}
+
+
+@pytest.mark.parametrize("detail", DETAILS)
+def test_what_tells_faults_of_one_kind_apart_is_data(detail: str) -> None:
+    ran = run(DETAILS[detail], before=BEFORE, grid=2 if "block" in detail else 1, shared=256, workers=1)
+    assert ran.findings[0].detail == detail, ran.findings[0]
+
+
+@pytest.mark.parametrize(
+    "body", ["out[t + 1] = 0;", "if (t < 32) return; __syncthreads();", "for (;;) out[t] = (out[t] = t) + 1;"]
+)
+def test_the_plain_form_of_a_kind_has_no_detail(body: str) -> None:
+    assert run(body, workers=1).findings[0].detail == ""
+
+
+def test_a_report_holds_the_array_the_access_and_the_other_side_as_data() -> None:
+    ran = run("__shared__ int tile[64];\ntile[t] = in[t];\nout[t] = tile[63 - t];", workers=1)
+    (race,) = {(r.array, r.space, r.access, r.related) for r in ran.findings if r.line == 5}
+    assert race == (
+        "tile",
+        "shared",
+        "read",
+        (ptx.Related("other-access", "/nonexistent/submission.cu", 4, "write"),),
+    )
+
+
+def test_what_the_launch_did_not_ask_for_is_said_to_be_missing() -> None:
+    (finding,) = run("extern __shared__ int s[]; s[t] = t;", block=1).findings
+    assert finding.detail == "dynamic-shared"
+    assert finding.message.endswith(
+        "writes dynamic shared memory[0], but the launch asks for no dynamic shared memory"
+    )
 
 
 def test_a_barrier_for_part_of_a_warp_is_named_with_its_number() -> None:
     ran = run('asm volatile("bar.sync 1, 40;");')
     assert [r.message for r in ran.findings] == [
-        "this barrier is for 40 threads: warps arrive as a whole, so the number must be a multiple of 32"
+        "this barrier is for 40 threads, but whole warps arrive: use a multiple of 32"
     ]
 
 
 def test_a_barrier_that_waits_for_more_threads_than_there_are_says_so() -> None:
     ran = run('asm volatile("bar.sync 1, 96;");')
-    assert [r.message for r in ran.findings] == ["this barrier waits for 96 threads, and only 64 come"]
+    assert [r.message for r in ran.findings] == ["this barrier waits for 96 threads, but the block has only 64"]
 
 
 def test_a_warp_that_leaves_a_barrier_out_shows_where_the_others_wait_instead() -> None:
@@ -1218,8 +1286,8 @@ def test_a_warp_that_leaves_a_barrier_out_shows_where_the_others_wait_instead() 
     messages = {r.line: r.message for r in run(body).findings if r.kind == "barrier-divergence"}
     who = "thread (32,0,0) of block (0,0,0)"
     assert messages == {
-        4: f"32 threads of the block do not wait here: {who} waits at the barrier in line 6",
-        6: f"32 threads of the block never reach this barrier: {who} has already left the kernel",
+        4: f"32 threads of the block do not wait here: {who} waits at the barrier on line 6",
+        6: f"32 threads of the block never reach this barrier: {who} has already returned",
     }
 
 
@@ -1263,12 +1331,12 @@ def test_what_an_earlier_launch_wrote_may_be_read_and_nothing_else() -> None:
 
 def test_an_index_into_a_local_array_counts_elements() -> None:
     ran = run("int own[4] = {}; own[in[t] % 5] = t; out[t] = own[in[1]];")
-    assert "writes a local array[4], just past its end (4 elements)" in ran.findings[0].message
+    assert "writes a local array[4], just past the end (the array has 4 elements)" in ran.findings[0].message
 
 
 def test_a_shared_array_that_the_compiler_renamed_keeps_its_name() -> None:
     ran = run("__shared__ int a[1]; a[0] = in[t]; __syncthreads(); out[t] = a[0];")
-    assert "writes a[0]; line 3" in ran.findings[0].message
+    assert "writes a[0], which line 3" in ran.findings[0].message
 
 
 def test_a_stray_pointer_is_shown_as_an_address() -> None:
@@ -1276,9 +1344,22 @@ def test_a_stray_pointer_is_shown_as_an_address() -> None:
     assert "reads address 0x10, which lies in no array (a null or stray pointer)" in ran.findings[0].message
 
 
+def test_who_calls_the_function_of_a_race_is_not_guilty_of_it() -> None:
+    put = "__device__ void put(int* to, int at) {\n  to[at] = 2 * at;\n}\n"
+    body = """
+        __shared__ int s[64]; s[t] = t; __syncthreads();
+        if (t < 32) out[t] = s[63 - t];
+        else put(s, t);
+        __syncthreads(); state[t] = s[t];"""
+    (race,) = run(body, before=put, workers=1).findings
+    assert guilty_lines(race) == {2, 8}
+    assert [(one.role, one.line) for one in race.related] == [("other-access", 8), ("call", 9)]
+
+
 def test_a_line_in_a_function_of_ones_own_is_told_with_the_line_that_calls_it() -> None:
     put = "__device__ void put(int* to, int at) {\n  to[at] = 1;\n}\n"
     ran = run("if (t < 4) out[t] = 0;\nput(out, 64 + in[t]);  // <-- here", before=put)
     (finding,) = ran.findings
     assert (finding.kind, finding.line) == ("out-of-bounds", 2)
-    assert finding.notes == (f"called in line {ran.guilty[0]}",)
+    assert [(one.role, one.line) for one in finding.related] == [("call", ran.guilty[0])]
+    assert finding.notes == (f"called from line {ran.guilty[0]}",)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from grader import ptx
 from grader.ptx.definition import semantics
-from grader.ptx.definition.instruction import WIDTHS
+from grader.ptx.types import BITS
 from tests.ptx.one_instruction import (
     HEADER,
     Case,
@@ -92,7 +92,7 @@ def test_any_instruction_agrees_on_any_operands(engine: Engine, case: Case, data
 
 
 def _operand(type_: str) -> st.SearchStrategy[int]:
-    return st.sampled_from(edges(type_)) | st.integers(0, (1 << WIDTHS[type_]) - 1)
+    return st.sampled_from(edges(type_)) | st.integers(0, (1 << BITS[type_]) - 1)
 
 
 @pytest.mark.parametrize("opcode", ["add.f16x4", "cvt.rs.f16x2.f32", "min.f8", "frobnicate.b32", "sqrt.rn.f16"])

@@ -91,6 +91,18 @@ SOURCES = {
     "vector loads and stores": """
         float4 v = ((const float4*)x)[i % (blockDim.x * gridDim.x / 4)];
         if (i < 16) ((float4*)y)[i] = make_float4(v.w, v.z + 1, v.y * 2, v.x - n[i]);""",
+    "bytes that are discarded": """
+        y[i] = x[i];
+        __syncthreads();
+        if (t == 0) asm volatile("discard.global.L2 [%0], 128;" ::"l"(y + i) : "memory");
+        __syncthreads();
+        if (n[i] & 1) y[i] = n[i];""",
+    "which space an address lies in": """
+        __shared__ float here;
+        float own = x[i];
+        float* p = (n[i] & 1) ? &here : (n[i] & 2) ? &own : y + i;
+        *p = 3;
+        y[i] = __isShared(p) + 2 * __isGlobal(p) + 4 * __isLocal(p) + own;""",
     "a loop with a data-dependent end": """
         int steps = n[i] & 31;
         float sum = 0;

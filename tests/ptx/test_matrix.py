@@ -237,7 +237,7 @@ def test_a_fragment_that_leaves_its_array() -> None:
     source = wmma_memory(opcode, *integers(opcode))
     (outside,) = run(wmma_kernel(opcode), source, np.zeros((15, 16), np.float32))
     assert (outside.kind, outside.count) == ("out-of-bounds", 4)  # a row of 16 numbers, four at a time
-    assert "writes target[240], just past its end (240 elements)" in outside.message
+    assert "writes target[240], just past the end (the array has 240 elements)" in outside.message
     (outside,) = run(wmma_kernel(opcode), source[:-64].copy(), np.zeros((16, 16), np.float32))
     assert (outside.kind, outside.count) == ("out-of-bounds", 4)
     assert "reads source" in outside.message

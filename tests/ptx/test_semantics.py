@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from grader.ptx.definition import bits, compare, convert, floating, integer, semantics
 from grader.ptx.definition.semantics import UnknownInstruction, agrees, evaluate
+from grader.ptx.types import BITS
 from tests.ptx.samples import corners, edges, rows
 
 FLOAT_TYPES = {"f16": (np.uint16, np.float16), "f32": (np.uint32, np.float32), "f64": (np.uint64, np.float64)}
@@ -327,7 +328,7 @@ def test_every_instruction_gives_patterns_of_its_result_types() -> None:
             results = evaluate(opcode, row)
             results = results if isinstance(results, tuple) else (results,)
             pairs = zip(instruction.results, results, strict=True)
-            assert all(0 <= result < 1 << semantics.WIDTHS[type_] for type_, result in pairs), opcode
+            assert all(0 <= result < 1 << BITS[type_] for type_, result in pairs), opcode
 
 
 # Approximations ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from reference_kernels.cublas import SINGLE_MATRIX, Operands, Problem, Routes
+from reference_kernels.cublas import SINGLE_MATRIX, GroupedSizes, Operands, Routes
 from reference_kernels.grouped_gemm import grouped_gemm
 
 pytestmark = pytest.mark.gpu
@@ -22,7 +22,7 @@ SETS = 3
 def test_every_route_computes_the_same(sizes: tuple[int, ...], strided: bool) -> None:
     import cupy
 
-    problem = Problem(sizes, 48, 80)
+    problem = GroupedSizes(sizes, 48, 80)
     rng = np.random.default_rng(3)
     a = [rng.uniform(-1, 1, (sum(sizes), 48)).astype(np.float32) for _ in range(SETS)]
     b = [rng.uniform(-1, 1, (len(sizes), 48, 80)).astype(np.float32) for _ in range(SETS)]

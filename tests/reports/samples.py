@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,8 +11,20 @@ import numpy as np
 from grader.diagnosis import picture
 from grader.diagnosis.mismatch import Region
 from grader.model import codec
+from grader.model.details import Detail, Role
 from grader.model.exercise import Exercise
-from grader.model.result import SCHEMA_VERSION, Check, Finding, Points, Result, Status, Submission, Verdict
+from grader.model.measurements import Measurements, read
+from grader.model.result import (
+    SCHEMA_VERSION,
+    Check,
+    Finding,
+    Points,
+    Related,
+    Result,
+    Status,
+    Submission,
+    Verdict,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,14 +99,16 @@ COMPILED = Check(
     "compile",
     Status.PASSED,
     "compiled grouped_gemm_kernel, launch_grouped_gemm",
-    measurements={
-        "seconds": 0.21,
-        "cached": False,
-        "kernels": {
-            "grouped_gemm_kernel": {"registers": 40, "shared_bytes": 2048, "spill_bytes": 0},
-            "launch_grouped_gemm": {"registers": 16, "shared_bytes": 0, "spill_bytes": 0},
-        },
-    },
+    measurements=read(
+        {
+            "seconds": 0.21,
+            "cached": False,
+            "kernels": {
+                "grouped_gemm_kernel": {"registers": 40, "shared_bytes": 2048, "spill_bytes": 0},
+                "launch_grouped_gemm": {"registers": 16, "shared_bytes": 0, "spill_bytes": 0},
+            },
+        }
+    ),
 )
 LAUNCH = Check("launch", Status.PASSED, "grid and block are set on every case")
 
@@ -111,10 +124,14 @@ RACE = Finding(
     "race",
     "starter.cu",
     33,
-    "thread (3,0,0) of block (0,0,0) overwrites As[0][3] while thread (9,0,0) may still read it",
+    "thread (3,0,0) of block (0,0,0) writes As[3], which line 37 also reads, with no barrier in between",
     count=64512,
-    notes=("the read is at line 37, and no barrier lies between",),
+    notes=("thread (9,0,0) of block (0,0,0) read it on line 37",),
     hint="missing-synchronization",
+    array="As",
+    space="shared",
+    access="write",
+    related=(Related(Role.OTHER_ACCESS, 37, access="read"),),
 )
 
 
@@ -151,13 +168,15 @@ def correct(case: str, error: object = 3.1e-5, mismatches: int = 0, *findings: F
         case=case,
         device="cpu",
         findings=findings,
-        measurements={
-            "max_abs_error": error,
-            "tolerance": 1e-3,
-            "mismatches": mismatches,
-            "elements": 131072,
-            "summary": "M 128 128 128 128, K 256, N 256",
-        },
+        measurements=read(
+            {
+                "max_abs_error": error,
+                "tolerance": 1e-3,
+                "mismatches": mismatches,
+                "elements": 131072,
+                "summary": "M 128 128 128 128, K 256, N 256",
+            }
+        ),
     )
 
 
@@ -232,8 +251,7 @@ def with_picture(check: Check, case: str) -> Check:
     actual[regions[0].start, 500] = np.nan
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(actual - right) < 1e-3)
-    drawn = msgspec.to_builtins(picture.of("C_concat", actual, right, wrong, regions, tolerance=1e-3))
-    return msgspec.structs.replace(check, measurements=check.measurements | {"picture": drawn})
+    return check.measured(picture=picture.of("C_concat", actual, right, wrong, regions, tolerance=1e-3))
 
 
 def fp8() -> Result:
@@ -243,9 +261,13 @@ def fp8() -> Result:
         "starter.cu",
         6,
         "ties round away from even. First wrong element: x[17] = 1.0625 (0x3f880000): expected 0x38 (1), got 0x39 "
-        "(1.125); 2048 of 131072 elements wrong",
+        "(1.125); 2048 of 131072 elements are wrong",
         count=2048,
         hint="reduced-precision",
+        detail=Detail.CONVERSION,
+        output="y",
+        mistake="ties-away",
+        cause="ties round away from even",
     )
     example = {"format": "E4M3", "input": 1.0625, "input_bits": 0x3F880000, "expected": 0x38, "got": 0x39}
     wrong_byte = correct("uniform", 0.0625, 2048, finding)
@@ -256,7 +278,7 @@ def fp8() -> Result:
         COMPILED,
         LAUNCH,
         memory("uniform"),
-        msgspec.structs.replace(wrong_byte, measurements=measured),
+        msgspec.structs.replace(wrong_byte, measurements=read(measured)),
         skipped("speed", "uniform", "correct[uniform]"),
     )
 
@@ -267,7 +289,7 @@ def hang() -> Result:
         "did-not-finish",
         "starter.cu",
         15,
-        "thread (0,0,0) of block (0,0,0) is still in this loop: it does not seem to end",
+        "thread (0,0,0) of block (0,0,0) is still in this loop, which does not seem to end",
         hint="endless-loop",
     )
     return result(
@@ -294,7 +316,9 @@ def on_h200(name: str) -> Result:
 def faulty() -> Result:
     """A barrier that not every thread reaches, and a race, in several cases."""
     findings = {"variable": (RACE,), "imbalanced": (BARRIER, RACE), "small": (BARRIER,), "uniform": (RACE,)}
-    printing = Check("memory[one-row]", Status.PASSED, case="one-row", measurements={"printed": "done 0\ndone 1\n"})
+    printing = Check(
+        "memory[one-row]", Status.PASSED, case="one-row", measurements=Measurements(printed="done 0\ndone 1\n")
+    )
     return result(
         Verdict.FAILED,
         Points(0.0, None, None, None, None, 100.0),
@@ -335,9 +359,8 @@ def borderline() -> Result:
     result = on_h200("tile16")
 
     def changed(check: Check) -> Check:
-        measured: dict[str, Any] = check.measurements | {"borderline": True, "ratio_low": 0.58, "ratio_high": 0.62}
         if check.id == "speed[variable]":
-            return msgspec.structs.replace(check, measurements=measured | {"ratio": 0.6})
+            return check.measured(borderline=True, ratio=0.6, ratio_low=0.58, ratio_high=0.62)
         return msgspec.structs.replace(check, required=False) if check.id == "speed[small]" else check
 
     return msgspec.structs.replace(result, checks=tuple(map(changed, result.checks)))

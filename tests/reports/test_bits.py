@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grader.model.measurements import Measurements, read
 from reports import bits
 
 DTYPES = {"E4M3": ml_dtypes.float8_e4m3fn, "E5M2": ml_dtypes.float8_e5m2}
@@ -21,9 +22,9 @@ def test_every_code_has_its_value(name: str) -> None:
     np.testing.assert_array_equal([bits.decode(code, name) for code in range(256)], right)
 
 
-def kept(**changes: object) -> dict[str, object]:
+def kept(**changes: object) -> Measurements:
     example = {"format": "E4M3", "input": 1.0625, "input_bits": 0x3F880000, "expected": 0x38, "got": 0x39}
-    return {"example": example | changes}
+    return read({"example": example | changes})
 
 
 def test_the_bit_that_differs_is_marked() -> None:
@@ -69,10 +70,10 @@ def test_what_is_no_byte_is_not_drawn(changes: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("measured", [{}, {"example": None}, {"example": [1]}, {"example": {}}])
 def test_nothing_kept_is_nothing_drawn(measured: dict[str, object]) -> None:
-    assert bits.example(measured) is None
+    assert bits.example(read(measured)) is None
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", None, "x", 1e9])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", None, 1e9])
 def test_an_input_beyond_the_codes_lies_between_none(value: object) -> None:
     found = bits.example(kept(input=value, input_bits=2**40))
     assert found is not None

@@ -17,7 +17,7 @@ import pytest
 from grader.model.exercise import Exercise
 from grader.model.result import Status, Verdict
 from reports import charts, classroom, classroom_counts
-from reports.classroom import Case, Mistake, Row
+from reports.classroom import CaseOutcome, ClassMistake, StudentRow
 from tests.reports.test_browser import CHROMIUM, FLAGS, flaws_of
 
 CASES = ("uniform", "small")
@@ -32,16 +32,16 @@ EXERCISE = Exercise(
     baseline="fastest",
 )
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'\u202e"
-RACE, SLOW = Mistake("race", hint="missing-synchronization"), Mistake("too-slow")
+RACE, SLOW = ClassMistake("race", hint="missing-synchronization"), ClassMistake("too-slow")
 
 
-def timed(student: str, *ratios: float, **further: Any) -> Row:
-    def case(ratio: float) -> Case:
-        return Case(Status.PASSED, Status.PASSED if ratio >= 0.6 else Status.FAILED, ratio)
+def timed(student: str, *ratios: float, **further: Any) -> StudentRow:
+    def case(ratio: float) -> CaseOutcome:
+        return CaseOutcome(Status.PASSED, Status.PASSED if ratio >= 0.6 else Status.FAILED, ratio)
 
     cases = {name: case(ratio) for name, ratio in zip(CASES, ratios, strict=True)}
     slow = min(ratios) < 0.6
-    return Row(
+    return StudentRow(
         student,
         **{
             "name": f"{student.title()} Doe",
@@ -57,14 +57,17 @@ def timed(student: str, *ratios: float, **further: Any) -> Row:
     )
 
 
-def wrong(student: str, *mistakes: Mistake) -> Row:
-    cases = {"uniform": Case(Status.PASSED, None, None), "small": Case(Status.FAILED, Status.SKIPPED, None)}
-    return Row(
+def wrong(student: str, *mistakes: ClassMistake) -> StudentRow:
+    cases = {
+        "uniform": CaseOutcome(Status.PASSED, None, None),
+        "small": CaseOutcome(Status.FAILED, Status.SKIPPED, None),
+    }
+    return StudentRow(
         student, verdict=Verdict.FAILED, points=20.0, cases=cases, mistakes=mistakes, report=f"r/{student}.html"
     )
 
 
-ABSENT = Row("zoe", "Zoë Low", "Teal Zebra", problem="no .cu file, only notes.pdf")
+ABSENT = StudentRow("zoe", "Zoë Low", "Teal Zebra", problem="no .cu file, only notes.pdf")
 CLASS = (timed("alice", 0.9, 1.2), timed("bob", 0.5, 2.0), wrong("carol", RACE), ABSENT)
 
 
@@ -95,7 +98,7 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-def page(*rows: Row, **options: Any) -> Page:
+def page(*rows: StudentRow, **options: Any) -> Page:
     return Page(classroom.render(rows, EXERCISE, **options))
 
 
@@ -122,8 +125,8 @@ def test_who_could_not_be_graded_and_why() -> None:
 
 def test_mistakes_are_counted_by_student_and_the_most_common_comes_first() -> None:
     twice = (
-        Mistake("wrong-values", "row 7 is 3 times too large"),
-        Mistake("wrong-values", "row 10 is 4 times too large"),
+        ClassMistake("wrong-values", "row 7 is 3 times too large", name="scaled"),
+        ClassMistake("wrong-values", "row 10 is 4 times too large", name="scaled"),
     )
     rows = [
         wrong("a", RACE, twice[0], twice[1]),
@@ -151,18 +154,24 @@ def test_rates_by_case() -> None:
 
 
 def test_without_a_gpu_it_says_so() -> None:
-    rows = [Row("a", verdict=Verdict.INCOMPLETE, points=52.0, cases={"uniform": Case(Status.PASSED, None, None)})]
+    rows = [
+        StudentRow(
+            "a", verdict=Verdict.INCOMPLETE, points=52.0, cases={"uniform": CaseOutcome(Status.PASSED, None, None)}
+        )
+    ]
     shown = page(*rows)
-    assert "Nobody was timed: speed needs an NVIDIA GPU." in shown.text
+    assert "No submission was timed: measuring speed needs an NVIDIA GPU." in shown.text
     assert "Leaderboard" not in shown.text
     assert "so far" in shown.text
 
 
-@pytest.mark.parametrize("rows", [(), (ABSENT,), (Row("a", verdict=Verdict.ERROR, problem="the grader failed"),)])
-def test_classes_of_nobody(rows: tuple[Row, ...]) -> None:
+@pytest.mark.parametrize(
+    "rows", [(), (ABSENT,), (StudentRow("a", verdict=Verdict.ERROR, problem="the grader failed"),)]
+)
+def test_classes_of_nobody(rows: tuple[StudentRow, ...]) -> None:
     shown = page(*rows)
     assert f"{len(rows)} student" in shown.text
-    assert Page(classroom.render_leaderboard(rows, EXERCISE)).text.count("Nobody is right and timed") == 1
+    assert Page(classroom.render_leaderboard(rows, EXERCISE)).text.count("No submission is correct and timed") == 1
 
 
 # The leaderboard
@@ -175,9 +184,12 @@ def test_ranks_by_the_geometric_mean_of_who_is_right_everywhere() -> None:
         timed("mixed", 0.5, 2.0),
         timed("fast", 2.0, 2.0),
         wrong("wrong"),
-        Row(
+        StudentRow(
             "half",
-            cases={"uniform": Case(Status.PASSED, Status.PASSED, 9.0), "small": Case(Status.PASSED, None, None)},
+            cases={
+                "uniform": CaseOutcome(Status.PASSED, Status.PASSED, 9.0),
+                "small": CaseOutcome(Status.PASSED, None, None),
+            },
         ),
     ]
     assert [(leader.rank, leader.row.student) for leader in classroom_counts.leaders(rows, EXERCISE)] == [
@@ -211,12 +223,12 @@ def test_real_names_on_demand() -> None:
 
 
 def test_names_and_findings_are_text() -> None:
-    row = Row(
+    row = StudentRow(
         HOSTILE,
         HOSTILE,
         HOSTILE,
         Verdict.FAILED,
-        mistakes=(Mistake(HOSTILE, HOSTILE, HOSTILE),),
+        mistakes=(ClassMistake(HOSTILE, HOSTILE, HOSTILE),),
         problem=HOSTILE,
         report=f"javascript:{HOSTILE}",
     )
@@ -245,13 +257,13 @@ def test_only_what_the_policy_names_applies(html: str) -> None:
     assert "://" not in html.replace("http-equiv", "")
 
 
-def class_of(count: int) -> list[Row]:
+def class_of(count: int) -> list[StudentRow]:
     make = random.Random(1)
     rows = []
     for number in range(count):
         ratios = (make.lognormvariate(-0.3, 0.6), make.lognormvariate(0.3, 0.6))
         kinds = make.sample(["race", "out-of-bounds", "did-not-finish", "wrong-values"], make.randrange(3))
-        row = timed(f"student-{number}", *ratios, mistakes=tuple(map(Mistake, kinds)), late=make.random() < 0.1)
+        row = timed(f"student-{number}", *ratios, mistakes=tuple(map(ClassMistake, kinds)), late=make.random() < 0.1)
         rows.append(row)
     return rows
 

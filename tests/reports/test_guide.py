@@ -15,8 +15,8 @@ from tests.reports import samples
 PROBLEM = """# Exercise
 ## Hints
 <details><summary>1. Where to start?</summary>At the top.</details>
-<details><summary>2. Why is it slow?</summary>Look at `memory`.</details>
-<details><summary>3. And now?</summary>Tile.</details>
+<details class="speed"><summary>2. Why is it slow?</summary>Look at `memory`.</details>
+<details class="speed"><summary>3. And now?</summary>Tile.</details>
 ## Pitfalls
 ### Endless loop
 Half of 0 is 0. <script>alert(1)</script> [link](http://example.com) ![x](y.png)

@@ -19,9 +19,7 @@ def test_faster_and_mended() -> None:
     assert found.broken == ()
     assert [(m.what, m.before, m.now) for m in found.points] == [("total", 72, 92), ("performance", 20, 40)]
     assert [m.what for m in found.ratios] == list(samples.CASES)
-    assert found.sentence.startswith(
-        "failed, now passed; points 72 to 92; mended: speed[variable], speed[imbalanced]"
-    )
+    assert found.sentence.startswith("failed, now passed; points 72 to 92; fixed: speed[variable], speed[imbalanced]")
 
 
 def test_the_other_way_round_it_is_worse() -> None:
@@ -47,7 +45,7 @@ def test_the_same_is_no_change() -> None:
     found = changes(result, result)
     assert (found.verdict, found.turned, found.points, found.ratios) == (None, (), (), ())
     assert found.sentence == "the same file, the same outcome"
-    assert changes(other_file(result), result).sentence == "no check has another outcome"
+    assert changes(other_file(result), result).sentence == "no check has a different outcome"
 
 
 def test_a_long_list_of_checks_is_shortened() -> None:

@@ -1,28 +1,46 @@
-"""What is advised follows the engine's own words, so the engine says them here."""
+"""What is advised follows a finding's data: the engine makes the findings here, without its words."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from grader.ptx import asynchronous
-from grader.ptx.machine import Kind, Misuse
-from reports.kinds import next_step, title
+from grader import ptx
+from grader.compile.compiler import compile_text
+from grader.compile.recipe import PTX_ARCH
+from grader.grading import hints
+from grader.model.details import Detail, Role
+from grader.model.result import Check, Finding, Status
+from grader.ptx import facts
+from reports.kinds import FINER, KINDS, next_step, title
 from tests.ptx.test_findings import run
 
-WHO = "thread (0,0,0) of block (0,0,0)"
-MBARRIER = [(Kind.STUCK_PHASE, 2 << 32), (Kind.STUCK_PHASE, 16), *((Kind.MISUSE, misuse) for misuse in Misuse)]
+
+def as_data(report: ptx.Report) -> Finding:
+    """As a Result carries it, without a word."""
+    return Finding(report.kind, report.file, report.line, "", detail=report.detail, array=report.array)
 
 
 def advised(kind: str, body: str, *, grid: int = 1) -> str:
     """The next step for the first finding of this kernel, which is of that kind."""
     found = run(body, grid=grid, shared=256, workers=1).findings[0]
     assert found.kind == kind, found
-    return next_step(found.kind, found.message)
+    return next_step(as_data(found))
 
 
-@pytest.mark.parametrize(("kind", "other"), MBARRIER)
-def test_a_stuck_or_misused_mbarrier_is_counted(kind: Kind, other: int) -> None:
-    step = next_step("barrier-divergence", asynchronous.message(kind, WHO, "bar[0]", other, 7))
+def test_every_detail_of_the_engine_is_one_of_a_finding() -> None:
+    assert {detail.value for detail in facts.Detail} - {""} < {detail.value for detail in Detail}
+    assert {"other-access", "call", "copy", "wait"} < {role.value for role in Role}
+
+
+def test_the_table_speaks_of_kinds_and_details_that_there_are() -> None:
+    assert {kind for kind, _ in FINER} <= set(KINDS)
+    assert {detail for _, detail in FINER} <= {detail.value for detail in Detail}
+
+
+@pytest.mark.parametrize("detail", [Detail.STUCK_MBARRIER, Detail.MBARRIER_MISUSE])
+def test_a_stuck_or_misused_mbarrier_is_counted(detail: Detail) -> None:
+    step = next_step(Finding("barrier-divergence", "a.cu", 3, "", detail=detail))
     assert "mbarrier" in step
     assert "__syncthreads" not in step
 
@@ -43,7 +61,7 @@ def test_syncthreads_is_no_mbarrier(body: str) -> None:
 
 def test_a_race_within_a_block_wants_a_barrier() -> None:
     step = advised("race", "__shared__ int s[64]; s[t] = t; out[t] = s[63 - t];")
-    assert step.startswith("Within a block: a __syncthreads()")
+    assert step.startswith("Put a __syncthreads() between the two accesses")
     assert "atomics" not in step
 
 
@@ -63,6 +81,24 @@ def test_who_reads_what_another_block_stores_wants_a_signal_or_an_atomic(reader:
     assert "__threadfence() and __syncthreads()" in step
 
 
+ANY_NAME = """extern "C" __global__ void k(int* NAME) { if (threadIdx.x == 0) NAME[0] = blockIdx.x; }"""
+
+
+@pytest.mark.parametrize("name", ["out", "threads_done", "dynamic_shared_memory", "mbarrier"])
+def test_what_an_array_is_called_changes_neither_next_step_nor_hint(name: str) -> None:
+    """Two blocks write one element: a read, a launch or an mbarrier has nothing to do with it."""
+    compiled = compile_text(ANY_NAME.replace("NAME", name), PTX_ARCH)
+    buffer = ptx.Buffer(name, np.zeros(64, np.int32), writable=True)
+    ran = ptx.Program(ptx.parse(compiled.ptx)).run("k", grid=(2, 1, 1), block=(32, 1, 1), arguments=[buffer])
+    (report,) = ran.findings
+    finding = Finding(report.kind, "a.cu", report.line, report.message, detail=report.detail, array=report.array)
+    assert finding.array == name
+    assert "one block alone" in next_step(finding)
+    known = frozenset({"race-between-blocks", "out-of-range-rows", "wrong-launch"})
+    check = hints.give(Check("memory[a]", Status.FAILED, findings=(finding,)), known - {"race-between-blocks"})
+    assert check.findings[0].hint == "out-of-range-rows"  # a read would have none of these
+
+
 def test_a_kernel_with_barriers_of_its_own_is_not_sent_to_syncthreads() -> None:
     some = 'if (t < 32) asm volatile("bar.sync 1, 32;" ::: "memory");'
     step = advised("race", f"__shared__ int s[64]; s[t] = t; {some} out[t] = s[63 - t];")
@@ -74,8 +110,8 @@ def test_a_kernel_with_barriers_of_its_own_is_not_sent_to_syncthreads() -> None:
     "loop", ["while (atomicAdd(state, 0) == 0) {}", "volatile int* s = state; while (*s == 0) {}"]
 )
 def test_a_loop_that_waits_for_others_is_told_from_one_without_an_end(loop: str) -> None:
-    assert "who should store" in advised("did-not-finish", loop)
-    assert "its counter" in advised("did-not-finish", "for (int i = 0; i >= 0; i = (i + 1) % 9) out[t] = i;")
+    assert "which thread should store" in advised("did-not-finish", loop)
+    assert "the counter" in advised("did-not-finish", "for (int i = 0; i >= 0; i = (i + 1) % 9) out[t] = i;")
 
 
 COPY = """
@@ -88,19 +124,20 @@ COPY = """
 
 def test_who_reads_before_a_copy_has_arrived_is_told_to_wait_for_it() -> None:
     found = run(COPY, workers=1).findings[0]
-    assert title(found.kind, found.message) == "Read before its copy has arrived"
-    assert "cp.async.wait_group" in next_step(found.kind, found.message)
+    assert "but the copy that starts on line 7 has not been waited for" in found.message
+    assert title(as_data(found)) == "Read before its copy has arrived"
+    assert "cp.async.wait_group" in next_step(as_data(found))
 
 
 def test_a_wait_without_an_end_at_an_mbarrier_is_called_so() -> None:
-    message = asynchronous.message(Kind.STUCK_PHASE, WHO, "bar[0]", 2 << 32, 7)
-    assert title("barrier-divergence", message) == "Waits for ever at an mbarrier"
-    assert title("barrier-divergence", "32 threads of the block never reach this barrier").startswith("Not every")
+    stuck = Finding("barrier-divergence", "a.cu", 3, "", detail=Detail.STUCK_MBARRIER)
+    assert title(stuck) == "Waits forever at an mbarrier"
+    assert title(Finding("barrier-divergence", "a.cu", 3, "")).startswith("Not every")
 
 
 def test_a_race_within_a_block_is_told_before_one_between_blocks() -> None:
     found = run("__shared__ int s[64]; s[t] = t; out[t] = s[63 - t] + blockIdx.x;", grid=2, workers=1).findings
-    assert ["blocks run in any order" in one.message for one in found] == [False, True]
+    assert [one.detail for one in found] == ["", "between-blocks"]
 
 
 def test_an_atomic_of_block_scope_is_one_of_too_few() -> None:
@@ -110,9 +147,10 @@ def test_an_atomic_of_block_scope_is_one_of_too_few() -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("out[t + 1] = 0;", "grow past the end"),
+        ("out[t + 1] = 0;", "run past the end"),
         ("out[t - 1] = 0;", "fall below 0"),
         ("extern __shared__ int s[]; out[t] = s[t - 32768];", "fall below 0"),
+        ("extern __shared__ int s[]; s[t + 1] = t;", "launch->shared_bytes"),
         ("*(int*)(in[t] * 8L + 8) = 0;", "where this pointer comes from"),
     ],
 )
@@ -120,5 +158,17 @@ def test_an_index_is_looked_for_on_the_side_where_it_leaves(body: str, says: str
     assert says in advised("out-of-bounds", body)
 
 
+def test_an_output_that_is_read_first_is_told_from_a_tile_with_a_gap() -> None:
+    assert "C[i] = sum" in advised("uninitialised-read", "out[t] += 1;")
+    assert "part of the tile" in advised(
+        "uninitialised-read", "__shared__ int s[64]; if (t) s[t] = t; out[t] = s[t];"
+    )
+
+
 def test_a_null_pointer_that_is_followed_is_what_the_compiler_makes_a_trap() -> None:
     assert "null pointer" in advised("trap", "int* p = nullptr; if (t == 3) out[0] = *p;")
+
+
+def test_a_failed_assertion_is_called_so() -> None:
+    found = run("assert(in[t] < 63); out[t] = t;", before="#include <cassert>\n", workers=1).findings[0]
+    assert title(as_data(found)) == "Assertion failed"

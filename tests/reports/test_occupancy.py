@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from grader.model.measurements import LaunchedKernel
 from reports import occupancy
 
 
@@ -18,13 +19,17 @@ from reports import occupancy
     ],
 )
 def test_what_limits(threads: int, registers: int, shared_bytes: int, share: float, limited: str) -> None:
-    launch = {"block_threads": threads, "registers": registers, "shared_bytes": shared_bytes}
+    launch = LaunchedKernel(block_threads=threads, registers=registers, shared_bytes=shared_bytes)
     assert occupancy.computed(launch) == (share, limited)
 
 
-NOTHING = [{}, {"block_threads": 0, "registers": 1, "shared_bytes": 0}, {"block_threads": "x"}]
+NOTHING = [
+    LaunchedKernel(),
+    LaunchedKernel(block_threads=0, registers=1, shared_bytes=0),
+    LaunchedKernel(block_threads=32, registers=1, shared_bytes=-1024),
+]
 
 
 @pytest.mark.parametrize("launch", NOTHING)
-def test_figures_that_say_nothing(launch: dict[str, object]) -> None:
+def test_figures_that_say_nothing(launch: LaunchedKernel) -> None:
     assert occupancy.computed(launch) == (None, "")

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from grader.model.measurements import plain, read
 from reports.picture import draw
 from tests.reports import samples
 
-PICTURE = samples.with_picture(samples.correct("variable"), "variable").measurements["picture"]
+PICTURE = plain(samples.with_picture(samples.correct("variable"), "variable").measurements)["picture"]
 
 
 def test_equal_neighbours_are_one_shape() -> None:
-    drawn = draw({"picture": PICTURE})
+    drawn = draw(read({"picture": PICTURE}))
     assert drawn is not None
     group = next(group for group in drawn.groups if group.name == "group 3")
     shapes = {shape.css_class: shape.path for shape in group.grid.shapes}
@@ -22,7 +23,7 @@ def test_equal_neighbours_are_one_shape() -> None:
 
 
 def test_only_what_is_wrong_is_drawn() -> None:
-    drawn = draw({"picture": PICTURE})
+    drawn = draw(read({"picture": PICTURE}))
     assert drawn is not None
     assert [group.name for group in drawn.groups] == ["group 0", "group 1", "group 3"]
     assert drawn.others == "Right: group 2, group 4, group 5, group 6, group 7."
@@ -30,7 +31,7 @@ def test_only_what_is_wrong_is_drawn() -> None:
 
 def test_many_groups_are_not_all_drawn() -> None:
     regions = [{"name": f"group {g}", "rows": 16, "marks": ["4" if g % 2 else "."]} for g in range(64)]
-    drawn = draw({"picture": PICTURE | {"regions": regions, "omitted": 9}})
+    drawn = draw(read({"picture": PICTURE | {"regions": regions, "omitted": 9}}))
     assert drawn is not None
     assert len(drawn.groups) == 16
     assert "and 16 more. 16 further wrong ones not drawn. 9 further groups not drawn." in drawn.others
@@ -51,4 +52,4 @@ def test_many_groups_are_not_all_drawn() -> None:
     ],
 )
 def test_what_the_grader_does_not_make_is_not_drawn(kept: Any) -> None:
-    assert draw({"picture": kept}) is None
+    assert draw(read({"picture": kept})) is None

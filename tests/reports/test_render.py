@@ -11,6 +11,9 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from grader.model import codec
+from grader.model.details import Detail
+from grader.model.measurements import plain, read
 from grader.model.result import Finding, Result, Status, Submission
 from reports import render
 from tests.reports import samples
@@ -70,15 +73,15 @@ def report(name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "headline"),
     [
-        ("no-gpu", "Right; speed not judged"),
-        ("wrong-tile", "Not right yet"),
-        ("race", "Not right yet"),
+        ("no-gpu", "Correct; speed not measured"),
+        ("wrong-tile", "Not correct yet"),
+        ("race", "Not correct yet"),
         ("compile-error", "Does not compile"),
         ("grader-error", "The grader failed, not you"),
         ("passed", "Passed"),
-        ("too-slow", "Right, but too slow"),
-        ("hang", "Not right yet"),
-        ("fp8-byte", "Not right yet"),
+        ("too-slow", "Correct, but too slow"),
+        ("hang", "Not correct yet"),
+        ("fp8-byte", "Not correct yet"),
     ],
 )
 def test_the_verdict_is_the_heading(name: str, headline: str) -> None:
@@ -119,11 +122,11 @@ def test_the_policy_admits_the_style_sheet_and_nothing_else(name: str) -> None:
 
 def test_a_finding_says_what_where_and_what_to_do() -> None:
     text = words(report("race"))
-    assert "2 things to mend. Start here: race between threads on line 33." in text
+    assert "2 problems to fix. Start with: race between threads on line 33." in text
     assert samples.RACE.message in text
     assert "On line 33; seen in uniform, variable, imbalanced." in text
-    assert "a __syncthreads() between the two accesses" in text
-    assert "Hint: Missing synchronization A thread reads from a tile what another thread stored" in text
+    assert "Put a __syncthreads() between the two accesses" in text
+    assert "Hint: Missing synchronization A thread reads tile elements that other threads stored" in text
 
 
 def test_how_often_is_told_where_it_is_the_same_tomorrow() -> None:
@@ -141,13 +144,13 @@ def test_a_finding_stands_beside_its_line() -> None:
 
 
 def test_hints_come_only_for_what_failed() -> None:
-    assert "What to do" not in words(report("no-gpu"))
+    assert "Next step" not in words(report("no-gpu"))
     assert "Not every thread reaches the barrier" not in words(report("wrong-tile"))
 
 
 def test_one_mistake_in_two_cases_is_one_problem() -> None:
     text = words(report("wrong-tile"))
-    assert "One thing to mend: wrong result." in text
+    assert "1 problem to fix: wrong result." in text
     assert text.count("Take the first wrong element") == 1
     assert "Seen in variable, imbalanced." in text
 
@@ -171,9 +174,10 @@ def test_the_cases_are_rows_with_their_errors() -> None:
 def test_speed_is_shown_with_its_interval_and_what_is_asked() -> None:
     text = words(report("too-slow"))
     assert "0.29 of cuBLAS streams (0.28 to 0.29); 7.49 TFLOPS" in text
-    assert "imbalanced: 311 µs, and at most 149 µs is asked. cuBLAS takes 89.4 µs, so yours has 0.29 of its" in text
+    assert "imbalanced: 311 µs; at most 149 µs is allowed. cuBLAS takes 89.4 µs, so yours reaches 0.29 of its" in text
     assert (
-        "2 of 4 cases are fast enough. The slowest is imbalanced, at 0.29 of cuBLAS's speed; 0.60 is asked." in text
+        "only 2 of 4 cases are fast enough. The slowest is imbalanced, at 0.29 of cuBLAS's speed; 0.60 is required."
+        in text
     )
 
 
@@ -183,7 +187,7 @@ def test_near_the_line_a_ratio_has_a_digit_more() -> None:
 
 def test_a_case_for_information_says_so() -> None:
     text = words(report("borderline"))
-    assert "small, for information: at most 33.5 µs asked" in text
+    assert "small, for information: at most 33.5 µs allowed" in text
     assert "1 of 3 cases is fast enough" in text
 
 
@@ -195,14 +199,14 @@ def test_speed_for_information_is_not_asked_for() -> None:
 
 def test_the_chart_names_every_route_and_its_time() -> None:
     text = words(report("passed"))
-    chart = text[text.index("uniform: at most 21.6 µs asked; yours makes 7.94 TFLOPS") :]
+    chart = text[text.index("uniform: at most 21.6 µs allowed; yours reaches 7.94 TFLOPS") :]
     rows = (
         "your kernel 8.45 µs 1.53×",
         "cuBLAS, strided batch 12.9 µs 1.00×",
         "cuBLAS, parallel streams 15.8 µs 0.82×",
         "cuBLAS, group by group 32.9 µs 0.39×",
         "cuBLAS, one grouped call 37.3 µs 0.35×",
-        "cuBLAS, one matrix of as many FLOPs 8.28 µs 1.56×",
+        "cuBLAS, one matrix with as many FLOPs 8.28 µs 1.56×",
     )
     places = [chart.index(row) for row in rows]
     assert places == sorted(places)
@@ -211,14 +215,9 @@ def test_the_chart_names_every_route_and_its_time() -> None:
 
 def test_a_reference_is_drawn_where_it_was_measured() -> None:
     result = samples.SITUATIONS["passed"]
-    checks = [
-        msgspec.structs.replace(c, measurements=c.measurements | {"best_known_us": 5.0})
-        if c.id == "speed[small]"
-        else c
-        for c in result.checks
-    ]
+    checks = [c.measured(best_known_us=5.0) if c.id == "speed[small]" else c for c in result.checks]
     text = words(render(msgspec.structs.replace(result, checks=tuple(checks)), samples.EXERCISE))
-    assert text.count("best known kernel, on such a GPU 5.00 µs") == 1
+    assert text.count("best known kernel on this GPU 5.00 µs") == 1
 
 
 def test_the_roofline_says_its_numbers() -> None:
@@ -242,7 +241,7 @@ def test_a_wrong_result_has_its_picture() -> None:
     assert "The first wrong tile: group 0, from row 0, column 496" in text
     assert 'aria-label="group 3: 256 rows; 64 of 512 tiles wrong"' in source
     assert '<td class="wrong">nan</td>' in source
-    assert "The picture of imbalanced" in text
+    assert "Picture of imbalanced" in text
 
 
 def test_a_wrong_byte_is_shown_bit_by_bit() -> None:
@@ -250,14 +249,14 @@ def test_a_wrong_byte_is_shown_bit_by_bit() -> None:
     assert 'aria-label="sign 0, exponent 0111, mantissa 001"' in source
     assert source.count('class="bit mantissa differs">1<') == 1
     text = words(source)
-    assert "1.0625 lies between 1 (0x38) and 1.125 (0x39), exactly half way: the tie goes to the code" in text
+    assert "1.0625 lies between 1 (0x38) and 1.125 (0x39), exactly halfway: a tie goes to the code" in text
 
 
 def test_a_byte_rounded_by_chance_is_shown_without_the_nearer_code() -> None:
     result = samples.fp8()
     (bad,) = (check for check in result.checks if check.findings)
-    message = "x[17] = 1.0625 (0x3f880000), random[17] = 0x00000000: expected 0x39 (1.125), got 0x38 (1)"
-    by_chance = msgspec.structs.replace(bad, findings=(msgspec.structs.replace(bad.findings[0], message=message),))
+    drawn = msgspec.structs.replace(bad.findings[0], detail=Detail.STOCHASTIC_CONVERSION)
+    by_chance = msgspec.structs.replace(bad, findings=(drawn,))
     text = words(render(msgspec.structs.replace(result, checks=(by_chance,)), samples.EXERCISE, samples.SOURCE))
     assert "The byte, bit by bit" in text
     assert "lies between" not in text
@@ -277,7 +276,7 @@ def test_what_changed_since_an_earlier_attempt_is_told() -> None:
     text = words(render(now, samples.EXERCISE, since=before))
     for told in (
         "Since the last attempt verdict failed → passed points 72 → 92",
-        "mended speed[imbalanced]: too slow → fast enough",
+        "fixed speed[imbalanced]: too slow → fast enough",
         "faster uniform: 0.98× → 1.53×",
     ):
         assert told in " ".join(text.replace("verdictfailed", "verdict failed").split()), told
@@ -286,7 +285,7 @@ def test_what_changed_since_an_earlier_attempt_is_told() -> None:
 
 def test_further_cases_stand_apart() -> None:
     text = words(report("no-gpu"))
-    assert text.index("3 further cases, drawn from seed 1234567: all right") < text.index("empty-groups")
+    assert text.index("3 extra cases, drawn from seed 1234567: all correct") < text.index("empty-groups")
     assert text.index("secret cases, shown redacted") < text.index("secret-1")
 
 
@@ -297,7 +296,7 @@ def test_a_skipped_check_names_its_cause_where_the_row_does_not() -> None:
 
 def test_where_no_case_ran_one_sentence_says_so() -> None:
     text = words(report("compile-error"))
-    assert "No case was run: uniform, variable, imbalanced, small wait for a kernel that can be launched." in text
+    assert "No case was run: uniform, variable, imbalanced, small need a kernel that can be launched." in text
     assert "launch failed" not in text
 
 
@@ -308,35 +307,44 @@ def test_a_mistake_in_every_case_does_not_list_them_all() -> None:
     assert "seen in case-0, case-1, case-2, case-3 and 9 more cases." in text
 
 
+def test_a_result_from_before_findings_held_data_is_still_rendered() -> None:
+    old = samples.ROOT / "tests" / "model" / "results" / "before_findings_were_data.json"
+    text = words(render(codec.decode(old.read_bytes()), samples.EXERCISE, samples.SOURCE))
+    assert "race between threads on line 21." in text
+    assert "reads B_tile[16]; line 20 writes it too, and no barrier orders the two" in text
+    assert "thread (0,1,0) of block (0,0,0) wrote it in line 20" in text
+    assert "Put a __syncthreads() between the two accesses" in text
+    assert "B is read transposed. First wrong element: group 0" in text
+
+
+def known(kind: str, *, detail: str = "", cause: str = "") -> Finding:
+    """Its sentences say nothing: what is known of it is data."""
+    return Finding(kind, "starter.cu", 33, "...", detail=detail, cause=cause)
+
+
 @pytest.mark.parametrize(
     ("finding", "step"),
     [
-        (Finding("out-of-bounds", "starter.cu", 33, "writes dynamic shared memory[96]"), "This array is as large"),
-        (Finding("out-of-bounds", "starter.cu", 33, "writes As[96]"), "Find which index can grow past the end"),
-        (
-            Finding("wrong-values", "starter.cu", 6, "C is transposed. First wrong element: x"),
-            "The first sentence is",
-        ),
-        (Finding("wrong-values", "starter.cu", 6, "group 0, row 0: expected 1"), "Take the first wrong element"),
-        (
-            Finding("wrong-values", "starter.cu", 6, "x[1][2] = 1.5 (0x3fc00000): expected 0x3c (1.5), got 0x00 (0)"),
-            "Convert the first wrong element by hand",
-        ),
-        (Finding("wrong-values", "starter.cu", 6, "x[0] = 0x38: expected 1, got 0"), "Convert the first wrong"),
+        (known("out-of-bounds", detail=Detail.DYNAMIC_SHARED), "The size of an extern __shared__ array"),
+        (known("out-of-bounds"), "Find the index that can run past the end"),
+        (known("wrong-values", cause="C is transposed"), "That mistake would produce exactly these numbers."),
+        (known("wrong-values"), "Take the first wrong element"),
+        (known("wrong-values", detail=Detail.CONVERSION), "Convert the first wrong element by hand"),
+        (known("wrong-values", detail=Detail.STOCHASTIC_CONVERSION), "Convert the first wrong element by hand"),
     ],
 )
 def test_the_next_step_is_about_this_finding(finding: Finding, step: str) -> None:
     result = msgspec.structs.replace(samples.SITUATIONS["race"], checks=(samples.memory("small", finding),))
-    assert f"What to do {step}" in words(render(result, samples.EXERCISE, samples.SOURCE))
+    assert f"Next step {step}" in words(render(result, samples.EXERCISE, samples.SOURCE))
 
 
 def test_a_next_step_is_given_once_and_another_one_too() -> None:
-    within = [Finding("race", "starter.cu", line, "reads As[0]; no barrier orders the two") for line in (31, 33)]
-    between = Finding("race", "starter.cu", 38, "writes C[0]; line 38 writes it too, and blocks run in any order")
+    within = [Finding("race", "starter.cu", line, "one") for line in (31, 33)]
+    between = Finding("race", "starter.cu", 38, "another", detail=Detail.BETWEEN_BLOCKS)
     result = msgspec.structs.replace(samples.SITUATIONS["race"], checks=(samples.memory("small", *within, between),))
     text = words(render(result, samples.EXERCISE, samples.SOURCE))
-    assert text.count("Within a block: a __syncthreads()") == 1
-    assert text.count("No barrier is between blocks") == 1
+    assert text.count("Put a __syncthreads()") == 1
+    assert text.count("There is no barrier between blocks") == 1
 
 
 def test_a_wrong_value_blames_no_line() -> None:
@@ -346,7 +354,7 @@ def test_a_wrong_value_blames_no_line() -> None:
         checks=(samples.COMPILED, samples.correct("uniform", 1.0, 131051, finding)),
     )
     source = render(result, samples.EXERCISE, samples.SOURCE)
-    assert "One thing to mend: wrong result." in words(source)
+    assert "1 problem to fix: wrong result." in words(source)
     assert "Kernel on line 6; seen in uniform." in words(source)
     assert 'class="code excerpt"' not in source
     assert "(131,051 times)" not in source
@@ -379,7 +387,7 @@ def test_a_finding_in_a_header_names_the_header() -> None:
 
 def test_a_warning_costs_nothing_and_is_shown() -> None:
     source = report("wrong-tile")
-    assert words(source).count("Worth a look") == 1
+    assert words(source).count("Suggestions") == 1
     assert words(source).count("was declared but never used") == 2  # in its card and in the margin
     assert "the compiler warns" not in words(source)  # said once
     assert '<div class="line hit mild" id="L14">' in source
@@ -415,23 +423,25 @@ def hostile_everywhere(text: str) -> Result:
     finding = Finding("race" + text, text, 3, text, notes=(text,), hint=text)
     here = msgspec.structs.replace(finding, file="x.cu")
     check = msgspec.structs.replace(
-        samples.memory(text, finding, here), message=text, measurements={"printed": text, "summary": text}
+        samples.memory(text, finding, here), message=text, measurements=read({"printed": text, "summary": text})
     )
-    kernels = {text: {"registers": text}}
+    kernels = {text: {"registers": 7}}
     compiled = msgspec.structs.replace(
-        samples.COMPILED, message=text, findings=(here,), measurements={"kernels": kernels}
+        samples.COMPILED, message=text, findings=(here,), measurements=read({"kernels": kernels})
     )
     wrong = msgspec.structs.replace(
         samples.correct(text, text, 1, Finding("wrong-values", text, 3, text)),
-        measurements={"picture": hostile_picture(text), "example": {"format": text, "expected": text}},
+        measurements=read({"picture": hostile_picture(text), "example": {"format": text, "expected": text}}),
     )
     timed = msgspec.structs.replace(
         next(c for c in samples.on_h200("tile16").checks if c.id == "speed[variable]"), case=text
     )
     timed = msgspec.structs.replace(
         timed,
-        measurements=timed.measurements
-        | {"baseline": text, "route": text, "routes_us": {text: 3.0}, "launches": [{"name": text}], "roof": text},
+        measurements=read(
+            plain(timed.measurements)
+            | {"baseline": text, "route": text, "routes_us": {text: 3.0}, "launches": [{"name": text}], "roof": text}
+        ),
     )
     unjudged = msgspec.structs.replace(samples.speed(text), reason=text, id=f"speed{text}")
     broken = msgspec.structs.replace(samples.LAUNCH, status=Status.ERROR, message=text)
@@ -463,7 +473,7 @@ def test_hostile_text_is_inert(text: str) -> None:
 def test_a_large_source_is_shown_plain_and_quickly() -> None:
     lines = "int x = 1;\n" * 50_000
     source = render(samples.SITUATIONS["compile-error"], samples.EXERCISE, lines)
-    assert "46,000 further lines not shown." in words(source)
+    assert "46,000 more lines not shown." in words(source)
     assert len(source) < 1_000_000
 
 

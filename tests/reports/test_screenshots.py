@@ -17,6 +17,6 @@ def test_the_kernels_shown_are_there() -> None:
 
 def test_the_terminal_is_shown_with_its_colours() -> None:
     page = screenshots.terminal(samples.EXERCISE, samples.SITUATIONS["race"], samples.SOURCE)
-    assert "FAILED: Not right yet" in page
+    assert "FAILED: Not correct yet" in page
     assert "starter.cu:33: race" in page
     assert 'style="color' in page

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from grader.model.measurements import LaunchedKernel, plain, read
 from grader.model.result import Result
 from reports import occupancy, roofline, speed
 from tests.reports import samples
@@ -25,13 +26,15 @@ LAUNCHES = [
 
 @pytest.mark.parametrize(("figures", "limit"), LAUNCHES)
 def test_what_keeps_more_blocks_out(figures: tuple[int, float, int, int], limit: str) -> None:
-    launch = dict(zip(("blocks_per_sm", "occupancy", "registers", "shared_bytes"), figures, strict=True))
+    names = ("blocks_per_sm", "occupancy", "registers", "shared_bytes")
+    launch = LaunchedKernel(**dict(zip(names, figures, strict=True)))
     assert occupancy.limit(launch, "9.0") == limit
 
 
-@pytest.mark.parametrize("launch", [{}, {"blocks_per_sm": 0}, {"blocks_per_sm": "x", "occupancy": 1}])
-def test_what_was_not_measured_is_not_guessed(launch: dict[str, object]) -> None:
-    whole = {"blocks_per_sm": 8, "occupancy": 1.0, "registers": 32, "shared_bytes": 0}
+@pytest.mark.parametrize("launch", [{}, {"blocks_per_sm": 0}, {"registers": None}, {"shared_bytes": -1024}])
+def test_what_was_not_measured_is_not_guessed(launch: dict[str, Any]) -> None:
+    whole = LaunchedKernel(blocks_per_sm=8, occupancy=1.0, registers=32, shared_bytes=0)
+    launch = msgspec.structs.replace(whole, **launch) if launch else LaunchedKernel()
     assert occupancy.limit(launch, "9.0") == ""
     assert occupancy.limit(whole, "77.0") == ""
 
@@ -47,22 +50,22 @@ def slow(**changes: Any) -> dict[str, Any]:
         (slow(), "FP32 units are 10% busy"),
         (slow(launch={"spill_bytes": 64}), "spilled"),
         (slow(launch={"grid_blocks": 32}), "32 blocks for 132 multiprocessors"),
-        (slow(launch={"occupancy": 0.125}), "Only 12% of the threads"),
-        (slow(roof="memory"), "10% of what the memory can do"),
+        (slow(launch={"occupancy": 0.125}), "Only 12% of a multiprocessor"),
+        (slow(roof="memory"), "10% of the memory bandwidth"),
         (slow(roof_share=0.9), ""),
         ({}, ""),
         ({"launches": "x", "roof_share": 0.1}, ""),
     ],
 )
 def test_the_advice_begins_with_what_is_unused(measured: dict[str, Any], says: str) -> None:
-    said = speed.advice(measured, {"gpu": {"multiprocessors": 132}})
+    said = speed.advice(read(measured), {"gpu": {"multiprocessors": 132}})
     assert said.count(says) and bool(said) == bool(says)
 
 
 def changed(**measured: object) -> Result:
     result = samples.on_h200("solution")
     checks = (
-        msgspec.structs.replace(c, measurements=c.measurements | measured) if c.id.startswith("speed") else c
+        msgspec.structs.replace(c, measurements=read(plain(c.measurements) | measured)) if c.family == "speed" else c
         for c in result.checks
     )
     return msgspec.structs.replace(result, checks=tuple(checks))

@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from grader.compile.compiled import Compiled
 from grader.compile.recipe import SOURCE_NAME
 from grader.model.execution import Compilation
-from grader.model.result import Finding
+from grader.model.result import Finding, Related
 from grader.sandbox.messages import Built, Ran, Run
 from grader.sandbox.serve import SetupError, serve
 
@@ -96,6 +97,8 @@ class FakeEngine:
     def prattle(self, rest: str) -> Built:
         """An answer of the right form that nobody could read."""
         finding = Finding("kind\x1b", SOURCE_NAME, -(10**18), "m" * 20_000, notes=("n",) * 60)
+        related = Related("call\x1b", 1 << 60, "f" * 20_000)
+        finding = msgspec.structs.replace(finding, detail="d\x1b" * 20_000, array="a\u202e", related=(related,) * 60)
         many = (Finding("kind", SOURCE_NAME, 1, "m"),) * 600
         return Built(Compiled(Compilation(True, findings=(finding, *many), log="l" * 300_000)))
 

@@ -136,7 +136,7 @@ def test_objects_do_not_travel(open_child: Open) -> None:
 
 def test_a_cut_arena_is_a_death_and_no_crash_here(open_child: Open) -> None:
     child = open_child()
-    with pytest.raises(ChildDied, match="cut short"):
+    with pytest.raises(ChildDied, match="truncated"):
         child.run((Invocation("shrink", LaunchConfig(), ()),), (Array("x", np.ones(9), "inout"),), deadline=10)
 
 
@@ -174,7 +174,7 @@ def test_a_closed_channel_is_a_death(open_child: Open) -> None:
 
 
 def test_too_much_memory_is_a_death_of_its_own(open_child: Open) -> None:
-    with pytest.raises(ChildMemory, match=r"the most is 0\.2 GiB"):
+    with pytest.raises(ChildMemory, match=r"the limit is 0\.2 GiB"):
         ask(open_child(memory_bytes=200 << 20), "hoard")
 
 
@@ -191,7 +191,9 @@ def test_it_can_say_no_more_than_somebody_can_read(open_child: Open) -> None:
     assert len(compilation.findings) == 500
     first = compilation.findings[0]
     assert (len(first.message), len(first.notes), first.line) == (10_000, 50, 0)
-    assert "\x1b" not in first.kind
+    assert "\x1b" not in first.kind + first.detail + first.related[0].role
+    assert (len(first.detail), len(first.related), first.array) == (10_000, 50, "a\ufffd")
+    assert (first.related[0].line, len(first.related[0].file)) == (1 << 20, 10_000)
     assert len(compilation.log) == 200_000
 
 
@@ -199,7 +201,7 @@ def test_it_can_say_no_more_than_somebody_can_read(open_child: Open) -> None:
     ("text", "words"),
     [
         ("announce", "announced a message of 4294967280 bytes"),
-        ("babble", "no valid answer"),
+        ("babble", "invalid answer"),
         ("confuse", "Loaded instead of Built"),
     ],
 )

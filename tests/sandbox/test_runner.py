@@ -86,7 +86,7 @@ def test_a_submission_that_kills_every_child_gets_no_more_of_them() -> None:
         for _ in range(MAX_STARTS):
             with pytest.raises(RunnerError, match="signal 9"):
                 runner.run(KERNEL, array(8))
-        with pytest.raises(RunnerError, match="no further one was started"):
+        with pytest.raises(RunnerError, match="was not started again"):
             runner.run(KERNEL, array(8))
     assert executor.opened == executor.closed == MAX_STARTS
 

@@ -28,7 +28,7 @@ def timing(ratio: float = 1.5, **changes: object) -> Timing:
         "route": "strided",
         "time_us": 10.0,
         "baseline_us": 10.0 * ratio,
-        "single_matrix_us": 8.0,
+        "shown": {"single_matrix": 8.0},
         "routes": {"strided": 10.0 * ratio, "grouped": 33.0},
         "rounds": 64,
         "dropped": 0,
@@ -41,6 +41,6 @@ def timing(ratio: float = 1.5, **changes: object) -> Timing:
         "verified": Verified(1e-5, 0, 1000, {"strided": 0, "grouped": 0}),
         "empty_us": 0.7,
         "occupancy": (Occupancy("double_kernel", 8, 0.5, 128),),
-        "cublas": "13.1.0",
+        "version": "13.1.0",
     }
     return Timing(**(fields | changes))  # type: ignore[arg-type]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from grader.timing.gate import Decision, Verdict, decide, final
+from grader.timing.gate import Decision, GateVerdict, decide, final
 from grader.timing.statistics import Interval
 
 
@@ -21,7 +21,11 @@ def test_the_threshold_itself_is_enough(low: float, high: float, decision: Decis
 
 @pytest.mark.parametrize(
     ("ratio", "verdict"),
-    [(0.601, Verdict(True, borderline=True)), (0.599, Verdict(False, borderline=True)), (0.7, Verdict(True))],
+    [
+        (0.601, GateVerdict(True, borderline=True)),
+        (0.599, GateVerdict(False, borderline=True)),
+        (0.7, GateVerdict(True)),
+    ],
 )
-def test_what_stays_open_is_decided_by_the_median(ratio: float, verdict: Verdict) -> None:
+def test_what_stays_open_is_decided_by_the_median(ratio: float, verdict: GateVerdict) -> None:
     assert final(Interval(ratio, ratio - 0.01, ratio + 0.01), 0.60) == verdict

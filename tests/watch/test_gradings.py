@@ -18,7 +18,7 @@ from grader.grading.gpu_lane import GpuChoice
 from grader.model.execution import Outcome
 from grader.model.result import Check, Points, Result, Status, Submission, Verdict
 from grader.sandbox import ChildDied
-from grader.watch.gradings import Failed, Going, Graded, Gradings, Told, in_order
+from grader.watch.gradings import Going, GradingDone, GradingFailed, Gradings, Told, in_order
 from tests.cli.test_interrupt import alive
 from tests.fake_gpu import FakeGpu, twice
 from tests.fakes import Arrays, write_exercise
@@ -88,8 +88,8 @@ def test_the_next_begins_at_once_and_is_the_one_that_counts(watch: Watch) -> Non
     pids = watch.children()
     second = watch.gradings.begin(SMALL, submission.read(SMALL / "solution.cu"), seed=1)
     assert [pid for pid in pids if alive(pid)] == []
-    done = watch.wait_for(lambda told: isinstance(told, Graded | Failed))
-    assert isinstance(done, Graded)
+    done = watch.wait_for(lambda told: isinstance(told, GradingDone | GradingFailed))
+    assert isinstance(done, GradingDone)
     assert (done.number, done.result.verdict) == (second, Verdict.INCOMPLETE)
     assert first != second
 
@@ -101,8 +101,8 @@ def test_a_warm_child_that_died_is_replaced(watch: Watch) -> None:
     assert warm is not None
     warm.process.kill()
     watch.gradings.begin(SMALL, submission.read(SMALL / "solution.cu"), seed=1)
-    done = watch.wait_for(lambda told: isinstance(told, Graded | Failed))
-    assert isinstance(done, Graded)
+    done = watch.wait_for(lambda told: isinstance(told, GradingDone | GradingFailed))
+    assert isinstance(done, GradingDone)
     assert done.result.verdict is Verdict.INCOMPLETE
     assert pid not in watch.children()
 
@@ -110,7 +110,7 @@ def test_a_warm_child_that_died_is_replaced(watch: Watch) -> None:
 def test_small_cases_come_first_and_finished_checks_are_told_as_they_come(watch: Watch) -> None:
     watch.gradings.begin(SMALL, submission.read(SMALL / "solution.cu"), seed=1)
     seen: list[tuple[str, ...]] = []
-    while not isinstance(told := watch.wait_for(lambda _: True), Graded):
+    while not isinstance(told := watch.wait_for(lambda _: True), GradingDone):
         assert isinstance(told, Going)
         seen.append(tuple(check.id for check in told.progress.checks))
     assert ("compile",) in seen
@@ -125,13 +125,13 @@ def test_small_cases_come_first_and_finished_checks_are_told_as_they_come(watch:
 def test_a_broken_exercise_is_said_and_the_next_grading_works(watch: Watch, tmp_path: Path) -> None:
     folder = write_exercise(tmp_path / "01_broken", oracle="import nothing_of_that_name")
     watch.gradings.begin(folder, submission.read(folder / "starter.cu"), seed=1)
-    failed = watch.wait_for(lambda told: isinstance(told, Graded | Failed))
-    assert isinstance(failed, Failed)
+    failed = watch.wait_for(lambda told: isinstance(told, GradingDone | GradingFailed))
+    assert isinstance(failed, GradingFailed)
     assert "oracle.py" in failed.why
     shutil.copy(SMALL / "oracle.py", folder)
     shutil.copy(SMALL / "exercise.toml", folder)
     watch.gradings.begin(folder, submission.read(SMALL / "solution.cu"), seed=1)
-    assert isinstance(watch.wait_for(lambda told: isinstance(told, Graded | Failed)), Graded)
+    assert isinstance(watch.wait_for(lambda told: isinstance(told, GradingDone | GradingFailed)), GradingDone)
 
 
 class Killable(FakeGpu):
@@ -169,8 +169,8 @@ def test_with_a_gpu_its_numbers_are_in_the_verdict(doubling: Path, monkeypatch: 
     watch = on(Killable(ends=True), monkeypatch)
     with watch.gradings:
         watch.gradings.begin(doubling, submission.read(doubling / "starter.cu"), seed=1)
-        done = watch.wait_for(lambda told: isinstance(told, Graded | Failed))
-    assert isinstance(done, Graded), done
+        done = watch.wait_for(lambda told: isinstance(told, GradingDone | GradingFailed))
+    assert isinstance(done, GradingDone), done
     assert {check.device for check in done.result.checks if check.id.startswith("correct[")} == {"cuda"}
 
 
@@ -183,7 +183,7 @@ def test_a_cancelled_grading_ends_on_the_gpu_too(doubling: Path, monkeypatch: py
         began = time.monotonic()
     assert gpu.killed.is_set()
     assert time.monotonic() - began < 3
-    assert not any(isinstance(told, Graded | Failed) for told in watch.rest(0.2))
+    assert not any(isinstance(told, GradingDone | GradingFailed) for told in watch.rest(0.2))
 
 
 def test_the_order_of_checks_is_the_exercise_s() -> None:

@@ -17,7 +17,7 @@ At row 0.
 
 </details>
 
-<details>
+<details class="speed">
 <summary>2. Why is it slow?</summary>
 
 Read neighbours.

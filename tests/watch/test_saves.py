@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.watch.saves import GONE_SECONDS, SETTLED_SECONDS, Saved, Saves, Unreadable
+from grader.watch.saves import GONE_SECONDS, SETTLED_SECONDS, Saved, Saves, UnreadableSave
 
 FIRST, SECOND = "// first\n", "// second\n"
 
@@ -16,7 +16,7 @@ class Watched:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "starter.cu"
-        self.told: list[Saved | Unreadable] = []
+        self.told: list[Saved | UnreadableSave] = []
         self._saves = Saves(self.file, self.told.append)
         self._now = 100.0
 
@@ -83,7 +83,7 @@ def test_a_file_that_stays_empty_is_told_as_such(watched: Watched) -> None:
 def test_a_file_that_is_deleted_and_comes_back_as_it_was(watched: Watched) -> None:
     watched.file.unlink()
     assert watched.after(GONE_SECONDS + 0.5) == ["unreadable"]
-    assert isinstance(watched.told[0], Unreadable)
+    assert isinstance(watched.told[0], UnreadableSave)
     assert "does not exist" in watched.told[0].why
     watched.file.write_text(FIRST)
     assert watched.after(1) == [FIRST]

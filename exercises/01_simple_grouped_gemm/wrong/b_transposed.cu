@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// B is read as if it were (N, K).
+// B is read as if its shape were (N, K).
 #include "grader.cuh"
 
 constexpr int TILE = 32, PAD = 1;

@@ -1,5 +1,5 @@
 // caught by: memory[variable] barrier-divergence
-// Only the threads that have a row come to the barrier inside the branch.
+// The barrier is inside a branch that only threads with a row enter.
 #include "grader.cuh"
 
 #define TILE 32

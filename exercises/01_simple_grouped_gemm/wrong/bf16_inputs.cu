@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// Inputs rounded to the seven mantissa bits of BF16.
+// The inputs are rounded to BF16, which has seven mantissa bits.
 #include "grader.cuh"
 
 constexpr int ROWS = 8;

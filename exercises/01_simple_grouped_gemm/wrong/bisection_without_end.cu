@@ -1,5 +1,5 @@
 // caught by: memory[uniform] did-not-finish
-// With two groups left, the middle one is the lower one again, and nothing changes any more.
+// A bisection: with two groups left, the midpoint is the lower one again, and the range stops shrinking.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

@@ -1,5 +1,5 @@
 // caught by: launch bad-launch
-// 64 x 32 threads are 2048, and a block has at most 1024.
+// 64 x 32 is 2048 threads, but a block can have at most 1024.
 #include "grader.cuh"
 
 #define TILE 32

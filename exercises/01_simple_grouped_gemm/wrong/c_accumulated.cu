@@ -1,5 +1,5 @@
 // caught by: memory[uniform] uninitialised-read
-// C is added to, and nobody has set it to 0.
+// Adds to C, which was never set to 0.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,
@@ -10,7 +10,7 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
     int group = 0;
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < elements; i += stride) {
         const long long row = i / N, col = i % N;
-        while (row >= group_offsets[group + 1]) ++group;  // i only grows, so the search never turns back
+        while (row >= group_offsets[group + 1]) ++group;  // i only grows, so the search never goes back
         for (int k = 0; k < K; k += 4) {
             const float4 a = *reinterpret_cast<const float4*>(A_concat + row * K + k);
             const float* b = B_concat + ((long long)group * K + k) * N + col;

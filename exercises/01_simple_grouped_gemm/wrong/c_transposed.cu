@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// C is stored as if it were (N, M).
+// C is stored as if its shape were (N, M).
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] read-only-write
-// The queue's counter is a __device__ variable: it keeps its value for the next launch. It belongs into the
+// The queue's counter is a __device__ variable, which keeps its value for the next launch. It belongs in the
 // workspace.
 #include "grader.cuh"
 

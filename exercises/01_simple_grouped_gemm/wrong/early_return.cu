@@ -1,5 +1,5 @@
 // caught by: memory[variable] barrier-divergence
-// Threads whose row lies outside leave before the barriers that the others wait at.
+// Threads whose row is out of range return early, and the others wait for them at the barrier.
 #include "grader.cuh"
 
 #define TILE 32

@@ -1,5 +1,5 @@
 // caught by: memory[variable] out-of-bounds
-// group * M is a group's first row only where all groups have the same size.
+// group * M is a group's first row only if all groups have the same size.
 #include "grader.cuh"
 
 constexpr int TILE = 16;
@@ -9,7 +9,7 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
                                                int num_groups) {
     __shared__ float A_tile[TILE][TILE], B_tile[TILE][TILE];
     const int group = blockIdx.z, M = M_sizes[group];
-    if (blockIdx.y * TILE >= M) return;  // the whole block: nobody is left waiting at a barrier
+    if (blockIdx.y * TILE >= M) return;  // the whole block returns, so no thread waits at a barrier
     const int tx = threadIdx.x, ty = threadIdx.y;
     const int row = blockIdx.y * TILE + ty, col = blockIdx.x * TILE + tx;
     const float* A = A_concat + (size_t)group * M * K;

@@ -1,5 +1,5 @@
 // caught by: correct[variable] wrong-values
-// The grid has room for four groups.
+// The grid covers only four groups.
 #include "grader.cuh"
 
 constexpr int TILE = 64, STEP = 16, EACH = 4;

@@ -1,5 +1,5 @@
 // caught by: launch bad-launch
-// Rounded down, the rows of a small group make no tile at all.
+// The number of tiles is rounded down: if every group is small, there are none.
 #include "grader.cuh"
 
 constexpr int TILE = 16;

@@ -1,5 +1,5 @@
 // caught by: correct[variable] wrong-values
-// K of the first case is written into the loop.
+// The loop hard-codes the K of the first case.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

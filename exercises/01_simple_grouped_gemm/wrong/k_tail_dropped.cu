@@ -1,5 +1,5 @@
 // caught by: correct[empty-groups] wrong-values
-// Only whole steps along K are done; that shows where the tile does not divide K.
+// Only full steps along K are done. The result is wrong if the tile size does not divide K.
 #include "grader.cuh"
 
 #define TILE 32

@@ -1,5 +1,5 @@
 // caught by: compile missing-kernel
-// The kernel has another name.
+// The kernel does not have the required name.
 #include "grader.cuh"
 
 constexpr int TILE = 16;
@@ -9,7 +9,7 @@ extern "C" __global__ void grouped_gemm(  // <-- here
     const int* M_sizes, int K, int N, int num_groups) {
     __shared__ float A_tile[TILE][TILE], B_tile[TILE][TILE];
     const int group = blockIdx.z, M = M_sizes[group];
-    if (blockIdx.y * TILE >= M) return;  // the whole block: nobody is left waiting at a barrier
+    if (blockIdx.y * TILE >= M) return;  // the whole block returns, so no thread waits at a barrier
     const int tx = threadIdx.x, ty = threadIdx.y;
     const int row = blockIdx.y * TILE + ty, col = blockIdx.x * TILE + tx;
     const float* A = A_concat + (size_t)group_offsets[group] * K;

@@ -1,5 +1,5 @@
 // caught by: launch bad-launch
-// The launch function works out the grid and does not say so.
+// The launch function computes the grid but does not set launch->grid.
 #include "grader.cuh"
 
 constexpr int ROWS = 8;

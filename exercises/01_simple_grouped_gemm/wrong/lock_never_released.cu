@@ -1,5 +1,5 @@
 // caught by: memory[uniform] did-not-finish
-// A lock is taken for each draw and never given back.
+// A lock is taken for each draw and never released.
 #include "grader.cuh"
 
 constexpr int TILE = 32;

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] misaligned-access
-// Rows of 17 floats: a float4 that starts in the second one is not on 16 bytes.
+// Rows of 17 floats: a float4 in the second row is not aligned to 16 bytes.
 #include "grader.cuh"
 
 constexpr int TILE = 32;

@@ -1,5 +1,5 @@
 // caught by: compile missing-kernel
-// Without extern "C" the compiler changes the name.
+// Without extern "C", the compiler mangles the name.
 #include "grader.cuh"
 
 #define TILE 32

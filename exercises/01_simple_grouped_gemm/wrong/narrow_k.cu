@@ -1,5 +1,5 @@
 // caught by: correct[variable] wrong-values
-// K is counted in an unsigned char, which holds no more than 255.
+// K is stored in an unsigned char, which holds at most 255.
 #include "grader.cuh"
 
 constexpr int TILE = 16;

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// The next tiles are stored while other threads still multiply the last ones.
+// The next tiles are stored while other threads are still multiplying the current ones.
 #include "grader.cuh"
 
 #define TILE 32

@@ -1,5 +1,5 @@
 // caught by: memory[empty-groups] out-of-bounds
-// Columns beyond N are stored too; that shows where the tile does not divide N.
+// Columns past N are stored too, which happens if the tile size does not divide N.
 #include "grader.cuh"
 
 #define TILE 32

@@ -1,5 +1,5 @@
 // caught by: launch bad-launch
-// Variant 3 is asked for, and the last kernel ends in _2.
+// The launch function selects variant 3, but the last kernel ends in _2.
 #include "grader.cuh"
 
 template <int ROWS_EACH>
@@ -37,7 +37,7 @@ __device__ void tall_tile(const float* A, const float* B, float* C, int M, int K
 extern "C" __global__ void grouped_gemm_kernel(SIGNATURE) { tall_tile<1>(GROUP); }
 extern "C" __global__ void grouped_gemm_kernel_1(SIGNATURE) { tall_tile<4>(GROUP); }
 
-// One thread for each column; the row of A is the same for the whole block.
+// One thread per column; the row of A is the same for the whole block.
 extern "C" __global__ void grouped_gemm_kernel_2(SIGNATURE) {
     const int col = blockIdx.x * blockDim.x + threadIdx.x;
     if (blockIdx.y >= M_sizes[blockIdx.z] || col >= N) return;

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// Lanes read what other lanes store, with no __syncwarp() between: a warp does not run in lockstep.
+// Lanes read what other lanes store without a __syncwarp() in between; a warp does not run in lockstep.
 #include "grader.cuh"
 
 constexpr int WARPS = 4, ROWS = 8;
@@ -11,7 +11,7 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
     const int group = blockIdx.z, M = M_sizes[group];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int first_row = (blockIdx.y * WARPS + warp) * ROWS, col = blockIdx.x * 32 + lane;
-    if (first_row >= M) return;  // a whole warp; no barrier of the block follows
+    if (first_row >= M) return;  // a whole warp returns, and no block barrier follows
     float (&slice)[ROWS][16] = slices[warp];
     const size_t row0 = (size_t)group_offsets[group] + first_row;
     const float* b = B_concat + (size_t)group * K * N + col;

@@ -1,5 +1,5 @@
 // caught by: memory[variable] uninitialised-read
-// Rows beyond the group are left out of the tile, and multiplied all the same.
+// Rows past the end of the group are not stored in the tile, but they are multiplied anyway.
 #include "grader.cuh"
 
 constexpr int TILE = 64, STEP = 16, EACH = 4;

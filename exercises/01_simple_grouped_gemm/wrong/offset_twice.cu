@@ -1,5 +1,5 @@
 // caught by: memory[uniform] out-of-bounds
-// The group's first row is added to A twice.
+// The group's offset is added to A twice.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// Every group multiplies with the B of group 0.
+// Every group uses the B of group 0.
 #include "grader.cuh"
 
 constexpr int TILE = 32;

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] out-of-bounds
-// More blocks than tiles: those left over search beyond the last group.
+// There are more blocks than tiles, and the extra blocks search past the last group.
 #include "grader.cuh"
 
 #define TILE 32

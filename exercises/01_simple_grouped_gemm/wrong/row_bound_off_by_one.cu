@@ -1,5 +1,5 @@
 // caught by: memory[variable] out-of-bounds
-// <= in place of <: one row too many is stored in a partial tile.
+// <= instead of <: in a partial tile, one row too many is stored.
 #include "grader.cuh"
 
 #define TILE 32

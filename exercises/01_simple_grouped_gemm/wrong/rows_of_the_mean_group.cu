@@ -1,5 +1,5 @@
 // caught by: correct[variable] wrong-values
-// The grid is as tall as a group is on average, and some are taller.
+// The grid is sized for the average group, but some groups are larger.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

@@ -1,5 +1,5 @@
 // caught by: memory[imbalanced] race
-// The last tile of a group is stored without a bound, over the first rows of the next group.
+// The last tile of a group is stored without a row guard, over the first rows of the next group.
 #include "grader.cuh"
 
 constexpr int COLS = 16, ROWS = 4, PARTS = 4;

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// The next step is loaded into the buffer that is being multiplied.
+// The next tiles are loaded into the buffer that is still being multiplied.
 #include "grader.cuh"
 
 constexpr int TILE = 32, STEP = 16;

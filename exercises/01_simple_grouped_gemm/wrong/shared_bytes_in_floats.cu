@@ -1,5 +1,5 @@
 // caught by: memory[uniform] out-of-bounds
-// Dynamic shared memory is asked for in bytes, and this is a number of floats.
+// shared_bytes must be in bytes, but this is a number of floats.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] collective-mismatch
-// The mask names all 32 lanes, and only half of them come.
+// The mask names all 32 lanes, but only half of them make the call.
 #include "grader.cuh"
 
 __device__ float warp_sum(float value) {
@@ -13,7 +13,7 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
                                                int num_groups) {
     const int group = blockIdx.z, lane = threadIdx.x;
     const int row = blockIdx.y, col = (blockIdx.x * blockDim.y + threadIdx.y) * 4;
-    if (row >= M_sizes[group] || col >= N) return;  // a whole warp, and no barrier follows
+    if (row >= M_sizes[group] || col >= N) return;  // a whole warp returns, and no barrier follows
     const float* a = A_concat + (size_t)(group_offsets[group] + row) * K;
     const float* b = B_concat + (size_t)group * K * N + col;
     float4 sum = {0, 0, 0, 0};

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] collective-mismatch
-// The mask names 16 lanes, and 32 come.
+// The mask names 16 lanes, but 32 make the call.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

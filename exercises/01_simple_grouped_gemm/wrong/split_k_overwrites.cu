@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// Four blocks share a tile, each with a part of K, and each writes its own part into C.
+// Four blocks share a tile, each with part of K, and each overwrites C with its partial sum.
 #include "grader.cuh"
 
 constexpr int TILE = 16, SPLITS = 4;

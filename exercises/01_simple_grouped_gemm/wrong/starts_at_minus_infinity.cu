@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// Where a maximum would start; a sum starts at 0.
+// Starts at minus infinity, as a maximum would; a sum starts at 0.
 #include "grader.cuh"
 
 constexpr int ROWS = 64, COLS = 32, STEP = 16, EACH = 8, THREADS = ROWS / EACH * COLS;

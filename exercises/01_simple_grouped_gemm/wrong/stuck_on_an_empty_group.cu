@@ -1,5 +1,5 @@
 // caught by: memory[empty-groups] did-not-finish
-// The search for the group does not get past a group without rows.
+// The search for the group never gets past an empty group.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

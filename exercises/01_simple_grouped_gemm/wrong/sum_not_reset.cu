@@ -1,5 +1,5 @@
 // caught by: correct[variable] wrong-values
-// The sum of a block's first tile goes into its second.
+// The sum is not reset between a block's first and second tile.
 #include "grader.cuh"
 
 constexpr int ROWS = 16, COLS = 64;

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// One tile of B is stored transposed, and read as if it were not.
+// The tile of B is stored transposed but read as if it were not.
 #include "grader.cuh"
 
 constexpr int TILE = 16;

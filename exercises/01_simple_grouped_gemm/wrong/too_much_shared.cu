@@ -1,5 +1,5 @@
 // caught by: launch bad-launch
-// One matrix of B in shared memory: K * N floats are up to 4 MiB.
+// Puts a whole matrix of B into shared memory: K * N floats are up to 4 MiB.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// One barrier before the tree; each of its levels needs one.
+// There is one barrier before the tree reduction, but every level needs one.
 #include "grader.cuh"
 
 constexpr int COLS = 16, ROWS = 4, PARTS = 4;

@@ -1,5 +1,5 @@
 // caught by: compile compile-error
-// `row` and `col` belong to the kernel, not to the function.
+// `row` and `col` are declared in the kernel, not in this function.
 #include "grader.cuh"
 
 constexpr int TILE = 16;

@@ -1,5 +1,5 @@
 // caught by: memory[variable] barrier-divergence
-// Threads without a row do fewer steps, and so reach fewer barriers.
+// Threads without a row do fewer steps and therefore reach fewer barriers.
 #include "grader.cuh"
 
 constexpr int TILE = 32, PAD = 1;

@@ -1,5 +1,5 @@
 // caught by: launch bad-launch
-// The kernel takes a workspace, and no bytes are asked for.
+// The kernel takes a workspace, but the launch function requests none.
 #include "grader.cuh"
 
 constexpr int TILE = 32;

@@ -1,10 +1,10 @@
 // caught by: memory[uniform] out-of-bounds
-// The counters behind the partial sums are not asked for.
+// The request leaves out the counters that follow the partial sums.
 #include "grader.cuh"
 
 constexpr int TILE = 16, SPLITS = 4;
 
-// Workspace: (sum M, N) floats of partial sums, then one counter for each tile; all arrive as zero.
+// Workspace: (sum M, N) floats of partial sums, then one counter per tile; all start as zero.
 extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,
                                                const int* group_offsets, const int* M_sizes, int K, int N,
                                                int num_groups, void* workspace) {
@@ -29,7 +29,7 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
     }
     const size_t at = (size_t)(group_offsets[group] + row) * N + col;
     if (row < M) atomicAdd(&partial[at], sum);
-    __threadfence();  // the sums are visible before the counter says so
+    __threadfence();  // make the sums visible before the counter is updated
     __syncthreads();
     if (tx == 0 && ty == 0)
         last = atomicAdd(&counters[blockIdx.y * gridDim.x + blockIdx.x], 1) == SPLITS - 1;  // <-- here

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] read-only-write
-// A is cleared once it has been copied. Inputs are read-only.
+// A is cleared after it has been copied, but inputs are read-only.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(float* A_concat, const float* B_concat, float* C_concat,

@@ -1,5 +1,5 @@
 // caught by: compile wrong-signature
-// K and N are 64 bits wide, and num_groups is missing.
+// K and N are 64-bit integers, and num_groups is missing.
 #include "grader.cuh"
 
 extern "C" __global__ void grouped_gemm_kernel(  // <-- here

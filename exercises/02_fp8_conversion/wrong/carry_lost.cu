@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The mantissa is rounded by itself, and what runs over is masked away: 1.96 becomes 1.
+// Only the mantissa is rounded, and the carry is masked away: 1.96 becomes 1.
 #include "grader.cuh"
 
 struct E4M3 {
@@ -10,7 +10,7 @@ struct E5M2 {
     static constexpr unsigned mantissa_bits = 2, bias = 15, largest = 0x7b, nan = 0x7f;
 };
 
-// |x| in codes: `fixed`, with so many places behind the point.
+// |x| in codes: `fixed`, a fixed-point number with `places` fractional bits.
 template <class Format>
 __device__ unsigned place(unsigned magnitude, unsigned& places) {
     constexpr unsigned smallest_normal = 128 - Format::bias;  // as an FP32 exponent
@@ -85,7 +85,7 @@ extern "C" __global__ void decode_e5m2_kernel(const unsigned char* x, float* y, 
     for (long long i = first(); i < n; i += stride()) y[i] = decode<E5M2>(x[i]);
 }
 
-// FP32 to E4M3, by chance.
+// FP32 to E4M3, rounded stochastically.
 extern "C" __global__ void encode_e4m3_stochastic_kernel(const float* x, const unsigned int* random,
                                                          unsigned char* y, long long n) {
     for (long long i = first(); i < n; i += stride()) y[i] = encode_stochastic<E4M3>(x[i], random[i]);

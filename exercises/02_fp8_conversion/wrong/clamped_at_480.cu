@@ -1,5 +1,5 @@
 // caught by: correct[boundaries] wrong-values
-// x is clamped at 480, the number that would come next: its code is NaN.
+// x is clamped at 480, which would be the next number after 448, but that code is NaN.
 #include "grader.cuh"
 
 struct E4M3 {
@@ -10,7 +10,7 @@ struct E5M2 {
     static constexpr unsigned mantissa_bits = 2, bias = 15, largest = 0x7b, nan = 0x7f;
 };
 
-// |x| in codes: `fixed`, with so many places behind the point.
+// |x| in codes: `fixed`, a fixed-point number with `places` fractional bits.
 template <class Format>
 __device__ unsigned place(unsigned magnitude, unsigned& places) {
     constexpr unsigned smallest_normal = 128 - Format::bias;  // as an FP32 exponent
@@ -36,7 +36,7 @@ __device__ unsigned char encode(float x) {
     return finish<Format>(bits, (fixed + (half - 1) + odd) >> places);
 }
 
-// Clamped before it is encoded, so that `finish` need not look.
+// Clamps before encoding, so that `finish` does not have to.
 template <class Format>
 __device__ unsigned char encode_within(float x, float largest) {
     return isnan(x) ? Format::nan : encode<Format>(fminf(fmaxf(x, -largest), largest));
@@ -89,7 +89,7 @@ extern "C" __global__ void decode_e5m2_kernel(const unsigned char* x, float* y, 
     for (long long i = first(); i < n; i += stride()) y[i] = decode<E5M2>(x[i]);
 }
 
-// FP32 to E4M3, by chance.
+// FP32 to E4M3, rounded stochastically.
 extern "C" __global__ void encode_e4m3_stochastic_kernel(const float* x, const unsigned int* random,
                                                          unsigned char* y, long long n) {
     for (long long i = first(); i < n; i += stride()) {

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// A channel is a column of B. This takes the amax along row number col.
+// A channel is a column of B, but this takes the amax along row number col.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

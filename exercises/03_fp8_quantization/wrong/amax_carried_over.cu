@@ -1,5 +1,5 @@
 // caught by: correct[outliers] wrong-values
-// amax is not reset: a row inherits the outlier of the one above.
+// amax is not reset, so a row inherits the outlier of the row above.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The amax goes through FP16: eleven bits of it arrive.
+// The amax goes through FP16 and keeps only eleven significant bits.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// The amax waits in scale[0], and one block puts the scale there while others still want the amax.
+// The amax is kept in scale[0], and one block stores the scale there while others still read the amax.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

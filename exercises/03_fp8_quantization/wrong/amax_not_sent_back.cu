@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// shfl_down brings the maximum to lane 0; the others go on with a part of it.
+// shfl_down gives the maximum to lane 0 only; the other lanes go on with partial results.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The largest element is not the largest magnitude.
+// Takes the largest element instead of the largest magnitude.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

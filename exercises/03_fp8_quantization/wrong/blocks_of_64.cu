@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The amax is that of the block's first 64 rows.
+// The amax covers only the block's first 64 rows.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// x becomes FP8 first and is scaled then: it has lost its bits before the scale could save them.
+// x is converted to FP8 first and scaled afterwards, so its low bits are already lost.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// x / scale is clamped to the largest value of another format.
+// x / scale is clamped to 240, the largest value of a different format.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// An encoder by hand that drops the mantissa bits it has no room for, instead of rounding.
+// An encoder written by hand that truncates the mantissa instead of rounding.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The bytes are E5M2, the format with two mantissa bits.
+// The bytes are E5M2 codes instead of E4M3.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] misaligned-access
-// Each thread has four codes and stores eight bytes: every second address is odd by four.
+// Each thread has four codes but stores eight bytes, and every second address is not a multiple of 8.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[zero-blocks] wrong-values
-// The stored scale has the floor, the division has not: 0 / 0.
+// The stored scale uses the floor, but the division does not: 0 / 0.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[zero-blocks] wrong-values
-// The floor of amax, put under the scale: 448 times too large where it counts.
+// The floor is applied to the scale instead of the amax, so it is 448 times too large.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

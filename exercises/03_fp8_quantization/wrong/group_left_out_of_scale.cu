@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// All groups store their scales in the place of group 0's.
+// All groups store their scales in group 0's place.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The exchange begins 8 lanes apart: each half of the warp keeps its maximum to itself.
+// The exchange starts 8 lanes apart, so the two halves of the warp never share their maxima.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

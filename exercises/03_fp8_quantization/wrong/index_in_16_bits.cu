@@ -1,5 +1,5 @@
 // caught by: memory[uniform] out-of-bounds
-// A short holds no more than 32767: row 128 of 256 columns begins at -32768.
+// A short holds at most 32767: with 256 columns, row 128 starts at -32768.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

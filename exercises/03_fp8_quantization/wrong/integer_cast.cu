@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// A C cast makes an integer of the quotient, not an FP8 code.
+// A C cast converts the quotient to an integer, not to an FP8 code.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: memory[ragged] collective-mismatch
-// The exchange waits for 32 lanes; those beyond the ragged edge wait behind it.
+// The shuffle waits for 32 lanes, but those past the ragged edge do not call it.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// 240 is the largest value of an E4M3 that has infinities; this one goes up to 448.
+// 240 is the largest value of an E4M3 with infinities; this one goes up to 448.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[edges] wrong-values
-// 31 lanes are compared, and the 32nd has the block's last four elements.
+// Only 31 lanes are compared; the 32nd has the block's last four elements.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

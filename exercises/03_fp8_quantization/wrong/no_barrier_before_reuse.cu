@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// The next row's values are stored while a slow thread still reads the last row's amax.
+// The next row's values are stored while a slow thread is still reading the previous row's amax.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

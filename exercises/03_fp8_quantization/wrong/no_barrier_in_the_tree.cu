@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// The steps of the tree have no barrier between them.
+// There is no barrier between the steps of the tree reduction.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// An encoder by hand, and whatever reaches 448 becomes NaN: the amax of every block.
+// An encoder written by hand that turns 448 into NaN, and with it the amax of every block.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The scales are right, and the bytes are x as it is.
+// The scales are correct, but x is converted without being scaled.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

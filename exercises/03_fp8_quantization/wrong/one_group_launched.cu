@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The grid has no place for the groups after the first.
+// The grid covers only the first group.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

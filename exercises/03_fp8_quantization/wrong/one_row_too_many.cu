@@ -1,5 +1,5 @@
 // caught by: correct[edges] wrong-values
-// <= takes the first row of the next block into the amax.
+// <= includes the first row of the next block in the amax.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The 128 rows of a tile share one amax, as in block_wise_kernel; here each row has its own.
+// The 128 rows of a tile share one amax, as in block_wise_kernel, but here each row needs its own.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

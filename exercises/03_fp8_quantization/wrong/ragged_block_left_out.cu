@@ -1,5 +1,5 @@
 // caught by: correct[ragged] wrong-values
-// cols / 128 blocks, rounded down: the ragged last one is nobody's.
+// cols / 128 is rounded down, so the ragged last block is never processed.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: memory[ragged] out-of-bounds
-// The last block of rows is read to its end, which lies below the last group.
+// The last block of rows is read to its full height, past the last group.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

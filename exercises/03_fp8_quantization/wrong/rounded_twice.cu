@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// On its way to FP8 the quotient is rounded to FP16: some land on a tie that was none.
+// The quotient is rounded to FP16 first, which turns some values into ties.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The scale is right, and then x is multiplied by it: nearly every byte is 0.
+// The scale is correct, but x is multiplied by it, so nearly every byte is 0.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

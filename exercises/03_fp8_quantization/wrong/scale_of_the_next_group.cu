@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// Each group's scales stand one group too early; the last group's come first.
+// Each group's scales are stored one group too early; those of group 0 come last.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

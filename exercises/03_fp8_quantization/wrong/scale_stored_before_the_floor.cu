@@ -1,5 +1,5 @@
 // caught by: correct[zero-blocks] wrong-values
-// The bytes are made with the floor, the stored scale is without.
+// The bytes are computed with the floor, but the stored scale is not.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

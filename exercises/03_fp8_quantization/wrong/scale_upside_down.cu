@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// 448 / amax is what x is multiplied by; the scale is what it is divided by.
+// 448 / amax is what to multiply x by; the scale is what to divide it by.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] read-only-write
-// x is scaled where it lies: the next run quantizes what this one left.
+// x is scaled in place, so the next run quantizes what this run left.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// The scales' rows are blocks along K; here they are blocks along N.
+// The rows of the scales are blocks along K, but here they are blocks along N.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

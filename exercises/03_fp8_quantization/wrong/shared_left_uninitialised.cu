@@ -1,5 +1,5 @@
 // caught by: memory[ragged] uninitialised-read
-// Threads beyond the ragged edge store nothing, and the tree reads what they did not store.
+// Threads past the ragged edge store nothing, but the tree reduction reads their elements.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[negative] wrong-values
-// atomicMax on the bits as int, signs and all: a negative float is a negative int, and 0 is larger.
+// atomicMax on the bits as int without fabsf: a negative float is a negative int, and 0 is larger.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: memory[uniform] did-not-finish
-// Steps by threadIdx.y, which is 0, where blockDim.y was meant.
+// The step is threadIdx.y, which is 0, instead of blockDim.y.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// An encoder by hand for normal numbers only: what is below 2^-6 becomes 0.
+// An encoder written by hand for normal numbers only: anything below 2^-6 becomes 0.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

@@ -1,5 +1,5 @@
 // caught by: memory[ragged] barrier-divergence
-// Threads beyond the ragged edge leave, and the others wait for them at the barrier.
+// Threads past the ragged edge return early, and the others wait for them at the barrier.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

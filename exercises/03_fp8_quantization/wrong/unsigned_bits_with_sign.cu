@@ -1,5 +1,5 @@
 // caught by: correct[uniform] wrong-values
-// As unsigned bits every negative number is larger than every positive one.
+// Compared as unsigned bits, every negative number is larger than every positive one.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

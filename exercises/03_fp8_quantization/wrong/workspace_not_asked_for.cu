@@ -1,5 +1,5 @@
 // caught by: launch bad-launch
-// The second kernel reads the workspace too, and its launch function has to ask for it.
+// The second kernel reads the workspace too, but its launch function does not request it.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

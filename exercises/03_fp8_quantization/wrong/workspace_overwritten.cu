@@ -1,5 +1,5 @@
 // caught by: memory[uniform] race
-// Every block stores its own amax: who is last wins.
+// Every block stores its own amax, and the last one wins.
 #include <cuda_fp8.h>
 
 #include "grader.cuh"

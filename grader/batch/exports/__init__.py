@@ -1,1 +1,1 @@
-"""Grades in the form that a learning platform imports."""
+"""Grades in the formats that learning platforms import."""

@@ -1,7 +1,7 @@
-"""The zip that Gradescope makes an autograder of.
+"""The zip from which Gradescope builds an autograder.
 
 https://gradescope-autograders.readthedocs.io/en/latest/specs/: setup.sh runs once, as root, when the image is built;
-run_autograder grades /autograder/submission and writes /autograder/results/results.json. What is in the zip lies in
+run_autograder grades /autograder/submission and writes /autograder/results/results.json. The zip is unpacked to
 /autograder/source.
 """
 
@@ -14,14 +14,14 @@ from grader.batch.exports import wheel
 from grader.errors import GraderError
 from grader.model.exercise import Exercise
 
-# Not needed to grade, and nothing that a student's container should hold.
+# Not needed for grading, and a student's container should not contain it.
 LEFT_OUT = frozenset({"solution.cu", "wrong", "__pycache__"})
 
 EXERCISES, SECRET, OPTIONS = "exercises", "secret", "options.txt"
 
 
 def build(exercise: Exercise, *, seed: int | None = None, secret: Path | None = None) -> bytes:
-    """Grader, exercise and scripts. Raises GraderError where a file cannot be read."""
+    """Grader, exercise and scripts. Raises GraderError if a file cannot be read."""
     try:
         files = _files(exercise, seed, secret)
     except OSError as error:

@@ -1,12 +1,12 @@
 """Grades for Canvas: a CSV file for Grades > Import.
 
-Its columns are those that Canvas's own importer (lib/gradebook_importer.rb) wants: Student, ID, SIS User ID, SIS
-Login ID, Section, then assignments; below them the line "Points Possible", which begins with four blanks in Canvas's
-exports. Students are found by ID, then by SIS IDs; an assignment by the "(number)" behind its title, else by its
+Its columns are those that Canvas's importer (lib/gradebook_importer.rb) expects: Student, ID, SIS User ID, SIS
+Login ID, Section, then assignments; below them the line "Points Possible", which starts with four blanks in Canvas's
+exports. Students are found by ID, then by SIS IDs; an assignment by the "(number)" after its title, otherwise by its
 title.
 
-Of a gradebook that was exported from Canvas only the students' columns and the one assignment go back: an import of
-the others would set them to what they were at the time of the export.
+From a gradebook exported by Canvas, only the students' columns and the one assignment are returned: importing
+the others would reset them to their values at the time of the export.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from grader.batch import table
 from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.exports import grades
+from grader.batch.exports.format import Exported, Order
 from grader.batch.exports.grades import Filled
 from grader.batch.exports.sheet import Sheet, read
 from grader.errors import UsageError
@@ -29,13 +30,27 @@ STUDENT = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 POINTS_POSSIBLE = "    Points Possible"
 EXCUSED = "EX"
 
-# Of an export: what describes the student, then columns that are no assignment.
+# In an export: columns that describe the student, then columns that are not assignments.
 _ABOUT_STUDENTS = (*STUDENT, "LastName", "FirstName", "Integration ID", "Root Account")
 _TOTALS = re.compile(r"(Current|Final|Override) (Score|Points|Grade|Status)")
 
 
+class Canvas:
+    about = "a CSV for Grades > Import; --template: what Canvas exported"
+    place = "canvas.csv"
+    per_student = False
+    takes_template = True
+
+    def export(self, entries: Sequence[Entry], exercise: Exercise, order: Order) -> Exported:
+        if order.template is None:
+            filled = new(entries, exercise, so_far=order.so_far)
+        else:
+            filled = merge(order.template, entries, exercise, column=order.column, so_far=order.so_far)
+        return grades.as_file(filled, entries, so_far=order.so_far)
+
+
 def new(entries: Sequence[Entry], exercise: Exercise, *, so_far: bool = False) -> Filled:
-    """Without an export to merge into: Canvas finds students by their IDs, or names, and makes the assignment."""
+    """Without an export to merge into. Canvas finds students by their IDs or names, and creates the assignment."""
     most = sum(exercise.points.values())
     rows: list[list[table.Cell]] = [
         [*STUDENT, exercise.title],
@@ -47,7 +62,7 @@ def new(entries: Sequence[Entry], exercise: Exercise, *, so_far: bool = False) -
         name = entry.submitted.name or entry.submitted.student
         rows.append([name, *ids, "", grades.of(entry, so_far=so_far)])
     left = [entry.submitted.student for entry in entries if entry not in graded]
-    notes = (f"left out, {grades.NOT_IN_FULL}: {some(left)}",) if left else ()
+    notes = (f"left out {grades.NOT_IN_FULL}: {some(left)}",) if left else ()
     return Filled(table.encode(rows), len(graded), notes)
 
 
@@ -56,8 +71,8 @@ def merge(
 ) -> Filled:
     """The students of `export` with this exercise's grades.
 
-    The assignment is the column named `column`, else the exercise's title or name; with or without the "(number)".
-    Raises UsageError where that is not exactly one.
+    The assignment is the column named `column`, or by default the exercise's title or name, with or without
+    "(number)". Raises UsageError unless exactly one column matches.
     """
     sheet = read(export, "the gradebook", ("Student", "LastName"))
     at = _assignment(sheet, exercise, column)
@@ -96,7 +111,7 @@ _sis_login = grades.identifier("SIS Login ID", "Email")
 
 
 def _assignment(sheet: Sheet, exercise: Exercise, column: str) -> int:
-    """Raises UsageError, which names the assignments that there are."""
+    """Raises UsageError, which lists the existing assignments."""
     assignments = {
         at: title
         for at, title in enumerate(sheet.columns)
@@ -109,7 +124,7 @@ def _assignment(sheet: Sheet, exercise: Exercise, column: str) -> int:
     what = "more than one" if found else "no"
     there = "; ".join(assignments.values()) or "none"
     raise UsageError(
-        f"the gradebook has {what} assignment {column or exercise.title!r}; say which with --column. It has: {there}"
+        f"the gradebook has {what} assignment {column or exercise.title!r}; choose one with --column. It has: {there}"
     )
 
 
@@ -123,7 +138,7 @@ def _is_points(sheet: Sheet, row: int) -> bool:
 
 
 def _number(text: str) -> float | None:
-    """Canvas writes 1.5, or 1,5 for those who read it so."""
+    """Canvas writes 1.5 or 1,5, depending on the locale."""
     try:
         return float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text.replace(",", ""))
     except ValueError:
@@ -131,7 +146,7 @@ def _number(text: str) -> float | None:
 
 
 def _only(sheet: Sheet, assignment: int) -> Sheet:
-    """The students' columns and this assignment, in the order of the export."""
+    """The students' columns and this assignment, in the export's order."""
     kept = [at for at, name in enumerate(sheet.columns) if name in _ABOUT_STUDENTS or at == assignment]
     rows = [[row[at] if at < len(row) else "" for at in kept] for row in sheet.rows[sheet.header :]]
     return msgspec.structs.replace(sheet, rows=rows, header=0)

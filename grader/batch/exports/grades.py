@@ -1,4 +1,4 @@
-"""Which grade a student gets, and which row of a platform's file is that student's."""
+"""Which grade a student gets, and which row of a platform's file belongs to that student."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import msgspec
 from grader.batch import outcomes, table
 from grader.batch.choice import some
 from grader.batch.entry import Entry
+from grader.batch.exports.format import Exported
+from grader.errors import UsageError
 
-NOT_IN_FULL = "for they are not judged in full (--so-far takes what is known)"
+NOT_IN_FULL = "because they are not fully graded (--so-far exports the points so far)"
 
-# How a student and a line are recognised as the same: a key of each.
+# How a student and a line are matched: by a key of each.
 Way = tuple[Callable[[Entry], str], Callable[[int], str]]
 
 _T = TypeVar("_T")
@@ -30,15 +32,25 @@ class Filled(msgspec.Struct, frozen=True):
 
 
 def of(entry: Entry, *, so_far: bool) -> float | None:
-    """The points that count. None while a part of the rubric was not judged, unless `so_far` is enough.
+    """The points that count. None while part of the rubric is not judged, unless `so_far`.
 
-    A platform shows what it gets as a grade: 52 of 100, without a word that nobody timed it, would be a wrong one.
+    A platform shows this number as the grade; 52 of 100, without saying that speed was not measured, would be wrong.
     """
     return outcomes.total(entry) if so_far or outcomes.complete(entry) else None
 
 
+def as_file(filled: Filled, entries: Sequence[Entry], *, so_far: bool) -> Exported:
+    """Raises UsageError if no one has a grade; otherwise an empty file would be noticed too late."""
+    if not any(of(entry, so_far=so_far) is not None for entry in entries):
+        if any(of(entry, so_far=True) is not None for entry in entries):
+            raise UsageError("no submission is fully graded; nothing was written. --so-far exports the points so far")
+        raise UsageError("no submission has points yet; nothing was written")
+    said = f"{filled.graded} of {len(entries)} students have a grade in it"
+    return Exported({"": filled.content}, said, filled.notes)
+
+
 def scaled(points: float, most: float, possible: float) -> float:
-    """Points of the exercise as points of the platform's assignment."""
+    """Converts points of the exercise to points of the platform's assignment."""
     return round(points * possible / most, 2) if most else points
 
 
@@ -47,7 +59,7 @@ def rows_of(
     rows: Iterable[int],
     ways: Sequence[Way],
 ) -> dict[int, Entry]:
-    """Each row's student. A way compares what both sides have; the first that fits one student and one row counts."""
+    """Each row's student. Ways compare a key of both sides; the first match of one student and one row counts."""
     free = set(rows)
     left = list(entries)
     found: dict[int, Entry] = {}
@@ -81,20 +93,20 @@ def name(entry: Entry) -> str:
 
 
 def words(text: str) -> str:
-    """A name in whatever order: "Doe, Jane" and "Jane Doe" are the same."""
+    """A name in any order: "Doe, Jane" and "Jane Doe" are the same."""
     return " ".join(sorted(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())))
 
 
 def notes(entries: Sequence[Entry], found: Mapping[int, Entry], *, so_far: bool) -> tuple[str, ...]:
-    """Who is not in the file, and who is and got nothing."""
+    """Students who are missing from the file, and students in it who got no grade."""
     there = {entry.submitted.student for entry in found.values()}
     absent = [entry.submitted.student for entry in entries if entry.submitted.student not in there]
     ungraded = [entry.submitted.student for entry in found.values() if of(entry, so_far=so_far) is None]
     said = []
     if absent:
-        said.append(f"not in the file, so without a grade in it: {some(absent)}")
+        said.append(f"missing from the file, so without a grade there: {some(absent)}")
     if ungraded:
-        said.append(f"left as they were, {NOT_IN_FULL}: {some(sorted(ungraded))}")
+        said.append(f"left unchanged {NOT_IN_FULL}: {some(sorted(ungraded))}")
     return tuple(said)
 
 
@@ -103,7 +115,7 @@ def rescaled(most: float, possible: float) -> str:
 
 
 def _by_key(items: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:
-    """Without those that have no key: nobody is found by what nobody has."""
+    """Leaves out those without a key, which match nothing."""
     found: dict[str, list[_T]] = {}
     for item in items:
         if value := key(item).strip().casefold():

@@ -2,10 +2,10 @@
 
 Moodle's columns (mod/assign/gradingtable.php) are Identifier ("Participant 1234567"), Full name, Email address,
 Status, Grade, Maximum Grade, Grade can be changed, Last modified (submission), Last modified (grade), Feedback
-comments; which of them are there depends on the assignment, and groups that hand in together have a column Group. The
-importer (mod/assign/feedback/offline) wants Identifier, Grade and
-Last modified (grade), skips what was graded later than that, and skips grades above the maximum. So only Grade is
-filled, and the comments where there are none.
+comments; which of them exist depends on the assignment, and group submissions have a column Group. The
+importer (mod/assign/feedback/offline) needs Identifier, Grade and
+Last modified (grade), skips students graded after that time, and skips grades above the maximum. So only Grade is
+filled in, and comments if there are none.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import html
 import re
 from collections.abc import Sequence
 
-from grader.batch import table
+from grader.batch import outcomes, table
 from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.exports import grades
+from grader.batch.exports.format import Exported, Order
 from grader.batch.exports.grades import Filled
 from grader.batch.exports.sheet import Sheet, read
 from grader.errors import UsageError
@@ -27,13 +28,28 @@ IDENTIFIER, GROUP, GRADE, MAXIMUM = "Identifier", "Group", "Grade", "Maximum Gra
 MODIFIED, CHANGEABLE, COMMENTS = "Last modified (grade)", "Grade can be changed", "Feedback comments"
 
 
+class Moodle:
+    about = "--template: the assignment's grading worksheet, to be filled in"
+    place = "moodle.csv"
+    per_student = False
+    takes_template = True
+
+    def export(self, entries: Sequence[Entry], exercise: Exercise, order: Order) -> Exported:
+        if order.template is None:
+            raise UsageError(
+                "--template FILE is required: download the grading worksheet from the assignment's page in Moodle"
+            )
+        filled = fill(order.template, entries, exercise, so_far=order.so_far)
+        return grades.as_file(filled, entries, so_far=order.so_far)
+
+
 def fill(worksheet: bytes, entries: Sequence[Entry], exercise: Exercise, *, so_far: bool = False) -> Filled:
-    """The worksheet with this exercise's grades. Raises UsageError where it is none, or not in English."""
+    """The worksheet with this exercise's grades. Raises UsageError if it is not a worksheet, or not in English."""
     sheet = read(worksheet, "the worksheet", (IDENTIFIER,))
     columns = {name: sheet.find(name) for name in (GRADE, MAXIMUM, MODIFIED, CHANGEABLE, COMMENTS)}
     for name in (GRADE, MODIFIED):
         if columns[name] is None:
-            raise UsageError(f"the worksheet has no column {name!r}: download it with Moodle set to English")
+            raise UsageError(f"the worksheet has no column {name!r}: set Moodle to English and download it again")
     found = _found(sheet, entries)
     most = float(sum(exercise.points.values()))
     locked, scales, graded = [], set(), 0
@@ -63,7 +79,7 @@ def _put(sheet: Sheet, row: int, column: int | None, value: str) -> None:
 
 
 def _found(sheet: Sheet, entries: Sequence[Entry]) -> dict[int, Entry]:
-    """By the number of the Identifier, which the names of downloaded submissions hold too; else by who it is."""
+    """By the Identifier's number, which is also in the names of downloaded submissions; otherwise by person."""
     rows = range(sheet.header + 1, len(sheet.rows))
     if sheet.find(GROUP) is not None:
         return _groups(sheet, entries, rows)
@@ -82,7 +98,7 @@ def _found(sheet: Sheet, entries: Sequence[Entry]) -> dict[int, Entry]:
 
 
 def _groups(sheet: Sheet, entries: Sequence[Entry], rows: range) -> dict[int, Entry]:
-    """A group's submission has the group's name and number, which is no participant's: each member gets its grade."""
+    """A group's submission has the group's name and number, not a participant's: each member gets its grade."""
     by_name = {grades.name(entry): entry for entry in entries if grades.name(entry)}
     members = {row: by_name.get(grades.words(sheet.cell(row, sheet.find(GROUP)))) for row in rows}
     return {row: entry for row, entry in members.items() if entry is not None}
@@ -105,14 +121,14 @@ def _number(text: str) -> float | None:
 
 
 def _like(maximum: str, grade: float) -> str:
-    """With two decimals and the decimal mark of the worksheet."""
+    """With two decimals and the worksheet's decimal separator."""
     shown = f"{grade:.2f}"
     return shown.replace(".", ",") if "," in maximum else shown
 
 
 def _comment(entry: Entry, exercise: Exercise) -> str:
-    """Points by rubric, then the instructor's words. Moodle takes it for HTML."""
-    points = entry.result.points if entry.result else None
+    """Points by rubric, then the instructor's comment. Moodle reads it as HTML."""
+    points = outcomes.points(entry)
     parts = [
         f"{rubric} {table.number(given)} of {most}"
         for rubric, most in exercise.points.items()

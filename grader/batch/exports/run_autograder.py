@@ -1,6 +1,6 @@
-"""What run_autograder does in Gradescope's container: `grade run` on the submission, its Result as results.json.
+"""Run by run_autograder in Gradescope's container: runs `grade run` on the submission and writes results.json.
 
-There is always a results.json, and it says whose fault it is where nothing could be graded.
+There is always a results.json; if nothing could be graded, it says why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from grader.errors import GraderError, UsageError
 from grader.exercise import catalog
 from grader.model import codec
 
-SHOWN_OUTPUT = 2_000  # the end of what the grader said, where it failed
+SHOWN_OUTPUT = 2_000  # the end of the grader's output, if it failed
 
 
 def main(home: Path) -> None:
@@ -28,12 +28,12 @@ def main(home: Path) -> None:
 
 
 def grade(home: Path) -> dict[str, Any]:
-    """`home` is /autograder: source/ is the unpacked zip, submission/ what the student handed in."""
+    """`home` is /autograder: source/ is the unpacked zip, submission/ the student's upload."""
     source = home / "source"
     try:
         name, *options = shlex.split((source / autograder.OPTIONS).read_text(encoding="utf-8"))
         exercise = catalog.find(name, source / autograder.EXERCISES)
-        submitted = choice.within(home / "submission")
+        submitted = choice.within(home / "submission", exercise.name)
     except (OSError, ValueError, UsageError, GraderError) as error:
         return gradescope.grader_failed(str(error))
     if submitted.path is None:
@@ -55,7 +55,7 @@ def grade(home: Path) -> dict[str, Any]:
         command += ["--exercises", str(source / autograder.EXERCISES)]
         done = subprocess.run(command, cwd=source, capture_output=True, text=True, errors="replace")
         said = done.stdout + done.stderr
-        sys.stdout.write(said)  # instructors see it
+        sys.stdout.write(said)  # visible to instructors
         try:
             return gradescope.results(codec.decode(result.read_bytes()), exercise)
         except (OSError, codec.ResultError):

@@ -1,6 +1,6 @@
-"""A CSV file that a platform exported, that gets grades, and that the platform imports again.
+"""A CSV file exported by a platform, to be filled with grades and imported again.
 
-What is not ours to change goes back as it came: every other cell, the order, the delimiter, the line ends, the byte
+Everything else goes back unchanged: all other cells, the order, the delimiter, the line ends, the byte
 order mark.
 """
 
@@ -17,11 +17,11 @@ from grader.batch import table
 from grader.errors import UsageError
 
 MAX_BYTES = 64 << 20
-LONGEST_CELL = 16 << 20  # a worksheet holds what students wrote online
+LONGEST_CELL = 16 << 20  # a worksheet contains what students wrote online
 
 
 class Sheet(msgspec.Struct):
-    """`header` is the number of the line with the columns' names; students come below."""
+    """`header` is the number of the line with the column names; students follow below."""
 
     rows: list[list[str]]
     header: int
@@ -34,12 +34,12 @@ class Sheet(msgspec.Struct):
         return [cell.strip() for cell in self.rows[self.header]]
 
     def find(self, name: str) -> int | None:
-        """A column by its name, in whatever case: Moodle has written both Maximum Grade and Maximum grade."""
+        """A column by its name, ignoring case: Moodle has used both Maximum Grade and Maximum grade."""
         wanted = name.casefold()
         return next((at for at, column in enumerate(self.columns) if column.casefold() == wanted), None)
 
     def reader(self, name: str) -> Callable[[int], str]:
-        """What a line holds in this column; nothing where the sheet has no such column."""
+        """A line's value in this column; "" if the sheet has no such column."""
         column = self.find(name)
         return lambda row: self.cell(row, column)
 
@@ -59,24 +59,26 @@ class Sheet(msgspec.Struct):
 
 
 def read(content: bytes, name: str, first: Sequence[str]) -> Sheet:
-    """The sheet whose header begins with one of the columns `first`. Raises UsageError, which names the file."""
+    """Reads a sheet whose header starts with one of the columns `first`. Raises UsageError, which names the file."""
     if len(content) > MAX_BYTES:
         raise UsageError(f"{name} is larger than {MAX_BYTES >> 20} MiB")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UsageError(f"{name} is not UTF-8; export it again, and do not save it from a spreadsheet") from None
+        raise UsageError(
+            f"{name} is not UTF-8; export it again, and do not open and save it in a spreadsheet"
+        ) from None
     start = text.split("\n", 1)[0]
     delimiter = table.delimiter(start)
     limit = csv.field_size_limit(LONGEST_CELL)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
-        raise UsageError(f"{name} is no CSV file: {error}") from None
+        raise UsageError(f"{name} is not a CSV file: {error}") from None
     finally:
         csv.field_size_limit(limit)
     header = next((at for at, row in enumerate(rows) if row and row[0].strip() in first), None)
     if header is None:
-        raise UsageError(f"{name} has no line that begins with {' or '.join(first)}: is it the right export?")
+        raise UsageError(f"{name} has no line that starts with {' or '.join(first)}: is it the right export?")
     line_end = "\r\n" if start.endswith("\r") else "\n"
     return Sheet(rows, header, delimiter, line_end, content.startswith(codecs.BOM_UTF8))

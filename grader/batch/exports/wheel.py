@@ -1,4 +1,4 @@
-"""This grader as a wheel, from a checkout or from an installed copy, without a build tool.
+"""Builds a wheel of this grader, from a checkout or an installed copy, without a build tool.
 
 The format: https://packaging.python.org/en/latest/specifications/binary-distribution-format/.
 """
@@ -21,7 +21,7 @@ DISTRIBUTION = "cuda-kernel-grader"
 PACKAGES = ("grader", "reports", "reference_kernels")
 NAME = f"{DISTRIBUTION.replace('-', '_')}-{__version__}-py3-none-any.whl"
 
-_ROOT = Path(__file__).parents[3]  # beside each other, in a checkout and installed
+_ROOT = Path(__file__).parents[3]  # next to each other, both in a checkout and installed
 _INFO = f"{DISTRIBUTION.replace('-', '_')}-{__version__}.dist-info"
 _LEFT_OUT = frozenset({"__pycache__", "_exercises"})
 _WHEEL = "Wheel-Version: 1.0\nGenerator: cuda-kernel-grader\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -30,7 +30,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build() -> bytes:
-    """The same bytes for the same files. Exercises are not in it."""
+    """The same files give the same bytes. Exercises are not included."""
     files = dict(_files())
     files[f"{_INFO}/METADATA"] = _metadata().encode()
     files[f"{_INFO}/WHEEL"] = _WHEEL.encode()
@@ -41,7 +41,7 @@ def build() -> bytes:
 
 
 def zipped(files: dict[str, bytes], executable: frozenset[str] = frozenset()) -> bytes:
-    """A zip without times, so that the same files make the same zip."""
+    """A zip without timestamps, so that the same files give the same zip."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
@@ -53,7 +53,7 @@ def zipped(files: dict[str, bytes], executable: frozenset[str] = frozenset()) ->
 
 
 def requirements() -> list[str]:
-    """What the student's path needs; a checkout's pyproject.toml is newer than what was once installed from it."""
+    """The requirements for running; a checkout's pyproject.toml is newer than the metadata once installed from it."""
     project = _ROOT / "pyproject.toml"
     if project.is_file():
         return list(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"])
@@ -62,7 +62,7 @@ def requirements() -> list[str]:
 
 
 def constraints() -> str:
-    """The versions that this grader was tested with, or runs with here: everybody's grade comes from the same."""
+    """The versions this grader was tested with, or runs with here, so that all grades come from the same versions."""
     tested = _ROOT / "constraints.txt"
     if tested.is_file():
         return tested.read_text(encoding="utf-8")

@@ -1,22 +1,24 @@
-"""Loads that keep the rest of a word while some bits of it are replaced, as an assignment to a bit field does.
+"""Read-modify-write of a bit field: loads that only preserve the rest of the word.
 
-Of such a word nothing else need be written yet. In PTX an assignment of ones is no different from an `or` with a
-constant; so neither is told of.
+The rest of such a word may still be uninitialised, so these loads are not reported. In PTX, setting a field to all
+ones looks the same as `x |= constant`, so that is not reported either.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
-from grader.ptx.analysis.flow import Block, defs_and_uses, suspends
-from grader.ptx.parser import Address, Immediate, Instruction, Register
+from grader.ptx.analysis.flow import Block
+from grader.ptx.analysis.registers import defs_and_uses
+from grader.ptx.analysis.suspensions import suspends
+from grader.ptx.syntax import Address, Immediate, Instruction, Register
 
-# Types of one width, which a load and a store may call by different names.
+# The load and the store may name types that differ in signedness.
 INTEGERS = {f"{sign}{bits}" for sign in "bus" for bits in (8, 16, 32, 64)}
 
 
 def merging_loads(blocks: list[Block]) -> frozenset[int]:
-    """The `id` of each load whose value goes nowhere but, with some bits replaced, back to where it was."""
+    """The `id` of each load whose value is only stored back to the same address, with some of its bits replaced."""
     uses = Counter(name for b in blocks for i in b.instructions for name in defs_and_uses(i)[1])
     return frozenset(
         id(load)
@@ -27,10 +29,13 @@ def merging_loads(blocks: list[Block]) -> frozenset[int]:
 
 
 def _is_plain(load: Instruction) -> bool:
-    if load.base != "ld" or load.guard or not isinstance(load.operands[0], Register):
-        return False
-    parts = load.opcode.split(".")
-    return parts[1:-1] in ([], ["shared"], ["shared::cta"]) and parts[-1] in INTEGERS
+    return (
+        load.traits.loads
+        and not load.guard
+        and isinstance(load.operands[0], Register)
+        and load.modifiers[:-1] in ((), ("shared",), ("shared::cta",))
+        and load.op.type in INTEGERS
+    )
 
 
 def _comes_back(load: Instruction, rest: list[Instruction], uses: Counter[str]) -> bool:
@@ -43,7 +48,7 @@ def _comes_back(load: Instruction, rest: list[Instruction], uses: Counter[str]) 
         if value.name in used:
             if uses[value.name] != 1 or ins.guard:
                 return False
-            if ins.base == "st":
+            if ins.traits.stores:
                 return replaced and ins.operands == (place, value) and _width(ins) == _width(load)
             others = _others(ins, value)
             if others is None:
@@ -58,7 +63,7 @@ def _comes_back(load: Instruction, rest: list[Instruction], uses: Counter[str]) 
 
 
 def _others(ins: Instruction, value: Register) -> bool | None:
-    """Are some bits of `value` replaced by those of a constant? None: more may happen to it."""
+    """Does `ins` replace bits of `value` by those of a constant? None: it may do something else with it."""
     if ins.base == "bfi":
         return True if ins.operands[2] == value else None
     if ins.base not in ("and", "or"):
@@ -70,4 +75,4 @@ def _others(ins: Instruction, value: Register) -> bool | None:
 
 
 def _width(ins: Instruction) -> str:
-    return ins.opcode.split(".")[-1][1:]
+    return ins.op.type[1:]

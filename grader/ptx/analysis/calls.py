@@ -1,16 +1,19 @@
-"""Calls: the callee's body in the place of each, so that a thread's state lies in one frame, barriers or not.
+"""Inlines every call, so that a thread's whole state lies in one frame, even across barriers.
 
-A function that calls itself, perhaps by way of others, is copied once, behind the kernel. Its callers `push` what
-they need afterwards onto a stack in the thread's frame, with the number of the place to return to, and jump;
-where it returns they `pop` what is theirs.
+A recursive function is copied once, after the kernel's own code. A caller pushes the registers that it needs after
+the call, and the number of its return address, onto a stack in the thread's frame and jumps; after the return it pops
+them.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from grader.ptx.analysis.flow import BUILT_IN_CALLS, MAX_INSTRUCTIONS, Unsupported, blocks_of, defs_and_uses
-from grader.ptx.parser import (
+from grader.ptx.analysis.flow import blocks_of
+from grader.ptx.analysis.registers import defs_and_uses
+from grader.ptx.opcodes.rows import POP, PUSH, STACK
+from grader.ptx.opcodes.traits import Flow
+from grader.ptx.syntax import (
     Address,
     Function,
     Immediate,
@@ -26,10 +29,14 @@ from grader.ptx.parser import (
     Variable,
     Vector,
 )
+from grader.ptx.unsupported import Unsupported
+
+BUILT_IN_CALLS = {"vprintf", "__assertfail"}
+MAX_INSTRUCTIONS = 200_000
 
 
 def expand_calls(module: Module, function: Function) -> Function:
-    """The function with every call replaced. Raises Unsupported."""
+    """The function without calls, but for those of built-in functions. Raises Unsupported."""
     expanded = replace(function, body=[], registers=dict(function.registers), variables=dict(function.variables))
     _Expander(module, expanded).expand(function)
     return expanded
@@ -39,15 +46,15 @@ class _Expander:
     def __init__(self, module: Module, into: Function) -> None:
         self.module, self.into, self.calls = module, into, 0
         self.recursive: set[str] = set()
-        self.returns: dict[str, list[str]] = {}  # of each recursive function: where it returns to
-        self.live: dict[int, frozenset[str]] = {}  # by id of a call inside one: what its function needs afterwards
+        self.returns: dict[str, list[str]] = {}  # of each recursive function: its return addresses
+        self.live: dict[int, frozenset[str]] = {}  # registers that are live after a call, by its `id`
 
     def expand(self, function: Function) -> None:
         self.recursive = _recursive(self.module, function)
         self.copy(function, {}, None)
         if not self.returns:
             return
-        self.into.body.insert(0, Instruction("stack", ()))
+        self.into.body.insert(0, Instruction(STACK, ()))
         placed: set[str] = set()
         while waiting := [name for name in self.returns if name not in placed]:
             self._place(self.module.functions[waiting[0]])
@@ -56,17 +63,17 @@ class _Expander:
             self.into.tables[f"returns@{name}"] = tuple(labels)
 
     def copy(self, source: Function, rename: dict[str, str], leave: str | None) -> None:
-        """The body; `leave` is the label that its `ret` goes to."""
+        """Append a function's body; its `ret` becomes a jump to the label `leave`."""
         for item in source.body:
             if isinstance(item, Label):
                 self.into.body.append(Label(rename.get(item.name, item.name)))
                 continue
-            if item.base == "call":
+            if item.traits.flow is Flow.CALL:
                 self._call(item, rename)
                 continue
             opcode = item.opcode
             operands = tuple(_renamed(o, rename) for o in item.operands) if rename else item.operands
-            if leave and item.base == "ret":
+            if leave and item.traits.flow is Flow.RETURN:
                 opcode, operands = "bra", (Symbol(leave),)
             guard = rename.get(item.guard, item.guard) if item.guard else None
             self.into.body.append(Instruction(opcode, operands, guard, item.guard_negated, item.location))
@@ -114,7 +121,7 @@ class _Expander:
         self.into.body.append(Label(after))
 
     def _own_names(self, callee: Function, suffix: str) -> dict[str, str]:
-        """Names for a copy's labels, registers and variables, which are declared here."""
+        """Fresh names for the labels, registers and variables of a copy; declares the latter two."""
         inner = {r: r + suffix for r in callee.registers}
         inner |= {item.name: item.name + suffix for item in callee.body if isinstance(item, Label)}
         inner |= {name: name + suffix for name in callee.tables}
@@ -131,7 +138,7 @@ class _Expander:
     # Recursion ------------------------------------------------------------------------------------------------
 
     def _place(self, callee: Function) -> None:
-        """The one copy of a recursive function."""
+        """Append the one copy of a recursive function."""
         location = next(item.location for item in callee.body if isinstance(item, Instruction))
         if any(variable.space == "local" for variable in callee.variables.values()):
             raise Unsupported(f"recursion with a local array ({callee.name}) cannot be run on the CPU", location)
@@ -146,7 +153,7 @@ class _Expander:
         self.into.body.append(Label(f"enter{suffix}"))
         self.copy(callee, inner, f"leave{suffix}")
         self.into.body.append(Label(f"leave{suffix}"))
-        self._add(location, "pop", Vector((place,)))
+        self._add(location, POP, Vector((place,)))
         self._add(location, "brx.idx", place, Symbol(f"returns{suffix}"))
 
     def _jump_into(self, callee: Function, actual: list[str], live: list[str], location: Location) -> None:
@@ -157,16 +164,16 @@ class _Expander:
         for param, name in zip(callee.parameters, actual[count:], strict=True):
             self._move(param, name, param.name + suffix, location)
         kept = tuple(map(Register, live))
-        self._add(location, "push", Vector((*kept, Immediate(len(returns) - 1))))
+        self._add(location, PUSH, Vector((*kept, Immediate(len(returns) - 1))))
         self._add(location, "bra", Symbol(f"enter{suffix}"))
         self.into.body.append(Label(after))
         if kept:
-            self._add(location, "pop", Vector(kept))
+            self._add(location, POP, Vector(kept))
         for param, name in zip(callee.results, actual[:count], strict=True):
             self._move(param, param.name + suffix, name, location)
 
     def _move(self, param: Param, source: str, target: str, location: Location) -> None:
-        """An argument or a result, from one .param variable to another."""
+        """Copy an argument or a result from one .param variable to another."""
         at = 0
         while at < param.bytes:
             size = next(s for s in (8, 4, 2, 1) if s <= param.bytes - at)
@@ -193,7 +200,7 @@ def _name(operand: Operand) -> str:
 
 
 def _recursive(module: Module, function: Function) -> set[str]:
-    """Functions, of those that `function` comes to call, that can come to call themselves."""
+    """Those of the functions that `function` calls, directly or not, which can call themselves."""
     calls: dict[str, set[str]] = {}
     waiting = [function]
     while waiting:
@@ -216,19 +223,19 @@ def _recursive(module: Module, function: Function) -> set[str]:
 
 
 def _called(module: Module, function: Function) -> set[str]:
-    calls = (item for item in function.body if isinstance(item, Instruction) and item.base == "call")
+    calls = (item for item in function.body if isinstance(item, Instruction) and item.traits.flow is Flow.CALL)
     targets = (_parts(call)[1] for call in calls)
     return {target.name for target in targets if isinstance(target, Symbol) and target.name in module.functions}
 
 
 def _live_after_calls(function: Function) -> dict[int, frozenset[str]]:
-    """Of each call: the registers that are read after it before they are written."""
+    """For each call, by its `id`: the registers that are live after it."""
     found: dict[int, frozenset[str]] = {}
     blocks = blocks_of(function)
     for block in blocks:
         live = {name for s in block.successors for name in blocks[s].live_in}
         for item in reversed(block.instructions):
-            if item.base == "call":
+            if item.traits.flow is Flow.CALL:
                 found[id(item)] = frozenset(live)
             written, read = defs_and_uses(item)
             live = (live - set(written)) | set(read)

@@ -1,7 +1,8 @@
-"""Vector loads of which not every element is looked at: the compiler reads across what it does not need.
+"""Vector loads with unused elements: the compiler loads gaps along with what it needs.
 
-Of a struct of three floats it loads four, of every second byte all. What is dropped is no read, so each element that
-is looked at is loaded by itself, after an `aligned` that stands for the whole vector: its address must fit that.
+It loads four floats for a struct of three, and whole words where every second byte is used. An element that is
+dropped was not read, so each used element becomes a load of its own. An `aligned` in front of them still checks that
+the address is aligned to the whole vector.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import replace
 
-from grader.ptx.analysis.flow import defs_and_uses, registers_of
-from grader.ptx.lowering.arithmetic import BITS
-from grader.ptx.parser import Address, Function, Instruction, Label, Vector
+from grader.ptx.analysis.registers import defs_and_uses, registers_of
+from grader.ptx.opcodes.rows import ALIGNED
+from grader.ptx.syntax import Address, Function, Instruction, Label, Vector
+from grader.ptx.types import BITS
 
 ALWAYS_SET = {"param", "const"}
-STRONG = {"volatile", "relaxed", "acquire", "mmio"}
 
 
 def leave_out_gaps(function: Function) -> None:
@@ -26,23 +27,22 @@ def leave_out_gaps(function: Function) -> None:
 
 
 def _has_gaps(ins: Instruction, used: Set[str]) -> bool:
-    mods = set(ins.opcode.split("."))
-    if ins.base != "ld" or mods & (ALWAYS_SET | STRONG):
+    if not ins.traits.loads or ins.op.is_strong or ins.op.space in ALWAYS_SET:
         return False
     target, source = ins.operands[:2]
     if not isinstance(target, Vector) or not isinstance(source, Address):
         return False
     dropped = [not used & set(registers_of(item)) for item in target.items]
-    overwritten = set(registers_of(target)) & set(registers_of(source))  # by the first of several loads
+    overwritten = set(registers_of(target)) & set(registers_of(source))  # the address, too early
     return any(dropped) and not all(dropped) and not overwritten
 
 
 def _elements(ins: Instruction, used: Set[str]) -> list[Instruction | Label]:
     target, source = ins.operands[:2]
     assert isinstance(target, Vector) and isinstance(source, Address)
-    *mods, type_ = ins.opcode.split(".")
-    one = ".".join([*(mod for mod in mods if mod != f"v{len(target.items)}"), type_])
-    whole = replace(ins, opcode="aligned" + ins.opcode.removeprefix("ld"), operands=(source,))
+    type_ = ins.op.type
+    one = ".".join((ins.base, *(m for m in ins.modifiers if m != f"v{len(target.items)}")))
+    whole = replace(ins, opcode=".".join((ALIGNED, *ins.modifiers)), operands=(source,))
     loads = [
         replace(ins, opcode=one, operands=(item, replace(source, offset=source.offset + k * BITS[type_] // 8)))
         for k, item in enumerate(target.items)

@@ -1,18 +1,16 @@
-"""May a thread read a cell of shared memory and write it later, others having run in between?
+"""May a thread read a cell of shared memory and write it later, after other threads have run in between?
 
-Threads run one after the other up to a barrier for all; who writes what it read itself then does so before the others
-read. A shuffle, a barrier for some threads or a loop that waits lets them read first.
+Up to a __syncthreads() threads run one after the other, so a thread that overwrites what it read does so before the
+next thread reads. A shuffle, a barrier for some threads or a loop that waits lets other threads read first.
 """
 
 from __future__ import annotations
 
-from grader.ptx.analysis.flow import Block, is_plain_barrier, suspends
-from grader.ptx.parser import Instruction
+from grader.ptx.analysis.flow import Block
+from grader.ptx.analysis.suspensions import is_plain_barrier, suspends
+from grader.ptx.syntax import Instruction
 
-NOTHING, READ, LET_OTHERS_RUN = range(3)  # what a thread may have done since the last barrier for all
-READS = {"ld", "ldmatrix", "wmma"}
-WRITES = {"st", "atom", "red", "cp", "stmatrix", "wmma"}
-ELSEWHERE = {"global", "local", "param", "const"}
+NOTHING, READ, LET_OTHERS_RUN = range(3)  # what a thread may have done since the last __syncthreads()
 
 
 def may_rewrite(blocks: list[Block]) -> bool:
@@ -23,7 +21,7 @@ def may_rewrite(blocks: list[Block]) -> bool:
         block = waiting.pop()
         state = before[block.index]
         for ins in block.instructions:
-            if state == LET_OTHERS_RUN and _is_shared(ins) and ins.base in WRITES:
+            if state == LET_OTHERS_RUN and ins.traits.writes and _is_shared(ins):
                 return True
             state = _after(ins, state)
         if block.yields and state == READ:
@@ -40,11 +38,11 @@ def _after(ins: Instruction, state: int) -> int:
         return NOTHING
     if suspends(ins):
         return LET_OTHERS_RUN if state else NOTHING
-    if ins.base in READS and _is_shared(ins):
+    if ins.traits.reads and not ins.traits.atomic and _is_shared(ins):
         return max(state, READ)
     return state
 
 
 def _is_shared(ins: Instruction) -> bool:
-    """It may be an access to shared memory. cp.async names both of its ends."""
-    return ins.base == "cp" or not ELSEWHERE & set(ins.opcode.split("."))
+    """May it access data in shared memory? (The opcode of a cp.async names both of its spaces.)"""
+    return ins.traits.asynchronous or (not ins.traits.on_mbarrier and ins.op.space in ("shared", "generic"))

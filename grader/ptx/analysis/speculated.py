@@ -1,48 +1,44 @@
-"""Loads that the compiler moved in front of the condition behind which they stood.
+"""Loads that the compiler hoisted above the condition that guarded them.
 
-It may do so where it knows that the place is there, as that of a shared variable or of an element with a constant
-index. The value is then dropped: `selp` takes another, `and.pred` makes nothing of it, or one way on does not look at
-it. What is dropped is no read, so such a load is checked where its value first matters.
+It may do so if it knows that the address is valid: that of a shared variable, or of an element with a constant index.
+If the condition is false the value is then dropped: by a `selp`, by an `and.pred`, or on a path that does not use it.
+A value that is dropped was not read, so such a load is checked where its value first matters.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Set
 from typing import NamedTuple
 
-from grader.ptx.analysis.flow import Block, defs_and_uses, may_wait, suspends
-from grader.ptx.parser import Address, Instruction, Register, Symbol, Vector
+from grader.ptx.analysis.flow import Block
+from grader.ptx.analysis.registers import defs_and_uses
+from grader.ptx.analysis.suspensions import suspends
+from grader.ptx.syntax import Address, Instruction, Register, Symbol, Vector
 
-PURE = {"setp", "selp", "and", "or", "xor", "not", "add", "sub", "mul", "mad", "fma", "div", "min", "max", "neg",
-        "abs", "cvt", "mov", "shl", "shr", "rcp", "sqrt", "ex2", "lg2", "rsqrt", "sin", "cos", "tanh", "copysign",
-        "testp", "popc", "clz", "brev", "bfind", "bfe", "bfi", "prmt", "shf", "lop3", "sad", "dp4a", "dp2a", "mul24",
-        "mad24", "set", "slct", "cnot", "fns", "szext", "bmsk"}  # fmt: skip
-VECTORS = {"v2", "v4"}
+SHARED = (("shared",), ("shared", "v2"), ("shared", "v4"))  # what stands between `ld` and the type
 Condition = tuple[str, bool]  # a predicate, and whether its negation is meant
 
 
 class Look(NamedTuple):
-    """Before an instruction to which the value of a load matters."""
+    """A point where the value of a load matters: before an instruction that uses it."""
 
     load: int  # its `id`
-    condition: Condition | None  # without it, it does not
+    condition: Condition | None  # it matters only if this holds
 
 
 class Speculated(NamedTuple):
     loads: list[Instruction]
     looks: dict[int, list[Look]]  # by the `id` of the instruction
-    forgotten: dict[int, list[int]]  # by a block's index, the loads whose value no way from its start looks at
+    forgotten: dict[int, list[int]]  # by a block's index, the loads whose values are dead on entry
 
 
-def speculated_loads(blocks: list[Block], flushes: Set[str]) -> Speculated:
-    """`flushes`: base opcodes of instructions before which every read must have been looked at."""
+def speculated_loads(blocks: list[Block]) -> Speculated:
     found = Speculated([], defaultdict(list), defaultdict(list))
     for block in blocks:
         for at, load in enumerate(block.instructions):
             targets = _targets(load)
             if targets:
-                _take(found, _Follow(blocks, flushes, load), block, at, targets)
+                _take(found, _Follow(blocks, load), block, at, targets)
     return found
 
 
@@ -57,9 +53,8 @@ def _take(found: Speculated, follow: _Follow, block: Block, at: int, targets: se
 
 
 def _targets(load: Instruction) -> set[str]:
-    """The registers of a load that may stand anywhere; none of others."""
-    parts = load.opcode.split(".")
-    if parts[:2] != ["ld", "shared"] or load.guard or len(parts) > 4 or (len(parts) == 4 and parts[2] not in VECTORS):
+    """The registers that a load defines, if it may have been hoisted; else none."""
+    if not load.traits.loads or load.guard or load.modifiers[:-1] not in SHARED:
         return set()
     target, source = load.operands[:2]
     if not isinstance(source, Address) or not isinstance(source.base, Symbol):
@@ -69,11 +64,11 @@ def _targets(load: Instruction) -> set[str]:
 
 
 class _Follow:
-    """Where the value of a load goes, and what is made of it, until others may act."""
+    """Follows the value of a load, and what is computed from it, up to where other threads may run."""
 
-    def __init__(self, blocks: list[Block], flushes: Set[str], load: Instruction) -> None:
+    def __init__(self, blocks: list[Block], load: Instruction) -> None:
         self.load = load
-        self._blocks, self._flushes = blocks, flushes
+        self._blocks = blocks
         self._looks: dict[tuple[int, Condition | None], Instruction] = {}
         self._entering: dict[int, set[str]] = {}  # values at a block's start
         self.may_be_dropped = False
@@ -93,7 +88,7 @@ class _Follow:
             grown |= self._through(self._blocks[index], 0, set(self._entering[index]))
 
     def _through(self, block: Block, start: int, values: set[str]) -> set[int]:
-        """The blocks that more values enter than it was known."""
+        """Walk through one block. Returns the blocks that turn out to receive more values than known so far."""
         for at in range(start, len(block.instructions)):
             ins = block.instructions[at]
             defined, used = map(set, defs_and_uses(ins))
@@ -103,7 +98,7 @@ class _Follow:
                 return set()
             if not values & used:
                 values = values - defined
-            elif ins.guard or ins.base not in PURE:
+            elif ins.guard or not ins.traits.computes:
                 self._look(ins, None)
                 return set()
             elif condition := _condition(ins, values):
@@ -115,7 +110,7 @@ class _Follow:
         return self._leave(block, values)
 
     def _settles(self, ins: Instruction) -> bool:
-        return suspends(ins) or ins.base in self._flushes or may_wait(ins)
+        return suspends(ins) or ins.traits.orders or ins.op.may_wait
 
     def _wanted_later(self, block: Block, at: int, values: set[str]) -> bool:
         used = set().union(*(defs_and_uses(i)[1] for i in block.instructions[at:]))
@@ -124,7 +119,7 @@ class _Follow:
     def _leave(self, block: Block, values: set[str]) -> set[int]:
         live = {s: values & self._blocks[s].live_in for s in block.successors}
         wanted = {s: names for s, names in live.items() if names}
-        if any(self._blocks[s].is_resume for s in wanted):  # on the way there others may act
+        if any(self._blocks[s].is_resume for s in wanted):  # other threads may run before it
             self._look(block.instructions[-1], None)
             return set()
         if len(wanted) < len(live):
@@ -139,7 +134,7 @@ class _Follow:
 
 
 def _condition(ins: Instruction, values: set[str]) -> Condition | None:
-    """Under which condition the result depends on `values`; None: always."""
+    """The condition under which the result depends on `values`; None: always."""
     names = [operand.name if isinstance(operand, Register) else "" for operand in ins.operands]
     if ins.base == "selp" and names[3] not in values and (names[1] in values) != (names[2] in values):
         return names[3], names[2] in values

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from grader.ptx.definition.instruction import (
-    WIDTHS,
+from grader.ptx.definition.computation import (
+    Computation,
     Entries,
-    Instruction,
     mask,
     number,
     pack,
     unpack,
     wrap,
 )
+from grader.ptx.types import BITS
 
 BIT_TYPES = ("b16", "b32", "b64")
 NOT_FOUND = 0xFFFFFFFF
@@ -36,22 +36,22 @@ def entries() -> Entries:
 def _logic() -> Entries:
     for type_ in ("pred", *BIT_TYPES):
         ones = mask(type_)
-        yield f"and.{type_}", Instruction((type_,) * 2, (type_,), lambda a, b: a & b)
-        yield f"or.{type_}", Instruction((type_,) * 2, (type_,), lambda a, b: a | b)
-        yield f"xor.{type_}", Instruction((type_,) * 2, (type_,), lambda a, b: a ^ b)
-        yield f"not.{type_}", Instruction((type_,), (type_,), lambda a, ones=ones: a ^ ones)
+        yield f"and.{type_}", Computation((type_,) * 2, (type_,), lambda a, b: a & b)
+        yield f"or.{type_}", Computation((type_,) * 2, (type_,), lambda a, b: a | b)
+        yield f"xor.{type_}", Computation((type_,) * 2, (type_,), lambda a, b: a ^ b)
+        yield f"not.{type_}", Computation((type_,), (type_,), lambda a, ones=ones: a ^ ones)
         if type_ != "pred":
-            yield f"cnot.{type_}", Instruction((type_,), (type_,), lambda a: int(a == 0))
-    yield "lop3.b32", Instruction(("b32", "b32", "b32", "u8"), ("b32",), _lop3)
+            yield f"cnot.{type_}", Computation((type_,), (type_,), lambda a: int(a == 0))
+    yield "lop3.b32", Computation(("b32", "b32", "b32", "u8"), ("b32",), _lop3)
     for name, combine in _COMBINATIONS.items():
-        # lop3.or d|p, a, b, c, immLut, q: also says whether the result is non-zero, combined with q
+        # lop3.or d|p, a, b, c, immLut, q: p is whether the result is non-zero, combined with q
         def compute(
             a: int, b: int, c: int, table: int, q: int, f: Callable[[int, int], int] = combine
         ) -> tuple[int, int]:
             result = _lop3(a, b, c, table)
             return result, f(int(result != 0), q)
 
-        yield f"lop3.{name}.b32", Instruction(("b32", "b32", "b32", "u8", "pred"), ("b32", "pred"), compute)
+        yield f"lop3.{name}.b32", Computation(("b32", "b32", "b32", "u8", "pred"), ("b32", "pred"), compute)
 
 
 _COMBINATIONS: dict[str, Callable[[int, int], int]] = {"or": lambda p, q: p | q, "and": lambda p, q: p & q}
@@ -70,34 +70,34 @@ def _shifts() -> Entries:
         for kind in "bus":
             yield f"shr.{kind}{width}", _shift(f"{kind}{width}", lambda a, n: a >> n)
     for mode in ("clamp", "wrap"):
-        # the 64-bit value {b, a}: left gives its high word, right its low word
+        # the 64-bit value {b, a}: a left shift returns its high word, a right shift its low word
         yield f"shf.l.{mode}.b32", _funnel(mode, lambda both, n: both << n >> 32)
         yield f"shf.r.{mode}.b32", _funnel(mode, lambda both, n: both >> n)
 
 
-def _shift(type_: str, shift: Callable[[int, int], int]) -> Instruction:
+def _shift(type_: str, shift: Callable[[int, int], int]) -> Computation:
     """The amount is a u32 clamped to the width, so a shift by 32 of a b32 gives 0 (or all sign bits)."""
-    width = WIDTHS[type_]
-    return Instruction((type_, "u32"), (type_,), lambda a, n: wrap(type_, shift(number(type_, a), min(n, width))))
+    width = BITS[type_]
+    return Computation((type_, "u32"), (type_,), lambda a, n: wrap(type_, shift(number(type_, a), min(n, width))))
 
 
-def _funnel(mode: str, shift: Callable[[int, int], int]) -> Instruction:
+def _funnel(mode: str, shift: Callable[[int, int], int]) -> Computation:
     def compute(a: int, b: int, c: int) -> int:
         amount = min(c, 32) if mode == "clamp" else c & 31
         return wrap("b32", shift(b << 32 | a, amount))
 
-    return Instruction(("b32", "b32", "u32"), ("b32",), compute)
+    return Computation(("b32", "b32", "u32"), ("b32",), compute)
 
 
 def _fields() -> Entries:
     for type_ in ("u32", "s32", "u64", "s64"):
-        yield f"bfe.{type_}", Instruction((type_, "u32", "u32"), (type_,), _extract(type_))
+        yield f"bfe.{type_}", Computation((type_, "u32", "u32"), (type_,), _extract(type_))
     for type_ in ("b32", "b64"):
-        yield f"bfi.{type_}", Instruction((type_, type_, "u32", "u32"), (type_,), _insert(type_))
+        yield f"bfi.{type_}", Computation((type_, type_, "u32", "u32"), (type_,), _insert(type_))
 
 
 def _extract(type_: str) -> Callable[..., int]:
-    top = WIDTHS[type_] - 1
+    top = BITS[type_] - 1
 
     def compute(a: int, start: int, length: int) -> int:
         start, length = start & 0xFF, length & 0xFF
@@ -120,25 +120,25 @@ def _insert(type_: str) -> Callable[..., int]:
 
 def _counts() -> Entries:
     for type_ in ("b32", "b64"):
-        width = WIDTHS[type_]
-        yield f"popc.{type_}", Instruction((type_,), ("u32",), lambda a: a.bit_count())
-        yield f"clz.{type_}", Instruction((type_,), ("u32",), lambda a, w=width: w - a.bit_length())
-        yield f"brev.{type_}", Instruction((type_,), (type_,), lambda a, w=width: int(f"{a:0{w}b}"[::-1], 2))
+        width = BITS[type_]
+        yield f"popc.{type_}", Computation((type_,), ("u32",), lambda a: a.bit_count())
+        yield f"clz.{type_}", Computation((type_,), ("u32",), lambda a, w=width: w - a.bit_length())
+        yield f"brev.{type_}", Computation((type_,), (type_,), lambda a, w=width: int(f"{a:0{w}b}"[::-1], 2))
     for type_ in ("u32", "s32", "u64", "s64"):
-        yield f"bfind.{type_}", Instruction((type_,), ("u32",), _find(type_, as_shift=False))
-        yield f"bfind.shiftamt.{type_}", Instruction((type_,), ("u32",), _find(type_, as_shift=True))
-    yield "fns.b32", Instruction(("b32", "u32", "s32"), ("b32",), _find_nth_set)
+        yield f"bfind.{type_}", Computation((type_,), ("u32",), _find(type_, as_shift=False))
+        yield f"bfind.shiftamt.{type_}", Computation((type_,), ("u32",), _find(type_, as_shift=True))
+    yield "fns.b32", Computation(("b32", "u32", "s32"), ("b32",), _find_nth_set)
 
 
 def _find(type_: str, as_shift: bool) -> Callable[[int], int]:
-    """Position of the highest bit unlike the sign (unsigned: highest 1), or how far left it has to go."""
+    """Position of the highest bit that differs from the sign (unsigned: the highest 1) or its distance to the top."""
 
     def compute(a: int) -> int:
         value = number(type_, a)
         position = (~value if value < 0 else value).bit_length() - 1
         if position < 0:
             return NOT_FOUND
-        return WIDTHS[type_] - 1 - position if as_shift else position
+        return BITS[type_] - 1 - position if as_shift else position
 
     return compute
 
@@ -158,13 +158,13 @@ def _find_nth_set(bits: int, base: int, offset: int) -> int:
 
 def _masks() -> Entries:
     for mode in ("clamp", "wrap"):
-        yield f"bmsk.{mode}.b32", Instruction(("u32", "u32"), ("b32",), _bit_mask(mode))
+        yield f"bmsk.{mode}.b32", Computation(("u32", "u32"), ("b32",), _bit_mask(mode))
         for type_ in ("u32", "s32"):
-            yield f"szext.{mode}.{type_}", Instruction((type_, "u32"), (type_,), _extend(mode, type_))
+            yield f"szext.{mode}.{type_}", Computation((type_, "u32"), (type_,), _extend(mode, type_))
 
 
 def _bit_mask(mode: str) -> Callable[[int, int], int]:
-    """`width` ones from bit `start` on, cut off at bit 31."""
+    """`width` ones from bit `start` upward, cut off at bit 31."""
 
     def compute(start: int, width: int) -> int:
         if mode == "wrap":
@@ -175,7 +175,7 @@ def _bit_mask(mode: str) -> Callable[[int, int], int]:
 
 
 def _extend(mode: str, type_: str) -> Callable[[int, int], int]:
-    """The low n bits of a, zero- or sign-extended; n of 0 gives 0; clamp takes n above 31 as all of a."""
+    """The low n bits of a, zero- or sign-extended. n = 0 gives 0; with clamp, n > 31 gives a."""
 
     def compute(a: int, n: int) -> int:
         if mode == "clamp" and n >= 32:
@@ -189,16 +189,16 @@ def _extend(mode: str, type_: str) -> Callable[[int, int], int]:
 
 
 def _permutations() -> Entries:
-    yield "prmt.b32", Instruction(("b32", "b32", "b32"), ("b32",), _permute)
+    yield "prmt.b32", Computation(("b32", "b32", "b32"), ("b32",), _permute)
     for mode in _PERMUTE_MODES:
         compute = _permute_by_mode(mode)
-        yield f"prmt.b32.{mode}", Instruction(("b32", "b32", "b32"), ("b32",), compute)
+        yield f"prmt.b32.{mode}", Computation(("b32", "b32", "b32"), ("b32",), compute)
 
 
 def _permute(a: int, b: int, selector: int) -> int:
-    """Byte i of the result is source byte number nibble i (a's bytes are 0..3, b's 4..7); bit 3.
+    """Nibble i of the selector names the source byte of result byte i: 0..3 in a, 4..7 in b.
 
-    Its sign, spread.
+    Its bit 3 asks for the sign of that byte instead, replicated.
     """
     source = unpack(b << 32 | a, 8, 8)
     nibbles = unpack(selector & 0xFFFF, 4, 4)
@@ -227,11 +227,11 @@ def _permute_by_mode(mode: str) -> Callable[[int, int, int], int]:
 def _moves() -> Entries:
     scalar = [f"{kind}{width}" for kind in "bus" for width in (16, 32, 64)]
     for type_ in ("pred", "f32", "f64", *scalar):
-        yield f"mov.{type_}", Instruction((type_,), (type_,), lambda a: a)
+        yield f"mov.{type_}", Computation((type_,), (type_,), lambda a: a)
     for type_, count in (("b32", 2), ("b64", 2), ("b64", 4)):
-        width = WIDTHS[type_] // count
+        width = BITS[type_] // count
         elements = (f"b{width}",) * count
-        join = Instruction(elements, (type_,), lambda *lanes, w=width: pack(lanes, w))
-        split = Instruction((type_,), elements, lambda a, n=count, w=width: unpack(a, n, w))
+        join = Computation(elements, (type_,), lambda *parts, w=width: pack(parts, w))
+        split = Computation((type_,), elements, lambda a, n=count, w=width: unpack(a, n, w))
         yield f"mov.pack{count}.{type_}", join
         yield f"mov.unpack{count}.{type_}", split

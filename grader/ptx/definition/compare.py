@@ -1,7 +1,4 @@
-"""Comparison and selection.
-
-PTX ISA, section "Comparison and Selection Instructions" (and its half-precision twin).
-"""
+"""Comparison and selection. PTX ISA, "Comparison and Selection Instructions" and its half-precision counterpart."""
 
 from __future__ import annotations
 
@@ -9,18 +6,18 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 
-from grader.ptx.definition.formats import FORMATS, decode, flush
-from grader.ptx.definition.instruction import (
-    WIDTHS,
+from grader.ptx.definition.computation import (
+    Computation,
     Compute,
     Entries,
-    Instruction,
     mask,
     number,
     optional,
     pack,
     unpack,
 )
+from grader.ptx.definition.formats import FORMATS, decode, flush
+from grader.ptx.types import BITS
 
 Compare = Callable[[int, int], bool]
 Combine = Callable[[int, int], int]
@@ -73,7 +70,7 @@ def _compare_integers(type_: str, relation: Callable[..., bool], a: int, b: int)
 
 
 def _floating_comparisons(type_: str, ftz: bool) -> dict[str, Compare]:
-    """Ordered comparisons are false for a NaN, unordered ones (`ltu`) true; num and nan ask for it alone."""
+    """With a NaN, ordered comparisons are false and unordered ones (`ltu`) true; num and nan test just for NaN."""
     comparisons: dict[str, Compare] = {}
     for name, relation in _RELATIONS.items():
         comparisons[name] = partial(_compare_reals, type_, ftz, relation, False)
@@ -92,15 +89,15 @@ def _compare_reals(
 
 
 def _setp(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
-    """p = (a CmpOp b) BoolOp c, q = !(a CmpOp b) BoolOp c; of f16 and bf16, p alone."""
+    """p = (a CmpOp b) BoolOp c, q = !(a CmpOp b) BoolOp c; for f16 and bf16 only p."""
     results = ("pred",) if type_ in ("f16", "bf16") else ("pred", "pred")
     yield (
         f"setp.{name}{ftz}.{type_}",
-        Instruction((type_, type_), results, _predicates(compare, None, results)),
+        Computation((type_, type_), results, _predicates(compare, None, results)),
     )
     for combination, combine in _COMBINATIONS.items():
         compute = _predicates(compare, combine, results)
-        yield f"setp.{name}.{combination}{ftz}.{type_}", Instruction((type_, type_, "pred"), results, compute)
+        yield f"setp.{name}.{combination}{ftz}.{type_}", Computation((type_, type_, "pred"), results, compute)
 
 
 def _predicates(compare: Compare, combine: Combine | None, results: tuple[str, ...]) -> Compute:
@@ -132,15 +129,12 @@ def _set(name: str, ftz: str, type_: str, compare: Compare, destinations: tuple[
             infix = f".{combination}" if combination else ""
             yield (
                 f"set.{name}{infix}{ftz}.{destination}.{type_}",
-                Instruction(operands, (destination,), compute),
+                Computation(operands, (destination,), compute),
             )
 
 
 def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
-    """f16x2, bf16x2.
-
-    Setp gives p for the low half and q for the high one; set gives a half, or 16 ones, per half.
-    """
+    """f16x2 and bf16x2: setp gives p for the low half and q for the high half; set gives 1.0 or 16 ones per half."""
     pair = f"{type_}x2"
 
     def both(a: int, b: int) -> list[int]:
@@ -148,7 +142,7 @@ def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
 
     yield (
         f"setp.{name}{ftz}.{pair}",
-        Instruction((pair, pair), ("pred", "pred"), lambda a, b: tuple(both(a, b))),
+        Computation((pair, pair), ("pred", "pred"), lambda a, b: tuple(both(a, b))),
     )
     for combination, combine in _COMBINATIONS.items():
 
@@ -156,28 +150,25 @@ def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
             return tuple(f(t, c) for t in both(a, b))
 
         opcode = f"setp.{name}.{combination}{ftz}.{pair}"
-        yield opcode, Instruction((pair, pair, "pred"), ("pred", "pred"), combined)
+        yield opcode, Computation((pair, pair, "pred"), ("pred", "pred"), combined)
     for destination, yes in ((pair, _ONE[type_]), ("u32", 0xFFFF), ("s32", 0xFFFF)):
 
         def halves(a: int, b: int, yes: int = yes) -> int:
             return pack((yes * t for t in both(a, b)), 16)
 
-        yield f"set.{name}{ftz}.{destination}.{pair}", Instruction((pair, pair), (destination,), halves)
+        yield f"set.{name}{ftz}.{destination}.{pair}", Computation((pair, pair), (destination,), halves)
 
 
 def _selections() -> Entries:
-    """selp: a where the predicate holds, else b.
-
-    slct: a where c >= 0 (so for -0.0 too), else b (so for NaN).
-    """
+    """selp: a if the predicate holds, else b. slct: a if c >= 0 (-0.0 counts), else b (also for NaN)."""
     types = [f"{kind}{width}" for kind, width in product("bus", (16, 32, 64))] + ["f32", "f64"]
     for type_ in types:
-        yield f"selp.{type_}", Instruction((type_, type_, "pred"), (type_,), lambda a, b, c: a if c else b)
-        by_sign = Instruction((type_, type_, "s32"), (type_,), lambda a, b, c: a if number("s32", c) >= 0 else b)
+        yield f"selp.{type_}", Computation((type_, type_, "pred"), (type_,), lambda a, b, c: a if c else b)
+        by_sign = Computation((type_, type_, "s32"), (type_,), lambda a, b, c: a if number("s32", c) >= 0 else b)
         yield f"slct.{type_}.s32", by_sign
         for ftz in optional("ftz"):
             not_negative = partial(_compare_reals, "f32", bool(ftz), _RELATIONS["ge"], False, b=0)
-            by_value = Instruction((type_, type_, "f32"), (type_,), lambda a, b, c, f=not_negative: a if f(c) else b)
+            by_value = Computation((type_, type_, "f32"), (type_,), lambda a, b, c, f=not_negative: a if f(c) else b)
             yield f"slct{ftz}.{type_}.f32", by_value
 
 
@@ -185,7 +176,7 @@ def _tests() -> Entries:
     """testp: a class of numbers that the operand belongs to. Zeros count as normal."""
     for type_ in ("f32", "f64"):
         for name, test in _CLASSES.items():
-            yield f"testp.{name}.{type_}", Instruction((type_,), ("pred",), partial(test, type_))
+            yield f"testp.{name}.{type_}", Computation((type_,), ("pred",), partial(test, type_))
 
 
 def _class(type_: str, bits: int) -> str:
@@ -196,7 +187,7 @@ def _class(type_: str, bits: int) -> str:
         return "infinite"
     if value.is_zero:
         return "zero"
-    return "subnormal" if flush(FORMATS[type_], bits) & ~(1 << (WIDTHS[type_] - 1)) == 0 else "normal"
+    return "subnormal" if flush(FORMATS[type_], bits) & ~(1 << (BITS[type_] - 1)) == 0 else "normal"
 
 
 def _is_one_of(*classes: str) -> Callable[[str, int], int]:

@@ -1,4 +1,4 @@
-"""Instructions of one interpreted thread that wait for nobody: arithmetic, memory, copies."""
+"""Instructions of the interpreter that do not wait: arithmetic, memory accesses, copies."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from grader.ptx.definition import mbarrier, semantics
 from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.fragments import wmma_fragment
-from grader.ptx.definition.instruction import WIDTHS
 from grader.ptx.definition.spaces import InterpreterError
-from grader.ptx.definition.state import LOCAL_WINDOW, SHARED_WINDOW, State, items_of, space_of
-from grader.ptx.parser import Instruction, Operand, Pair, Vector
+from grader.ptx.definition.state import LOCAL_WINDOW, SHARED_WINDOW, State
+from grader.ptx.syntax import Instruction, Operand, Pair, Vector, items_of
+from grader.ptx.types import BITS
+
+DISCARDED = 0x7F
 
 
 def compute(thread: State, instruction: Instruction) -> None:
@@ -22,7 +24,7 @@ def compute(thread: State, instruction: Instruction) -> None:
     results = semantics.evaluate(opcode, values)
     results = results if isinstance(results, tuple) else (results,)
     targets = [target.first, target.second] if isinstance(target, Pair) else [target]
-    if ".cc." in opcode:
+    if instruction.op.writes_carry:
         thread.carry = results[1]
     for register, type_, result in zip(targets, types.results, results, strict=False):
         thread.write(register, type_, result)
@@ -30,54 +32,64 @@ def compute(thread: State, instruction: Instruction) -> None:
 
 def _move(thread: State, instruction: Instruction) -> None:
     target, source = instruction.operands
-    type_ = instruction.opcode.split(".")[-1]
+    type_ = instruction.op.type
     if isinstance(source, Vector):
-        lane = f"b{WIDTHS[type_] // len(source.items)}"
-        lanes = [thread.read(item, lane) for item in source.items]
-        result = semantics.evaluate(f"mov.pack{len(lanes)}.{type_}", lanes)
+        element = f"b{BITS[type_] // len(source.items)}"
+        values = [thread.read(item, element) for item in source.items]
+        result = semantics.evaluate(f"mov.pack{len(values)}.{type_}", values)
         assert isinstance(result, int)
         thread.write(target, type_, result)
     elif isinstance(target, Vector):
         opcode = f"mov.unpack{len(target.items)}.{type_}"
-        lanes = semantics.evaluate(opcode, [thread.read(source, type_)])  # type: ignore[assignment]
-        lane = f"b{WIDTHS[type_] // len(target.items)}"
-        for item, value in zip(target.items, lanes, strict=True):
-            thread.write(item, lane, value)
+        results = semantics.evaluate(opcode, [thread.read(source, type_)])
+        assert isinstance(results, tuple)
+        element = f"b{BITS[type_] // len(target.items)}"
+        for item, value in zip(target.items, results, strict=True):
+            thread.write(item, element, value)
     else:
         thread.write(target, type_, thread.read(source, type_))
 
 
 def _to_or_from_generic(thread: State, instruction: Instruction) -> None:
-    parts = instruction.opcode.split(".")
-    target, source = instruction.operands
-    sign = -1 if "to" in parts else 1
-    window = {"shared": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(space_of(parts), 0)
-    thread.write(target, parts[-1], thread.read(source, parts[-1]) + sign * window)
+    op, (target, source) = instruction.op, instruction.operands
+    sign = -1 if "to" in op.modifiers else 1
+    window = {"shared": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(op.space, 0)
+    thread.write(target, op.type, thread.read(source, op.type) + sign * window)
+
+
+def _is_space(thread: State, instruction: Instruction) -> None:
+    address = thread.read(instruction.operands[1], "u64")
+    space = "shared" if SHARED_WINDOW <= address < LOCAL_WINDOW else "local" if address >= LOCAL_WINDOW else "global"
+    thread.write(instruction.operands[0], "pred", int(instruction.op.space == space))
 
 
 def _load(thread: State, instruction: Instruction) -> None:
-    parts = instruction.opcode.split(".")
-    target, source = instruction.operands[:2]
-    for register, data in zip(items_of(target), thread.cells(parts, source), strict=True):
-        thread.write(register, parts[-1], int.from_bytes(data, "little"))
+    op, (target, source, *_) = instruction.op, instruction.operands
+    for register, data in zip(items_of(target), thread.cells(op, source), strict=True):
+        thread.write(register, op.type, int.from_bytes(data, "little"))
 
 
 def _store(thread: State, instruction: Instruction) -> None:
-    parts = instruction.opcode.split(".")
-    target, source = instruction.operands[:2]
-    for value, data in zip(items_of(source), thread.cells(parts, target), strict=True):
-        data[:] = thread.read(value, parts[-1]).to_bytes(len(data), "little")
+    op, (target, source, *_) = instruction.op, instruction.operands
+    for value, data in zip(items_of(source), thread.cells(op, target), strict=True):
+        data[:] = thread.read(value, op.type).to_bytes(len(data), "little")
+
+
+def _discard(thread: State, instruction: Instruction) -> None:
+    """The bytes become unspecified; here they get the value DISCARDED."""
+    place, size = instruction.operands
+    data = thread.memory(instruction.op.space, place, thread.read(size, "u32"))
+    data[:] = bytes([DISCARDED]) * len(data)
 
 
 def _atomic(thread: State, instruction: Instruction) -> None:
-    """atom and red: read, combine, write; one thread runs at a time, so nothing comes between."""
-    parts = instruction.opcode.split(".")
-    operands = list(instruction.operands)
-    target = operands.pop(0) if instruction.base == "atom" else None
-    type_ = parts[-1]
-    cells = thread.cells(parts, operands[0])
+    """atom and red: read, combine, write. One thread runs at a time, so this is atomic."""
+    op, operands = instruction.op, list(instruction.operands)
+    target = operands.pop(0) if instruction.traits.result else None
+    type_ = op.type
+    cells = thread.cells(op, operands[0])
     values = [[thread.read(item, type_) for item in items_of(operand)] for operand in operands[1:]]
-    operation = ATOMICS[next(p for p in parts if p in ATOMICS)]
+    operation = ATOMICS[next(m for m in op.modifiers if m in ATOMICS)]
     olds = [int.from_bytes(data, "little") for data in cells]
     for data, old, *arguments in zip(cells, olds, *values, strict=True):
         in_shared = data.obj is thread.shared.obj
@@ -88,61 +100,64 @@ def _atomic(thread: State, instruction: Instruction) -> None:
 
 
 def _copy_async(thread: State, instruction: Instruction) -> None:
-    """The bytes are read at once and arrive at the wait."""
-    parts, operands = instruction.opcode.split("."), list(instruction.operands)
-    if parts[2:4] == ["mbarrier", "arrive"]:
-        mbarrier.arrive_after_copies(thread, instruction)
-    elif parts[2] == "bulk":
-        mbarrier.bulk(thread, instruction)
-    elif parts[2] == "commit_group":
-        thread.groups.append(thread.copies)
-        thread.copies = []
-    elif parts[2] in ("wait_group", "wait_all"):
-        if parts[2] == "wait_all":
-            thread.groups.append(thread.copies)
-            thread.copies = []
-        keep = thread.read(operands[0], "u32") if parts[2] == "wait_group" else 0
-        while len(thread.groups) > keep:
-            for target, data in thread.groups.pop(0):
-                target[:] = data
-    elif parts[2] in ("ca", "cg"):
-        size = thread.read(operands[2], "u32")
-        count = thread.read(operands[3], "u32") if len(operands) > 3 else size
-        data = bytes(thread.memory("global", operands[1], size)[:count]) if count else b""
-        thread.copies.append((thread.memory("shared", operands[0], size), data.ljust(size, b"\0")))
-    else:
-        raise InterpreterError(f"{instruction.opcode} is not known")
+    """The bytes are read at once and written at the wait. Operands: destination, source, bytes [, bytes to read]."""
+    operands = instruction.operands
+    size = thread.read(operands[2], "u32")
+    count = thread.read(operands[3], "u32") if len(operands) > 3 else size
+    data = bytes(thread.memory("global", operands[1], size)[:count]) if count else b""
+    thread.copies.append((thread.memory("shared", operands[0], size), data.ljust(size, b"\0")))
+
+
+def _commit_group(thread: State, _: Instruction) -> None:
+    thread.groups.append(thread.copies)
+    thread.copies = []
+
+
+def _wait_group(thread: State, instruction: Instruction) -> None:
+    _finish(thread, thread.read(instruction.operands[0], "u32"))
+
+
+def _wait_all(thread: State, instruction: Instruction) -> None:
+    _commit_group(thread, instruction)
+    _finish(thread, 0)
+
+
+def _finish(thread: State, keep: int) -> None:
+    """Complete all groups but the last `keep`."""
+    while len(thread.groups) > keep:
+        for target, data in thread.groups.pop(0):
+            target[:] = data
 
 
 def _fragment_cells(thread: State, instruction: Instruction, operands: Sequence[Operand]) -> list[memoryview]:
-    """The memory of each element of this lane's part of a wmma fragment."""
-    parts = instruction.opcode.split(".")
-    shape, layout = (
-        next(p for p in parts if p.startswith("m") and p[1].isdigit()),
-        "col" if "col" in parts else "row",
-    )
-    fragment = wmma_fragment(parts[2] if parts[2] in "ab" else "c", shape, parts[-1], layout)
+    """The memory of each element that this lane holds of a wmma fragment."""
+    op, mods = instruction.op, instruction.modifiers
+    shape = next(m for m in mods if m.startswith("m") and m[1].isdigit())
+    layout = "col" if "col" in mods else "row"
+    fragment = wmma_fragment(mods[1] if mods[1] in "ab" else "c", shape, op.type, layout)
     base, size = thread.read(operands[0], "u64"), fragment.bits // 8
     least = fragment.columns if layout == "row" else fragment.rows
     stride = thread.read(operands[1], "u32") if len(operands) > 1 else least
     offsets = (r * stride + c if layout == "row" else c * stride + r for r, c in fragment.places[thread.lane])
-    return [thread.at(space_of(parts), base + offset * size, size) for offset in offsets]
+    return [thread.at(op.space, base + offset * size, size) for offset in offsets]
 
 
-def _load_or_store_fragment(thread: State, instruction: Instruction) -> None:
+def _load_fragment(thread: State, instruction: Instruction) -> None:
+    target, *source = instruction.operands
+    data = b"".join(_fragment_cells(thread, instruction, source))
+    size = len(data) // len(items_of(target))
+    for i, register in enumerate(items_of(target)):
+        thread.write(register, f"b{8 * size}", int.from_bytes(data[i * size : (i + 1) * size], "little"))
+
+
+def _store_fragment(thread: State, instruction: Instruction) -> None:
     target, source, *stride = instruction.operands
-    if ".store." in instruction.opcode:
-        cells = _fragment_cells(thread, instruction, [target, *stride])
-        registers = items_of(source)
-        bits = 8 * sum(map(len, cells)) // len(registers)
-        data = b"".join(thread.read(r, f"b{bits}").to_bytes(bits // 8, "little") for r in registers)
-        for i, cell in enumerate(cells):
-            cell[:] = data[i * len(cell) : (i + 1) * len(cell)]
-    else:
-        data = b"".join(_fragment_cells(thread, instruction, [source, *stride]))
-        size = len(data) // len(items_of(target))
-        for i, register in enumerate(items_of(target)):
-            thread.write(register, f"b{8 * size}", int.from_bytes(data[i * size : (i + 1) * size], "little"))
+    cells = _fragment_cells(thread, instruction, [target, *stride])
+    registers = items_of(source)
+    bits = 8 * sum(map(len, cells)) // len(registers)
+    data = b"".join(thread.read(r, f"b{bits}").to_bytes(bits // 8, "little") for r in registers)
+    for i, cell in enumerate(cells):
+        cell[:] = data[i * len(cell) : (i + 1) * len(cell)]
 
 
 def _trap(_thread: State, _: Instruction) -> None:
@@ -150,14 +165,15 @@ def _trap(_thread: State, _: Instruction) -> None:
 
 
 def _policy(thread: State, instruction: Instruction) -> None:
-    """createpolicy: nothing looks at what it gives."""
+    """createpolicy: cache policies are ignored."""
     thread.write(instruction.operands[0], "b64", 0)
 
 
-def _nothing(thread: State, _: Instruction) -> None:
-    """Fences and prefetches: with one thread at a time, memory is always up to date."""
+def _nothing(_thread: State, _: Instruction) -> None:
+    """Fences: with one thread at a time, memory is always up to date."""
 
 
+# By the key of the row in opcodes/rows.py.
 EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "ld": _load,
     "ldu": _load,
@@ -166,10 +182,17 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "trap": _trap,
     "createpolicy": _policy,
     "cvta": _to_or_from_generic,
+    "isspacep": _is_space,
+    "discard": _discard,
     "atom": _atomic,
     "red": _atomic,
-    "cp": _copy_async,
-    "mbarrier": mbarrier.mbarrier,
-    "wmma": _load_or_store_fragment,
-    **dict.fromkeys(("membar", "fence", "prefetch", "prefetchu", "nanosleep"), _nothing),
+    "cp.async.ca": _copy_async,
+    "cp.async.cg": _copy_async,
+    "cp.async.commit_group": _commit_group,
+    "cp.async.wait_group": _wait_group,
+    "cp.async.wait_all": _wait_all,
+    "wmma.load": _load_fragment,
+    "wmma.store": _store_fragment,
+    **mbarrier.EFFECTS,
+    **dict.fromkeys(("membar", "fence", "fence.mbarrier_init", "fence.proxy.async"), _nothing),
 }

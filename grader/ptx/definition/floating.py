@@ -1,8 +1,8 @@
 """Floating point. PTX ISA, sections "Floating Point" and "Half Precision Floating Point Instructions".
 
-Every operation is exact rational arithmetic, rounded once. `.ftz` flushes subnormal inputs and results to the
-zero of their sign. NaN results are the canonical NaN of the type: the ISA leaves their payload open, so NaN
-equals NaN.
+Every operation is exact rational arithmetic, rounded once. `.ftz` flushes subnormal inputs and results to zero,
+keeping the sign. The ISA leaves the payload of a NaN result open; here it is the canonical NaN, and any NaN is
+accepted.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Callable
 from functools import partial
 
 from grader.ptx.definition import exact
+from grader.ptx.definition.computation import Computation, Entries, optional, packed
 from grader.ptx.definition.formats import (
     F32,
     F64,
     FORMATS,
     ROUNDING_MODES,
-    Format,
+    FloatFormat,
     Real,
     decode,
     flush,
@@ -25,7 +26,6 @@ from grader.ptx.definition.formats import (
     round_to,
     saturate,
 )
-from grader.ptx.definition.instruction import Entries, Instruction, optional, packed
 
 Operation = Callable[..., Real]
 
@@ -49,11 +49,11 @@ def entries() -> Entries:
         yield from _sign_changes(type_)
     for type_, format_ in (("f32", F32), ("f64", F64)):
         copy_sign = partial(_copy_sign, format_)
-        yield f"copysign.{type_}", Instruction((type_, type_), (type_,), copy_sign)
+        yield f"copysign.{type_}", Computation((type_, type_), (type_,), copy_sign)
 
 
-def _arithmetic(format_: Format, operation: Operation, mode: str, modifiers: str) -> Callable[..., int]:
-    """`modifiers`: the instruction's text, in which .ftz, .sat and .relu are looked for."""
+def _arithmetic(format_: FloatFormat, operation: Operation, mode: str, modifiers: str) -> Callable[..., int]:
+    """`modifiers`: text that may contain .ftz, .sat and .relu."""
     ftz, sat, relu = (m in modifiers.split(".") for m in ("ftz", "sat", "relu"))
 
     def compute(*bits: int) -> int:
@@ -67,7 +67,7 @@ def _arithmetic(format_: Format, operation: Operation, mode: str, modifiers: str
 
 
 def _single_and_double() -> Entries:
-    """Without a rounding modifier add, sub and mul round to nearest. mad is fma since sm_20."""
+    """Without a rounding modifier, add, sub and mul round to nearest. mad is fma since sm_20."""
     for type_, format_ in (("f32", F32), ("f64", F64)):
         flushes = optional("ftz") if type_ == "f32" else [""]
         tails = optional("ftz", "sat") if type_ == "f32" else [""]
@@ -76,16 +76,16 @@ def _single_and_double() -> Entries:
                 spelled = f"{name}.{rounding}" if rounding else name
                 for tail in tails:
                     compute = _arithmetic(format_, operation, rounding or "rn", tail)
-                    yield f"{spelled}{tail}.{type_}", Instruction((type_,) * count, (type_,), compute)
+                    yield f"{spelled}{tail}.{type_}", Computation((type_,) * count, (type_,), compute)
         for rounding in ROUNDING_MODES:
             for tail in tails:
                 compute = _arithmetic(format_, exact.multiply_add, rounding, tail)
                 for name in ("fma", "mad"):
-                    yield f"{name}.{rounding}{tail}.{type_}", Instruction((type_,) * 3, (type_,), compute)
+                    yield f"{name}.{rounding}{tail}.{type_}", Computation((type_,) * 3, (type_,), compute)
             for name, (count, operation) in QUOTIENTS_AND_ROOTS.items():
                 for tail in flushes:
                     compute = _arithmetic(format_, operation, rounding, tail)
-                    yield f"{name}.{rounding}{tail}.{type_}", Instruction((type_,) * count, (type_,), compute)
+                    yield f"{name}.{rounding}{tail}.{type_}", Computation((type_,) * count, (type_,), compute)
 
 
 def _half() -> Entries:
@@ -103,20 +103,20 @@ def _half() -> Entries:
 
 
 def _scalar_and_packed(stem: str, type_: str, count: int, compute: Callable[..., int]) -> Entries:
-    yield f"{stem}.{type_}", Instruction((type_,) * count, (type_,), compute)
+    yield f"{stem}.{type_}", Computation((type_,) * count, (type_,), compute)
     pair = f"{type_}x2"
-    yield f"{stem}.{pair}", Instruction((pair,) * count, (pair,), packed(compute))
+    yield f"{stem}.{pair}", Computation((pair,) * count, (pair,), packed(compute))
 
 
 def _with_pairs(stem: str, type_: str, count: int, compute: Callable[..., int]) -> Entries:
     if type_ in ("f16", "bf16"):
         yield from _scalar_and_packed(stem, type_, count, compute)
     else:
-        yield f"{stem}.{type_}", Instruction((type_,) * count, (type_,), compute)
+        yield f"{stem}.{type_}", Computation((type_,) * count, (type_,), compute)
 
 
 def _extremes(type_: str) -> Entries:
-    """min and max: the number wins over a NaN unless .NaN asks for it, and -0 < +0."""
+    """min and max: a number wins over a NaN, unless .NaN; -0 < +0."""
     flushes = optional("ftz") if type_ in ("f32", "f16") else [""]
     variants = ("", ".NaN", ".xorsign.abs", ".NaN.xorsign.abs") if type_ != "f64" else ("",)
     for name, pick in (("min", min), ("max", max)):
@@ -126,7 +126,7 @@ def _extremes(type_: str) -> Entries:
                 yield from _with_pairs(f"{name}{ftz}{variant}", type_, 2, compute)
 
 
-def _extreme(format_: Format, pick: Callable[..., int], modifiers: list[str], a: int, b: int) -> int:
+def _extreme(format_: FloatFormat, pick: Callable[..., int], modifiers: list[str], a: int, b: int) -> int:
     if "ftz" in modifiers:
         a, b = flush(format_, a), flush(format_, b)
     sign = (a ^ b) & format_.sign_bit
@@ -139,7 +139,7 @@ def _extreme(format_: Format, pick: Callable[..., int], modifiers: list[str], a:
     return result & ~format_.sign_bit | sign if "xorsign" in modifiers else result
 
 
-def _order(format_: Format, bits: int) -> int:
+def _order(format_: FloatFormat, bits: int) -> int:
     """Codes grow with the value; those of negative numbers grow downward, and -0 lies below +0."""
     return -(bits & ~format_.sign_bit) - 1 if bits & format_.sign_bit else bits
 
@@ -150,16 +150,16 @@ def _sign_changes(type_: str) -> Entries:
         yield from _with_pairs(f"neg{ftz}", type_, 1, partial(_negated, FORMATS[type_], bool(ftz)))
 
 
-def _absolute(format_: Format, ftz: bool, bits: int) -> int:
+def _absolute(format_: FloatFormat, ftz: bool, bits: int) -> int:
     bits = flush(format_, bits) if ftz else bits
     return format_.nan if decode(format_, bits).is_nan else bits & ~format_.sign_bit
 
 
-def _negated(format_: Format, ftz: bool, bits: int) -> int:
+def _negated(format_: FloatFormat, ftz: bool, bits: int) -> int:
     bits = flush(format_, bits) if ftz else bits
     return format_.nan if decode(format_, bits).is_nan else bits ^ format_.sign_bit
 
 
-def _copy_sign(format_: Format, a: int, b: int) -> int:
+def _copy_sign(format_: FloatFormat, a: int, b: int) -> int:
     """The sign of a on the magnitude of b."""
     return a & format_.sign_bit | b & ~format_.sign_bit

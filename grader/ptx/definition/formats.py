@@ -1,4 +1,4 @@
-"""Binary floating-point formats, their values as exact rationals, and the one rounding function."""
+"""Binary floating-point formats, their values as exact rationals, and rounding."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ ZERO = Fraction(0)
 
 
 @dataclass(frozen=True)
-class Format:
-    """Sign, exponent, mantissa, from high to low; then `padding` zero bits (tf32 in its 32-bit register)."""
+class FloatFormat:
+    """From high to low: sign, exponent, mantissa, then `padding` zero bits (tf32 in a 32-bit register)."""
 
     exponent_bits: int
     mantissa_bits: int
@@ -74,19 +74,19 @@ class Format:
         return (1 << (self.exponent_bits + self.mantissa_bits)) - 1
 
 
-F16 = Format(5, 10, nan=0x7FFF)
-BF16 = Format(8, 7, nan=0x7FFF)
-F32 = Format(8, 23, nan=0x7FFFFFFF)
-F64 = Format(11, 52, nan=0x7FF8000000000000)
-TF32 = Format(8, 10, nan=0x7FFFFFFF, padding=13)
-E4M3 = Format(4, 3, nan=0x7F, has_infinity=False)  # OCP FP8: exponent 15 is normal, only mantissa 7 there is NaN
-E5M2 = Format(5, 2, nan=0x7F)
+F16 = FloatFormat(5, 10, nan=0x7FFF)
+BF16 = FloatFormat(8, 7, nan=0x7FFF)
+F32 = FloatFormat(8, 23, nan=0x7FFFFFFF)
+F64 = FloatFormat(11, 52, nan=0x7FF8000000000000)
+TF32 = FloatFormat(8, 10, nan=0x7FFFFFFF, padding=13)
+E4M3 = FloatFormat(4, 3, nan=0x7F, has_infinity=False)  # OCP FP8: exponent 15 is normal, only mantissa 7 there is NaN
+E5M2 = FloatFormat(5, 2, nan=0x7F)
 
 FORMATS = {"f16": F16, "bf16": BF16, "f32": F32, "f64": F64, "tf32": TF32, "e4m3": E4M3, "e5m2": E5M2}
 
 
-def decode(format_: Format, bits: int) -> Real:
-    """The value that a bit pattern stands for."""
+def decode(format_: FloatFormat, bits: int) -> Real:
+    """The value of a bit pattern."""
     negative = bool(bits & format_.sign_bit)
     code = (bits & (format_.sign_bit - 1)) >> format_.padding
     if code == format_.infinity_code and format_.has_infinity:
@@ -101,7 +101,7 @@ def decode(format_: Format, bits: int) -> Real:
     return Real(negative, Fraction(steps << scale) if scale >= 0 else Fraction(steps, 1 << -scale))
 
 
-def round_to(format_: Format, value: Real, mode: str = "rn", satfinite: bool = False) -> int:
+def round_to(format_: FloatFormat, value: Real, mode: str = "rn", satfinite: bool = False) -> int:
     """The bit pattern that `value` rounds to; `satfinite` turns overflow into the largest number."""
     if value.is_nan:
         return format_.nan
@@ -117,11 +117,10 @@ def round_to(format_: Format, value: Real, mode: str = "rn", satfinite: bool = F
     return sign | code << format_.padding
 
 
-def _nearest_code(format_: Format, value: Real, mode: str) -> int:
-    """Sign-less code of the rounded value as if the exponent had no upper end.
+def _nearest_code(format_: FloatFormat, value: Real, mode: str) -> int:
+    """The code of the rounded magnitude, as if the exponent were unbounded.
 
-    Codes of neighbouring numbers are neighbours, so a mantissa that rounds up past its end carries into the
-    exponent.
+    Neighbouring numbers have neighbouring codes, so a mantissa that overflows carries into the exponent.
     """
     magnitude = Fraction(value.magnitude)
     if magnitude == 0:
@@ -132,14 +131,14 @@ def _nearest_code(format_: Format, value: Real, mode: str) -> int:
 
 
 def round_to_integer(magnitude: Fraction, mode: str, negative: bool) -> int:
-    """The integer next to a magnitude that belongs to a value of the given sign."""
+    """A magnitude, rounded to an integer; directed modes need the sign of its value."""
     below = magnitude.numerator // magnitude.denominator
     rest = magnitude - below
     return below + int(_ROUNDS_AWAY[mode](rest, below, negative))
 
 
 _HALF = Fraction(1, 2)
-# (rest above the integer below, that integer, whether the value is negative) -> whether to go up in magnitude
+# (fraction, integer part, whether the value is negative) -> whether to increase the magnitude
 _ROUNDS_AWAY: dict[str, Callable[[Fraction, int, bool], bool]] = {
     "rn": lambda rest, below, _: rest > _HALF or (rest == _HALF and below % 2 == 1),
     "rna": lambda rest, _below, _negative: rest >= _HALF,
@@ -159,18 +158,18 @@ def power_of_two(exponent: int) -> Fraction:
     return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
 
 
-def flush(format_: Format, bits: int) -> int:
-    """.ftz: a subnormal becomes the zero of its sign."""
+def flush(format_: FloatFormat, bits: int) -> int:
+    """.ftz: a subnormal becomes a zero of the same sign."""
     exponent_field = (format_.sign_bit - 1) >> format_.padding >> format_.mantissa_bits
     is_subnormal = (bits >> format_.padding >> format_.mantissa_bits) & exponent_field == 0
     return bits & format_.sign_bit if is_subnormal else bits
 
 
-def round_flushed(format_: Format, value: Real, mode: str = "rn") -> int:
-    """.ftz of a result: what is subnormal after rounding to the full mantissa becomes the zero of its sign.
+def round_flushed(format_: FloatFormat, value: Real, mode: str = "rn") -> int:
+    """.ftz of a result: what is subnormal after rounding to the full mantissa becomes a zero of the same sign.
 
-    So a product just below the smallest normal number may round up to it and stay. (The ISA leaves open
-    whether rounding comes first; an H200 does it so.)
+    So a product just below the smallest normal number may round up to it. (The ISA does not say whether rounding
+    comes first; on an H200 it does.)
     """
     if not (value.is_nan or value.is_infinite or value.is_zero):
         magnitude = Fraction(value.magnitude)
@@ -185,7 +184,7 @@ def from_integer(value: int) -> Real:
     return Real(value < 0, Fraction(abs(value)))
 
 
-def saturate(format_: Format, bits: int) -> int:
+def saturate(format_: FloatFormat, bits: int) -> int:
     """.sat: clamps to [+0, 1]; NaN becomes +0."""
     value = decode(format_, bits)
     if value.is_nan or value.negative:
@@ -193,7 +192,7 @@ def saturate(format_: Format, bits: int) -> int:
     return min(bits, round_to(format_, Real(False, Fraction(1))))
 
 
-def rectify(format_: Format, bits: int) -> int:
+def rectify(format_: FloatFormat, bits: int) -> int:
     """.relu: a negative value becomes +0; NaN stays the canonical NaN."""
     value = decode(format_, bits)
     return 0 if value.negative and not value.is_nan else bits

@@ -1,7 +1,7 @@
 """Runs a whole kernel the slow, obvious way: one thread at a time, each instruction by its definition.
 
-The generated code of small kernels is held against it. A thread is a generator that yields where it waits for
-others; blocks run one after the other. Every access must lie inside one allocation.
+Tests compare generated code with it. A thread is a generator that yields where it waits for others; blocks run one
+after the other. Every access must lie within one allocation.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
-from grader.ptx.analysis.flow import is_phase_wait, operation_of
-from grader.ptx.definition.collectives import COLLECTIVES
+from grader.ptx.analysis.suspensions import is_phase_wait, operation_of
+from grader.ptx.definition.collectives import bring, take
+from grader.ptx.definition.computation import wrap
 from grader.ptx.definition.effects import EFFECTS, compute
-from grader.ptx.definition.instruction import wrap
 from grader.ptx.definition.mbarrier import is_complete
 from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
-from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, place_variables
-from grader.ptx.definition.state import State, items_of
-from grader.ptx.parser import Function, Instruction, Label, Module, Operand, Symbol, Vector
+from grader.ptx.definition.spaces import Dim3, GridState, InterpreterError, place_variables
+from grader.ptx.definition.state import State
+from grader.ptx.opcodes.traits import Flow
+from grader.ptx.syntax import Function, Instruction, Label, Module, Operand, Symbol, Vector, items_of
 
 DEEPEST_CALL = 64
 
 
 class _Exited(Exception):  # noqa: N818  (no error)
-    """A thread ended by `exit`, at whatever depth of calls."""
+    """A thread has executed `exit`, at any depth of calls."""
 
 
 Waiting = Generator[Place, Answer, None]
@@ -38,11 +39,8 @@ def run(
     arguments: Sequence[Any],
     shared_bytes: int = 0,
 ) -> None:
-    """Run a kernel.
-
-    Arguments are ints, bytes (a struct by value), or anything with a writable buffer (a pointer).
-    """
-    launch = Launch(module, grid, block, shared_bytes)
+    """Run a kernel. Arguments are ints, bytes (a struct by value), or objects with a writable buffer (pointers)."""
+    launch = GridState(module, grid, block, shared_bytes)
     place_variables(launch)
     function = module.kernels[kernel]
     values = [a if isinstance(a, int | bytes) else launch.memory.map(a) for a in arguments]
@@ -57,8 +55,8 @@ def _parameter(value: int | bytes, size: int) -> bytearray:
     return bytearray(value if isinstance(value, bytes) else wrap("b64", value).to_bytes(8, "little")[:size])
 
 
-def _run_block(launch: Launch, function: Function, parameters: dict[str, bytearray], block: Dim3) -> None:
-    """Runs every thread to where it waits, in index order, until all have ended."""
+def _run_block(launch: GridState, function: Function, parameters: dict[str, bytearray], block: Dim3) -> None:
+    """Runs threads in index order, each up to where it waits, until all have ended."""
     shared = memoryview(bytearray(launch.static_bytes + launch.shared_bytes))
     width, height, depth = launch.block
     places = [(x, y, z) for z in range(depth) for y in range(height) for x in range(width)]
@@ -80,16 +78,16 @@ def _run_block(launch: Launch, function: Function, parameters: dict[str, bytearr
 
 
 class Thread(State):
-    """A thread that runs: a generator that yields where it waits for others."""
+    """A running thread: a generator that yields where it waits for others."""
 
     def __init__(
-        self, launch: Launch, shared: memoryview, block: Dim3, place: Dim3, index: int, meetings: Meetings
+        self, launch: GridState, shared: memoryview, block: Dim3, place: Dim3, index: int, meetings: Meetings
     ) -> None:
         super().__init__(launch, shared, block, place, index)
         self.meetings, self.depth = meetings, 0
 
     def call(self, function: Function, parameters: dict[str, bytearray]) -> Waiting:
-        """Runs a function; `parameters` holds its parameters and results by their names in it."""
+        """Runs a function; `parameters` holds its parameters and results by name."""
         outer = (getattr(self, "function", function), self.registers, self.parameters, self.locals)
         self.depth += 1
         if self.depth > DEEPEST_CALL:
@@ -122,27 +120,37 @@ class Thread(State):
             at += 1
             if isinstance(item, Label) or not self._holds(item):
                 continue
-            if item.base == "ret":
+            flow = item.traits.flow
+            if flow is Flow.RETURN:
                 return
-            if item.base == "exit":
+            if flow is Flow.EXIT:
                 raise _Exited
-            if item.base == "bra":
-                at = labels[self._name(item.operands[0])]
-            elif item.base == "brx":
-                targets = function.tables[self._name(item.operands[1])]
-                at = labels[targets[self.read(item.operands[0], "u32")]]
-            elif item.base in ("bar", "barrier"):
-                yield from self._barrier(item)
-            elif item.base in COLLECTIVES and not item.opcode.startswith(("wmma.load", "wmma.store")):
-                yield from self._collective(item)
-            elif is_phase_wait(item):
-                if not is_complete(self, item):
-                    yield Phase(partial(is_complete, self, item))
-                self.write(item.operands[0], "pred", 1)
-            elif item.base == "call":
+            if item.traits.branches:
+                at = labels[self._target(function, item)]
+            elif flow is Flow.CALL:
                 yield from self._call(item)
-            else:
-                EFFECTS.get(item.base, compute)(self, item)
+            elif item.traits.barrier or item.traits.collective:
+                yield from self._wait(item)
+            elif not item.traits.hint:
+                EFFECTS.get(item.op.row, compute)(self, item)
+
+    def _wait(self, item: Instruction) -> Waiting:
+        if is_phase_wait(item):
+            if not is_complete(self, item):
+                yield Phase(partial(is_complete, self, item))
+            self.write(item.operands[0], "pred", 1)
+        elif item.traits.collective:
+            mask, brought = bring(self, item)
+            met = yield Arrival(operation_of(item), mask, brought)
+            assert isinstance(met, Met)
+            take(self, item, met)
+        else:
+            yield from self._barrier(item)
+
+    def _target(self, function: Function, branch: Instruction) -> str:
+        if branch.traits.flow is Flow.BRANCH:
+            return self._name(branch.operands[0])
+        return function.tables[self._name(branch.operands[1])][self.read(branch.operands[0], "u32")]
 
     def _holds(self, instruction: Instruction) -> bool:
         if instruction.guard is None:
@@ -154,43 +162,32 @@ class Thread(State):
         return operand.name
 
     def _barrier(self, instruction: Instruction) -> Waiting:
-        """bar.sync a{, b} waits; bar.red.op d, a{, b}, {!}p also combines a predicate of every thread."""
-        parts = instruction.opcode.split(".")
-        operands = list(instruction.operands)
-        if "warp" in parts:
-            yield Arrival(operation_of(instruction), self.read(operands[0], "b32"), None)
-            return
-        if "arrive" in parts and "cluster" not in parts:
+        """bar.sync a{, b} waits; bar.red.op d, a{, b}, {!}p also combines a predicate of all threads."""
+        mods, operands = instruction.modifiers, list(instruction.operands)
+        if "cluster" in mods:
+            raise InterpreterError(f"{instruction.opcode} is not known")
+        if instruction.traits.arrives:
             barrier = self.read(operands[0], "u32")
             self.meetings.arrived[barrier] = self.meetings.arrived.get(barrier, 0) + 1
             return
-        if "cluster" in parts:
-            raise InterpreterError(f"{instruction.opcode} is not known")
-        if "red" not in parts:
-            values = [self.read(operand, "u32") for operand in operands]
-            yield Barrier(values[0], values[1] if len(values) > 1 else None, 0)
-            return
-        target, predicate = operands.pop(0), self.read(operands.pop(), "pred")
+        target, predicate = None, 0
+        if instruction.traits.result:
+            target, predicate = operands.pop(0), self.read(operands.pop(), "pred")
         values = [self.read(operand, "u32") for operand in operands]
         met = yield Barrier(values[0], values[1] if len(values) > 1 else None, predicate)
+        if target is None:
+            return
         assert isinstance(met, list)
         combine: dict[str, Callable[[list[int]], int]] = {"popc": sum, "and": min, "or": max}
-        name = next(p for p in parts if p in combine)
-        self.write(target, parts[-1], combine[name](met))
-
-    def _collective(self, instruction: Instruction) -> Waiting:
-        bring, take = COLLECTIVES[instruction.base]
-        mask, brought = bring(self, instruction)
-        met = yield Arrival(operation_of(instruction), mask, brought)
-        assert isinstance(met, Met)
-        take(self, instruction, met)
+        name = next(m for m in mods if m in combine)
+        self.write(target, instruction.op.type, combine[name](met))
 
     def _call(self, instruction: Instruction) -> Waiting:
         operands = list(instruction.operands)
         results = [self._name(o) for o in items_of(operands.pop(0))] if isinstance(operands[0], Vector) else []
         name = self._name(operands.pop(0))
         arguments = [self._name(o) for o in items_of(operands[0])] if operands else []
-        if name == "vprintf":  # prints nothing here
+        if name == "vprintf":  # nothing is printed here
             return
         if name not in self.launch.module.functions:
             raise InterpreterError(f"{name} is not defined in the module")

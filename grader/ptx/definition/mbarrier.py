@@ -1,16 +1,18 @@
 """mbarriers and bulk copies of the interpreter. PTX ISA, "mbarrier" and "Asynchronous copy".
 
-An mbarrier is what its 8 bytes of shared memory hold. Copies that it waits for arrive as soon as they are started,
-which is one of the orders that a GPU may choose.
+The state of an mbarrier is in its 8 bytes of shared memory. Copies complete as soon as they are started, which is one
+of the orders that a GPU may choose.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from grader.ptx.definition.spaces import InterpreterError
-from grader.ptx.definition.state import State, space_of
-from grader.ptx.parser import Address, Instruction, Operand
+from grader.ptx.definition.state import State
+from grader.ptx.syntax import Address, Instruction, Operand
 
 SIZE = 8
 FIELDS = {"pending": 20, "expected": 20, "bytes": 22, "phase": 2}  # bits, from the lowest
@@ -19,9 +21,9 @@ MOST = (1 << 20) - 1
 
 @dataclass
 class Mbarrier:
-    pending: int  # arrivals that the phase still waits for
-    expected: int  # that the next one will wait for
-    bytes: int = 0  # that the phase still waits for; below zero where they came first
+    pending: int  # arrivals that the current phase waits for
+    expected: int  # arrivals that the next phase will wait for
+    bytes: int = 0  # that the current phase waits for; negative if they came before they were expected
     phase: int = 0
 
     @classmethod
@@ -33,7 +35,7 @@ class Mbarrier:
         return cls(values["pending"], values["expected"], signed, values["phase"])
 
     def write(self, data: memoryview) -> None:
-        """The phase completes where nothing is missing."""
+        """Completes the phase if nothing is pending."""
         if self.pending == 0 and self.bytes == 0:
             self.pending, self.phase = self.expected, (self.phase + 1) & 3
         word, at = 0, 0
@@ -49,67 +51,76 @@ class Mbarrier:
 
 
 def _memory(thread: State, instruction: Instruction, operand: Operand) -> memoryview:
-    space = space_of([p for p in instruction.opcode.split(".") if p.startswith("shared")])
-    return thread.memory(space, operand, SIZE)
+    return thread.memory(instruction.op.space, operand, SIZE)
 
 
 def is_complete(thread: State, instruction: Instruction) -> bool:
-    """Of the phase that a wait names by its parity, or by the state that an arrival gave."""
+    """Is the phase complete that a wait names, by its parity or by the state that an arrival returned?"""
     phase = Mbarrier.read(_memory(thread, instruction, instruction.operands[1])).phase
-    if "parity" in instruction.opcode.split("."):
+    if "parity" in instruction.modifiers:
         return (phase ^ thread.read(instruction.operands[2], "b32")) & 1 == 1
     return phase != thread.read(instruction.operands[2], "b64") & 3
 
 
-def mbarrier(thread: State, instruction: Instruction) -> None:
-    _, operation, *parts = instruction.opcode.split(".")
-    operands = list(instruction.operands)
-    if operation == "pending_count":
-        thread.write(operands[0], "b32", thread.read(operands[1], "b64") >> 32)
-        return
-    target = None if isinstance(operands[0], Address) else operands.pop(0)
-    data = _memory(thread, instruction, operands[0])
-    number = thread.read(operands[1], "u32") if len(operands) > 1 else 1
-    if operation == "init":
-        Mbarrier(number, number).write(data)
-        return
-    if operation == "inval":
-        data[:] = bytes(SIZE)
-        return
+@contextmanager
+def _changed(thread: State, instruction: Instruction, operand: Operand) -> Iterator[Mbarrier]:
+    data = _memory(thread, instruction, operand)
     barrier = Mbarrier.read(data)
-    if operation in ("expect_tx", "complete_tx"):
-        barrier.bytes += number if operation == "expect_tx" else -number
-    elif operation in ("arrive", "arrive_drop"):
-        state = barrier.pending << 32 | barrier.phase
-        if "expect_tx" in parts:
-            barrier.bytes, number = barrier.bytes + number, 1
-        barrier.arrive(number)
-        barrier.expected -= number if operation == "arrive_drop" else 0
-        if target is not None:
-            thread.write(target, "b64", state)
-    else:
-        raise InterpreterError(f"{instruction.opcode} is not known")
+    yield barrier
     barrier.write(data)
 
 
-def arrive_after_copies(thread: State, instruction: Instruction) -> None:
-    """cp.async.mbarrier.arrive: the copies so far, then the arrival. Without .noinc it is one more than expected."""
+def _init(thread: State, instruction: Instruction) -> None:
+    place, count = instruction.operands
+    number = thread.read(count, "u32")
+    Mbarrier(number, number).write(_memory(thread, instruction, place))
+
+
+def _inval(thread: State, instruction: Instruction) -> None:
+    _memory(thread, instruction, instruction.operands[0])[:] = bytes(SIZE)
+
+
+def _expect(thread: State, instruction: Instruction) -> None:
+    place, count = instruction.operands
+    sign = 1 if instruction.modifiers[0] == "expect_tx" else -1
+    with _changed(thread, instruction, place) as barrier:
+        barrier.bytes += sign * thread.read(count, "u32")
+
+
+def _arrive(thread: State, instruction: Instruction) -> None:
+    """arrive and arrive_drop. Operands: [state,] address[, count or bytes]."""
+    operands = list(instruction.operands)
+    target = None if isinstance(operands[0], Address) else operands.pop(0)
+    number = thread.read(operands[1], "u32") if len(operands) > 1 else 1
+    with _changed(thread, instruction, operands[0]) as barrier:
+        state = barrier.pending << 32 | barrier.phase
+        if "expect_tx" in instruction.modifiers:
+            barrier.bytes, number = barrier.bytes + number, 1
+        barrier.arrive(number)
+        barrier.expected -= number if instruction.modifiers[0] == "arrive_drop" else 0
+    if target is not None:
+        thread.write(target, "b64", state)
+
+
+def _pending_count(thread: State, instruction: Instruction) -> None:
+    target, state = instruction.operands
+    thread.write(target, "b32", thread.read(state, "b64") >> 32)
+
+
+def _arrive_after_copies(thread: State, instruction: Instruction) -> None:
+    """cp.async.mbarrier.arrive: complete the copies, then arrive. Without .noinc the arrival was not expected."""
     for target, data in [copy for group in (*thread.groups, thread.copies) for copy in group]:
         target[:] = data
     thread.groups, thread.copies = [[] for _ in thread.groups], []
-    if ".noinc" in instruction.opcode:
-        place = _memory(thread, instruction, instruction.operands[0])
-        barrier = Mbarrier.read(place)
-        barrier.arrive(1)
-        barrier.write(place)
+    if "noinc" in instruction.modifiers:
+        with _changed(thread, instruction, instruction.operands[0]) as barrier:
+            barrier.arrive(1)
 
 
-def bulk(thread: State, instruction: Instruction) -> None:
-    """cp.async.bulk between global and shared memory; its groups have nothing to wait for."""
-    parts, operands = instruction.opcode.split(".")[3:], instruction.operands
-    if parts[0] in ("commit_group", "wait_group", "prefetch"):
-        return
-    spaces = [p.split("::")[0] for p in parts[:2]]
+def _bulk_copy(thread: State, instruction: Instruction) -> None:
+    """Between global and shared memory. Operands: destination, source, bytes [, mbarrier of a load]."""
+    operands = instruction.operands
+    spaces = [m.split("::")[0] for m in instruction.modifiers[2:4]]
     if sorted(spaces) != ["global", "shared"]:
         raise InterpreterError(f"{instruction.opcode} is not known")
     size = thread.read(operands[2], "u32")
@@ -122,7 +133,24 @@ def bulk(thread: State, instruction: Instruction) -> None:
         )
         target[:] = source
     if spaces[0] == "shared":
-        data = thread.memory("shared", operands[3], SIZE)
-        barrier = Mbarrier.read(data)
-        barrier.bytes -= size
-        barrier.write(data)
+        with _changed(thread, instruction, operands[3]) as barrier:
+            barrier.bytes -= size
+
+
+def _nothing(_thread: State, _: Instruction) -> None:
+    """Bulk copies complete at once, so their groups have nothing to wait for."""
+
+
+EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
+    "mbarrier.init": _init,
+    "mbarrier.inval": _inval,
+    "mbarrier.expect_tx": _expect,
+    "mbarrier.complete_tx": _expect,
+    "mbarrier.arrive": _arrive,
+    "mbarrier.arrive_drop": _arrive,
+    "mbarrier.pending_count": _pending_count,
+    "cp.async.mbarrier.arrive": _arrive_after_copies,
+    "cp.async.bulk": _bulk_copy,
+    "cp.async.bulk.commit_group": _nothing,
+    "cp.async.bulk.wait_group": _nothing,
+}

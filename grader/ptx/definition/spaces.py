@@ -1,28 +1,28 @@
-"""The interpreter's memory: where variables and arrays lie, and what an address reaches."""
+"""The interpreter's memory: the addresses of variables and arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from grader.ptx.parser import Module, Variable
+from grader.ptx.syntax import Module, Variable
 
 Dim3 = tuple[int, int, int]
 STRETCH = 1 << 40
 
 
 class InterpreterError(Exception):
-    """The kernel did something that has no defined result, or that is not known here."""
+    """The kernel did something without a defined result, or something that is not supported here."""
 
 
-class Memory:
+class AddressSpace:
     """Allocations in one 64-bit address space, a terabyte apart."""
 
     def __init__(self) -> None:
         self._stretches: list[memoryview] = []
 
     def map(self, data: Any) -> int:
-        """Gives anything with a writable buffer an address."""
+        """Give a writable buffer an address."""
         self._stretches.append(memoryview(data).cast("B"))
         return len(self._stretches) * STRETCH
 
@@ -34,7 +34,7 @@ class Memory:
 
 
 def inside(data: memoryview, offset: int, size: int) -> memoryview:
-    """The bytes of one access. Raises InterpreterError where it leaves its allocation or is misaligned."""
+    """The bytes of one access. Raises InterpreterError if it is out of bounds or misaligned."""
     if offset < 0 or offset + size > len(data):
         raise InterpreterError(f"access of {size} bytes at offset {offset} of an allocation of {len(data)}")
     if offset % size:
@@ -43,21 +43,21 @@ def inside(data: memoryview, offset: int, size: int) -> memoryview:
 
 
 @dataclass
-class Launch:
-    """What all threads of a grid share."""
+class GridState:
+    """The state that all threads of a grid share."""
 
     module: Module
     grid: Dim3
     block: Dim3
     shared_bytes: int
-    memory: Memory = field(default_factory=Memory)
+    memory: AddressSpace = field(default_factory=AddressSpace)
     symbols: dict[str, int] = field(default_factory=dict)  # global and constant variables
     shared: dict[str, int] = field(default_factory=dict)  # offsets of shared variables
     static_bytes: int = 0
 
 
-def place_variables(launch: Launch) -> None:
-    """Gives the module's variables their addresses, dynamic shared memory after the static."""
+def place_variables(launch: GridState) -> None:
+    """Assign addresses to the module's variables; dynamic shared memory follows static shared memory."""
     functions = launch.module.functions.values()
     variables = [*launch.module.variables.values(), *(v for f in functions for v in f.variables.values())]
     dynamic: list[Variable] = []

@@ -1,15 +1,16 @@
-"""One interpreted thread: its registers, and what its operands and addresses mean."""
+"""The state of one interpreted thread, and what its operands and addresses mean."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 
-from grader.ptx.definition.instruction import WIDTHS, number, wrap
-from grader.ptx.definition.spaces import Dim3, InterpreterError, Launch, inside
-from grader.ptx.parser import Address, Function, Immediate, Operand, Register, Symbol, Vector
+from grader.ptx.definition.computation import number, wrap
+from grader.ptx.definition.spaces import Dim3, GridState, InterpreterError, inside
+from grader.ptx.opcodes.opcode import Opcode
+from grader.ptx.syntax import Address, Function, Immediate, Operand, Register, Symbol
+from grader.ptx.types import BITS
 
-# Where generic addressing sees the two windows; every other allocation gets a stretch of its own below them.
+# Generic addresses of the two windows; every other allocation has an address range of its own below them.
 SHARED_WINDOW = 1 << 60
 LOCAL_WINDOW = 1 << 61
 
@@ -17,7 +18,7 @@ LOCAL_WINDOW = 1 << 61
 class State:
     """One thread's registers, carry flag, local memory and asynchronous copies."""
 
-    def __init__(self, launch: Launch, shared: memoryview, block: Dim3, place: Dim3, index: int) -> None:
+    def __init__(self, launch: GridState, shared: memoryview, block: Dim3, place: Dim3, index: int) -> None:
         self.launch, self.shared, self.lane = launch, shared, index % 32
         self.special = _special_registers(launch, block, place, index)
         self.local = bytearray()
@@ -26,7 +27,7 @@ class State:
         self.registers: dict[str, int] = {}
         self.parameters: dict[str, bytearray] = {}
         self.locals: dict[str, int] = {}
-        self.copies: list[tuple[memoryview, bytes]] = []  # of cp.async, in the group that is open
+        self.copies: list[tuple[memoryview, bytes]] = []  # of cp.async, in the open group
         self.groups: list[list[tuple[memoryview, bytes]]] = []
 
     def read(self, operand: Operand, type_: str) -> int:
@@ -52,17 +53,15 @@ class State:
         raise InterpreterError(f"{name} has no address")
 
     def write(self, operand: Operand, type_: str, value: int) -> None:
-        """Into a register that may be wider: a signed type is extended by its sign, others by zeros."""
+        """Write to a register that may be wider: signed types are sign-extended, others zero-extended."""
         assert isinstance(operand, Register)
         if operand.name != "_":
             self.registers[operand.name] = wrap(self.function.registers[operand.name], number(type_, value))
 
-    def cells(self, parts: list[str], operand: Operand) -> list[memoryview]:
+    def cells(self, op: Opcode, operand: Operand) -> list[memoryview]:
         """The memory of each element that a load, store or atomic touches."""
-        count = 2 if "v2" in parts else 4 if "v4" in parts else 1
-        size = WIDTHS[parts[-1]] // 8
-        data = self.memory(space_of(parts), operand, size * count)
-        return [data[i : i + size] for i in range(0, size * count, size)]
+        data = self.memory(op.space, operand, op.bytes)
+        return [data[i : i + op.element_bytes] for i in range(0, op.bytes, op.element_bytes)]
 
     def memory(self, space: str, operand: Operand, size: int) -> memoryview:
         assert isinstance(operand, Address)
@@ -83,21 +82,9 @@ class State:
         return self.launch.memory.at(address, size)
 
 
-def items_of(operand: Operand) -> Sequence[Operand]:
-    return operand.items if isinstance(operand, Vector) else (operand,)
-
-
-def space_of(parts: list[str]) -> str:
-    for part in parts:
-        space = part.split("::")[0]
-        if space in ("param", "global", "shared", "local", "const"):
-            return space
-    return "generic"
-
-
 def _literal(immediate: Immediate, type_: str) -> int:
-    """The bits of a literal in the instruction's type; a float literal of the other width is converted."""
-    width = WIDTHS[type_]
+    """The bits of a literal in the type of the instruction; a float literal of the other width is converted."""
+    width = BITS[type_]
     if immediate.float_width in (0, width):
         return immediate.bits
     source, target = ("<d", "<f") if width == 32 else ("<f", "<d")
@@ -105,7 +92,7 @@ def _literal(immediate: Immediate, type_: str) -> int:
     return int.from_bytes(struct.pack(target, value), "little")
 
 
-def _special_registers(launch: Launch, block: Dim3, place: Dim3, index: int) -> dict[str, int]:
+def _special_registers(launch: GridState, block: Dim3, place: Dim3, index: int) -> dict[str, int]:
     vectors = {"%tid": place, "%ntid": launch.block, "%ctaid": block, "%nctaid": launch.grid}
     registers = {
         f"{name}.{axis}": v for name, vector in vectors.items() for axis, v in zip("xyz", vector, strict=True)

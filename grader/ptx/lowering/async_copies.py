@@ -1,64 +1,123 @@
-"""cp.async.bulk, cp.async.mbarrier.arrive and the fence between the two ways to memory.
+"""cp.async, cp.async.bulk and cp.async.mbarrier.arrive.
 
-PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy" and "Async proxy". What they do stands in
-flights.py and bulk_copies.py. Of bulk copies those between global memory and this block's shared memory are known.
+PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy". The runtime's part is in copies.py,
+flights.py and bulk_copies.py. Of the bulk copies, those between global memory and the block's own shared memory are
+supported.
 """
 
 from __future__ import annotations
 
 from grader.ptx.analysis.flow import Block
-from grader.ptx.lowering.accesses import address_of, copy_async, memory_fence
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.ir import Value
+from grader.ptx.lowering.addresses import address_of
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mbarriers import SPACES, use_of
-from grader.ptx.machine import HEADER
-from grader.ptx.parser import Instruction
+from grader.ptx.machine import HEADER, WORKER
 from grader.ptx.runtime.bulk_copies import CHUNK
+from grader.ptx.syntax import Immediate, Instruction, Operand, Register
 
-LOAD = ["global", "mbarrier::complete_tx::bytes"]  # after the space of the target
-STORE = ["global", "shared::cta", "bulk_group"]
+LOAD = ("global", "mbarrier::complete_tx::bytes")  # modifiers after the space of the destination
+STORE = ("global", "shared::cta", "bulk_group")
 
 
 def is_asynchronous(blocks: list[Block]) -> bool:
-    """Does an mbarrier or a group of bulk copies wait for copies of this kernel?"""
-    names = ("cp.async.bulk", "cp.async.mbarrier")
-    return any(i.opcode.startswith(names) for b in blocks for i in b.instructions)
+    """Does the kernel make copies that complete an mbarrier or a group of bulk copies?"""
+    return any(i.traits.arrives_later for b in blocks for i in b.instructions)
 
 
-def copy(u: Kernel, ins: Instruction) -> None:
-    mods = ins.opcode.split(".")
-    if mods[1:3] == ["async", "bulk"]:
-        _bulk(u, ins, mods[3:])
-    elif mods[1:4] == ["async", "mbarrier", "arrive"]:
-        _arrive(u, ins, mods[4:])
-    else:
-        if mods[2] in ("wait_group", "wait_all") and is_asynchronous(u.blocks):
-            u.f.call("void", "copies_seen", u.worker, u.me)
-            u.passes()
-        copy_async(u, ins)
+def copy(u: KernelBuilder, ins: Instruction) -> None:
+    """Operands: destination, source, bytes [, bytes to read from the source]; the rest becomes zero."""
+    f, operands = u.f, ins.operands
+    if len(operands) not in (3, 4) or not isinstance(operands[2], Immediate):
+        raise u.unsupported()
+    width = operands[2].bits
+    filled = _filled(u, operands[3], width) if len(operands) == 4 else f.const("i32", width)
+    source = _copy_source(u, operands[1], width, filled)
+    site = f.const("i32", u.site(width, opcode="st.shared"))
+    target = address_of(u, operands[0])
+    f.call("void", "copy_start", u.worker, u.me, target, f.const("i32", width), site, source, filled, f["frame"])
 
 
-def _arrive(u: Kernel, ins: Instruction, mods: list[str]) -> None:
-    if set(mods) - SPACES - {"noinc", "b64"}:
+def commit_group(u: KernelBuilder, _: Instruction) -> None:
+    _count_group(u, "group")
+
+
+def wait_group(u: KernelBuilder, ins: Instruction) -> None:
+    """Wait until at most this many groups are pending."""
+    _see_copies(u)
+    u.f.call("void", "copy_wait", u.worker, u.me, u.value(ins.operands[0], "u32"), u.f["frame"])
+
+
+def wait_all(u: KernelBuilder, _: Instruction) -> None:
+    _see_copies(u)
+    _count_group(u, "group")
+    u.f.call("void", "copy_wait", u.worker, u.me, u.f.const("i32", 0), u.f["frame"])
+
+
+def _count_group(u: KernelBuilder, name: str) -> None:
+    HEADER.set(u.f["frame"], name, HEADER.get(u.f["frame"], name) + 1)
+
+
+def _see_copies(u: KernelBuilder) -> None:
+    if is_asynchronous(u.blocks):
+        u.f.call("void", "copies_seen", u.worker, u.me)
+        u.passes()
+
+
+def _filled(u: KernelBuilder, operand: Operand, width: int) -> Value:
+    """Bytes to read from the source: their number is the operand, or zero if the operand is a true predicate."""
+    f, whole = u.f, u.f.const("i32", width)
+    if isinstance(operand, Register) and u.function.registers.get(operand.name.lstrip("!")) == "pred":
+        return f.select(u.value(operand, "pred"), f.const("i32", 0), whole)
+    given = u.value(operand, "u32")
+    return f.select(given.ult(width), given, whole)
+
+
+def _copy_source(u: KernelBuilder, operand: Operand, width: int, filled: Value) -> Value:
+    """Host address of the bytes to copy. With zero bytes to read, the source address is not checked."""
+    f = u.f
+    do, skip, after = f.fresh("do"), f.fresh("skip"), f.fresh("source")
+    f.branch(filled.ne(0), do, skip)
+    f.label(do)
+    site = f.const("i32", u.site(width, opcode="ld.global"))
+    address = address_of(u, operand)
+    pointer = f.call("ptr", "copy_source", u.worker, u.me, address, f.const("i32", width), site, filled)
+    f.jump(after)
+    f.label(skip)
+    sink = WORKER.get(u.worker, "sink")
+    f.jump(after)
+    f.label(after)
+    return f.emit("ptr", f'phi ptr [ {pointer}, %"{do}" ], [ {sink}, %"{skip}" ]')
+
+
+def arrive(u: KernelBuilder, ins: Instruction) -> None:
+    """cp.async.mbarrier.arrive: an arrival once the copies so far are complete."""
+    mods = set(ins.modifiers[3:])
+    if mods - SPACES - {"noinc", "b64"}:
         raise u.unsupported()
     more = u.f.const("i32", int("noinc" not in mods))
     u.f.call("void", "copies_arrive", *use_of(u, ins, ins.operands[0]), u.f["frame"], more)
     u.passes()
 
 
-def _bulk(u: Kernel, ins: Instruction, mods: list[str]) -> None:
-    f = u.f
-    if mods == ["commit_group"]:
-        HEADER.set(f["frame"], "bulk_group", HEADER.get(f["frame"], "bulk_group") + 1)
-    elif mods in (["wait_group"], ["wait_group", "read"]):
-        f.call("void", "bulk_wait", u.worker, u.me, u.value(ins.operands[0], "u32"), f["frame"])
-        u.passes()
-    elif mods[:2] != ["prefetch", "L2"]:
-        _bulk_copy(u, ins, mods)
+# Bulk copies ----------------------------------------------------------------------------------------------------
 
 
-def _bulk_copy(u: Kernel, ins: Instruction, mods: list[str]) -> None:
-    """Operands: target, source, bytes, and the mbarrier of a load."""
-    f, loads = u.f, mods[1:] == LOAD and mods[0] in SPACES
+def bulk_commit_group(u: KernelBuilder, _: Instruction) -> None:
+    _count_group(u, "bulk_group")
+
+
+def bulk_wait_group(u: KernelBuilder, ins: Instruction) -> None:
+    if ins.modifiers[3:] not in ((), ("read",)):
+        raise u.unsupported()
+    u.f.call("void", "bulk_wait", u.worker, u.me, u.value(ins.operands[0], "u32"), u.f["frame"])
+    u.passes()
+
+
+def bulk_copy(u: KernelBuilder, ins: Instruction) -> None:
+    """Operands: destination, source, bytes [, mbarrier of a load]."""
+    f, mods = u.f, ins.modifiers[2:]
+    loads = mods[1:] == LOAD and mods[0] in SPACES
     if not loads and mods != STORE:
         raise u.unsupported()
     size = u.value(ins.operands[2], "u32")
@@ -75,13 +134,20 @@ def _bulk_copy(u: Kernel, ins: Instruction, mods: list[str]) -> None:
     u.passes()
 
 
-def fence(u: Kernel, ins: Instruction) -> None:
-    """That of the async proxy orders nothing for other threads; that of mbarrier.init needs nothing here."""
-    if ins.opcode.startswith("fence.proxy.async"):
-        u.f.call("void", "bulk_fence", u.worker)
-        u.passes()
-    elif not ins.opcode.startswith("fence.mbarrier_init"):
-        memory_fence(u, ins)
+def policy(u: KernelBuilder, ins: Instruction) -> None:
+    """createpolicy: cache policies are ignored."""
+    u.assign(ins.operands[0], u.f.const("i64", 0))
 
 
-HANDLERS = {"cp": copy, "fence": fence}
+HANDLERS = {
+    "cp.async.ca": copy,
+    "cp.async.cg": copy,
+    "cp.async.commit_group": commit_group,
+    "cp.async.wait_group": wait_group,
+    "cp.async.wait_all": wait_all,
+    "cp.async.mbarrier.arrive": arrive,
+    "cp.async.bulk": bulk_copy,
+    "cp.async.bulk.commit_group": bulk_commit_group,
+    "cp.async.bulk.wait_group": bulk_wait_group,
+    "createpolicy": policy,
+}

@@ -2,53 +2,69 @@
 
 from __future__ import annotations
 
-from grader.ptx.analysis.flow import registers_of
+from grader.ptx.analysis.looks import is_looked_at
 from grader.ptx.ir import Value
-from grader.ptx.lowering.accesses import checked, is_wide
-from grader.ptx.lowering.arithmetic import BITS, is_signed, llvm_type
+from grader.ptx.lowering.accesses import check, synchronise
+from grader.ptx.lowering.addresses import address_of
+from grader.ptx.lowering.arithmetic import llvm_type
 from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
-from grader.ptx.lowering.kernel import Kernel
-from grader.ptx.lowering.memory import access_of
-from grader.ptx.parser import Instruction, Operand, Vector
+from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.machine import BLIND, CHANGES, DROPS, KEEPS, LOOKS, QUIET, TRIES
+from grader.ptx.syntax import Instruction, Operand, items_of
+from grader.ptx.types import BITS, is_signed
 
 OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
               "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
+OVERWRITES = {"exch": BLIND, "cas": TRIES}  # when the result is unused
 HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
 
 
-def atomic(u: Kernel, ins: Instruction) -> None:
+def atomic(u: KernelBuilder, ins: Instruction) -> None:
     """A vector form is an atomic operation on each of its elements."""
-    space, count, type_, mods = access_of(ins.opcode)
-    operation = next((m for m in ins.opcode.split(".") if m in OPERATIONS or m == "cas"), None)
-    if "async" in mods or operation is None or type_ not in BITS:
+    op, mods = ins.op, ins.modifiers
+    operation = next((m for m in mods if m in OPERATIONS or m == "cas"), None)
+    if "async" in mods or operation is None or not op.element_bytes:
         raise u.unsupported()
-    if BITS[type_] < 32 and type_ not in HALVES and operation != "cas":
+    if op.element_bytes < 4 and op.type not in HALVES and operation != "cas":
         raise u.unsupported()
     operands = list(ins.operands)
-    destination = operands.pop(0) if ins.base == "atom" else None
-    if {"release", "acq_rel"} & mods:
-        u.fence(wide="cta" not in mods)
-    element = BITS[type_] // 8
-    direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
-    pointer = checked(u, direction, space, operands[0], element * count, strong=True)
-    if ins.base == "atom":
-        # Behind the checks: it orders what follows, and not itself. What nobody looks at orders nothing.
-        looked_at = bool(u.used & set(registers_of(ins.operands[0])))
-        u.acquire(wide=is_wide(space, mods) and looked_at)
-    sources = [_items(operand) for operand in operands[1:]]
-    targets = _items(destination) if destination is not None else [None] * count
-    for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):
-        old = _apply(u, operation, type_, pointer.at(k * element), values)
+    destination = operands.pop(0) if ins.traits.result else None
+    if {"release", "acq_rel"} & set(mods):
+        u.fence(wide=not op.is_of_block_scope)
+    looked_at = is_looked_at(ins, u.used)
+    flags = 0 if looked_at else DROPS | OVERWRITES.get(operation, 0)
+    address, width = address_of(u, operands[0]), u.f.const("i32", op.bytes)
+    pointer = u.f.call("ptr", f"{op.space}_peek", u.worker, address, width)
+    sources = [items_of(operand) for operand in operands[1:]]
+    targets = items_of(destination) if destination is not None else [None] * op.count
+    changed, given = u.f.const("i1", 0), []
+    for k, values in enumerate(zip(*sources, strict=True)):
+        place = pointer.at(k * op.element_bytes)
+        given.append(_apply(u, operation, op.type, place, list(values)))
+        changed = changed | _bits(place.load(given[-1].type)).ne(_bits(given[-1]))
+    # One that changes nothing only reads; but if its result is unused, in another order it might change something.
+    quiet = QUIET if looked_at or operation in OVERWRITES else 0
+    site = u.site(op.bytes, strong=True) | flags
+    site_now = u.f.select(changed, u.f.const("i32", site), u.f.const("i32", site | quiet))
+    # The result of an exchange is often unused: then it is a store.
+    check(u, "write" if operation == "exch" else "update", op.space, address, op.bytes, site_now)
+    for target, old in zip(targets, given, strict=True):
         if target is not None:
             u.assign(target, old)
+    looks = LOOKS if looked_at else 0
+    how = u.f.select(changed, u.f.const("i32", looks | CHANGES | KEEPS), u.f.const("i32", looks | KEEPS))
+    synchronise(u, op, address, how)
+    if destination is not None:
+        u.acquire()  # after all else: it orders what follows, and not itself
 
 
-def _items(operand: Operand) -> list[Operand]:
-    return list(operand.items) if isinstance(operand, Vector) else [operand]
+def _bits(value: Value) -> Value:
+    width = {"float": 32, "double": 64, "half": 16, "bfloat": 16}.get(value.type)
+    return value.bitcast(f"i{width}") if width else value
 
 
-def _apply(u: Kernel, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
-    """Combine memory with the operands; returns what was there before."""
+def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
+    """Combine memory with the operands. Returns the old value."""
     f, kind = u.f, llvm_type(type_)
     if operation == "cas":
         expected, new = (u.value(operand, f"b{BITS[type_]}") for operand in operands)
@@ -65,14 +81,14 @@ def _apply(u: Kernel, operation: str, type_: str, pointer: Value, operands: list
 
 
 def _exchange(pointer: Value, expected: Value, new: Value) -> tuple[Value, Value]:
-    """The value that was there, and whether it was the expected one."""
+    """Compare and swap. Returns the old value, and whether it was the expected one."""
     f, kind = pointer.fn, expected.type
     pair = f.emit(f"{{{kind}, i1}}", f"cmpxchg ptr {pointer}, {expected.typed}, {new.typed} seq_cst seq_cst")
     return f.emit(kind, f"extractvalue {pair.typed}, 0"), f.emit("i1", f"extractvalue {pair.typed}, 1")
 
 
-def _of_halves(u: Kernel, operation: str, type_: str, pointer: Value, value: Value) -> Value:
-    """No CPU has these: try until nobody came between."""
+def _of_halves(u: KernelBuilder, operation: str, type_: str, pointer: Value, value: Value) -> Value:
+    """CPUs lack these: compare and swap until no other thread came in between."""
     f, kind = u.f, value.type
     seen = f.alloca(kind)
     seen.store(pointer.load(kind))

@@ -1,4 +1,4 @@
-"""Warp collectives. Each lane brings words, waits until all lanes of the mask are there, then reads theirs.
+"""Warp collectives. Each lane brings words, waits for all lanes of its mask, then reads what they brought.
 
 PTX ISA, "Data Movement and Conversion Instructions: shfl.sync" and "Parallel Synchronization and Communication
 Instructions".
@@ -6,20 +6,26 @@ Instructions".
 
 from __future__ import annotations
 
-from grader.ptx.analysis.flow import is_aligned
-from grader.ptx.ir import Value
-from grader.ptx.lowering import matrix
-from grader.ptx.lowering.arithmetic import BITS, intrinsic, is_signed
-from grader.ptx.lowering.kernel import Kernel
-from grader.ptx.lowering.mail import bring, must_name_itself, must_take_part, own, word_of
-from grader.ptx.machine import ABORTED, AT_NAMED, AT_WARP, HEADER, UNALIGNED, WORKER, Kind
-from grader.ptx.parser import Instruction, Operand, Pair
+from collections.abc import Callable
+from dataclasses import dataclass
 
-# What a lane that is not there gives: +Inf. Sums and maxima show it, and fmaxf, which drops a NaN, does too.
+from grader.ptx.ir import Value
+from grader.ptx.lowering import matrix_rows, products
+from grader.ptx.lowering.arithmetic import intrinsic
+from grader.ptx.lowering.barriers import BARRIERS, deposit_barrier
+from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.lowering.mail import ALL_LANES, WHOEVER_COMES, bring, must_name_itself, must_take_part, own, word_of
+from grader.ptx.machine import AT_WARP
+from grader.ptx.opcodes.traits import BarrierKind
+from grader.ptx.syntax import Instruction, Operand, Pair
+from grader.ptx.types import BITS, is_signed
+
+Sources = tuple[Operand, ...]
+# The value of a lane that is not in the mask: +Inf, which survives in sums and in maxima; fmaxf would drop a NaN.
 UNDEFINED = 0x7F800000
 
 
-def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) -> None:
+def _assign_pair(u: KernelBuilder, operand: Operand, value: Value, predicate: Value) -> None:
     if isinstance(operand, Pair):
         u.assign(operand.first, value)
         u.assign(operand.second, predicate)
@@ -30,84 +36,27 @@ def _assign_pair(u: Kernel, operand: Operand, value: Value, predicate: Value) ->
 # What a lane brings ---------------------------------------------------------------------------------------------
 
 
-def deposit(u: Kernel, ins: Instruction) -> int:
-    """Leave this lane's words for collective `ins`; returns what the thread then waits for."""
-    mods = ins.opcode.split(".")[1:]
-    operands, u.here = u.here.operands, ins  # findings speak of the collective
-    if ins.base in matrix.COLLECTIVES or ins.base == "wmma":
-        matrix.deposit(u, ins, operands)
-        return AT_WARP
-    if ins.base in ("bar", "barrier"):
-        if mods[0] == "warp":
-            mask = u.value(ins.operands[0], "b32")
-            must_name_itself(u, mask)
-            bring(u, mask, orders=True)
-            return AT_WARP
-        return _deposit_barrier(u, ins)
-    if ins.base == "activemask":
-        bring(u, u.f.const("i32", 0))
-        return AT_WARP
-    mask = u.value(ins.operands[-1], "b32")
-    must_name_itself(u, mask)
-    if ins.base == "elect":
-        bring(u, mask)
-    elif ins.base == "vote":
-        bring(u, mask, u.value(ins.operands[1], "pred").zext("i32"))
-    elif ins.base == "match" and mods[-1] == "b64":
-        value = u.value(ins.operands[1], "b64")
-        bring(u, mask, value.trunc("i32"), (value >> 32).trunc("i32"))
-    elif ins.base in ("shfl", "redux", "match"):
-        bring(u, mask, u.value(ins.operands[1], "b32"))
-    else:
-        raise u.unsupported()
-    return AT_WARP
+def _value(u: KernelBuilder, ins: Instruction, sources: Sources) -> list[Value]:
+    if ins.op.type != "b64":
+        return [u.value(sources[0], "b32")]
+    value = u.value(sources[0], "b64")
+    return [value.trunc("i32"), (value >> 32).trunc("i32")]
 
 
-def _deposit_barrier(u: Kernel, ins: Instruction) -> int:
-    """bar.sync with a number or a count, and bar.red. Operands: barrier, [threads], [predicate]."""
-    operands = list(ins.operands)
-    if not operands:  # of a cluster
-        raise u.unsupported()
-    f, frame = u.f, u.f["frame"]
-    if "red" in ins.opcode.split("."):
-        predicate = operands.pop()
-        operands.pop(0)
-        HEADER.set(frame, "predicate", u.value(predicate, "pred").zext("i32"))
-    else:
-        HEADER.set(frame, "predicate", f.const("i32", 0))
-    HEADER.set(frame, "barrier", u.value(operands[0], "u32") & 15)
-    count = u.value(operands[1], "u32") if len(operands) > 1 else f.const("i32", 0)
-    _must_be_whole_warps(u, count)
-    HEADER.set(frame, "count", count if is_aligned(ins) else count | UNALIGNED)
-    return AT_NAMED
+def _predicate(u: KernelBuilder, _: Instruction, sources: Sources) -> list[Value]:
+    return [u.value(sources[0], "pred").zext("i32")]
 
 
-def _must_be_whole_warps(u: Kernel, count: Value) -> None:
-    """Warps arrive as a whole, so a number of threads must be a multiple of 32."""
+def _nothing(_: KernelBuilder, __: Instruction, ___: Sources) -> list[Value]:
+    return []
+
+
+# What it takes --------------------------------------------------------------------------------------------------
+
+
+def shuffle(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
-    with f.when((count & 31).ne(0), likely=False):
-        kind, site, zero = f.const("i32", int(Kind.BARRIER_DIVERGENCE)), f.const("i32", u.site()), f.const("i64", 0)
-        arguments = (u.worker, kind, site, f["tid"], count.zext("i64"), zero, f.const("i32", 0))
-        f.call("void", "record", *arguments)
-        f.ret(f.const("i32", ABORTED))
-        f.label(f.fresh("dead"))
-
-
-def arrive(u: Kernel, ins: Instruction) -> None:
-    """bar.arrive: counts, and does not wait."""
-    if not ins.operands:  # of a cluster
-        raise u.unsupported()
-    _must_be_whole_warps(u, u.value(ins.operands[1], "u32"))
-    u.f.call("void", "arrive", u.worker, u.f["tid"], u.value(ins.operands[0], "u32") & 15)
-    u.passes()
-
-
-# What it reads --------------------------------------------------------------------------------------------------
-
-
-def shuffle(u: Kernel, ins: Instruction) -> None:
-    f = u.f
-    mode = ins.opcode.split(".")[2]
+    mode = ins.modifiers[1]
     destination, _, b, c, _ = ins.operands
     lane = f["tid"] & 31
     index, clamp = u.value(b, "b32") & 31, u.value(c, "b32")
@@ -126,14 +75,14 @@ def shuffle(u: Kernel, ins: Instruction) -> None:
     if mode == "idx":
         must_take_part(u, source)
     else:
-        # A reduction over some lanes reads past them and drops what it got: allowed, as long as it is dropped.
+        # A reduction over some lanes reads past them; that is fine as long as it drops what it read.
         here = ((own(u, "members") >> source) & 1).ne(0)
         word = f.select(here, word, f.const("i32", UNDEFINED))
     _assign_pair(u, destination, word, inside)
 
 
-def vote(u: Kernel, ins: Instruction) -> None:
-    mode = ins.opcode.split(".")[2]
+def vote(u: KernelBuilder, ins: Instruction) -> None:
+    mode = ins.modifiers[1]
     ballot, members = own(u, "ballot"), own(u, "members")
     results = {
         "ballot": lambda: ballot,
@@ -144,10 +93,9 @@ def vote(u: Kernel, ins: Instruction) -> None:
     u.assign(ins.operands[0], results[mode]())
 
 
-def match(u: Kernel, ins: Instruction) -> None:
+def match(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
-    mods = ins.opcode.split(".")
-    members, words = own(u, "members"), 2 if mods[-1] == "b64" else 1
+    members, words = own(u, "members"), 2 if ins.op.type == "b64" else 1
     mine = [word_of(u, f["tid"] & 31, k) for k in range(words)]
     same = f.const("i32", 0)
     for lane in range(32):
@@ -157,17 +105,16 @@ def match(u: Kernel, ins: Instruction) -> None:
             equal = equal & word_of(u, here, k).eq(mine[k])
         same = same | f.select(equal, f.const("i32", 1 << lane), f.const("i32", 0))
     same = same & members
-    if mods[1] == "any":
+    if ins.modifiers[0] == "any":
         u.assign(ins.operands[0], same)
         return
     everyone = same.eq(members)
     _assign_pair(u, ins.operands[0], f.select(everyone, members, f.const("i32", 0)), everyone)
 
 
-def reduce(u: Kernel, ins: Instruction) -> None:
+def reduce(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
-    mods = ins.opcode.split(".")
-    operation, type_ = mods[2], mods[-1]
+    operation, type_ = ins.modifiers[1], ins.op.type
     if BITS.get(type_) != 32 or type_ == "f32":
         raise u.unsupported()
     signed = is_signed(type_)
@@ -184,34 +131,64 @@ def reduce(u: Kernel, ins: Instruction) -> None:
     u.assign(ins.operands[0], total)
 
 
-def active_mask(u: Kernel, ins: Instruction) -> None:
+def active_mask(u: KernelBuilder, ins: Instruction) -> None:
     u.assign(ins.operands[0], own(u, "members"))
 
 
-def elect(u: Kernel, ins: Instruction) -> None:
+def elect(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
     leader = f.call("i32", "llvm.cttz.i32", own(u, "members"), f.const("i1", 0))
     _assign_pair(u, ins.operands[0], leader, leader.eq(f["tid"] & 31))
 
 
-def after_barrier(u: Kernel, ins: Instruction) -> None:
-    """bar.red hands out what the threads brought; other barriers hand out nothing."""
-    mods = ins.opcode.split(".")
-    if "red" not in mods:
-        return
-    trues, everyone = WORKER.get(u.worker, "true_count"), WORKER.get(u.worker, "met_count")
-    results = {"popc": lambda: trues, "and": lambda: trues.eq(everyone), "or": lambda: trues.ne(0)}
-    u.assign(ins.operands[0], results[next(m for m in mods if m in results)]())
+def synchronise(_: KernelBuilder, __: Instruction) -> None:
+    """__syncwarp() has no result."""
 
 
-HANDLERS = {
-    **matrix.COLLECTIVES,
-    "shfl": shuffle,
-    "vote": vote,
-    "match": match,
-    "redux": reduce,
-    "activemask": active_mask,
-    "elect": elect,
-    "bar": after_barrier,
-    "barrier": after_barrier,
+# ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Collective:
+    """`bring` returns the words of a lane; `take` computes its result from the words of all lanes.
+
+    `lanes` is the mask of collectives that have no mask operand.
+    """
+
+    bring: Callable[[KernelBuilder, Instruction, Sources], list[Value]]
+    take: Callable[[KernelBuilder, Instruction], None]
+    lanes: int = ALL_LANES
+
+
+COLLECTIVES = {
+    "bar.warp": Collective(_nothing, synchronise),
+    "shfl": Collective(_value, shuffle),
+    "vote": Collective(_predicate, vote),
+    "match": Collective(_value, match),
+    "redux": Collective(_value, reduce),
+    "activemask": Collective(_nothing, active_mask, WHOEVER_COMES),
+    "elect": Collective(_nothing, elect),
+    "mma": Collective(products.bring_fragments, products.multiply),
+    "wmma.mma": Collective(products.bring_fragments, products.multiply),
+    "ldmatrix": Collective(matrix_rows.bring_row, matrix_rows.load_matrices),
+    "stmatrix": Collective(matrix_rows.bring_registers, matrix_rows.store_matrices),
+    "movmatrix": Collective(matrix_rows.bring_registers, matrix_rows.transpose),
 }
+
+
+def deposit(u: KernelBuilder, ins: Instruction) -> int:
+    """Leave the words of this lane for collective `ins`. Returns what the thread waits for."""
+    sources, u.here = u.here.operands or ins.operands[1:], ins  # findings point at the collective
+    if ins.traits.barrier is BarrierKind.BLOCK:
+        return deposit_barrier(u, ins)
+    collective = COLLECTIVES[ins.op.row]
+    mask = u.f.const("i32", collective.lanes)
+    if ins.traits.masked:
+        mask = u.value(ins.operands[-1], "b32")
+        must_name_itself(u, mask)
+    words = collective.bring(u, ins, sources)
+    bring(u, mask, *words, orders=ins.traits.barrier is BarrierKind.WARP)
+    return AT_WARP
+
+
+HANDLERS = {**BARRIERS, **{name: collective.take for name, collective in COLLECTIVES.items()}}

@@ -1,9 +1,9 @@
-"""The words that the lanes of a warp leave for a collective, and where each finds them afterwards."""
+"""The mailboxes through which the lanes of a warp exchange words in a collective."""
 
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.machine import (
     ABORTED,
     ABSENT_LANE,
@@ -17,12 +17,16 @@ from grader.ptx.machine import (
     Kind,
 )
 
+# Masks of collectives without a mask operand.
+ALL_LANES = -1
+WHOEVER_COMES = 0
 
-def mail_of(u: Kernel, thread: Value) -> Value:
+
+def mail_of(u: KernelBuilder, thread: Value) -> Value:
     return WORKER.get(u.worker, "mail").at(thread.zext("i64") * MAIL_BYTES)
 
 
-def bring(u: Kernel, mask: Value, *words: Value, orders: bool = False) -> None:
+def bring(u: KernelBuilder, mask: Value, *words: Value, orders: bool = False) -> None:
     assert len(words) <= MAIL_WORDS
     mail = mail_of(u, u.f["tid"])
     MAIL.set(mail, "operation", u.f.const("i32", u.meeting_places[id(u.here)]))
@@ -32,22 +36,22 @@ def bring(u: Kernel, mask: Value, *words: Value, orders: bool = False) -> None:
         mail.at(MAIL_BROUGHT + 4 * k).store(word)
 
 
-def word_of(u: Kernel, lane: Value, k: Value | int = 0) -> Value:
-    """Word `k` that `lane` of this thread's warp brought."""
+def word_of(u: KernelBuilder, lane: Value, k: Value | int = 0) -> Value:
+    """Word `k` that `lane` of this warp brought."""
     first = u.f["tid"] & -32
     return mail_of(u, first | lane).at(MAIL_PUBLISHED).index("i32", k).load("i32")
 
 
-def own(u: Kernel, name: str) -> Value:
-    """What the collective left for this lane: its members, or a ballot."""
+def own(u: KernelBuilder, name: str) -> Value:
+    """A result that the collective left for this lane: "members" or "ballot"."""
     return MAIL.get(mail_of(u, u.f["tid"]), name)
 
 
-def lane_of(u: Kernel) -> Value:
+def lane_of(u: KernelBuilder) -> Value:
     return u.f["tid"] & 31
 
 
-def must_take_part(u: Kernel, lane: Value) -> None:
+def must_take_part(u: KernelBuilder, lane: Value) -> None:
     """The value of a lane that is not in the mask is undefined."""
     f = u.f
     absent = ((own(u, "members") >> lane) & 1).eq(0)
@@ -55,8 +59,8 @@ def must_take_part(u: Kernel, lane: Value) -> None:
         report_absent(u, lane)
 
 
-def must_name_itself(u: Kernel, mask: Value) -> None:
-    """A lane whose mask does not name it would wait for ever."""
+def must_name_itself(u: KernelBuilder, mask: Value) -> None:
+    """A lane that is missing from its own mask would wait forever."""
     f = u.f
     with f.when(((mask >> lane_of(u)) & 1).eq(0), likely=False):
         _report(u, lane_of(u).zext("i64") + OWN_LANE)
@@ -64,11 +68,11 @@ def must_name_itself(u: Kernel, mask: Value) -> None:
         f.label(f.fresh("dead"))
 
 
-def report_absent(u: Kernel, lane: Value) -> None:
+def report_absent(u: KernelBuilder, lane: Value) -> None:
     _report(u, lane.zext("i64") + ABSENT_LANE)
 
 
-def _report(u: Kernel, what: Value) -> None:
+def _report(u: KernelBuilder, what: Value) -> None:
     f = u.f
     kind, site, zero = f.const("i32", int(Kind.COLLECTIVE_MISMATCH)), f.const("i32", u.site()), f.const("i64", 0)
     f.call("void", "record", u.worker, kind, site, f["tid"], what, zero, f.const("i32", 0))

@@ -1,13 +1,13 @@
-"""Where a kernel's variables lie: shared arrays, a thread's frame, the parameter block, module variables."""
+"""Lays out memory: shared arrays, a thread's frame, the parameter block, module variables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grader.ptx.analysis.flow import Block, defs_and_uses
+from grader.ptx.analysis.flow import Block
+from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.rewrites import may_rewrite
 from grader.ptx.analysis.shapes import Frame, SharedMap
-from grader.ptx.lowering.arithmetic import BITS
 from grader.ptx.machine import (
     ARENA_TAIL,
     COPY,
@@ -17,18 +17,11 @@ from grader.ptx.machine import (
     SHARED_GUARD,
     VARIABLE_WINDOW,
 )
-from grader.ptx.parser import Address, Function, Instruction, Module, Operand, Symbol, Variable, Vector
+from grader.ptx.opcodes.rows import POLL, PUSH
+from grader.ptx.syntax import Address, Function, Instruction, Module, Operand, Symbol, Variable, Vector
+from grader.ptx.types import BITS
 
-STACK_BYTES = 16384  # of a thread that calls recursive functions
-SPACES = {"param", "shared", "global", "local", "const", "shared::cta", "shared::cluster"}
-
-
-def access_of(opcode: str) -> tuple[str, int, str, set[str]]:
-    """(space, vector length, type, modifiers) of a load or store. Of a cluster's memory it is this block's part."""
-    mods = opcode.split(".")[1:]
-    space = next((m for m in mods if m in SPACES), "generic").split("::")[0]
-    count = next((int(m[1:]) for m in mods if m in ("v2", "v4", "v8")), 1)
-    return space, count, mods[-1], set(mods)
+STACK_BYTES = 16384  # per thread, if the kernel calls recursive functions
 
 
 def symbols_of(operands: tuple[Operand, ...]) -> list[str]:
@@ -44,7 +37,7 @@ def symbols_of(operands: tuple[Operand, ...]) -> list[str]:
 
 
 def parameter_layout(function: Function) -> tuple[list[int], int]:
-    """Byte offset of each kernel parameter, and the bytes of all. PTX aligns each to its own size."""
+    """Byte offset of each kernel parameter, and the total size. PTX aligns each to its own size."""
     offsets, at = [], 0
     for parameter in function.parameters:
         at = _aligned(at, parameter.align or min(parameter.bytes, 8))
@@ -54,7 +47,7 @@ def parameter_layout(function: Function) -> tuple[list[int], int]:
 
 
 def variable_windows(module: Module) -> dict[str, int]:
-    """The window of each variable in global or constant memory that code or a used table refers to."""
+    """The window of each global or constant variable that is referenced, directly or by an initialiser."""
     used: set[str] = set()
     for function in module.functions.values():
         for item in function.body:
@@ -78,7 +71,7 @@ class SharedLayout:
 
 
 def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> SharedLayout:
-    """Static shared arrays with guards between them, then dynamic shared memory."""
+    """Static shared arrays with guards in between, then dynamic shared memory."""
     used = {s for b in blocks for i in b.instructions for s in symbols_of(i.operands)}
     variables = {**module.variables, **function.variables}.values()
     shared = [v for v in variables if v.space == "shared" and v.name in used]
@@ -93,19 +86,17 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
     addresses |= {v.name: start for v in dynamic}
     static = sum(size for _, size in arrays.values())
     arena = _aligned(start + (MAX_SHARED_BYTES - static if dynamic else 0) + ARENA_TAIL, 1024)
-    polls = any(ins.base == "poll" for block in blocks for ins in block.instructions)
+    polls = any(ins.base == POLL for block in blocks for ins in block.instructions)
     map_ = SharedMap(tuple(arrays.values()), start, arena, granule(blocks, "shared"), polls, may_rewrite(blocks))
     return SharedLayout(map_, addresses, arrays)
 
 
 def granule(blocks: list[Block], space: str) -> int:
-    """Bytes per shadow cell: the narrowest access to `space`, at most 4."""
+    """Bytes per shadow cell: the width of the narrowest access to `space`, at most 4."""
     widths = {4}
     for ins in (i for b in blocks for i in b.instructions):
-        if ins.base in ("ld", "st", "atom", "red") or ins.opcode.startswith("wmma.store"):
-            where, _, type_, _ = access_of(ins.opcode)
-            if where in (space, "generic"):
-                widths.add(max(BITS.get(type_, 32) // 8, 1))
+        if ins.traits.by_element and ins.op.space in (space, "generic"):
+            widths.add(max(BITS.get(ins.op.type, 32) // 8, 1))
     return min(widths)
 
 
@@ -113,9 +104,9 @@ def granule(blocks: list[Block], space: str) -> int:
 class FrameLayout:
     frame: Frame
     slots: dict[str, int]  # registers that outlive a suspension -> offset
-    resident: frozenset[str]  # those that live in the frame alone
+    resident: frozenset[str]  # those that live only in the frame
     locals: dict[str, int]  # .local variables -> offset in local memory
-    stack_start: int  # of recursive calls: a count of the bytes in use, then these
+    stack_start: int  # the stack for recursion: the number of bytes in use, then the bytes
 
 
 def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
@@ -132,9 +123,9 @@ def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
         locals_[variable.name] = local
         local += variable.size
     copies = _aligned(local_start + local, 16)
-    bases = {i.base for b in blocks for i in b.instructions}
-    stack = _aligned(copies + (MAX_COPIES * COPY.size if "cp" in bases else 0), 16)
-    end = stack + (8 + STACK_BYTES if "push" in bases else 0)
+    instructions = [i for b in blocks for i in b.instructions]
+    stack = _aligned(copies + (MAX_COPIES * COPY.size if any(i.traits.asynchronous for i in instructions) else 0), 16)
+    end = stack + (8 + STACK_BYTES if any(i.base == PUSH for i in instructions) else 0)
     # An odd number of cache lines, so that the frames of neighbouring threads do not share cache sets.
     stride = (_aligned(end, 64) // 64 | 1) * 64
     resident = frozenset(_written_once(blocks) & slots.keys())
@@ -146,8 +137,8 @@ def _local_variables(function: Function) -> list[Variable]:
 
 
 def _written_once(blocks: list[Block]) -> set[str]:
-    """Registers with a single definition. Those that outlive a suspension stay in the frame: written once there and
-    read where they are used, so that a barrier need not save and restore them."""
+    """Registers with a single definition. If they outlive a suspension they live in the frame, so that a barrier need
+    not save and restore them."""
     seen: set[str] = set()
     again: set[str] = set()
     for ins in (i for b in blocks for i in b.instructions):

@@ -1,16 +1,17 @@
-"""The stack of a thread that calls recursive functions: what calls.py puts there and takes back."""
+"""The stack for recursive functions, as analysis/calls.py uses it."""
 
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.kernel import Kernel
+from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.memory import STACK_BYTES
 from grader.ptx.machine import ABORTED, Kind
-from grader.ptx.parser import Instruction, Operand, Vector
+from grader.ptx.opcodes.rows import POP, PUSH, STACK
+from grader.ptx.syntax import Instruction, Operand, Vector
 
 
-def _depth(u: Kernel) -> Value:
-    """Where the bytes in use are counted; the stack follows."""
+def _depth(u: KernelBuilder) -> Value:
+    """The address of the number of bytes in use; the bytes follow."""
     return u.f["frame"].at(u.frame_layout.stack_start)
 
 
@@ -20,11 +21,11 @@ def _items(ins: Instruction) -> tuple[Operand, ...]:
     return vector.items
 
 
-def start(u: Kernel, _: Instruction) -> None:
+def start(u: KernelBuilder, _: Instruction) -> None:
     _depth(u).store(u.f.const("i64", 0))
 
 
-def push(u: Kernel, ins: Instruction) -> None:
+def push(u: KernelBuilder, ins: Instruction) -> None:
     f, items = u.f, _items(ins)
     depth = _depth(u).load("i64")
     with f.when(depth.ugt(STACK_BYTES - 8 * len(items)), likely=False):
@@ -38,7 +39,7 @@ def push(u: Kernel, ins: Instruction) -> None:
     _depth(u).store(depth + 8 * len(items))
 
 
-def pop(u: Kernel, ins: Instruction) -> None:
+def pop(u: KernelBuilder, ins: Instruction) -> None:
     items = _items(ins)
     depth = _depth(u).load("i64") - 8 * len(items)
     top = _depth(u).at(8).at(depth)
@@ -47,4 +48,4 @@ def pop(u: Kernel, ins: Instruction) -> None:
     _depth(u).store(depth)
 
 
-HANDLERS = {"stack": start, "push": push, "pop": pop}
+HANDLERS = {STACK: start, PUSH: push, POP: pop}

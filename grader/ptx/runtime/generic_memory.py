@@ -5,11 +5,11 @@ from __future__ import annotations
 from grader.ptx.ir import Fn
 from grader.ptx.machine import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, WINDOW_BITS, WORKER, Kind, window_base
 from grader.ptx.runtime.faults import check_alignment, fault, leave
-from grader.ptx.runtime.shadow import ACCESS, COLD, STORE, of_program
+from grader.ptx.runtime.shadow import ACCESS, COLD, PEEK, STORE, of_program
 
 
 def functions() -> list[Fn]:
-    return [local_access(), generic("read"), generic("write"), generic("update"), generic_room()]
+    return [local_access(), generic("read"), generic("write"), generic("update"), generic_peek(), generic_room()]
 
 
 def local_access() -> Fn:
@@ -39,6 +39,16 @@ def generic(direction: str) -> Fn:
         address = f["address"] - window_base(LOCAL_WINDOW)
         leave(f, f.call("ptr", "local_access", f["w"], f["me"], address, f["width"], f["site"], f["frame"]))
     f.ret(f.call("ptr", f"global_{direction}", f["w"], f["me"], f["address"], f["width"], f["site"], *bytes_))
+    return f
+
+
+def generic_peek() -> Fn:
+    """Host address of what an atomic operation may change; nothing is noted."""
+    f = Fn("generic_peek", "ptr", PEEK, COLD)
+    window = f["address"] >> WINDOW_BITS
+    with f.when(window.eq(SHARED_WINDOW)):
+        leave(f, f.call("ptr", "shared_peek", f["w"], f["address"] - window_base(SHARED_WINDOW), f["width"]))
+    f.ret(f.call("ptr", "global_peek", *(f[name] for name in PEEK)))
     return f
 
 

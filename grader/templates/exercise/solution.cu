@@ -1,10 +1,10 @@
-// {{title}}: one thread for each element.
+// {{title}}: one thread per element.
 #include "grader.cuh"
 
 constexpr int THREADS = 256;
 
-// Neighbouring threads take neighbouring columns, so that a warp reads and writes 128 bytes in one piece.
-// The factor of a row is the same for the whole block: after the first thread it comes from the cache.
+// Neighbouring threads take neighbouring columns, so that a warp reads and writes 128 contiguous bytes. The
+// factor is the same for the whole block, so only the first read of it goes to memory.
 extern "C" __global__ void scale_rows_kernel(const float* x, const float* factors, float* y, int rows,
                                              int cols) {
     const int row = blockIdx.y;

@@ -1,4 +1,4 @@
-"""`pytest exercises/{{name}}` grades starter.cu: one test for each check."""
+"""`pytest exercises/{{name}}` grades starter.cu, with one test per check."""
 
 from grader.pytest_support import check_tests
 

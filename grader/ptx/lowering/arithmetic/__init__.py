@@ -1,26 +1,25 @@
-"""Arithmetic instructions: how each becomes LLVM IR. The slow definition beside it is semantics.py.
+"""Lowers arithmetic instructions to LLVM IR. The slow definition is definition/semantics.py.
 
-One table, from base opcode to a function (unit, modifiers, operands) -> value, put together of a file per family.
+One table maps each opcode to a function (unit, modifiers, operands) -> value; every family has its own file.
 PTX ISA, "Integer Arithmetic Instructions" to "Data Movement and Conversion Instructions".
 """
 
 from __future__ import annotations
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.arithmetic import bits, compare, convert, floating, half, integer
+from grader.ptx.lowering.arithmetic import addresses, bits, compare, convert, floating, half, integer
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     FLOAT,
     HALF,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
     intrinsic,
-    is_signed,
     llvm_type,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS
 
 FAMILIES = {"integer": integer.TABLE, "float": floating.TABLE, "half": half.TABLE}
 
@@ -32,7 +31,7 @@ def _family(type_: str) -> str:
 
 
 def _by_type(base: str) -> Handler:
-    """`add` and its like: the type at the end of the opcode says whose."""
+    """Opcodes such as `add` belong to several families; the type at their end selects one."""
     handlers = {family: table[base] for family, table in FAMILIES.items() if base in table}
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value | tuple[Value, ...]:
@@ -40,7 +39,7 @@ def _by_type(base: str) -> Handler:
             return handlers["integer"](u, mods if mods[-1] == "add" else [*mods[-1:], *mods[:-1]], operands)
         handler = handlers.get(_family(mods[-1]))
         if handler is None or mods[-1] not in BITS:
-            raise UnknownInstruction
+            raise NoLowering
         return handler(u, mods, operands)
 
     return lower
@@ -48,9 +47,10 @@ def _by_type(base: str) -> Handler:
 
 ARITHMETIC: dict[str, Handler] = {
     **{base: _by_type(base) for table in FAMILIES.values() for base in table},
+    **addresses.TABLE,
     **bits.TABLE,
     **compare.TABLE,
     **convert.TABLE,
 }
 
-__all__ = ["ARITHMETIC", "BITS", "Handler", "Unit", "UnknownInstruction", "intrinsic", "is_signed", "llvm_type"]
+__all__ = ["ARITHMETIC", "Handler", "NoLowering", "Unit", "intrinsic", "llvm_type"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering.arithmetic.unit import BITS, Handler, Routine, Unit, call, intrinsic, is_signed
-from grader.ptx.parser import Operand
+from grader.ptx.lowering.arithmetic.unit import Handler, Routine, Unit, call, intrinsic
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 
 def bitwise(op: str) -> Handler:
@@ -45,7 +46,7 @@ def shift_right(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def _fit(n: Value, type_: str) -> Value:
-    """A small count in another integer width."""
+    """A small count, converted to another integer width."""
     return n.trunc(type_) if type_ == "i16" else n.zext(type_)
 
 
@@ -60,7 +61,7 @@ def funnel_shift(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def lookup_3(u: Unit, mods: list[str], operands: list[Operand]) -> Value | tuple[Value, ...]:
-    """lop3: any function of three bits, given as a table; a sum of products. With .or or .and also a predicate."""
+    """lop3: any function of three bits, from its truth table as a sum of products. .or and .and add a predicate."""
     a, b, c = (u.value(o, "b32") for o in operands[:3])
     table = int(str(u.value(operands[3], "b32")))
     result = u.f.const("i32", 0)

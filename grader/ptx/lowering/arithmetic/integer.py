@@ -1,25 +1,24 @@
 """Integers and carries. PTX ISA, "Integer Arithmetic" and "Extended-Precision Integer Arithmetic Instructions".
 
-An instruction that reads the carry has it as its last operand, one that writes it has two results: carry.py makes
-it so.
+analysis/carry.py has made the carry explicit: the last operand where it is read, the second result where it is
+written.
 """
 
 from __future__ import annotations
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic.unit import (
-    BITS,
     INTEGER,
     PAIRS,
     Handler,
+    NoLowering,
     Unit,
-    UnknownInstruction,
+    halves_of,
     intrinsic,
-    is_signed,
-    lanes_of,
     paired,
 )
-from grader.ptx.parser import Operand
+from grader.ptx.syntax import Operand
+from grader.ptx.types import BITS, is_signed
 
 
 def _signed_or_not(op: str, type_: str) -> str:
@@ -38,7 +37,7 @@ def add_sub(op: str) -> Handler:
         type_ = mods[-1]
         a, b = (u.value(o, type_) for o in operands)
         if type_ in PAIRS:
-            low, high = (x._binary(op, y) for x, y in zip(lanes_of(a), lanes_of(b), strict=True))
+            low, high = (x._binary(op, y) for x, y in zip(halves_of(a), halves_of(b), strict=True))
             return paired(low, high)
         if "cc" in mods:
             return _chained(op, a, b, None)
@@ -55,7 +54,7 @@ def multiply(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     if "lo" in mods:
         return a * b
     if not {"hi", "wide"} & set(mods):
-        raise UnknownInstruction
+        raise NoLowering
     width, extend = BITS[type_], _extension(type_)
     product = a.cast(extend, f"i{2 * width}") * b.cast(extend, f"i{2 * width}")
     return product if "wide" in mods else (product >> width).trunc(f"i{width}")
@@ -92,7 +91,7 @@ def multiply_add_24(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def division(op: str) -> Handler:
-    """By zero gives all ones, as the hardware does; LLVM leaves it undefined."""
+    """Division by zero gives all ones, as in hardware; in LLVM it is undefined."""
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         type_ = mods[-1]
@@ -140,12 +139,12 @@ def dot_product(parts: int) -> Handler:
 
 
 def absolute_difference(parts: int) -> Handler:
-    """vabsdiff2 and vabsdiff4: of each 16 or 8 bits; with .add their sum, added to the third operand."""
+    """vabsdiff2 and vabsdiff4: of each 16 or 8 bits; with .add, their sum plus the third operand."""
     width = 32 // parts
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         if mods[:3] != ["u32", "u32", "u32"] or mods[3:] not in ([], ["add"]):
-            raise UnknownInstruction
+            raise NoLowering
         a, b, c = (u.value(o, "u32") for o in operands)
         total = c if mods[3:] else u.f.const("i32", 0)
         for k in range(parts):
@@ -172,7 +171,7 @@ def _chained(op: str, a: Value, b: Value, carry: Value | None) -> tuple[Value, V
 
 
 def extended(op: str) -> Handler:
-    """addc and subc, with .cc or without."""
+    """addc and subc, with or without .cc."""
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value | tuple[Value, ...]:
         a, b = (u.value(o, mods[-1]) for o in operands[:2])
@@ -212,7 +211,7 @@ def extreme(op: str) -> Handler:
         a, b = (u.value(o, type_) for o in operands)
         if type_ not in PAIRS:
             return one(a, b)
-        low, high = (one(x, y) for x, y in zip(lanes_of(a), lanes_of(b), strict=True))
+        low, high = (one(x, y) for x, y in zip(halves_of(a), halves_of(b), strict=True))
         return paired(low, high)
 
     return lower

@@ -1,5 +1,5 @@
 // caught by: correct[square] wrong-values
-// Every row is multiplied by the factor of the first.
+// Every row is multiplied by the first row's factor.
 #include "grader.cuh"
 
 constexpr int THREADS = 256;

@@ -1,5 +1,5 @@
 // caught by: memory[ragged] out-of-bounds
-// The last block of a row has threads without a column, and they write too.
+// Threads without a column, in the last block of a row, write too.
 #include "grader.cuh"
 
 constexpr int THREADS = 256;

@@ -1,6 +1,6 @@
-"""An oracle that makes a case, and what is expected of it, once for a whole batch.
+"""An oracle that computes each case and its expected outputs only once.
 
-All submissions of a batch see the same inputs. They are handed out as they are and cannot be written to.
+All submissions that are graded with it get the same inputs. They are shared and read-only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class SharedOracle(Oracle):
-    """May be used by many threads at once."""
+    """Thread-safe."""
 
     def __init__(self, exercise: Exercise) -> None:
         super().__init__(exercise)
@@ -44,11 +44,11 @@ class SharedOracle(Oracle):
         return self._of(case, ("expected",), lambda: _locked_arrays(Oracle.expected(self, case)))
 
     def _of(self, case: Case, what: tuple[Hashable, ...], make: Callable[[], T]) -> T:
-        """By identity: every case that is asked about was made here. It is kept, so its number stays its own."""
+        """Keyed by identity: every case asked for was made here. Cases are kept, so an id is never reused."""
         return self._once((id(case), *what), lambda: (case, make()))[1]
 
     def _once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Whoever asks first makes it; the others wait. What failed is tried again by the next."""
+        """The first caller computes it; the others wait. After a failure, the next caller tries again."""
         with self._asking:
             known = self._made.get(key)
             made = known or self._made.setdefault(key, Future())

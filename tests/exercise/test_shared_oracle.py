@@ -1,4 +1,4 @@
-"""One set of inputs for a whole batch: made once, and not to be changed."""
+"""One set of inputs for many submissions: made once, and not to be changed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader.batch.shared_oracle import SharedOracle
 from grader.errors import GraderError
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
+from grader.exercise.shared_oracle import SharedOracle
 from grader.model.exercise import Array
-from tests.batch.classroom import School
 from tests.fakes import ORACLE, write_exercise
 
 COUNTING = ORACLE.replace("def expected(case):", "made = []\n\ndef expected(case):\n    made.append(case.name)")
@@ -65,15 +64,3 @@ def test_what_failed_once_is_tried_again(tmp_path: Path) -> None:
     with pytest.raises(GraderError):
         one.expected(case)
     assert "y" in one.expected(case)
-
-
-def test_a_batch_makes_each_expected_output_once(school: School) -> None:
-    from tests.batch.test_batch_run import grade
-
-    (school.exercise.folder / "oracle.py").write_text(COUNTING)
-    school.hand_in_all(["ada", "bob", "cyd"])
-    grade(school, jobs=3)
-    from grader.batch import worker
-
-    (oracle,) = worker._oracles.values()
-    assert sorted(oracle._module.made) == ["even", "one-row", "ragged"]

@@ -1,0 +1,62 @@
+"""The words of a finding's data: what tells findings of one kind apart, and what another line has to do with one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Detail(StrEnum):
+    """A finding's `detail`, by the kinds that have it. A finding without one is the kind's plain form."""
+
+    # out-of-bounds; without a detail it is past the end
+    BEFORE_START = "before-start"
+    STRAY_POINTER = "stray-pointer"  # the address lies in no array
+    DYNAMIC_SHARED = "dynamic-shared"  # past the end of what the launch asked for
+
+    # uninitialised-read
+    GLOBAL_MEMORY = "global-memory"  # an output that nothing has written yet
+    COPY_IN_FLIGHT = "copy-in-flight"  # also a race: read before its asynchronous copy was waited for
+    NO_MBARRIER = "no-mbarrier"  # used as an mbarrier without being one
+
+    # misaligned-access
+    BULK_SIZE = "bulk-size"  # of a bulk copy: no multiple of 16
+
+    # race; without a detail it is within a block
+    BETWEEN_BLOCKS = "between-blocks"  # both write
+    READ_BETWEEN_BLOCKS = "read-between-blocks"  # one of them reads
+    BLOCK_SCOPE = "block-scope"  # between blocks, through an atomic of block scope
+    WITH_COPY = "with-copy"  # an asynchronous copy is on one side
+    OWN_BARRIERS = "own-barriers"  # within a block that has mbarriers or named barriers
+    NO_PROXY_FENCE = "no-proxy-fence"  # a bulk copy of what threads stored
+    UNFINISHED_COPY = "unfinished-copy"  # the block ends first
+
+    # barrier-divergence
+    THREAD_COUNT = "thread-count"  # a barrier for a number of threads that cannot come
+    STUCK_MBARRIER = "stuck-mbarrier"
+    MBARRIER_MISUSE = "mbarrier-misuse"
+
+    # collective-mismatch; without a detail lanes of the mask never arrive
+    ABSENT_LANE = "absent-lane"  # it reads a lane that the mask leaves out
+    OWN_LANE = "own-lane"  # the mask leaves out the calling lane
+
+    # did-not-finish
+    WAITS_FOR_OTHERS = "waits-for-others"  # the loop reads what other threads may change
+    RECURSION = "recursion"
+
+    # trap
+    ASSERTION = "assertion"
+
+    # wrong-values: the bits of the input alone say what is right; and beside them a random number
+    CONVERSION = "conversion"
+    STOCHASTIC_CONVERSION = "stochastic-conversion"
+
+
+class Role(StrEnum):
+    """What a Related line has to do with the finding."""
+
+    OTHER_ACCESS = "other-access"  # of a race: as guilty as the finding's own line
+    CALL = "call"  # calls the student's function that holds the finding's line; the innermost call comes first
+    COPY = "copy"  # starts the asynchronous copy that was not waited for
+    WAIT = "wait"  # where other threads wait instead
+    UNSET = "unset"  # may use a variable that nothing has set
+    INSTANTIATION = "instantiation"  # of the template that holds the finding's line

@@ -1,0 +1,31 @@
+"""mov, and addresses between state spaces: cvta, isspacep."""
+
+from __future__ import annotations
+
+from grader.ptx.ir import Value
+from grader.ptx.lowering.arithmetic.unit import Handler, Unit
+from grader.ptx.machine import LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW_BITS, window_base
+from grader.ptx.syntax import Operand
+
+
+def move(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
+    return u.value(operands[0], mods[-1])
+
+
+def to_address(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
+    """cvta: between addresses of a state space and generic ones. For global memory the two are the same."""
+    value = u.value(operands[0], mods[-1])
+    window = {"shared": SHARED_WINDOW, "shared::cta": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(mods[-2])
+    if window is None:
+        return value
+    return value - window_base(window) if "to" in mods else value + window_base(window)
+
+
+def is_space(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
+    window = u.value(operands[0], "u64") >> WINDOW_BITS
+    if mods[0].startswith("shared"):
+        return window.eq(SHARED_WINDOW)
+    return window.eq(LOCAL_WINDOW) if mods[0] == "local" else window.uge(PARAM_WINDOW)
+
+
+TABLE: dict[str, Handler] = {"mov": move, "cvta": to_address, "isspacep": is_space}

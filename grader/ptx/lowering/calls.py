@@ -1,0 +1,38 @@
+"""Calls of the two built-in functions: vprintf and __assertfail."""
+
+from __future__ import annotations
+
+from grader.ptx.lowering.addresses import parameter_pointer
+from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.syntax import Address, Instruction, Symbol, Vector
+
+
+def call(u: KernelBuilder, ins: Instruction) -> None:
+    """vprintf or __assertfail; analysis/calls.py has inlined all others."""
+    vectors = [o for o in ins.operands if isinstance(o, Vector)]
+    target = next(o for o in ins.operands if isinstance(o, Symbol))
+    f = u.f
+    if target.name == "__assertfail":
+        u.trap()
+        f.label(f.fresh("dead"))
+        return
+    format_, values = (parameter_pointer(u, Address(a)).load("i64") for a in vectors[-1].items[:2])  # type: ignore[arg-type]
+    u.helper("print_line", "declare i32 @print_line(i64, ptr, i64)")
+    no_values, some, after = f.fresh("none"), f.fresh("some"), f.fresh("print")
+    f.branch(values.eq(0), no_values, some)
+    f.label(some)
+    site = f.const("i32", u.site())
+    host = f.call("ptr", "generic_read", u.worker, u.me, values, f.const("i32", 1), site, f["frame"])
+    room = f.call("i64", "generic_room", u.worker, values)
+    f.jump(after)
+    f.label(no_values)
+    f.jump(after)
+    f.label(after)
+    pointer = f.emit("ptr", f'phi ptr [ {host}, %"{some}" ], [ null, %"{no_values}" ]')
+    bytes_ = f.emit("i64", f'phi i64 [ {room}, %"{some}" ], [ 0, %"{no_values}" ]')
+    printed = f.call("i32", "print_line", format_, pointer, bytes_)
+    if len(vectors) == 2:
+        parameter_pointer(u, Address(vectors[0].items[0]), 4, writes=True).store(printed)  # type: ignore[arg-type]
+
+
+HANDLERS = {"call": call}

@@ -1,0 +1,194 @@
+"""Matrix products of a warp: mma and wmma.mma. The definition is definition/matrix.py.
+
+Each lane brings its registers of A, B and C. The first lane to continue multiplies for the warp, then each lane takes
+its registers of D. PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions".
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+
+from grader.ptx.definition.formats import FORMATS, decode
+from grader.ptx.definition.fragments import LANES, Fragment, Product, UnknownShape, product
+from grader.ptx.ir import Value
+from grader.ptx.lowering.arithmetic import intrinsic
+from grader.ptx.lowering.arithmetic.narrow import narrowed, widened
+from grader.ptx.lowering.arithmetic.unit import Routine, call
+from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.lowering.mail import mail_of
+from grader.ptx.lowering.whole_warps import leads, must_be_whole
+from grader.ptx.machine import MAIL_BYTES, MAIL_PUBLISHED
+from grader.ptx.syntax import Instruction, Operand, items_of
+
+COLUMNS = 8  # of D, computed at once
+
+
+def bring_fragments(u: KernelBuilder, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
+    shape = _product(u, ins.opcode)
+    fragments = (shape.a, shape.b, shape.c)
+    return [w for o, fragment in zip(sources, fragments, strict=True) for w in _words(u, o, fragment)]
+
+
+def _product(u: KernelBuilder, opcode: str) -> Product:
+    try:
+        return product(opcode)
+    except UnknownShape as error:
+        raise u.unsupported() from error
+
+
+def _words(u: KernelBuilder, operand: Operand, fragment: Fragment) -> list[Value]:
+    items = items_of(operand)
+    if len(items) != fragment.registers:
+        raise u.unsupported()
+    values = [u.value(item, f"b{fragment.register_bits}") for item in items]
+    return [word for value in values for word in _words_of(value)]
+
+
+def _words_of(value: Value) -> list[Value]:
+    return [value] if value.type == "i32" else [value.trunc("i32"), (value >> 32).trunc("i32")]
+
+
+def multiply(u: KernelBuilder, ins: Instruction) -> None:
+    """Once all lanes have brought their registers."""
+    f = u.f
+    first = leads(u)
+    must_be_whole(u, first)
+    with f.when(first):
+        call(u, _multiplier(ins.opcode), mail_of(u, f["tid"] & -32).at(MAIL_PUBLISHED))
+    mine = mail_of(u, f["tid"]).at(MAIL_PUBLISHED)
+    fragment = product(ins.opcode).d
+    for k, item in enumerate(items_of(ins.operands[0])):
+        u.assign(item, mine.at(k * fragment.register_bits // 8).load(f"i{fragment.register_bits}", 4))
+
+
+@cache
+def _multiplier(opcode: str) -> dict[str, str]:
+    """A function that replaces the words of each lane, the registers of A, B and C, by those of D."""
+    shape = product(opcode)
+    routine = Routine(opcode, "void", {"words": "ptr"})
+    f = routine.f
+    number = _number_type(shape)
+    matrices = [f.alloca(f"[{x.rows * x.columns} x {number}]", 64) for x in (shape.a, shape.b, shape.c)]
+    with f.count(f.const("i64", LANES)) as lane:
+        at = f["words"].at(lane * MAIL_BYTES)
+        for fragment, matrix in zip((shape.a, shape.b, shape.c), matrices, strict=True):
+            _unpack(routine, fragment, number, at, lane, matrix)
+            at = at.at(fragment.registers * fragment.register_bits // 8)
+    _multiply_rows(routine, shape, number, *matrices)
+    with f.count(f.const("i64", LANES)) as lane:
+        _pack(routine, shape, number, f["words"].at(lane * MAIL_BYTES), lane, matrices[2])
+    f.ret()
+    return routine.texts()
+
+
+def _number_type(shape: Product) -> str:
+    """The LLVM type in which sums are accumulated."""
+    if shape.d.type != "s32":
+        return "double"
+    return "i64" if shape.saturate else "i32"
+
+
+def _places(routine: Routine, fragment: Fragment) -> str:
+    """A table of the index of each lane's elements in the matrix."""
+    indices = [index for lane in fragment.indices for index in lane]
+    text = ", ".join(f"i16 {index}" for index in indices)
+    name = f"{routine.f.name}.places.{len(routine.needs)}"
+    routine.helper(name, f"@{name} = private constant [{len(indices)} x i16] [{text}]")
+    return name
+
+
+def _place(routine: Routine, table: str, fragment: Fragment, lane: Value, i: int) -> Value:
+    at = routine.f.const("ptr", f"@{table}").index("i16", lane * fragment.elements + i)
+    return at.load("i16").zext("i64")
+
+
+def _unpack(routine: Routine, fragment: Fragment, number: str, at: Value, lane: Value, matrix: Value) -> None:
+    """Write one lane's registers to the matrix, as numbers."""
+    table, per, width = _places(routine, fragment), fragment.register_bits // fragment.bits, fragment.register_bits
+    for register in range(fragment.registers):
+        word = at.at(register * width // 8).load(f"i{width}", 4)
+        for part in range(per):
+            code = (word >> (part * fragment.bits)).trunc(f"i{fragment.bits}")
+            index = _place(routine, table, fragment, lane, register * per + part)
+            matrix.index(number, index).store(_number(routine, fragment.type, number, code))
+
+
+def _number(routine: Routine, type_: str, number: str, code: Value) -> Value:
+    if number != "double":
+        return code.cast("sext" if type_[0] == "s" else "zext", number)
+    if type_ == "f64":
+        return code.bitcast("double")
+    if type_ in ("e4m3", "e5m2"):
+        routine.helper(f"values.{type_}", _values(type_))
+        return routine.f.const("ptr", f"@values.{type_}").index("double", code.zext("i64")).load("double")
+    if type_ == "tf32":  # the low 13 bits are ignored
+        code = code & ~0x1FFF
+    wide = code.bitcast("float") if type_ in ("f32", "tf32") else widened(routine, type_, code)
+    return wide.cast("fpext", "double")
+
+
+@cache
+def _values(type_: str) -> str:
+    """A table of the values of the 256 codes of an FP8 format."""
+    values = [float(decode(FORMATS[type_], code)) for code in range(256)]
+    text = ", ".join(f"double 0x{int.from_bytes(struct.pack('<d', value), 'little'):016X}" for value in values)
+    return f"@values.{type_} = private constant [256 x double] [{text}]"
+
+
+def _multiply_rows(routine: Routine, shape: Product, number: str, a: Value, b: Value, c: Value) -> None:
+    """C += A·B, row by row, in ascending order of k."""
+    f = routine.f
+    vector, size = f"<{COLUMNS} x {number}>", 4 if number == "i32" else 8
+    with f.count(f.const("i64", shape.a.rows)) as row:
+        left = a.at(row * (shape.depth * size))
+        for first in range(0, shape.b.columns, COLUMNS):
+            sums = c.at(row * (shape.b.columns * size)).at(first * size)
+            total = sums.load(vector, size)
+            for k in range(shape.depth):
+                one = f.emit(vector, f"insertelement {vector} poison, {left.at(k * size).load(number).typed}, i64 0")
+                factor = f.emit(
+                    vector, f"shufflevector {one.typed}, {vector} poison, <{COLUMNS} x i32> zeroinitializer"
+                )
+                right = b.at((k * shape.b.columns + first) * size).load(vector, size)
+                total = _add_product(routine, shape, factor, right, total)
+            sums.store(total, size)
+
+
+def _add_product(routine: Routine, shape: Product, x: Value, y: Value, total: Value) -> Value:
+    f = routine.f
+    if shape.d.type == "s32":
+        return total + x * y
+    if shape.d.type == "f64":
+        name = f"llvm.fma.v{COLUMNS}f64"
+        routine.helper(name, f"declare {x.type} @{name}({x.type}, {x.type}, {x.type})")
+        return f.call(x.type, name, x, y, total)
+    exact = f.emit(x.type, f"fmul {x.typed}, {y}")
+    return f.emit(x.type, f"fadd {total.typed}, {exact}")
+
+
+def _pack(routine: Routine, shape: Product, number: str, at: Value, lane: Value, matrix: Value) -> None:
+    """Write one lane's registers of D."""
+    fragment = shape.d
+    table, per, width = _places(routine, fragment), fragment.register_bits // fragment.bits, fragment.register_bits
+    for register in range(fragment.registers):
+        word = routine.f.const(f"i{width}", 0)
+        for part in range(per):
+            index = _place(routine, table, fragment, lane, register * per + part)
+            code = _code(routine, shape, matrix.index(number, index).load(number))
+            word = word | (code.zext(f"i{width}") << (part * fragment.bits))
+        at.at(register * width // 8).store(word, 4)
+
+
+def _code(routine: Routine, shape: Product, x: Value) -> Value:
+    type_, f = shape.d.type, routine.f
+    if type_ == "f64":
+        return x.bitcast("i64")
+    if type_ == "f32":
+        return x.cast("fptrunc", "float").bitcast("i32")
+    if type_ == "f16":
+        return narrowed(routine, "f16", x)
+    if shape.saturate:
+        x = intrinsic(routine, "smax", x, f.const("i64", -(2**31)))
+        x = intrinsic(routine, "smin", x, f.const("i64", 2**31 - 1))
+    return x.trunc("i32")

@@ -1,0 +1,217 @@
+"""What reports say: the one place where an explained fault becomes sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grader.ptx.facts import Actor, Detail, Facts, Place, Side
+from grader.ptx.machine import ABSENT_LANE, MAX_COUNT, OWN_LANE, Kind, Misuse
+
+COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
+               "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
+               "wmma": "the matrix product", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
+               "movmatrix": "movmatrix"}  # fmt: skip
+# What is missing between the two sides of a race.
+UNORDERED = {
+    Detail.NONE: ", with no barrier in between",
+    Detail.WITH_COPY: ", and nothing waits in between",
+    Detail.OWN_BARRIERS: ", and none of the kernel's barriers orders the two accesses",
+    Detail.BETWEEN_BLOCKS: ", and blocks run in any order",
+    Detail.READ_BETWEEN_BLOCKS: ", and blocks run in any order",
+    Detail.BLOCK_SCOPE: ", and an atomic of block scope is atomic only within its own block",
+    Detail.NO_PROXY_FENCE: ", with no fence.proxy.async in between",
+}
+NOT_VALID = (
+    "but no mbarrier.init has made it one, or mbarrier.inval has ended it",
+    "but something was written over it after mbarrier.init",
+)
+
+
+def message(facts: Facts) -> str:
+    return _SENTENCES[facts.kind](facts)
+
+
+def notes(facts: Facts) -> tuple[str, ...]:
+    """Who stood on the other side of a race, and who calls the function that holds the line."""
+    found = [_other_side(facts.other)] if facts.other and facts.kind in RACES else []
+    if facts.calls:
+        found.append(f"called from line {', from line '.join(map(str, facts.calls))}")
+    return tuple(found)
+
+
+def describe(place: Place, width: int) -> str:
+    """The element, and how far outside of its array it lies."""
+    if not place.array:
+        return f"address {place.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
+    whole = place.offset % place.item == 0
+    name = f"{place.array}[{place.offset // place.item}]" if whole else f"{place.array} + {place.offset} bytes"
+    if place.offset >= 0 and place.offset + width <= place.size:
+        return name
+    if place.offset < 0:
+        return f"{name}, {_count(-place.offset, 'byte')} before the start of the array"
+    if place.is_dynamic and not place.size:
+        return f"{name}, but the launch asks for no dynamic shared memory"
+    has = f"(the array has {_count(place.elements, 'element')})"
+    if place.offset < place.size:
+        return f"{name} and runs past the end {has}"
+    past = place.offset - place.size
+    how_far = f"{_count(past, 'byte')} past" if past else "just past"
+    return f"{name}, {how_far} the end {has}"
+
+
+def who(actor: Actor) -> str:
+    if actor.is_copy:
+        return "the copy that starts here"
+    return f"thread {_triple(actor.thread)} of block {_triple(actor.block)}"
+
+
+def _triple(of: tuple[int, int, int]) -> str:
+    return f"({of[0]},{of[1]},{of[2]})"
+
+
+def _what(facts: Facts) -> str:
+    assert facts.place is not None
+    return describe(facts.place, facts.width)
+
+
+def _accesses(facts: Facts) -> str:
+    return f"{who(facts.actor)} {'writes' if facts.writes else 'reads'} {_what(facts)}"
+
+
+def _other_side(other: Side) -> str:
+    did = "wrote" if other.writes else "read"
+    if other.actor.is_copy:
+        return f"the copy that starts on line {other.line} {did} it"
+    return f"{who(other.actor)} {did} it on line {other.line}"
+
+
+def _uninitialised(facts: Facts) -> str:
+    reads = f"{who(facts.actor)} reads {_what(facts)}"
+    if facts.detail is not Detail.COPY_IN_FLIGHT:
+        return f"{reads}, which nothing has written yet"
+    copy = f"the copy that starts on line {facts.other.line}" if facts.other else "its asynchronous copy"
+    return f"{reads}, but {copy} has not been waited for"
+
+
+def _misaligned(facts: Facts) -> str:
+    assert facts.place is not None
+    return (
+        f"{who(facts.actor)} {'writes' if facts.writes else 'reads'} {facts.width} bytes at {_what(facts)}: "
+        f"byte {facts.place.offset} is not a multiple of {facts.width}"
+    )
+
+
+def _race(facts: Facts) -> str:
+    assert facts.other is not None
+    copy = "the copy on " if facts.other.actor.is_copy else ""
+    verb = "writes" if facts.other.writes else "reads"
+    return f"{_accesses(facts)}, which {copy}line {facts.other.line} also {verb}{UNORDERED[facts.detail]}"
+
+
+def _no_proxy_fence(facts: Facts) -> str:
+    assert facts.other is not None
+    return (
+        f"{who(facts.actor)} starts a bulk copy of {_what(facts)}, which line {facts.other.line} "
+        f"{'writes' if facts.other.writes else 'reads'}{UNORDERED[facts.detail]}"
+    )
+
+
+def _divergence(facts: Facts) -> str:
+    if facts.detail is Detail.THREAD_COUNT and facts.number % 32:
+        return f"this barrier is for {facts.number} threads, but whole warps arrive: use a multiple of 32"
+    if facts.detail is Detail.THREAD_COUNT:
+        return f"this barrier waits for {facts.number} threads, but the block has only {facts.threads}"
+    are = _count(facts.number, "thread")
+    if facts.other is None:
+        verb = "reaches" if facts.number == 1 else "reach"
+        return f"{are} of the block never {verb} this barrier: {who(facts.actor)} has already returned"
+    verb = "does" if facts.number == 1 else "do"
+    return (
+        f"{are} of the block {verb} not wait here: {who(facts.actor)} waits at the barrier on line {facts.other.line}"
+    )
+
+
+def _mismatch(facts: Facts) -> str:
+    what = COLLECTIVES.get(facts.instruction, "this warp operation")
+    if facts.detail is Detail.OWN_LANE:
+        lane = facts.number - OWN_LANE
+        return f"{who(facts.actor)} (lane {lane}) calls {what} with a mask that leaves out its own lane"
+    if facts.detail is Detail.ABSENT_LANE:
+        lane = facts.number - ABSENT_LANE
+        return f"{who(facts.actor)} reads lane {lane} in {what}, but the mask leaves that lane out"
+    where = f"waits on line {facts.other.line}" if facts.other else "has already returned"
+    return f"{what} waits for lanes of its mask that never arrive: {who(facts.actor)} {where}"
+
+
+def _not_finished(facts: Facts) -> str:
+    if facts.detail is Detail.RECURSION:
+        return f"{who(facts.actor)} calls on from here until its stack is full: the recursion does not seem to end"
+    if facts.detail is Detail.WAITS_FOR_OTHERS:
+        return f"{who(facts.actor)} is still in this loop, which reads memory that other threads may change"
+    return f"{who(facts.actor)} is still in this loop, which does not seem to end"
+
+
+def _trap(facts: Facts) -> str:
+    if facts.detail is Detail.ASSERTION:
+        return f"the assertion on this line fails in {who(facts.actor)}"
+    return f"{who(facts.actor)} stops the kernel here: __trap(), or a pointer that is always null"
+
+
+def _stuck(facts: Facts) -> str:
+    return f"{who(facts.actor)} waits here forever: {_missing(facts.number)} at {_what(facts)}"
+
+
+def _missing(number: int) -> str:
+    """What a phase still waits for."""
+    arrivals, bytes_ = number >> 32, number & 0xFFFF_FFFF
+    bytes_ -= (bytes_ >> 31) << 32
+    parts = [_count(arrivals, "arrival")] if arrivals else []
+    if bytes_ > 0:
+        parts.append(_count(bytes_, "byte"))
+    text = " and ".join(parts) + (" is missing" if arrivals + max(bytes_, 0) == 1 else " are missing")
+    if bytes_ < 0:
+        more = f"{_count(-bytes_, 'byte')} arrived that it was not told to expect"
+        return f"{text}, and {more}," if arrivals else more
+    return text
+
+
+def _misuse(facts: Facts) -> str:
+    actor, what, number = who(facts.actor), _what(facts), facts.number >> 8
+    return {
+        Misuse.COUNT: f"{actor} gives {what} a count of {number}; it must be from 1 to {MAX_COUNT}",
+        Misuse.TOO_MANY: f"{actor} arrives at {what} more often than its phase expects ({_count(number, 'arrival')})",
+        Misuse.COMPLETES: f"{actor} arrives at {what} with .noComplete, but no other arrival is missing",
+        Misuse.BYTES: f"{actor} makes {what} expect more than {MAX_COUNT} bytes",
+        Misuse.VALID_ALREADY: f"{actor} initialises {what}, which is an mbarrier already: run mbarrier.inval first",
+    }[Misuse(facts.number & 0xFF)]
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
+RACES = (Kind.RACE, Kind.BLOCK_RACE, Kind.NO_PROXY_FENCE, Kind.EARLY_READ)
+_SENTENCES: dict[Kind, Callable[[Facts], str]] = {
+    Kind.OUT_OF_BOUNDS: _accesses,
+    Kind.UNINITIALISED_READ: _uninitialised,
+    Kind.MISALIGNED: _misaligned,
+    Kind.RACE: _race,
+    Kind.BLOCK_RACE: _race,
+    Kind.EARLY_READ: _race,
+    Kind.READ_ONLY_WRITE: lambda facts: f"{_accesses(facts)}, which is read-only",
+    Kind.BARRIER_DIVERGENCE: _divergence,
+    Kind.COLLECTIVE_MISMATCH: _mismatch,
+    Kind.DID_NOT_FINISH: _not_finished,
+    Kind.TRAP: _trap,
+    Kind.STUCK_PHASE: _stuck,
+    Kind.NO_MBARRIER: lambda f: f"{who(f.actor)} uses {_what(f)} as an mbarrier, {NOT_VALID[f.number == 1]}",
+    Kind.MISUSE: _misuse,
+    Kind.BULK_SIZE: lambda f: (
+        f"{who(f.actor)} copies {f.number} bytes to {_what(f)}; the size of a bulk copy must be a multiple of 16"
+    ),
+    Kind.NO_PROXY_FENCE: _no_proxy_fence,
+    Kind.UNFINISHED_COPY: lambda f: (
+        f"{who(f.actor)} ends while its bulk copy may still be reading {_what(f)}: "
+        "commit the copy to a group and wait for the group"
+    ),
+}

@@ -1,0 +1,131 @@
+"""A baseline of another data type: one class and one line, and everything that times or shows knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+import pytest
+
+import reports
+from grader.baselines import registry
+from grader.baselines.baseline import SINGLE_MATRIX, Baseline, Device, Route
+from grader.baselines.cublas_fp32 import CublasFp32
+from grader.baselines.device_copy import DeviceCopy
+from grader.baselines.work import TENSOR_CORES, Work
+from grader.errors import GraderError
+from grader.exercise import catalog
+from grader.model.exercise import Array, Case, Exercise, Kernel, Parameter
+from grader.model.result import Result, Status
+from reports.text import inert
+from tests.fake_gpu import FakeGpu
+from tests.fakes import TOML, write_exercise
+from tests.grading.test_gpu_lane import ANOTHER, grade, quick  # noqa: F401 - a fixture
+
+CASE = Case(
+    "even",
+    True,
+    {
+        "A_concat": Array("A_concat", np.zeros((6, 8), np.float32)),
+        "B_concat": Array("B_concat", np.zeros((2, 8, 16), np.float32)),
+        "C_concat": Array("C_concat", np.empty((6, 16), np.float32), "out"),
+        "M_sizes": Array("M_sizes", np.array([4, 2], np.int32)),
+        "K": 8,
+        "N": 16,
+    },
+    "",
+)
+KERNEL = Kernel(
+    "grouped_gemm_kernel",
+    (Parameter("A_concat", "const float*"), Parameter("C_concat", "float*"), Parameter("K", "int")),
+    (),
+)
+EXERCISE = Exercise("01_x", "x", Path(), (KERNEL,), {}, baseline="fastest")
+
+
+def test_a_grouped_gemm_in_fp32() -> None:
+    assert CublasFp32.problem(EXERCISE, CASE) == {"M_sizes": (4, 2), "K": 8, "N": 16}
+    moved = 4 * (6 * 8 + 2 * 8 * 16 + 6 * 16) + 8
+    assert CublasFp32.work(EXERCISE, CASE) == Work(2.0 * 6 * 8 * 16, moved)
+    assert CublasFp32.called("strided") == "cublas strided"
+
+
+def test_what_is_no_grouped_gemm_is_refused() -> None:
+    other = msgspec.structs.replace(CASE, arguments={"n": 5})
+    with pytest.raises(GraderError, match="case even is not a grouped GEMM"):
+        CublasFp32.problem(EXERCISE, other)
+
+
+def test_a_copy_moves_what_the_kernels_read_and_write() -> None:
+    assert DeviceCopy.problem(EXERCISE, CASE) == {"moved_bytes": 4 * (6 * 8 + 6 * 16)}
+    assert DeviceCopy.work(EXERCISE, CASE) == Work(0.0, 576.0)
+    assert DeviceCopy.called("copy") == "copy"
+
+
+def test_an_exercise_may_name_one_route() -> None:
+    assert registry.find("fastest") == ("fastest", None)
+    strided = registry.find("strided")
+    assert strided == ("fastest", "strided")
+    assert [name for name in CublasFp32.routes if strided.decides(name)] == ["strided"]
+    assert not registry.find("fastest").decides(SINGLE_MATRIX)
+    assert registry.find(SINGLE_MATRIX).decides(SINGLE_MATRIX)
+
+
+class BlockScales(Baseline):
+    """As a library for FP8 would say it. Nothing of it runs here."""
+
+    name = "fp8"
+    label = "the FP8 library"
+    reads: ClassVar[Mapping[str, str]] = {"A_concat": "uint8", "B_concat": "uint8"}
+    writes = ("C_concat", "uint16")
+    peak = TENSOR_CORES
+    routes: ClassVar[Mapping[str, Route]] = {
+        "forked": Route("block scales, forked streams"),
+        "in_turn": Route("block scales, in turn"),
+        "per_tensor": Route("one scale per tensor", decides=False),
+    }
+
+    def __init__(self, problem: Mapping[str, Any], device: Device) -> None:
+        raise AssertionError("there is no GPU")
+
+    @classmethod
+    def problem(cls, _: Exercise, case: Case) -> dict[str, Any]:
+        return {"rows": len(case.arguments)}
+
+    @classmethod
+    def work(cls, _: Exercise, __: Case) -> Work:
+        return Work(1e9, 1e4)
+
+
+US = {"submission": 10.0, "forked": 9.0, "in_turn": 12.0, "per_tensor": 4.0}
+
+
+@pytest.fixture
+def result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Result:
+    monkeypatch.setitem(registry.BASELINES, "block_scales", BlockScales)
+    toml = TOML.replace('baseline = "fastest"', 'baseline = "block_scales"')
+    exercise = catalog.read(write_exercise(tmp_path / "exercises" / "05_fp8", toml=toml, oracle=ANOTHER))
+    assert exercise.against == "the FP8 library"
+    return grade(exercise, FakeGpu(contenders=US, times=lambda name, _: 1e4 * US[name]))
+
+
+def test_the_fastest_route_that_decides_is_the_baseline(result: Result) -> None:
+    check = next(check for check in result.checks if check.family == "speed")
+    measured = check.measurements
+    assert check.status is Status.PASSED
+    assert "10.0 us, the FP8 library (forked) 9.0 us: 0.90 of its speed" in check.message
+    assert (measured.baseline, measured.route, measured.units) == ("fp8 forked", "forked", "the tensor cores")
+    assert measured.routes_us == pytest.approx({"forked": 9.0, "in_turn": 12.0})
+    assert measured.shown_us == pytest.approx({"per_tensor": 4.0})
+    assert measured.roof_share == pytest.approx(1e9 / 2141e12 / 10e-6, rel=0.01)
+
+
+def test_faces_call_it_by_its_own_words(result: Result) -> None:
+    page = inert(reports.render(result))
+    for said in ("the FP8 library forked", "block scales, forked streams", "one scale per tensor", "tensor cores"):
+        assert said in page
+    assert "cuBLAS" not in page
+    assert "FP32" not in page
