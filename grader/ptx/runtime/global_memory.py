@@ -7,6 +7,7 @@ from grader.ptx.machine import (
     BLIND,
     DROPS,
     FIRST,
+    FIRST_WINDOW,
     INITIALISED,
     LAUNCH,
     QUIET,
@@ -14,6 +15,7 @@ from grader.ptx.machine import (
     TRIES,
     WINDOW,
     WINDOW_BITS,
+    WINDOWS,
     WORKER,
     WRITABLE,
     Kind,
@@ -30,7 +32,7 @@ from grader.ptx.runtime.order import (
 )
 from grader.ptx.runtime.shadow import ACCESS, COLD, MANY, PEEK, STORE, GlobalCell, Slot, cells_of, locked
 
-LAST_WINDOW = 1023
+LAST_WINDOW = WINDOWS - 1
 PLACE = {"window": "ptr", "offset": "i64"}
 
 
@@ -51,7 +53,7 @@ def functions() -> list[Fn]:
 def locate() -> Fn:
     """The window record that an address points into."""
     f = Fn("locate", "ptr", {"w": "ptr", "address": "i64"}, "nounwind alwaysinline")
-    index = f["address"] >> WINDOW_BITS
+    index = (f["address"] >> WINDOW_BITS) - FIRST_WINDOW
     last = f.const("i64", LAST_WINDOW)
     index = f.select(index.ult(last), index, last)
     f.ret(LAUNCH.get(WORKER.get(f["w"], "launch"), "windows").at(index * WINDOW.size))
