@@ -1,1 +1,1 @@
-"""The mathematics that the exercises are judged by. NumPy only; nothing here knows the grader."""
+"""The mathematics used to judge the exercises. NumPy only; independent of the grader."""

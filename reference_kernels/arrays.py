@@ -1,4 +1,4 @@
-"""One text for NumPy and CuPy: which module an array belongs to, and other libraries' arrays through DLPack."""
+"""Common code for NumPy and CuPy: the module of an array, and other libraries' arrays through DLPack."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ DLPACK_CPU = 1  # kDLCPU of DLPack's DLDeviceType
 
 
 def module_of(array: Array) -> ModuleType:
-    """The module that computes where the array lies: cupy for a CuPy array, else numpy."""
-    cupy = sys.modules.get("cupy")  # whoever holds a CuPy array has imported it
+    """The module for the array: cupy for a CuPy array, otherwise numpy."""
+    cupy = sys.modules.get("cupy")  # a caller with a CuPy array has imported it
     return cupy if cupy is not None and isinstance(array, cupy.ndarray) else np
 
 
 def as_array(x: Any) -> Array:
-    """NumPy and CuPy arrays as they are, a torch tensor (or whatever else speaks DLPack) without a copy.
+    """NumPy and CuPy arrays unchanged; torch tensors (or anything else that supports DLPack) without a copy.
 
-    A tensor on a GPU becomes a CuPy array. The way back is `torch.from_dlpack(result)`. torch exports no FP8 tensor
-    this way: pass `tensor.view(torch.uint8)`.
+    A tensor on a GPU becomes a CuPy array. To convert back, use `torch.from_dlpack(result)`. torch does not export
+    FP8 tensors this way: pass `tensor.view(torch.uint8)`.
     """
     if isinstance(x, np.ndarray) or module_of(x) is not np:
         return x
@@ -37,7 +37,7 @@ def as_array(x: Any) -> Array:
 
 
 def typed(x: Any, dtype: Any, name: str) -> Array:
-    """`as_array(x)` of exactly this dtype. Raises TypeError: converting here could round unseen."""
+    """`as_array(x)` of exactly this dtype. Raises TypeError: converting here could round silently."""
     array = as_array(x)
     if array.dtype != dtype:
         raise TypeError(f"{name} must be {np.dtype(dtype).name}, got {array.dtype}: convert it first")

@@ -1,4 +1,4 @@
-"""FP32 grouped GEMM through cuBLAS, by every route that leads to the same result.
+"""FP32 grouped GEMM through cuBLAS, by every route (sequence of calls) that gives the same result.
 
 Which route is fastest depends on the shapes, so a fair baseline is the fastest of them:
 
@@ -7,12 +7,12 @@ Which route is fastest depends on the shapes, so a fair baseline is the fastest 
     streams      the same on forked and joined streams, each with its own handle and workspace
     strided      cublasSgemmStridedBatched, where all M are equal
 
-Beside them stands `single_matrix`: one cublasSgemm of the same FLOPs, a bound that no grouped GEMM needs to reach.
+In addition there is `single_matrix`: one cublasSgemm with the same FLOPs, a bound that a grouped GEMM need not reach.
 
 Math mode: CUBLAS_DEFAULT_MATH, which is FP32 throughout. cuBLAS uses TF32 only in CUBLAS_TF32_TENSOR_OP_MATH, and
-emulates FP32 only in the modes that say so. PEDANTIC would promise no more and only take algorithms away.
+emulates FP32 only in modes named so. PEDANTIC would guarantee nothing more and only exclude algorithms.
 
-cuBLAS thinks in columns. A row-major matrix read by columns is its transpose, and C^T = B^T A^T, so each call gets
+cuBLAS is column-major. A row-major matrix read by columns is its transpose, and C^T = B^T A^T, so each call gets
 B first, then A, with N and M exchanged and the rows' lengths as leading dimensions; nothing is transposed in memory.
 """
 
@@ -33,25 +33,25 @@ SINGLE_MATRIX = "single_matrix"
 
 OP_N = 0  # CUBLAS_OP_N
 DEFAULT_MATH = 0  # CUBLAS_DEFAULT_MATH
-WORKSPACE_BYTES = 32 << 20  # what the cuBLAS manual advises for Hopper; more than it asks for elsewhere
-MAX_STREAMS = 8  # the hardware queues that CUDA uses by default; more streams than that only wait for each other
+WORKSPACE_BYTES = 32 << 20  # recommended by the cuBLAS manual for Hopper; more than recommended for others
+MAX_STREAMS = 8  # number of hardware queues CUDA uses by default; more streams would only wait for each other
 FLOAT_BYTES = 4
 
 
 class CublasError(Exception):
-    """A call that cuBLAS refused, by its name and status; or no cuBLAS to be found."""
+    """A failed cuBLAS call, with its name and status; or cuBLAS was not found."""
 
 
 @dataclass(frozen=True)
 class GroupedSizes:
-    """C[g] = A[g] @ B[g], FP32, row-major: A (M[g], K), B (K, N), C (M[g], N); groups lie one behind the other."""
+    """C[g] = A[g] @ B[g], FP32, row-major: A (M[g], K), B (K, N), C (M[g], N); groups are contiguous."""
 
     M_sizes: tuple[int, ...]
     K: int
     N: int
 
     def groups(self) -> Iterator[tuple[int, int, int]]:
-        """(index, first row, rows) of each group that has rows."""
+        """(index, first row, rows) of each non-empty group."""
         first = 0
         for group, rows in enumerate(self.M_sizes):
             if rows:
@@ -80,7 +80,7 @@ class Operands:
 
 
 class Stream(Protocol):
-    """What is used of a cupy.cuda.Stream."""
+    """The part of cupy.cuda.Stream that is used."""
 
     ptr: int
 
@@ -89,14 +89,14 @@ class Stream(Protocol):
     def wait_event(self, event: Any) -> None: ...
 
 
-# Puts a whole problem's launches for one set of operands on a stream. May be captured into a graph.
+# Enqueues a whole problem's launches for one set of operands on a stream. May be captured into a graph.
 Enqueue = Callable[[Stream, int], None]
 
 
 class Routes:
     """Every route for one problem over several sets of operands; `enqueue[name](stream, set)`.
 
-    Preparing allocates and copies; enqueuing does neither. The device must outlive what was captured: `close` frees.
+    Preparing allocates and copies; enqueuing does neither. Captured graphs must not outlive it: `close` frees memory.
     """
 
     def __init__(self, problem: GroupedSizes, sets: Sequence[Operands]) -> None:
@@ -119,7 +119,7 @@ class Routes:
         self._fork()
 
     def close(self) -> None:
-        """Free handles, workspaces and pointer arrays. What was captured may not run any more."""
+        """Free handles, workspaces and pointer arrays. Captured graphs must not run afterwards."""
         from cupy_backends.cuda.api import runtime
 
         for handle in self._handles:
@@ -133,7 +133,7 @@ class Routes:
         return version(self._library)
 
     def _grouped(self, stream: Stream, index: int) -> None:
-        """One cuBLAS group of one matrix for each of ours. The pointers lie on the device, all else on the host."""
+        """One cuBLAS group of one matrix per group of ours. Pointers are on the device, all else on the host."""
         rows = [rows for _, _, rows in self._problem.groups()]
         count, K, N = len(rows), self._problem.K, self._problem.N
         A, B, C = self._pointers[index]
@@ -166,7 +166,7 @@ class Routes:
                 self._sgemm(handle, rows, self._sets[index].group(self._problem, group, first))
 
     def _streams(self, stream: Stream, index: int) -> None:
-        """Fork from `stream`, a group to each of the others in turn, join again."""
+        """Fork from `stream`, assign groups to the other streams in turn, and join again."""
         import cupy
 
         begin = stream.record(cupy.cuda.Event(disable_timing=True))
@@ -198,7 +198,7 @@ class Routes:
             )
 
     def _single_matrix(self, stream: Stream, index: int) -> None:
-        """All rows times the first group's B: the same FLOPs, another result."""
+        """All rows times the first group's B: the same FLOPs, a different result."""
         with self._handles[0].on(stream) as handle:
             self._sgemm(handle, sum(self._problem.M_sizes), self._sets[index])
 
@@ -227,7 +227,7 @@ class Routes:
             self._forked.append((cupy.cuda.Stream(non_blocking=True), handle))
 
     def _upload_pointers(self) -> list[tuple[int, int, int]]:
-        """For each set the device addresses of three arrays of pointers, to the groups' A, B and C."""
+        """For each set, the device addresses of three arrays of pointers to the groups' A, B and C."""
         groups = [(group, first) for group, first, _ in self._problem.groups()]
         table = np.array(
             [
@@ -253,7 +253,7 @@ class Routes:
 
 
 class _Handle:
-    """A cuBLAS handle with a workspace of its own, which a captured graph needs to stay where it is."""
+    """A cuBLAS handle with its own workspace, which must not move while a captured graph uses it."""
 
     def __init__(self, library: ctypes.CDLL, workspace: int) -> None:
         self._library = library
@@ -264,7 +264,7 @@ class _Handle:
 
     @contextmanager
     def on(self, stream: Stream) -> Iterator[c_void_p]:
-        """Setting a stream takes the workspace away, so it is set after it, each time."""
+        """Setting a stream resets the workspace, so set the workspace afterwards each time."""
         _check("cublasSetStream", self._library.cublasSetStream_v2(self._handle, c_void_p(stream.ptr)))
         _check(
             "cublasSetWorkspace",
@@ -277,17 +277,19 @@ class _Handle:
 
 
 def load() -> ctypes.CDLL:
-    """libcublas, of NVIDIA's wheels or of the system. Raises CublasError, which says what to install."""
+    """libcublas, from NVIDIA's wheels or the system. Raises CublasError, which says what to install."""
     try:
         from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
 
         try:
             path = load_nvidia_dynamic_lib("cublas").abs_path
-        except (DynamicLibNotFoundError, OSError):  # it may start a process to look, which a child must not
+        except (DynamicLibNotFoundError, OSError):  # it may start a process to search, which a child must not do
             path = None
         return ctypes.CDLL(path or "libcublas.so.13")
     except (ImportError, OSError, RuntimeError) as error:
-        raise CublasError(f"no cuBLAS: {error}; install with: python -m pip install 'cupy-cuda13x[ctk]'") from None
+        raise CublasError(
+            f"cuBLAS not found: {error}; install with: python -m pip install 'cupy-cuda13x[ctk]'"
+        ) from None
 
 
 def version(library: ctypes.CDLL) -> str:

@@ -27,7 +27,7 @@ struct E5M2 {  // s eeeee mm
 
 constexpr unsigned FP32_INF = 0x7f800000;  // above it, without the sign, stand the NaN
 
-// |x| on the scale of codes is fixed / 2^places, exactly, but for where `deepest` cuts places.
+// |x| on the scale of codes is fixed / 2^places, exactly, unless `deepest` limits places.
 struct Place {
     unsigned fixed, places;
 };
@@ -157,7 +157,7 @@ extern "C" __global__ void reference_decode_e5m2_kernel(const unsigned char* x, 
 
 struct Verdict {
     u64 wrong;  // how many elements; arrives as 0
-    u64 first;  // the least index of a wrong one; arrives as ~0
+    u64 first;  // the smallest index of a wrong element; starts as ~0
 };
 
 template <class Format>

@@ -1,6 +1,6 @@
-"""FP8 on integers: the definition that the FP8 exercises are judged by.
+"""FP8 with integers: the definition used to judge the FP8 exercises.
 
-Formats of "FP8 Formats for Deep Learning" (Micikevicius et al., 2022), one byte a value:
+Formats of "FP8 Formats for Deep Learning" (Micikevicius et al., 2022), one byte per value:
 
     E4M3   s eeee mmm    bias  7   largest 448     no Inf        NaN s.1111.111
     E5M2   s eeeee mm    bias 15   largest 57344   Inf s.11111.00  NaN s.11111.01, .10, .11
@@ -8,10 +8,10 @@ Formats of "FP8 Formats for Deep Learning" (Micikevicius et al., 2022), one byte
     normal      e > 0:  (-1)^s · 2^(e - bias) · 1.mmm
     subnormal   e = 0:  (-1)^s · 2^(1 - bias) · 0.mmm
 
-The code without its sign, read as an integer, grows with the value, and each step of it is one FP8 value. So encoding
-is: where does |x| stand on the scale of codes? A whole number: that code. In between: round.
+The code without its sign, read as an integer, increases with the value, one step per FP8 value. So encoding
+means finding |x| on the scale of codes: a whole number is that code; anything in between is rounded.
 
-FP8 travels as uint8. Arrays are NumPy or CuPy, of any shape; torch tensors are taken through DLPack.
+FP8 is stored as uint8. Arrays are NumPy or CuPy, of any shape; torch tensors are accepted through DLPack.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from reference_kernels.arrays import Array, module_of, typed
 
 SIGN = 0x80  # of an FP8 code
-FP32_INF = 0x7F800000  # the bits of +Inf; above it, without the sign, stand the NaN
+FP32_INF = 0x7F800000  # the bits of +Inf; without the sign, NaNs are larger
 
 
 @dataclass(frozen=True)
 class Format:
-    """An FP8 format; its codes are given without the sign."""
+    """An FP8 format; codes are given without the sign."""
 
     name: str
     exponent_bits: int
@@ -39,7 +39,7 @@ class Format:
     bias: int
     largest: int  # code of the largest finite value
     infinity: int | None
-    nan: int  # the NaN code that encoding gives
+    nan: int  # the NaN code that encoding produces
 
     @property
     def max(self) -> float:
@@ -52,31 +52,31 @@ E5M2 = Format("E5M2", exponent_bits=5, mantissa_bits=2, bias=15, largest=0x7B, i
 
 
 def encode(x: Any, fmt: Format = E4M3) -> Array:
-    """FP32 to codes: round to nearest, ties to the even code; saturate to finite, ±Inf too; NaN keeps its sign."""
+    """FP32 to codes: round to nearest even; saturate to finite values, including ±Inf; NaN keeps its sign."""
     bits = typed(x, np.float32, "x").view(np.uint32)
     fixed, places = _place(bits, fmt, deepest=25)
-    # Half a step less one, and one more where the code below is odd: only then does a tie carry.
+    # Half a step less one, plus one if the truncated code is odd: only then does a tie carry.
     half = module_of(bits).left_shift(np.uint32(1), places - 1)
     odd = (fixed >> places) & 1
     return _finish(bits, (fixed + (half - 1) + odd) >> places, fmt)
 
 
 def encode_stochastic(x: Any, random: Any, fmt: Format = E4M3) -> Array:
-    """FP32 to codes, rounded by chance: `random` holds 32 uniform bits (uint32) for each x.
+    """FP32 to codes with stochastic rounding: `random` has 32 uniform bits (uint32) for each x.
 
-    With lo ≤ |x| < hi the neighbouring codes' values, up if random < 2³² · (|x| - lo)/(hi - lo), exactly; at or above
-    the largest value that one; NaN and ±Inf as in `encode`. So the mean over all random values is x, to one part in
-    2³² of a step: exactly x unless |x| has bits more than 32 places below the step.
+    If lo ≤ |x| < hi are the neighbouring codes' values, rounds up if random < 2³² · (|x| - lo)/(hi - lo), exactly.
+    From the largest value on, gives the largest; NaN and ±Inf as in `encode`. So the mean over all random values is
+    x, to one part in 2³² of a step; exactly x unless |x| has bits more than 32 places below the step.
     """
     bits = typed(x, np.float32, "x").view(np.uint32)
     draw = typed(random, np.uint32, "random")
     if draw.shape != bits.shape:
-        raise ValueError(f"random must have one value for each x: {bits.shape}, got {draw.shape}")
+        raise ValueError(f"random must have one value per x: {bits.shape}, got {draw.shape}")
     # From 57 places on, a 24-bit significand makes 2³² · fraction less than 1: only random = 0 is below it.
     fixed, places = (part.astype(np.uint64) for part in _place(bits, fmt, deepest=57))
     one = module_of(bits).left_shift(np.uint64(1), places)
     fraction = fixed & (one - 1)  # in units of 2^-places; below 2^24, so the next line stays below 2^58
-    threshold = ((fraction << 32) + (one - 1)) >> places  # rounded up: an integer is below one if below the other
+    threshold = ((fraction << 32) + (one - 1)) >> places  # rounded up: no integer is in between
     return _finish(bits, (fixed >> places) + (draw < threshold), fmt)
 
 
@@ -111,7 +111,7 @@ def values(fmt: Format) -> NDArray[np.float32]:
 
 @cache
 def midpoints(fmt: Format) -> NDArray[np.float32]:
-    """Halfway from each finite code without a sign to the next, exact and ascending: [c] lies between c and c + 1."""
+    """Midpoints between neighbouring finite codes without sign, exact and ascending: [c] is between c and c + 1."""
     finite = values(fmt)[: fmt.largest + 1]
     middle: NDArray[np.float32] = (finite[1:] + finite[:-1]) / np.float32(2)
     middle.flags.writeable = False
@@ -119,18 +119,18 @@ def midpoints(fmt: Format) -> NDArray[np.float32]:
 
 
 def _place(bits: Array, fmt: Format, deepest: int) -> tuple[Array, Array]:
-    """(fixed, places): |x| on the scale of codes is fixed / 2^places, exactly, but for where `deepest` cuts places.
+    """(fixed, places): |x| on the scale of codes is fixed / 2^places, exactly, unless `deepest` limits places.
 
         FP32   s eeeeeeee mmmmmmmmmmmmmmmmmmmmmmm    bias 127
 
-    Where x is a normal FP8 value, re-biasing the exponent is all; FP32 has the more mantissa bits as places. Below,
-    the codes are multiples of the smallest subnormal: the significand itself, shifted by as much as x is too small.
-    A `deepest` above 24 leaves 0 < fixed / 2^places < 1/2, as it is without the cut.
+    If x is in FP8's normal range, re-biasing the exponent suffices; FP32's extra mantissa bits are the places. Below,
+    the codes are multiples of the smallest subnormal: the significand itself, shifted by as much as x is smaller.
+    A `deepest` above 24 keeps 0 < fixed / 2^places < 1/2, as without the limit.
     """
     xp = module_of(bits)
     magnitude = bits & 0x7FFFFFFF
     exponent = magnitude >> 23
-    smallest_normal = 128 - fmt.bias  # its FP32 exponent field; its FP8 one is 1
+    smallest_normal = 128 - fmt.bias  # its FP32 exponent field; its FP8 exponent field is 1
     rebias = np.uint32((smallest_normal - 1) << 23)
     normal = xp.maximum(magnitude, rebias) - rebias
     mantissa = bits & 0x7FFFFF
@@ -141,7 +141,7 @@ def _place(bits: Array, fmt: Format, deepest: int) -> tuple[Array, Array]:
 
 
 def _finish(bits: Array, code: Array, fmt: Format) -> Array:
-    """Saturate, give NaN its code, put the sign back."""
+    """Saturate, encode NaN, and restore the sign."""
     xp = module_of(bits)
     code = xp.minimum(code, fmt.largest)
     code = xp.where((bits & 0x7FFFFFFF) > FP32_INF, fmt.nan, code)

@@ -7,19 +7,20 @@
 //
 // Three products instead of one, of a type that is eight times as fast.
 //
-// Trap: FP16 ends at 65504, and loses what is smaller than 2^-25. For values in [-1, 1], as here, the result
-// is as exact as FP32's. For any others split into TF32 (half as fast), scale first, or stay with FP32.
+// Trap: FP16's largest value is 65504, and it loses anything below 2^-25. For values in [-1, 1], as here,
+// the result is as exact as FP32's. For other ranges, split into TF32 (half as fast), scale first, or stay
+// with FP32.
 //
-// Trap: tensor cores do not round their sums, they cut them off, always towards zero. Over a long K that adds
-// up. So the large products and the small ones have sums of their own: two thirds of the cuts fall on numbers
-// so small that nobody sees it.
+// Trap: tensor cores do not round their sums but truncate them, always towards zero. Over a long K that adds
+// up. So large and small products have separate sums: two thirds of the truncations affect numbers
+// too small to matter.
 //
-// With arithmetic so cheap, everything else is the problem: the way through the L2 cache for a large one, and
-// waiting for a small one, for the launch, for M_sizes, for the first of A and B. Tiles travel through a ring of
-// stages in shared memory, by cp.async, while earlier ones are multiplied; so that many blocks wait side by side,
-// tiles are small, and where there are few of them more warps share out the K of each.
+// With arithmetic this cheap, everything else limits the speed: for a large problem the L2 cache, and for a
+// small one latency: of the launch, of M_sizes, of the first tiles. Tiles pass through a ring of stages in
+// shared memory, by cp.async, while earlier ones are multiplied. So that many blocks can wait at once, tiles
+// are small, and if there are few of them, more warps share the K of each.
 //
-// On an H200, microseconds a launch (benchmarks/results/01_on_h200.md):
+// Microseconds per launch on an H200 (benchmarks/results/01_on_h200.md):
 //
 //                                    uniform   variable   imbalanced   small
 //     this file                          4.8       10.8         38.1     3.9
@@ -38,7 +39,7 @@ __host__ __device__ constexpr int ceil_div(int a, int b) { return (a + b - 1) / 
 
 // -- Arithmetic ------------------------------------------------------------------------------------------
 
-// Two floats, as mma takes them: two FP16 numbers in a register, and in another what they lack.
+// Two floats as mma takes them: two FP16 numbers in one register, and their remainders in another.
 __device__ __forceinline__ void split(float x, float y, unsigned int& high, unsigned int& low) {
     const __half2 near = __floats2half2_rn(x, y);
     const float2 had = __half22float2(near);
@@ -61,8 +62,8 @@ __device__ __forceinline__ void mma(float (&sum)[4], const unsigned int (&a)[4],
 
 // The tile of one warp: 16 * SLABS rows, 32 * STRIPS columns, 16 of K at a time.
 //
-// A sum over k may be taken in any order, and the columns may be dealt out in any order. Both are chosen so
-// that a lane finds what it needs side by side, as float4s: mma's k = 2t, 2t + 1, 2t + 8, 2t + 9 are our 4t
+// A sum over k may be taken in any order, and columns may be assigned in any order. Both are chosen so
+// that a lane's values are contiguous, as float4s: mma's k = 2t, 2t + 1, 2t + 8, 2t + 9 are our 4t
 // to 4t + 3, and column n of the j-th mma is our column 4n + j.
 template <int SLABS, int STRIPS>
 struct WarpTile {
@@ -94,7 +95,7 @@ struct WarpSum {
                 split(even.z, odd.z, b_high[2][i], b_low[2][i]);
                 split(even.w, odd.w, b_high[3][i], b_low[3][i]);
             }
-            // One kind of product after the other: an mma waits for the one before it in the same sum.
+            // One kind of product after another, because an mma waits for the previous one in the same sum.
 #pragma unroll
             for (int kind = 0; kind < 3; ++kind) {
 #pragma unroll
@@ -124,7 +125,7 @@ __device__ __forceinline__ float4 operator+(float4 a, float4 b) {
     return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
 }
 
-// -- Which tile is this block's? -------------------------------------------------------------------------
+// -- This block's tile -----------------------------------------------------------------------------------
 
 struct Place {
     int group, M;   // the group, and its rows
@@ -132,9 +133,9 @@ struct Place {
     int offset;     // of the group, within all rows
 };
 
-// blockIdx.y counts tiles of rows through all groups. A lane looks at one group; a sum over lanes says where
-// each group's tiles begin. All reads of a warp go out together: one wait for memory, where a loop would have
-// one for each group. Every warp does this for itself, which saves a barrier.
+// blockIdx.y counts row tiles across all groups. Each lane handles one group; a prefix sum over lanes gives
+// where each group's tiles begin. All reads of a warp are issued together: one memory latency, where a loop
+// would have one per group. Every warp does this itself, which saves a barrier.
 template <int TILE_M>
 __device__ __forceinline__ Place find_tile(const int* group_offsets, const int* M_sizes, int num_groups) {
     const int lane = threadIdx.x % WARP;
@@ -152,7 +153,7 @@ __device__ __forceinline__ Place find_tile(const int* group_offsets, const int* 
         }
         const unsigned int beyond = __ballot_sync(ALL_LANES, end > wanted);
         if (beyond != 0) {
-            const int owner = __ffs(beyond) - 1;  // the first group that ends behind the wanted tile
+            const int owner = __ffs(beyond) - 1;  // the first group that ends after the wanted tile
             const int before = __shfl_sync(ALL_LANES, end - tiles, owner);
             return {first + owner, __shfl_sync(ALL_LANES, rows, owner), (wanted - before) * TILE_M,
                     __shfl_sync(ALL_LANES, offset, owner)};
@@ -165,7 +166,7 @@ __device__ __forceinline__ Place find_tile(const int* group_offsets, const int* 
 
 __device__ __forceinline__ void copy16_async(float4* to, const float* from, bool inside) {
     const unsigned int address = (unsigned int)__cvta_generic_to_shared(to);
-    // With 0 bytes of source nothing is read, and 16 bytes of zeros are stored.
+    // With 0 source bytes, nothing is read and 16 bytes of zeros are stored.
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
                  "r"(inside ? 16 : 0)
                  : "memory");
@@ -173,13 +174,13 @@ __device__ __forceinline__ void copy16_async(float4* to, const float* from, bool
 
 __device__ __forceinline__ void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-// All groups of copies have arrived, but for the last `PENDING`.
+// Waits until all groups of copies except the last `PENDING` have arrived.
 template <int PENDING>
 __device__ __forceinline__ void wait_for_groups() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
-// WARPS_M x WARPS_N warps side by side make the tile; WARPS_K such sets share out K. STEP of K in a stage.
+// WARPS_M x WARPS_N warps cover the tile; WARPS_K such sets share K. A stage has STEP of K.
 template <int WARPS_M_, int WARPS_N_, int WARPS_K_, int SLABS_, int STRIPS_, int STEP_, int STAGES_>
 struct Pipelined {
     static constexpr int WARPS_M = WARPS_M_, WARPS_N = WARPS_N_, WARPS_K = WARPS_K_;
@@ -247,7 +248,7 @@ __device__ __forceinline__ void pipelined(const float* A_concat, const float* B_
             b_from += (size_t)STEP * N;
             k_left -= STEP;
         }
-        end_group();  // an empty one, too: the waits count groups
+        end_group();  // even if empty, because the waits count groups
     };
 
     const int lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4, warp = threadIdx.x / WARP;
@@ -260,8 +261,8 @@ __device__ __forceinline__ void pipelined(const float* A_concat, const float* B_
     for (int stage = 0; stage < STAGES - 1; ++stage) request(stage);
     for (int k0 = 0, stage = 0; k0 < K; k0 += STEP) {
         wait_for_groups<STAGES - 2>();
-        __syncthreads();  // this step's tiles are there, and all have read those of the step before:
-        request(stage == 0 ? STAGES - 1 : stage - 1);  // their stage is filled anew
+        __syncthreads();  // this step's tiles are complete, and those of the previous step have been read:
+        request(stage == 0 ? STAGES - 1 : stage - 1);  // refill their stage
         const float4* A_tile = A_ring + stage * Shape::A_QUADS;
         const float4* B_tile = B_ring + stage * Shape::B_QUADS;
 #pragma unroll
@@ -279,7 +280,7 @@ __device__ __forceinline__ void pipelined(const float* A_concat, const float* B_
         stage = stage + 1 == STAGES ? 0 : stage + 1;
     }
 
-    // The warps that share K send their sums to the first set. What they write over has been read by all.
+    // The warps that share K send their sums to the first set. All threads have read what is overwritten.
     constexpr int QUADS = SLABS * STRIPS * 4;  // of a lane
     if (Shape::WARPS_K > 1) {
         constexpr int SET = THREADS / Shape::WARPS_K;
@@ -305,12 +306,12 @@ __device__ __forceinline__ void pipelined(const float* A_concat, const float* B_
     }
 }
 
-// -- The kernels, and which of them is launched ----------------------------------------------------------
+// -- The kernels, and which one is launched --------------------------------------------------------------
 
 using Small = Pipelined<2, 1, 4, 1, 1, 64, 4>;
 using Large = Pipelined<1, 2, 2, 2, 1, 32, 6>;
 
-// 32x32 tiles, four sets of two warps with a quarter of K each: for problems that are soon over.
+// 32x32 tiles, four sets of two warps with a quarter of K each: for small problems.
 extern "C" __global__ void __launch_bounds__(Small::THREADS)
     grouped_gemm_kernel(const float* A_concat, const float* B_concat, float* C_concat,
                         const int* group_offsets, const int* M_sizes, int K, int N, int num_groups) {
@@ -333,8 +334,8 @@ __device__ constexpr Choice choice(int variant) {
     return {variant, Shape::TILE_M, Shape::TILE_N, Shape::THREADS, Shape::SHARED_BYTES};
 }
 
-// The largest tiles that give at least three quarters of the multiprocessors a block; else the smallest. The
-// grid holds exactly the tiles that exist.
+// The largest tiles that give at least three quarters of the multiprocessors a block, otherwise the
+// smallest. The grid has exactly one block per tile.
 extern "C" __global__ void launch_grouped_gemm(const int* M_sizes, int K, int N, int num_groups,
                                                Launch* launch) {
     const Choice choices[] = {choice<Large>(1), choice<Small>(0)};

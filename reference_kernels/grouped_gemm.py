@@ -1,11 +1,11 @@
-"""Grouped GEMM in FP64: the oracle that the exercises are judged by.
+"""Grouped GEMM in FP64: the oracle used to judge the exercises.
 
 A Mixture-of-Experts layer sends each token to an expert. The tokens of one expert are one *group*: a matrix
 A[g] of M[g] rows that is multiplied by that expert's own weights B[g]. The number of rows differs from group
 to group; K and N are the same for all. Row-major throughout:
 
-    A_concat (sum M, K)   the groups' rows, one group under the other
-    B_concat (G, K, N)    one matrix for each group
+    A_concat (sum M, K)   the groups' rows, stacked
+    B_concat (G, K, N)    one matrix per group
     C_concat (sum M, N)   C[g] = A[g] @ B[g], laid out as A_concat is
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def group_offsets(M_sizes: ArrayLike) -> NDArray[np.int32]:
-    """First row of each group, and the end of the last: (G,) counts to (G + 1,), [0, M0, M0 + M1, ...]."""
+    """The first row of each group, and the end of the last: (G,) counts to (G + 1,), [0, M0, M0 + M1, ...]."""
     sizes = np.asarray(M_sizes, dtype=np.int64)
     if sizes.ndim != 1 or (sizes < 0).any():
         raise ValueError(f"M_sizes must be one row of counts of at least 0, got {sizes.tolist()}")
@@ -35,7 +35,7 @@ def grouped_gemm(
 ) -> NDArray[np.float64]:
     """C_concat (sum M, N) in FP64. Inputs of any float type are converted first, which is exact.
 
-    Raises ValueError where the shapes do not belong together.
+    Raises ValueError if the shapes do not match.
     """
     offsets = group_offsets(M_sizes)
     _check_shapes(A_concat.shape, B_concat.shape, offsets)

@@ -1,18 +1,18 @@
-// Quantization to FP8 on a GPU: the definition of quantization.py once more, and the judges of exercise 03.
+// Quantization to FP8 on a GPU: the definition in quantization.py again, and the judges of exercise 03.
 //
 //     reference_per_tensor_amax_kernel,
-//     reference_per_tensor_quantize_kernel      A, one scale; the one kernel after the other
+//     reference_per_tensor_quantize_kernel      A, one scale; one kernel after the other
 //     reference_per_channel_kernel              B, a scale for each column
 //     reference_fine_grained_kernel             A, 1x128 along a row
 //     reference_block_wise_kernel               B, 128x128
-//     judge_per_tensor_quantize, ...            counts what a submission got wrong, by the rules of
+//     judge_per_tensor_quantize, ...            counts a submission's wrong elements, by the rules in
 //                                               quantization_rules.py
 //
 // How to launch them: any 1-D grid of 1-D blocks of whole warps; 1024 blocks of 256 threads fill a GPU.
-// Judges take any 1-D blocks. The two per-tensor kernels share a workspace of 4 bytes that arrives as 0.
+// Judges take any 1-D blocks. The two per-tensor kernels share a workspace of 4 bytes that starts as 0.
 //
-// Arrays start on 16 bytes, and cols is a multiple of 16: a float4 lies inside its matrix or outside. Last
-// blocks may be ragged. x holds neither NaN nor Inf.
+// Arrays are aligned to 16 bytes, and cols is a multiple of 16: a float4 is inside its matrix or outside.
+// Last blocks may be ragged. x contains neither NaN nor Inf.
 
 typedef unsigned long long u64;
 
@@ -23,7 +23,7 @@ constexpr unsigned ALL_LANES = 0xffffffff;
 
 __device__ long long ceil_div(long long a, int b) { return (a + b - 1) / b; }
 
-// Magnitudes travel as bits: floats that are not negative are ordered as their bits are, and integers have an
+// Magnitudes are passed as bits: non-negative floats compare like their bits, and integers have an
 // atomicMax.
 __device__ unsigned magnitude(float x) { return __float_as_uint(x) & 0x7fffffff; }
 
@@ -33,7 +33,7 @@ __device__ unsigned magnitude(float4 v) {
 
 __device__ float scale_of(unsigned amax) { return fmaxf(__uint_as_float(amax), AMAX_FLOOR) / LARGEST; }
 
-// E4M3 s eeee mmm: to the nearest code, ties to the even one, saturated.
+// E4M3 s eeee mmm: rounded to nearest even, saturated.
 __device__ unsigned encode(float x) {
     const unsigned bits = magnitude(x), sign = __float_as_uint(x) >> 24 & 0x80;
     // Codes below 8 are multiples of 2^-9. So are the last bits of floats from 2^14 on: the sum rounds to
@@ -122,7 +122,7 @@ extern "C" __global__ void reference_per_channel_kernel(const float* x, unsigned
             const long long at = start + (long long)row * cols;
             store4(q, at, encode4(load4(x, at), own));
         }
-        __syncthreads();  // the next strip sets amax back
+        __syncthreads();  // the next strip resets amax
     }
 }
 
@@ -166,19 +166,20 @@ extern "C" __global__ void reference_block_wise_kernel(const float* x, unsigned 
             const long long at = start + (long long)row * cols;
             store4(q, at, encode4(load4(x, at), own));
         }
-        __syncthreads();  // the next block sets amax back
+        __syncthreads();  // the next block resets amax
     }
 }
 
 // ---- judges ---------------------------------------------------------------------------------------------
 
-// Of what one kernel wrote: the bytes first, then the scales, with indices that go on counting.
+// For one kernel's output: first the bytes, then the scales, with consecutive indices.
 struct Verdict {
-    u64 wrong;  // how many elements; arrives as 0, or with what earlier judges counted
-    u64 first;  // the least index of a wrong one; arrives as ~0
+    u64 wrong;  // number of elements; starts as 0, or with the count of earlier judges
+    u64 first;  // the smallest index of a wrong element; starts as ~0
 };
 
-// Within 1 ulp of the FP32 quotient. The bits of positive FP32 count ulps; others lie far from every scale.
+// Within 1 ulp of the FP32 quotient. For positive FP32 numbers, bits count ulps; others are far from every
+// scale.
 __device__ bool right_scale(float scale, unsigned amax) {
     return llabs((long long)__float_as_int(scale) - __float_as_int(scale_of(amax))) <= 1;
 }
@@ -190,8 +191,8 @@ __device__ double decode(unsigned code) {
     return __uint_as_float((exponent + 120) << 23 | mantissa << 20);
 }
 
-// Whether the byte encodes some real number within 2 FP32 ulp of x / scale. The numbers of a code reach to
-// the midpoints beside its value, which belong to it where it is even; the largest code's reach on. FP64
+// Whether the byte encodes some real number within 2 FP32 ulps of x / scale. A code's numbers extend to
+// the midpoints next to its value, which belong to it if it is even; the largest code's extend further. FP64
 // decides this exactly: see quantization_rules.admissible.
 __device__ bool admissible(unsigned char byte, float x, float scale) {
     const unsigned code = byte & 0x7f;
@@ -207,7 +208,7 @@ __device__ bool admissible(unsigned char byte, float x, float scale) {
                   : low < quotient + slack && quotient - slack < high;
 }
 
-// What a thread found. One atomic for each thread that found something.
+// Adds what a thread found. One atomic per thread that found something.
 struct Found {
     u64 wrong = 0, first = ~0ull;
 
@@ -247,7 +248,7 @@ __device__ void judge_tile(const float* x, const unsigned char* q, const float* 
 
     for (int i = threadIdx.x; i < slots; i += blockDim.x) amax[i] = 0;
     __syncthreads();
-    // Mostly a thread's elements share a scale: their maximum goes to shared memory once.
+    // Usually a thread's elements share a scale, so their maximum goes to shared memory once.
     unsigned most = 0;
     int slot = 0;
     for (int i = threadIdx.x; i < tile.tall * tile.wide; i += blockDim.x) {
@@ -260,7 +261,7 @@ __device__ void judge_tile(const float* x, const unsigned char* q, const float* 
     }
     atomicMax(&amax[slot], most);
     __syncthreads();
-    // Whoever reads amax[i] here sets it back for the next tile: no barrier has to lie between.
+    // The thread that reads amax[i] here resets it for the next tile, so no barrier is needed in between.
     for (int i = threadIdx.x; i < slots; i += blockDim.x) {
         const long long at = tile.scales + i * tile.apart;
         found.add(right_scale(scale[at], amax[i]), n + at);

@@ -1,4 +1,4 @@
-"""Quantization to FP8: scales, codes, the way back, and what error to expect.
+"""Quantization to FP8: scales, codes, and dequantization.
 
 A scale maps the largest magnitude of the elements that share it, their amax, to the format's largest value:
 
@@ -13,8 +13,8 @@ A = A_concat (sum M, K) are activations, B = B_concat (groups, K, N) weights:
     FINE_GRAINED   A    1×128 along K              (rows, ceil(K / 128))
     BLOCK_WISE     B    128×128                    (groups, ceil(K / 128), ceil(N / 128))
 
-Last blocks may be ragged. Arrays are NumPy or CuPy; torch tensors are taken through DLPack. NaN and Inf are refused.
-What is right of somebody else's codes and scales: quantization_rules.py; what error to expect: quantization_error.py.
+Last blocks may be ragged. Arrays are NumPy or CuPy; torch tensors work through DLPack. NaN and Inf are rejected.
+For judging other people's codes and scales, see quantization_rules.py; for error bounds, quantization_error.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 from reference_kernels.arrays import Array, as_array, module_of, typed
 from reference_kernels.fp8 import E4M3, Format, decode, encode
 
-WHOLE = 0  # as a block's extent: the whole axis
+WHOLE = 0  # a block's extent: the whole axis
 AMAX_FLOOR = np.float32(1e-6)
 
 
@@ -89,13 +89,13 @@ def compute_scales(
     amax = compute_amax(x, granularity)
     xp = module_of(amax)
     if not bool(xp.isfinite(amax).all()):
-        raise ValueError("x holds NaN or Inf, for which there is no scale")
+        raise ValueError("x contains NaN or Inf, for which there is no scale")
     scales = xp.maximum(amax, AMAX_FLOOR) / np.float32(fmt.max)
     return round_up_to_power_of_two(scales) if power_of_two else scales
 
 
 def compute_amax(x: Any, granularity: Granularity) -> Array:
-    """The largest |x| of each block, FP32 of `granularity.scale_shape`; NaN where a block holds one."""
+    """The largest |x| of each block, FP32 of `granularity.scale_shape`; NaN if a block contains one."""
     x = typed(x, np.float32, "x")
     grid = granularity.grid(x.shape)
     extents = [b or n for n, b in zip(x.shape, granularity.block, strict=True)]
@@ -118,7 +118,7 @@ def spread(scales: Any, granularity: Granularity, shape: Sequence[int]) -> Array
 
 
 def round_up_to_power_of_two(scales: Array) -> Array:
-    """The least power of two that is no smaller: the exponent goes up by one where the mantissa is not 0.
+    """The smallest power of two that is not less: the exponent is increased by one if the mantissa is not 0.
 
     For positive normal FP32, which every scale is: 1e-6 / 57344 is above 2⁻¹²⁶, the largest FP32 / 448 below 2¹²⁷.
     """

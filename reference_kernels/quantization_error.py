@@ -1,4 +1,4 @@
-"""How far quantization to FP8 and back may take a value: bounds, derived here and attained in the tests."""
+"""Error bounds of quantization to FP8 and back, derived here and attained in the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When somebody else's scales and bytes are right. Each is judged alone: bytes against the scales they came with."""
+"""Which of a submission's scales and bytes are correct. Bytes are judged against the submission's own scales."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from reference_kernels.arrays import Array, module_of, typed
 from reference_kernels.fp8 import E4M3, Format, midpoints
 from reference_kernels.quantization import Granularity, compute_scales, spread
 
-SCALE_ULPS = 1  # a scale may be this far from the FP32 quotient: amax · (1 / 448) is
-QUOTIENT_ULPS = 2  # a byte may encode what lies this far from x / scale: both x / scale and x · (1 / scale) do
+SCALE_ULPS = 1  # the allowed distance of a scale from the FP32 quotient; amax · (1 / 448) is within it
+QUOTIENT_ULPS = 2  # a byte may encode a value this far from x / scale; x · (1 / scale) is within it
 
 
 def right_scales(scales: Any, x: Any, granularity: Granularity, fmt: Format = E4M3) -> Array:
-    """Which FP32 scales are right: within 1 ulp of the FP32 quotient. bool, of the scales' shape."""
+    """Which FP32 scales are correct: within 1 ulp of the FP32 quotient. bool, of the scales' shape."""
     expected = compute_scales(x, granularity, fmt)
     got = typed(scales, np.float32, "scales")
     if got.shape != expected.shape:
         raise ValueError(f"scales must be {expected.shape}, got {got.shape}")
-    # The bits of positive FP32 count ulps. Those of negative ones and of NaN lie far from every scale.
+    # For positive FP32 numbers, bits count ulps. Those of negative numbers and NaN are far from every scale.
     return abs(got.view(np.int32).astype(np.int64) - expected.view(np.int32)) <= SCALE_ULPS
 
 
@@ -33,7 +33,7 @@ def admissible(
     granularity: Granularity,
     fmt: Format = E4M3,
 ) -> Array:
-    """Which bytes are right: those that encode some value within 2 FP32 ulp of x / scale. bool, of x's shape.
+    """Which bytes are correct: those that encode some value within 2 FP32 ulps of x / scale. bool, of x's shape.
 
     The scales are the submission's own, right or wrong; under one that is not positive and finite no byte is right.
     The rule is about real numbers: quotient - 2 ulp ≤ value ≤ quotient + 2 ulp, ulp that of the quotient's binade. A

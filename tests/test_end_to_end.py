@@ -109,7 +109,7 @@ def test_a_grid_too_large_for_a_cpu_is_told_where_it_is_set(exercise_folder: Pat
     assert result.verdict is Verdict.INCOMPLETE
     reason = next(check.reason for check in result.checks if check.id == "memory[even]")
     assert reason == (
-        "a grid of 67108864 blocks is too large for the CPU: does launch->grid count blocks, and not elements? "
+        "a grid of 67108864 blocks is too large for the CPU: should launch->grid count blocks instead of elements? "
         "(starter.cu:12)"
     )
 

@@ -1,6 +1,6 @@
 """Inputs and expected outputs of 01_simple_grouped_gemm.
 
-What the grader calls (exercises/README.md): required, extra, from_spec, expected, mistakes.
+Called by the grader (exercises/README.md): required, extra, from_spec, expected, mistakes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from grader.model.exercise import Array, Case
-from grader.model.mistake import Mistake
 from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
-from reference_kernels.grouped_gemm_mistakes import Problem, every_mistake
+from reference_kernels.mistakes import Mistake
+from reference_kernels.mistakes.grouped_gemm import Problem, every_mistake
 
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
     "uniform": ((128,) * 4, 256, 256),
@@ -24,15 +24,15 @@ REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
 }
 
 MAX_GROUPS = 64
-MAX_WORK = 1111 * 1024 * 1024  # multiply-adds of `imbalanced`, the largest case: no case asks for more
-# B alone can be far larger than the work suggests (many groups of no rows); an input must fit everywhere.
+MAX_WORK = 1111 * 1024 * 1024  # multiply-adds of `imbalanced`, the largest case: no case needs more
+# B alone can be much larger than the work suggests (many empty groups); an input must fit everywhere.
 MAX_ELEMENTS = 64 << 20
 
 Sizes = tuple[Sequence[int], int, int]  # M_sizes, K, N
 
 
 def required(seed: int) -> Iterator[Case]:
-    """The four cases that speed is measured on too, with values drawn from the seed."""
+    """The four cases on which speed is measured too, with values drawn from the seed."""
     for name, (m_sizes, k, n) in REQUIRED.items():
         yield make_case(name, m_sizes, k, n, seed=seed, required=True)
 
@@ -47,7 +47,7 @@ def extra(seed: int) -> Iterator[Case]:
 def from_spec(spec: Mapping[str, Any], seed: int, name: str) -> Case:
     """A case from an instructor's secret file: {"M_sizes": [3, 0, 17], "K": 48, "N": 80}.
 
-    Raises ValueError with a sentence that says which field is wrong and what would be right.
+    Raises ValueError with a message that names the wrong field and what it should be.
     """
     unknown = sorted(set(spec) - {"M_sizes", "K", "N"})
     if unknown:
@@ -61,7 +61,7 @@ def from_spec(spec: Mapping[str, Any], seed: int, name: str) -> Case:
 
 
 def another(case: Case, seed: int) -> Case:
-    """The same sizes with other values."""
+    """The same sizes with different values."""
     sizes, k, n = (case.arguments[name] for name in ("M_sizes", "K", "N"))
     assert isinstance(sizes, Array)
     assert isinstance(k, int)
@@ -75,12 +75,10 @@ def expected(case: Case) -> dict[str, np.ndarray]:
     return {"C_concat": grouped_gemm(data["A_concat"], data["B_concat"], data["M_sizes"])}
 
 
-def mistakes(case: Case, right: Mapping[str, np.ndarray]) -> Iterator[Mistake]:
-    """What common mistakes would give; `right` is what `expected` gave."""
+def mistakes(case: Case, right: Mapping[str, np.ndarray]) -> Iterator[Mistake[np.ndarray]]:
+    """The outputs of common mistakes; `right` is what `expected` returned."""
     data = _arrays(case)
-    problem = Problem(data["A_concat"], data["B_concat"], data["M_sizes"], right["C_concat"])
-    for known in every_mistake(problem):
-        yield Mistake(known.name, known.sentence, known.topic, "C_concat", known.rows)
+    return every_mistake(Problem(data["A_concat"], data["B_concat"], data["M_sizes"], right["C_concat"]))
 
 
 def _arrays(case: Case) -> dict[str, np.ndarray]:
@@ -97,7 +95,7 @@ def make_case(
     required: bool = False,
     secret: bool = False,
 ) -> Case:
-    """One problem. The same name, sizes and seed give the same values, whatever was made before."""
+    """One problem. Its values depend only on the name, the sizes and the seed."""
     rng = _generator(seed, name, "values")
     rows, groups = sum(m_sizes), len(m_sizes)
     arrays = (
@@ -117,7 +115,7 @@ def make_case(
 
 
 def _generator(seed: int, name: str, purpose: str) -> np.random.Generator:
-    """A stream of its own for each case, so that one case can be made again alone."""
+    """A separate stream per case, so that a single case can be generated again."""
     return np.random.default_rng([seed, *f"{purpose} {name}".encode()])
 
 
@@ -130,7 +128,7 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _odd16(rng: np.random.Generator, low: int, high: int) -> int:
-    """An odd multiple of 16: what a tile of 32 or more does not divide. low and high count odd multiples."""
+    """An odd multiple of 16, which no tile of 32 or more divides. low and high count odd multiples."""
     return 16 * (2 * int(rng.integers(low, high)) + 1)
 
 
@@ -144,7 +142,7 @@ def _rows(rng: np.random.Generator, groups: int, low: int, high: int) -> list[in
 
 
 def _empty_groups(rng: np.random.Generator) -> Sizes:
-    """The first, the last and some group between have no rows."""
+    """The first, the last and a group in between have no rows."""
     return [0, *_rows(rng, 2, 1, 70), 0, *_rows(rng, 2, 1, 70), 0], _odd16(rng, 1, 4), _odd16(rng, 1, 4)
 
 
@@ -172,7 +170,7 @@ def _one_group(rng: np.random.Generator) -> Sizes:
 
 
 def _many_groups(rng: np.random.Generator) -> Sizes:
-    """As many groups as there may be, each of a handful of rows or none."""
+    """The maximum number of groups, each with a few rows or none."""
     m_sizes = _rows(rng, MAX_GROUPS - 1, 0, 10)
     return [*m_sizes, int(rng.integers(1, 10))], _odd16(rng, 1, 3), 16 * int(rng.integers(1, 5))
 
@@ -207,7 +205,7 @@ def _validate(name: str, m_sizes: Any, k: Any, n: Any) -> None:
         if not _is_int(m) or m < 0:
             raise ValueError(f"{where}: M_sizes holds {m!r}; a row count is a whole number of at least 0")
     if len(m_sizes) > MAX_GROUPS:
-        raise ValueError(f"{where}: {len(m_sizes)} groups; the most is {MAX_GROUPS}")
+        raise ValueError(f"{where}: {len(m_sizes)} groups; the limit is {MAX_GROUPS}")
     if sum(m_sizes) < 1:
         raise ValueError(f"{where}: every group is empty; at least one row is needed")
     for field, value in (("K", k), ("N", n)):
@@ -216,7 +214,7 @@ def _validate(name: str, m_sizes: Any, k: Any, n: Any) -> None:
     if sum(m_sizes) * k * n > MAX_WORK:
         raise ValueError(f"{where}: more work than the case imbalanced (sum M * K * N at most {MAX_WORK})")
     if (sum(m_sizes) + len(m_sizes) * n) * k > MAX_ELEMENTS:
-        raise ValueError(f"{where}: the inputs hold more than {MAX_ELEMENTS} values")
+        raise ValueError(f"{where}: the inputs have more than {MAX_ELEMENTS} values")
 
 
 def _is_int(value: Any) -> bool:

@@ -1,6 +1,6 @@
-"""Inputs and expected outputs of 02_fp8_conversion, and what is right of an output.
+"""Inputs, expected outputs and the judge of 02_fp8_conversion.
 
-What the grader calls (exercises/README.md): required, extra, on_gpu, from_spec, another, expected, judge.
+Called by the grader (exercises/README.md): required, extra, on_gpu, from_spec, another, expected, judge.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
 from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, midpoints, values
-from reference_kernels.fp8_mistakes import Cause, same_codes, same_values, why_decoded, why_encoded
+from reference_kernels.mistakes import Cause, untouched
+from reference_kernels.mistakes.fp8 import same_codes, same_values, why_decoded, why_encoded
 
-# Exercise 01's problems: the rows of each group, K, N. Here A_concat and B_concat are encoded, one behind the other.
+# Exercise 01's problems: the rows of each group, K, N. Here A_concat and B_concat are encoded, one after the other.
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
     "uniform": ((128,) * 4, 256, 256),
     "variable": ((64, 128, 32, 256, 16, 192, 96, 48), 512, 512),
@@ -25,14 +26,14 @@ REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
 }
 
 LARGE = 1 << 24  # elements for each kernel: 352 MB in all, seven times an H200's L2 cache
-SWEEP = 1 << 28  # elements at a time of all 2^32 inputs
+SWEEP = 1 << 28  # elements at a time, of all 2^32 inputs
 RANDOM_BITS = (1 << 20) + 7
 MAX_SECRET = 1 << 23  # elements; `imbalanced` has 5.3 million
 CHUNK = 1 << 16  # elements whose intermediate results stay in a CPU's cache
 
 
 class Encoder(NamedTuple):
-    """An output of codes: kernel by its format, and by chance or to nearest."""
+    """An output of codes: the kernel's format, and stochastic or nearest rounding."""
 
     fmt: Format
     by_chance: bool = False
@@ -50,14 +51,14 @@ def required(seed: int) -> Iterator[Case]:
 
 
 def extra(seed: int) -> Iterator[Case]:
-    """Every boundary, every byte, every length that does not fit; drawn from the seed where there is a choice."""
+    """Every boundary, every byte, awkward lengths; drawn from the seed where there is a choice."""
     for name, make in EXTRA.items():
         yield make(name, _generator(seed, name))
 
 
 def on_gpu(seed: int) -> Iterator[Case]:
-    """All inputs there are, and a case large enough to measure speed on."""
-    nothing = np.empty(SWEEP, np.uint32)  # the grader fills it; until then it takes no memory
+    """All possible inputs, and a case large enough to measure speed."""
+    nothing = np.empty(SWEEP, np.uint32)  # filled by the grader; takes no memory until then
     codes = np.empty(SWEEP, np.uint8)
     words = "every input there is of each kernel"
     yield _case("every-input", nothing.view(np.float32), nothing, codes, codes, summary=words, sweep=True)
@@ -67,8 +68,8 @@ def on_gpu(seed: int) -> Iterator[Case]:
 def from_spec(spec: Mapping[str, Any], seed: int, name: str) -> Case:
     """A case from an instructor's secret file: {"n": 1000003, "values": "normal", "scale": 30}.
 
-    values: "uniform" in [-scale, scale), "normal" with that deviation, or "bits", where any bit pattern comes. Codes
-    are drawn from all. Raises ValueError with a sentence that says which field is wrong and what would be right.
+    values: "uniform" in [-scale, scale), "normal" with that deviation, or "bits", any bit pattern. Codes
+    are drawn from all 256. Raises ValueError with a message that names the wrong field and what it should be.
     """
     n, kind, scale = _validated(spec, name)
     rng = _generator(seed, name)
@@ -81,7 +82,7 @@ def from_spec(spec: Mapping[str, Any], seed: int, name: str) -> Case:
 
 
 def another(case: Case, seed: int) -> Case:
-    """As many elements with other values."""
+    """The same number of elements with different values."""
     if case.name in REQUIRED:
         return _required(case.name, seed)
     return _ordinary(case.name, _data(case, "x").size, seed)
@@ -100,7 +101,7 @@ def expected(case: Case) -> dict[str, np.ndarray]:
 
 
 def judge(case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> Iterator[Judged]:
-    """A code is right or wrong, a decoded value too, bit for bit; any NaN is right for a NaN."""
+    """Codes and decoded values must match bit for bit; any NaN is correct for a NaN."""
     for name in OUTPUTS:
         if name in ENCODERS:
             yield _judge_codes(case, name, ENCODERS[name], outputs[name], expected[name])
@@ -118,12 +119,13 @@ def _judge_codes(case: Case, name: str, encoder: Encoder, got: np.ndarray, right
     x, random = _data(case, "x"), _data(case, "random") if encoder.by_chance else None
     at = int(np.argmax(wrong))
     cause = why_encoded(got, right, wrong, x, encoder.fmt, random)
+    made = "still 0xff" if _unwritten(cause) else f"got {_code(got[at], encoder.fmt)}"
     drawn = "" if random is None else f", random[{at}] = 0x{random[at]:08x}{_threshold(x[at])}"
     return Judged(
         name,
         wrong,
         sentence=f"x[{at}] = {_plain(x[at])} (0x{_bits(x[at]):08x}){drawn}: "
-        f"expected {_code(right[at], encoder.fmt)}, got {_code(got[at], encoder.fmt)}",
+        f"expected {_code(right[at], encoder.fmt)}, {made}",
         example={
             "format": encoder.fmt.name,
             "input": float(x[at]),
@@ -143,13 +145,19 @@ def _judge_values(name: str, codes: np.ndarray, fmt: Format, got: np.ndarray, ri
     if not wrong.any():
         return Judged(name, wrong)
     at = int(np.argmax(wrong))
-    sentence = f"x[{at}] = 0x{codes[at]:02x}: expected {_value(right[at])}, got {_value(got[at])}"
     cause = why_decoded(got, right, wrong, codes, fmt)
+    made = "nothing was written" if _unwritten(cause) else f"got {_value(got[at])}"
+    sentence = f"x[{at}] = 0x{codes[at]:02x}: expected {_value(right[at])}, {made}"
     return Judged(name, wrong, sentence=sentence, detail=Detail.CONVERSION, **_explained(cause))
 
 
+def _unwritten(cause: Cause | None) -> bool:
+    """Whether every wrong element is as it arrived."""
+    return cause is not None and cause.name == untouched.NAME
+
+
 def _explained(cause: Cause | None) -> dict[str, Any]:
-    return {} if cause is None else {"cause": cause.sentence, "hint": cause.hint}
+    return {} if cause is None else {"cause": cause.sentence, "mistake": cause.name, "hint": cause.hint}
 
 
 def _code(code: np.uint8, fmt: Format) -> str:
@@ -161,7 +169,7 @@ def _value(value: np.float32) -> str:
 
 
 def _plain(value: np.float32) -> str:
-    """The shortest text that is this FP32 number: 448, 0.001953125, NaN, -Inf."""
+    """The shortest text for this FP32 number: 448, 0.001953125, NaN, -Inf."""
     if np.isnan(value):
         return "NaN"
     return str(value).removesuffix(".0").replace("inf", "Inf")
@@ -172,13 +180,13 @@ def _bits(x: np.float32) -> int:
 
 
 def _threshold(x: np.float32) -> str:
-    """What `random` has to be below; nothing where x is no number between two codes."""
+    """The threshold for `random`; "" if x is not a number between two codes."""
     threshold = int(_thresholds(np.array([x]))[0])
     return f" (up if below 0x{threshold:08x})" if threshold else ""
 
 
 def _thresholds(x: np.ndarray) -> np.ndarray:
-    """2^32 times the part of a step of E4M3 that |x| is beyond lo, rounded up: exact in FP64. 0 from 448 on."""
+    """2^32 times the fraction of an E4M3 step by which |x| exceeds lo, rounded up; exact in FP64. 0 from 448 on."""
     magnitude = np.abs(np.where(np.isfinite(x), x, 0).astype(np.float64))
     exponent = np.maximum(np.frexp(magnitude)[1] - 1, 1 - E4M3.bias)
     steps = np.ldexp(magnitude, E4M3.mantissa_bits - exponent)
@@ -232,7 +240,7 @@ def _case(
 
 
 def _generator(seed: int, name: str, purpose: str = "values") -> np.random.Generator:
-    """A stream of its own for each case, so that one case can be made again alone; exercise 01's, for its values."""
+    """A separate stream per case, so that a single case can be generated again; exercise 01's, for its values."""
     return np.random.default_rng([seed, *f"{purpose} {name}".encode()])
 
 
@@ -269,7 +277,7 @@ def _ordinary(name: str, n: int, seed: int) -> Case:
 
 
 def _boundaries(name: str, rng: np.random.Generator) -> Case:
-    """Where rounding turns, saturation begins, subnormals end; every exponent; every kind of NaN; both signs."""
+    """Rounding boundaries, start of saturation, end of subnormals; every exponent; every kind of NaN; both signs."""
     x = np.concatenate([*(_around_codes(fmt) for fmt in (E4M3, E5M2)), _every_exponent(), _special()])
     x = rng.permutation(np.concatenate([x, -x]))
     codes = np.arange(256, dtype=np.uint8)
@@ -277,7 +285,7 @@ def _boundaries(name: str, rng: np.random.Generator) -> Case:
 
 
 def _around_codes(fmt: Format) -> np.ndarray:
-    """Each finite value and each midpoint, the tie beyond the largest too, and the FP32 numbers beside them."""
+    """Each finite value and midpoint, including the tie above the largest, and their neighbouring FP32 numbers."""
     finite = values(fmt)[: fmt.largest + 1]
     step = finite[-1] - finite[-2]
     middle = np.concatenate(
@@ -288,7 +296,7 @@ def _around_codes(fmt: Format) -> np.ndarray:
 
 
 def _every_exponent() -> np.ndarray:
-    """Of FP32, subnormals among them, with the mantissas at which carries begin and end."""
+    """FP32 exponents, including subnormals, with the mantissas at which carries begin and end."""
     exponent = np.arange(255, dtype=np.uint32)[:, None] << 23
     mantissa = np.array(
         [0, 1, 0x0FFFFF, 0x100000, 0x3FFFFF, 0x400000, 0x700000, 0x780000, 0x7FFFFE, 0x7FFFFF], np.uint32
@@ -302,7 +310,7 @@ def _special() -> np.ndarray:
 
 
 def _every_byte(name: str, rng: np.random.Generator) -> Case:
-    """All codes in order, and mixed; x is what they decode to, so that each finite code has to come back."""
+    """All codes in order, and shuffled; x is what they decode to, so each finite code must come back."""
     codes = np.arange(256, dtype=np.uint8)
     mixed = [np.concatenate([codes, rng.permutation(np.tile(codes, 4)), codes[:3]]) for _ in range(2)]
     x = np.concatenate([decode(codes, E4M3), decode(codes, E5M2)])
@@ -315,10 +323,10 @@ def _random_bits(name: str, rng: np.random.Generator) -> Case:
 
 
 def _chance_edges(name: str, rng: np.random.Generator) -> Case:
-    """Numbers between two codes, of all sizes, and draws at the threshold, next to it, and at both ends."""
+    """Numbers of all sizes between two codes, with random numbers at the threshold, next to it, and at both ends."""
     inside = np.ldexp(rng.random(2000) + 1, rng.integers(-16, 9, 2000))
     tiny = np.ldexp(rng.random(500) + 1, rng.integers(-60, -9, 500))
-    least = np.ldexp(1.0, np.arange(-149, -60))  # FP32's subnormals among them: up where random is 0
+    least = np.ldexp(1.0, np.arange(-149, -60))  # including FP32 subnormals: these round up if random is 0
     magnitude = np.concatenate([inside, tiny, least, np.abs(values(E4M3)[:0x7F]), rng.uniform(400, 500, 100)])
     x = (magnitude * rng.choice([-1, 1], magnitude.size)).astype(np.float32)
     turn = _thresholds(x).astype(np.int64)
@@ -329,14 +337,14 @@ def _chance_edges(name: str, rng: np.random.Generator) -> Case:
 
 
 def _length(count: Callable[[np.random.Generator], int]) -> Callable[[str, np.random.Generator], Case]:
-    """Ordinary numbers, their count what matters. Another's random number would not do for what is left over."""
+    """Ordinary numbers whose count matters. Another element's random number must not fit the leftover ones."""
 
     def make(name: str, rng: np.random.Generator) -> Case:
         n = count(rng)
         x, random = _uniform(rng, n), _words(rng, n)
         few = min(3, n - 1)
-        random[:few] |= 0xFFFF << 16  # so high that the first do not go up,
-        random[n - few :] &= 0xFFFF  # and so low that the last do
+        random[:few] |= 0xFFFF << 16  # so high that the first ones do not round up,
+        random[n - few :] &= 0xFFFF  # and so low that the last ones do
         return _case(name, x, random, encode(x, E4M3), encode(x, E5M2))
 
     return make

@@ -1,6 +1,6 @@
 """Inputs, expected outputs and the judge of 03_fp8_quantization.
 
-What the grader calls (exercises/README.md): required, extra, on_gpu, from_spec, another, expected, judge.
+Called by the grader (exercises/README.md): required, extra, on_gpu, from_spec, another, expected, judge.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
 from reference_kernels.fp8 import E4M3, SIGN, decode, encode, midpoints
+from reference_kernels.mistakes.quantization import EACH, Quantized, explain_codes, explain_scales
+from reference_kernels.mistakes.untouched import untouched
 from reference_kernels.quantization import (
     AMAX_FLOOR,
     BLOCK_WISE,
@@ -25,7 +27,6 @@ from reference_kernels.quantization import (
     quantize,
     spread,
 )
-from reference_kernels.quantization_mistakes import Quantized, explain_codes, explain_scales
 from reference_kernels.quantization_rules import admissible, right_scales
 
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
@@ -48,16 +49,16 @@ class Shape(NamedTuple):
     N: int
 
 
-# Speed is decided here: two inputs of 64 MiB, each more than the largest L2 cache (60 MB on an H200) holds.
+# Decides speed: two inputs of 64 MiB, each larger than the largest L2 cache (60 MB on an H200).
 LARGE = Shape(8192, 4, 2048, 2048)
 
 
 class Output(NamedTuple):
-    """What one kernel writes: bytes and scales are judged each for itself."""
+    """A kernel's output: bytes and scales are judged separately."""
 
     name: str  # of the kernel, without _kernel
     granularity: Granularity
-    source: str  # the input that it quantizes
+    source: str  # the input it quantizes
 
     @property
     def q(self) -> str:
@@ -92,12 +93,12 @@ def extra(seed: int) -> Iterator[Case]:
 
 
 def on_gpu(seed: int) -> Iterator[Case]:
-    """The case whose speed decides."""
+    """The case whose speed is judged."""
     yield make_case("large", LARGE, "uniform", seed=seed, gpu_only=True)
 
 
 def another(case: Case, seed: int) -> Case:
-    """The same shapes with other values."""
+    """The same shapes with different values."""
     shape = Shape(len(_data(case, "A_concat")), *_data(case, "B_concat").shape)
     kind = EXTRA[case.name][0] if case.name in EXTRA else "uniform"
     return make_case(case.name, shape, kind, seed=seed, required=case.required, gpu_only=case.gpu_only)
@@ -129,7 +130,7 @@ def make_case(
     secret: bool = False,
     gpu_only: bool = False,
 ) -> Case:
-    """One problem. The same name, shape, kind and seed give the same values, whatever was made before."""
+    """One problem. Its values depend only on the name, the shape, the kind and the seed."""
     rng = _generator(seed, name, "values")
     m, groups, k, n = shape
     inputs = {"A_concat": VALUES[kind](rng, (m, k)), "B_concat": VALUES[kind](rng, (groups, k, n))}
@@ -149,7 +150,7 @@ def make_case(
 
 
 def _generator(seed: int, name: str, purpose: str) -> np.random.Generator:
-    """A stream of its own for each case, so that one case can be made again alone."""
+    """A separate stream per case, so that a single case can be generated again."""
     return np.random.default_rng([seed, *f"{purpose} {name}".encode()])
 
 
@@ -159,7 +160,7 @@ def _data(case: Case, name: str) -> np.ndarray:
     return value.data
 
 
-# ---- values: FP32 of the shape asked for, never NaN or infinite
+# ---- values: FP32 of the requested shape, never NaN or infinite
 
 
 def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -171,14 +172,14 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _outliers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Activations: normal, and one in a thousand a thousand times larger."""
+    """Activations: normally distributed, with one in a thousand a thousand times larger."""
     values = rng.standard_normal(shape, dtype=np.float32)
     values[rng.random(shape) < 0.001] *= 1000
     return values
 
 
 def _zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Whole blocks, rows and columns of zeros of both signs beside blocks of numbers."""
+    """Whole blocks, rows and columns of zeros of both signs, next to blocks of numbers."""
     values = _uniform(rng, shape)
     values[..., :128, :] = 0
     values[..., 1::3] = -0.0
@@ -187,29 +188,29 @@ def _zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _all_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Nothing but zeros, of both signs."""
+    """Only zeros, of both signs."""
     return np.where(rng.random(shape) < 0.5, np.float32(0), np.float32(-0.0))
 
 
 def _huge(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Up to the largest FP32: no sum of two of them is finite."""
+    """Up to the largest FP32 number, so that sums of two overflow."""
     return _uniform(rng, shape) * np.float32(3.4e38)
 
 
 def _tiny(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """From FP32's subnormals to above the floor of amax, rows and columns each with a magnitude of their own."""
+    """From FP32 subnormals to above the amax floor; each row and column has its own magnitude."""
     down, across = (rng.uniform(lowest, 1, n) for lowest, n in zip((-30, -8), shape[-2:], strict=True))
     powers = np.clip(down[:, None] + across[None, :] - 6, -44, None)
     return (_uniform(rng, shape) * 10.0**powers).astype(np.float32)
 
 
 def _negative(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Not one positive number."""
+    """No positive numbers."""
     return np.asarray(-np.abs(_uniform(rng, shape)) - np.float32(1e-3))
 
 
 def _edges(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """The amax of each 1×128 and 128×128 block stands in its first or last row and column, and no two are alike."""
+    """The amax of each 1×128 and 128×128 block is in its first or last row and column, and all are different."""
     values = _uniform(rng, shape) / 4
     rows, columns = (np.arange(n) for n in shape[-2:])
     first_or_last = [(i % 128 == 0) | (i % 128 == 127) | (i == i[-1]) for i in (rows, columns)]
@@ -234,7 +235,7 @@ VALUES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] 
 
 
 def _ragged(rng: np.random.Generator, low: int, high: int) -> int:
-    """A multiple of 16 between 128·low and 128·high that no 32 divides: the last block is ragged for every tile."""
+    """A multiple of 16 between 128·low and 128·high but not of 32: the last block is ragged for every tile size."""
     return 128 * int(rng.integers(low, high)) + 16 * (2 * int(rng.integers(4)) + 1)
 
 
@@ -252,7 +253,7 @@ def _narrow(rng: np.random.Generator) -> Shape:
 
 
 def _tall(rng: np.random.Generator) -> Shape:
-    """More rows in B than shared memory can keep of a strip: 227 KB hold 3632 rows of 16 columns in FP32."""
+    """More rows in B than a strip in shared memory can have: 227 KB hold 3632 rows of 16 FP32 columns."""
     return Shape(3, 1, 16 * int(rng.integers(240, 280)), 48)
 
 
@@ -289,14 +290,14 @@ def _validate(name: str, m_sizes: Any, k: Any, n: Any, kind: Any) -> None:
         if not _is_int(m) or m < 0:
             raise ValueError(f"{where}: M_sizes holds {m!r}; a row count is a whole number of at least 0")
     if len(m_sizes) > MAX_GROUPS:
-        raise ValueError(f"{where}: {len(m_sizes)} groups; the most is {MAX_GROUPS}")
+        raise ValueError(f"{where}: {len(m_sizes)} groups; the limit is {MAX_GROUPS}")
     if sum(m_sizes) < 1:
         raise ValueError(f"{where}: every group is empty; at least one row is needed")
     for field, value in (("K", k), ("N", n)):
         if not _is_int(value) or value < 16 or value % 16:
             raise ValueError(f"{where}: {field} is {value!r}; it must be a positive multiple of 16")
     if (sum(m_sizes) + len(m_sizes) * n) * k > MAX_ELEMENTS:
-        raise ValueError(f"{where}: A and B hold more than {MAX_ELEMENTS} values, those of imbalanced")
+        raise ValueError(f"{where}: A and B have more than {MAX_ELEMENTS} values, as many as in imbalanced")
     if not isinstance(kind, str) or kind not in VALUES:
         raise ValueError(f"{where}: values is {kind!r}; it must be one of {', '.join(VALUES)}")
 
@@ -309,7 +310,7 @@ def _is_int(value: Any) -> bool:
 
 
 def expected(case: Case) -> dict[str, np.ndarray]:
-    """Each kernel's bytes and scales, by NumPy's definition."""
+    """Each kernel's bytes and scales, by the NumPy definition."""
     found = {}
     for output in OUTPUTS:
         found[output.q], found[output.scale] = quantize(_data(case, output.source), output.granularity)
@@ -317,7 +318,7 @@ def expected(case: Case) -> dict[str, np.ndarray]:
 
 
 def judge(case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> Iterator[Judged]:
-    """Of each kernel the scales, then the bytes: a wrong scale is the cause of what is wrong with its bytes."""
+    """For each kernel the scales, then the bytes: a wrong scale is the cause of its wrong bytes."""
     for output in OUTPUTS:
         right = Quantized(_data(case, output.source), output.granularity, expected[output.q], expected[output.scale])
         scales = outputs[output.scale].reshape(right.scales.shape)
@@ -325,7 +326,7 @@ def judge(case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, 
         yield _judge_codes(output, right, outputs[output.q].reshape(right.x.shape), scales)
 
 
-@np.errstate(all="ignore")  # a submission's scales may be anything
+@np.errstate(all="ignore")  # a submission's scales can be anything
 def _judge_scales(output: Output, right: Quantized, scales: np.ndarray) -> Judged:
     wrong = ~right_scales(scales, right.x, right.granularity)
     if not wrong.any():
@@ -336,7 +337,8 @@ def _judge_scales(output: Output, right: Quantized, scales: np.ndarray) -> Judge
         wrong,
         sentence=_scale_sentence(right, scales, int(np.argmax(wrong))),
         cause=cause.sentence if cause else "",
-        hint=cause.topic if cause else "",
+        mistake=cause.name if cause else "",
+        hint=cause.hint if cause else "",
     )
 
 
@@ -353,17 +355,15 @@ def _judge_codes(output: Output, right: Quantized, codes: np.ndarray, scales: np
         wrong,
         sentence=sentence,
         cause=cause.sentence if cause else "",
-        hint=cause.topic if cause else "",
+        mistake=cause.name if cause else "",
+        hint=cause.hint if cause else "",
         example=example,
         detail=Detail.CONVERSION if example else "",
     )
 
 
-EACH = Granularity("each element", (1,))
-
-
 def _right_codes(right: Quantized, codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """As quantization_rules.admissible says; the exact rule is asked only where no quick answer is certain."""
+    """Equals quantization_rules.admissible, but uses the exact rule only where a quick test cannot decide."""
     certain = codes == right.codes if np.array_equal(scales, right.scales) else _surely_right(right, codes, scales)
     open_ = np.flatnonzero(~certain)
     if open_.size:
@@ -373,9 +373,9 @@ def _right_codes(right: Quantized, codes: np.ndarray, scales: np.ndarray) -> np.
 
 
 def _surely_right(right: Quantized, codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Where the FP32 quotient, half an ulp from the true one, lies between the midpoints beside the code's value.
+    """Where the FP32 quotient, within half an ulp of the true one, is between the midpoints next to the code's value.
 
-    Under a scale that is no positive, finite number, nothing does.
+    False everywhere if the scale is not a positive, finite number.
     """
     middle = midpoints(E4M3)
     low = np.full(256, np.nan, np.float32)
@@ -384,7 +384,7 @@ def _surely_right(right: Quantized, codes: np.ndarray, scales: np.ndarray) -> np
     high[: E4M3.largest + 1] = [*middle, np.inf]
     low[SIGN : SIGN + E4M3.largest + 1] = -high[: E4M3.largest + 1]
     high[SIGN : SIGN + E4M3.largest + 1] = -low[: E4M3.largest + 1]
-    low[0], high[SIGN] = -1e-45, 1e-45  # both zeros are zero
+    low[0], high[SIGN] = -1e-45, 1e-45  # both zeros count as zero
     usable = np.where((scales > 0) & (scales < np.inf), scales, np.nan).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         quotient = right.x / spread(usable, right.granularity, right.x.shape)
@@ -399,17 +399,18 @@ def _scale_sentence(right: Quantized, scales: np.ndarray, first: int) -> str:
     amax, expected, got = (array.ravel()[first] for array in (right.amax, right.scales, scales))
     made = f"amax {amax!s} / 448" if amax >= AMAX_FLOOR else f"amax {amax!s}, below the floor: 1e-06 / 448"
     index = np.unravel_index(first, scales.shape)
-    return f"scale{_subscript(index)}, of x{_extent(right, first)}: {made}: expected {expected!s}, got {got!s}"
+    is_now = "nothing was written" if untouched(scales).ravel()[first] else f"got {got!s}"
+    return f"scale{_subscript(index)}, of x{_extent(right, first)}: {made}: expected {expected!s}, {is_now}"
 
 
 def _code_sentence(right: Quantized, codes: np.ndarray, scales: np.ndarray, first: int) -> tuple[str, dict[str, Any]]:
-    """The sentence, and what the report draws."""
+    """The sentence, and the example for the report to draw."""
     x, got = right.x.ravel()[first], int(codes.ravel()[first])
     own = scales.ravel()[right.blocks_of(np.array([first]))[0]]
     index = _subscript(np.unravel_index(first, codes.shape))
     begin = f"x{index} = {x!s} ({_bits(x):#010x})"
     if not (own > 0 and np.isfinite(own)):
-        return f"{begin}, and its scale is {own!s}: under such a scale no byte is right", {}
+        return f"{begin}, and its scale is {own!s}: with such a scale no byte is correct", {}
     with np.errstate(over="ignore"):
         quotient = np.float32(x / own)
     expected = int(encode(np.array([quotient]))[0])
@@ -437,7 +438,7 @@ def _subscript(index: Sequence[Any]) -> str:
 
 
 def _extent(right: Quantized, block: int) -> str:
-    """Where the elements of a block lie: "[3][128 to 255]"; a whole axis is "[all]"."""
+    """The elements of a block: "[3][128 to 255]"; a whole axis is "[all]"."""
     texts = []
     for part, extent in zip(right.elements_of(block), right.granularity.block, strict=True):
         one = part.stop - part.start == 1

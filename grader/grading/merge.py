@@ -79,7 +79,7 @@ def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stoppe
 
 
 def _memory(cpu: Check, gpu: Check | None) -> Check:
-    """Failed where either found something. What the CPU cannot run is no loss where a GPU ran it cleanly."""
+    """Failed if either found something. What the CPU cannot run is not missed if a GPU ran it without faults."""
     if gpu is not None and gpu.findings:
         if cpu.status is Status.FAILED:
             return msgspec.structs.replace(cpu, findings=cpu.findings + gpu.findings)
@@ -92,7 +92,7 @@ def _memory(cpu: Check, gpu: Check | None) -> Check:
 
 
 def _timed_here(check: Check) -> Check:
-    """What is skipped with a GPU at hand is lost, and not open."""
+    """If a GPU is available, skipped checks lose their points; they do not stay open."""
     return msgspec.structs.replace(check, device="cuda") if check.family == SPEED.name else check
 
 

@@ -17,7 +17,7 @@ class Judged(msgspec.Struct, frozen=True):
     output: str  # its key in Case.arguments
     wrong: np.ndarray  # bool, of the output's shape
     sentence: str = ""
-    cause: str = ""  # the common mistake that gives just these elements; "" where none is known
+    cause: str = ""  # the common mistake that gives exactly these elements; "" if unknown
     mistake: str = ""  # its name, the same whatever numbers its sentence holds
     hint: str = ""  # anchor in problem.md
     expected: str = ""  # of the first wrong element, as the sentence writes them

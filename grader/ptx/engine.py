@@ -1,4 +1,4 @@
-"""Program: a PTX module whose kernels can be run on the CPU, every access checked."""
+"""Runs the kernels of a PTX module on the CPU and checks every access."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 from grader.ptx.explain import Explainer, submission_frame
@@ -18,7 +19,7 @@ from grader.ptx.syntax import Function, Location, Module
 from grader.ptx.unsupported import OutOfTime, Unsupported
 
 MAX_BLOCKS = 1 << 24  # more would not end today
-# Since its last barrier, of a thread that is in a loop when the time is up. A right one has a thousandth of it.
+# By one thread since its last barrier, if it is in a loop when the time is up. Correct kernels need a thousandth.
 MANY_INSTRUCTIONS = 100_000_000
 
 Lowering = Callable[[Module, Function, frozenset[int]], Lowered]
@@ -34,11 +35,11 @@ class Execution:
     printed: str
     jit_seconds: float
     run_seconds: float
-    unset: frozenset[int]  # lines that may read a variable which nothing has set
+    unset: frozenset[int]  # lines that may read an uninitialised variable
 
 
 def prepare() -> None:
-    """Compile what all kernels need; worth doing while something else is waited for."""
+    """Compile what all kernels need; worth doing while waiting for something else."""
     runtime()
 
 
@@ -60,10 +61,13 @@ class Program:
         arguments: Sequence[Buffer | int],
         workers: int | None = None,
         limits: Limits | None = None,
+        seed: int = 0,
     ) -> Execution:
-        """Run one launch. Buffers change in place; what went wrong comes back as findings.
+        """Run one launch. Buffers are modified in place; errors of the kernel are returned as findings.
 
-        Raises KeyError for a kernel that is not there, ValueError for arguments or sizes that do not fit it.
+        The same seed gives the same outputs and findings, whatever the number of workers.
+
+        Raises KeyError if there is no such kernel, ValueError if arguments or sizes do not fit it.
         """
         started = time.perf_counter()
         self._check(kernel, grid, block, shared_bytes, arguments)
@@ -73,14 +77,18 @@ class Program:
             message = f"the CPU engine does not support asynchronous copies in a block of {prod(block)} threads"
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         jitted = time.perf_counter()
-        launch = Launch(compiled, self._variables, grid, block, shared_bytes, arguments, limits or Limits())
-        launch.run(workers or len(os.sched_getaffinity(0)))
+        workers = workers or len(os.sched_getaffinity(0))
+        make = partial(Launch, compiled, self._variables, grid, block, shared_bytes, arguments)
+        launch = _run(make, workers, arguments, limits or Limits(), seed, serial=compiled.lowered.between_blocks.meet)
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         faults = launch.faults()
         if launch.out_of_time and (faults or launch.blocks_left) and all(map(_merely_slow, faults)):
             raise self._out_of_time(kernel, launch)
         if launch.worn_out and not faults:
-            message = f"the CPU engine supports no more than {MAX_MEETINGS} barriers or __syncwarp() calls in a block"
+            message = (
+                f"the CPU engine supports no more than {MAX_MEETINGS} barriers or __syncwarp() calls in a block, "
+                "and some millions of fences and flags in a launch"
+            )
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         findings = tuple(explainer.reports(faults))
         finished = time.perf_counter()
@@ -111,6 +119,31 @@ class Program:
         return self._kernels[key]
 
 
+def _run(
+    make: Callable[..., Launch],
+    workers: int,
+    arguments: Sequence[Buffer | int],
+    limits: Limits,
+    seed: int,
+    *,
+    serial: bool,
+) -> Launch:
+    """Blocks side by side where that makes no difference; otherwise one at a time, in an order from the seed."""
+    if not serial and workers > 1:
+        writable = [a for a in arguments if isinstance(a, Buffer) and a.writable]
+        arrays = [array for b in writable for array in (b.data, b.filled) if array is not None]
+        before = [array.copy() for array in arrays]
+        launch = make(limits, seed, serial=False)
+        launch.run(workers)
+        if launch.out_of_time or not launch.in_doubt:
+            return launch
+        for array, old in zip(arrays, before, strict=True):
+            array[...] = old
+    launch = make(limits, seed, serial=True)
+    launch.run(workers)
+    return launch
+
+
 def _merely_slow(fault: Fault) -> bool:
-    """Stopped when the time was up, and not after so many instructions that it looks endless."""
+    """Stopped because the time was up, and too few instructions had run to call it endless."""
     return fault.kind is Kind.DID_NOT_FINISH and fault.other < MANY_INSTRUCTIONS

@@ -26,6 +26,7 @@ from grader.ptx.machine import (
     Kind,
     window_base,
 )
+from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Location, Module
 
 NAMES = {
@@ -162,7 +163,7 @@ class Explainer:
             writes=_is_write(site),
             other=other,
             number=fault.address if fault.address and fault.kind in WAITS_ELSEWHERE else fault.other,
-            instruction=site.opcode.split(".")[0],
+            instruction=site.op.base,
             threads=x * y * z,
             calls=_calls(site.location),
         )
@@ -199,7 +200,7 @@ class Explainer:
                 return Detail.OWN_LANE if fault.address >= OWN_LANE else Detail.ABSENT_LANE
             case Kind.DID_NOT_FINISH:
                 return {"push": Detail.RECURSION, WAITING: Detail.WAITS_FOR_OTHERS}.get(site.opcode, Detail.NONE)
-            case Kind.TRAP if site.opcode.startswith("call"):
+            case Kind.TRAP if site.op.traits.flow is Flow.CALL:
                 return Detail.ASSERTION
             case _:
                 return DETAILS.get(fault.kind, Detail.NONE)
@@ -230,9 +231,8 @@ class Explainer:
 
     def place(self, site: Site, address: int) -> Place:
         """The array that an address belongs to, by the space of the instruction."""
-        mods = site.opcode.split(".")
         window = address >> WINDOW_BITS
-        if "shared" in mods or "shared::cta" in mods:
+        if site.op.space == "shared":
             return self._shared_place(address, site)
         if window == SHARED_WINDOW:
             return self._shared_place(address - window_base(SHARED_WINDOW), site)
@@ -253,7 +253,7 @@ class Explainer:
 
     def _shared_place(self, address: int, site: Site) -> Place:
         address = address - (1 << 64) if address >> 63 else address
-        item = 8 if site.opcode.startswith("mbarrier") else 4 if site.width >= 4 else site.width or 1
+        item = 8 if site.op.traits.on_mbarrier else 4 if site.width >= 4 else site.width or 1
         arrays = [(start, size, readable(name)) for name, (start, size) in self.lowered.shared_arrays.items()]
         shared = self.lowered.shared
         if shared.arena - shared.dynamic_start >= ARENA_TAIL + DYNAMIC_LEAST:
@@ -287,15 +287,11 @@ def _access(writes: bool) -> str:
 
 
 def _is_write(site: Site) -> bool:
-    if site.opcode.startswith(("mbarrier.test_wait", "mbarrier.try_wait")):
-        return False
-    writes = ("st", "atom", "red", "stmatrix", "mbarrier", "cp")
-    return site.opcode.split(".")[0] in writes or site.opcode.startswith("wmma.store")
+    return site.op.traits.writes
 
 
 def is_of_block_scope(site: Site) -> bool:
-    parts = site.opcode.split(".")
-    return parts[0] in ("atom", "red") and "cta" in parts
+    return site.op.traits.atomic and site.op.is_of_block_scope
 
 
 def _rank(fault: FaultLike, name: str) -> float:

@@ -1,6 +1,6 @@
-"""A small writer of LLVM IR text: values with operators, structured control flow.
+"""Writes LLVM IR as text: values with operators, structured control flow.
 
-Text, because building IR as objects costs more time than LLVM takes to compile it.
+As text, because building IR objects would take longer than LLVM takes to compile them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ COMPARE = ("eq", "ne", "ult", "ule", "ugt", "uge", "slt", "sle", "sgt", "sge")
 
 
 class Value:
-    """An SSA value or a constant. Operators emit an instruction into the function that holds it."""
+    """An SSA value or a constant. Its operators append instructions to its function."""
 
     __slots__ = ("fn", "name", "type")
 
@@ -100,7 +100,7 @@ class Value:
         return self.cast("bitcast", to)
 
     def at(self, offset: Value | int) -> Value:
-        """This pointer, `offset` bytes further."""
+        """This pointer plus `offset` bytes."""
         if isinstance(offset, int):
             return self if offset == 0 else self.fn.emit("ptr", f"getelementptr i8, ptr {self}, i64 {offset}")
         return self.fn.emit("ptr", f"getelementptr i8, ptr {self}, {offset.typed}")
@@ -182,7 +182,7 @@ class Fn:
         return self.emit(result, f"call {result} {function}({', '.join(a.typed for a in arguments)})")
 
     def declaration(self) -> str:
-        """For modules that call this function and do not hold it."""
+        """For modules that call this function without containing it."""
         return f"declare {self.result} @{self.name}({', '.join(v.type for v in self.parameters.values())})"
 
     @contextmanager
@@ -196,7 +196,7 @@ class Fn:
 
     @contextmanager
     def loop(self) -> Iterator[str]:
-        """Endless; leave with `stop_when(label, …)` on the label that it yields."""
+        """An endless loop; leave it with `stop_when(label, …)` and the label that it yields."""
         head, after = self.fresh("loop"), self.fresh("done")
         self.jump(head)
         self.label(head)

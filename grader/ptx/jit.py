@@ -1,4 +1,4 @@
-"""LLVM: IR text to machine code. The runtime is compiled once per process, each kernel on its own."""
+"""Compiles LLVM IR to machine code: the runtime once per process, each kernel by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIBRARY_FUNCTIONS = ("sin", "cos", "log2", "exp2", "tanh")
 
 @dataclass(frozen=True)
 class Runtime:
-    work: Callable[[int], None]  # takes a WORKER's address; runs blocks until none is left
+    work: Callable[[int], None]  # takes the address of a WORKER and runs blocks until none is left
     keep: list[object]
 
 
@@ -37,7 +37,7 @@ _runtime: Runtime | None = None
 
 
 def runtime() -> Runtime:
-    """The functions that are the same for every kernel, compiled on the first call."""
+    """The functions that all kernels share, compiled on the first call."""
     global _runtime
     with _lock:
         if _runtime is None:
@@ -95,7 +95,7 @@ def _machine_code(text: str) -> tuple[llvm.ExecutionEngine, list[object]]:
 
 
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
-    """The two passes that pay: LLVM's own -O2 takes ten times as long for code that is no faster."""
+    """Only two passes: LLVM's -O2 pipeline takes ten times as long and the code is no faster."""
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
     passes = llvm.create_new_function_pass_manager()
     passes.add_sroa_pass()
@@ -105,11 +105,18 @@ def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
             passes.run(function, builder)
 
 
+def make_semaphores(address: int, count: int, step: int) -> None:
+    """Of POSIX, `step` bytes apart; all at zero."""
+    library = ctypes.CDLL(None)
+    for i in range(count):
+        library.sem_init(ctypes.c_void_p(address + i * step), 0, 0)
+
+
 _thread = threading.local()
 
 
 def print_to(printer: Printer) -> None:
-    """Where the printf of kernels that run on this OS thread goes."""
+    """Send the printf output of kernels on this OS thread to `printer`."""
     _thread.printer = printer
 
 

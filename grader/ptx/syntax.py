@@ -1,4 +1,4 @@
-"""A PTX module as values: its functions, their instructions and operands, its variables."""
+"""The syntax tree of a PTX module: functions, instructions, operands, variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grader.ptx.opcodes.traits import Traits
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A source position; `inlined_at` is the call site that an inlined function's line stands for."""
+    """A source position; in an inlined function, `inlined_at` is where it was called."""
 
     file: str
     line: int
@@ -31,7 +31,7 @@ NOWHERE = Location("", 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    name: str  # with a leading "!" where a predicate is read negated
+    name: str  # with a leading "!" if a predicate is negated
 
 
 @dataclass(frozen=True, slots=True)

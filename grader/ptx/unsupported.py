@@ -1,12 +1,12 @@
-"""What the engine refuses to run."""
+"""What the engine raises when it cannot run a kernel."""
 
 from __future__ import annotations
 
 from grader.ptx.syntax import Location
 
 
-class Unsupported(Exception):  # noqa: N818 - not an error of anybody's
-    """An instruction that the engine does not know. `file` and `line` say where it stands."""
+class Unsupported(Exception):  # noqa: N818 - no error in the program
+    """An instruction or a feature that the engine does not know, at `file` and `line`."""
 
     def __init__(self, message: str, location: Location) -> None:
         super().__init__(message)
@@ -15,4 +15,4 @@ class Unsupported(Exception):  # noqa: N818 - not an error of anybody's
 
 
 class OutOfTime(Unsupported):
-    """Nothing is unknown, and nothing looks endless: this CPU is too slow for it."""
+    """The engine knows it all and no loop looks endless, but this CPU is too slow."""

@@ -134,7 +134,7 @@ def test_a_file_that_goes_and_comes_back(session: Session) -> None:
     session.starter.unlink()
     session.shows("starter.cu does not exist")
     shutil.copy(session.solution, session.starter)
-    session.shows("Right. Waiting")
+    session.shows("Correct. Waiting")
 
 
 def test_an_arrow_key_does_nothing(session: Session) -> None:

@@ -196,10 +196,10 @@ def test_a_secret_case_is_made_from_its_spec() -> None:
         ({"M_sizes": [1, -2]}, "holds -2"),
         ({"M_sizes": [True]}, "holds True"),
         ({"M_sizes": [0, 0]}, "every group is empty"),
-        ({"M_sizes": [1] * 65}, "65 groups; the most is 64"),
+        ({"M_sizes": [1] * 65}, "65 groups; the limit is 64"),
         ({"K": 24}, "K is 24"),
         ({"N": "16"}, "N is '16'"),
-        ({"K": 1 << 20, "N": 1 << 10}, "hold more than"),
+        ({"K": 1 << 20, "N": 1 << 10}, "have more than"),
         ({"values": "nan"}, "values is 'nan'; it must be one of uniform,"),
         ({"values": ["huge"]}, "values is"),
     ],
@@ -292,7 +292,7 @@ def test_no_byte_is_right_under_a_scale_that_is_none() -> None:
         outputs = dict(right("narrow")) | {"per_tensor_scale": np.array([bad], np.float32)}
         judged = judge(case, outputs)
         assert judged["per_tensor_q"].wrong.all()
-        assert "no byte is right" in judged["per_tensor_q"].sentence
+        assert "no byte is correct" in judged["per_tensor_q"].sentence
         assert judged["per_tensor_q"].example == {}
 
 

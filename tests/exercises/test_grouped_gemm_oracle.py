@@ -170,13 +170,13 @@ def test_a_secret_case_is_made_from_its_spec() -> None:
         ({"M_sizes": [1.5]}, "holds 1.5"),
         ({"M_sizes": [True]}, "holds True"),
         ({"M_sizes": [0, 0]}, "every group is empty"),
-        ({"M_sizes": [1] * 65}, "65 groups; the most is 64"),
+        ({"M_sizes": [1] * 65}, "65 groups; the limit is 64"),
         ({"K": 24}, "K is 24"),
         ({"N": 0}, "N is 0"),
         ({"N": "16"}, "N is '16'"),
         ({"M_sizes": [2000], "K": 1024, "N": 1024}, "more work"),
         ({"K": 1 << 20, "N": 1 << 10}, "more work"),
-        ({"M_sizes": [1] + [0] * 63, "K": 1024, "N": 65536}, "inputs hold more"),
+        ({"M_sizes": [1] + [0] * 63, "K": 1024, "N": 65536}, "inputs have more"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_its_field(change: dict[str, object], says: str) -> None:

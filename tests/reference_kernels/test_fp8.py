@@ -315,7 +315,7 @@ def test_other_types_are_refused() -> None:
         encode(x.astype(np.float64))
     with pytest.raises(TypeError, match="random must be uint32, got int64"):
         encode_stochastic(x, np.zeros(2, np.int64))
-    with pytest.raises(ValueError, match=r"one value for each x: \(2,\), got \(1,\)"):
+    with pytest.raises(ValueError, match=r"one value per x: \(2,\), got \(1,\)"):
         encode_stochastic(x, np.zeros(1, np.uint32))
     with pytest.raises(TypeError, match="codes must be uint8, got int64"):
         decode(np.zeros(2, np.int64))

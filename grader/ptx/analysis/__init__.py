@@ -1,1 +1,1 @@
-"""What can be said of a kernel from its PTX alone."""
+"""What can be learned about a kernel from its PTX alone."""

@@ -1,7 +1,7 @@
-"""Loads that keep the rest of a word while some bits of it are replaced, as an assignment to a bit field does.
+"""Read-modify-write of a bit field: loads that only preserve the rest of the word.
 
-Of such a word nothing else need be written yet. In PTX an assignment of ones is no different from an `or` with a
-constant; so neither is told of.
+The rest of such a word may still be uninitialised, so these loads are not reported. In PTX, setting a field to all
+ones looks the same as `x |= constant`, so that is not reported either.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.suspensions import suspends
 from grader.ptx.syntax import Address, Immediate, Instruction, Register
 
-# Types of one width, which a load and a store may call by different names.
+# The load and the store may name types that differ in signedness.
 INTEGERS = {f"{sign}{bits}" for sign in "bus" for bits in (8, 16, 32, 64)}
 
 
 def merging_loads(blocks: list[Block]) -> frozenset[int]:
-    """The `id` of each load whose value goes nowhere but, with some bits replaced, back to where it was."""
+    """The `id` of each load whose value is only stored back to the same address, with some of its bits replaced."""
     uses = Counter(name for b in blocks for i in b.instructions for name in defs_and_uses(i)[1])
     return frozenset(
         id(load)
@@ -63,7 +63,7 @@ def _comes_back(load: Instruction, rest: list[Instruction], uses: Counter[str]) 
 
 
 def _others(ins: Instruction, value: Register) -> bool | None:
-    """Are some bits of `value` replaced by those of a constant? None: more may happen to it."""
+    """Does `ins` replace bits of `value` by those of a constant? None: it may do something else with it."""
     if ins.base == "bfi":
         return True if ins.operands[2] == value else None
     if ins.base not in ("and", "or"):

@@ -1,8 +1,8 @@
-"""Calls: the callee's body in the place of each, so that a thread's state lies in one frame, barriers or not.
+"""Inlines every call, so that a thread's whole state lies in one frame, even across barriers.
 
-A function that calls itself, perhaps by way of others, is copied once, behind the kernel. Its callers `push` what
-they need afterwards onto a stack in the thread's frame, with the number of the place to return to, and jump;
-where it returns they `pop` what is theirs.
+A recursive function is copied once, after the kernel's own code. A caller pushes the registers that it needs after
+the call, and the number of its return address, onto a stack in the thread's frame and jumps; after the return it pops
+them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_INSTRUCTIONS = 200_000
 
 
 def expand_calls(module: Module, function: Function) -> Function:
-    """The function with every call replaced. Raises Unsupported."""
+    """The function without calls, but for those of built-in functions. Raises Unsupported."""
     expanded = replace(function, body=[], registers=dict(function.registers), variables=dict(function.variables))
     _Expander(module, expanded).expand(function)
     return expanded
@@ -46,8 +46,8 @@ class _Expander:
     def __init__(self, module: Module, into: Function) -> None:
         self.module, self.into, self.calls = module, into, 0
         self.recursive: set[str] = set()
-        self.returns: dict[str, list[str]] = {}  # of each recursive function: where it returns to
-        self.live: dict[int, frozenset[str]] = {}  # by id of a call inside one: what its function needs afterwards
+        self.returns: dict[str, list[str]] = {}  # of each recursive function: its return addresses
+        self.live: dict[int, frozenset[str]] = {}  # registers that are live after a call, by its `id`
 
     def expand(self, function: Function) -> None:
         self.recursive = _recursive(self.module, function)
@@ -63,7 +63,7 @@ class _Expander:
             self.into.tables[f"returns@{name}"] = tuple(labels)
 
     def copy(self, source: Function, rename: dict[str, str], leave: str | None) -> None:
-        """The body; `leave` is the label that its `ret` goes to."""
+        """Append a function's body; its `ret` becomes a jump to the label `leave`."""
         for item in source.body:
             if isinstance(item, Label):
                 self.into.body.append(Label(rename.get(item.name, item.name)))
@@ -121,7 +121,7 @@ class _Expander:
         self.into.body.append(Label(after))
 
     def _own_names(self, callee: Function, suffix: str) -> dict[str, str]:
-        """Names for a copy's labels, registers and variables, which are declared here."""
+        """Fresh names for the labels, registers and variables of a copy; declares the latter two."""
         inner = {r: r + suffix for r in callee.registers}
         inner |= {item.name: item.name + suffix for item in callee.body if isinstance(item, Label)}
         inner |= {name: name + suffix for name in callee.tables}
@@ -138,7 +138,7 @@ class _Expander:
     # Recursion ------------------------------------------------------------------------------------------------
 
     def _place(self, callee: Function) -> None:
-        """The one copy of a recursive function."""
+        """Append the one copy of a recursive function."""
         location = next(item.location for item in callee.body if isinstance(item, Instruction))
         if any(variable.space == "local" for variable in callee.variables.values()):
             raise Unsupported(f"recursion with a local array ({callee.name}) cannot be run on the CPU", location)
@@ -173,7 +173,7 @@ class _Expander:
             self._move(param, param.name + suffix, name, location)
 
     def _move(self, param: Param, source: str, target: str, location: Location) -> None:
-        """An argument or a result, from one .param variable to another."""
+        """Copy an argument or a result from one .param variable to another."""
         at = 0
         while at < param.bytes:
             size = next(s for s in (8, 4, 2, 1) if s <= param.bytes - at)
@@ -200,7 +200,7 @@ def _name(operand: Operand) -> str:
 
 
 def _recursive(module: Module, function: Function) -> set[str]:
-    """Functions, of those that `function` comes to call, that can come to call themselves."""
+    """Those of the functions that `function` calls, directly or not, which can call themselves."""
     calls: dict[str, set[str]] = {}
     waiting = [function]
     while waiting:
@@ -229,7 +229,7 @@ def _called(module: Module, function: Function) -> set[str]:
 
 
 def _live_after_calls(function: Function) -> dict[int, frozenset[str]]:
-    """Of each call: the registers that are read after it before they are written."""
+    """For each call, by its `id`: the registers that are live after it."""
     found: dict[int, frozenset[str]] = {}
     blocks = blocks_of(function)
     for block in blocks:

@@ -1,4 +1,4 @@
-"""The condition code CC.CF as a register with a name, so that it outlives a suspension like any other.
+"""Makes the carry flag CC.CF a named register, so that it survives a suspension like any other.
 
 PTX ISA, "Extended-Precision Integer Arithmetic Instructions". `add.cc d, a, b` becomes `add.cc d|carry, a, b`,
 `addc d, a, b` becomes `addc d, a, b, carry`.
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from grader.ptx.syntax import Function, Instruction, Operand, Pair, Register
 
-CARRY = Register("%carry@cc")  # no name that PTX text can hold
+CARRY = Register("%carry@cc")  # PTX text cannot contain this name
 
 
 def name_the_carry(function: Function) -> None:

@@ -1,4 +1,4 @@
-"""Control flow of a PTX function: basic blocks and the registers that are live at their starts."""
+"""Control flow of a PTX function: basic blocks, with the registers that are live on entry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Block:
     successors: list[int] = field(default_factory=list)
     live_in: frozenset[str] = frozenset()
     is_resume: bool = False  # entered after a suspension
-    yields: bool = False  # its jump back lets other threads run now and then
+    yields: bool = False  # its backward jump lets other threads run now and then
 
 
 def blocks_of(function: Function) -> list[Block]:
@@ -55,7 +55,7 @@ def blocks_of(function: Function) -> list[Block]:
 
 
 def _let_spinning_loops_yield(blocks: list[Block]) -> None:
-    """A loop that may wait for another thread must let that thread run: its head becomes a place to go on from."""
+    """A loop that may wait for another thread must let that thread run: its head becomes a point to resume at."""
     for block in blocks:
         for target in block.successors:
             body = [i for b in blocks[target : block.index + 1] for i in b.instructions]

@@ -1,7 +1,8 @@
-"""Vector loads of which not every element is looked at: the compiler reads across what it does not need.
+"""Vector loads with unused elements: the compiler loads gaps along with what it needs.
 
-Of a struct of three floats it loads four, of every second byte all. What is dropped is no read, so each element that
-is looked at is loaded by itself, after an `aligned` that stands for the whole vector: its address must fit that.
+It loads four floats for a struct of three, and whole words where every second byte is used. An element that is
+dropped was not read, so each used element becomes a load of its own. An `aligned` in front of them still checks that
+the address is aligned to the whole vector.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def _has_gaps(ins: Instruction, used: Set[str]) -> bool:
     if not isinstance(target, Vector) or not isinstance(source, Address):
         return False
     dropped = [not used & set(registers_of(item)) for item in target.items]
-    overwritten = set(registers_of(target)) & set(registers_of(source))  # by the first of several loads
+    overwritten = set(registers_of(target)) & set(registers_of(source))  # the address, too early
     return any(dropped) and not all(dropped) and not overwritten
 
 

@@ -1,8 +1,8 @@
-"""Which collectives of a warp its lanes may meet at.
+"""At which instructions the lanes of a warp may meet for a collective.
 
-PTX ISA, "shfl.sync": a lane waits until the others of its mask execute the same instruction with the same mask,
-wherever it stands. So both branches of an `if` may have a shuffle. Where one shuffle comes after the other, though,
-lanes that meet there have left out a turn: a slip, and told as one.
+PTX ISA, "shfl.sync": a lane waits until the other lanes of its mask execute the same instruction with the same mask,
+at whatever address. So each branch of an `if` may have its own shuffle. But if one shuffle comes after the other,
+lanes that met there would have skipped one of them. That is a mistake and is reported.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.suspensions import is_collective, operation_of
 
-MANY = 256  # of one operation: in a kernel unrolled that far, each is for itself
+MANY = 256  # of one operation; in a kernel that is unrolled this far, every instruction is a place of its own
 
 
 @dataclass
 class _Place:
-    """Instructions at which lanes may meet: no way, but one around a loop, leads from one to another."""
+    """Instructions at which lanes may meet: no path, other than around a loop, leads from one to another."""
 
     number: int
-    blocks: int  # that they stand in, a bit for each
-    beyond: int  # blocks that can be reached from there
+    blocks: int  # that contain them, one bit each
+    beyond: int  # blocks that can be reached from them
 
 
 def meeting_places(blocks: list[Block]) -> dict[int, int]:
-    """A number for each collective, by its `id`: lanes meet at those of one number."""
+    """By the `id` of each collective, the number of its meeting place."""
     beyond = _beyond(blocks)
     places: dict[tuple[str, int], list[_Place]] = {}
     numbers: dict[int, int] = {}
@@ -45,7 +45,7 @@ def meeting_places(blocks: list[Block]) -> dict[int, int]:
 
 
 def _beyond(blocks: list[Block]) -> list[int]:
-    """For each block, those that follow it on some way, a bit for each; jumps back are left out."""
+    """For each block, the blocks that can be reached from it, one bit each, without backward jumps."""
     beyond = [0] * len(blocks)
     for block in reversed(blocks):
         for successor in block.successors:

@@ -1,4 +1,4 @@
-"""Where pointers come from: which of a kernel's parameters an address was made of."""
+"""Which of the kernel's parameters each address is derived from."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from grader.ptx.analysis.registers import defs_and_uses, registers_of
 from grader.ptx.opcodes.traits import PointerKind
 from grader.ptx.syntax import Address, Function, Instruction, Label, Symbol
 
-MANY = -1  # not one parameter's alone
+MANY = -1  # more than one parameter
 NO_POINTER = -2  # an integer, or an address from elsewhere
 
 
 def pointer_origins(function: Function) -> dict[str, int]:
-    """Register -> index of the kernel parameter that all its definitions make its address from.
+    """Register -> index of the one kernel parameter that all its definitions derive it from.
 
-    A fixed point over all definitions, whatever path reaches them. What is missing or MANY must be looked up.
+    A fixed point over all definitions, regardless of control flow. Registers that are missing point anywhere.
     """
     index = {p.name: i for i, p in enumerate(function.parameters)}
     origin: dict[str, int] = {}
@@ -35,7 +35,7 @@ def pointer_origins(function: Function) -> dict[str, int]:
 
 
 def _origin(ins: Instruction, origin: dict[str, int], index: dict[str, int]) -> int | None:
-    """What this definition makes; None while an operand is not known yet."""
+    """The origin of the value that `ins` defines; None while the origin of an operand is not known yet."""
     if _loads_parameter(ins):
         address = ins.operands[1]
         if isinstance(address, Address) and isinstance(address.base, Symbol) and address.offset == 0:
@@ -55,5 +55,5 @@ def _origin(ins: Instruction, origin: dict[str, int], index: dict[str, int]) -> 
 
 
 def _loads_parameter(ins: Instruction) -> bool:
-    """All of one that may be a pointer."""
+    """A whole parameter, as wide as a pointer."""
     return ins.traits.loads and ins.modifiers in (("param", "u64"), ("param", "b64"))

@@ -1,7 +1,7 @@
-"""May a thread read a cell of shared memory and write it later, others having run in between?
+"""May a thread read a cell of shared memory and write it later, after other threads have run in between?
 
-Threads run one after the other up to a barrier for all; who writes what it read itself then does so before the others
-read. A shuffle, a barrier for some threads or a loop that waits lets them read first.
+Up to a __syncthreads() threads run one after the other, so a thread that overwrites what it read does so before the
+next thread reads. A shuffle, a barrier for some threads or a loop that waits lets other threads read first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.suspensions import is_plain_barrier, suspends
 from grader.ptx.syntax import Instruction
 
-NOTHING, READ, LET_OTHERS_RUN = range(3)  # what a thread may have done since the last barrier for all
+NOTHING, READ, LET_OTHERS_RUN = range(3)  # what a thread may have done since the last __syncthreads()
 
 
 def may_rewrite(blocks: list[Block]) -> bool:
@@ -44,5 +44,5 @@ def _after(ins: Instruction, state: int) -> int:
 
 
 def _is_shared(ins: Instruction) -> bool:
-    """It may be an access to data in shared memory. cp.async names both of its ends."""
+    """May it access data in shared memory? (The opcode of a cp.async names both of its spaces.)"""
     return ins.traits.asynchronous or (not ins.traits.on_mbarrier and ins.op.space in ("shared", "generic"))

@@ -1,4 +1,4 @@
-"""How a kernel's memory is laid out: its shared arrays in the arena, a thread's frame."""
+"""The layout of a kernel's memory: shared arrays in the arena, and a thread's frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SharedMap:
     arena: int  # bytes
     granule: int  # bytes per cell
     polls: bool  # a thread may wait at an mbarrier
-    rewrites: bool  # a thread may read a cell and, other threads having run in between, write it before all have met
+    rewrites: bool  # a thread may read a cell and write it before the next __syncthreads(), after other threads ran
 
     @property
     def cells(self) -> int:

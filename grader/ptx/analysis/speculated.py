@@ -1,8 +1,8 @@
-"""Loads that the compiler moved in front of the condition behind which they stood.
+"""Loads that the compiler hoisted above the condition that guarded them.
 
-It may do so where it knows that the place is there, as that of a shared variable or of an element with a constant
-index. The value is then dropped: `selp` takes another, `and.pred` makes nothing of it, or one way on does not look at
-it. What is dropped is no read, so such a load is checked where its value first matters.
+It may do so if it knows that the address is valid: that of a shared variable, or of an element with a constant index.
+If the condition is false the value is then dropped: by a `selp`, by an `and.pred`, or on a path that does not use it.
+A value that is dropped was not read, so such a load is checked where its value first matters.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Condition = tuple[str, bool]  # a predicate, and whether its negation is meant
 
 
 class Look(NamedTuple):
-    """Before an instruction to which the value of a load matters."""
+    """A point where the value of a load matters: before an instruction that uses it."""
 
     load: int  # its `id`
-    condition: Condition | None  # without it, it does not
+    condition: Condition | None  # it matters only if this holds
 
 
 class Speculated(NamedTuple):
     loads: list[Instruction]
     looks: dict[int, list[Look]]  # by the `id` of the instruction
-    forgotten: dict[int, list[int]]  # by a block's index, the loads whose value no way from its start looks at
+    forgotten: dict[int, list[int]]  # by a block's index, the loads whose values are dead on entry
 
 
 def speculated_loads(blocks: list[Block]) -> Speculated:
@@ -53,7 +53,7 @@ def _take(found: Speculated, follow: _Follow, block: Block, at: int, targets: se
 
 
 def _targets(load: Instruction) -> set[str]:
-    """The registers of a load that may stand anywhere; none of others."""
+    """The registers that a load defines, if it may have been hoisted; else none."""
     if not load.traits.loads or load.guard or load.modifiers[:-1] not in SHARED:
         return set()
     target, source = load.operands[:2]
@@ -64,7 +64,7 @@ def _targets(load: Instruction) -> set[str]:
 
 
 class _Follow:
-    """Where the value of a load goes, and what is made of it, until others may act."""
+    """Follows the value of a load, and what is computed from it, up to where other threads may run."""
 
     def __init__(self, blocks: list[Block], load: Instruction) -> None:
         self.load = load
@@ -88,7 +88,7 @@ class _Follow:
             grown |= self._through(self._blocks[index], 0, set(self._entering[index]))
 
     def _through(self, block: Block, start: int, values: set[str]) -> set[int]:
-        """The blocks that more values enter than it was known."""
+        """Walk through one block. Returns the blocks that turn out to receive more values than known so far."""
         for at in range(start, len(block.instructions)):
             ins = block.instructions[at]
             defined, used = map(set, defs_and_uses(ins))
@@ -119,7 +119,7 @@ class _Follow:
     def _leave(self, block: Block, values: set[str]) -> set[int]:
         live = {s: values & self._blocks[s].live_in for s in block.successors}
         wanted = {s: names for s, names in live.items() if names}
-        if any(self._blocks[s].is_resume for s in wanted):  # on the way there others may act
+        if any(self._blocks[s].is_resume for s in wanted):  # other threads may run before it
             self._look(block.instructions[-1], None)
             return set()
         if len(wanted) < len(live):
@@ -134,7 +134,7 @@ class _Follow:
 
 
 def _condition(ins: Instruction, values: set[str]) -> Condition | None:
-    """Under which condition the result depends on `values`; None: always."""
+    """The condition under which the result depends on `values`; None: always."""
     names = [operand.name if isinstance(operand, Register) else "" for operand in ins.operands]
     if ins.base == "selp" and names[3] not in values and (names[1] in values) != (names[2] in values):
         return names[3], names[2] in values

@@ -1,4 +1,4 @@
-"""Where a thread stops for others: barriers, collectives of a warp, waits for an mbarrier."""
+"""Where a thread waits for other threads: at barriers, warp collectives and mbarriers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grader.ptx.syntax import Function, Immediate, Instruction, Label, Symbol
 
 
 def is_plain_barrier(ins: Instruction) -> bool:
-    """__syncthreads(): barrier 0, for all threads."""
+    """__syncthreads(): barrier 0, for all threads of the block."""
     traits = ins.traits
     return (
         traits.barrier is BarrierKind.BLOCK
@@ -26,30 +26,30 @@ def is_named_barrier(ins: Instruction) -> bool:
 
 
 def is_product(ins: Instruction) -> bool:
-    """Of matrices. Its deposit reads all that it needs, so that afterwards these registers are free."""
+    """A matrix product. Its `deposit` reads all sources, so that their registers are free afterwards."""
     return ins.traits.collective is CollectiveKind.PRODUCT
 
 
 def is_collective(ins: Instruction) -> bool:
-    """Of a warp, or a barrier of the block that waits."""
+    """A collective of a warp, or a barrier of the block at which threads wait."""
     traits = ins.traits
     return traits.collective is not None or (traits.barrier is BarrierKind.BLOCK and not traits.arrives)
 
 
 def is_phase_wait(ins: Instruction) -> bool:
-    """A look at the phase of an mbarrier."""
+    """A test whether a phase of an mbarrier is complete."""
     return ins.traits.barrier is BarrierKind.PHASE
 
 
 def operation_of(collective: Instruction) -> tuple[str, int]:
-    """Lanes meet that execute the same, wherever it stands; of an aligned one, the very same instruction."""
+    """What lanes that meet must have in common: the opcode and, if it is aligned, the very instruction."""
     return collective.opcode, id(collective) if collective.op.is_aligned else 0
 
 
 def split_collectives(function: Function) -> None:
-    """Put a `deposit` before every collective: there the thread leaves its words and waits; the collective itself
-    then reads what all have left. Before a look at an mbarrier stands a `poll`: there the thread lets others run if
-    the phase is not complete. A guarded one is branched around."""
+    """Split every collective in two: at a `deposit` the thread leaves its words and waits; the collective itself then
+    reads the words of all. A wait for an mbarrier is preceded by a `poll`, where the thread lets others run if the
+    phase is not complete. Guards become branches."""
     body: list[Instruction | Label] = []
     for item in function.body:
         if isinstance(item, Label) or not (is_collective(item) or is_phase_wait(item)):

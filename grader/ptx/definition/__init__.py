@@ -1,1 +1,1 @@
-"""What each PTX instruction computes, one file per family; `grader.ptx.definition.semantics` is the door to it."""
+"""What each PTX instruction computes, one file per family. Start at semantics.py, or interpreter.py for kernels."""

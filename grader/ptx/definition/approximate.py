@@ -1,8 +1,7 @@
 """Fast approximations. PTX ISA, "Floating Point Instructions" (`.approx`, `div.full`) and their f16 twins.
 
-The ISA bounds the error instead of fixing the bits, so an instruction here has a reference and a tolerance.
-Outside the domain that the ISA gives a bound for, any result is acceptable. `evaluate` gives the rounded
-reference.
+The ISA bounds the error instead of defining the bits, so each instruction has a reference and a tolerance. Outside
+the domain that the ISA gives a bound for, any result is accepted. `evaluate` returns the rounded reference.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Reference = Callable[..., float]
 
 @dataclass(frozen=True)
 class Tolerance:
-    """|got - reference| <= relative * |reference| + absolute, for operands of which `domain` holds."""
+    """|got - reference| <= relative * |reference| + absolute, for operands in the `domain`."""
 
     relative: float = 0.0
     absolute: float = 0.0
@@ -30,22 +29,22 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Approximation:
-    """`type` is that of one lane. With `ftz`, subnormal operands and results are zeros of their sign."""
+    """`type` is the type of one element. With `ftz`, subnormal operands and results are zeros of their sign."""
 
     type: str
     operands: int
     reference: Reference  # the true value, to double precision, of operands as floats
     tolerance: Tolerance
     ftz: bool
-    lanes: int = 1
+    elements: int = 1
 
     @property
     def format(self) -> FloatFormat:
         return FORMATS[self.type]
 
     def instruction(self) -> Computation:
-        type_ = self.type if self.lanes == 1 else f"{self.type}x{self.lanes}"
-        compute = self._rounded if self.lanes == 1 else packed(self._rounded, self.lanes)
+        type_ = self.type if self.elements == 1 else f"{self.type}x{self.elements}"
+        compute = self._rounded if self.elements == 1 else packed(self._rounded, self.elements)
         return Computation((type_,) * self.operands, (type_,), compute)
 
     def _rounded(self, *bits: int) -> int:
@@ -53,11 +52,11 @@ class Approximation:
         return flush(self.format, result) if self.ftz else result
 
     def of(self, *bits: int) -> float:
-        """The reference of one lane's bit patterns."""
+        """The reference for the bit patterns of one element."""
         return self.reference(*self._floats(*bits))
 
     def accepts(self, operands: tuple[int, ...], result: int) -> bool:
-        """Whether one lane's result lies within the tolerance."""
+        """Whether the result of one element lies within the tolerance."""
         floats = self._floats(*operands)
         if not self.tolerance.domain(*floats):
             return True
@@ -81,7 +80,7 @@ class Approximation:
         return self.tolerance.relative * abs(expected) + self.tolerance.absolute
 
     def _low(self, expected: float) -> float:
-        """The neighbour below: the ISA's bounds are wider than an ulp for all but subnormal results."""
+        """Rounded down: the bounds of the ISA are wider than an ulp, except for subnormal results."""
         low = _real(expected - self._error(expected))
         return float(decode(self.format, round_to(self.format, low, "rm")))
 
@@ -127,8 +126,7 @@ def _is_normal_divisor(_a: float, b: float) -> bool:
     return 2.0**-126 <= abs(b) <= 2.0**126
 
 
-# Bounds as the ISA gives them; for rcp, rsqrt and sqrt an absolute bound over one binade, read as a relative
-# one.
+# The bounds of the ISA. For rcp, rsqrt and sqrt it gives an absolute bound over one binade, taken as relative here.
 _ULPS = 2.0**-23
 _SINGLE: dict[str, tuple[int, Reference, Tolerance]] = {
     "rcp.approx": (1, _exactly(exact.reciprocal), Tolerance(relative=_ULPS)),
@@ -156,17 +154,17 @@ def approximations() -> Iterator[tuple[str, Approximation]]:
         yield f"{stem}.f32", Approximation("f32", count, function, tolerance, ftz=False)
         yield f"{stem}.ftz.f32", Approximation("f32", count, function, tolerance, ftz=True)
     yield "tanh.approx.f32", Approximation("f32", 1, math.tanh, Tolerance(relative=2.0**-11), ftz=False)
-    # software on the GPU, to about an ulp; the ISA states no bound
+    # software on the GPU, right to about an ulp; the ISA states no bound
     precise = Tolerance(relative=2.0**-50)
     yield "rsqrt.approx.f64", Approximation("f64", 1, _exactly(_reciprocal_root), precise, ftz=False)
     for type_, exponential, tangent in (("f16", 2.0**-9.9, 2.0**-10.987), ("bf16", 2.0**-7, 2.0**-8)):
         ftz = ".ftz" if type_ == "bf16" else ""
-        for lanes, suffix in ((1, ""), (2, "x2")):
+        for elements, suffix in ((1, ""), (2, "x2")):
             bound = Tolerance(relative=exponential)
-            power = Approximation(type_, 1, _power_of_two, bound, ftz=bool(ftz), lanes=lanes)
+            power = Approximation(type_, 1, _power_of_two, bound, ftz=bool(ftz), elements=elements)
             yield f"ex2.approx{ftz}.{type_}{suffix}", power
             bound = Tolerance(absolute=tangent)
             yield (
                 f"tanh.approx.{type_}{suffix}",
-                Approximation(type_, 1, math.tanh, bound, ftz=False, lanes=lanes),
+                Approximation(type_, 1, math.tanh, bound, ftz=False, elements=elements),
             )

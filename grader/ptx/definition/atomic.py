@@ -1,4 +1,4 @@
-"""What an atomic puts into memory. PTX ISA, "Parallel Synchronization and Communication: atom"."""
+"""What an atomic operation writes to memory. PTX ISA, "Parallel Synchronization and Communication: atom"."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _logic() -> Entries:
             yield f"cnot.{type_}", Computation((type_,), (type_,), lambda a: int(a == 0))
     yield "lop3.b32", Computation(("b32", "b32", "b32", "u8"), ("b32",), _lop3)
     for name, combine in _COMBINATIONS.items():
-        # lop3.or d|p, a, b, c, immLut, q: also says whether the result is non-zero, combined with q
+        # lop3.or d|p, a, b, c, immLut, q: p is whether the result is non-zero, combined with q
         def compute(
             a: int, b: int, c: int, table: int, q: int, f: Callable[[int, int], int] = combine
         ) -> tuple[int, int]:
@@ -70,7 +70,7 @@ def _shifts() -> Entries:
         for kind in "bus":
             yield f"shr.{kind}{width}", _shift(f"{kind}{width}", lambda a, n: a >> n)
     for mode in ("clamp", "wrap"):
-        # the 64-bit value {b, a}: left gives its high word, right its low word
+        # the 64-bit value {b, a}: a left shift returns its high word, a right shift its low word
         yield f"shf.l.{mode}.b32", _funnel(mode, lambda both, n: both << n >> 32)
         yield f"shf.r.{mode}.b32", _funnel(mode, lambda both, n: both >> n)
 
@@ -131,7 +131,7 @@ def _counts() -> Entries:
 
 
 def _find(type_: str, as_shift: bool) -> Callable[[int], int]:
-    """Position of the highest bit unlike the sign (unsigned: highest 1), or how far left it has to go."""
+    """Position of the highest bit that differs from the sign (unsigned: the highest 1) or its distance to the top."""
 
     def compute(a: int) -> int:
         value = number(type_, a)
@@ -164,7 +164,7 @@ def _masks() -> Entries:
 
 
 def _bit_mask(mode: str) -> Callable[[int, int], int]:
-    """`width` ones from bit `start` on, cut off at bit 31."""
+    """`width` ones from bit `start` upward, cut off at bit 31."""
 
     def compute(start: int, width: int) -> int:
         if mode == "wrap":
@@ -175,7 +175,7 @@ def _bit_mask(mode: str) -> Callable[[int, int], int]:
 
 
 def _extend(mode: str, type_: str) -> Callable[[int, int], int]:
-    """The low n bits of a, zero- or sign-extended; n of 0 gives 0; clamp takes n above 31 as all of a."""
+    """The low n bits of a, zero- or sign-extended. n = 0 gives 0; with clamp, n > 31 gives a."""
 
     def compute(a: int, n: int) -> int:
         if mode == "clamp" and n >= 32:
@@ -196,9 +196,9 @@ def _permutations() -> Entries:
 
 
 def _permute(a: int, b: int, selector: int) -> int:
-    """Byte i of the result is source byte number nibble i (a's bytes are 0..3, b's 4..7); bit 3.
+    """Nibble i of the selector names the source byte of result byte i: 0..3 in a, 4..7 in b.
 
-    Its sign, spread.
+    Its bit 3 asks for the sign of that byte instead, replicated.
     """
     source = unpack(b << 32 | a, 8, 8)
     nibbles = unpack(selector & 0xFFFF, 4, 4)
@@ -231,7 +231,7 @@ def _moves() -> Entries:
     for type_, count in (("b32", 2), ("b64", 2), ("b64", 4)):
         width = BITS[type_] // count
         elements = (f"b{width}",) * count
-        join = Computation(elements, (type_,), lambda *lanes, w=width: pack(lanes, w))
+        join = Computation(elements, (type_,), lambda *parts, w=width: pack(parts, w))
         split = Computation((type_,), elements, lambda a, n=count, w=width: unpack(a, n, w))
         yield f"mov.pack{count}.{type_}", join
         yield f"mov.unpack{count}.{type_}", split

@@ -1,7 +1,4 @@
-"""Warp collectives of the interpreter.
-
-What a lane brings, with the mask of lanes that must come; and what it takes from all that came.
-"""
+"""Warp collectives of the interpreter: what a lane brings, and what it takes from all that met."""
 
 from __future__ import annotations
 
@@ -21,19 +18,19 @@ Take = Callable[[State, Instruction, Met], None]
 
 
 def _mask(thread: State, instruction: Instruction) -> int:
-    """Lanes that must take part; 0: whoever comes."""
+    """The lanes that must take part; 0: those that happen to arrive."""
     if instruction.traits.masked:
         return thread.read(instruction.operands[-1], "b32")
     return 0 if instruction.traits.collective is CollectiveKind.ACTIVE_MASK else EVERY_LANE
 
 
 def bring(thread: State, instruction: Instruction) -> tuple[int, Any]:
-    """The lanes that must come to a collective, and what this one brings."""
+    """The lanes that must take part, and what this one brings."""
     return _mask(thread, instruction), COLLECTIVES[instruction.op.row][0](thread, instruction)
 
 
 def take(thread: State, instruction: Instruction, met: Met) -> None:
-    """What this lane gets, of all that came."""
+    """Write what this lane gets."""
     COLLECTIVES[instruction.op.row][1](thread, instruction, met)
 
 
@@ -60,14 +57,14 @@ def _fragments(thread: State, instruction: Instruction) -> list[list[int]]:
 
 
 def _row(thread: State, instruction: Instruction) -> bytes:
-    """Of the matrices of 8 by 8 halves that ldmatrix reads: the row that this lane points at."""
+    """The row that this lane points at, of the matrices that ldmatrix reads."""
     if thread.lane >= 8 * len(items_of(instruction.operands[0])):
         return b""
     return bytes(thread.memory(instruction.op.space, instruction.operands[1], 16))
 
 
 def _assign(thread: State, target: Operand, type_: str, values: tuple[int, int]) -> None:
-    """A result, and the predicate behind a bar."""
+    """Write `d|p`: a result and an optional predicate."""
     first, second = (target.first, target.second) if isinstance(target, Pair) else (target, None)
     thread.write(first, type_, values[0])
     if second is not None:
@@ -132,10 +129,10 @@ def _transpose(thread: State, instruction: Instruction, met: Met) -> None:
 
 
 def _synchronise(_thread: State, _instruction: Instruction, _met: Met) -> None:
-    """__syncwarp() gives nothing."""
+    """__syncwarp() has no result."""
 
 
-# By the words of a row in opcodes/: what a lane brings, and what it takes.
+# By the key of the row in opcodes/rows.py.
 COLLECTIVES: dict[str, tuple[Bring, Take]] = {
     "bar.warp": (_nothing, _synchronise),
     "shfl": (_value, _shuffle),

@@ -1,7 +1,4 @@
-"""Comparison and selection.
-
-PTX ISA, section "Comparison and Selection Instructions" (and its half-precision twin).
-"""
+"""Comparison and selection. PTX ISA, "Comparison and Selection Instructions" and its half-precision counterpart."""
 
 from __future__ import annotations
 
@@ -73,7 +70,7 @@ def _compare_integers(type_: str, relation: Callable[..., bool], a: int, b: int)
 
 
 def _floating_comparisons(type_: str, ftz: bool) -> dict[str, Compare]:
-    """Ordered comparisons are false for a NaN, unordered ones (`ltu`) true; num and nan ask for it alone."""
+    """With a NaN, ordered comparisons are false and unordered ones (`ltu`) true; num and nan test just for NaN."""
     comparisons: dict[str, Compare] = {}
     for name, relation in _RELATIONS.items():
         comparisons[name] = partial(_compare_reals, type_, ftz, relation, False)
@@ -92,7 +89,7 @@ def _compare_reals(
 
 
 def _setp(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
-    """p = (a CmpOp b) BoolOp c, q = !(a CmpOp b) BoolOp c; of f16 and bf16, p alone."""
+    """p = (a CmpOp b) BoolOp c, q = !(a CmpOp b) BoolOp c; for f16 and bf16 only p."""
     results = ("pred",) if type_ in ("f16", "bf16") else ("pred", "pred")
     yield (
         f"setp.{name}{ftz}.{type_}",
@@ -137,10 +134,7 @@ def _set(name: str, ftz: str, type_: str, compare: Compare, destinations: tuple[
 
 
 def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
-    """f16x2, bf16x2.
-
-    Setp gives p for the low half and q for the high one; set gives a half, or 16 ones, per half.
-    """
+    """f16x2 and bf16x2: setp gives p for the low half and q for the high half; set gives 1.0 or 16 ones per half."""
     pair = f"{type_}x2"
 
     def both(a: int, b: int) -> list[int]:
@@ -166,10 +160,7 @@ def _pairwise(name: str, ftz: str, type_: str, compare: Compare) -> Entries:
 
 
 def _selections() -> Entries:
-    """selp: a where the predicate holds, else b.
-
-    slct: a where c >= 0 (so for -0.0 too), else b (so for NaN).
-    """
+    """selp: a if the predicate holds, else b. slct: a if c >= 0 (-0.0 counts), else b (also for NaN)."""
     types = [f"{kind}{width}" for kind, width in product("bus", (16, 32, 64))] + ["f32", "f64"]
     for type_ in types:
         yield f"selp.{type_}", Computation((type_, type_, "pred"), (type_,), lambda a, b, c: a if c else b)

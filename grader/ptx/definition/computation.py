@@ -1,4 +1,4 @@
-"""What every family of the definition is made of: an instruction, its operands' types, and their bits."""
+"""What every family of the definition builds on: computations on bit patterns, and helpers for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Compute = Callable[..., "int | tuple[int, ...]"]
 
 @dataclass(frozen=True)
 class Computation:
-    """`compute` takes a bit pattern per operand and gives one per result (a bare int where there is one)."""
+    """Types of operands and results. `compute` maps bit patterns to one per result (a bare int if there is one)."""
 
     operands: tuple[str, ...]
     results: tuple[str, ...]
@@ -27,7 +27,7 @@ def mask(type_: str) -> int:
 
 
 def number(type_: str, bits: int) -> int:
-    """The integer that `bits` stand for: two's complement for `s*`, unsigned for `u*`, `b*` and `pred`."""
+    """The integer that `bits` represent: two's complement for `s*`, unsigned for `u*`, `b*` and `pred`."""
     width = BITS[type_]
     return bits - (1 << width) if type_[0] == "s" and bits >> (width - 1) else bits
 
@@ -49,31 +49,28 @@ def clamp(type_: str, value: int) -> int:
 
 
 def optional(*modifiers: str) -> list[str]:
-    """Every way to write a row of optional modifiers.
-
-    `optional("ftz", "sat")` → "", ".ftz", ".sat", ".ftz.sat".
-    """
+    """Every spelling of optional modifiers: `optional("ftz", "sat")` → "", ".ftz", ".sat", ".ftz.sat"."""
     spellings = [""]
     for modifier in modifiers:
         spellings = [s + tail for s in spellings for tail in ("", f".{modifier}")]
     return spellings
 
 
-def packed(compute: Callable[..., int], lanes: int = 2, width: int = 16) -> Callable[..., int]:
-    """Applies `compute` to each lane of packed operands, lane 0 in the low bits."""
-    lane_mask = (1 << width) - 1
+def packed(compute: Callable[..., int], count: int = 2, width: int = 16) -> Callable[..., int]:
+    """Applies `compute` to each element of packed operands, element 0 in the low bits."""
+    ones = (1 << width) - 1
 
     def evaluate(*operands: int) -> int:
-        results = (compute(*((o >> shift) & lane_mask for o in operands)) for shift in range(0, lanes * width, width))
+        results = (compute(*((o >> shift) & ones for o in operands)) for shift in range(0, count * width, width))
         return pack(results, width)
 
     return evaluate
 
 
-def pack(lanes: Iterable[int], width: int) -> int:
-    """Lanes of `width` bits, lane 0 lowest."""
-    return sum(lane << (width * i) for i, lane in enumerate(lanes))
+def pack(elements: Iterable[int], width: int) -> int:
+    """Elements of `width` bits, the first one lowest."""
+    return sum(element << (width * i) for i, element in enumerate(elements))
 
 
-def unpack(bits: int, lanes: int, width: int) -> tuple[int, ...]:
-    return tuple((bits >> (width * i)) & ((1 << width) - 1) for i in range(lanes))
+def unpack(bits: int, count: int, width: int) -> tuple[int, ...]:
+    return tuple((bits >> (width * i)) & ((1 << width) - 1) for i in range(count))

@@ -1,8 +1,7 @@
 """cvt. PTX ISA, section "Data Movement and Conversion Instructions: cvt".
 
-Float to integer rounds, then clamps to the destination's range.
-`.ftz` flushes f32 inputs and results only. A result narrower than its register is given without the
-extension.
+Float to integer rounds, then clamps to the range of the destination. `.ftz` flushes only f32 inputs and results. A
+result that is narrower than its register comes without the extension.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def _to_integer(source: str, target: str, mode: str, ftz: bool, bits: int) -> in
 
 
 def _nan(source: str, target: str) -> int:
-    """The ISA says 0. An H200 gives the highest bit alone where 64 bits take part, as CUDA's Math API."""
+    """The ISA says 0. An H200, like CUDA's math API, gives only the highest bit if either type has 64 bits."""
     return 1 << (BITS[target] - 1) if source == "f64" or BITS[target] == 64 else 0
 
 
@@ -154,7 +153,7 @@ def _floating_entry(source: str, target: str, mode: str, modifiers: str) -> tupl
 
 
 def _widening() -> Entries:
-    """To a format that holds all of the source; also cvt.f32.f32, a move that may flush or saturate."""
+    """To a format that contains the source; also cvt.f32.f32, a move that may flush or saturate."""
     for source, target in (("f16", "f32"), ("f16", "f64"), ("bf16", "f32"), ("bf16", "f64"), ("f32", "f64")):
         for tail in _flags(source, target):
             yield _floating_entry(source, target, "", tail)
@@ -192,7 +191,7 @@ def _to_half_or_tf32() -> Entries:
     for target in ("f16", "bf16"):
         for mode in ("rn", "rz"):
             for tail in optional("relu", "satfinite"):
-                if tail or target == "bf16":  # the bare f16 forms stand with the narrowing ones
+                if tail or target == "bf16":  # _narrowing has the bare f16 forms
                     yield _floating_entry("f32", target, mode, tail)
                 single = partial(_floating, F32, FORMATS[target], mode, tail)
                 pair = Computation(("f32", "f32"), (f"{target}x2",), _both(single, 16))
@@ -205,15 +204,12 @@ def _to_half_or_tf32() -> Entries:
 
 
 def _both(single: Callable[[int], int], width: int) -> Callable[[int, int], int]:
-    """Two operands into one register; the first goes to the high half."""
+    """Two operands in one register; the first becomes the high half."""
     return lambda a, b: pack((single(b), single(a)), width)
 
 
 def _fp8() -> Entries:
-    """e4m3x2, e5m2x2.
-
-    Always .rn.satfinite on the way down, so infinities become the largest finite number.
-    """
+    """e4m3x2 and e5m2x2. Narrowing is always .rn.satfinite, so infinities become the largest finite number."""
     for name in ("e4m3", "e5m2"):
         pair, format_ = f"{name}x2", FORMATS[name]
         for relu in optional("relu"):
@@ -222,16 +218,16 @@ def _fp8() -> Entries:
             to_f16 = partial(_floating, format_, F16, "rn", relu)
             narrow = f"cvt.rn.satfinite{relu}.{pair}"
             yield f"{narrow}.f32", Computation(("f32", "f32"), (pair,), _both(from_f32, 8))
-            yield f"{narrow}.f16x2", Computation(("f16x2",), (pair,), _lanewise(from_f16, 16, 8))
-            yield f"cvt.rn{relu}.f16x2.{pair}", Computation((pair,), ("f16x2",), _lanewise(to_f16, 8, 16))
+            yield f"{narrow}.f16x2", Computation(("f16x2",), (pair,), _elementwise(from_f16, 16, 8))
+            yield f"cvt.rn{relu}.f16x2.{pair}", Computation((pair,), ("f16x2",), _elementwise(to_f16, 8, 16))
 
 
-def _lanewise(single: Callable[[int], int], source_width: int, target_width: int) -> Callable[[int], int]:
+def _elementwise(single: Callable[[int], int], source_width: int, target_width: int) -> Callable[[int], int]:
     return lambda a: pack(map(single, unpack(a, 2, source_width)), target_width)
 
 
 def _packing() -> Entries:
-    """cvt.pack: two integers, each clamped, the first in the higher place; above them a third, shifted."""
+    """cvt.pack: two integers, each clamped, the first in the higher bits; a third operand is shifted in above."""
     for kind in "us":
         yield f"cvt.pack.sat.{kind}16.s32", Computation(("s32", "s32"), ("b32",), partial(_packed, kind, 16))
         for width in (2, 4, 8):

@@ -1,4 +1,4 @@
-"""Instructions of one interpreted thread that wait for nobody: arithmetic, memory, copies."""
+"""Instructions of the interpreter that do not wait: arithmetic, memory accesses, copies."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ def _move(thread: State, instruction: Instruction) -> None:
     target, source = instruction.operands
     type_ = instruction.op.type
     if isinstance(source, Vector):
-        lane = f"b{BITS[type_] // len(source.items)}"
-        lanes = [thread.read(item, lane) for item in source.items]
-        result = semantics.evaluate(f"mov.pack{len(lanes)}.{type_}", lanes)
+        element = f"b{BITS[type_] // len(source.items)}"
+        values = [thread.read(item, element) for item in source.items]
+        result = semantics.evaluate(f"mov.pack{len(values)}.{type_}", values)
         assert isinstance(result, int)
         thread.write(target, type_, result)
     elif isinstance(target, Vector):
         opcode = f"mov.unpack{len(target.items)}.{type_}"
-        lanes = semantics.evaluate(opcode, [thread.read(source, type_)])  # type: ignore[assignment]
-        lane = f"b{BITS[type_] // len(target.items)}"
-        for item, value in zip(target.items, lanes, strict=True):
-            thread.write(item, lane, value)
+        results = semantics.evaluate(opcode, [thread.read(source, type_)])
+        assert isinstance(results, tuple)
+        element = f"b{BITS[type_] // len(target.items)}"
+        for item, value in zip(target.items, results, strict=True):
+            thread.write(item, element, value)
     else:
         thread.write(target, type_, thread.read(source, type_))
 
@@ -75,14 +76,14 @@ def _store(thread: State, instruction: Instruction) -> None:
 
 
 def _discard(thread: State, instruction: Instruction) -> None:
-    """Of these bytes nobody knows the values any more; here they become a large number."""
+    """The bytes become unspecified; here they get the value DISCARDED."""
     place, size = instruction.operands
     data = thread.memory(instruction.op.space, place, thread.read(size, "u32"))
     data[:] = bytes([DISCARDED]) * len(data)
 
 
 def _atomic(thread: State, instruction: Instruction) -> None:
-    """atom and red: read, combine, write; one thread runs at a time, so nothing comes between."""
+    """atom and red: read, combine, write. One thread runs at a time, so this is atomic."""
     op, operands = instruction.op, list(instruction.operands)
     target = operands.pop(0) if instruction.traits.result else None
     type_ = op.type
@@ -99,7 +100,7 @@ def _atomic(thread: State, instruction: Instruction) -> None:
 
 
 def _copy_async(thread: State, instruction: Instruction) -> None:
-    """The bytes are read at once and arrive at the wait. The last operand: how many of them come from the source."""
+    """The bytes are read at once and written at the wait. Operands: destination, source, bytes [, bytes to read]."""
     operands = instruction.operands
     size = thread.read(operands[2], "u32")
     count = thread.read(operands[3], "u32") if len(operands) > 3 else size
@@ -122,14 +123,14 @@ def _wait_all(thread: State, instruction: Instruction) -> None:
 
 
 def _finish(thread: State, keep: int) -> None:
-    """All groups but the last `keep`."""
+    """Complete all groups but the last `keep`."""
     while len(thread.groups) > keep:
         for target, data in thread.groups.pop(0):
             target[:] = data
 
 
 def _fragment_cells(thread: State, instruction: Instruction, operands: Sequence[Operand]) -> list[memoryview]:
-    """The memory of each element of this lane's part of a wmma fragment."""
+    """The memory of each element that this lane holds of a wmma fragment."""
     op, mods = instruction.op, instruction.modifiers
     shape = next(m for m in mods if m.startswith("m") and m[1].isdigit())
     layout = "col" if "col" in mods else "row"
@@ -164,7 +165,7 @@ def _trap(_thread: State, _: Instruction) -> None:
 
 
 def _policy(thread: State, instruction: Instruction) -> None:
-    """createpolicy: nothing looks at what it gives."""
+    """createpolicy: cache policies are ignored."""
     thread.write(instruction.operands[0], "b64", 0)
 
 
@@ -172,7 +173,7 @@ def _nothing(_thread: State, _: Instruction) -> None:
     """Fences: with one thread at a time, memory is always up to date."""
 
 
-# By the words of a row in opcodes/.
+# By the key of the row in opcodes/rows.py.
 EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "ld": _load,
     "ldu": _load,

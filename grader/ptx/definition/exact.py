@@ -1,7 +1,7 @@
 """Real arithmetic without rounding: IEEE 754 specials and signed zeros, otherwise exact rationals.
 
-The rounding mode matters only for the sign of an exact zero sum, which is negative when rounding down. A
-square root is irrational: it comes with enough bits, the last one sticky, that every rounding is right.
+The rounding mode matters only for the sign of an exact zero sum, which is negative when rounding down. An irrational
+square root has enough bits, the last one sticky, for every rounding to be right.
 """
 
 from __future__ import annotations
@@ -70,8 +70,7 @@ def square_root(a: Real, _mode: str = "rn") -> Real:
         return NAN
     if a.is_infinite or a.is_zero:
         return a
-    # scaled by an even power of two so that the integer root has over 60 bits: more than any format's
-    # mantissa
+    # scaled by an even power of two: the integer root gets over 60 bits, more than any mantissa
     magnitude = Fraction(a.magnitude)
     shift = max(0, 128 - magnitude.numerator.bit_length() + magnitude.denominator.bit_length())
     shift += shift % 2

@@ -1,8 +1,8 @@
 """Floating point. PTX ISA, sections "Floating Point" and "Half Precision Floating Point Instructions".
 
-Every operation is exact rational arithmetic, rounded once. `.ftz` flushes subnormal inputs and results to the
-zero of their sign. NaN results are the canonical NaN of the type: the ISA leaves their payload open, so NaN
-equals NaN.
+Every operation is exact rational arithmetic, rounded once. `.ftz` flushes subnormal inputs and results to zero,
+keeping the sign. The ISA leaves the payload of a NaN result open; here it is the canonical NaN, and any NaN is
+accepted.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def entries() -> Entries:
 
 
 def _arithmetic(format_: FloatFormat, operation: Operation, mode: str, modifiers: str) -> Callable[..., int]:
-    """`modifiers`: the instruction's text, in which .ftz, .sat and .relu are looked for."""
+    """`modifiers`: text that may contain .ftz, .sat and .relu."""
     ftz, sat, relu = (m in modifiers.split(".") for m in ("ftz", "sat", "relu"))
 
     def compute(*bits: int) -> int:
@@ -67,7 +67,7 @@ def _arithmetic(format_: FloatFormat, operation: Operation, mode: str, modifiers
 
 
 def _single_and_double() -> Entries:
-    """Without a rounding modifier add, sub and mul round to nearest. mad is fma since sm_20."""
+    """Without a rounding modifier, add, sub and mul round to nearest. mad is fma since sm_20."""
     for type_, format_ in (("f32", F32), ("f64", F64)):
         flushes = optional("ftz") if type_ == "f32" else [""]
         tails = optional("ftz", "sat") if type_ == "f32" else [""]
@@ -116,7 +116,7 @@ def _with_pairs(stem: str, type_: str, count: int, compute: Callable[..., int]) 
 
 
 def _extremes(type_: str) -> Entries:
-    """min and max: the number wins over a NaN unless .NaN asks for it, and -0 < +0."""
+    """min and max: a number wins over a NaN, unless .NaN; -0 < +0."""
     flushes = optional("ftz") if type_ in ("f32", "f16") else [""]
     variants = ("", ".NaN", ".xorsign.abs", ".NaN.xorsign.abs") if type_ != "f64" else ("",)
     for name, pick in (("min", min), ("max", max)):

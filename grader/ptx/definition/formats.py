@@ -1,4 +1,4 @@
-"""Binary floating-point formats, their values as exact rationals, and the one rounding function."""
+"""Binary floating-point formats, their values as exact rationals, and rounding."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ZERO = Fraction(0)
 
 @dataclass(frozen=True)
 class FloatFormat:
-    """Sign, exponent, mantissa, from high to low; then `padding` zero bits (tf32 in its 32-bit register)."""
+    """From high to low: sign, exponent, mantissa, then `padding` zero bits (tf32 in a 32-bit register)."""
 
     exponent_bits: int
     mantissa_bits: int
@@ -86,7 +86,7 @@ FORMATS = {"f16": F16, "bf16": BF16, "f32": F32, "f64": F64, "tf32": TF32, "e4m3
 
 
 def decode(format_: FloatFormat, bits: int) -> Real:
-    """The value that a bit pattern stands for."""
+    """The value of a bit pattern."""
     negative = bool(bits & format_.sign_bit)
     code = (bits & (format_.sign_bit - 1)) >> format_.padding
     if code == format_.infinity_code and format_.has_infinity:
@@ -118,10 +118,9 @@ def round_to(format_: FloatFormat, value: Real, mode: str = "rn", satfinite: boo
 
 
 def _nearest_code(format_: FloatFormat, value: Real, mode: str) -> int:
-    """Sign-less code of the rounded value as if the exponent had no upper end.
+    """The code of the rounded magnitude, as if the exponent were unbounded.
 
-    Codes of neighbouring numbers are neighbours, so a mantissa that rounds up past its end carries into the
-    exponent.
+    Neighbouring numbers have neighbouring codes, so a mantissa that overflows carries into the exponent.
     """
     magnitude = Fraction(value.magnitude)
     if magnitude == 0:
@@ -132,14 +131,14 @@ def _nearest_code(format_: FloatFormat, value: Real, mode: str) -> int:
 
 
 def round_to_integer(magnitude: Fraction, mode: str, negative: bool) -> int:
-    """The integer next to a magnitude that belongs to a value of the given sign."""
+    """A magnitude, rounded to an integer; directed modes need the sign of its value."""
     below = magnitude.numerator // magnitude.denominator
     rest = magnitude - below
     return below + int(_ROUNDS_AWAY[mode](rest, below, negative))
 
 
 _HALF = Fraction(1, 2)
-# (rest above the integer below, that integer, whether the value is negative) -> whether to go up in magnitude
+# (fraction, integer part, whether the value is negative) -> whether to increase the magnitude
 _ROUNDS_AWAY: dict[str, Callable[[Fraction, int, bool], bool]] = {
     "rn": lambda rest, below, _: rest > _HALF or (rest == _HALF and below % 2 == 1),
     "rna": lambda rest, _below, _negative: rest >= _HALF,
@@ -160,17 +159,17 @@ def power_of_two(exponent: int) -> Fraction:
 
 
 def flush(format_: FloatFormat, bits: int) -> int:
-    """.ftz: a subnormal becomes the zero of its sign."""
+    """.ftz: a subnormal becomes a zero of the same sign."""
     exponent_field = (format_.sign_bit - 1) >> format_.padding >> format_.mantissa_bits
     is_subnormal = (bits >> format_.padding >> format_.mantissa_bits) & exponent_field == 0
     return bits & format_.sign_bit if is_subnormal else bits
 
 
 def round_flushed(format_: FloatFormat, value: Real, mode: str = "rn") -> int:
-    """.ftz of a result: what is subnormal after rounding to the full mantissa becomes the zero of its sign.
+    """.ftz of a result: what is subnormal after rounding to the full mantissa becomes a zero of the same sign.
 
-    So a product just below the smallest normal number may round up to it and stay. (The ISA leaves open
-    whether rounding comes first; an H200 does it so.)
+    So a product just below the smallest normal number may round up to it. (The ISA does not say whether rounding
+    comes first; on an H200 it does.)
     """
     if not (value.is_nan or value.is_infinite or value.is_zero):
         magnitude = Fraction(value.magnitude)

@@ -1,7 +1,7 @@
-"""How the matrices of a warp's matrix product lie in its registers.
+"""How the registers of a warp hold the matrices of a matrix product.
 
 PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions": the figures of `mma` for each shape. The ISA leaves
-the layout of `wmma` fragments open; here a lane holds neighbouring elements, in the order in which the matrix is
+the layout of `wmma` fragments open; here a lane holds consecutive elements, in the order in which the matrix is
 stored.
 """
 
@@ -24,14 +24,14 @@ MMA_SHAPES = {"f16": ("m16n8k8", "m16n8k16"), "bf16": ("m16n8k8", "m16n8k16"), "
               "e4m3": _FP8, "e5m2": _FP8}  # fmt: skip
 _TILES = ("m16n16k16", "m8n32k16", "m32n8k16")
 WMMA_SHAPES = {"f16": _TILES, "bf16": _TILES, "s8": _TILES, "u8": _TILES, "tf32": ("m16n16k8",), "f64": ("m8n8k4",)}
-# Of the element type of A and B: what C and D may be.
+# By the element type of A and B, the types that C and D may have.
 SUMS = {"f16": ("f16", "f32"), "bf16": ("f32",), "tf32": ("f32",), "f64": ("f64",), "s8": ("s32",), "u8": ("s32",),
         "e4m3": ("f16", "f32"), "e5m2": ("f16", "f32")}  # fmt: skip
-F16_REGISTERS = 8  # of a wmma fragment of A or B, whatever its shape: lanes share elements, as on a GPU
+F16_REGISTERS = 8  # of a wmma fragment of A or B, whatever its shape; as on a GPU, lanes may hold the same elements
 
 
 class UnknownShape(ValueError):  # noqa: N818
-    """No such matrix product, or none that is known here."""
+    """No such matrix product, or one that is not supported."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Fragment:
 
     @cached_property
     def indices(self) -> tuple[tuple[int, ...], ...]:
-        """Per lane, where its elements lie in the matrix, row by row."""
+        """Per lane, the row-major index of each of its elements."""
         return tuple(tuple(row * self.columns + column for row, column in lane) for lane in self.places)
 
 
@@ -82,7 +82,7 @@ class Product:
 
 @cache
 def product(opcode: str) -> Product:
-    """Of `mma.sync…` or `wmma.mma.sync…`. Raises UnknownShape."""
+    """The product that `mma.sync…` or `wmma.mma.sync…` computes. Raises UnknownShape."""
     op = read_opcode(opcode)
     mods = op.modifiers
     shape = next((p for p in mods if re.fullmatch(r"m\d+n\d+k\d+", p)), "")
@@ -108,7 +108,7 @@ def product(opcode: str) -> Product:
 
 
 def _mma_a(type_: str, m: int, k: int) -> Fragment:
-    """Eight rows to a column of registers, four lanes to a row; the next register is eight rows down, then right."""
+    """A register covers eight rows, four lanes to a row; the next register is eight rows below, then to the right."""
     per, halves = max(32 // ELEMENT_BITS[type_], 1), m // 8
     registers = m * k // LANES // per
     places = tuple(
@@ -142,7 +142,7 @@ def _mma_sum(type_: str, m: int, n: int) -> Fragment:
 
 @cache
 def wmma_fragment(which: str, shape: str, type_: str, layout: str) -> Fragment:
-    """Matrix a, b or c (and d) of a wmma shape. C and D lie row by row, however they are stored."""
+    """Matrix a, b or c (also d) of a wmma shape. C and D are in row-major order, however they are stored."""
     m, n, k = (int(x) for x in re.findall(r"\d+", shape))
     rows, columns = {"a": (m, k), "b": (k, n)}.get(which, (m, n))
     size = rows * columns

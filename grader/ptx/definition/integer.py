@@ -1,10 +1,9 @@
 """Integer arithmetic. PTX ISA, "Integer Arithmetic" and "Extended-Precision Integer Arithmetic Instructions".
 
-The condition code CC.CF has no register name, so it is made explicit: an instruction that reads it takes it
-as its last operand (0 or 1), one that writes it gives it as its last result. After `sub.cc` it is the borrow,
-as the ISA says.
+The carry flag CC.CF is made explicit: an instruction that reads it takes it as its last operand (0 or 1), and one
+that writes it returns it as its last result. After `sub.cc` it is the borrow, as in the ISA.
 
-The ISA leaves division by zero unspecified; quotient and remainder are all ones here, as on an H200.
+The ISA leaves division by zero unspecified; here quotient and remainder are all ones, as on an H200.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def _entry(opcode: str, type_: str, operands: int, exact: Callable[..., int]) ->
 
 
 def _exactly(operands: list[str], result: str, exact: Callable[..., int]) -> Callable[..., int]:
-    """Integer arithmetic without a width, then wrapped into the result's."""
+    """Arithmetic on unbounded integers, then wrapped to the width of the result."""
 
     def compute(*bits: int) -> int:
         return wrap(result, exact(*(number(t, b) for t, b in zip(operands, bits, strict=True))))
@@ -92,7 +91,7 @@ def _products(type_: str) -> Entries:
 
 
 def _saturating() -> Entries:
-    """`.sat` exists for s32 alone and clamps to MININT..MAXINT."""
+    """`.sat` exists only for s32 and clamps to its range."""
     yield _entry("add.sat.s32", "s32", 2, lambda a, b: clamp("s32", a + b))
     yield _entry("sub.sat.s32", "s32", 2, lambda a, b: clamp("s32", a - b))
     yield _entry("mad.hi.sat.s32", "s32", 3, lambda a, b, c: clamp("s32", (a * b >> 32) + c))
@@ -116,7 +115,7 @@ def _relu_and_packed() -> Entries:
 
 
 def _low24(value: int) -> int:
-    """A signed operand of mul24: its low 24 bits, the highest of them its sign."""
+    """A signed operand of mul24: the low 24 bits, sign-extended."""
     low = value & 0xFFFFFF
     return low - (1 << 24) if low >> 23 else low
 
@@ -131,10 +130,7 @@ def _products_of_24_bits(type_: str) -> Entries:
 
 
 def _extended(type_: str) -> Entries:
-    """add.cc, addc, sub.cc, subc, mad.cc, madc.
-
-    The sum is of bit patterns, the same for signed and unsigned.
-    """
+    """add.cc, addc, sub.cc, subc, mad.cc, madc: on bit patterns, so signed and unsigned are the same."""
     width, low = BITS[type_], mask(type_)
 
     def add(a: int, b: int, carry: int = 0) -> tuple[int, int]:
@@ -169,29 +165,31 @@ def _dot_products() -> Entries:
         for b_type in ("u32", "s32"):
             sum_type = "u32" if a_type == b_type == "u32" else "s32"
             operands = (a_type, b_type, sum_type)
-            bytes_of_a, bytes_of_b = _lanes(a_type, 8), _lanes(b_type, 8)
+            bytes_of_a, bytes_of_b = _elements(a_type, 8), _elements(b_type, 8)
             yield f"dp4a.{a_type}.{b_type}", Computation(operands, (sum_type,), _dot(bytes_of_a, bytes_of_b))
             for mode, first in (("lo", 0), ("hi", 2)):
-                dot = _dot(_lanes(a_type, 16), _lanes(b_type, 8, first, first + 2))
+                dot = _dot(_elements(a_type, 16), _elements(b_type, 8, first, first + 2))
                 yield f"dp2a.{mode}.{a_type}.{b_type}", Computation(operands, (sum_type,), dot)
 
 
-def _lanes(type_: str, width: int, start: int = 0, stop: int = 4) -> Callable[[int], list[int]]:
-    """Reads 32 bits as numbers of `width` bits, signed as the type is; of those, start to stop."""
-    lane_type = f"{type_[0]}{width}"
-    return lambda bits: [number(lane_type, lane) for lane in unpack(bits, 32 // width, width)[start:stop]]
+def _elements(type_: str, width: int, start: int = 0, stop: int = 4) -> Callable[[int], list[int]]:
+    """Splits 32 bits into numbers of `width` bits, signed or not; returns those from start to stop."""
+    element_type = f"{type_[0]}{width}"
+    return lambda bits: [number(element_type, element) for element in unpack(bits, 32 // width, width)[start:stop]]
 
 
-def _dot(lanes_of_a: Callable[[int], list[int]], lanes_of_b: Callable[[int], list[int]]) -> Compute:
-    return lambda a, b, c: wrap("u32", c + sum(x * y for x, y in zip(lanes_of_a(a), lanes_of_b(b), strict=True)))
+def _dot(elements_of_a: Callable[[int], list[int]], elements_of_b: Callable[[int], list[int]]) -> Compute:
+    return lambda a, b, c: wrap(
+        "u32", c + sum(x * y for x, y in zip(elements_of_a(a), elements_of_b(b), strict=True))
+    )
 
 
 def _absolute_differences() -> Entries:
-    """vabsdiff2, vabsdiff4: of 16 or 8 bits each. Alone, the third operand does not count."""
-    for lanes in (2, 4):
-        width = 32 // lanes
+    """vabsdiff2 and vabsdiff4, on 16 or 8 bits each. Without .add the third operand is ignored."""
+    for count in (2, 4):
+        width = 32 // count
 
-        def differences(a: int, b: int, n: int = lanes, w: int = width) -> list[int]:
+        def differences(a: int, b: int, n: int = count, w: int = width) -> list[int]:
             return [abs(x - y) for x, y in zip(unpack(a, n, w), unpack(b, n, w), strict=True)]
 
         def each(a: int, b: int, _c: int, f: Callable[..., list[int]] = differences, w: int = width) -> int:
@@ -200,6 +198,6 @@ def _absolute_differences() -> Entries:
         def total(a: int, b: int, c: int, f: Callable[..., list[int]] = differences) -> int:
             return wrap("u32", c + sum(f(a, b)))
 
-        opcode = f"vabsdiff{lanes}.u32.u32.u32"
+        opcode = f"vabsdiff{count}.u32.u32.u32"
         yield opcode, Computation(("u32",) * 3, ("u32",), each)
         yield f"{opcode}.add", Computation(("u32",) * 3, ("u32",), total)

@@ -1,7 +1,7 @@
 """Runs a whole kernel the slow, obvious way: one thread at a time, each instruction by its definition.
 
-The generated code of small kernels is held against it. A thread is a generator that yields where it waits for
-others; blocks run one after the other. Every access must lie inside one allocation.
+Tests compare generated code with it. A thread is a generator that yields where it waits for others; blocks run one
+after the other. Every access must lie within one allocation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEEPEST_CALL = 64
 
 
 class _Exited(Exception):  # noqa: N818  (no error)
-    """A thread ended by `exit`, at whatever depth of calls."""
+    """A thread has executed `exit`, at any depth of calls."""
 
 
 Waiting = Generator[Place, Answer, None]
@@ -39,10 +39,7 @@ def run(
     arguments: Sequence[Any],
     shared_bytes: int = 0,
 ) -> None:
-    """Run a kernel.
-
-    Arguments are ints, bytes (a struct by value), or anything with a writable buffer (a pointer).
-    """
+    """Run a kernel. Arguments are ints, bytes (a struct by value), or objects with a writable buffer (pointers)."""
     launch = GridState(module, grid, block, shared_bytes)
     place_variables(launch)
     function = module.kernels[kernel]
@@ -59,7 +56,7 @@ def _parameter(value: int | bytes, size: int) -> bytearray:
 
 
 def _run_block(launch: GridState, function: Function, parameters: dict[str, bytearray], block: Dim3) -> None:
-    """Runs every thread to where it waits, in index order, until all have ended."""
+    """Runs threads in index order, each up to where it waits, until all have ended."""
     shared = memoryview(bytearray(launch.static_bytes + launch.shared_bytes))
     width, height, depth = launch.block
     places = [(x, y, z) for z in range(depth) for y in range(height) for x in range(width)]
@@ -81,7 +78,7 @@ def _run_block(launch: GridState, function: Function, parameters: dict[str, byte
 
 
 class Thread(State):
-    """A thread that runs: a generator that yields where it waits for others."""
+    """A running thread: a generator that yields where it waits for others."""
 
     def __init__(
         self, launch: GridState, shared: memoryview, block: Dim3, place: Dim3, index: int, meetings: Meetings
@@ -90,7 +87,7 @@ class Thread(State):
         self.meetings, self.depth = meetings, 0
 
     def call(self, function: Function, parameters: dict[str, bytearray]) -> Waiting:
-        """Runs a function; `parameters` holds its parameters and results by their names in it."""
+        """Runs a function; `parameters` holds its parameters and results by name."""
         outer = (getattr(self, "function", function), self.registers, self.parameters, self.locals)
         self.depth += 1
         if self.depth > DEEPEST_CALL:
@@ -165,7 +162,7 @@ class Thread(State):
         return operand.name
 
     def _barrier(self, instruction: Instruction) -> Waiting:
-        """bar.sync a{, b} waits; bar.red.op d, a{, b}, {!}p also combines a predicate of every thread."""
+        """bar.sync a{, b} waits; bar.red.op d, a{, b}, {!}p also combines a predicate of all threads."""
         mods, operands = instruction.modifiers, list(instruction.operands)
         if "cluster" in mods:
             raise InterpreterError(f"{instruction.opcode} is not known")
@@ -190,7 +187,7 @@ class Thread(State):
         results = [self._name(o) for o in items_of(operands.pop(0))] if isinstance(operands[0], Vector) else []
         name = self._name(operands.pop(0))
         arguments = [self._name(o) for o in items_of(operands[0])] if operands else []
-        if name == "vprintf":  # prints nothing here
+        if name == "vprintf":  # nothing is printed here
             return
         if name not in self.launch.module.functions:
             raise InterpreterError(f"{name} is not defined in the module")

@@ -1,10 +1,10 @@
-"""What a warp's matrix instructions compute, from all lanes' registers to all lanes' registers.
+"""The matrix instructions of a warp: from the registers of all lanes to the registers of all lanes.
 
-PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions". The ISA leaves open in which order, and with how
-many bits, a floating-point sum is made. Here every product is exact, the sum is made in FP64, from C on and with k
-ascending, and rounded once to the type of D; FP64 products are fused multiply-adds in that order. An H200 differs
-from it by up to 2^-23 of the sum of the products' magnitudes where D is FP32, by 2^-10 where it is FP16, and not
-at all in FP64.
+PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions". The ISA leaves the order and the precision of a
+floating-point sum open. Here every product is exact, the sum starts at C and adds products in FP64 in ascending order
+of k, and is rounded once to the type of D; FP64 products are fused multiply-adds in that order. An H200 differs from
+this by up to 2^-23 of the sum of the products' magnitudes if D is FP32, by 2^-10 if it is FP16, and not at all in
+FP64.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Registers = Sequence[int]  # one lane's, as bit patterns
 
 
 def multiply(opcode: str, a: Sequence[Registers], b: Sequence[Registers], c: Sequence[Registers]) -> list[list[int]]:
-    """mma and wmma.mma: D's registers of each lane. Raises UnknownShape."""
+    """mma and wmma.mma: the registers of D in each lane. Raises UnknownShape."""
     shape = product(opcode)
     matrices = [gather(fragment, lanes) for fragment, lanes in ((shape.a, a), (shape.b, b), (shape.c, c))]
     return scatter(shape.d, _product(shape, *matrices))
 
 
 def gather(fragment: Fragment, lanes: Sequence[Registers]) -> list[int]:
-    """The elements' bit patterns, row by row."""
+    """From registers to the bit patterns of the elements, row by row."""
     matrix = [0] * (fragment.rows * fragment.columns)
     per = fragment.register_bits // fragment.bits
     for registers, indices in zip(lanes, fragment.indices, strict=True):
@@ -40,7 +40,7 @@ def gather(fragment: Fragment, lanes: Sequence[Registers]) -> list[int]:
 
 
 def scatter(fragment: Fragment, matrix: Sequence[int]) -> list[list[int]]:
-    """Each lane's registers."""
+    """From elements to the registers of each lane."""
     per = fragment.register_bits // fragment.bits
     lanes = []
     for indices in fragment.indices:
@@ -85,7 +85,7 @@ def _integer(shape: Product, start: int, factors: Factors) -> int:
 
 
 def _float(type_: str, bits: int) -> float:
-    """Of tf32, the low 13 of the 32 bits do not count."""
+    """The low 13 of the 32 bits of tf32 are ignored."""
     return float(decode(FORMATS[type_], bits))
 
 
@@ -107,7 +107,7 @@ def load_rows(rows: Sequence[bytes], transposed: bool) -> list[list[int]]:
 
 
 def store_rows(lanes: Sequence[Registers], transposed: bool) -> list[bytes]:
-    """stmatrix: the rows that load_rows would give these registers for."""
+    """stmatrix: the inverse of load_rows."""
     rows = []
     for matrix in range(len(lanes[0])):
         halves = [[0] * 8 for _ in range(8)]
@@ -121,7 +121,7 @@ def store_rows(lanes: Sequence[Registers], transposed: bool) -> list[bytes]:
 
 
 def transpose(lanes: Sequence[int]) -> list[int]:
-    """movmatrix: one register of each lane → that of the transposed matrix."""
+    """movmatrix: one register of each lane → the same for the transposed matrix."""
     return [registers[0] for registers in load_rows(store_rows([[lane] for lane in lanes], False), True)]
 
 

@@ -1,7 +1,7 @@
 """mbarriers and bulk copies of the interpreter. PTX ISA, "mbarrier" and "Asynchronous copy".
 
-An mbarrier is what its 8 bytes of shared memory hold. Copies that it waits for arrive as soon as they are started,
-which is one of the orders that a GPU may choose.
+The state of an mbarrier is in its 8 bytes of shared memory. Copies complete as soon as they are started, which is one
+of the orders that a GPU may choose.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ MOST = (1 << 20) - 1
 
 @dataclass
 class Mbarrier:
-    pending: int  # arrivals that the phase still waits for
-    expected: int  # that the next one will wait for
-    bytes: int = 0  # that the phase still waits for; below zero where they came first
+    pending: int  # arrivals that the current phase waits for
+    expected: int  # arrivals that the next phase will wait for
+    bytes: int = 0  # that the current phase waits for; negative if they came before they were expected
     phase: int = 0
 
     @classmethod
@@ -35,7 +35,7 @@ class Mbarrier:
         return cls(values["pending"], values["expected"], signed, values["phase"])
 
     def write(self, data: memoryview) -> None:
-        """The phase completes where nothing is missing."""
+        """Completes the phase if nothing is pending."""
         if self.pending == 0 and self.bytes == 0:
             self.pending, self.phase = self.expected, (self.phase + 1) & 3
         word, at = 0, 0
@@ -55,7 +55,7 @@ def _memory(thread: State, instruction: Instruction, operand: Operand) -> memory
 
 
 def is_complete(thread: State, instruction: Instruction) -> bool:
-    """Of the phase that a wait names by its parity, or by the state that an arrival gave."""
+    """Is the phase complete that a wait names, by its parity or by the state that an arrival returned?"""
     phase = Mbarrier.read(_memory(thread, instruction, instruction.operands[1])).phase
     if "parity" in instruction.modifiers:
         return (phase ^ thread.read(instruction.operands[2], "b32")) & 1 == 1
@@ -108,7 +108,7 @@ def _pending_count(thread: State, instruction: Instruction) -> None:
 
 
 def _arrive_after_copies(thread: State, instruction: Instruction) -> None:
-    """cp.async.mbarrier.arrive: the copies so far, then the arrival. Without .noinc it is one more than expected."""
+    """cp.async.mbarrier.arrive: complete the copies, then arrive. Without .noinc the arrival was not expected."""
     for target, data in [copy for group in (*thread.groups, thread.copies) for copy in group]:
         target[:] = data
     thread.groups, thread.copies = [[] for _ in thread.groups], []
@@ -118,7 +118,7 @@ def _arrive_after_copies(thread: State, instruction: Instruction) -> None:
 
 
 def _bulk_copy(thread: State, instruction: Instruction) -> None:
-    """Between global and shared memory. Operands: target, source, bytes, and the mbarrier of a load."""
+    """Between global and shared memory. Operands: destination, source, bytes [, mbarrier of a load]."""
     operands = instruction.operands
     spaces = [m.split("::")[0] for m in instruction.modifiers[2:4]]
     if sorted(spaces) != ["global", "shared"]:
@@ -138,7 +138,7 @@ def _bulk_copy(thread: State, instruction: Instruction) -> None:
 
 
 def _nothing(_thread: State, _: Instruction) -> None:
-    """Groups of bulk copies have nothing to wait for."""
+    """Bulk copies complete at once, so their groups have nothing to wait for."""
 
 
 EFFECTS: dict[str, Callable[[State, Instruction], None]] = {

@@ -1,4 +1,4 @@
-"""Where the interpreter's threads wait for each other, and who may go on when all have stopped."""
+"""Where the interpreter's threads wait for each other, and which of them may continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LANES = 32
 
 @dataclass(frozen=True)
 class Barrier:
-    """A barrier's number, how many threads it waits for (None: all), and a predicate."""
+    """At a barrier: its number, the thread count (None: all), and a predicate."""
 
     number: int
     threads: int | None
@@ -22,7 +22,7 @@ class Barrier:
 
 @dataclass(frozen=True)
 class Arrival:
-    """At a warp's collective: which one, the lanes that must come (0: whoever does), what this one brings."""
+    """At a warp collective: which one, the lanes that must take part (0: those that arrive), what this one brings."""
 
     operation: tuple[str, int]
     mask: int
@@ -31,13 +31,13 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Phase:
-    """Of an mbarrier."""
+    """At a phase of an mbarrier."""
 
     is_complete: Callable[[], bool]
 
 
 class Met(dict[int, Any]):
-    """What each lane of a collective brought. `once` computes what all of them need a single time."""
+    """What each lane brought to a collective. `once` computes a shared result only once."""
 
     def __init__(self, brought: dict[int, Any]) -> None:
         super().__init__(brought)
@@ -55,13 +55,13 @@ Answer = list[int] | Met | bool
 
 @dataclass
 class Meetings:
-    """The threads of a block that wait, by index."""
+    """The waiting threads of a block, by index."""
 
     waits: dict[int, Place] = field(default_factory=dict)
-    arrived: dict[int, int] = field(default_factory=dict)  # per barrier: threads that came and did not wait
+    arrived: dict[int, int] = field(default_factory=dict)  # per barrier: threads that arrived without waiting
 
     def released(self, alive: set[int]) -> dict[int, Answer]:
-        """Threads that may go on, each with what all that met there brought; all others wait."""
+        """The threads that may continue, each with what those that met brought."""
         released = self._phase() or self._collective(alive) or self._barrier(alive)
         if not released:
             raise InterpreterError(
@@ -95,7 +95,7 @@ class Meetings:
         return {}
 
     def _barrier(self, alive: set[int]) -> dict[int, Answer]:
-        """All threads, or as many as a barrier is for: then a warp counts as a whole, with those that have left."""
+        """All threads, or as many as the barrier counts; then warps count as a whole, including exited threads."""
         barriers = {index: wait for index, wait in self.waits.items() if isinstance(wait, Barrier)}
         for number in sorted({barrier.number for barrier in barriers.values()}):
             met = {index: barrier for index, barrier in barriers.items() if barrier.number == number}

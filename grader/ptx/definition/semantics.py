@@ -2,11 +2,11 @@
 
 The generated code is tested against it, and `interpreter` runs whole kernels on it. An opcode is the full
 dotted text, without guard and operands: "fma.rn.ftz.f32". Operands and results are raw bit patterns:
-non-negative ints of the operand type's width, predicates 0 or 1. Where PTX text looks different:
+non-negative ints of the operand type's width, predicates 0 or 1. It differs from PTX text in three ways:
 
-- an instruction that reads the condition code takes it as its last operand, one that writes it gives it last;
-- `setp` gives (p, q), where the text may name p alone;
-- braces of `mov` become `mov.pack2.b64` (elements in, first one lowest) and `mov.unpack2.b64` (elements out).
+- the carry flag is explicit: the last operand where it is read, the last result where it is written;
+- `setp` returns (p, q), even if the text names only p;
+- `mov` with braces is `mov.pack2.b64` (elements in, the first one lowest) or `mov.unpack2.b64` (elements out).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from grader.ptx.opcodes.opcode import read_opcode
 from grader.ptx.types import BITS
 
 _FAMILIES = (integer, bits, floating, compare, convert)
-_LANES = {
+_PACKED = {
     "f16x2": ("f16", 2, 16),
     "bf16x2": ("bf16", 2, 16),
     "e4m3x2": ("e4m3", 2, 8),
@@ -38,9 +38,9 @@ class UnknownInstruction(KeyError):  # noqa: N818
 
 
 def evaluate(opcode: str, operands: Sequence[int]) -> int | tuple[int, ...]:
-    """What the instruction writes: one bit pattern, or a tuple where it has several destinations.
+    """What the instruction writes: one bit pattern, or a tuple if it has several destinations.
 
-    Raises UnknownInstruction, and ValueError where the operands do not fit the instruction.
+    Raises UnknownInstruction, and ValueError if the operands do not fit the instruction.
     """
     instruction = signature(opcode)
     if len(operands) != len(instruction.operands):
@@ -65,37 +65,37 @@ def opcodes() -> tuple[str, ...]:
 
 
 def approximations() -> tuple[str, ...]:
-    """The opcodes whose result the ISA bounds instead of fixing."""
+    """The opcodes whose results the ISA bounds instead of defining."""
     return tuple(_approximations())
 
 
 def reference(opcode: str, operands: Sequence[int]) -> float:
-    """The true value, to double precision, that an approximation aims at (of packed operands.
+    """The true value, to double precision, that an approximation is measured against.
 
-    Their low lane).
+    Of packed operands, the low element counts.
     """
     approximation = _approximation(opcode)
-    lane = (1 << approximation.format.width) - 1
-    return approximation.of(*(operand & lane for operand in operands))
+    ones = (1 << approximation.format.width) - 1
+    return approximation.of(*(operand & ones for operand in operands))
 
 
 def tolerance(opcode: str) -> Tolerance:
-    """How far an approximation may lie from its reference."""
+    """How far an approximation may be from its reference."""
     return _approximation(opcode).tolerance
 
 
 def agrees(opcode: str, operands: Sequence[int], result: int | tuple[int, ...]) -> bool:
-    """Whether a result is right, to the bit but for NaN payloads; approximations within their tolerance.
+    """Whether a result is right: exact except for NaN payloads, or within the tolerance of an approximation.
 
-    The ISA does not say whether .ftz looks at a result before or after it is rounded up to the smallest
-    normal number, so there that number and zero both pass.
+    The ISA does not say whether .ftz applies before or after a result is rounded up to the smallest normal number, so
+    in that case both this number and zero are accepted.
     """
     if opcode in _approximations():
         approximation = _approximations()[opcode]
         width = approximation.format.width
-        lanes = zip(*(unpack(operand, approximation.lanes, width) for operand in operands), strict=True)
-        results = unpack(result if isinstance(result, int) else result[0], approximation.lanes, width)
-        return all(approximation.accepts(lane, got) for lane, got in zip(lanes, results, strict=True))
+        elements = zip(*(unpack(operand, approximation.elements, width) for operand in operands), strict=True)
+        results = unpack(result if isinstance(result, int) else result[0], approximation.elements, width)
+        return all(approximation.accepts(element, got) for element, got in zip(elements, results, strict=True))
     expected = evaluate(opcode, operands)
     pairs = zip(signature(opcode).results, _tuple(expected), _tuple(result), strict=True)
     op = read_opcode(opcode)
@@ -109,16 +109,16 @@ def agrees(opcode: str, operands: Sequence[int], result: int | tuple[int, ...]) 
 
 
 def same_value(type_: str, a: int, b: int) -> bool:
-    """Equal bit patterns, or NaN in the same lanes."""
-    lane_type, count, width = _LANES.get(type_, (type_, 1, BITS[type_]))
-    if lane_type not in FORMATS:
+    """Equal bit patterns, or NaN in the same elements."""
+    element_type, count, width = _PACKED.get(type_, (type_, 1, BITS[type_]))
+    if element_type not in FORMATS:
         return a == b
-    lanes = zip(unpack(a, count, width), unpack(b, count, width), strict=True)
-    return all(x == y or (_is_nan(lane_type, x) and _is_nan(lane_type, y)) for x, y in lanes)
+    elements = zip(unpack(a, count, width), unpack(b, count, width), strict=True)
+    return all(x == y or (_is_nan(element_type, x) and _is_nan(element_type, y)) for x, y in elements)
 
 
 def _may_be_flushed(type_: str, want: int, got: int) -> bool:
-    """Zero and the smallest normal number, of one sign."""
+    """Are they zero and the smallest normal number, of the same sign?"""
     if type_ not in FORMATS:
         return False
     sign, smallest_normal = FORMATS[type_].sign_bit, 1 << FORMATS[type_].mantissa_bits

@@ -1,4 +1,4 @@
-"""The interpreter's memory: where variables and arrays lie, and what an address reaches."""
+"""The interpreter's memory: the addresses of variables and arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STRETCH = 1 << 40
 
 
 class InterpreterError(Exception):
-    """The kernel did something that has no defined result, or that is not known here."""
+    """The kernel did something without a defined result, or something that is not supported here."""
 
 
 class AddressSpace:
@@ -22,7 +22,7 @@ class AddressSpace:
         self._stretches: list[memoryview] = []
 
     def map(self, data: Any) -> int:
-        """Gives anything with a writable buffer an address."""
+        """Give a writable buffer an address."""
         self._stretches.append(memoryview(data).cast("B"))
         return len(self._stretches) * STRETCH
 
@@ -34,7 +34,7 @@ class AddressSpace:
 
 
 def inside(data: memoryview, offset: int, size: int) -> memoryview:
-    """The bytes of one access. Raises InterpreterError where it leaves its allocation or is misaligned."""
+    """The bytes of one access. Raises InterpreterError if it is out of bounds or misaligned."""
     if offset < 0 or offset + size > len(data):
         raise InterpreterError(f"access of {size} bytes at offset {offset} of an allocation of {len(data)}")
     if offset % size:
@@ -44,7 +44,7 @@ def inside(data: memoryview, offset: int, size: int) -> memoryview:
 
 @dataclass
 class GridState:
-    """What all threads of a grid share."""
+    """The state that all threads of a grid share."""
 
     module: Module
     grid: Dim3
@@ -57,7 +57,7 @@ class GridState:
 
 
 def place_variables(launch: GridState) -> None:
-    """Gives the module's variables their addresses, dynamic shared memory after the static."""
+    """Assign addresses to the module's variables; dynamic shared memory follows static shared memory."""
     functions = launch.module.functions.values()
     variables = [*launch.module.variables.values(), *(v for f in functions for v in f.variables.values())]
     dynamic: list[Variable] = []

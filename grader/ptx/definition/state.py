@@ -1,4 +1,4 @@
-"""One interpreted thread: its registers, and what its operands and addresses mean."""
+"""The state of one interpreted thread, and what its operands and addresses mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grader.ptx.opcodes.opcode import Opcode
 from grader.ptx.syntax import Address, Function, Immediate, Operand, Register, Symbol
 from grader.ptx.types import BITS
 
-# Where generic addressing sees the two windows; every other allocation gets a stretch of its own below them.
+# Generic addresses of the two windows; every other allocation has an address range of its own below them.
 SHARED_WINDOW = 1 << 60
 LOCAL_WINDOW = 1 << 61
 
@@ -27,7 +27,7 @@ class State:
         self.registers: dict[str, int] = {}
         self.parameters: dict[str, bytearray] = {}
         self.locals: dict[str, int] = {}
-        self.copies: list[tuple[memoryview, bytes]] = []  # of cp.async, in the group that is open
+        self.copies: list[tuple[memoryview, bytes]] = []  # of cp.async, in the open group
         self.groups: list[list[tuple[memoryview, bytes]]] = []
 
     def read(self, operand: Operand, type_: str) -> int:
@@ -53,7 +53,7 @@ class State:
         raise InterpreterError(f"{name} has no address")
 
     def write(self, operand: Operand, type_: str, value: int) -> None:
-        """Into a register that may be wider: a signed type is extended by its sign, others by zeros."""
+        """Write to a register that may be wider: signed types are sign-extended, others zero-extended."""
         assert isinstance(operand, Register)
         if operand.name != "_":
             self.registers[operand.name] = wrap(self.function.registers[operand.name], number(type_, value))
@@ -83,7 +83,7 @@ class State:
 
 
 def _literal(immediate: Immediate, type_: str) -> int:
-    """The bits of a literal in the instruction's type; a float literal of the other width is converted."""
+    """The bits of a literal in the type of the instruction; a float literal of the other width is converted."""
     width = BITS[type_]
     if immediate.float_width in (0, width):
         return immediate.bits

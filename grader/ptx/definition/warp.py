@@ -1,7 +1,7 @@
-"""What a warp's collectives give each lane, of what all lanes brought.
+"""The result of a warp collective for each lane, from what all lanes brought.
 
 PTX ISA, "Data Movement and Conversion Instructions: shfl.sync" and "Parallel Synchronization and Communication
-Instructions". `brought` holds the lanes that take part and the value of each.
+Instructions". `brought` maps the lanes that take part to their values.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def members(brought: Brought) -> int:
 
 
 def shuffle(mode: str, lane: int, b: int, c: int, brought: Brought) -> tuple[int, int]:
-    """The value of another lane, and whether that lane lies in the segment; else the lane's own.
+    """The value of another lane and True if that lane is in the segment, else the lane's own value and False.
 
-    Raises KeyError for a lane that does not take part: its value is undefined.
+    Raises KeyError if the other lane does not take part: its value is undefined.
     """
     b, segment, limit = b & 31, c >> 8 & 31, c & 31
     low = lane & segment
@@ -69,6 +69,6 @@ def reduce(operation: str, type_: str, brought: Brought) -> int:
 
 
 def elect(lane: int, brought: Brought) -> tuple[int, int]:
-    """The lowest lane, and whether this is it."""
+    """The lowest lane, and whether it is this one."""
     leader = min(brought)
     return leader, int(leader == lane)

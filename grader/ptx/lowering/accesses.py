@@ -1,4 +1,4 @@
-"""Loads and stores: how one access is checked, alone or in a group with others (load_groups.py)."""
+"""Loads and stores, and the check of a single access. load_groups.py checks several loads at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.shared_cells import clamped, larger, reduced, splat
-from grader.ptx.machine import LOCK_BYTES, WORKER
+from grader.ptx.machine import BLIND, CHANGES, LOCK_BYTES, LOOKS, WORKER
+from grader.ptx.opcodes.opcode import Opcode
 from grader.ptx.opcodes.rows import ALIGNED
 from grader.ptx.syntax import Immediate, Instruction, Operand, items_of
 from grader.ptx.types import is_signed
 
 DISCARDED_BYTES = 128  # the ISA allows no other number
-DISCARDED = 0x7F  # each of them then, as in definition/effects.py
+DISCARDED = 0x7F  # the value of each byte afterwards, as in definition/effects.py
 
 
 def load(u: KernelBuilder, ins: Instruction) -> None:
@@ -33,14 +34,22 @@ def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
         return pointer
     if op.space == "local":
         return _local_pointer(u, source, op.bytes)
-    pointer = checked(u, "read", op.space, source, op.bytes, strong=op.is_strong)
-    if op.is_strong:
-        u.acquire(wide=op.reaches_other_blocks)  # behind the checks: it orders what follows, and not itself
+    looks = u.looks.acquires(ins)
+    pointer = checked(u, "read", op.space, source, op.bytes, strong=looks or id(ins) in u.looks.guesses)
+    if looks:
+        u.acquire()  # after the checks: it orders what follows, and not itself
+        synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))
     return pointer
 
 
+def synchronise(u: KernelBuilder, op: Opcode, address: Value, how: Value) -> None:
+    """A strong access was carried out: what it signals to other blocks, or acquires from them."""
+    if op.reaches_other_blocks:
+        u.f.call("void", "synchronise", u.worker, u.me, address, how)
+
+
 def aligned(u: KernelBuilder, ins: Instruction) -> None:
-    """The place of a vector load of which only elements are looked at."""
+    """Check the alignment of a vector load of which only some elements are loaded."""
     (place,), width = ins.operands, ins.op.bytes
     with u.f.when((address_of(u, place) & (width - 1)).ne(0), likely=False):
         checked(u, "read", ins.op.space, place, width)
@@ -54,13 +63,14 @@ def checked(
     width: int,
     *,
     strong: bool = False,
+    flags: int = 0,
     values: Sequence[Value] = (),
 ) -> Value:
-    """Host address of one access, through the slow path. `values`: what a store writes, if that is known.
+    """Host address of one access, checked by the runtime. `values`: what a store writes, if known.
 
-    `direction` is "read", "write" or "update": a write that needs what is there.
+    `direction` is "read", "write" or "update", a write that depends on the old value.
     """
-    return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, values=values)
+    return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, flags=flags, values=values)
 
 
 def checked_at(
@@ -71,10 +81,24 @@ def checked_at(
     width: int,
     *,
     strong: bool = False,
+    flags: int = 0,
     values: Sequence[Value] = (),
 ) -> Value:
+    site = u.f.const("i32", u.site(width, strong=strong) | flags)
+    return check(u, direction, space, address, width, site, values)
+
+
+def check(
+    u: KernelBuilder,
+    direction: str,
+    space: str,
+    address: Value,
+    width: int,
+    site: Value,
+    values: Sequence[Value] = (),
+) -> Value:
+    """`site`: with its flags, of which some may be known only as it runs."""
     f = u.f
-    site = f.const("i32", u.site(width, strong=strong))
     arguments = [u.worker, u.me, address, f.const("i32", width), site]
     if direction != "read":
         arguments.append(_in_memory(u, values))
@@ -118,13 +142,16 @@ def store(u: KernelBuilder, ins: Instruction) -> None:
     elif op.space == "shared" and not op.is_strong:
         pointer = _shared_store_pointer(u, target, op.bytes, values)
     else:
-        pointer = checked(u, "write", op.space, target, op.bytes, strong=op.is_strong, values=values)
+        flags = BLIND if op.is_strong else 0
+        pointer = checked(u, "write", op.space, target, op.bytes, strong=op.is_strong, flags=flags, values=values)
     for k, value in enumerate(values):
         pointer.at(k * op.element_bytes).store(value, 1)
+    if op.is_strong:
+        synchronise(u, op, address_of(u, target), u.f.const("i32", CHANGES))
 
 
 def discard(u: KernelBuilder, ins: Instruction) -> None:
-    """A write of bytes that nobody knows, in a race with other accesses like any write."""
+    """Unlike other hints it has an effect: a write of unspecified bytes, which can race like any write."""
     f, (place, size) = u.f, ins.operands
     if size != Immediate(DISCARDED_BYTES):
         raise u.unsupported()
@@ -137,7 +164,7 @@ def discard(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def _in_memory(u: KernelBuilder, values: Sequence[Value]) -> Value:
-    """The address of `values`, one after the other; null where there are none."""
+    """The address of `values` in memory, one after the other; null if there are none."""
     if not values:
         return u.f.const("ptr", "null")
     size = int(values[0].type[1:]) // 8
@@ -149,7 +176,7 @@ def _in_memory(u: KernelBuilder, values: Sequence[Value]) -> Value:
 
 
 def _shared_store_pointer(u: KernelBuilder, operand: Operand, width: int, values: Sequence[Value]) -> Value:
-    """Fast where nobody wrote or read these cells since the last barrier."""
+    """Fast if no thread has written or read these cells since the last barrier."""
     f = u.f
     address = address_of(u, operand)
     host, cell = clamped(u, address, width, 0)

@@ -1,4 +1,4 @@
-"""Where an access goes, before it is checked."""
+"""Addresses of accesses, before any check."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def address_of(u: KernelBuilder, operand: Operand) -> Value:
 
 
 def parameter_pointer(u: KernelBuilder, operand: Operand, width: int = 8, *, writes: bool = False) -> Value:
-    """Host address of a .param access: the launch's parameter block, or a call's argument.
+    """Host address of a .param access: in the parameter block of the launch, or an argument of a call.
 
-    Nothing checks it as it runs, so one that leaves its parameter is refused here.
+    There is no check at run time, so an access outside its parameter is refused here.
     """
     if not isinstance(operand, Address) or not isinstance(operand.base, Symbol):
         raise u.unsupported()

@@ -1,7 +1,8 @@
 """cp.async, cp.async.bulk and cp.async.mbarrier.arrive.
 
-PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy". What they do stands in runtime/: copies.py,
-flights.py, bulk_copies.py. Of bulk copies those between global memory and this block's shared memory are known.
+PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy". The runtime's part is in copies.py,
+flights.py and bulk_copies.py. Of the bulk copies, those between global memory and the block's own shared memory are
+supported.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from grader.ptx.machine import HEADER, WORKER
 from grader.ptx.runtime.bulk_copies import CHUNK
 from grader.ptx.syntax import Immediate, Instruction, Operand, Register
 
-LOAD = ("global", "mbarrier::complete_tx::bytes")  # after the space of the target
+LOAD = ("global", "mbarrier::complete_tx::bytes")  # modifiers after the space of the destination
 STORE = ("global", "shared::cta", "bulk_group")
 
 
 def is_asynchronous(blocks: list[Block]) -> bool:
-    """Does an mbarrier or a group of bulk copies wait for copies of this kernel?"""
+    """Does the kernel make copies that complete an mbarrier or a group of bulk copies?"""
     return any(i.traits.arrives_later for b in blocks for i in b.instructions)
 
 
 def copy(u: KernelBuilder, ins: Instruction) -> None:
-    """Operands: target, source, bytes, and perhaps how many of them come from the source."""
+    """Operands: destination, source, bytes [, bytes to read from the source]; the rest becomes zero."""
     f, operands = u.f, ins.operands
     if len(operands) not in (3, 4) or not isinstance(operands[2], Immediate):
         raise u.unsupported()
@@ -42,7 +43,7 @@ def commit_group(u: KernelBuilder, _: Instruction) -> None:
 
 
 def wait_group(u: KernelBuilder, ins: Instruction) -> None:
-    """Until at most as many groups are open as the operand says."""
+    """Wait until at most this many groups are pending."""
     _see_copies(u)
     u.f.call("void", "copy_wait", u.worker, u.me, u.value(ins.operands[0], "u32"), u.f["frame"])
 
@@ -64,7 +65,7 @@ def _see_copies(u: KernelBuilder) -> None:
 
 
 def _filled(u: KernelBuilder, operand: Operand, width: int) -> Value:
-    """Bytes that come from the source; the operand is their number, or a predicate: none of them."""
+    """Bytes to read from the source: their number is the operand, or zero if the operand is a true predicate."""
     f, whole = u.f, u.f.const("i32", width)
     if isinstance(operand, Register) and u.function.registers.get(operand.name.lstrip("!")) == "pred":
         return f.select(u.value(operand, "pred"), f.const("i32", 0), whole)
@@ -73,7 +74,7 @@ def _filled(u: KernelBuilder, operand: Operand, width: int) -> Value:
 
 
 def _copy_source(u: KernelBuilder, operand: Operand, width: int, filled: Value) -> Value:
-    """Host address of the bytes to copy. Where none are (zero fill), the source is not looked at."""
+    """Host address of the bytes to copy. With zero bytes to read, the source address is not checked."""
     f = u.f
     do, skip, after = f.fresh("do"), f.fresh("skip"), f.fresh("source")
     f.branch(filled.ne(0), do, skip)
@@ -90,7 +91,7 @@ def _copy_source(u: KernelBuilder, operand: Operand, width: int, filled: Value) 
 
 
 def arrive(u: KernelBuilder, ins: Instruction) -> None:
-    """An mbarrier is told when the copies so far are there."""
+    """cp.async.mbarrier.arrive: an arrival once the copies so far are complete."""
     mods = set(ins.modifiers[3:])
     if mods - SPACES - {"noinc", "b64"}:
         raise u.unsupported()
@@ -114,7 +115,7 @@ def bulk_wait_group(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def bulk_copy(u: KernelBuilder, ins: Instruction) -> None:
-    """Operands: target, source, bytes, and the mbarrier of a load."""
+    """Operands: destination, source, bytes [, mbarrier of a load]."""
     f, mods = u.f, ins.modifiers[2:]
     loads = mods[1:] == LOAD and mods[0] in SPACES
     if not loads and mods != STORE:
@@ -134,7 +135,7 @@ def bulk_copy(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def policy(u: KernelBuilder, ins: Instruction) -> None:
-    """createpolicy: nothing looks at what it gives."""
+    """createpolicy: cache policies are ignored."""
     u.assign(ins.operands[0], u.f.const("i64", 0))
 
 

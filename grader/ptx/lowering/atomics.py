@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from grader.ptx.analysis.registers import registers_of
+from grader.ptx.analysis.looks import is_looked_at
 from grader.ptx.ir import Value
-from grader.ptx.lowering.accesses import checked
+from grader.ptx.lowering.accesses import check, synchronise
+from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.arithmetic import llvm_type
 from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
 from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.machine import BLIND, CHANGES, DROPS, KEEPS, LOOKS, QUIET, TRIES
 from grader.ptx.syntax import Instruction, Operand, items_of
 from grader.ptx.types import BITS, is_signed
 
 OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
               "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
+OVERWRITES = {"exch": BLIND, "cas": TRIES}  # when the result is unused
 HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
 
 
@@ -28,22 +31,40 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
     destination = operands.pop(0) if ins.traits.result else None
     if {"release", "acq_rel"} & set(mods):
         u.fence(wide=not op.is_of_block_scope)
-    direction = "write" if operation == "exch" else "update"  # what an exchange gives back is often dropped
-    pointer = checked(u, direction, op.space, operands[0], op.bytes, strong=True)
-    if destination is not None:
-        # Behind the checks: it orders what follows, and not itself. What nobody looks at orders nothing.
-        looked_at = bool(u.used & set(registers_of(destination)))
-        u.acquire(wide=op.reaches_other_blocks and looked_at)
+    looked_at = is_looked_at(ins, u.used)
+    flags = 0 if looked_at else DROPS | OVERWRITES.get(operation, 0)
+    address, width = address_of(u, operands[0]), u.f.const("i32", op.bytes)
+    pointer = u.f.call("ptr", f"{op.space}_peek", u.worker, address, width)
     sources = [items_of(operand) for operand in operands[1:]]
     targets = items_of(destination) if destination is not None else [None] * op.count
-    for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):
-        old = _apply(u, operation, op.type, pointer.at(k * op.element_bytes), values)
+    changed, given = u.f.const("i1", 0), []
+    for k, values in enumerate(zip(*sources, strict=True)):
+        place = pointer.at(k * op.element_bytes)
+        given.append(_apply(u, operation, op.type, place, list(values)))
+        changed = changed | _bits(place.load(given[-1].type)).ne(_bits(given[-1]))
+    # One that changes nothing only reads; but if its result is unused, in another order it might change something.
+    quiet = QUIET if looked_at or operation in OVERWRITES else 0
+    site = u.site(op.bytes, strong=True) | flags
+    site_now = u.f.select(changed, u.f.const("i32", site), u.f.const("i32", site | quiet))
+    # The result of an exchange is often unused: then it is a store.
+    check(u, "write" if operation == "exch" else "update", op.space, address, op.bytes, site_now)
+    for target, old in zip(targets, given, strict=True):
         if target is not None:
             u.assign(target, old)
+    looks = LOOKS if looked_at else 0
+    how = u.f.select(changed, u.f.const("i32", looks | CHANGES | KEEPS), u.f.const("i32", looks | KEEPS))
+    synchronise(u, op, address, how)
+    if destination is not None:
+        u.acquire()  # after all else: it orders what follows, and not itself
+
+
+def _bits(value: Value) -> Value:
+    width = {"float": 32, "double": 64, "half": 16, "bfloat": 16}.get(value.type)
+    return value.bitcast(f"i{width}") if width else value
 
 
 def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
-    """Combine memory with the operands; returns what was there before."""
+    """Combine memory with the operands. Returns the old value."""
     f, kind = u.f, llvm_type(type_)
     if operation == "cas":
         expected, new = (u.value(operand, f"b{BITS[type_]}") for operand in operands)
@@ -60,14 +81,14 @@ def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operand
 
 
 def _exchange(pointer: Value, expected: Value, new: Value) -> tuple[Value, Value]:
-    """The value that was there, and whether it was the expected one."""
+    """Compare and swap. Returns the old value, and whether it was the expected one."""
     f, kind = pointer.fn, expected.type
     pair = f.emit(f"{{{kind}, i1}}", f"cmpxchg ptr {pointer}, {expected.typed}, {new.typed} seq_cst seq_cst")
     return f.emit(kind, f"extractvalue {pair.typed}, 0"), f.emit("i1", f"extractvalue {pair.typed}, 1")
 
 
 def _of_halves(u: KernelBuilder, operation: str, type_: str, pointer: Value, value: Value) -> Value:
-    """No CPU has these: try until nobody came between."""
+    """CPUs lack these: compare and swap until no other thread came in between."""
     f, kind = u.f, value.type
     seen = f.alloca(kind)
     seen.store(pointer.load(kind))

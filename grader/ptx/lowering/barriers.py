@@ -14,7 +14,7 @@ from grader.ptx.syntax import Instruction
 
 
 def deposit_barrier(u: KernelBuilder, ins: Instruction) -> int:
-    """Leave what the barrier needs in the frame; returns what the thread then waits for."""
+    """Write what the barrier needs to the frame. Returns what the thread waits for."""
     operands = list(ins.operands)
     if not operands:  # of a cluster
         raise u.unsupported()
@@ -33,7 +33,7 @@ def deposit_barrier(u: KernelBuilder, ins: Instruction) -> int:
 
 
 def _must_be_whole_warps(u: KernelBuilder, count: Value) -> None:
-    """Warps arrive as a whole, so a number of threads must be a multiple of 32."""
+    """Warps arrive as a whole, so a thread count must be a multiple of 32."""
     f = u.f
     with f.when((count & 31).ne(0), likely=False):
         kind, site, zero = f.const("i32", int(Kind.BARRIER_DIVERGENCE)), f.const("i32", u.site()), f.const("i64", 0)
@@ -44,7 +44,7 @@ def _must_be_whole_warps(u: KernelBuilder, count: Value) -> None:
 
 
 def arrive(u: KernelBuilder, ins: Instruction) -> None:
-    """bar.arrive: counts, and does not wait."""
+    """bar.arrive: arrive without waiting."""
     if not ins.operands:  # of a cluster
         raise u.unsupported()
     _must_be_whole_warps(u, u.value(ins.operands[1], "u32"))
@@ -53,7 +53,7 @@ def arrive(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def after(u: KernelBuilder, ins: Instruction) -> None:
-    """bar.red hands out what the threads brought; other barriers hand out nothing."""
+    """After the wait: bar.red returns what the threads brought together; other barriers return nothing."""
     if not ins.traits.result:
         return
     trues, everyone = WORKER.get(u.worker, "true_count"), WORKER.get(u.worker, "met_count")

@@ -16,7 +16,7 @@ from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Instruction, Pair
 from grader.ptx.types import BITS, is_signed
 
-# By width: infinity, or where that says nothing a large number. A maximum and a sum both keep it.
+# By width: infinity or, for widths without one, a large number. It survives in a sum and in a maximum.
 POISON = {1: 1, 8: 0x7F, 16: 0x7C00, 32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000, 128: 0x7FF0_0000_0000_0000}
 
 
@@ -36,7 +36,7 @@ class BodyLowering:
             self._block(block)
 
     def _poison(self) -> None:
-        """What nothing has set holds what nobody expects, so that no right number comes of it by luck."""
+        """Give uninitialised registers and local memory a value that cannot lead to a correct result by chance."""
         u, f = self._u, self._u.f
         for name in u.unset:
             bits = BITS[u.function.registers[name]]
@@ -97,7 +97,7 @@ class BodyLowering:
             self._compute(ins)
 
     def _guarded(self, ins: Instruction) -> None:
-        """Arithmetic: computed, then selected. Anything else: branched around, registers going through slots."""
+        """Arithmetic is computed and then selected; anything else becomes a branch, with registers in their slots."""
         u, f = self._u, self._u.f
         defs, _ = defs_and_uses(ins)
         condition = control.guard_of(u, ins)
@@ -135,5 +135,5 @@ class BodyLowering:
         elif isinstance(destination, Pair):
             u.assign(destination.first, result[0], signed=signed)
             u.assign(destination.second, result[1])
-        else:  # of two results the second is optional
+        else:  # the second result is optional
             u.assign(destination, result[0], signed=signed)

@@ -1,4 +1,4 @@
-"""The two functions of the CUDA runtime that device code calls: vprintf and __assertfail."""
+"""Calls of the two built-in functions: vprintf and __assertfail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grader.ptx.syntax import Address, Instruction, Symbol, Vector
 
 
 def call(u: KernelBuilder, ins: Instruction) -> None:
-    """vprintf and __assertfail; other calls were expanded."""
+    """vprintf or __assertfail; analysis/calls.py has inlined all others."""
     vectors = [o for o in ins.operands if isinstance(o, Vector)]
     target = next(o for o in ins.operands if isinstance(o, Symbol))
     f = u.f

@@ -1,4 +1,4 @@
-"""Warp collectives. Each lane brings words, waits until all lanes of the mask are there, then reads theirs.
+"""Warp collectives. Each lane brings words, waits for all lanes of its mask, then reads what they brought.
 
 PTX ISA, "Data Movement and Conversion Instructions: shfl.sync" and "Parallel Synchronization and Communication
 Instructions".
@@ -21,7 +21,7 @@ from grader.ptx.syntax import Instruction, Operand, Pair
 from grader.ptx.types import BITS, is_signed
 
 Sources = tuple[Operand, ...]
-# What a lane that is not there gives: +Inf. Sums and maxima show it, and fmaxf, which drops a NaN, does too.
+# The value of a lane that is not in the mask: +Inf, which survives in sums and in maxima; fmaxf would drop a NaN.
 UNDEFINED = 0x7F800000
 
 
@@ -75,7 +75,7 @@ def shuffle(u: KernelBuilder, ins: Instruction) -> None:
     if mode == "idx":
         must_take_part(u, source)
     else:
-        # A reduction over some lanes reads past them and drops what it got: allowed, as long as it is dropped.
+        # A reduction over some lanes reads past them; that is fine as long as it drops what it read.
         here = ((own(u, "members") >> source) & 1).ne(0)
         word = f.select(here, word, f.const("i32", UNDEFINED))
     _assign_pair(u, destination, word, inside)
@@ -142,7 +142,7 @@ def elect(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def synchronise(_: KernelBuilder, __: Instruction) -> None:
-    """__syncwarp() gives nothing."""
+    """__syncwarp() has no result."""
 
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -150,9 +150,9 @@ def synchronise(_: KernelBuilder, __: Instruction) -> None:
 
 @dataclass(frozen=True)
 class Collective:
-    """`bring`: a lane's words, of the operands that are read. `take`: what it makes of all lanes' words.
+    """`bring` returns the words of a lane; `take` computes its result from the words of all lanes.
 
-    `lanes` must take part, where no operand says which.
+    `lanes` is the mask of collectives that have no mask operand.
     """
 
     bring: Callable[[KernelBuilder, Instruction, Sources], list[Value]]
@@ -177,8 +177,8 @@ COLLECTIVES = {
 
 
 def deposit(u: KernelBuilder, ins: Instruction) -> int:
-    """Leave what this lane brings to collective `ins`; returns what the thread then waits for."""
-    sources, u.here = u.here.operands or ins.operands[1:], ins  # findings speak of the collective
+    """Leave the words of this lane for collective `ins`. Returns what the thread waits for."""
+    sources, u.here = u.here.operands or ins.operands[1:], ins  # findings point at the collective
     if ins.traits.barrier is BarrierKind.BLOCK:
         return deposit_barrier(u, ins)
     collective = COLLECTIVES[ins.op.row]

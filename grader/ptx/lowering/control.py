@@ -1,4 +1,4 @@
-"""Branches, suspensions, and the budget that ends a loop which does not end by itself."""
+"""Branches, suspensions, and the instruction budget that stops endless loops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grader.ptx.syntax import Instruction
 
 
 def label_of(u: KernelBuilder, index: int) -> str:
-    """Where other blocks jump to."""
+    """The label that other blocks jump to."""
     return f"B{index}.body" if u.blocks[index].is_resume else f"B{index}"
 
 
@@ -25,13 +25,13 @@ def guard_of(u: KernelBuilder, ins: Instruction) -> Value:
 
 
 def leave(u: KernelBuilder, block: Block) -> None:
-    """Before any jump: settle open checks and write registers that successors read."""
+    """Before any jump: run pending checks, and store the registers that successors read."""
     u.loads.settle(u)
     u.registers.store(frozenset().union(*(u.blocks[s].live_in for s in block.successors)))
 
 
 def resume(u: KernelBuilder, block: Block) -> None:
-    """Other blocks may jump here too and find registers in their slots; so a resumed thread fills these."""
+    """Restore the registers of a resumed thread to their slots, where other blocks that jump here keep them."""
     u.registers.restore(block.live_in)
     u.f.jump(label_of(u, block.index))
     u.f.label(label_of(u, block.index))
@@ -56,8 +56,8 @@ def barrier(u: KernelBuilder, ins: Instruction, resume: Block) -> None:
 def poll(
     u: KernelBuilder, block: Block, wait: Block, is_complete: Callable[[KernelBuilder, Instruction], Value]
 ) -> None:
-    """Go on to the wait if its phase is complete; else others get their turn first."""
-    u.here = wait.instructions[0]  # findings speak of the wait
+    """Go on to the wait if the phase is complete; otherwise let others run first."""
+    u.here = wait.instructions[0]  # findings point at the wait
     complete = is_complete(u, u.here)
     leave(u, block)
     rest = u.f.fresh("rest")
@@ -102,7 +102,7 @@ def _yield_now_and_then(u: KernelBuilder, head: Block, last: Block) -> None:
 
 
 def _spend(u: KernelBuilder, start: int, end: int) -> None:
-    """Charge one turn of a loop; an endless loop ends here."""
+    """Charge one iteration of a loop to the budget; stop the thread if it is spent."""
     f = u.f
     cost = sum(len(b.instructions) for b in u.blocks[start : end + 1])
     left = u.fuel.load("i64") - cost
@@ -117,7 +117,7 @@ def _spend(u: KernelBuilder, start: int, end: int) -> None:
 
 
 def _loop_site(u: KernelBuilder, start: int, end: int) -> int:
-    """A loop is named by its first line, wherever in it the time ran out."""
+    """A site for the loop: its first line, wherever in it the budget ran out."""
     at = u.here.location
     body = [i for b in u.blocks[start : end + 1] for i in b.instructions]
     for ins in body:

@@ -7,18 +7,18 @@ from grader.ptx.syntax import Instruction
 
 
 def memory_fence(u: KernelBuilder, ins: Instruction) -> None:
-    """Whatever its kind, it is taken as a release; what acquires is an access."""
+    """Every fence is a release; the acquiring side is an access."""
     u.fence(wide=ins.op.is_wide)
 
 
 def proxy_fence(u: KernelBuilder, _: Instruction) -> None:
-    """Between the two ways to memory; it orders nothing for other threads."""
+    """fence.proxy.async: between ordinary accesses and bulk copies of this thread; it orders nothing for others."""
     u.f.call("void", "bulk_fence", u.worker)
     u.passes()
 
 
 def no_fence(_: KernelBuilder, __: Instruction) -> None:
-    """fence.mbarrier_init: what an mbarrier is, all threads see at once here."""
+    """fence.mbarrier_init: here all threads see an initialised mbarrier at once."""
 
 
 HANDLERS = {

@@ -14,6 +14,7 @@ from grader.ptx.analysis.calls import expand_calls
 from grader.ptx.analysis.carry import name_the_carry
 from grader.ptx.analysis.flow import blocks_of
 from grader.ptx.analysis.gaps import leave_out_gaps
+from grader.ptx.analysis.looks import looks_of
 from grader.ptx.analysis.meeting_places import meeting_places
 from grader.ptx.analysis.pointers import pointer_origins
 from grader.ptx.analysis.registers import defs_and_uses
@@ -35,17 +36,17 @@ from grader.ptx.machine import (
     TURNS,
     WORKER,
     Kind,
-    window_base,
+    kernel_address,
 )
 from grader.ptx.runtime.shadow import SharedShadow
 from grader.ptx.syntax import NOWHERE, Function, Instruction, Module, Operand
 from grader.ptx.unsupported import Unsupported
 
-FUEL = 1 << 20  # instructions between two looks at the budget
+FUEL = 1 << 20  # instructions between two checks of the budget
 
 
 class OpenLoads(Protocol):
-    """Loads whose checks are still to be made; load_groups.Loads."""
+    """Loads whose checks are pending; implemented by load_groups.Loads."""
 
     def pointer(self, u: KernelBuilder, ins: Instruction) -> Value | None: ...
     def settle(self, u: KernelBuilder) -> None: ...
@@ -61,6 +62,7 @@ class KernelBuilder:
         self.merging_loads = merging_loads(self.blocks)
         self.meeting_places = meeting_places(self.blocks)
         self.speculated = speculated_loads(self.blocks)
+        self.looks = looks_of(self.blocks)
         self.used = frozenset(name for b in self.blocks for i in b.instructions for name in defs_and_uses(i)[1])
         self.origins = pointer_origins(self.function)
         self.parameter_offsets, self.parameter_bytes = parameter_layout(function)
@@ -75,12 +77,12 @@ class KernelBuilder:
         self.sites: list[Site] = [Site(NOWHERE, "")]
         self.here = Instruction("", ())
         self.parameters: dict[str, Value] = {}  # .param variables of calls
-        self.scratch: Value | None = None  # a few bytes to pass values by address
+        self.scratch: Value | None = None  # a buffer to pass values by address
         self.f = Fn("kernel", "i32", {"w": "ptr", "frame": "ptr", "pc": "i32", "tid": "i32"}, "nounwind")
         self._begin()
 
     def _begin(self) -> None:
-        """What every call of the function starts with."""
+        """The prologue of the function."""
         f = self.f
         self.worker, self.launch = f["w"], WORKER.get(f["w"], "launch")
         self.barrier_time = WORKER.get(self.worker, "barrier")
@@ -92,7 +94,8 @@ class KernelBuilder:
         self.shadow = SharedShadow(self.worker, 4 * self.shared.cells)
         self.fuel, self.turns = f.alloca("i64"), f.alloca("i32")
         self.fuel.store(f.const("i64", FUEL))
-        self.turns.store(f.const("i32", TURNS))
+        # Who draws in a loop lets other blocks draw.
+        self.turns.store(f.const("i32", 1 if self.looks.between_blocks.draw else TURNS))
         static = sum(size for _, size in self.shared.arrays)
         special = SpecialRegisters(self, self.worker, self.launch, static)
         self.registers = Registers(f, self.function.registers, self.frame_layout, self.unsupported)
@@ -103,7 +106,7 @@ class KernelBuilder:
 
     @property
     def unset(self) -> list[str]:
-        """Registers that may be read before anything was written there."""
+        """Registers that may be read before they are written."""
         return sorted(self.blocks[0].live_in & self.function.registers.keys())
 
     # For the lowering of an instruction -------------------------------------------------------------------------
@@ -121,7 +124,7 @@ class KernelBuilder:
             if name in known:
                 return known[name]
         if name in self.variable_windows:
-            return window_base(self.variable_windows[name])
+            return kernel_address(self.variable_windows[name])
         raise self.unsupported(f"the address of {name}")
 
     def unsupported(self, what: str = "") -> Unsupported:
@@ -129,26 +132,26 @@ class KernelBuilder:
         return Unsupported(f"{what} is not known to the CPU engine", self.here.location)
 
     def helper(self, name: str, ir: str) -> None:
-        """Have a function or declaration in the module once."""
+        """Add a function or a declaration to the module, once."""
         self.helpers.setdefault(name, ir)
 
     def site(self, width: int = 0, *, strong: bool = False, opcode: str = "") -> int:
-        """`opcode`: where one instruction makes two accesses, the one that it stands for."""
+        """The index of a new site, with its flags. `opcode` names one access of an instruction that makes several."""
         self.sites.append(Site(self.here.location, opcode or self.here.opcode, width))
         flags = STRONG if strong else MERGES if id(self.here) in self.merging_loads else 0
         if strong and self.here.op.is_of_block_scope:
             flags |= BLOCK_SCOPE
         return (len(self.sites) - 1) | flags
 
-    # Time, and what orders memory -------------------------------------------------------------------------------
+    # Time and memory order --------------------------------------------------------------------------------------
 
     @property
     def synchronised(self) -> Value:
-        """When this thread last met others."""
+        """When this thread last synchronised with others."""
         return self.met.load("i32")
 
     def _when_met(self) -> Value:
-        """At the block's barrier, or a later __syncwarp or barrier of some threads."""
+        """The last barrier of the block, or a later __syncwarp() or barrier of some threads."""
         time = self.barrier_time
         barriers = [i for b in self.blocks for i in b.instructions if i.traits.barrier]
         if not all(map(is_plain_barrier, barriers)):
@@ -163,25 +166,20 @@ class KernelBuilder:
         return self.time.load("i32")
 
     def passes(self) -> None:
-        """Time moved on, in a function of the runtime."""
+        """A runtime function has advanced the time."""
         self.time.store(WORKER.get(self.worker, "now") | self.f["tid"])
 
     def fence(self, *, wide: bool) -> None:
-        """What came before is released to whoever acquires it, if `wide` in other blocks too; time moves on."""
+        """Release all earlier accesses, with `wide` to other blocks too; time advances."""
         self.f.call("void", "fence", self.worker, self.f["tid"], self.f.const("i32", int(wide)))
         self.passes()
 
-    def acquire(self, *, wide: bool = False) -> None:
-        """This thread looks at what another may have changed atomically: what that one released is ordered before.
-
-        `wide`: another block too.
-        """
+    def acquire(self) -> None:
+        """This thread reads what another of its block may change: what that released is ordered before."""
         self.f.call("void", "acquire", self.worker, self.f["tid"])
-        if wide:
-            WORKER.set(self.worker, "acquired", self.f.const("i32", 1))
 
     def met_others(self) -> None:
-        """What this thread read before must be looked at again."""
+        """This thread has synchronised: later reads must be checked again."""
         self.met.store(WORKER.get(self.worker, "now"))
 
     # Ends -------------------------------------------------------------------------------------------------------

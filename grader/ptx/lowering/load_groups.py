@@ -1,7 +1,7 @@
 """Loads that are checked together.
 
-The values are read at once, from a place that is always safe to read; one test before the next store or barrier sends
-a whole group to the slow path if any of its cells was not known to be good.
+The values are read at once, from an address that is always safe. Before the next store or barrier, one test sends the
+whole group to the slow path unless all of its cells are known to be good.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.shared_cells import clamped, reduced
 from grader.ptx.lowering.speculated_loads import SpeculatedLoads
-from grader.ptx.machine import ARENA_TAIL, LAUNCH, PARAM_WINDOW, WINDOW, WORKER, window_base
+from grader.ptx.machine import ARENA_TAIL, LAUNCH, PARAM_WINDOW, WINDOW, WORKER
 from grader.ptx.syntax import Address, Immediate, Instruction, Register
 
-# (space, base, version of the base and chunk of its offsets, width, parameter)
+# (space, base register, version of the base and chunk of offsets, width, parameter)
 GroupKey = tuple[str, str, int, int, int]
 
 
 @dataclass
 class LoadGroup:
-    """Loads of one width from one base register, checked together. Offsets are relative to the base."""
+    """Loads of one width from one base register. Offsets are relative to the base."""
 
     origin: int | None  # kernel parameter, or None for shared memory
     width: int
@@ -37,15 +37,15 @@ class LoadGroup:
 
 
 class Loads:
-    """The groups of loads that are open in the block being lowered."""
+    """The open groups of the basic block that is being lowered."""
 
     def __init__(self) -> None:
         self.speculated = SpeculatedLoads()
         self.groups: dict[GroupKey, LoadGroup] = {}
-        self.versions: dict[str, int] = {}  # of each register: a new definition is a new base
+        self.versions: dict[str, int] = {}  # a register that is redefined is another base
 
     def plan(self, u: KernelBuilder, instructions: list[Instruction]) -> None:
-        """Find the loads up to where they are settled that share a base, so that one clamp covers them all."""
+        """Group the loads that share a base, up to where groups are settled, so that one clamp covers each group."""
         self.groups = {}
         versions = dict(self.versions)
         for ins in instructions:
@@ -63,7 +63,7 @@ class Loads:
         _count(self.versions, ins)
 
     def pointer(self, u: KernelBuilder, ins: Instruction) -> Value | None:
-        """Host address of a load that is speculated or belongs to a group; None for others."""
+        """Host address of a load that is speculated or in a group; None for other loads."""
         if ins in self.speculated:
             return self.speculated.postpone(u, ins)
         key = self._key(u, ins, self.versions)
@@ -85,9 +85,9 @@ class Loads:
         return group.pointer.at(source.offset - low)
 
     def _key(self, u: KernelBuilder, ins: Instruction, versions: dict[str, int]) -> GroupKey | None:
-        """None: not grouped."""
+        """The group of a load; None if it is checked by itself."""
         op = ins.op
-        if not ins.traits.loads or op.is_strong or ins.guard or ins in self.speculated:
+        if not ins.traits.loads or op.is_strong or ins.guard or ins in self.speculated or id(ins) in u.looks.guesses:
             return None
         source = ins.operands[1]
         if not isinstance(source, Address) or isinstance(source.base, Immediate) or not op.element_bytes:
@@ -98,12 +98,12 @@ class Loads:
             origin = MANY
         elif op.space not in ("global", "generic") or origin not in u.read_only:
             return None
-        # Offsets of one alignment and of limited span: one clamp must do for all.
+        # One clamp must cover the group, so its offsets have the same alignment and a limited span.
         chunk = (versions.get(base.name, 0) << 20) + offset // (ARENA_TAIL // 2) * 1024 + offset % width
         return (op.space, base.name, chunk, width, origin)
 
     def settle(self, u: KernelBuilder) -> None:
-        """Test every open group; what is not known to be good is looked at load by load."""
+        """Test every open group; the slow path then checks load by load."""
         for group in self.groups.values():
             if group.items:
                 _check(u, group, group.ok if group.ok is not None else _cells_good(u, group))
@@ -112,7 +112,7 @@ class Loads:
 
 
 def is_settled_at(ins: Instruction) -> bool:
-    """Open groups are tested before it."""
+    """Are open groups tested before this instruction?"""
     return ins.traits.orders or (ins.guard is not None and not ins.traits.branches)
 
 
@@ -122,20 +122,20 @@ def _count(versions: dict[str, int], ins: Instruction) -> None:
 
 
 def _bound(u: KernelBuilder, group: LoadGroup, address: Value, span: int) -> None:
-    """Host address in the array of a read-only parameter, or the sink if any of the group is outside."""
+    """Point the group into the array of a read-only parameter, or at the sink if any load is out of bounds."""
     f = u.f
     assert group.origin is not None
     window = LAUNCH.get(u.launch, "windows").at((PARAM_WINDOW + group.origin) * WINDOW.size)
     u.helper("llvm.usub.sat.i64", "declare i64 @llvm.usub.sat.i64(i64, i64)")
     size = WINDOW.get(window, "size")
     room = f.emit("i64", f"call i64 @llvm.usub.sat.i64(i64 {size}, i64 {span + group.width - 1})")
-    offset = address - window_base(PARAM_WINDOW + group.origin)
+    offset = address - WINDOW.get(window, "base")
     group.ok = offset.ult(room) & (offset & (group.width - 1)).eq(0)
     group.pointer = f.select(group.ok, WINDOW.get(window, "host").at(offset), WORKER.get(u.worker, "sink"))
 
 
 def _cells_good(u: KernelBuilder, group: LoadGroup) -> Value:
-    """Every cell of the group was checked for a reader before in this epoch, and not written since."""
+    """Has every cell of the group already been checked for a read in this epoch, and not been written since?"""
     assert group.cells
     low, granule = min(group.offsets), u.shared.granule
     per = max(group.width // granule, 1)
@@ -148,7 +148,7 @@ def _cells_good(u: KernelBuilder, group: LoadGroup) -> Value:
     while len(oldest) > 1:  # a tree, not a chain
         pairs = [u.f.call("i32", "llvm.smin.i32", a, b) for a, b in zip(oldest[::2], oldest[1::2], strict=False)]
         oldest = pairs + oldest[len(pairs) * 2 :]
-    return oldest[0].icmp("sge", u.synchronised)  # an unsettled one is negative
+    return oldest[0].icmp("sge", u.synchronised)  # UNSETTLED stamps are negative
 
 
 def _check(u: KernelBuilder, group: LoadGroup, good: Value) -> None:
@@ -168,7 +168,7 @@ def _check(u: KernelBuilder, group: LoadGroup, good: Value) -> None:
 
 
 def _runs(offsets: list[int], width: int) -> list[tuple[int, int]]:
-    """Neighbouring accesses merged, (offset of the first, how many): powers of two, 64 bytes at most."""
+    """Adjacent accesses merged into (first offset, count): a power of two, at most 64 bytes."""
     runs: list[tuple[int, int]] = []
     for offset in offsets:
         if runs and runs[-1][0] + runs[-1][1] * width == offset and (runs[-1][1] + 1) * width <= 64:

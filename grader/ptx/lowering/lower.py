@@ -1,9 +1,10 @@
-"""Lowers one kernel of a module to LLVM IR, with what is needed to run it and to read its faults."""
+"""Lowers one kernel to LLVM IR, together with what is needed to run it and to explain its faults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from grader.ptx.analysis.looks import BetweenBlocks
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.shapes import Frame, SharedMap
 from grader.ptx.analysis.suspensions import is_named_barrier
@@ -21,7 +22,7 @@ from grader.ptx.syntax import Function, Location, Module
 @dataclass(frozen=True)
 class Lowered:
     ir: str
-    entry: str  # its function
+    entry: str  # the name of its function
     sites: list[Site]
     shared: SharedMap
     shared_arrays: dict[str, tuple[int, int]]
@@ -29,13 +30,14 @@ class Lowered:
     global_granule: int
     parameter_offsets: list[int]
     parameter_bytes: int
-    asynchronous: bool  # copies arrive as the work of machine.ASYNC_THREAD
-    own_barriers: bool  # it has mbarriers or named barriers
-    unset: list[Location]  # where a register is first read that may have no value yet
+    asynchronous: bool  # its copies count as accesses of machine.ASYNC_THREAD
+    own_barriers: bool  # it uses mbarriers or named barriers
+    between_blocks: BetweenBlocks
+    unset: list[Location]  # where registers that may be uninitialised are first read
 
 
 def lower(module: Module, function: Function, read_only: frozenset[int], tables: Tables = TABLES) -> Lowered:
-    """Raises Unsupported. `read_only`: indices of parameters whose arrays no kernel may write."""
+    """Raises Unsupported. `read_only`: indices of parameters whose arrays the kernel may not write."""
     loads = Loads()
     kernel = KernelBuilder(module, function, read_only, loads)
     BodyLowering(kernel, loads, tables).lower()
@@ -51,6 +53,7 @@ def lower(module: Module, function: Function, read_only: frozenset[int], tables:
         kernel.parameter_bytes,
         async_copies.is_asynchronous(kernel.blocks),
         any(i.traits.on_mbarrier or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
+        kernel.looks.between_blocks,
         _first_reads(kernel),
     )
 

@@ -1,4 +1,4 @@
-"""The words that the lanes of a warp leave for a collective, and where each finds them afterwards."""
+"""The mailboxes through which the lanes of a warp exchange words in a collective."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grader.ptx.machine import (
     Kind,
 )
 
-# Masks of what has no operand for it.
+# Masks of collectives without a mask operand.
 ALL_LANES = -1
 WHOEVER_COMES = 0
 
@@ -37,13 +37,13 @@ def bring(u: KernelBuilder, mask: Value, *words: Value, orders: bool = False) ->
 
 
 def word_of(u: KernelBuilder, lane: Value, k: Value | int = 0) -> Value:
-    """Word `k` that `lane` of this thread's warp brought."""
+    """Word `k` that `lane` of this warp brought."""
     first = u.f["tid"] & -32
     return mail_of(u, first | lane).at(MAIL_PUBLISHED).index("i32", k).load("i32")
 
 
 def own(u: KernelBuilder, name: str) -> Value:
-    """What the collective left for this lane: its members, or a ballot."""
+    """A result that the collective left for this lane: "members" or "ballot"."""
     return MAIL.get(mail_of(u, u.f["tid"]), name)
 
 
@@ -60,7 +60,7 @@ def must_take_part(u: KernelBuilder, lane: Value) -> None:
 
 
 def must_name_itself(u: KernelBuilder, mask: Value) -> None:
-    """A lane whose mask does not name it would wait for ever."""
+    """A lane that is missing from its own mask would wait forever."""
     f = u.f
     with f.when(((mask >> lane_of(u)) & 1).eq(0), likely=False):
         _report(u, lane_of(u).zext("i64") + OWN_LANE)

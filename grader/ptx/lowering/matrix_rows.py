@@ -1,4 +1,4 @@
-"""Matrices of 8 by 8 halves, from and to shared memory, and turned: ldmatrix, stmatrix, movmatrix.
+"""ldmatrix, stmatrix and movmatrix: loading, storing and transposing matrices of 8 by 8 halves.
 
 PTX ISA, "Warp-level matrix load/store/transpose instruction". The definition is definition/matrix.py.
 """
@@ -22,7 +22,7 @@ def _matrices(u: KernelBuilder, ins: Instruction) -> int:
 
 
 def bring_row(u: KernelBuilder, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
-    """Lane i reads row i of the matrices, eight rows each, and leaves it."""
+    """Lane i brings row i of the matrices, which have eight rows each."""
     f, count = u.f, _matrices(u, ins)
     words = [f.alloca("i32") for _ in range(4)]
     address = address_of(u, sources[0])
@@ -38,7 +38,7 @@ def bring_registers(u: KernelBuilder, _: Instruction, sources: tuple[Operand, ..
 
 
 def load_matrices(u: KernelBuilder, ins: Instruction) -> None:
-    """ldmatrix: two neighbours of a row, or with .trans of a column, from the lanes that read these rows."""
+    """ldmatrix: two neighbours in a row, or with .trans in a column, from the lanes that brought these rows."""
     must_be_whole(u, leads(u))
     group, pair = lane_of(u) >> 2, lane_of(u) & 3
     items = items_of(ins.operands[0])
@@ -53,7 +53,7 @@ def load_matrices(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def _half(u: KernelBuilder, lane: Value, i: Value) -> Value:
-    """Half number `i` of what `lane` left, in an i32."""
+    """Half `i` of the row that `lane` brought, as an i32."""
     return (word_of(u, lane, i >> 1) >> ((i & 1) << 4)) & 0xFFFF
 
 
@@ -83,7 +83,7 @@ def _half_of_word(u: KernelBuilder, lane: Value, k: Value, part: Value) -> Value
 
 
 def transpose(u: KernelBuilder, ins: Instruction) -> None:
-    """movmatrix: the halves of this lane's pair, from the two lanes that hold them in the other order."""
+    """movmatrix: two halves from the lanes that hold them in the transposed matrix."""
     must_be_whole(u, leads(u))
     group, pair = lane_of(u) >> 2, lane_of(u) & 3
     none = u.f.const("i32", 0)

@@ -1,7 +1,7 @@
 """mbarrier instructions. PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier".
 
-What they do stands in phases.py. `.shared::cluster` is this block's own memory: nothing here gives the address of
-another's.
+The runtime's part is in phases.py. `.shared::cluster` means this block's own memory: no supported instruction yields
+an address in another block.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.kernel import KernelBuilder
-from grader.ptx.machine import HEADER, SHARED_WINDOW, window_base
+from grader.ptx.machine import HEADER, SHARED_WINDOW, kernel_address
 from grader.ptx.runtime.phases import BYTES, DROPS, RELEASES, STAYS
 from grader.ptx.syntax import Address, Instruction, Operand
 
@@ -20,7 +20,7 @@ WAIT = {"acquire", "relaxed", "parity"}
 
 
 def _modifiers(u: KernelBuilder, ins: Instruction, *known: str) -> set[str]:
-    """Those that follow the operation. Raises Unsupported where one of them is not `known`."""
+    """The modifiers after the operation. Raises Unsupported if one is not `known`."""
     mods = set(ins.modifiers[1:])
     if mods - set(known) - SPACES - SCOPES - {"b64"}:
         raise u.unsupported()
@@ -28,15 +28,15 @@ def _modifiers(u: KernelBuilder, ins: Instruction, *known: str) -> set[str]:
 
 
 def shared_address(u: KernelBuilder, operand: Operand, mods: set[str]) -> Value:
-    """An offset into shared memory, of a generic address too."""
+    """The offset in shared memory, of a generic address too."""
     address = address_of(u, operand)
-    return address if mods & SPACES else address - window_base(SHARED_WINDOW)
+    return address if mods & SPACES else address - kernel_address(SHARED_WINDOW)
 
 
 def use_of(u: KernelBuilder, ins: Instruction, operand: Operand) -> tuple[Value, Value, Value, Value]:
-    """The worker, this thread, the address of an mbarrier, and the place in the source.
+    """The worker, this thread, the address of an mbarrier, and a site.
 
-    All but init may come close to each other; a wait after inval is found all the same.
+    All operations but init may race with each other. A wait after inval is found nevertheless.
     """
     name = ".".join((ins.base, *(m for m in ins.modifiers if m not in SPACES)))
     strong = ins.modifiers[0] != "init"
@@ -55,7 +55,7 @@ def inval(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def expect(u: KernelBuilder, ins: Instruction) -> None:
-    """expect_tx and complete_tx: more bytes, or fewer."""
+    """expect_tx adds to the pending bytes, complete_tx subtracts."""
     _modifiers(u, ins, "relaxed")
     count = u.value(ins.operands[1], "u32")
     more = u.f.const("i32", 0) - count if ins.modifiers[0] == "complete_tx" else count
@@ -89,14 +89,14 @@ def arrive(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def _phase(u: KernelBuilder, ins: Instruction, mods: set[str]) -> tuple[Value, Value]:
-    """The state or the parity that a wait names, and which of the two it is."""
+    """The state or parity operand of a wait, and a flag that says which it is."""
     parity = "parity" in mods
     value = u.value(ins.operands[2], "b32").zext("i64") if parity else u.value(ins.operands[2], "b64")
     return value, u.f.const("i32", int(parity))
 
 
 def poll(u: KernelBuilder, ins: Instruction) -> Value:
-    """Is the phase complete that `ins` waits for? The thread's frame keeps which mbarrier it is."""
+    """Is the phase that `ins` waits for complete? The frame remembers the mbarrier."""
     mods = _modifiers(u, ins, *WAIT)
     address = shared_address(u, ins.operands[1], mods)
     HEADER.set(u.f["frame"], "barrier", address.trunc("i32"))
@@ -104,7 +104,7 @@ def poll(u: KernelBuilder, ins: Instruction) -> Value:
 
 
 def wait(u: KernelBuilder, ins: Instruction) -> None:
-    """A hint for how long to wait changes nothing here. What fences have released a wait acquires as a load does."""
+    """The time limit is ignored. Like a strong load, a wait acquires what fences have released."""
     mods = _modifiers(u, ins, *WAIT)
     u.acquire()
     acquires = u.f.const("i32", int("relaxed" not in mods))

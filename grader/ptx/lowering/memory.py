@@ -1,4 +1,4 @@
-"""Where a kernel's variables lie: shared arrays, a thread's frame, the parameter block, module variables."""
+"""Lays out memory: shared arrays, a thread's frame, the parameter block, module variables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from grader.ptx.opcodes.rows import POLL, PUSH
 from grader.ptx.syntax import Address, Function, Instruction, Module, Operand, Symbol, Variable, Vector
 from grader.ptx.types import BITS
 
-STACK_BYTES = 16384  # of a thread that calls recursive functions
+STACK_BYTES = 16384  # per thread, if the kernel calls recursive functions
 
 
 def symbols_of(operands: tuple[Operand, ...]) -> list[str]:
@@ -37,7 +37,7 @@ def symbols_of(operands: tuple[Operand, ...]) -> list[str]:
 
 
 def parameter_layout(function: Function) -> tuple[list[int], int]:
-    """Byte offset of each kernel parameter, and the bytes of all. PTX aligns each to its own size."""
+    """Byte offset of each kernel parameter, and the total size. PTX aligns each to its own size."""
     offsets, at = [], 0
     for parameter in function.parameters:
         at = _aligned(at, parameter.align or min(parameter.bytes, 8))
@@ -47,7 +47,7 @@ def parameter_layout(function: Function) -> tuple[list[int], int]:
 
 
 def variable_windows(module: Module) -> dict[str, int]:
-    """The window of each variable in global or constant memory that code or a used table refers to."""
+    """The window of each global or constant variable that is referenced, directly or by an initialiser."""
     used: set[str] = set()
     for function in module.functions.values():
         for item in function.body:
@@ -63,6 +63,9 @@ def variable_windows(module: Module) -> dict[str, int]:
     return windows
 
 
+SHARED_LINE = 128  # bytes; no instruction asks for more, but by an array's own alignment
+
+
 @dataclass(frozen=True)
 class SharedLayout:
     map: SharedMap
@@ -71,13 +74,19 @@ class SharedLayout:
 
 
 def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> SharedLayout:
-    """Static shared arrays with guards between them, then dynamic shared memory."""
+    """Static shared arrays with guards in between, then dynamic shared memory.
+
+    ptxas puts arrays one after the other, each aligned as its type asks and no further. Here each is as far from a
+    multiple of SHARED_LINE as there, so that a wider access is as aligned as on a GPU.
+    """
     used = {s for b in blocks for i in b.instructions for s in symbols_of(i.operands)}
     variables = {**module.variables, **function.variables}.values()
     shared = [v for v in variables if v.space == "shared" and v.name in used]
-    at, addresses, arrays = SHARED_GUARD, {}, {}
+    at, packed, addresses, arrays = SHARED_GUARD, 0, {}, {}
     for variable in (v for v in shared if v.size):
-        at = _aligned(at, max(variable.align, 16))
+        packed, line = _aligned(packed, variable.align), max(variable.align, SHARED_LINE)
+        at += (packed - at) % line
+        packed += variable.size
         addresses[variable.name] = at
         arrays[variable.name] = (at, variable.size)
         at += variable.size + SHARED_GUARD
@@ -92,7 +101,7 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
 
 
 def granule(blocks: list[Block], space: str) -> int:
-    """Bytes per shadow cell: the narrowest access to `space`, at most 4."""
+    """Bytes per shadow cell: the width of the narrowest access to `space`, at most 4."""
     widths = {4}
     for ins in (i for b in blocks for i in b.instructions):
         if ins.traits.by_element and ins.op.space in (space, "generic"):
@@ -104,9 +113,9 @@ def granule(blocks: list[Block], space: str) -> int:
 class FrameLayout:
     frame: Frame
     slots: dict[str, int]  # registers that outlive a suspension -> offset
-    resident: frozenset[str]  # those that live in the frame alone
+    resident: frozenset[str]  # those that live only in the frame
     locals: dict[str, int]  # .local variables -> offset in local memory
-    stack_start: int  # of recursive calls: a count of the bytes in use, then these
+    stack_start: int  # the stack for recursion: the number of bytes in use, then the bytes
 
 
 def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
@@ -137,8 +146,8 @@ def _local_variables(function: Function) -> list[Variable]:
 
 
 def _written_once(blocks: list[Block]) -> set[str]:
-    """Registers with a single definition. Those that outlive a suspension stay in the frame: written once there and
-    read where they are used, so that a barrier need not save and restore them."""
+    """Registers with a single definition. If they outlive a suspension they live in the frame, so that a barrier need
+    not save and restore them."""
     seen: set[str] = set()
     again: set[str] = set()
     for ins in (i for b in blocks for i in b.instructions):

@@ -1,4 +1,4 @@
-"""What the operands of an instruction stand for, and where its results go."""
+"""Reads the operands of instructions and writes their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OperandAccess:
         address_of: Callable[[str], int],
         unsupported: Callable[[], Unsupported],
     ) -> None:
-        """`address_of` a variable, in its own state space."""
+        """`address_of` returns the address of a variable in its own state space."""
         self._f, self._registers, self._special = f, registers, special
         self._address_of, self._unsupported = address_of, unsupported
 
@@ -91,7 +91,7 @@ def as_integer(value: Value) -> Value:
 
 
 def converted(value: Value, type_: str, *, signed: bool = False) -> Value:
-    """The bits of a value in another LLVM type: cut off, or extended by zeros or the sign."""
+    """The bits of a value in another LLVM type: truncated, zero-extended or sign-extended."""
     if value.type == type_:
         return value
     whole = as_integer(value)

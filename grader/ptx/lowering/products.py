@@ -1,7 +1,7 @@
 """Matrix products of a warp: mma and wmma.mma. The definition is definition/matrix.py.
 
-Each lane leaves its registers of A, B and C, the first lane to go on multiplies for all, and each takes its registers
-of D. PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions".
+Each lane brings its registers of A, B and C. The first lane to continue multiplies for the warp, then each lane takes
+its registers of D. PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from grader.ptx.lowering.whole_warps import leads, must_be_whole
 from grader.ptx.machine import MAIL_BYTES, MAIL_PUBLISHED
 from grader.ptx.syntax import Instruction, Operand, items_of
 
-COLUMNS = 8  # of D, that are computed at once
+COLUMNS = 8  # of D, computed at once
 
 
 def bring_fragments(u: KernelBuilder, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
@@ -50,7 +50,7 @@ def _words_of(value: Value) -> list[Value]:
 
 
 def multiply(u: KernelBuilder, ins: Instruction) -> None:
-    """After all lanes have left their registers."""
+    """Once all lanes have brought their registers."""
     f = u.f
     first = leads(u)
     must_be_whole(u, first)
@@ -64,7 +64,7 @@ def multiply(u: KernelBuilder, ins: Instruction) -> None:
 
 @cache
 def _multiplier(opcode: str) -> dict[str, str]:
-    """A function of the lanes' words, A's, B's and C's registers in that order; it leaves D's in their place."""
+    """A function that replaces the words of each lane, the registers of A, B and C, by those of D."""
     shape = product(opcode)
     routine = Routine(opcode, "void", {"words": "ptr"})
     f = routine.f
@@ -83,14 +83,14 @@ def _multiplier(opcode: str) -> dict[str, str]:
 
 
 def _number_type(shape: Product) -> str:
-    """What sums are made in."""
+    """The LLVM type in which sums are accumulated."""
     if shape.d.type != "s32":
         return "double"
     return "i64" if shape.saturate else "i32"
 
 
 def _places(routine: Routine, fragment: Fragment) -> str:
-    """A table of where each element of each lane lies in its matrix."""
+    """A table of the index of each lane's elements in the matrix."""
     indices = [index for lane in fragment.indices for index in lane]
     text = ", ".join(f"i16 {index}" for index in indices)
     name = f"{routine.f.name}.places.{len(routine.needs)}"
@@ -104,7 +104,7 @@ def _place(routine: Routine, table: str, fragment: Fragment, lane: Value, i: int
 
 
 def _unpack(routine: Routine, fragment: Fragment, number: str, at: Value, lane: Value, matrix: Value) -> None:
-    """One lane's registers into the matrix, as numbers."""
+    """Write one lane's registers to the matrix, as numbers."""
     table, per, width = _places(routine, fragment), fragment.register_bits // fragment.bits, fragment.register_bits
     for register in range(fragment.registers):
         word = at.at(register * width // 8).load(f"i{width}", 4)
@@ -122,7 +122,7 @@ def _number(routine: Routine, type_: str, number: str, code: Value) -> Value:
     if type_ in ("e4m3", "e5m2"):
         routine.helper(f"values.{type_}", _values(type_))
         return routine.f.const("ptr", f"@values.{type_}").index("double", code.zext("i64")).load("double")
-    if type_ == "tf32":  # the low 13 bits do not count
+    if type_ == "tf32":  # the low 13 bits are ignored
         code = code & ~0x1FFF
     wide = code.bitcast("float") if type_ in ("f32", "tf32") else widened(routine, type_, code)
     return wide.cast("fpext", "double")
@@ -130,14 +130,14 @@ def _number(routine: Routine, type_: str, number: str, code: Value) -> Value:
 
 @cache
 def _values(type_: str) -> str:
-    """A table of what the 256 codes of an FP8 format stand for."""
+    """A table of the values of the 256 codes of an FP8 format."""
     values = [float(decode(FORMATS[type_], code)) for code in range(256)]
     text = ", ".join(f"double 0x{int.from_bytes(struct.pack('<d', value), 'little'):016X}" for value in values)
     return f"@values.{type_} = private constant [256 x double] [{text}]"
 
 
 def _multiply_rows(routine: Routine, shape: Product, number: str, a: Value, b: Value, c: Value) -> None:
-    """C += A·B, row by row, with k ascending."""
+    """C += A·B, row by row, in ascending order of k."""
     f = routine.f
     vector, size = f"<{COLUMNS} x {number}>", 4 if number == "i32" else 8
     with f.count(f.const("i64", shape.a.rows)) as row:
@@ -168,7 +168,7 @@ def _add_product(routine: Routine, shape: Product, x: Value, y: Value, total: Va
 
 
 def _pack(routine: Routine, shape: Product, number: str, at: Value, lane: Value, matrix: Value) -> None:
-    """One lane's registers of D."""
+    """Write one lane's registers of D."""
     fragment = shape.d
     table, per, width = _places(routine, fragment), fragment.register_bits // fragment.bits, fragment.register_bits
     for register in range(fragment.registers):

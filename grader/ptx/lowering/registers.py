@@ -1,7 +1,7 @@
-"""Where the registers of a kernel are kept while it is lowered.
+"""Where a kernel keeps its PTX registers.
 
-Within a basic block their values are SSA values. Between blocks each has a slot on the stack, and what outlives a
-suspension a place in the thread's frame; a register that is written once may live in the frame alone ("resident").
+Within a basic block a register is an SSA value, between blocks it has a slot on the stack, and across a suspension a
+place in the thread's frame. A register that is written once may live only in the frame; then it is "resident".
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Registers:
     ) -> None:
         self._f, self._types, self._layout, self._unsupported = f, types, layout, unsupported
         self._slots: dict[str, Value] = {}
-        self._current: dict[str, Value] = {}  # values that are known in this block
-        self._dirty: set[str] = set()  # of these, the ones not yet written to their slots
+        self._current: dict[str, Value] = {}  # known values in this block
+        self._dirty: set[str] = set()  # of these, the ones not yet stored in their slots
 
     def __contains__(self, name: str) -> bool:
         return name in self._types
@@ -51,7 +51,7 @@ class Registers:
             self._dirty.add(name)
 
     def home(self, name: str) -> Value:
-        """The address of its slot, or of its place in the frame if it lives there alone."""
+        """The address of its slot, or of its place in the frame if it is resident."""
         return self._in_frame(name) if name in self._layout.resident else self._slot(name)
 
     def _slot(self, name: str) -> Value:
@@ -62,13 +62,13 @@ class Registers:
     def _in_frame(self, name: str) -> Value:
         return self._f["frame"].at(self._layout.slots[name])
 
-    # From block to block ----------------------------------------------------------------------------------------
+    # Between blocks ---------------------------------------------------------------------------------------------
 
     def begin_block(self) -> None:
         self._current, self._dirty = {}, set()
 
     def store(self, live: Set[str] | None = None) -> None:
-        """Write registers to their slots where that is still to be done: those in `live`, or all."""
+        """Store dirty registers in their slots: those in `live`, or all."""
         names = self._dirty if live is None else self._dirty & live
         for name in sorted(names):
             self._slot(name).store(self._current[name])
@@ -78,16 +78,16 @@ class Registers:
         return dict(self._current)
 
     def know(self, values: dict[str, Value]) -> None:
-        """At a label: `values` hold whichever way led here, others are in their slots."""
+        """At a label: `values` are valid on every path to it; all other registers are in their slots."""
         self._current = values
 
     def save(self, live: Set[str]) -> None:
-        """Before a suspension, to the frame."""
+        """Save to the frame, before a suspension."""
         for name in sorted(live - self._layout.resident):
             self._in_frame(name).store(self.read(name))
 
     def restore(self, live: Set[str]) -> None:
-        """After one, to the slots: other blocks that jump to the code that follows leave registers there."""
+        """Restore from the frame to the slots, after a suspension."""
         for name in sorted(live - self._layout.resident):
             self.define(name, self._in_frame(name).load(self.type_of(name)))
         self.store(live)

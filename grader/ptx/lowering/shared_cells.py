@@ -1,4 +1,4 @@
-"""Shared memory and its shadow cells, looked at in line: no call, no branch."""
+"""Inline access to shared memory and its shadow cells, without calls or branches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from grader.ptx.lowering.kernel import KernelBuilder
 
 
 def clamped(u: KernelBuilder, address: Value, width: int, span: int) -> tuple[Value, Value]:
-    """(host address, byte offset of the cell) of an access; in the arena's tail if it is no good.
+    """(host address, byte offset of its cell) of an access; an invalid one goes to the tail of the arena.
 
     Rotating the alignment bits to the top makes one comparison find both a misaligned address and one that is
     out of range.

@@ -1,12 +1,13 @@
-"""The instructions that a finding can point at."""
+"""Sites: the accesses and waits that a finding can point at."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from grader.ptx.opcodes.opcode import Opcode, read_opcode
 from grader.ptx.syntax import Location
 
-WAITING = "waiting"  # as a site's opcode: the loop looks at what another thread may change
+WAITING = "waiting"  # opcode of the site of a loop that reads what other threads may change
 
 
 @dataclass(frozen=True)
@@ -16,3 +17,7 @@ class Site:
     location: Location
     opcode: str
     width: int = 0
+
+    @property
+    def op(self) -> Opcode:
+        return read_opcode(self.opcode)

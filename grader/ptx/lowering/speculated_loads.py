@@ -1,4 +1,4 @@
-"""Loads that the compiler moved in front of their condition: they run at once and are checked where they matter."""
+"""Loads that the compiler hoisted above their condition: they run at once and are checked where they matter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Postponed:
     source: Operand
     width: int
     site: int
-    pending: Value  # i1: it ran, and its value did not matter yet
+    pending: Value  # i1: it ran, and is still to be checked
 
 
 class SpeculatedLoads:
@@ -31,7 +31,7 @@ class SpeculatedLoads:
         return id(ins) in self._postponed
 
     def begin(self, u: KernelBuilder) -> None:
-        """Of a kernel: none is pending. None ever is where others may act."""
+        """At the start of the kernel, and after every suspension, none is pending."""
         for ins in u.speculated.loads:
             u.here = ins
             width = ins.op.bytes
@@ -39,18 +39,18 @@ class SpeculatedLoads:
             load.pending.store(u.f.const("i1", 0))
 
     def forget(self, u: KernelBuilder, block: Block) -> None:
-        """What no way from here looks at."""
+        """Drop the loads whose values are dead from here on."""
         for load in u.speculated.forgotten.get(block.index, ()):
             self._postponed[load].pending.store(u.f.const("i1", 0))
 
     def postpone(self, u: KernelBuilder, ins: Instruction) -> Value:
-        """The host address."""
+        """Host address of a load whose check is postponed."""
         load = self._postponed[id(ins)]
         load.pending.store(u.f.const("i1", 1))
         return clamped(u, address_of(u, load.source), load.width, 0)[0]
 
     def look(self, u: KernelBuilder, ins: Instruction) -> None:
-        """Here the values of some matter, or do so on a condition."""
+        """Check the loads whose values matter here, perhaps under a condition."""
         for look in u.speculated.looks.get(id(ins), ()):
             _check_if_wanted(u, self._postponed[look.load], look.condition)
 

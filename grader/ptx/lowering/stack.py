@@ -1,4 +1,4 @@
-"""The stack of a thread that calls recursive functions: what analysis/calls.py puts there and takes back."""
+"""The stack for recursive functions, as analysis/calls.py uses it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grader.ptx.syntax import Instruction, Operand, Vector
 
 
 def _depth(u: KernelBuilder) -> Value:
-    """Where the bytes in use are counted; the stack follows."""
+    """The address of the number of bytes in use; the bytes follow."""
     return u.f["frame"].at(u.frame_layout.stack_start)
 
 

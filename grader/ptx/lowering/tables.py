@@ -1,4 +1,4 @@
-"""Which code lowers which instruction: by the words of its row in opcodes.py."""
+"""The lowering of each instruction, by the key of its row in opcodes/rows.py."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from grader.ptx.syntax import Instruction
 
 @dataclass(frozen=True)
 class Tables:
-    values: Mapping[str, Handler]  # an operand or more to one value
+    values: Mapping[str, Handler]  # instructions that only compute
     effects: Mapping[str, Callable[[KernelBuilder, Instruction], None]]
-    deposit: Callable[[KernelBuilder, Instruction], int]  # what the thread then waits for
-    poll: Callable[[KernelBuilder, Instruction], Value]  # is the phase complete that this instruction waits for?
+    deposit: Callable[[KernelBuilder, Instruction], int]  # returns what the thread waits for
+    poll: Callable[[KernelBuilder, Instruction], Value]  # is the phase that it waits for complete?
 
 
 TABLES = Tables(

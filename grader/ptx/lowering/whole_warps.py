@@ -1,4 +1,4 @@
-"""What a warp's matrix instructions have in common. The definition is definition/matrix.py."""
+"""What all matrix instructions of a warp share. The definition is definition/matrix.py."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import lane_of, own, report_absent
 
-ROW_BYTES = 16  # of eight halves; what one lane reads or writes at once
+ROW_BYTES = 16  # eight halves: what one lane reads or writes at once
 
 
 def must_be_whole(u: KernelBuilder, leader: Value) -> None:
-    """A warp with a lane that has left, or was never there, has no matrix product."""
+    """Matrix instructions need all 32 lanes; report one that has exited or never existed."""
     f, members = u.f, own(u, "members")
     with f.when(members.ne(-1) & leader, likely=False):
         report_absent(u, f.call("i32", "llvm.cttz.i32", members ^ -1, f.const("i1", 0)))
 
 
 def leads(u: KernelBuilder) -> Value:
-    """Is this the first lane that goes on? Lanes do so in ascending order."""
+    """Is this the first lane to continue? Lanes do so in ascending order."""
     f = u.f
     return f.call("i32", "llvm.cttz.i32", own(u, "members"), f.const("i1", 0)).eq(lane_of(u))

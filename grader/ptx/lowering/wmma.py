@@ -1,4 +1,4 @@
-"""Fragments of wmma from and to memory: wmma.load and wmma.store. PTX ISA, "Warp-level Matrix Load/Store"."""
+"""wmma.load and wmma.store: fragments from and to memory. PTX ISA, "Warp-level Matrix Load/Store"."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from grader.ptx.syntax import Instruction, Operand, items_of
 
 
 class _Chunks:
-    """The stretches of memory that hold this lane's elements of a fragment."""
+    """The contiguous pieces of memory that hold this lane's elements of a fragment."""
 
     def __init__(self, u: KernelBuilder, ins: Instruction, operands: tuple[Operand, ...]) -> None:
-        """`operands`: the address, and the stride from row to row (or column to column) if it is not the least."""
+        """`operands`: the address and, unless rows (or columns) are dense, the stride between them."""
         mods, type_ = ins.modifiers, ins.op.type
         which, layout = mods[1], "col" if "col" in mods else "row"
         shape = next(m for m in mods if re.fullmatch(r"m\d+n\d+k\d+", m))
@@ -47,7 +47,7 @@ class _Chunks:
         return range(0, self.fragment.elements, self.per_chunk)
 
     def address(self, start: int) -> Value:
-        """Of the chunk that begins with this lane's element `start`."""
+        """The address of the chunk that begins with this lane's element `start`."""
         size = self.fragment.rows * self.fragment.columns
         position = (lane_of(self.u) * self.fragment.elements + start) & (size - 1)
         major, minor = position.udiv(self.inner), position & (self.inner - 1)
@@ -56,7 +56,7 @@ class _Chunks:
         return self.base + (major.zext("i64") * self.stride + minor.zext("i64")) * self.bytes
 
     def pieces(self) -> int:
-        """Bits of what is loaded or stored at once: a register, or an element where these stand apart."""
+        """Bits that are loaded or stored at once: a register, or an element where elements are not adjacent."""
         return min(8 * self.width, self.fragment.register_bits)
 
 
@@ -76,7 +76,7 @@ def load_fragment(u: KernelBuilder, ins: Instruction) -> None:
 
 
 def _joined(parts: list[Value]) -> Value:
-    """One register of its parts, lowest first."""
+    """One register from its parts, lowest first."""
     if len(parts) == 1:
         return parts[0]
     width = int(parts[0].type[1:])

@@ -1,4 +1,4 @@
-"""An opcode with its modifiers, read once."""
+"""An opcode, split into its parts once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SCOPES = {"cta": "cta", "cluster": "cluster", "gpu": "gpu", "gl": "gpu", "sys": 
 
 @dataclass(frozen=True)
 class Opcode:
-    """Of an instruction, in full. `read_opcode` gives the same object for the same text."""
+    """A full opcode. `read_opcode` returns the same object for the same text."""
 
     text: str  # all of it: "mad.lo.s32"
     base: str
     modifiers: tuple[str, ...]
-    row: str  # the words under which its row stands; "" where there is none
+    row: str  # the key of its row; "" if it has none
     traits: Traits
 
     @property
@@ -32,28 +32,28 @@ class Opcode:
 
     @cached_property
     def space(self) -> str:
-        """The state space that the first modifier which is one names; of a cluster's memory, this block's part."""
+        """The first state space among the modifiers. `shared::cluster` is this block's own shared memory here."""
         spaces = (m.split("::")[0] for m in self.modifiers)
         return next((s for s in spaces if s in SPACES), "generic")
 
     @cached_property
     def count(self) -> int:
-        """The elements of the vector that is loaded or stored."""
+        """How many elements are loaded or stored."""
         return next((VECTORS[m] for m in self.modifiers if m in VECTORS), 1)
 
     @property
     def type(self) -> str:
-        """The last modifier: in most opcodes the type of the result, or of what is accessed."""
+        """The last modifier: for most opcodes the type of the result, or of an element in memory."""
         return self.modifiers[-1] if self.modifiers else ""
 
     @cached_property
     def element_bytes(self) -> int:
-        """Of `type`; 0 where no memory holds it."""
+        """Bytes of `type`; 0 for types that cannot be in memory."""
         return BITS.get(self.type, 0) // 8
 
     @property
     def bytes(self) -> int:
-        """Of all that one thread loads or stores."""
+        """All that one thread loads or stores."""
         return self.element_bytes * self.count
 
     @cached_property
@@ -62,22 +62,22 @@ class Opcode:
 
     @cached_property
     def is_strong(self) -> bool:
-        """Others may access the same place at the same time: volatile, relaxed, acquire, release, atomic."""
+        """Allowed to race with its like: atomic, volatile, relaxed, acquire or release."""
         return self.traits.atomic or not STRONG.isdisjoint(self.modifiers)
 
     @property
     def is_of_block_scope(self) -> bool:
-        """Strong for the threads of its own block only."""
+        """Strong only among the threads of one block."""
         return self.scope == "cta"
 
     @property
     def reaches_other_blocks(self) -> bool:
-        """May another block see it, or make what it sees? A strong access without a scope is one of all."""
+        """May a strong access synchronise with another block? Without a scope it means the whole device."""
         return self.space != "shared" and not self.is_of_block_scope
 
     @property
     def is_wide(self) -> bool:
-        """Of a fence, or of the release of a store: other blocks may rely on it."""
+        """Does a fence, or the release of a store, order memory for other blocks too?"""
         return self.scope in ("cluster", "gpu", "sys")
 
     @property
@@ -90,7 +90,7 @@ class Opcode:
 
     @property
     def may_wait(self) -> bool:
-        """Does it look at what another thread may change: an atomic, a volatile load, a pause?"""
+        """Could a loop around it be waiting for another thread? True of an atomic, a strong load, a pause."""
         traits = self.traits
         looks = traits.loads or (traits.atomic and traits.result)
         return traits.pauses or (looks and self.is_strong)

@@ -1,9 +1,9 @@
 """The table: one row of traits for each opcode.
 
-A row stands under a base opcode (`ld`) or, where a base covers several operations, under as many of its words as tell
-them apart (`wmma.store`, `mbarrier.try_wait`); the longest that an opcode starts with is its row.
+The key of a row is a base opcode (`ld`) or, where one base covers several operations, a longer prefix that tells them
+apart (`wmma.store`, `mbarrier.try_wait`). The longest key that is a prefix of an opcode gives its row.
 
-To add an instruction: its row here, what it computes or does in definition/, its code in lowering/.
+To add an instruction, add its row here, what it computes or does to definition/, and its code to lowering/.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ CONTROL: dict[str, Traits] = {
 
 
 def _barriers(base: str, *, aligned: bool) -> dict[str, Traits]:
-    """Of a block, by each way to write them. `bar` is `barrier.aligned`."""
+    """Barriers of the block, in every spelling. `bar` means `barrier.aligned`."""
     rows = {}
     for name in (base, f"{base}.cta"):
         rows[name] = Traits(result=False, barrier=BarrierKind.BLOCK, aligned=aligned)
@@ -106,11 +106,11 @@ COLLECTIVES: dict[str, Traits] = {
     "movmatrix": _matrices(CollectiveKind.TRANSPOSE),
 }
 
-# Instructions that analysis/ puts into a kernel, in no program's text.
-DEPOSIT = "deposit"  # before a collective: the lane leaves its words there and waits
+# Pseudo-instructions, which analysis/ inserts. No PTX text contains them.
+DEPOSIT = "deposit"  # before a collective: the lane leaves its words and waits
 POLL = "poll"  # before a wait for an mbarrier: the thread lets others run if the phase is not complete
-PUSH, POP, STACK = "push", "pop", "stack"  # of the stack for recursion: STACK empties it
-ALIGNED = "aligned"  # the place of a vector load of which only some elements are loaded
+PUSH, POP, STACK = "push", "pop", "stack"  # the stack for recursion; STACK empties it
+ALIGNED = "aligned"  # the alignment check of a vector load of which only some elements are loaded
 
 INSERTED: dict[str, Traits] = {
     DEPOSIT: Traits(result=False, suspends=True),

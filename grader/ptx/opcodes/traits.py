@@ -1,4 +1,4 @@
-"""What there is to know of an opcode, whatever its modifiers."""
+"""The traits of an opcode: what is true of it whatever its modifiers."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from enum import Enum, auto
 class Flow(Enum):
     """Where control goes after an instruction."""
 
-    BRANCH = auto()  # to the label that it names
+    BRANCH = auto()  # to a label
     SWITCH = auto()  # to one of a table of labels
     CALL = auto()
-    RETURN = auto()  # of a function; a kernel's ends the thread
+    RETURN = auto()  # from a function; in a kernel, the thread ends
     EXIT = auto()  # the thread ends
     TRAP = auto()  # the kernel ends
 
 
 class BarrierKind(Enum):
-    """Who waits at a barrier."""
+    """Which threads wait at a barrier."""
 
     BLOCK = auto()  # all threads of the block, or some of its warps
-    WARP = auto()  # lanes of a warp: __syncwarp
-    PHASE = auto()  # whoever looks at the phase of an mbarrier
+    WARP = auto()  # lanes of one warp: __syncwarp()
+    PHASE = auto()  # threads that test a phase of an mbarrier
 
 
 class CollectiveKind(Enum):
-    """What the lanes of a warp do together."""
+    """What the lanes of a warp compute together."""
 
     SYNC = auto()
     SHUFFLE = auto()
@@ -42,54 +42,54 @@ class CollectiveKind(Enum):
 
 
 class PointerKind(Enum):
-    """How a result that is an address follows from addresses among the operands."""
+    """How a result that is an address derives from the operands."""
 
-    SAME = auto()  # it is the first or the second
-    OFFSET = auto()  # one of them, moved
+    SAME = auto()  # it equals the first or the second operand
+    OFFSET = auto()  # one of them plus an offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """A row of the table. The defaults are those of arithmetic, but for `computes`."""
+    """A row of the table. The defaults fit arithmetic, except for `computes`."""
 
-    result: bool = True  # the first operand is written, unless it is an address
-    computes: bool = False  # the result follows from the operands, and nothing else happens
-    copies: bool = False  # the result is one of the operands, whatever its bits stand for
+    result: bool = True  # the first operand is a destination, unless it is an address
+    computes: bool = False  # the result depends on the operands alone, and nothing else happens
+    copies: bool = False  # the result has the exact bits of an operand
     pointer: PointerKind | None = None
-    reads_carry: bool = False  # CC.CF; what writes it has the modifier .cc
+    reads_carry: bool = False  # CC.CF; an instruction that writes it has the modifier .cc
 
     reads: bool = False  # memory
     writes: bool = False  # memory
-    by_element: bool = False  # elements of the type that the opcode ends with
+    by_element: bool = False  # in elements of the opcode's type
     atomic: bool = False
-    asynchronous: bool = False  # a copy that goes on after the instruction, or what has to do with one
-    arrives_later: bool = False  # such copies end in an mbarrier or a bulk group, as work of a thread of their own
+    asynchronous: bool = False  # it starts a copy that ends later, or waits for one
+    arrives_later: bool = False  # the copies complete an mbarrier or bulk group, as if made by a thread of their own
     on_mbarrier: bool = False
 
-    flow: Flow | None = None  # None: to the next instruction
-    suspends: bool = False  # the thread stops here, so that others may run
-    pauses: bool = False  # a loop with it waits for another thread, most likely
+    flow: Flow | None = None  # None: on to the next instruction
+    suspends: bool = False  # the thread stops here and lets others run
+    pauses: bool = False  # a loop around it most likely waits for another thread
     fence: bool = False
     barrier: BarrierKind | None = None
     collective: CollectiveKind | None = None  # of a warp
-    masked: bool = False  # the last operand says which lanes take part
-    aligned: bool = False  # those that meet execute this one instruction, .aligned or not
-    arrives: bool = False  # it is counted at a barrier and does not wait there
-    hint: bool = False  # changes no result, and nothing is done for it here
+    masked: bool = False  # the last operand is the mask of the lanes that take part
+    aligned: bool = False  # all that take part must execute this very instruction, even without .aligned
+    arrives: bool = False  # counts at a barrier without waiting
+    hint: bool = False  # affects no result; nothing is generated for it
 
     @property
     def loads(self) -> bool:
-        """Plainly, into registers: ld."""
+        """An ordinary load: ld."""
         return self.reads and self.by_element and not self.writes
 
     @property
     def stores(self) -> bool:
-        """Plainly: st."""
+        """An ordinary store: st."""
         return self.writes and self.by_element and not self.reads
 
     @property
     def ends(self) -> bool:
-        """The thread, or the function."""
+        """Does the thread, or the function, end here?"""
         return self.flow in (Flow.RETURN, Flow.EXIT, Flow.TRAP)
 
     @property
@@ -98,7 +98,7 @@ class Traits:
 
     @property
     def orders(self) -> bool:
-        """What was read before it must have been checked: others may see, or change, memory from here on."""
+        """Must earlier reads be checked before it, because others may see or change memory from here on?"""
         return (
             self.writes
             or self.fence

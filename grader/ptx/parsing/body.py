@@ -1,4 +1,4 @@
-"""A function's body: declarations by scope, labels, instructions and where in the source they come from."""
+"""The body of a function: scoped declarations, labels, and instructions with their source locations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LOC = re.compile(
 
 
 class BodyReader:
-    """Reads one function's body: declarations by scope, labels, instructions, their locations."""
+    """Reads the body of one function."""
 
     def __init__(self, module: Module, function: Function) -> None:
         self.module, self.function = module, function
@@ -72,7 +72,7 @@ class BodyReader:
         raise PtxError(f"PTX line {line}: not understood: {text[at : at + 60].strip()!r}")
 
     def _declare_labels(self, text: str, at: int) -> None:
-        """Inline assembly may name a label twice in two scopes, so labels of inner scopes are renamed."""
+        """Inline assembly may use a label again in another scope, so labels of inner scopes are renamed."""
         depth, end = 1, at
         while depth and end < len(text):
             depth += {"{": 1, "}": -1}.get(text[end], 0)
@@ -91,7 +91,7 @@ class BodyReader:
         if match is None:
             raise PtxError(f"not understood: {text!r}")
         key = (int(match.group(1)), int(match.group(2)), int(match.group(3)))
-        if key[1] == 0:  # line 0: code of the compiler's own; the last real line explains it best
+        if key[1] == 0:  # line 0: compiler-generated code; the previous real line explains it best
             return
         caller = None
         if match.group(4):
@@ -156,7 +156,7 @@ class BodyReader:
         operands: tuple[Operand, ...] = ()
         if len(parts) == 2:
             operands = tuple(self._operand(o) for o in split_operands(parts[1]))
-        if CACHE_HINT in opcode:  # it changes no result; its policy is the last operand
+        if CACHE_HINT in opcode:  # affects no result; the last operand is the policy
             opcode, operands = opcode.replace(CACHE_HINT, ""), operands[:-1]
         self.function.body.append(Instruction(opcode, operands, guard, negated, self.location))
 
@@ -197,7 +197,7 @@ class BodyReader:
         return Symbol(name)
 
     def _address(self, text: str) -> Operand:
-        if "," in text:  # tensor coordinates: nothing here executes them, but they must parse
+        if "," in text:  # tensor coordinates: they must parse, even if nothing executes them
             return Vector(tuple(self._operand(o) for o in split_operands(text)))
         match = re.match(r"([%$\w@.]+)\s*(?:\+\s*(-?\w+))?$", text)
         if match is None:

@@ -1,7 +1,7 @@
-"""PTX that makes no sense."""
+"""What the parser raises."""
 
 from __future__ import annotations
 
 
 class PtxError(Exception):
-    """PTX that cannot be read. The grader's fault or inline PTX gone wrong; never a student's loss."""
+    """PTX that cannot be parsed. Either the grader or inline PTX is wrong; it never costs a student points."""

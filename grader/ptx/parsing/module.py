@@ -1,4 +1,4 @@
-"""A whole module: its directives, its variables, the headers of its functions."""
+"""A whole module: directives, variables and the headers of functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARAM = re.compile(
 
 
 def parse(text: str) -> Module:
-    """Read a PTX module. Raises PtxError with the line of `text` where it stops making sense."""
+    """Parse a PTX module. Raises PtxError with the line of `text` that cannot be parsed."""
     text = COMMENT.sub(lambda m: m.group(1) or _same_lines(m.group(0)), text)
     module = Module({}, {}, dict(_files(text)))
     at = 0
@@ -60,7 +60,7 @@ def _function(module: Module, header: str, text: str, at: int) -> int:
     if match is None:
         raise PtxError(f"function header not understood: {header[:80]!r}")
     name, rest = match.group("name"), match.group("rest") or ""
-    if header.endswith(";"):  # a declaration; the definition follows, or it is a built-in such as vprintf
+    if header.endswith(";"):  # a declaration: its definition follows, or it is a built-in function such as vprintf
         return at
     function = Function(
         name,

@@ -1,4 +1,4 @@
-"""Operands that mean the same in every scope: literals, and where one ends."""
+"""Splitting operands, and reading literals."""
 
 from __future__ import annotations
 

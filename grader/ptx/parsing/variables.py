@@ -1,4 +1,4 @@
-"""Declarations of variables, and what they are initialised with."""
+"""Declarations of variables and their initialisers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def variables_of(text: str) -> list[Variable]:
 
 
 def _initialiser(text: str, width: int) -> tuple[bytes, tuple[tuple[int, str, int], ...]]:
-    """The bytes of `{1, 0f3F800000, generic(symbol)+4}`; addresses are left to be filled in by the loader."""
+    """The bytes of `{1, 0f3F800000, generic(symbol)+4}`; addresses become relocations."""
     data, relocations = bytearray(), []
     for item in split_operands(text.replace("{", "").replace("}", "")):
         symbol = re.match(r"(?:generic\()?([A-Za-z_$][\w$]*)\)?\s*(?:\+\s*(\d+))?$", item)

@@ -1,6 +1,6 @@
-"""Arithmetic instructions: how each becomes LLVM IR. The slow definition beside it is semantics.py.
+"""Lowers arithmetic instructions to LLVM IR. The slow definition is definition/semantics.py.
 
-One table, from base opcode to a function (unit, modifiers, operands) -> value, put together of a file per family.
+One table maps each opcode to a function (unit, modifiers, operands) -> value; every family has its own file.
 PTX ISA, "Integer Arithmetic Instructions" to "Data Movement and Conversion Instructions".
 """
 
@@ -31,7 +31,7 @@ def _family(type_: str) -> str:
 
 
 def _by_type(base: str) -> Handler:
-    """`add` and its like: the type at the end of the opcode says whose."""
+    """Opcodes such as `add` belong to several families; the type at their end selects one."""
     handlers = {family: table[base] for family, table in FAMILIES.items() if base in table}
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value | tuple[Value, ...]:

@@ -46,7 +46,7 @@ def shift_right(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def _fit(n: Value, type_: str) -> Value:
-    """A small count in another integer width."""
+    """A small count, converted to another integer width."""
     return n.trunc(type_) if type_ == "i16" else n.zext(type_)
 
 
@@ -61,7 +61,7 @@ def funnel_shift(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def lookup_3(u: Unit, mods: list[str], operands: list[Operand]) -> Value | tuple[Value, ...]:
-    """lop3: any function of three bits, given as a table; a sum of products. With .or or .and also a predicate."""
+    """lop3: any function of three bits, from its truth table as a sum of products. .or and .and add a predicate."""
     a, b, c = (u.value(o, "b32") for o in operands[:3])
     table = int(str(u.value(operands[3], "b32")))
     result = u.f.const("i32", 0)

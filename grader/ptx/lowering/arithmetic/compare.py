@@ -14,7 +14,7 @@ from grader.ptx.lowering.arithmetic.unit import (
     Handler,
     NoLowering,
     Unit,
-    lanes_of,
+    halves_of,
     paired,
 )
 from grader.ptx.syntax import Operand
@@ -38,27 +38,27 @@ def _relation(u: Unit, mods: list[str], type_: str, x: Value, y: Value) -> Value
 
 
 def _comparable(u: Unit, mods: list[str], type_: str, operand: Operand) -> list[Value]:
-    """An operand as numbers that LLVM compares: one, or one per half of a pair."""
+    """An operand as numbers that LLVM can compare: one, or one per half of a pair."""
     if type_ in INTEGER:
         return [u.value(operand, type_)]
     if type_ in FLOAT:
         return float_inputs(u, mods, type_, [operand])
-    lane = PAIRS.get(type_, type_)
-    if lane not in HALF:
+    element = PAIRS.get(type_, type_)
+    if element not in HALF:
         raise NoLowering
     value = u.value(operand, type_)
-    codes = [value] if type_ in HALF else lanes_of(value)
-    return [widened(u, lane, flushed(lane, c) if "ftz" in mods else c) for c in codes]
+    codes = [value] if type_ in HALF else halves_of(value)
+    return [widened(u, element, flushed(element, c) if "ftz" in mods else c) for c in codes]
 
 
 def compare(u: Unit, mods: list[str], type_: str, a: Operand, b: Operand) -> list[Value]:
-    """The relation that `mods` starts with, on both operands: an i1 per lane."""
-    lanes = zip(_comparable(u, mods, type_, a), _comparable(u, mods, type_, b), strict=True)
-    return [_relation(u, mods, type_, x, y) for x, y in lanes]
+    """Whether the relation `mods[0]` holds: an i1, or one per half of a pair."""
+    pairs = zip(_comparable(u, mods, type_, a), _comparable(u, mods, type_, b), strict=True)
+    return [_relation(u, mods, type_, x, y) for x, y in pairs]
 
 
 def _combined(u: Unit, mods: list[str], results: list[Value], operands: list[Operand]) -> list[Value]:
-    """With a third operand: each result combined with that predicate."""
+    """If there is a third operand, each result is combined with that predicate."""
     operation = next((m for m in mods[1:] if m in ("and", "or", "xor")), None)
     if operation is None:
         return results
@@ -67,7 +67,7 @@ def _combined(u: Unit, mods: list[str], results: list[Value], operands: list[Ope
 
 
 def set_predicates(u: Unit, mods: list[str], operands: list[Operand]) -> tuple[Value, ...]:
-    """setp: of a pair, a predicate per half; else that of the comparison and that of its opposite."""
+    """setp: for a pair one predicate per half, otherwise the predicate and its negation."""
     results = compare(u, mods, mods[-1], operands[0], operands[1])
     if len(results) == 1:
         results.append(results[0] ^ 1)
@@ -78,11 +78,11 @@ ONE = {"f16": 0x3C00, "bf16": 0x3F80, "f32": 0x3F800000}
 
 
 def set_value(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
-    """set: 1.0 or 0.0, or all ones or 0; of a pair, in each half."""
+    """set: 1.0 or 0.0, or all ones or 0; for a pair in each half."""
     to, source = [m for m in mods if m in BITS][-2:]
     results = _combined(u, mods, compare(u, mods, source, operands[0], operands[1]), operands)
-    lane, width = PAIRS.get(to, to), BITS[to] // len(results)
-    yes, no = u.f.const(f"i{width}", ONE.get(lane, -1)), u.f.const(f"i{width}", 0)
+    element, width = PAIRS.get(to, to), BITS[to] // len(results)
+    yes, no = u.f.const(f"i{width}", ONE.get(element, -1)), u.f.const(f"i{width}", 0)
     values = [u.f.select(result, yes, no) for result in results]
     return values[0] if len(values) == 1 else paired(*values)
 

@@ -16,8 +16,8 @@ from grader.ptx.lowering.arithmetic.unit import (
     Handler,
     NoLowering,
     Unit,
+    halves_of,
     intrinsic,
-    lanes_of,
     llvm_type,
     paired,
 )
@@ -52,21 +52,21 @@ def _mode(mods: list[str], among: Container[str]) -> str | None:
 
 
 def _real(u: Unit, mods: list[str], type_: str, x: Value) -> Value:
-    """A float of any format as FP32 or FP64; .ftz flushes FP32 alone."""
+    """A float of any format as FP32 or FP64; .ftz flushes only FP32."""
     if type_ in FLOAT:
         return flush(u, x) if "ftz" in mods and type_ == "f32" else x
     return widened(u, type_, x)
 
 
 def _pair(u: Unit, mods: list[str], to: str, source: str, operands: list[Operand]) -> Value:
-    """Two FP32 numbers, the first for the high half; or each half of a pair."""
+    """Converts two FP32 numbers, the first to the high half; or each half of a pair."""
     if source == "f32":
         values = [_real(u, mods, source, u.value(o, source)) for o in reversed(operands)]
     elif source in PAIRS:
-        lanes = lanes_of(u.value(operands[0], source))
+        halves = halves_of(u.value(operands[0], source))
         if to == "f16x2" and "relu" not in mods:
-            return paired(*(as_half(u, PAIRS[source], lane) for lane in lanes))
-        values = [widened(u, PAIRS[source], lane) for lane in lanes]
+            return paired(*(as_half(u, PAIRS[source], half) for half in halves))
+        values = [widened(u, PAIRS[source], half) for half in halves]
     else:
         raise NoLowering
     low, high = (_narrow(u, mods, PAIRS[to], value) for value in values)
@@ -103,7 +103,7 @@ def _from_integer(u: Unit, mods: list[str], to: str, x: Value, signed: bool) -> 
 
 
 def _to_double(u: Unit, x: Value, op: str) -> Value:
-    """A 64-bit integer in FP64; what does not fit stays visible in a low bit, so that rounding again is safe."""
+    """A 64-bit integer in FP64. A sticky bit stands for lost bits, so that rounding a second time is correct."""
     f = u.f
     magnitude = x if op == "uitofp" else f.select(x.icmp("slt", 0), f.const("i64", 0) - x, x)
     lost = (x & 0x7FF).ne(0).zext("i64") << 11
@@ -120,7 +120,7 @@ def _to_integer(u: Unit, mods: list[str], to: str, x: Value) -> Value:
     name = f"llvm.fpto{'s' if is_signed(to) else 'u'}i.sat.{result}.{ {'float': 'f32', 'double': 'f64'}[x.type] }"
     u.helper(name, f"declare {result} @{name}({x.type})")
     converted = u.f.call(result, name, whole)
-    # NaN: the ISA says 0; an H200 gives the top bit alone where either side has 64 bits.
+    # NaN: the ISA says 0; an H200 gives only the top bit if either type has 64 bits.
     if x.type != "double" and BITS[to] != 64:
         return converted
     nan = u.f.emit("i1", f"fcmp uno {x.typed}, {x}")
@@ -140,7 +140,7 @@ def _between_floats(u: Unit, mods: list[str], to: str, x: Value) -> Value:
 
 
 def _narrow(u: Unit, mods: list[str], to: str, x: Value) -> Value:
-    """To f16, bf16, tf32, e4m3, e5m2. Clamping before rounding is the same: 0 and 1 are in every format."""
+    """To f16, bf16, tf32, e4m3 or e5m2. Clamping may come before rounding, as every format has 0 and 1."""
     whole = _mode(mods, TO_INTEGER)
     if whole:
         x = intrinsic(u, TO_INTEGER[whole], x)
@@ -152,7 +152,7 @@ def _narrow(u: Unit, mods: list[str], to: str, x: Value) -> Value:
 
 
 def pack(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
-    """cvt.pack: two integers, each clamped, the first in the higher place; above them a third, shifted."""
+    """cvt.pack: two integers, each clamped, the first in the higher bits; a third operand is shifted in above."""
     if mods[1] != "sat" or mods[3:] not in (["s32"], ["s32", "b32"]):
         raise NoLowering
     width = int(mods[2][1:])

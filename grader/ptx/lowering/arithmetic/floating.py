@@ -10,7 +10,7 @@ ROUNDING = {"rz": 0, "rp": 2, "rm": 3}  # llvm.set.rounding
 
 
 def rounded(u: Unit, op: str, mode: str, result: str, *arguments: Value) -> Value:
-    """`op` under a directed rounding mode: a function of its own that switches the mode and back."""
+    """`op` with a directed rounding mode, in a function of its own that sets the mode and resets it."""
     source = arguments[0].type
     short = {"float": "f32", "double": "f64"}
     name = f"{op}.{mode}.{result}.{source}"
@@ -94,7 +94,7 @@ def reciprocal_root(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def library(function: str) -> Handler:
-    """An approximate instruction through a double-precision function, far inside its documented error."""
+    """An approximate instruction, by a double-precision function: well within its documented error."""
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         if mods[-1] != "f32":
@@ -108,7 +108,7 @@ def library(function: str) -> Handler:
 
 
 def extreme(op: str) -> Handler:
-    """min and max: one NaN operand loses, unless .NaN; -0 is less than +0 (IEEE 754-2019 minimumNumber)."""
+    """min and max: a NaN loses against a number, unless .NaN; -0 < +0 (IEEE 754-2019 minimumNumber)."""
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         values = float_inputs(u, mods, mods[-1], operands)
@@ -140,7 +140,7 @@ def _pick(u: Unit, op: str, a: Value, b: Value, *, nan_wins: bool) -> Value:
     f, width = u.f, f"i{32 if a.type == 'float' else 64}"
     order = "olt" if op == "min" else "ogt"
     picked = f.select(f.emit("i1", f"fcmp {order} {a.typed}, {b}"), a, b)
-    # Equal values may differ in the sign of zero: or keeps -0 for min, and keeps +0 for max.
+    # Equal values may differ in the sign of zero: `or` keeps -0 for min, `and` keeps +0 for max.
     merged = (a.bitcast(width) | b.bitcast(width)) if op == "min" else (a.bitcast(width) & b.bitcast(width))
     picked = f.select(f.emit("i1", f"fcmp oeq {a.typed}, {b}"), merged.bitcast(a.type), picked)
     a_nan, b_nan = f.emit("i1", f"fcmp uno {a.typed}, {a}"), f.emit("i1", f"fcmp uno {b.typed}, {b}")

@@ -1,6 +1,6 @@
 """f16, bf16 and their pairs. PTX ISA, "Half Precision Floating Point Instructions".
 
-Operands are widened, the operation is done in FP64 so that a single rounding follows, and the result narrowed.
+Operands are widened to FP64, which makes the result right after a single rounding to the narrow format.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from grader.ptx.lowering.arithmetic.unit import (
     Routine,
     Unit,
     call,
-    lanes_of,
+    halves_of,
     paired,
 )
 
-Lane = Callable[[Unit, list[str], str, list[Value]], Value]
+Scalar = Callable[[Unit, list[str], str, list[Value]], Value]
 
 
-def lanewise(one: Lane) -> Handler:
-    """A handler of both the scalar and the packed form."""
+def elementwise(one: Scalar) -> Handler:
+    """A handler of the scalar and the packed form."""
     return lambda u, mods, operands: _applied(u, one, mods, [u.value(operand, mods[-1]) for operand in operands])
 
 
-def _applied(u: Unit, one: Lane, mods: list[str], values: list[Value]) -> Value:
+def _applied(u: Unit, one: Scalar, mods: list[str], values: list[Value]) -> Value:
     type_ = mods[-1]
     if type_ in HALF:
         return one(u, mods, type_, values)
-    low, high = (one(u, mods, PAIRS[type_], list(lane)) for lane in zip(*map(lanes_of, values), strict=True))
+    low, high = (one(u, mods, PAIRS[type_], list(half)) for half in zip(*map(halves_of, values), strict=True))
     return paired(low, high)
 
 
@@ -55,7 +55,7 @@ def rectified(u: Unit, x: Value) -> Value:
 # Arithmetic -----------------------------------------------------------------------------------------------------
 
 
-def _arithmetic(operation: str) -> Lane:
+def _arithmetic(operation: str) -> Scalar:
     def one(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
         modifiers = tuple(m for m in mods[:-1] if m != "rn")
         if not set(modifiers) <= {"ftz", "sat", "relu"}:
@@ -66,7 +66,7 @@ def _arithmetic(operation: str) -> Lane:
 
 
 def sum_of(u: Unit, type_: str, a: Value, b: Value) -> Value:
-    """add.rn of values instead of operands, as atomics need it."""
+    """add.rn of values instead of operands, for atomics."""
     return _applied(u, _arithmetic("fadd"), [type_], [a, b])
 
 
@@ -90,7 +90,7 @@ def _operation(operation: str, type_: str, modifiers: tuple[str, ...]) -> dict[s
 
 
 def _without_subnormals(u: Unit, type_: str, x: Value) -> Value:
-    """Zero for what is below the smallest normal number once it is rounded to the full mantissa, as on an H200."""
+    """Flush what is below the smallest normal number after rounding to the full mantissa, as an H200 does."""
     format_ = FORMATS[type_]
     least = ((1023 + format_.min_exponent) << 52) - (1 << (51 - format_.mantissa_bits))
     bits = x.bitcast("i64")
@@ -99,10 +99,10 @@ def _without_subnormals(u: Unit, type_: str, x: Value) -> Value:
 
 
 def _in_double(u: Unit, operation: str, values: list[Value]) -> Value:
-    """What rounds to the same half as the exact result does.
+    """A value that rounds to the same half as the exact result.
 
     A product of two halves is exact in FP64. A sum of two is exact, or so far apart that it is no tie. To a
-    product that may be a tie, fma adds a number too small for FP64 to show: so that sum is rounded to odd.
+    product that may be a tie, fma may add a number too small for FP64 to show, so that sum is rounded to odd.
     """
     f = u.f
     if operation != "fma":
@@ -112,7 +112,7 @@ def _in_double(u: Unit, operation: str, values: list[Value]) -> Value:
 
 
 def sum_to_odd(a: Value, b: Value) -> Value:
-    """a + b in FP64; what is lost (by Knuth's two-sum) stays visible in the last bit."""
+    """a + b in FP64, rounded to odd: the last bit says whether anything was lost (Knuth's two-sum)."""
     f = a.fn
     total = f.emit("double", f"fadd double {a}, {b}")
     of_b = f.emit("double", f"fsub double {total}, {a}")
@@ -140,7 +140,7 @@ def _negated(_u: Unit, mods: list[str], type_: str, values: list[Value]) -> Valu
     return x ^ 0x8000
 
 
-def _extreme(op: str) -> Lane:
+def _extreme(op: str) -> Scalar:
     """min and max: one NaN operand loses, unless .NaN; -0 is less than +0."""
 
     def one(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
@@ -173,8 +173,8 @@ def extreme_of(u: Unit, op: str, type_: str, a: Value, b: Value) -> Value:
 # Approximations -------------------------------------------------------------------------------------------------
 
 
-def _library(function: str) -> Lane:
-    """Through a double-precision function, rounded once: inside the documented error."""
+def _library(function: str) -> Scalar:
+    """By a double-precision function, rounded once: within the documented error."""
 
     def one(u: Unit, mods: list[str], type_: str, values: list[Value]) -> Value:
         x = flushed(type_, values[0]) if "ftz" in mods else values[0]
@@ -187,14 +187,14 @@ def _library(function: str) -> Lane:
 
 
 TABLE: dict[str, Handler] = {
-    "add": lanewise(_arithmetic("fadd")),
-    "sub": lanewise(_arithmetic("fsub")),
-    "mul": lanewise(_arithmetic("fmul")),
-    "fma": lanewise(_arithmetic("fma")),
-    "abs": lanewise(_absolute),
-    "neg": lanewise(_negated),
-    "min": lanewise(_extreme("min")),
-    "max": lanewise(_extreme("max")),
-    "ex2": lanewise(_library("exp2")),
-    "tanh": lanewise(_library("tanh")),
+    "add": elementwise(_arithmetic("fadd")),
+    "sub": elementwise(_arithmetic("fsub")),
+    "mul": elementwise(_arithmetic("fmul")),
+    "fma": elementwise(_arithmetic("fma")),
+    "abs": elementwise(_absolute),
+    "neg": elementwise(_negated),
+    "min": elementwise(_extreme("min")),
+    "max": elementwise(_extreme("max")),
+    "ex2": elementwise(_library("exp2")),
+    "tanh": elementwise(_library("tanh")),
 }

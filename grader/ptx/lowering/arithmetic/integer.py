@@ -1,7 +1,7 @@
 """Integers and carries. PTX ISA, "Integer Arithmetic" and "Extended-Precision Integer Arithmetic Instructions".
 
-An instruction that reads the carry has it as its last operand, one that writes it has two results: carry.py makes
-it so.
+analysis/carry.py has made the carry explicit: the last operand where it is read, the second result where it is
+written.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from grader.ptx.lowering.arithmetic.unit import (
     Handler,
     NoLowering,
     Unit,
+    halves_of,
     intrinsic,
-    lanes_of,
     paired,
 )
 from grader.ptx.syntax import Operand
@@ -37,7 +37,7 @@ def add_sub(op: str) -> Handler:
         type_ = mods[-1]
         a, b = (u.value(o, type_) for o in operands)
         if type_ in PAIRS:
-            low, high = (x._binary(op, y) for x, y in zip(lanes_of(a), lanes_of(b), strict=True))
+            low, high = (x._binary(op, y) for x, y in zip(halves_of(a), halves_of(b), strict=True))
             return paired(low, high)
         if "cc" in mods:
             return _chained(op, a, b, None)
@@ -91,7 +91,7 @@ def multiply_add_24(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 
 
 def division(op: str) -> Handler:
-    """By zero gives all ones, as the hardware does; LLVM leaves it undefined."""
+    """Division by zero gives all ones, as in hardware; in LLVM it is undefined."""
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
         type_ = mods[-1]
@@ -139,7 +139,7 @@ def dot_product(parts: int) -> Handler:
 
 
 def absolute_difference(parts: int) -> Handler:
-    """vabsdiff2 and vabsdiff4: of each 16 or 8 bits; with .add their sum, added to the third operand."""
+    """vabsdiff2 and vabsdiff4: of each 16 or 8 bits; with .add, their sum plus the third operand."""
     width = 32 // parts
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
@@ -171,7 +171,7 @@ def _chained(op: str, a: Value, b: Value, carry: Value | None) -> tuple[Value, V
 
 
 def extended(op: str) -> Handler:
-    """addc and subc, with .cc or without."""
+    """addc and subc, with or without .cc."""
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value | tuple[Value, ...]:
         a, b = (u.value(o, mods[-1]) for o in operands[:2])
@@ -211,7 +211,7 @@ def extreme(op: str) -> Handler:
         a, b = (u.value(o, type_) for o in operands)
         if type_ not in PAIRS:
             return one(a, b)
-        low, high = (one(x, y) for x, y in zip(lanes_of(a), lanes_of(b), strict=True))
+        low, high = (one(x, y) for x, y in zip(halves_of(a), halves_of(b), strict=True))
         return paired(low, high)
 
     return lower

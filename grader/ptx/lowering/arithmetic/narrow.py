@@ -1,6 +1,6 @@
-"""Formats narrower than FP32: to FP32 exactly, and from FP64 with one rounding, in integer operations.
+"""Formats narrower than FP32: exactly to FP32, and from FP64 with one rounding.
 
-So the result is the same on every CPU, whatever conversions it has.
+Only integer operations are used, so that results are the same on every CPU.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def widened(u: Unit, type_: str, x: Value) -> Value:
 
 
 def as_half(u: Unit, type_: str, x: Value) -> Value:
-    """The f16 code of an e4m3 or e5m2 code, which it holds exactly; NaN as f16 writes it."""
+    """The f16 code of an e4m3 or e5m2 code, which is exact; NaN becomes the canonical f16 NaN."""
     return call(u, _as_half(type_), x)
 
 
 def narrowed(u: Unit, type_: str, x: Value, mode: str = "rn", *, satfinite: bool = False) -> Value:
-    """The code of f16, bf16, tf32, e4m3 or e5m2 that an FP32 or FP64 value rounds to, in the format's width."""
+    """The f16, bf16, tf32, e4m3 or e5m2 code that an FP32 or FP64 value rounds to."""
     if (x.type, type_, mode, satfinite) == ("float", "bf16", "rn", False):
         return call(u, _upper_half(), x)
     return call(u, _narrowing(type_, mode, satfinite), x.cast("fpext", "double"))
@@ -38,7 +38,7 @@ def narrowed(u: Unit, type_: str, x: Value, mode: str = "rn", *, satfinite: bool
 
 @cache
 def _widening(type_: str) -> dict[str, str]:
-    """The code's bits, in FP32's places, are its value but for a power of two: subnormals come out right too."""
+    """Shifted into FP32's fields, a code is off by a power of two only. That holds for subnormals too."""
     format_ = FORMATS[type_]
     width, up = format_.width, 23 - format_.mantissa_bits
     routine = Routine(f"widen.{type_}", "float", {"x": f"i{width}"})
@@ -58,7 +58,7 @@ def _widening(type_: str) -> dict[str, str]:
 
 
 def _float(bits: int) -> str:
-    """LLVM writes a float constant as the bits of a double: this is for powers of two."""
+    """A power of two as an LLVM float constant, which is written as the bits of a double."""
     exponent = (bits >> 23) - 127
     return f"0x{(1023 + exponent) << 52:016X}"
 
@@ -72,7 +72,7 @@ def _as_half(type_: str) -> dict[str, str]:
     code, sign = bits & 0x7F, (bits & 0x80) << 8
     if type_ == "e5m2":  # the upper half of an f16
         value, nan = code << 8, code.ugt(format_.infinity_code)
-    else:  # all its numbers are normal ones there: the exponent's bias changes
+    else:  # its subnormals are normal in f16, and the exponent's bias differs
         normal = _shifted_subnormal(f, code)
         value = f.select(code.uge(1 << format_.mantissa_bits), (code << 7) + (8 << half.mantissa_bits), normal)
         nan = code.eq(format_.infinity_code)
@@ -81,14 +81,14 @@ def _as_half(type_: str) -> dict[str, str]:
 
 
 def _shifted_subnormal(f: Fn, code: Value) -> Value:
-    """An e4m3 subnormal, 1 to 7 times 2^-9, or zero: eight f16 codes, in a 128-bit table."""
+    """An e4m3 subnormal (1 to 7 times 2^-9) or zero, from a 128-bit table of eight f16 codes."""
     table = sum(int(round_to(FORMATS["f16"], Real(False, Fraction(n, 512)))) << (16 * n) for n in range(8))
     return (f.const("i128", table) >> ((code & 7) << 4).zext("i128")).trunc("i16")
 
 
 @cache
 def _upper_half() -> dict[str, str]:
-    """bf16 is the upper half of an FP32 number: rounding adds to the lower one."""
+    """bf16 is the upper half of FP32: rounding adds to the lower half."""
     routine = Routine("narrow.bf16.f32", "i16", {"x": "float"})
     f = routine.f
     bits = f["x"].bitcast("i32")
@@ -119,7 +119,7 @@ def _narrowing(type_: str, mode: str, satfinite: bool) -> dict[str, str]:
 
 
 def _rounded(magnitude: Value, negative: Value, format_: FloatFormat, mode: str) -> Value:
-    """The rounded code as if the exponent had no upper end: a mantissa that rounds up carries into it."""
+    """The rounded code, as if the exponent were unbounded: a mantissa that overflows carries into it."""
     f = magnitude.fn
     lowest = 1023 + format_.min_exponent
     exponent = magnitude >> 52
@@ -141,7 +141,7 @@ def _rounded(magnitude: Value, negative: Value, format_: FloatFormat, mode: str)
 
 
 def _clamped(code: Value, negative: Value, format_: FloatFormat, mode: str, satfinite: bool) -> Value:
-    """A code past the largest number becomes infinity or that number, as the rounding says."""
+    """A code beyond the largest number becomes infinity or that number, depending on the rounding mode."""
     f = code.fn
     largest, infinity = f.const("i64", format_.infinity_code - 1), f.const("i64", format_.infinity_code)
     over = largest

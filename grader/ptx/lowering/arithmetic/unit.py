@@ -1,4 +1,4 @@
-"""What all families of lowerings share: types, and what a lowering needs of the code that it adds to."""
+"""What the families of arithmetic share: types, and the interface to the code under construction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grader.ptx.types import BITS
 INTEGER = {"u8": 8, "s8": 8, "b8": 8, "u16": 16, "s16": 16, "b16": 16, "u32": 32, "s32": 32, "b32": 32, "u64": 64,
            "s64": 64, "b64": 64}  # fmt: skip
 FLOAT = {"f32": "float", "f64": "double"}
-# LLVM's own half and bfloat would call library functions that a JIT does not find: halves are integers here.
+# LLVM's half and bfloat would need library functions that the JIT cannot find, so halves are integers here.
 HALF = {"f16", "bf16"}
 PAIRS = {"f16x2": "f16", "bf16x2": "bf16", "u16x2": "u16", "s16x2": "s16", "e4m3x2": "e4m3", "e5m2x2": "e5m2"}
 
@@ -22,7 +22,7 @@ class NoLowering(Exception):  # noqa: N818
 
 
 class Unit(Protocol):
-    """The code that a lowering adds to: a kernel, or a routine that kernels call."""
+    """Code under construction: a kernel, or a routine that kernels call."""
 
     f: Fn
 
@@ -30,30 +30,30 @@ class Unit(Protocol):
     def helper(self, name: str, ir: str) -> None: ...
 
 
-# (unit, modifiers, operands) -> the result, or the results of an instruction with two
+# (unit, modifiers, operands) -> the result, or both results
 Handler = Callable[[Unit, list[str], list[Operand]], "Value | tuple[Value, ...]"]
 
 
 class Routine:
-    """A function that generated code calls; itself a Unit for what it is made of."""
+    """A function that kernels call."""
 
     def __init__(self, name: str, result: str, parameters: dict[str, str]) -> None:
         self.f = Fn(name, result, parameters, "nounwind")
         self.needs: dict[str, str] = {}
 
     def value(self, _operand: Operand, _type: str, /) -> Value:
-        raise NoLowering  # a routine has parameters, no operands
+        raise NoLowering  # a routine has parameters instead of operands
 
     def helper(self, name: str, ir: str) -> None:
         self.needs.setdefault(name, ir)
 
     def texts(self) -> dict[str, str]:
-        """The function and all that it calls, by name."""
+        """The function, last, and all that it calls, by name."""
         return {**self.needs, self.f.name: self.f.text()}
 
 
 def call(u: Unit, texts: dict[str, str], *arguments: Value) -> Value:
-    """Call the routine that `texts` ends with."""
+    """Call the last routine of `texts`."""
     for name, text in texts.items():
         u.helper(name, text)
     result = text.split("@", 1)[0].split()[-1]
@@ -73,7 +73,7 @@ def intrinsic(u: Unit, name: str, *arguments: Value) -> Value:
     return u.f.call(arguments[0].type, full, *arguments)
 
 
-def lanes_of(pair: Value) -> list[Value]:
+def halves_of(pair: Value) -> list[Value]:
     """The low and the high half of a packed value."""
     half = f"i{int(pair.type[1:]) // 2}"
     return [pair.trunc(half), (pair >> int(half[1:])).trunc(half)]
