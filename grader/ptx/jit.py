@@ -105,6 +105,13 @@ def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
             passes.run(function, builder)
 
 
+def make_semaphores(address: int, count: int, step: int) -> None:
+    """Of POSIX, `step` bytes apart; all at zero."""
+    library = ctypes.CDLL(None)
+    for i in range(count):
+        library.sem_init(ctypes.c_void_p(address + i * step), 0, 0)
+
+
 _thread = threading.local()
 
 

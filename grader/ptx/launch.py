@@ -10,39 +10,58 @@ from typing import Any
 
 import numpy as np
 
-from grader.ptx.jit import NativeKernel, print_to, runtime
+from grader.ptx.jit import NativeKernel, make_semaphores, print_to, runtime
 from grader.ptx.lowering.memory import variable_windows
 from grader.ptx.machine import (
+    CREW,
     FAULT,
+    FENCE,
+    FIRST_WINDOW,
     FLIGHT,
+    HISTORY,
     INITIALISED,
     KNOWN_ROWS,
     LAUNCH,
     LOCK_BYTES,
     LOCKS,
+    LOOK,
     MAIL_BYTES,
+    MAX_FENCES,
     MAX_FLIGHTS,
+    MAX_HEADS,
+    MAX_LOOKS,
+    MAX_RELEASES,
+    MAX_ROWS,
+    MAX_STACK,
     MBARRIER_BYTES,
     NAMED_BARRIERS,
     PARAM_WINDOW,
     READABLE,
+    RELEASE,
+    ROW_BYTES,
+    SEMAPHORE_AT,
     SHADOW_ARRAYS,
+    SINK_BYTES,
+    STAMP_STEP,
     TIME_IS_UP,
+    TURN_BYTES,
     VARIABLE_WINDOW,
     WARPS,
     WINDOW,
+    WINDOW_BITS,
+    WINDOWS,
     WORKER,
     WRITABLE,
     Kind,
-    window_base,
+    kernel_address,
 )
 from grader.ptx.printing import Printer
 from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
 from grader.ptx.syntax import Module, Variable
 
-WINDOWS = 1024
-SINK_BYTES = 1 << 16
+ARRAY_ALIGN = 512  # bytes: cudaMalloc's
+PLACES = 1 << 23  # where an array may start: within 4 GiB
 TICK_SECONDS = 0.05  # how often the time limit is checked
 FAULT_LIMIT = 100_000  # per worker; a kernel that is wrong everywhere need not finish
 Dim3 = tuple[int, int, int]
@@ -111,7 +130,7 @@ def place_variables(module: Module) -> Placed:
         data = np.frombuffer(variable.data or bytes(max(variable.size, 1)), np.uint8).copy()
         for offset, symbol, addend in variable.relocations:
             if symbol in windows:
-                data[offset : offset + 8] = as_bytes(window_base(windows[symbol]) + addend, 8)
+                data[offset : offset + 8] = as_bytes(kernel_address(windows[symbol]) + addend, 8)
         placed[name] = (window, data, variable)
     return placed
 
@@ -126,8 +145,13 @@ class Launch:
         shared_bytes: int,
         arguments: Sequence[Buffer | int],
         limits: Limits,
+        seed: int,
+        *,
+        serial: bool,
     ) -> None:
-        self.compiled, self.lowered, self.limits = compiled, compiled.lowered, limits
+        """`serial`: one block runs at a time, whatever the number of workers."""
+        self.compiled, self.lowered, self.limits, self.serial = compiled, compiled.lowered, limits, serial
+        self.seed = seed
         self.threads = block[0] * block[1] * block[2]
         self.blocks = grid[0] * grid[1] * grid[2]
         self.printer = Printer(variables)
@@ -149,10 +173,29 @@ class Launch:
             thread_index=pointer_to(self._kept(_thread_indices(block))),
             fault_limit=FAULT_LIMIT,
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
-            signalled=pointer_to(self._kept(np.zeros((self.blocks, -(-self.threads // 32)), np.uint32))),
+            serial=int(serial),
+            crew=1,
+            turn=pointer_to(self._kept(np.zeros(TURN_BYTES * CREW, np.uint8))),
+            chance=seed,
+            salt=(seed * 0x9E37_79B9_7F4A_7C15) >> 7,
         )
+        if serial and self.lowered.between_blocks.meet:
+            self.record.set(signals=1)
+            self.record.set(**{name: pointer_to(self._kept(array)) for name, array in self._order().items()})
         for axis, g, b in zip("xyz", grid, block, strict=True):
             self.record.set(**{f"grid_{axis}": g, f"block_{axis}": b})
+
+    def _order(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Room for what blocks signal to each other. Pages of it that nobody touches cost nothing."""
+        return {
+            "histories": np.zeros(self.blocks * HISTORY.size, np.uint8),
+            "heads": np.zeros(MAX_HEADS + STAMP_STEP, np.uint32),
+            "fences": np.zeros((MAX_FENCES + 1) * FENCE.size, np.uint8),
+            "releases": np.zeros((MAX_RELEASES + 1) * RELEASE.size, np.uint8),
+            "looks": np.zeros((MAX_LOOKS + 1) * LOOK.size, np.uint8),
+            "rows": np.zeros((MAX_ROWS + 1) * ROW_BYTES, np.uint8),
+            "stack": np.zeros(MAX_STACK, np.uint32),
+        }
 
     def _kept(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Keep an array alive: generated code has only its address."""
@@ -168,9 +211,10 @@ class Launch:
         filled: np.ndarray[Any, Any] | None = None,
     ) -> None:
         entry = Struct(WINDOW, self.windows, window * WINDOW.size)
-        entry.set(host=pointer_to(data), size=size, flags=flags)
+        entry.set(host=pointer_to(data), base=kernel_address(window) + self._moved(window), size=size, flags=flags)
         if flags & WRITABLE:
             cells = -(-size // self.lowered.global_granule) + 1
+            entry.set(**{"signal" if self.serial else "touched": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
             for name in SLOTS:
                 stamps = self._kept(np.zeros(cells, np.uint64))
                 if name == "write" and filled is not None and filled.size:
@@ -179,6 +223,20 @@ class Launch:
                     self.filled.append((filled, stamps))
                 entry.set(**{name: pointer_to(stamps)})
                 entry.set(**{f"{name}_site": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
+
+    def _moved(self, window: int) -> int:
+        """By how much the array of a parameter lies further up than its window's middle: no kernel can rely on it."""
+        if not PARAM_WINDOW <= window < VARIABLE_WINDOW:
+            return 0
+        chance = (self.seed + 1) * 0x9E37_79B9_7F4A_7C15 + window * 0xBF58_476D_1CE4_E5B9
+        return (chance >> 20) % PLACES * ARRAY_ALIGN
+
+    def _named(self, address: int) -> int:
+        """As explain.py knows it."""
+        window = (address >> WINDOW_BITS) - FIRST_WINDOW
+        if not 0 <= window < WINDOWS:
+            return address
+        return address - (FIRST_WINDOW << WINDOW_BITS) - self._moved(window)
 
     def _bind(self, arguments: Sequence[Buffer | int]) -> np.ndarray[Any, Any]:
         """The parameter block: arrays by address, everything else by value."""
@@ -192,13 +250,15 @@ class Launch:
                 self._open_window(
                     PARAM_WINDOW + i, argument.data, argument.data.nbytes, argument.flags, argument.filled
                 )
-                block[start : start + 8] = as_bytes(window_base(PARAM_WINDOW + i), 8)
+                block[start : start + 8] = as_bytes(
+                    kernel_address(PARAM_WINDOW + i) + self._moved(PARAM_WINDOW + i), 8
+                )
             else:
                 size = min(end - start, 8)
                 block[start : start + size] = as_bytes(argument, size)
         return block
 
-    def _worker(self) -> Struct:
+    def _worker(self, number: int) -> Struct:
         low, threads = self.lowered, self.threads
         faults = np.zeros(len(low.sites) * len(Kind), FAULT_TYPE)
         self.fault_tables.append(faults)
@@ -217,14 +277,19 @@ class Launch:
             "flights": np.zeros((MAX_FLIGHTS + 1) * FLIGHT.size, np.uint8),
         }
         worker = Struct(WORKER)
-        worker.set(launch=self.record.address, program=self.compiled.program.address)
+        worker.set(launch=self.record.address, program=self.compiled.program.address, number=number)
         worker.set(**{name: pointer_to(self._kept(array)) for name, array in arrays.items()})
         return worker
 
     def run(self, workers: int) -> None:
         """Run until the end or until the time is up; then threads stop at their next loop iteration or barrier."""
         work = runtime().work
-        records = [self._worker() for _ in range(max(1, min(workers, self.blocks)))]
+        if self.serial:
+            workers = CREW if self.lowered.between_blocks.draw else 1
+        records = [self._worker(number) for number in range(max(1, min(workers, self.blocks)))]
+        if self.serial and len(records) > 1:
+            self.record.set(crew=len(records))
+            make_semaphores(self.record.get("turn") + SEMAPHORE_AT, len(records), TURN_BYTES)
 
         def body(worker: Struct) -> None:
             print_to(self.printer)
@@ -245,6 +310,12 @@ class Launch:
                 filled[:] = (stamps != 0).repeat(self.lowered.global_granule)[: len(filled)]
 
     @property
+    def in_doubt(self) -> bool:
+        """Blocks that ran side by side met where only ordered ones may, or not all came to their end: what they did
+        and what was found depends on who was first."""
+        return not self.serial and bool(self.record.get("crossed") or self.record.get("stop"))
+
+    @property
     def worn_out(self) -> bool:
         """Shadow memory ran out of distinct times in some block, so races may have been missed."""
         return bool(self.record.get("worn_out"))
@@ -261,6 +332,7 @@ class Launch:
             records = [t for t in tables[:, site, kind] if t["count"]]
             first = min(records, key=lambda r: (int(r["block"]), int(r["thread"])))
             values = {name: int(first[name]) for name in ("block", "thread", "address", "other", "other_site")}
+            values["address"] = self._named(values["address"])
             found.append(Fault(int(site), Kind(int(kind)), sum(int(r["count"]) for r in records), **values))
         return found
 

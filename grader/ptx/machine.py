@@ -1,6 +1,6 @@
 """The machine that PTX runs on here: its address map, its shadow state, the structs of its runtime.
 
-Addresses. Every array owns a window of 64 GiB and starts in its middle, so that an index far out of range
+Addresses. Every array owns a window of 64 GiB and starts near its middle, so that an index far out of range
 still points into the window of the array that it was meant for, and a finding can name it.
 
 Shadow state. Memory is tracked in cells of one *granule*, the narrowest access that the program makes, so that
@@ -26,6 +26,8 @@ from enum import IntEnum
 from grader.ptx.ir import Layout
 
 WINDOW_BITS = 36
+WINDOWS = 1024
+FIRST_WINDOW = 0x7F0  # what the top of a kernel's addresses is counted from
 SHARED_WINDOW = 1
 LOCAL_WINDOW = 2
 PARAM_WINDOW = 4  # kernel parameter i points into window 4 + i
@@ -43,12 +45,18 @@ MAX_MEETINGS = (LAST_TIME - LAST_STAMP) // STAMP_STEP - 1  # of one block that a
 UNSETTLED = 0x8000_0000  # on a read stamp: look at every later read, for the cell was written since the barrier
 SHADOW_ARRAYS = 8  # of i32 per cell of shared memory
 GUARD_STAMP = 0xFFFF_FFFF
+SINK_BYTES = 1 << 16
+RUBBISH = 0x7F  # what a block finds in shared memory where nothing was written: a number that nobody expects
 IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that nobody has waited for
 BEING_READ_STAMP = 0xFFFF_FFFF  # read by a bulk copy that nobody has waited for
 ASYNC_THREAD = STAMP_STEP - 1  # who copies what an mbarrier waits for; a block that has such copies has fewer threads
 STRONG = 0x8000_0000  # flag on a site: atomic or volatile, so no race with its like
 BLOCK_SCOPE = 0x4000_0000  # flag on a strong site: so for the threads of its own block only
 FIRST = 0x1000_0000  # flag on the strong site of a write: nothing was there before
+BLIND = 0x0800_0000  # flag on a strong site: it overwrites, whatever was there
+DROPS = 0x0400_0000  # flag on the site of an atomic operation: nobody looks at what it gives
+TRIES = 0x0200_0000  # and it is a compare-and-swap
+QUIET = 0x0100_0000  # flag on the site of an atomic operation: this time it changed nothing, and counts as a look
 MERGES = 0x2000_0000  # flag on a site: a load that keeps the rest of a word of which some bits are replaced
 
 LOCKS = 256  # of the shadow of global memory, for LOCK_BYTES of addresses each; and each has a cache line
@@ -66,12 +74,17 @@ AT_YIELD = 1 << 27  # in a loop that may wait for another thread
 AT_BARRIER = 1 << 28  # bar.sync 0, for all threads
 AT_NAMED = 1 << 29  # any other barrier; the frame says which
 AT_WARP = 1 << 30  # a warp collective
-SITE_MASK = (1 << 26) - 1
+SITE_MASK = (1 << 24) - 1
 
 
 def window_base(window: int) -> int:
     """The address at which window `window`'s array starts."""
     return (window << WINDOW_BITS) + (1 << (WINDOW_BITS - 1))
+
+
+def kernel_address(window: int) -> int:
+    """The same as a kernel sees it, up there where a GPU's arrays lie; a launch moves them from there by chance."""
+    return window_base(window) + (FIRST_WINDOW << WINDOW_BITS)
 
 
 TIME_IS_UP = 1  # who is still in a loop did not finish
@@ -168,7 +181,27 @@ LAUNCH = Layout(
     fault_limit="i64",  # per worker; with more, the launch ends
     thread_index="ptr",  # i32 x, y, z, 0 per thread
     locks="ptr",  # LOCKS of them; 1: an OS thread is at cells that belong to it
-    signalled="ptr",  # a time per warp of each block: what it did before, a signal to other blocks has released
+    serial="i32",  # 1: one block runs at a time
+    signals="i32",  # 1: and what they signal to each other is kept
+    crossed="i32",  # not serial: two blocks touched one cell as only ordered ones may
+    crew="i32",  # workers that take turns
+    turn="ptr",  # per worker, TURN_BYTES: a semaphore, and its state
+    salt="i64",  # of the seed, for what a kernel can see of the machine
+    chance="i64",  # the state of the generator that says whose turn is next
+    histories="ptr",  # a HISTORY per block
+    heads="ptr",  # the threads of blocks with fences: the last FENCE of each
+    fences="ptr",  # FENCE, RELEASE and LOOK records, each counted from 1
+    releases="ptr",
+    looks="ptr",
+    rows="ptr",  # ROW_BYTES each
+    stack="ptr",  # of a search: releases to look at
+    head_count="i32",
+    fence_count="i32",
+    release_count="i32",
+    look_count="i32",
+    row_count="i32",
+    searches="i32",
+    lost="i32",  # 1: the records are full, and whatever blocks do counts as ordered from here on
 )
 
 # One per worker, that is per OS thread.
@@ -181,8 +214,11 @@ WORKER = Layout(
     barrier="i32",  # when all threads last met: older accesses are ordered before everything since
     base="i32",  # when the block started: older stamps belong to earlier blocks
     mail="ptr",  # MAIL_BYTES per thread
-    acquired="i32",  # the block did an atomic or volatile access to global memory
-    fenced="i32",  # when a thread last ran a fence that other blocks can rely on; or 0
+    clock="i64",  # moves on when it is read
+    number="i32",  # among those that take turns
+    draws="i32",  # since it got its turn: atomic operations that changed global memory, whose result is looked at
+    drawing="i32",  # 1: all threads stood in loops, or at barriers behind them, when it last stopped
+    sunk="i64",  # faults when the sink was last cleared
     true_count="i32",  # bar.red: threads whose predicate holds, threads that took part
     met_count="i32",
     idle="i64",  # instructions since anybody did more than yield, or another block did
@@ -219,6 +255,7 @@ WORKER = Layout(
 
 WINDOW = Layout(
     host="ptr",
+    base="i64",  # the address at which its array starts
     size="i64",
     flags="i32",
     pad="i32",
@@ -232,7 +269,40 @@ WINDOW = Layout(
     elsewhere_site="ptr",
     hidden="ptr",  # where the last write is atomic: another thread's atomic one before it, which nothing orders
     hidden_site="ptr",
+    touched="ptr",  # i32 per cell, where blocks run side by side: which block touched it first, and who did what
+    signal="ptr",  # i32 per cell, where they do not: the RELEASE that who looks at it acquires
 )
+
+# What blocks signal to each other, kept until the kernel's end; 0 is none. `before`: the one before it of the same
+# thread (of a fence) or block. A point in time of a thread knows other threads up to `barrier` and, where they were
+# met since, to what its row says.
+HISTORY = Layout(heads="i32", releases="i32", looks="i32", first_fence="i32", last_fence="i32")
+FENCE = Layout(time="i32", barrier="i32", row="i32", before="i32")
+# `left`: what stood there before and goes on in it. `chain`: the first of all those that went on up to here.
+RELEASE = Layout(
+    block="i32",
+    thread="i32",
+    time="i32",
+    barrier="i32",
+    row="i32",
+    left="i32",
+    chain="i32",
+    before="i32",
+    found="i32",
+)
+LOOK = Layout(stamp="i32", release="i32", before="i32")
+MAX_FENCES = 1 << 25
+MAX_RELEASES = MAX_LOOKS = 1 << 23
+MAX_HEADS = 1 << 24
+MAX_ROWS = 1 << 19
+MAX_STACK = 1 << 20
+LOOKS, CHANGES, KEEPS = 1, 2, 4  # of a strong access: who looks acquires; what keeps goes on where others released
+
+CREW = 4  # blocks in flight where blocks draw from each other
+TURN_BYTES = 64
+TURN = Layout(state="i32")
+SEMAPHORE_AT = 16  # in a turn's bytes
+IDLE, BUSY, DONE = 0, 1, 2  # a worker: between blocks, in one, none left for it
 
 # A copy that cp.async has started, in the thread's frame until a wait carries it out.
 # `mark`: of the first cp.async.mbarrier.arrive behind it; 0: there was none.
@@ -277,6 +347,7 @@ LANES_RELEASED_ROW = ARRIVED_ROW + NAMED_BARRIERS  # per warp, with a time per l
 LANES_ROW = LANES_RELEASED_ROW + WARPS  # per thread, with a time per lane of its warp
 ASYNC_WARP = ASYNC_THREAD >> 5
 KNOWN_ROWS = LANES_ROW + STAMP_STEP
+ROW_BYTES = 2 * 4 * WARPS  # of a thread's knowledge: a time per lane of its warp, and one per warp
 MBARRIER_BYTES = MBARRIER.size + 2 * 4 * WARPS
 POLL_ROUNDS = 256  # in which all threads look at mbarriers in vain; then they would for ever
 TURNS = 32  # of a loop that may wait for another thread, before others get their turn

@@ -116,10 +116,6 @@ WRONG = {
             __shared__ int s[64];
             s[t] |= 1 << in[t] % 32;  // <-- here
             __syncthreads(); out[t] = s[63 - t];""",
-        "a flag that nobody lowered": """
-            __shared__ volatile int flag;
-            if (t == 0) out[0] = flag;  // <-- here
-            if (t == 40) flag = 1;""",
         "the low half of a sum that nobody started": """
             __shared__ int s[64];
             s[t] = (s[t] + in[t]) & 0xffff;  // <-- here
@@ -246,6 +242,17 @@ WRONG = {
             __shared__ volatile int group;
             if (t == 0) group = in[5];
             out[t] = group;  // <-- here""",
+        "a flag that nobody lowered": """
+            __shared__ volatile int flag;
+            if (t == 0) out[0] = flag;  // <-- here
+            if (t == 40) flag = 1;""",
+        "a volatile scalar that is set again while others read it": """
+            __shared__ volatile int group;
+            if (t == 0) group = in[5];
+            __syncthreads();
+            int sum = group;
+            if (t == 0) group = in[6];  // <-- here
+            out[t] = sum + group * 0;""",
         "an atomic start that others may come before": """
             __shared__ int count;
             if (t == 0) atomicExch(&count, in[0]);
@@ -611,12 +618,12 @@ def test_sums_of_all_blocks_may_be_read_behind_their_tickets(workers: int) -> No
     assert (ran.out[:3] == 4 * np.arange(64).sum()).all()
 
 
-def test_a_flag_that_one_worker_polls_while_another_sets_it_is_no_race() -> None:
+def test_a_flag_that_one_block_polls_while_another_sets_it_is_no_race() -> None:
     body = """
         volatile int* flag = state;
         if (blockIdx.x == 0) for (int i = 0; i < 200000; ++i) flag[t] = i;
-        else { int sum = 0; for (int i = 0; i < 200000; ++i) sum += flag[t]; out[t] = sum; }"""
-    assert [run(body, grid=2, block=1).findings for _ in range(6)] == [()] * 6
+        else { int i = 0; while (flag[t] < 7 && i < 200000) ++i; out[t] = i; }"""
+    assert run(body, grid=2, block=1).findings == ()
 
 
 def test_a_read_that_comes_too_soon_names_the_write() -> None:
@@ -934,7 +941,7 @@ RIGHT = {
         if (t == 1) {
           while (flag == 0) {}
           again = 1;
-          for (int i = 0; i < 100; ++i) if (flag == 7) __nanosleep(1);
+          for (int i = 0; i < 100 && flag != 7; ++i) __nanosleep(1);
           out[0] = s;
         }""",
     "some lanes wait at an mbarrier and tell others of their warp": """
@@ -1023,7 +1030,9 @@ RIGHT = {
         if (t == 0) group = in[5];
         __syncthreads();
         int sum = group;
+        __syncthreads();
         if (t == 0) group = in[6];
+        __syncthreads();
         out[t] = sum + group * 0;""",
     "a scale in a loop, from some turn on, for the warp that has it": """
         __shared__ float scale;

@@ -8,7 +8,8 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.shared_cells import clamped, larger, reduced, splat
-from grader.ptx.machine import LOCK_BYTES, WORKER
+from grader.ptx.machine import BLIND, CHANGES, LOCK_BYTES, LOOKS, WORKER
+from grader.ptx.opcodes.opcode import Opcode
 from grader.ptx.opcodes.rows import ALIGNED
 from grader.ptx.syntax import Immediate, Instruction, Operand, items_of
 from grader.ptx.types import is_signed
@@ -33,12 +34,18 @@ def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
         return pointer
     if op.space == "local":
         return _local_pointer(u, source, op.bytes)
-    pointer = checked(u, "read", op.space, source, op.bytes, strong=op.is_strong)
-    if op.is_strong:
-        u.acquire(
-            wide=op.reaches_other_blocks
-        )  # after the check: an acquire orders later accesses, not the load itself
+    looks = u.looks.acquires(ins)
+    pointer = checked(u, "read", op.space, source, op.bytes, strong=looks or id(ins) in u.looks.guesses)
+    if looks:
+        u.acquire()  # after the checks: it orders what follows, and not itself
+        synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))
     return pointer
+
+
+def synchronise(u: KernelBuilder, op: Opcode, address: Value, how: Value) -> None:
+    """A strong access was carried out: what it signals to other blocks, or acquires from them."""
+    if op.reaches_other_blocks:
+        u.f.call("void", "synchronise", u.worker, u.me, address, how)
 
 
 def aligned(u: KernelBuilder, ins: Instruction) -> None:
@@ -56,13 +63,14 @@ def checked(
     width: int,
     *,
     strong: bool = False,
+    flags: int = 0,
     values: Sequence[Value] = (),
 ) -> Value:
     """Host address of one access, checked by the runtime. `values`: what a store writes, if known.
 
     `direction` is "read", "write" or "update", a write that depends on the old value.
     """
-    return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, values=values)
+    return checked_at(u, direction, space, address_of(u, operand), width, strong=strong, flags=flags, values=values)
 
 
 def checked_at(
@@ -73,10 +81,24 @@ def checked_at(
     width: int,
     *,
     strong: bool = False,
+    flags: int = 0,
     values: Sequence[Value] = (),
 ) -> Value:
+    site = u.f.const("i32", u.site(width, strong=strong) | flags)
+    return check(u, direction, space, address, width, site, values)
+
+
+def check(
+    u: KernelBuilder,
+    direction: str,
+    space: str,
+    address: Value,
+    width: int,
+    site: Value,
+    values: Sequence[Value] = (),
+) -> Value:
+    """`site`: with its flags, of which some may be known only as it runs."""
     f = u.f
-    site = f.const("i32", u.site(width, strong=strong))
     arguments = [u.worker, u.me, address, f.const("i32", width), site]
     if direction != "read":
         arguments.append(_in_memory(u, values))
@@ -120,9 +142,12 @@ def store(u: KernelBuilder, ins: Instruction) -> None:
     elif op.space == "shared" and not op.is_strong:
         pointer = _shared_store_pointer(u, target, op.bytes, values)
     else:
-        pointer = checked(u, "write", op.space, target, op.bytes, strong=op.is_strong, values=values)
+        flags = BLIND if op.is_strong else 0
+        pointer = checked(u, "write", op.space, target, op.bytes, strong=op.is_strong, flags=flags, values=values)
     for k, value in enumerate(values):
         pointer.at(k * op.element_bytes).store(value, 1)
+    if op.is_strong:
+        synchronise(u, op, address_of(u, target), u.f.const("i32", CHANGES))
 
 
 def discard(u: KernelBuilder, ins: Instruction) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from grader.ptx.analysis.registers import registers_of
+from grader.ptx.analysis.looks import is_looked_at
 from grader.ptx.ir import Value
-from grader.ptx.lowering.accesses import checked
+from grader.ptx.lowering.accesses import check, synchronise
+from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.arithmetic import llvm_type
 from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
 from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.lowering.shared_cells import clamped
+from grader.ptx.machine import BLIND, CHANGES, DROPS, KEEPS, LOOKS, QUIET, TRIES
 from grader.ptx.syntax import Instruction, Operand, items_of
 from grader.ptx.types import BITS, is_signed
 
 OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
               "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
+OVERWRITES = {"exch": BLIND, "cas": TRIES}  # when the result is unused
 HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
 
 
@@ -28,18 +32,39 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
     destination = operands.pop(0) if ins.traits.result else None
     if {"release", "acq_rel"} & set(mods):
         u.fence(wide=not op.is_of_block_scope)
-    direction = "write" if operation == "exch" else "update"  # the old value of an exchange is often unused
-    pointer = checked(u, direction, op.space, operands[0], op.bytes, strong=True)
-    if destination is not None:
-        # After the check: an acquire orders later accesses, not this one. An unused result orders nothing.
-        looked_at = bool(u.used & set(registers_of(destination)))
-        u.acquire(wide=op.reaches_other_blocks and looked_at)
+    looked_at = is_looked_at(ins, u.used)
+    flags = 0 if looked_at else DROPS | OVERWRITES.get(operation, 0)
+    address, width = address_of(u, operands[0]), u.f.const("i32", op.bytes)
+    if op.space == "shared":
+        pointer, _ = clamped(u, address, op.bytes, 0)
+    else:
+        pointer = u.f.call("ptr", f"{op.space}_peek", u.worker, address, width)
     sources = [items_of(operand) for operand in operands[1:]]
     targets = items_of(destination) if destination is not None else [None] * op.count
-    for k, (target, *values) in enumerate(zip(targets, *sources, strict=True)):
-        old = _apply(u, operation, op.type, pointer.at(k * op.element_bytes), values)
+    changed, given = u.f.const("i1", 0), []
+    for k, values in enumerate(zip(*sources, strict=True)):
+        place = pointer.at(k * op.element_bytes)
+        given.append(_apply(u, operation, op.type, place, list(values)))
+        changed = changed | _bits(place.load(given[-1].type)).ne(_bits(given[-1]))
+    # One that changes nothing only reads; but if its result is unused, in another order it might change something.
+    quiet = QUIET if looked_at or operation in OVERWRITES else 0
+    site = u.site(op.bytes, strong=True) | flags
+    site_now = u.f.select(changed, u.f.const("i32", site), u.f.const("i32", site | quiet))
+    # The result of an exchange is often unused: then it is a store.
+    check(u, "write" if operation == "exch" else "update", op.space, address, op.bytes, site_now)
+    for target, old in zip(targets, given, strict=True):
         if target is not None:
             u.assign(target, old)
+    looks = LOOKS if looked_at else 0
+    how = u.f.select(changed, u.f.const("i32", looks | CHANGES | KEEPS), u.f.const("i32", looks | KEEPS))
+    synchronise(u, op, address, how)
+    if destination is not None:
+        u.acquire()  # after all else: it orders what follows, and not itself
+
+
+def _bits(value: Value) -> Value:
+    width = {"float": 32, "double": 64, "half": 16, "bfloat": 16}.get(value.type)
+    return value.bitcast(f"i{width}") if width else value
 
 
 def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:

@@ -14,6 +14,7 @@ from grader.ptx.analysis.calls import expand_calls
 from grader.ptx.analysis.carry import name_the_carry
 from grader.ptx.analysis.flow import blocks_of
 from grader.ptx.analysis.gaps import leave_out_gaps
+from grader.ptx.analysis.looks import looks_of
 from grader.ptx.analysis.meeting_places import meeting_places
 from grader.ptx.analysis.pointers import pointer_origins
 from grader.ptx.analysis.registers import defs_and_uses
@@ -35,7 +36,7 @@ from grader.ptx.machine import (
     TURNS,
     WORKER,
     Kind,
-    window_base,
+    kernel_address,
 )
 from grader.ptx.runtime.shadow import SharedShadow
 from grader.ptx.syntax import NOWHERE, Function, Instruction, Module, Operand
@@ -61,6 +62,7 @@ class KernelBuilder:
         self.merging_loads = merging_loads(self.blocks)
         self.meeting_places = meeting_places(self.blocks)
         self.speculated = speculated_loads(self.blocks)
+        self.looks = looks_of(self.blocks)
         self.used = frozenset(name for b in self.blocks for i in b.instructions for name in defs_and_uses(i)[1])
         self.origins = pointer_origins(self.function)
         self.parameter_offsets, self.parameter_bytes = parameter_layout(function)
@@ -92,7 +94,8 @@ class KernelBuilder:
         self.shadow = SharedShadow(self.worker, 4 * self.shared.cells)
         self.fuel, self.turns = f.alloca("i64"), f.alloca("i32")
         self.fuel.store(f.const("i64", FUEL))
-        self.turns.store(f.const("i32", TURNS))
+        # Who draws in a loop lets other blocks draw.
+        self.turns.store(f.const("i32", 1 if self.looks.between_blocks.draw else TURNS))
         static = sum(size for _, size in self.shared.arrays)
         special = SpecialRegisters(self, self.worker, self.launch, static)
         self.registers = Registers(f, self.function.registers, self.frame_layout, self.unsupported)
@@ -121,7 +124,7 @@ class KernelBuilder:
             if name in known:
                 return known[name]
         if name in self.variable_windows:
-            return window_base(self.variable_windows[name])
+            return kernel_address(self.variable_windows[name])
         raise self.unsupported(f"the address of {name}")
 
     def unsupported(self, what: str = "") -> Unsupported:
@@ -171,11 +174,9 @@ class KernelBuilder:
         self.f.call("void", "fence", self.worker, self.f["tid"], self.f.const("i32", int(wide)))
         self.passes()
 
-    def acquire(self, *, wide: bool = False) -> None:
-        """Order what other threads of the block have released, with `wide` other blocks too, before what follows."""
+    def acquire(self) -> None:
+        """This thread reads what another of its block may change: what that released is ordered before."""
         self.f.call("void", "acquire", self.worker, self.f["tid"])
-        if wide:
-            WORKER.set(self.worker, "acquired", self.f.const("i32", 1))
 
     def met_others(self) -> None:
         """This thread has synchronised: later reads must be checked again."""

@@ -15,7 +15,7 @@ from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.shared_cells import clamped, reduced
 from grader.ptx.lowering.speculated_loads import SpeculatedLoads
-from grader.ptx.machine import ARENA_TAIL, LAUNCH, PARAM_WINDOW, WINDOW, WORKER, window_base
+from grader.ptx.machine import ARENA_TAIL, LAUNCH, PARAM_WINDOW, WINDOW, WORKER
 from grader.ptx.syntax import Address, Immediate, Instruction, Register
 
 # (space, base register, version of the base and chunk of offsets, width, parameter)
@@ -87,7 +87,7 @@ class Loads:
     def _key(self, u: KernelBuilder, ins: Instruction, versions: dict[str, int]) -> GroupKey | None:
         """The group of a load; None if it is checked by itself."""
         op = ins.op
-        if not ins.traits.loads or op.is_strong or ins.guard or ins in self.speculated:
+        if not ins.traits.loads or op.is_strong or ins.guard or ins in self.speculated or id(ins) in u.looks.guesses:
             return None
         source = ins.operands[1]
         if not isinstance(source, Address) or isinstance(source.base, Immediate) or not op.element_bytes:
@@ -129,7 +129,7 @@ def _bound(u: KernelBuilder, group: LoadGroup, address: Value, span: int) -> Non
     u.helper("llvm.usub.sat.i64", "declare i64 @llvm.usub.sat.i64(i64, i64)")
     size = WINDOW.get(window, "size")
     room = f.emit("i64", f"call i64 @llvm.usub.sat.i64(i64 {size}, i64 {span + group.width - 1})")
-    offset = address - window_base(PARAM_WINDOW + group.origin)
+    offset = address - WINDOW.get(window, "base")
     group.ok = offset.ult(room) & (offset & (group.width - 1)).eq(0)
     group.pointer = f.select(group.ok, WINDOW.get(window, "host").at(offset), WORKER.get(u.worker, "sink"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from grader.ptx.analysis.looks import BetweenBlocks
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.shapes import Frame, SharedMap
 from grader.ptx.analysis.suspensions import is_named_barrier
@@ -31,6 +32,7 @@ class Lowered:
     parameter_bytes: int
     asynchronous: bool  # its copies count as accesses of machine.ASYNC_THREAD
     own_barriers: bool  # it uses mbarriers or named barriers
+    between_blocks: BetweenBlocks
     unset: list[Location]  # where registers that may be uninitialised are first read
 
 
@@ -51,6 +53,7 @@ def lower(module: Module, function: Function, read_only: frozenset[int], tables:
         kernel.parameter_bytes,
         async_copies.is_asynchronous(kernel.blocks),
         any(i.traits.on_mbarrier or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
+        kernel.looks.between_blocks,
         _first_reads(kernel),
     )
 

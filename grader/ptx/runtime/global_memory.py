@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import INITIALISED, LAUNCH, STRONG, WINDOW, WINDOW_BITS, WORKER, WRITABLE, Kind
+from grader.ptx.machine import (
+    BLIND,
+    DROPS,
+    FIRST,
+    FIRST_WINDOW,
+    INITIALISED,
+    LAUNCH,
+    QUIET,
+    STRONG,
+    TRIES,
+    WINDOW,
+    WINDOW_BITS,
+    WINDOWS,
+    WORKER,
+    WRITABLE,
+    Kind,
+)
+from grader.ptx.runtime.crossings import note_touch, reading, writing
 from grader.ptx.runtime.faults import check_alignment, fault, leave
 from grader.ptx.runtime.order import (
     changes,
@@ -13,9 +30,9 @@ from grader.ptx.runtime.order import (
     is_unordered,
     is_weak,
 )
-from grader.ptx.runtime.shadow import ACCESS, COLD, MANY, STORE, GlobalCell, cells_of, locked
+from grader.ptx.runtime.shadow import ACCESS, COLD, MANY, PEEK, STORE, GlobalCell, Slot, cells_of, locked
 
-LAST_WINDOW = 1023
+LAST_WINDOW = WINDOWS - 1
 PLACE = {"window": "ptr", "offset": "i64"}
 
 
@@ -29,13 +46,14 @@ def functions() -> list[Fn]:
         cell_write(),
         global_update(),
         global_read_many(),
+        global_peek(),
     ]
 
 
 def locate() -> Fn:
     """The window record that an address points into."""
     f = Fn("locate", "ptr", {"w": "ptr", "address": "i64"}, "nounwind alwaysinline")
-    index = f["address"] >> WINDOW_BITS
+    index = (f["address"] >> WINDOW_BITS) - FIRST_WINDOW
     last = f.const("i64", LAST_WINDOW)
     index = f.select(index.ult(last), index, last)
     f.ret(LAUNCH.get(WORKER.get(f["w"], "launch"), "windows").at(index * WINDOW.size))
@@ -45,8 +63,7 @@ def locate() -> Fn:
 def _global_place(f: Fn, window: Value) -> Value:
     """Offset of an access in its array; records it and returns the sink where it is outside."""
     size, width = WINDOW.get(window, "size"), f["width"].zext("i64")
-    start = (f["address"] >> WINDOW_BITS << WINDOW_BITS) + (1 << (WINDOW_BITS - 1))
-    offset = f["address"] - start
+    offset = f["address"] - WINDOW.get(window, "base")
     inside = offset.ult(size) & (offset + width).ule(size)
     with f.when(inside ^ 1, likely=False):
         fault(f, Kind.OUT_OF_BOUNDS, f["address"])
@@ -73,30 +90,40 @@ def global_read() -> Fn:
 def cells_read() -> Fn:
     """The cells of a read: was something written there, and is it ordered before; who reads is noted."""
     f = Fn("cells_read", "void", {**ACCESS, **PLACE}, COLD)
-    mine, barrier = _mine(f), WORKER.get(f["w"], "barrier")
     initialised = (WINDOW.get(f["window"], "flags") & INITIALISED).ne(0)
     first, count = cells_of(f, f["offset"], "global_shift")
     with f.count(count) as k:
+        note_touch(f, f["window"], first + k, reading(f))
         cell = GlobalCell(f["window"], first + k)
         with f.when((cell.write.stamp.ne(0) | initialised) ^ 1, likely=False):
+            _note_read(f, cell)  # should another write it yet, the two are a race
             fault(f, Kind.UNINITIALISED_READ, f["address"])
             f.ret()
             f.label(f.fresh("dead"))
-        global_conflict(f, cell.write)
-        with f.when(cell.write.site.uge(STRONG)):
-            global_conflict(f, cell.hidden)
-        seen = cell.read.stamp
-        other_block = (seen >> 32).ne(mine >> 32)
-        with f.when(other_block & seen.ne(0)):  # it would hide behind this block's own reads
-            cell.elsewhere.set(seen, cell.read.site)
-        low = seen.trunc("i32")
-        first_one = other_block | low.ult(barrier) | (is_unordered(f, low) ^ 1)
-        with f.when(first_one):
-            cell.read.set(mine, f["site"])
-        with f.when(first_one ^ 1):
-            cell.also.set(mine, f["site"])
+        _conflict_with_writes(f, cell)
+        _note_read(f, cell)
     f.ret()
     return f
+
+
+def _note_read(f: Fn, cell: GlobalCell) -> None:
+    """The first reader of a block stays, unless it is ordered before this one; and one of another block."""
+    mine, seen = _mine(f), cell.read.stamp
+    other_block = (seen >> 32).ne(mine >> 32)
+    with f.when(other_block & seen.ne(0)):  # it would hide behind this block's own reads
+        _keep(f, cell.elsewhere, seen, cell.read.site)
+    low = seen.trunc("i32")
+    first_one = other_block | low.ult(WORKER.get(f["w"], "barrier")) | (is_unordered(f, low) ^ 1)
+    with f.when(first_one):
+        cell.read.set(mine, f["site"])
+    with f.when(first_one ^ 1):
+        cell.also.set(mine, f["site"])
+
+
+def _keep(f: Fn, slot: Slot, stamp: Value, site: Value) -> None:
+    """Of two accesses the one that this one is not ordered after: who follows this one may not follow that."""
+    with f.when(slot.stamp.eq(0) | (is_concurrent(f, slot.stamp) ^ 1)):
+        slot.set(stamp, site)
 
 
 def global_write() -> Fn:
@@ -110,8 +137,6 @@ def global_write() -> Fn:
         leave(f, WORKER.get(f["w"], "sink"))
     with locked(f):
         f.call("void", "cells_write", *(f[name] for name in STORE), window, offset)
-    with f.when(is_atomic_everywhere(f["site"])):
-        f.call("void", "signal", f["w"], f["me"])
     f.ret(WINDOW.get(window, "host").at(offset))
     return f
 
@@ -121,8 +146,9 @@ def cells_write() -> Fn:
     f = Fn("cells_write", "void", {**STORE, **PLACE}, COLD)
     first, count = cells_of(f, f["offset"], "global_shift")
     with f.count(count) as k:
+        note_touch(f, f["window"], first + k, writing(f))
         cell = GlobalCell(f["window"], first + k)
-        untouched = (cell.write.stamp | cell.read.stamp).eq(0)
+        untouched = (cell.write.stamp | cell.read.stamp).eq(0) & (f["site"] & QUIET).eq(0)
         with f.when(untouched):
             cell.write.set(_mine(f), f["site"])
         with f.when(untouched ^ 1):
@@ -137,21 +163,29 @@ def cell_write() -> Fn:
     mine, cell = _mine(f), GlobalCell(f["window"], f["cell"])
     matters = changes(f, WINDOW.get(f["window"], "host").at(f["offset"]))
     atomic = is_atomic_everywhere(f["site"])
-    global_conflict(f, cell.write, matters)
+    with f.when(atomic):
+        _lost_update(f, cell, matters)
+    _conflict_with_writes(f, cell, matters)
     global_conflict(f, cell.read, matters)
     seen = cell.read.stamp
     with f.when((seen >> 32).eq(mine >> 32) & seen.trunc("i32").uge(WORKER.get(f["w"], "barrier"))):
         global_conflict(f, cell.also, matters)
         cell.also.clear()
-    global_conflict(f, cell.elsewhere, matters)
+    with f.when(cell.elsewhere.stamp.ne(0)), f.when(_was_seen(f, cell) ^ 1):
+        global_conflict(f, cell.elsewhere, matters)
+    with f.when((f["site"] & QUIET).ne(0)):
+        _note_read(f, cell)
+        f.ret()
+        f.label(f.fresh("dead"))
     with f.when(atomic ^ 1):
         cell.elsewhere.clear()
-    # What this block did plainly before it became atomic is still not safe from the atomics of other blocks.
+    # What this block did plainly before it became atomic is still not safe from the atomics of other blocks,
+    # but from those of blocks that have looked at what it left.
     for slot in (cell.read, cell.write):
         before, site = slot.stamp, slot.site
         plain = (before >> 32).eq(mine >> 32) & (is_atomic_everywhere(site) ^ 1)
         with f.when(atomic & plain):
-            cell.elsewhere.set(before, site)
+            cell.elsewhere.set(before, site | FIRST)
     _note_hidden(f, cell)
     cell.write.set(mine, f["site"])
     cell.read.clear()
@@ -159,11 +193,68 @@ def cell_write() -> Fn:
     return f
 
 
+def _conflict_with_writes(f: Fn, cell: GlobalCell, matters: Value | None = None) -> None:
+    """Who has looked at an atomic write comes after it, and after those before it."""
+    atomic = cell.write.site.uge(STRONG)
+    with f.when(atomic ^ 1):
+        global_conflict(f, cell.write, matters)
+    with f.when(atomic & (is_atomic_everywhere(f["site"]) ^ 1)), f.when(_has_looked(f, cell) ^ 1):
+        global_conflict(f, cell.write, matters)
+        global_conflict(f, cell.hidden, matters)
+
+
+def _was_seen(f: Fn, cell: GlobalCell) -> Value:
+    """1 if what lies elsewhere came before an atomic write of its own block that this block has looked at."""
+    return (cell.elsewhere.site & FIRST).ne(0) & _has_looked(f, cell)
+
+
+def _has_looked(f: Fn, cell: GlobalCell) -> Value:
+    """1 if an access of this block, ordered before this one, looked at what was last written to the cell."""
+    found = f.alloca("i1")
+    found.store(f.const("i1", 0))
+    for slot in (cell.read, cell.write):
+        site, stamp = slot.site, slot.stamp
+        looks = (site & (BLIND | DROPS)).eq(0) & (site.uge(STRONG) if slot is cell.write else stamp.ne(0))
+        with f.when(looks & (stamp >> 32).eq(_mine(f) >> 32)), f.when(is_concurrent(f, stamp) ^ 1):
+            found.store(f.const("i1", 1))
+    return found.load("i1")
+
+
+def _lost_update(f: Fn, cell: GlobalCell, matters: Value) -> None:
+    """Atomic operations do not race, but one that overwrites what another changed may come before or after it.
+
+    Who has looked at the place since has decided by what stands there. But a swap that is tried once fails where
+    another comes between, and nobody knows.
+    """
+    matters = matters & (f["site"] & QUIET).eq(0) & is_atomic_everywhere(f["site"])
+
+    def conflict(slot: Slot) -> None:
+        stamp, site = slot.stamp, slot.site
+        with f.when(stamp.ne(0) & is_atomic_everywhere(site)), f.when(is_concurrent(f, stamp)):
+            own_block = (stamp >> 32).eq(_mine(f) >> 32)
+            for here, kind in ((own_block, Kind.RACE), (own_block ^ 1, Kind.BLOCK_RACE)):
+                with f.when(here):
+                    fault(f, kind, f["address"], stamp, site)
+
+    with f.when(matters & (f["site"] & TRIES).ne(0), likely=False):
+        conflict(cell.write)
+        conflict(cell.hidden)
+    overwrites = (f["site"] & BLIND).ne(0) | ((cell.write.site & BLIND).ne(0) & (f["site"] & DROPS).ne(0))
+    with f.when(matters & overwrites, likely=False), f.when(_has_looked(f, cell) ^ 1):
+        conflict(cell.write)
+
+
 def _note_hidden(f: Fn, cell: GlobalCell) -> None:
-    """As in shared memory: the oldest atomic write that this one is not ordered after stays known to plain reads."""
+    """As in shared memory: another atomic write stays known to plain reads, of another block where there was one."""
     both_atomic = is_weak(f, cell.write.site) ^ 1
     stamp, site, hidden = cell.write.stamp, cell.write.site, cell.hidden.stamp
-    with f.when(both_atomic), f.when(is_concurrent(f, hidden) ^ 1), f.when(is_concurrent(f, stamp)):
+    here = _mine(f) >> 32
+    other_block = (stamp >> 32).ne(here)
+    with f.when(both_atomic & other_block):
+        cell.hidden.set(stamp, site)
+    free = hidden.eq(0) | (hidden >> 32).eq(here)
+    own = both_atomic & free & (other_block ^ 1)
+    with f.when(own), f.when(is_concurrent(f, hidden) ^ 1), f.when(is_concurrent(f, stamp)):
         cell.hidden.set(stamp, site)
     with f.when(both_atomic ^ 1):
         cell.hidden.clear()
@@ -179,6 +270,17 @@ def global_update() -> Fn:
         with f.count(count) as k, f.when(GlobalCell(window, first + k).write.stamp.eq(0), likely=False):
             fault(f, Kind.UNINITIALISED_READ, f["address"])
     f.ret(f.call("ptr", "global_write", *(f[name] for name in STORE)))
+    return f
+
+
+def global_peek() -> Fn:
+    """Host address of what an atomic operation may change, or the sink's. Nothing is noted."""
+    f = Fn("global_peek", "ptr", PEEK, COLD)
+    window = f.call("ptr", "locate", f["w"], f["address"])
+    size, width = WINDOW.get(window, "size"), f["width"].zext("i64")
+    offset = f["address"] - WINDOW.get(window, "base")
+    inside = offset.ult(size) & (offset + width).ule(size) & (WINDOW.get(window, "flags") & WRITABLE).ne(0)
+    f.ret(f.select(inside, WINDOW.get(window, "host").at(offset), WORKER.get(f["w"], "sink")))
     return f
 
 

@@ -9,6 +9,7 @@ from grader.ptx.runtime import (
     barriers,
     bulk_copies,
     copies,
+    crossings,
     faults,
     flights,
     generic_memory,
@@ -18,13 +19,17 @@ from grader.ptx.runtime import (
     phases,
     scheduler,
     shared_memory,
+    signals,
     times,
+    turns,
     warps,
 )
 
 PARTS = (
     faults,
     order,
+    signals,
+    crossings,
     shared_memory,
     ordered_reads,
     global_memory,
@@ -33,6 +38,7 @@ PARTS = (
     times,
     warps,
     barriers,
+    turns,
     scheduler,
     phases,
     flights,
@@ -42,7 +48,8 @@ INTRINSICS = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.memcpy.p0.p0.i32(ptr, ptr, i32, i1)
 declare void @llvm.memmove.p0.p0.i32(ptr, ptr, i32, i1)
-declare i32 @sched_yield()
+declare i32 @sem_wait(ptr)
+declare i32 @sem_post(ptr)
 declare i32 @llvm.cttz.i32(i32, i1)
 declare <32 x i32> @llvm.umax.v32i32(<32 x i32>, <32 x i32>)
 !0 = !{!"branch_weights", i32 4000, i32 1}

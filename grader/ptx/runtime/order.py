@@ -6,7 +6,6 @@ from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import BLOCK_SCOPE, LANES_ROW, LAUNCH, STAMP_STEP, STRONG, WARPS, WORKER, Kind
 from grader.ptx.runtime.faults import fault, leave
 from grader.ptx.runtime.shadow import Slot
-from grader.ptx.runtime.threads import launch_of, warps_of
 
 FIRST_KERNEL_STAMP = 1 << 33  # smaller global stamps are the host's
 
@@ -73,16 +72,10 @@ def shared_conflict(f: Fn, stamp: Value, site: Value, matters: Value | None = No
         fault(f, Kind.RACE, f["address"], stamp.zext("i64"), site)
 
 
-def signalled_row(f: Fn, block: Value) -> Value:
-    return LAUNCH.get(launch_of(f), "signalled").index("i32", block * warps_of(f).zext("i64"))
-
-
 def concurrent() -> Fn:
     """1 if the access to global memory at `stamp`, of any block, may happen at the same time as what `me` does now.
 
-    Between blocks: the other ran a fence after it and then signalled, and this block has since looked at what others
-    may change atomically. Which variable carried the signal is not tracked, so a wrong one is not seen; a right one
-    raises nothing.
+    Where blocks run side by side, what lies between them is seen elsewhere (crossings.py).
     """
     f = Fn("concurrent", "i1", {"w": "ptr", "me": "i32", "stamp": "i64"}, "nounwind")
     block, low = (f["stamp"] >> 32) - 2, f["stamp"].trunc("i32")
@@ -90,9 +83,14 @@ def concurrent() -> Fn:
         leave(f, f.const("i1", 0))
     with f.when(block.eq(WORKER.get(f["w"], "block"))):
         leave(f, is_unordered(f, low))
-    released = signalled_row(f, block).index("i32", (low & (STAMP_STEP - 1)) >> 5).load("i32")
-    f.ret(low.uge(released) | WORKER.get(f["w"], "acquired").eq(0))
+    with f.when(is_parallel(f)):
+        leave(f, f.const("i1", 0))
+    f.ret(f.call("i1", "apart", f["w"], f["me"], block.trunc("i32"), low))
     return f
+
+
+def is_parallel(f: Fn) -> Value:
+    return LAUNCH.get(WORKER.get(f["w"], "launch"), "serial").eq(0)
 
 
 def is_concurrent(f: Fn, stamp: Value) -> Value:

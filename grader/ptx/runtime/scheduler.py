@@ -15,11 +15,13 @@ from grader.ptx.machine import (
     AT_PHASE,
     AT_WARP,
     AT_YIELD,
+    BUSY,
     COLLECTIVE_INSTRUCTIONS,
     ENOUGH,
     EXITED,
     FIRST_STAMP,
     HEADER,
+    IDLE,
     IDLE_INSTRUCTIONS,
     LANES_ROW,
     LAST_STAMP,
@@ -27,7 +29,9 @@ from grader.ptx.machine import (
     LAUNCH,
     MAIL,
     NAMED_BARRIERS,
+    RUBBISH,
     RUNNABLE,
+    SINK_BYTES,
     STAMP_STEP,
     TIME_IS_UP,
     WARPS,
@@ -46,10 +50,11 @@ from grader.ptx.runtime.threads import (
     threads_of,
 )
 from grader.ptx.runtime.times import advance_time
+from grader.ptx.runtime.turns import set_state, takes_turns
 
 
 def functions() -> list[Fn]:
-    return [tick(), mark_guards(), prepare_block(), resolve_block(), run_block(), work()]
+    return [tick(), mark_guards(), prepare_block(), clean_up(), resolve_block(), wait_on(), run_block(), work()]
 
 
 def tick() -> Fn:
@@ -112,9 +117,10 @@ def prepare_block() -> Fn:
     row = block.udiv(x)
     zero = f.const("i32", 0)
     values = {
-        "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "acquired": zero,
-        "fenced": zero, "released": zero, "split_site": zero, "idle": f.const("i64", 0), "passed": f.const("i64", 0),
+        "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "draws": zero,
+        "drawing": zero, "released": zero, "split_site": zero, "idle": f.const("i64", 0), "passed": f.const("i64", 0),
         "ctaid_x": block.urem(x).trunc("i32"), "ctaid_y": row.urem(y).trunc("i32"),
+        "clock": LAUNCH.get(launch, "salt") + (block << 12),
         "ctaid_z": row.udiv(y).trunc("i32"),
     }  # fmt: skip
     for name, value in values.items():
@@ -122,6 +128,26 @@ def prepare_block() -> Fn:
     arrived = WORKER.get(worker, "arrived")
     f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {4 * NAMED_BARRIERS}, i1 false)")
     f.call("void", "flights_reset", worker)
+    f.call("void", "clean_up", worker)
+    f.ret()
+    return f
+
+
+def clean_up() -> Fn:
+    """What earlier blocks of this worker left in shared memory, and what went to the sink, no block can rely on."""
+    f = Fn("clean_up", "void", {"w": "ptr"}, NOINLINE)
+    shared, start = WORKER.get(f["w"], "shared"), of_program(f["w"], "dynamic_start")
+    asked = LAUNCH.get(launch_of(f), "dynamic_shared").zext("i64")
+    room = of_program(f["w"], "arena") - start
+    size = start + f.select(asked.ult(room), asked, room)
+    fill = "call void @llvm.memset.p0.i64(ptr {}, i8 {}, i64 {}, i1 false)"
+    uses = of_program(f["w"], "array_count") | asked
+    with f.when(uses.ne(0)):
+        f.line(fill.format(shared, RUBBISH, size))
+    faults = WORKER.get(f["w"], "fault_count")
+    with f.when(faults.ne(WORKER.get(f["w"], "sunk")), likely=False):
+        WORKER.set(f["w"], "sunk", faults)
+        f.line(fill.format(WORKER.get(f["w"], "sink"), 0, SINK_BYTES))
     f.ret()
     return f
 
@@ -166,9 +192,28 @@ def resolve_block() -> Fn:
         f.call("void", "stuck", f["w"])
         f.ret(f.const("i32", 0))
         f.label(f.fresh("dead"))
-    idle = _wait_on(f)
-    stop = LAUNCH.get(launch_of(f), "stop")
-    endless = idle.ugt(LAUNCH.get(launch_of(f), "budget")) | stop.eq(TIME_IS_UP)
+    f.ret(f.call("i32", "wait_on", f["w"]))
+    return f
+
+
+def wait_on() -> Fn:
+    """All threads stand in loops that may wait, or behind them: once more. 0: they have often enough."""
+    f = Fn("wait_on", "i32", {"w": "ptr"}, NOINLINE)
+    launch = launch_of(f)
+    one, zero = f.const("i32", 1), f.const("i32", 0)
+    # Who drew on the way into the loop may wait there; who draws in the loop gets on.
+    again, draws = WORKER.get(f["w"], "drawing"), WORKER.get(f["w"], "draws")
+    WORKER.set(f["w"], "drawing", one)
+    WORKER.set(f["w"], "draws", zero)
+    with f.when(draws.ne(0)):
+        gets_on(f)
+        with f.when(again.ne(0)):
+            f.call("void", "pass_turn", f["w"], one, one)
+    idle = f.select(draws.ne(0), f.const("i64", 0), _idle(f, draws.eq(0)))
+    with f.when(draws.eq(0)):
+        f.call("void", "pass_turn", f["w"], zero, zero)
+    stop = LAUNCH.get(launch, "stop")
+    endless = idle.ugt(LAUNCH.get(launch, "budget")) | stop.eq(TIME_IS_UP)
     with threads_of(f) as (t, at):
         now = at.load("i32")
         with f.when((now & (AT_YIELD | AT_PHASE)).ne(0)):
@@ -176,26 +221,27 @@ def resolve_block() -> Fn:
             with f.when(endless):
                 record_at(f, Kind.DID_NOT_FINISH, now, t, idle, f.const("i32", 0))
     with f.when(endless):
-        LAUNCH.set(launch_of(f), "stop", f.const("i32", ENOUGH))
-    f.call("i32", "sched_yield")  # who is waited for may be a block of another OS thread that has no core
+        LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
     f.ret((endless | stop.ne(0)).zext("i32") ^ 1)
     return f
 
 
 def _note_progress(f: Fn) -> None:
     gets_on(f)
-    WORKER.set(f["w"], "polls", f.const("i32", 0))
+    for name in ("polls", "drawing"):
+        WORKER.set(f["w"], name, f.const("i32", 0))
 
 
-def _wait_on(f: Fn) -> Value:
-    """All threads wait once more. How long have they? As long as another block gets on, they may wait for that."""
+def _idle(f: Fn, waits: Value) -> Value:
+    """How long have all threads waited? As long as another block gets on, they may wait for that."""
     launch = launch_of(f)
-    with f.when(WORKER.get(f["w"], "idle").eq(0)):
+    with f.when(waits & WORKER.get(f["w"], "idle").eq(0)):
         add_for_all(f, "waiting", 1)
-    others_get_on = LAUNCH.get(launch, "waiting").ult(LAUNCH.get(launch, "running"))
+    others_get_on = takes_turns(f) & LAUNCH.get(launch, "waiting").ult(LAUNCH.get(launch, "running"))
     before = f.select(others_get_on, f.const("i64", 0), WORKER.get(f["w"], "idle"))
     idle = before + (LAUNCH.get(launch, "threads") * IDLE_INSTRUCTIONS).zext("i64")
-    WORKER.set(f["w"], "idle", idle)
+    with f.when(waits):
+        WORKER.set(f["w"], "idle", idle)
     return idle
 
 
@@ -244,8 +290,11 @@ def run_block() -> Fn:
                     zero = f.const("i32", 0)
                     record_at(f, Kind.DID_NOT_FINISH, last.load("i32"), first, turns.load("i64"), zero)
                     LAUNCH.set(launch, "stop", f.const("i32", ENOUGH))
+                _let_others_draw(f)
                 f.stop_when(done, LAUNCH.get(launch, "stop").ne(0))
         f.stop_when(done, f.call("i32", "resolve_block", worker).eq(0))
+        with f.when(WORKER.get(worker, "drawing").eq(0)):
+            _let_others_draw(f)
         meets = WORKER.get(worker, "passed").ne(passed)
         # If nobody met, they spin or wait for a phase: there it will be said.
         too_many = WORKER.get(worker, "passed").ugt(LAUNCH.get(launch, "barriers"))
@@ -261,19 +310,31 @@ def run_block() -> Fn:
     return f
 
 
+def _let_others_draw(f: Fn) -> None:
+    with f.when(WORKER.get(f["w"], "draws").ne(0), likely=False):
+        one = f.const("i32", 1)
+        f.call("void", "pass_turn", f["w"], one, one)
+
+
 def work() -> Fn:
     """What one OS thread does: take the next block, in index order, until none is left."""
     f = Fn("work", "void", {"w": "ptr"}, "nounwind")
     launch = launch_of(f)
     counter = LAUNCH.at(launch, "next_block")
+    with f.when(takes_turns(f) & WORKER.get(f["w"], "number").ne(0)):
+        f.call("void", "await_turn", f["w"])
     with f.loop() as done:
         f.stop_when(done, LAUNCH.get(launch, "stop").ne(0))  # first: what is taken is run
         block = f.emit("i64", f"atomicrmw add ptr {counter}, i64 1 seq_cst")
         f.stop_when(done, block.uge(LAUNCH.get(launch, "blocks")))
         add_for_all(f, "running", 1)
+        set_state(f, BUSY)
         f.call("void", "prepare_block", f["w"], block)
         f.call("void", "run_block", f["w"])
         gets_on(f)
         add_for_all(f, "running", -1)
+        set_state(f, IDLE)
+    with f.when(takes_turns(f)):
+        f.call("void", "end_turns", f["w"])
     f.ret()
     return f

@@ -16,6 +16,7 @@ COLD = "noinline cold nounwind"
 ACCESS = {"w": "ptr", "me": "i32", "address": "i64", "width": "i32", "site": "i32"}
 # `bytes`: what a store writes, or null. Writing what is there already harms no other thread of the block.
 STORE = {**ACCESS, "bytes": "ptr"}
+PEEK = {"w": "ptr", "address": "i64", "width": "i32"}
 SLOTS = ("write", "read", "also", "elsewhere", "hidden")
 MANY = {"w": "ptr", "me": "i32", "fence": "i32", "address": "i64", "width": "i32", "table": "ptr", "n": "i64"}
 

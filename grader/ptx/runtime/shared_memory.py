@@ -6,23 +6,37 @@ from collections.abc import Callable
 
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
+    BLIND,
+    DROPS,
     FIRST,
     GUARD_STAMP,
     IN_FLIGHT_STAMP,
     MERGES,
+    QUIET,
     STAMP_STEP,
     STRONG,
+    TRIES,
     UNSETTLED,
     WORKER,
     Kind,
 )
 from grader.ptx.runtime.faults import check_alignment, fault, leave
 from grader.ptx.runtime.order import changes, is_own, is_unordered, is_weak, shared_conflict
-from grader.ptx.runtime.shadow import ACCESS, COLD, MANY, STORE, SharedShadow, cells_of, of_program, shared_shadow
+from grader.ptx.runtime.shadow import (
+    ACCESS,
+    COLD,
+    MANY,
+    PEEK,
+    STORE,
+    SharedShadow,
+    cells_of,
+    of_program,
+    shared_shadow,
+)
 
 
 def functions() -> list[Fn]:
-    return [shared_read(), shared_write(), shared_update(), shared_read_many()]
+    return [shared_read(), shared_write(), shared_update(), shared_peek(), shared_read_many()]
 
 
 def _shared_cells(f: Fn) -> tuple[Value, Value]:
@@ -60,7 +74,8 @@ def shared_read() -> Fn:
         shared_conflict(f, written, last_site.load("i32"))
         _conflict_with_first(f, written, last_site.load("i32"))
         # Who reads back plainly what it changed atomically is no longer safe from the atomics of others.
-        with f.when(written.uge(barrier) & last_site.load("i32").uge(STRONG) & f["site"].ult(STRONG)):
+        updated = last_site.load("i32").uge(STRONG) & (last_site.load("i32") & BLIND).eq(0)
+        with f.when(written.uge(barrier) & updated & f["site"].ult(STRONG)):
             hidden_site = shadow.hidden_site.index("i32", cell).load("i32")
             shared_conflict(f, shadow.hidden.index("i32", cell).load("i32"), hidden_site)
             last_site.store(f["site"])
@@ -117,16 +132,21 @@ def shared_write() -> Fn:
             also_site = shadow.also_site.index("i32", cell).load("i32")
             _conflict_with_reader(f, also.load("i32"), also_site, unwritten, matters)
             also.store(f.const("i32", 0))
+        with f.when(f["site"].uge(STRONG)):
+            _lost_update(f, shadow, cell, matters)
         # What this thread did plainly before it became atomic is still not safe from the atomics of others.
         last_site = shadow.write_site.index("i32", cell)
         strong = f["site"].uge(STRONG)
-        with f.when(strong):
+        with f.when(strong & (f["site"] & QUIET).eq(0)):
             _note_hidden(f, shadow, cell)
         wrote_plainly = strong & is_own(f, written) & written.uge(barrier) & last_site.load("i32").ult(STRONG)
-        with f.when(wrote_plainly ^ 1):
+        quiet = (f["site"] & QUIET).ne(0)
+        with f.when(quiet):
+            note_read(f, shadow, cell, lambda seen: is_unordered(f, seen) ^ 1)
+        with f.when((wrote_plainly | quiet) ^ 1):
             write.store(f["stamp"])
             last_site.store(f.select(strong & unwritten, f["site"] | FIRST, f["site"]))
-        read.store(f.select(strong & is_own(f, seen), read.load("i32"), f.const("i32", 0)))
+        read.store(f.select((strong & is_own(f, seen)) | quiet, read.load("i32"), f.const("i32", 0)))
     f.ret(f.const("i32", 1))
     return f
 
@@ -138,6 +158,25 @@ def _conflict_with_reader(f: Fn, seen: Value, site: Value, unwritten: Value, mat
     with f.when(unwritten & stored & is_weak(f, site), likely=False), f.when(is_unordered(f, seen)):
         kind, thread = f.const("i32", int(Kind.EARLY_READ)), seen & (STAMP_STEP - 1)
         f.call("void", "record", f["w"], kind, site, thread, f["address"], f["me"].zext("i64"), f["site"])
+
+
+def _lost_update(f: Fn, shadow: SharedShadow, cell: Value, matters: Value) -> None:
+    """As in global memory: who overwrites atomically what others change, and who swaps and does not try again."""
+    written, site = shadow.write.index("i32", cell).load("i32"), shadow.write_site.index("i32", cell).load("i32")
+    base, strong = WORKER.get(f["w"], "base"), (f["site"] & site).uge(STRONG)
+    matters = matters & strong & (f["site"] & QUIET).eq(0) & written.uge(base) & written.ne(IN_FLIGHT_STAMP)
+
+    def conflict(stamp: Value, site: Value) -> None:
+        with f.when(stamp.uge(base)), f.when(is_unordered(f, stamp)):
+            fault(f, Kind.RACE, f["address"], stamp.zext("i64"), site)
+
+    with f.when(matters & (f["site"] & TRIES).ne(0), likely=False):
+        conflict(written, site)
+        conflict(shadow.hidden.index("i32", cell).load("i32"), shadow.hidden_site.index("i32", cell).load("i32"))
+    overwrites = (f["site"] & BLIND).ne(0) | ((site & BLIND).ne(0) & (f["site"] & DROPS).ne(0))
+    seen = shadow.read.index("i32", cell).load("i32") & (UNSETTLED - 1)
+    with f.when(matters & overwrites, likely=False), f.when(seen.ult(base) | is_unordered(f, seen)):
+        conflict(written, site)
 
 
 def _note_hidden(f: Fn, shadow: SharedShadow, cell: Value) -> None:
@@ -169,10 +208,21 @@ def shared_update() -> Fn:
         with f.when(written.uge(base) & (in_flight ^ 1) & written.ne(GUARD_STAMP)):
             _conflict_with_first(f, written, shadow.write_site.index("i32", first + k).load("i32"))
     ok = f.call("i32", "shared_write", *(f[name] for name in (*STORE, "stamp")))
-    with f.when(ok.ne(0)), f.count(count) as k:  # what needs what is there is no first write
+    with (
+        f.when(ok.ne(0) & (f["site"] & QUIET).eq(0)),
+        f.count(count) as k,
+    ):  # what needs what is there is no first write
         site = shadow.write_site.index("i32", first + k)
         site.store(site.load("i32") & ~FIRST)
     f.ret(ok)
+    return f
+
+
+def shared_peek() -> Fn:
+    """Host address of what an atomic operation may change, or the sink's. Nothing is noted."""
+    f = Fn("shared_peek", "ptr", PEEK, COLD)
+    inside = f["address"].ule(of_program(f["w"], "arena") - f["width"].zext("i64"))
+    f.ret(f.select(inside, WORKER.get(f["w"], "shared").at(f["address"]), WORKER.get(f["w"], "sink")))
     return f
 
 

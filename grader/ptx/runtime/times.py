@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from grader.ptx.ir import Fn, Value
-from grader.ptx.machine import LANES_RELEASED_ROW, LAST_FENCE, LAST_TIME, RELEASED_ROW, STAMP_STEP, WARPS, WORKER
-from grader.ptx.runtime.order import known_row, lanes_row, signalled_row
+from grader.ptx.machine import (
+    LANES_RELEASED_ROW,
+    LAST_FENCE,
+    LAST_TIME,
+    LAUNCH,
+    RELEASED_ROW,
+    STAMP_STEP,
+    WARPS,
+    WORKER,
+)
+from grader.ptx.runtime.order import known_row, lanes_row
 from grader.ptx.runtime.shadow import COLD
-from grader.ptx.runtime.threads import NOINLINE, warps_of
+from grader.ptx.runtime.threads import NOINLINE, launch_of
 
 TIMES = f"<{WARPS} x i32>"  # a row of them
 
 
 def functions() -> list[Fn]:
-    return [fence(), signal(), acquire()]
+    return [fence(), acquire()]
 
 
 def advance_time(f: Fn, last: int = LAST_TIME) -> Value:
@@ -44,12 +53,12 @@ def everywhere(f: Fn, time: Value) -> Value:
 def fence() -> Fn:
     """A fence of thread `me` releases what its warp did so far. Time moves on.
 
-    `wide`: to other blocks too, with the block's next signal.
+    `wide`: to other blocks too, with this or another thread's next signal.
     """
     f = Fn("fence", "void", {"w": "ptr", "me": "i32", "wide": "i32"}, COLD)
     now = advance_time(f, LAST_FENCE)
-    with f.when(f["wide"].ne(0)):
-        WORKER.set(f["w"], "fenced", now)
+    with f.when(f["wide"].ne(0) & LAUNCH.get(launch_of(f), "signals").ne(0)):
+        f.call("void", "note_fence", f["w"], f["me"] & (STAMP_STEP - 1))
     WORKER.set(f["w"], "released", f.const("i32", 1))
     warp, released = f["me"] >> 5, known_row(f["w"], f.const("i32", RELEASED_ROW))
     join(f, released, known_row(f["w"], warp))
@@ -59,28 +68,6 @@ def fence() -> Fn:
     to_lanes.index("i32", f["me"] & 31).store(now)
     f.ret()
     return f
-
-
-def signal() -> Fn:
-    """Thread `me` changes atomically what other blocks may look at: what its warp knows is released to them.
-
-    Of this, what came before a fence. Which thread of the block ran that is not tracked.
-    """
-    f = Fn("signal", "void", {"w": "ptr", "me": "i32"}, NOINLINE)
-    fenced, barrier = WORKER.get(f["w"], "fenced"), WORKER.get(f["w"], "barrier")
-    mine = (f["me"] & (STAMP_STEP - 1)) >> 5
-    row, known = signalled_row(f, WORKER.get(f["w"], "block")), known_row(f["w"], mine)
-    with f.when(fenced.ne(0)), f.count(warps_of(f)) as warp:
-        met = _newer(known.index("i32", warp).load("i32"), barrier)
-        known_and_fenced = f.select(warp.eq(mine) | met.ugt(fenced), fenced, met)
-        at = row.index("i32", warp)
-        at.store(_newer(at.load("i32"), known_and_fenced))
-    f.ret()
-    return f
-
-
-def _newer(a: Value, b: Value) -> Value:
-    return a.fn.select(a.ugt(b), a, b)
 
 
 def acquire() -> Fn:

@@ -1,0 +1,392 @@
+"""What blocks signal to each other: who released what, who looked at it, and what is ordered by that.
+
+Blocks run one at a time here. A fence of a thread covers what that thread did and knew. A strong store or atomic
+operation behind it releases that, at its address, to whoever looks there; a look orders what its own thread does next
+and, behind a barrier, what others do. What a block looked at before it fenced goes on to who looks at its signals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from grader.ptx.ir import Fn, Layout, Value
+from grader.ptx.machine import (
+    CHANGES,
+    FENCE,
+    HISTORY,
+    KEEPS,
+    LAUNCH,
+    LOOK,
+    LOOKS,
+    MAIL,
+    MAX_FENCES,
+    MAX_HEADS,
+    MAX_LOOKS,
+    MAX_RELEASES,
+    MAX_ROWS,
+    MAX_STACK,
+    RELEASE,
+    ROW_BYTES,
+    STAMP_STEP,
+    WARPS,
+    WINDOW,
+    WORKER,
+    WRITABLE,
+)
+from grader.ptx.runtime.faults import leave
+from grader.ptx.runtime.order import known_row, lanes_row
+from grader.ptx.runtime.shadow import COLD, of_program
+from grader.ptx.runtime.threads import launch_of, mail_of
+
+TIMES = f"<{WARPS} x i32>"  # a row of them
+ALL = -1  # a row in which everything is known
+
+
+def functions() -> list[Fn]:
+    return [note_row(), covered(), note_fence(), synchronise(), knows_fence(), note_look(), note_release(),
+            fence_between(), released(), heard(), search(), visit(), apart()]  # fmt: skip
+
+
+def _record(f: Fn, layout: Layout, name: str, i: Value) -> Value:
+    return LAUNCH.get(launch_of(f), name).at((i * layout.size).zext("i64"))
+
+
+def _fence(f: Fn, i: Value) -> Value:
+    return _record(f, FENCE, "fences", i)
+
+
+def _release(f: Fn, i: Value) -> Value:
+    return _record(f, RELEASE, "releases", i)
+
+
+def _look(f: Fn, i: Value) -> Value:
+    return _record(f, LOOK, "looks", i)
+
+
+def _history(f: Fn, block: Value) -> Value:
+    return LAUNCH.get(launch_of(f), "histories").at(block.zext("i64") * HISTORY.size)
+
+
+def _own_history(f: Fn) -> Value:
+    return _history(f, WORKER.get(f["w"], "block").trunc("i32"))
+
+
+def _threads(f: Fn) -> Value:
+    return LAUNCH.get(launch_of(f), "threads")
+
+
+def _new(f: Fn, counter: str, most: int, more: Value | int = 1) -> Value:
+    """The number of a new record. Where there is no room, everything counts as ordered from here on, and it is 0."""
+    launch = launch_of(f)
+    last = LAUNCH.get(launch, counter)
+    full = (last + more).uge(most)
+    with f.when(full, likely=False):
+        _lose_order(f)
+    LAUNCH.set(launch, counter, f.select(full, last, last + more))
+    return f.select(full, f.const("i32", 0), last + 1)
+
+
+def _lose_order(f: Fn) -> None:
+    for name in ("lost", "worn_out"):
+        LAUNCH.set(launch_of(f), name, f.const("i32", 1))
+
+
+@contextmanager
+def _list(f: Fn, layout: Layout, name: str, first: Value) -> Iterator[tuple[str, Value, Value]]:
+    """Each record from `first` back: the label that ends the list, its number, its address."""
+    at = f.alloca("i32")
+    at.store(first)
+    with f.loop() as done:
+        i = at.load("i32")
+        f.stop_when(done, i.eq(0))
+        record = _record(f, layout, name, i)
+        yield done, i, record
+        at.store(layout.get(record, "before"))
+
+
+# Points in time -------------------------------------------------------------------------------------------------
+
+
+def note_row() -> Fn:
+    """The number of a row with what `thread` knows of its lanes and of other warps beyond the last barrier; or 0."""
+    f = Fn("note_row", "i32", {"w": "ptr", "thread": "i32"}, COLD)
+    rows = (lanes_row(f["w"], f["thread"]), known_row(f["w"], f["thread"] >> 5))
+    lanes, warps = (row.load(TIMES, 4) for row in rows)
+    barrier = WORKER.get(f["w"], "barrier")
+    one = f.emit(TIMES, f"insertelement {TIMES} poison, i32 {barrier}, i64 0")
+    met = f.emit(TIMES, f"shufflevector {one.typed}, {TIMES} poison, {TIMES} zeroinitializer")
+    newest = f.call(TIMES, f"llvm.umax.v{WARPS}i32", lanes, warps)
+    newer = f.emit(f"<{WARPS} x i1>", f"icmp ugt {newest.typed}, {met}").cast("bitcast", f"i{WARPS}")
+    with f.when(newer.eq(0)):
+        leave(f, f.const("i32", 0))
+    last = LAUNCH.get(launch_of(f), "row_count")
+    with f.when(last.eq(MAX_ROWS), likely=False):  # no more room: from here on threads know all of their block
+        leave(f, f.const("i32", ALL))
+    row = last + 1
+    LAUNCH.set(launch_of(f), "row_count", row)
+    at = _row(f, row)
+    at.store(lanes, 4)
+    at.at(ROW_BYTES // 2).store(warps, 4)
+    f.ret(row)
+    return f
+
+
+def _row(f: Fn, row: Value) -> Value:
+    return LAUNCH.get(launch_of(f), "rows").at((row * ROW_BYTES).zext("i64"))
+
+
+def covered() -> Fn:
+    """1 if what stamp `what` says was ordered before a point in time of `thread`, of the same block."""
+    f = Fn(
+        "covered", "i1",
+        {"w": "ptr", "thread": "i32", "until": "i32", "barrier": "i32", "row": "i32", "what": "i32"}, "nounwind",
+    )  # fmt: skip
+    who = f["what"] & (STAMP_STEP - 1)
+    with f.when(f["what"].ult(f["barrier"])):
+        leave(f, f.const("i1", 1))
+    with f.when(who.eq(f["thread"])):
+        leave(f, f["what"].ult(f["until"]))
+    with f.when(f["row"].eq(0) | f["row"].eq(ALL)):
+        leave(f, f["row"].ne(0))
+    row, in_warp = _row(f, f["row"]), (who >> 5).eq(f["thread"] >> 5)
+    index = f.select(in_warp, who & 31, (who >> 5) + WARPS)
+    f.ret(f["what"].ult(row.index("i32", index).load("i32")))
+    return f
+
+
+def note_fence() -> Fn:
+    """Thread `thread` ran a fence that other blocks can rely on; time has moved on behind it."""
+    f = Fn("note_fence", "void", {"w": "ptr", "thread": "i32"}, COLD)
+    history, threads = _own_history(f), _threads(f)
+    with f.when(HISTORY.get(history, "heads").eq(0)):
+        HISTORY.set(history, "heads", _new(f, "head_count", MAX_HEADS, threads))
+    heads, fence = HISTORY.get(history, "heads"), _new(f, "fence_count", MAX_FENCES)
+    with f.when(heads.ne(0) & fence.ne(0)):
+        head, record = _head(f, heads, f["thread"]), _fence(f, fence)
+        FENCE.set(record, "time", WORKER.get(f["w"], "now"))
+        now, first = WORKER.get(f["w"], "now"), HISTORY.get(history, "first_fence")
+        HISTORY.set(history, "first_fence", f.select(first.eq(0), now, first))
+        HISTORY.set(history, "last_fence", now)
+        FENCE.set(record, "barrier", WORKER.get(f["w"], "barrier"))
+        FENCE.set(record, "row", f.call("i32", "note_row", f["w"], f["thread"]))
+        FENCE.set(record, "before", head.load("i32"))
+        head.store(fence)
+    f.ret()
+    return f
+
+
+def _head(f: Fn, heads: Value, thread: Value) -> Value:
+    return LAUNCH.get(launch_of(f), "heads").index("i32", heads + thread)
+
+
+# Signals --------------------------------------------------------------------------------------------------------
+
+
+def synchronise() -> Fn:
+    """A strong access at `address` was carried out: thread `me` looks at what is released there, or releases."""
+    f = Fn("synchronise", "void", {"w": "ptr", "me": "i32", "address": "i64", "how": "i32"}, COLD)
+    window = f.call("ptr", "locate", f["w"], f["address"])
+    offset = f["address"] - WINDOW.get(window, "base")
+    kept = LAUNCH.get(launch_of(f), "signals").ne(0)
+    known = kept & (WINDOW.get(window, "flags") & WRITABLE).ne(0) & offset.ult(WINDOW.get(window, "size"))
+    with f.when(known ^ 1):
+        f.ret()
+        f.label(f.fresh("dead"))
+    signal = WINDOW.get(window, "signal").index("i32", offset >> of_program(f["w"], "global_shift"))
+    stands = signal.load("i32")
+    looks, changes, keeps = ((f["how"] & flag).ne(0) for flag in (LOOKS, CHANGES, KEEPS))
+    with f.when(looks & stands.ne(0)):
+        f.call("void", "note_look", f["w"], f["me"], stands)
+    with f.when(looks & changes & keeps):
+        WORKER.set(f["w"], "draws", WORKER.get(f["w"], "draws") + 1)
+    with f.when(changes):
+        goes_on = f.select(keeps, stands, f.const("i32", 0))
+        thread = f["me"] & (STAMP_STEP - 1)
+        fenced = f.call("i1", "knows_fence", f["w"], thread)
+        with f.when(fenced):
+            signal.store(f.call("i32", "note_release", f["w"], thread, goes_on))
+        with f.when(fenced ^ 1):
+            signal.store(goes_on)
+    f.ret()
+    return f
+
+
+def knows_fence() -> Fn:
+    """1 if a thread ran a fence, or met others after one was run."""
+    f = Fn("knows_fence", "i1", {"w": "ptr", "thread": "i32"}, "nounwind")
+    heads, first = (HISTORY.get(_own_history(f), name) for name in ("heads", "first_fence"))
+    with f.when(heads.eq(0)):
+        leave(f, f.const("i1", 0))
+    own = _head(f, heads, f["thread"]).load("i32").ne(0)
+    met = MAIL.get(mail_of(f, f["thread"]), "met")
+    f.ret(own | first.ult(WORKER.get(f["w"], "barrier")) | first.ult(met))
+    return f
+
+
+def note_look() -> Fn:
+    f = Fn("note_look", "void", {"w": "ptr", "me": "i32", "release": "i32"}, COLD)
+    history = _own_history(f)
+    last = HISTORY.get(history, "looks")
+    record = _look(f, last)
+    same = LOOK.get(record, "release").eq(f["release"])
+    by_me = ((LOOK.get(record, "stamp") ^ f["me"]) & (STAMP_STEP - 1)).eq(0)
+    with f.when((last.ne(0) & same & by_me) ^ 1):
+        look = _new(f, "look_count", MAX_LOOKS)
+        with f.when(look.ne(0)):
+            record = _look(f, look)
+            for name, value in (("stamp", f["me"]), ("release", f["release"]), ("before", last)):
+                LOOK.set(record, name, value)
+            HISTORY.set(history, "looks", look)
+    f.ret()
+    return f
+
+
+def note_release() -> Fn:
+    """The number of a new release by `thread`, which goes on from `left`; that one's if it says the same."""
+    f = Fn("note_release", "i32", {"w": "ptr", "thread": "i32", "left": "i32"}, COLD)
+    block, now = WORKER.get(f["w"], "block").trunc("i32"), WORKER.get(f["w"], "now")
+    barrier, before = WORKER.get(f["w"], "barrier"), _release(f, f["left"])
+    same = f["left"].ne(0)
+    for name, value in (("block", block), ("thread", f["thread"]), ("time", now), ("barrier", barrier)):
+        same = same & RELEASE.get(before, name).eq(value)
+    with f.when(same):
+        leave(f, f["left"])
+    history, number = _own_history(f), _new(f, "release_count", MAX_RELEASES)
+    record = _release(f, number)
+    values = {
+        "block": block, "thread": f["thread"], "time": now, "barrier": barrier,
+        "row": f.call("i32", "note_row", f["w"], f["thread"]), "left": f["left"],
+        "chain": f.select(f["left"].ne(0), RELEASE.get(before, "chain"), number),
+        "before": HISTORY.get(history, "releases"), "found": f.const("i32", 0),
+    }  # fmt: skip
+    with f.when(number.ne(0)):
+        for name, value in values.items():
+            RELEASE.set(record, name, value)
+        HISTORY.set(history, "releases", number)
+    f.ret(number)
+    return f
+
+
+# What is ordered ------------------------------------------------------------------------------------------------
+
+
+def fence_between() -> Fn:
+    """1 if `thread` ran a fence that what `what` says is ordered before, and that is ordered before the release."""
+    f = Fn("fence_between", "i1", {"w": "ptr", "thread": "i32", "release": "ptr", "what": "i32"}, "nounwind")
+    names = ("thread", "time", "barrier", "row")
+    who, time, barrier, row = (RELEASE.get(f["release"], name) for name in names)
+    heads = HISTORY.get(_history(f, RELEASE.get(f["release"], "block")), "heads")
+    with _list(f, FENCE, "fences", _head(f, heads, f["thread"]).load("i32")) as (done, _, fence):
+        ran = FENCE.get(fence, "time")
+        f.stop_when(done, ran.ult(f["what"]))
+        stamp = ran | f["thread"]
+        signalled = f.call("i1", "covered", f["w"], who, time + STAMP_STEP, barrier, row, stamp)
+        point = (ran, FENCE.get(fence, "barrier"), FENCE.get(fence, "row"))
+        with f.when(signalled), f.when(f.call("i1", "covered", f["w"], f["thread"], *point, f["what"])):
+            leave(f, f.const("i1", 1))
+    f.ret(f.const("i1", 0))
+    return f
+
+
+def released() -> Fn:
+    """1 if this release says that `what` is done, of its own block: some thread's fence lies between the two."""
+    f = Fn("released", "i1", {"w": "ptr", "release": "ptr", "what": "i32"}, "nounwind")
+    history = _history(f, RELEASE.get(f["release"], "block"))
+    with f.when(HISTORY.get(history, "last_fence").ult(f["what"])):
+        leave(f, f.const("i1", 0))
+
+    def by(thread: Value) -> None:
+        with f.when(f.call("i1", "fence_between", f["w"], thread, f["release"], f["what"])):
+            leave(f, f.const("i1", 1))
+
+    by(f["what"] & (STAMP_STEP - 1))  # the usual ones first
+    by(RELEASE.get(f["release"], "thread"))
+    with f.count(_threads(f)) as thread:
+        by(thread)
+    f.ret(f.const("i1", 0))
+    return f
+
+
+@contextmanager
+def _knows(f: Fn, look: Value) -> Iterator[None]:
+    """Where thread `me` knows of a look of its block."""
+    with f.when(f.call("i1", "unordered", f["w"], f["me"], LOOK.get(look, "stamp")) ^ 1):
+        yield
+
+
+def heard() -> Fn:
+    """1 if thread `me` knows release number `release`, by a look at what went on from it."""
+    f = Fn("heard", "i1", {"w": "ptr", "me": "i32", "release": "i32"}, "nounwind")
+    chain = RELEASE.get(_release(f, f["release"]), "chain")
+    with _list(f, LOOK, "looks", HISTORY.get(_own_history(f), "looks")) as (_, _, look):
+        seen = LOOK.get(look, "release")
+        goes_on = seen.uge(f["release"]) & RELEASE.get(_release(f, seen), "chain").eq(chain)
+        with f.when(goes_on), _knows(f, look):
+            leave(f, f.const("i1", 1))
+    f.ret(f.const("i1", 0))
+    return f
+
+
+def visit() -> Fn:
+    """Put a release on the stack of this search, once. Returns the stack's height."""
+    f = Fn("visit", "i32", {"w": "ptr", "height": "i32", "release": "i32"}, "nounwind")
+    record, search = _release(f, f["release"]), LAUNCH.get(launch_of(f), "searches")
+    with f.when(f["release"].eq(0) | RELEASE.get(record, "found").eq(search)):
+        leave(f, f["height"])
+    with f.when(f["height"].uge(MAX_STACK), likely=False):
+        _lose_order(f)
+        leave(f, f["height"])
+    RELEASE.set(record, "found", search)
+    LAUNCH.get(launch_of(f), "stack").index("i32", f["height"]).store(f["release"])
+    f.ret(f["height"] + 1)
+    return f
+
+
+def search() -> Fn:
+    """1 if a release that `me` knows, itself or through what other blocks knew, says that `what` is done."""
+    f = Fn("search", "i1", {"w": "ptr", "me": "i32", "block": "i32", "what": "i32"}, COLD)
+    launch, height = launch_of(f), f.alloca("i32")
+    LAUNCH.set(launch, "searches", LAUNCH.get(launch, "searches") + 1)
+    height.store(f.const("i32", 0))
+
+    def push(release: Value) -> None:
+        height.store(f.call("i32", "visit", f["w"], height.load("i32"), release))
+
+    with _list(f, LOOK, "looks", HISTORY.get(_own_history(f), "looks")) as (_, _, look), _knows(f, look):
+        push(LOOK.get(look, "release"))
+    with f.loop() as done:
+        f.stop_when(done, height.load("i32").eq(0))
+        height.store(height.load("i32") - 1)
+        record = _release(f, LAUNCH.get(launch, "stack").index("i32", height.load("i32")).load("i32"))
+        block = RELEASE.get(record, "block")
+        with f.when(block.eq(f["block"])), f.when(f.call("i1", "released", f["w"], record, f["what"])):
+            leave(f, f.const("i1", 1))
+        with _list(f, LOOK, "looks", HISTORY.get(_history(f, block), "looks")) as (_, _, look):
+            new = RELEASE.get(_release(f, LOOK.get(look, "release")), "found").ne(LAUNCH.get(launch, "searches"))
+            with f.when(new), f.when(f.call("i1", "released", f["w"], record, LOOK.get(look, "stamp"))):
+                push(LOOK.get(look, "release"))
+        push(RELEASE.get(record, "left"))
+    f.ret(f.const("i1", 0))
+    return f
+
+
+def apart() -> Fn:
+    """1 if nothing orders what stamp `what` of another block says before what `me` does now."""
+    f = Fn("apart", "i1", {"w": "ptr", "me": "i32", "block": "i32", "what": "i32"}, COLD)
+    with f.when(LAUNCH.get(launch_of(f), "lost").ne(0), likely=False):
+        leave(f, f.const("i1", 0))
+    with f.when(LAUNCH.get(launch_of(f), "signals").eq(0)):
+        leave(f, f.const("i1", 1))
+    with f.when(HISTORY.get(_own_history(f), "looks").eq(0)):
+        leave(f, f.const("i1", 1))
+    last = HISTORY.get(_history(f, f["block"]), "releases")
+    with f.when(RELEASE.get(_release(f, last), "time").ult(f["what"])):  # nothing that came after it was released
+        leave(f, f.const("i1", 1))
+    with _list(f, RELEASE, "releases", last) as (done, i, release):
+        f.stop_when(done, RELEASE.get(release, "time").ult(f["what"]))
+        known = f.call("i1", "heard", f["w"], f["me"], i)
+        with f.when(known), f.when(f.call("i1", "released", f["w"], release, f["what"])):
+            leave(f, f.const("i1", 0))
+    f.ret(f.call("i1", "search", f["w"], f["me"], f["block"], f["what"]) ^ 1)
+    return f
