@@ -38,7 +38,7 @@ from grader.ptx.machine import (
     TURNS,
     WORKER,
     Kind,
-    window_base,
+    kernel_address,
 )
 from grader.ptx.runtime.shadow import SharedShadow
 from grader.ptx.syntax import NOWHERE, Function, Instruction, Module, Operand
@@ -129,7 +129,7 @@ class KernelBuilder:
             if name in known:
                 return known[name]
         if name in self.variable_windows:
-            return window_base(self.variable_windows[name])
+            return kernel_address(self.variable_windows[name])
         raise self.unsupported(f"the address of {name}")
 
     def unsupported(self, what: str = "") -> Unsupported:

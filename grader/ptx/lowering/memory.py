@@ -65,6 +65,9 @@ def variable_windows(module: Module) -> dict[str, int]:
     return windows
 
 
+SHARED_LINE = 128  # bytes; no instruction asks for more, but by an array's own alignment
+
+
 @dataclass(frozen=True)
 class SharedLayout:
     map: SharedMap
@@ -73,13 +76,19 @@ class SharedLayout:
 
 
 def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> SharedLayout:
-    """Static shared arrays with guards in between, then dynamic shared memory."""
+    """Static shared arrays with guards in between, then dynamic shared memory.
+
+    ptxas puts arrays one after the other, each aligned as its type asks and no further. Here each is as far from a
+    multiple of SHARED_LINE as there, so that a wider access is as aligned as on a GPU.
+    """
     used = {s for b in blocks for i in b.instructions for s in symbols_of(i.operands)}
     variables = {**module.variables, **function.variables}.values()
     shared = [v for v in variables if v.space == "shared" and v.name in used]
-    at, addresses, arrays = SHARED_GUARD, {}, {}
+    at, packed, addresses, arrays = SHARED_GUARD, 0, {}, {}
     for variable in (v for v in shared if v.size):
-        at = _aligned(at, max(variable.align, 16))
+        packed, line = _aligned(packed, variable.align), max(variable.align, SHARED_LINE)
+        at += (packed - at) % line
+        packed += variable.size
         addresses[variable.name] = at
         arrays[variable.name] = (at, variable.size)
         at += variable.size + SHARED_GUARD

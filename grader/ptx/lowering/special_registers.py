@@ -12,6 +12,9 @@ from grader.ptx.lowering.arithmetic import Unit
 from grader.ptx.machine import LAUNCH, WORKER
 
 MULTIPROCESSORS = 132  # of an H200
+SPREAD = 37  # between those of neighbouring blocks; it shares no factor with their number
+CYCLES = 40  # at least, between two looks at the clock
+FACTOR = 6364136223846793005
 Scalars = dict[str, Callable[[], Value]]
 RESERVED_BYTES = 1024  # of shared memory in each block, for CUDA's own use; cooperative groups keep barriers there
 SHARED_UNIT = 128  # shared memory is allocated in multiples of it
@@ -118,7 +121,7 @@ class SpecialRegisters:
             return used - used.urem(SHARED_UNIT)
 
         return {
-            "%smid": lambda: WORKER.get(self._worker, "block").urem(MULTIPROCESSORS).trunc("i32"),
+            "%smid": self._multiprocessor,
             "%nsmid": lambda: f.const("i32", MULTIPROCESSORS),
             "%gridid": lambda: f.const("i64", 1),
             "%dynamic_smem_size": dynamic_shared,
@@ -126,10 +129,18 @@ class SpecialRegisters:
             "%aggr_smem_size": lambda: all_shared(RESERVED_BYTES),
         }
 
+    def _multiprocessor(self) -> Value:
+        """Which it is depends on the seed."""
+        salted = WORKER.get(self._worker, "block") * SPREAD + LAUNCH.get(self._launch, "salt")
+        return salted.urem(MULTIPROCESSORS).trunc("i32")
+
     def _clocks(self) -> Scalars:
         def clock() -> Value:
-            self._u.helper("llvm.readcyclecounter", "declare i64 @llvm.readcyclecounter()")
-            return self._f.call("i64", "llvm.readcyclecounter")
+            """Of the block, and no machine's: it moves on by the time that reading it may take."""
+            now = WORKER.get(self._worker, "clock")
+            later = now + ((now * FACTOR) >> 58) + CYCLES
+            WORKER.set(self._worker, "clock", later)
+            return later
 
         def low() -> Value:
             return clock().trunc("i32")
