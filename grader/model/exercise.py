@@ -79,8 +79,9 @@ class Case(msgspec.Struct, frozen=True):
     arguments: dict[str, Array | int]
     summary: str  # "M 128 128 128 128, K 256, N 256"
     secret: bool = False
-    gpu_only: bool = False  # too large for a CPU: runs only on a GPU, and is judged there by the device judges
+    gpu_only: bool = False  # too large for a CPU: runs only on a GPU, where the outputs of its timing are judged
     sweep: bool = False  # gpu_only; each judged kernel runs on all 2^32 bit patterns of its first input
+    group_rows: tuple[int, ...] = ()  # if a report is to show what padding every group to the longest would cost
 
 
 class QualityRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

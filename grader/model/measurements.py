@@ -143,6 +143,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     points_max: float | None = None
 
     summary: str | None = None  # the case's sizes
+    group_rows: tuple[int, ...] | None = None  # rows of each group, if padding them is an issue
 
     further: dict[str, Any] = {}  # by name: values that this version does not know
 
