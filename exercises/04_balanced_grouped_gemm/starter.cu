@@ -54,7 +54,8 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
     // ceil_div(M, TILE) row tiles. This counts only those of group 0.
     const int tiles = ceil_div(M_sizes[0], TILE) * column_tiles;
 
-    // TODO 2: let the block go on until `index` is not a tile any more.
+    // TODO 2: let the block go on until `index` is not a tile any more. Do this together with TODO 4, or with
+    // index += gridDim.x in its place; otherwise, the loop never ends.
     int index = blockIdx.x;
     if (index < tiles) {
         // TODO 3: find the group to which row tile `row_tile` of the list belongs, and subtract the row tiles
@@ -67,9 +68,9 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
         float* C = C_concat + (size_t)group_offsets[group] * N;
         multiply_tile(A, B, C, M_sizes[group], K, N, row_tile * TILE, index % column_tiles * TILE);
 
-        // TODO 4: get the next tile. One thread of the block asks for it, atomicAdd(counter, 1), and passes it
-        // to the others through shared memory. The blocks started with tiles of their own: with which number
-        // must the counter continue? Where do you need barriers, and why two of them?
+        // TODO 4: get the next tile. One thread of the block asks, atomicAdd(counter, 1), and tells the
+        // others through shared memory. The blocks began with tiles of their own: with which number must the
+        // counter continue? Where do you need barriers, and why two of them?
         (void)counter;
     }
 }
