@@ -1,4 +1,4 @@
-"""Correct kernels for exercise 04, each distributing its tiles in another way: right numbers, not a single finding."""
+"""Correct kernels for exercise 04, each distributing tiles in another way: right numbers and no finding."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_rows_that_no_grader_wrote_are_not_shown(rows: object) -> None:
 def test_the_page_draws_each_group_in_its_place() -> None:
     html = render(skewed(small=(4, 0, 2)))
     row = html.split('id="padding"')[1].split("</section>")[0]
-    assert "<td data-title=\"Rows computed\">12</td>" in row
+    assert '<td data-title="Rows computed">12</td>' in row
     assert "50%" in row
     assert re.findall(r'<rect x="(\d)" y="([\d.]+)"', row) == [("0", "0.0"), ("2", "50.0")]
 

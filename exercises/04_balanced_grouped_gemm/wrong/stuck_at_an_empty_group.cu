@@ -24,7 +24,7 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
 
         int group = 0, tile = mine / columns;
         while (tile >= (M_sizes[group] + TILE - 1) / TILE) {  // <-- here
-            tile -= tiles_of(M_sizes[group]);
+            tile -= (M_sizes[group] + TILE - 1) / TILE;
             if (M_sizes[group] > 0) ++group;
         }
         const int M = M_sizes[group], first_row = tile * TILE, first_col = mine % columns * TILE;
