@@ -26,7 +26,7 @@ from grader.ptx.ir import Value  # noqa: E402
 from grader.ptx.lowering import accesses, kernel, lower  # noqa: E402
 from grader.ptx.lowering.addresses import address_of  # noqa: E402
 from grader.ptx.lowering.tables import TABLES  # noqa: E402
-from grader.ptx.machine import LAUNCH, SHARED_WINDOW, WINDOW, WINDOW_BITS, window_base  # noqa: E402
+from grader.ptx.machine import FIRST_WINDOW, LAUNCH, SHARED_WINDOW, WINDOW, WINDOW_BITS, kernel_address  # noqa: E402
 from grader.ptx.syntax import Instruction, Operand, items_of  # noqa: E402
 from grader.ptx.types import is_signed  # noqa: E402
 
@@ -42,12 +42,11 @@ def unchecked(u: kernel.KernelBuilder, space: str, operand: Operand) -> Value:
         return u.shared_host.at(address)
     if space == "local":
         return f["frame"].at(address + u.frame.local_start)
-    window = address >> WINDOW_BITS
+    window = (address >> WINDOW_BITS) - FIRST_WINDOW
     record = LAUNCH.get(u.launch, "windows").at(window * WINDOW.size)
-    offset = address - ((window << WINDOW_BITS) + (1 << (WINDOW_BITS - 1)))
-    place = WINDOW.get(record, "host").at(offset)
+    place = WINDOW.get(record, "host").at(address - WINDOW.get(record, "base"))
     if space == "generic":
-        shared = u.shared_host.at(address - window_base(SHARED_WINDOW))
+        shared = u.shared_host.at(address - kernel_address(SHARED_WINDOW))
         return f.select(window.eq(SHARED_WINDOW), shared, place)
     return place
 

@@ -95,7 +95,7 @@ def _pasted_probes(spliced: _Spliced) -> Iterator[Refusal]:
     """The parts of a probe's name, in a source that puts names together."""
     match = _FRAGMENT.search(spliced.text) if _PASTE.search(spliced.text) else None
     if match:
-        message = f"{match.group()} with ##: __has_include may ask only for a header, by its name"
+        message = f"{match.group()} with ##: __has_include may only name a header from the include folders"
         yield Refusal(spliced.line(match.start()), message)
 
 

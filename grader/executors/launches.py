@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import msgspec
 import numpy as np
 
@@ -9,7 +11,7 @@ from grader import ptx
 from grader.compile import recipe, toolkit
 from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation
 from grader.model.result import Finding, Related
-from grader.ptx.syntax import NOWHERE, Location
+from grader.ptx.syntax import Location
 from grader.sandbox.messages import ArenaSlot, Ran, Run
 
 MAX_PRINTED = 100_000  # characters
@@ -57,7 +59,8 @@ class CpuSubmission:
         except ptx.Unsupported as error:
             return Ran(unsupported=_unsupported(error.message, _in_submission(error.location)))
         except ptx.PtxError as error:
-            return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", NOWHERE))
+            at = Location(error.file, error.line, 0)
+            return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", _in_submission(at)))
         return total
 
     def _launch(
@@ -77,7 +80,17 @@ class CpuSubmission:
             arguments=_arguments(invocation, request.slots, arrays, filled),
             workers=request.workers,
             limits=_limits(arrays, request.seconds),
+            seed=_seed(request.slots, arrays),
         )
+
+
+def _seed(slots: tuple[ArenaSlot, ...], arrays: dict[str, np.ndarray]) -> int:
+    """Of what a GPU leaves to chance, as the order of blocks: drawn from the inputs, which follow from their seed."""
+    seed = 0
+    for slot in slots:
+        if slot.access == "in":
+            seed = zlib.crc32(arrays[slot.name].tobytes(), seed)
+    return seed
 
 
 def _limits(arrays: dict[str, np.ndarray], seconds: float) -> ptx.Limits:

@@ -43,7 +43,7 @@ def read(file: Path) -> Secret:
         else:
             secret = msgspec.toml.decode(content, type=Secret)
     except RecursionError:
-        raise UsageError(f"{file}: is nested too deeply") from None
+        raise UsageError(f"{file} is nested too deeply") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
     if not secret.cases:

@@ -16,6 +16,7 @@ from grader.ptx.machine import (
     CREW,
     FAULT,
     FENCE,
+    FIRST_WINDOW,
     FLIGHT,
     HISTORY,
     INITIALISED,
@@ -47,17 +48,20 @@ from grader.ptx.machine import (
     VARIABLE_WINDOW,
     WARPS,
     WINDOW,
+    WINDOW_BITS,
+    WINDOWS,
     WORKER,
     WRITABLE,
     Kind,
-    window_base,
+    kernel_address,
 )
 from grader.ptx.printing import Printer
 from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
 from grader.ptx.syntax import Module, Variable
 
-WINDOWS = 1024
+ARRAY_ALIGN = 512  # bytes: cudaMalloc's
+PLACES = 1 << 23  # where an array may start: within 4 GiB
 TICK_SECONDS = 0.05  # how often the time limit is checked
 FAULT_LIMIT = 100_000  # per worker; a kernel that is wrong everywhere need not finish
 Dim3 = tuple[int, int, int]
@@ -126,7 +130,7 @@ def place_variables(module: Module) -> Placed:
         data = np.frombuffer(variable.data or bytes(max(variable.size, 1)), np.uint8).copy()
         for offset, symbol, addend in variable.relocations:
             if symbol in windows:
-                data[offset : offset + 8] = as_bytes(window_base(windows[symbol]) + addend, 8)
+                data[offset : offset + 8] = as_bytes(kernel_address(windows[symbol]) + addend, 8)
         placed[name] = (window, data, variable)
     return placed
 
@@ -147,6 +151,7 @@ class Launch:
     ) -> None:
         """`serial`: one block runs at a time, whatever the number of workers."""
         self.compiled, self.lowered, self.limits, self.serial = compiled, compiled.lowered, limits, serial
+        self.seed = seed
         self.threads = block[0] * block[1] * block[2]
         self.blocks = grid[0] * grid[1] * grid[2]
         self.printer = Printer(variables)
@@ -172,6 +177,7 @@ class Launch:
             crew=1,
             turn=pointer_to(self._kept(np.zeros(TURN_BYTES * CREW, np.uint8))),
             chance=seed,
+            salt=(seed * 0x9E37_79B9_7F4A_7C15) >> 7,
         )
         if serial and self.lowered.between_blocks.meet:
             self.record.set(signals=1)
@@ -205,7 +211,7 @@ class Launch:
         filled: np.ndarray[Any, Any] | None = None,
     ) -> None:
         entry = Struct(WINDOW, self.windows, window * WINDOW.size)
-        entry.set(host=pointer_to(data), base=window_base(window), size=size, flags=flags)
+        entry.set(host=pointer_to(data), base=kernel_address(window) + self._moved(window), size=size, flags=flags)
         if flags & WRITABLE:
             cells = -(-size // self.lowered.global_granule) + 1
             entry.set(**{"signal" if self.serial else "touched": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
@@ -217,6 +223,20 @@ class Launch:
                     self.filled.append((filled, stamps))
                 entry.set(**{name: pointer_to(stamps)})
                 entry.set(**{f"{name}_site": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
+
+    def _moved(self, window: int) -> int:
+        """By how much the array of a parameter lies further up than its window's middle: no kernel can rely on it."""
+        if not PARAM_WINDOW <= window < VARIABLE_WINDOW:
+            return 0
+        chance = (self.seed + 1) * 0x9E37_79B9_7F4A_7C15 + window * 0xBF58_476D_1CE4_E5B9
+        return (chance >> 20) % PLACES * ARRAY_ALIGN
+
+    def _named(self, address: int) -> int:
+        """As explain.py knows it."""
+        window = (address >> WINDOW_BITS) - FIRST_WINDOW
+        if not 0 <= window < WINDOWS:
+            return address
+        return address - (FIRST_WINDOW << WINDOW_BITS) - self._moved(window)
 
     def _bind(self, arguments: Sequence[Buffer | int]) -> np.ndarray[Any, Any]:
         """The parameter block: arrays by address, everything else by value."""
@@ -230,7 +250,9 @@ class Launch:
                 self._open_window(
                     PARAM_WINDOW + i, argument.data, argument.data.nbytes, argument.flags, argument.filled
                 )
-                block[start : start + 8] = as_bytes(window_base(PARAM_WINDOW + i), 8)
+                block[start : start + 8] = as_bytes(
+                    kernel_address(PARAM_WINDOW + i) + self._moved(PARAM_WINDOW + i), 8
+                )
             else:
                 size = min(end - start, 8)
                 block[start : start + size] = as_bytes(argument, size)
@@ -310,6 +332,7 @@ class Launch:
             records = [t for t in tables[:, site, kind] if t["count"]]
             first = min(records, key=lambda r: (int(r["block"]), int(r["thread"])))
             values = {name: int(first[name]) for name in ("block", "thread", "address", "other", "other_site")}
+            values["address"] = self._named(values["address"])
             found.append(Fault(int(site), Kind(int(kind)), sum(int(r["count"]) for r in records), **values))
         return found
 

@@ -1,6 +1,6 @@
 """The machine that PTX runs on here: its address map, its shadow state, the structs of its runtime.
 
-Addresses. Every array owns a window of 64 GiB and starts in its middle, so that an index far out of range
+Addresses. Every array owns a window of 64 GiB and starts near its middle, so that an index far out of range
 still points into the window of the array that it was meant for, and a finding can name it.
 
 Shadow state. Memory is tracked in cells of one *granule*, the narrowest access that the program makes, so that
@@ -26,6 +26,8 @@ from enum import IntEnum
 from grader.ptx.ir import Layout
 
 WINDOW_BITS = 36
+WINDOWS = 1024
+FIRST_WINDOW = 0x7F0  # what the top of a kernel's addresses is counted from
 SHARED_WINDOW = 1
 LOCAL_WINDOW = 2
 PARAM_WINDOW = 4  # kernel parameter i points into window 4 + i
@@ -80,6 +82,11 @@ def window_base(window: int) -> int:
     return (window << WINDOW_BITS) + (1 << (WINDOW_BITS - 1))
 
 
+def kernel_address(window: int) -> int:
+    """The same as a kernel sees it, up there where a GPU's arrays lie; a launch moves them from there by chance."""
+    return window_base(window) + (FIRST_WINDOW << WINDOW_BITS)
+
+
 TIME_IS_UP = 1  # who is still in a loop did not finish
 ENOUGH = 2  # enough was found; others end quietly
 
@@ -87,6 +94,10 @@ ENOUGH = 2  # enough was found; others end quietly
 # The address of a COLLECTIVE_MISMATCH: a lane and what is wrong with it; 0: lanes that never come.
 ABSENT_LANE = 1  # it is read and not in the mask
 OWN_LANE = 64  # it calls with a mask that does not name it
+
+
+# The address of a BARRIER_DIVERGENCE: 0, a number of threads that cannot come, or this with a barrier's number.
+BARRIER_NUMBER = 1 << 32
 
 
 class Kind(IntEnum):
@@ -109,6 +120,7 @@ class Kind(IntEnum):
     NO_PROXY_FENCE = 14  # a bulk copy of what was stored without fence.proxy.async
     UNFINISHED_COPY = 15  # a block that ends while a bulk copy may still read its shared memory
     EARLY_READ = 16  # of shared memory that nothing has written: another thread does, and no barrier is between
+    UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
 
 
 class Misuse(IntEnum):
@@ -179,6 +191,7 @@ LAUNCH = Layout(
     crossed="i32",  # not serial: two blocks touched one cell as only ordered ones may
     crew="i32",  # workers that take turns
     turn="ptr",  # per worker, TURN_BYTES: a semaphore, and its state
+    salt="i64",  # of the seed, for what a kernel can see of the machine
     chance="i64",  # the state of the generator that says whose turn is next
     histories="ptr",  # a HISTORY per block
     heads="ptr",  # the threads of blocks with fences: the last FENCE of each
@@ -206,6 +219,7 @@ WORKER = Layout(
     barrier="i32",  # when all threads last met: older accesses are ordered before everything since
     base="i32",  # when the block started: older stamps belong to earlier blocks
     mail="ptr",  # MAIL_BYTES per thread
+    clock="i64",  # moves on when it is read
     number="i32",  # among those that take turns
     draws="i32",  # since it got its turn: atomic operations that changed global memory, whose result is looked at
     drawing="i32",  # 1: all threads stood in loops, or at barriers behind them, when it last stopped

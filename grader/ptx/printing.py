@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from grader.ptx.machine import window_base
+from grader.ptx.machine import kernel_address
 from grader.ptx.syntax import Variable
 
 MAX_CHARACTERS = 64 * 1024
@@ -23,7 +23,7 @@ class Printer:
     """Collects the output of one launch. Worker threads share it."""
 
     def __init__(self, variables: dict[str, tuple[int, np.ndarray, Variable]]) -> None:
-        self._strings = {window_base(window): data for window, data, _ in variables.values()}
+        self._strings = {kernel_address(window): data for window, data, _ in variables.values()}
         self._parts: list[str] = []
         self._size = 0
         self._lock = threading.Lock()

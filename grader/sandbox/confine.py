@@ -196,7 +196,8 @@ def required(*, trust: bool) -> Iterator[None]:
         return
     raise GraderError(
         f"this machine cannot confine submissions: {'; '.join(lacking)}.\n"
-        "Grade on another machine (grade doctor shows what each offers), or pass --trust to trust every submission."
+        "Grade on another machine (grade doctor shows what it offers), or pass --trust if you trust every "
+        "submission."
     )
 
 

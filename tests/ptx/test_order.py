@@ -554,3 +554,22 @@ def test_findings_that_are_no_races_are_the_same_on_any_number_of_workers(body: 
     ran = [kernel.run(workers, grid=12) for workers in (1, 2, 4)]
     assert ran[0].findings
     assert len(set(ran)) == 1
+
+
+def test_what_a_kernel_sees_of_the_machine_follows_from_the_seed() -> None:
+    kernel = Kernel("""
+        unsigned sm; asm volatile("mov.u32 %0, %%smid;" : "=r"(sm));
+        const long long start = clock64();
+        while (clock64() - start < 1000) {}
+        if (t == 0) {
+          state[8 * b] = sm; state[8 * b + 1] = (int)(clock64() - start);
+          state[8 * b + 2] = (int)((size_t)in >> 32); state[8 * b + 3] = (int)(size_t)in;
+        }""")
+    seen = {seed: kernel.run(1, seed) for seed in range(4)}
+    assert all(kernel.run(4, seed) == ran for seed, ran in seen.items())
+    table = np.array([np.frombuffer(ran.state, np.int32)[:48].reshape(6, 8) for ran in seen.values()])
+    assert len({tuple(sm) for sm in table[:, :, 0]}) == 4
+    assert (table[:, :, 0] < 132).all()
+    assert (table[:, :, 1] >= 1000).all()
+    assert len(set(table[:, 0, 3])) == 4
+    assert (table[:, 0, 3] % 512 == 0).all()

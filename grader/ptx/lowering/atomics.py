@@ -9,6 +9,7 @@ from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.arithmetic import llvm_type
 from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
 from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.lowering.shared_cells import clamped
 from grader.ptx.machine import BLIND, CHANGES, DROPS, KEEPS, LOOKS, QUIET, TRIES
 from grader.ptx.syntax import Instruction, Operand, items_of
 from grader.ptx.types import BITS, is_signed
@@ -34,7 +35,10 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
     looked_at = is_looked_at(ins, u.used)
     flags = 0 if looked_at else DROPS | OVERWRITES.get(operation, 0)
     address, width = address_of(u, operands[0]), u.f.const("i32", op.bytes)
-    pointer = u.f.call("ptr", f"{op.space}_peek", u.worker, address, width)
+    if op.space == "shared":
+        pointer, _ = clamped(u, address, op.bytes, 0)
+    else:
+        pointer = u.f.call("ptr", f"{op.space}_peek", u.worker, address, width)
     sources = [items_of(operand) for operand in operands[1:]]
     targets = items_of(destination) if destination is not None else [None] * op.count
     changed, given = u.f.const("i1", 0), []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.kernel import KernelBuilder
-from grader.ptx.machine import HEADER, SHARED_WINDOW, window_base
+from grader.ptx.machine import HEADER, SHARED_WINDOW, kernel_address
 from grader.ptx.runtime.phases import BYTES, DROPS, RELEASES, STAYS
 from grader.ptx.syntax import Address, Instruction, Operand
 
@@ -30,7 +30,7 @@ def _modifiers(u: KernelBuilder, ins: Instruction, *known: str) -> set[str]:
 def shared_address(u: KernelBuilder, operand: Operand, mods: set[str]) -> Value:
     """The offset in shared memory, of a generic address too."""
     address = address_of(u, operand)
-    return address if mods & SPACES else address - window_base(SHARED_WINDOW)
+    return address if mods & SPACES else address - kernel_address(SHARED_WINDOW)
 
 
 def use_of(u: KernelBuilder, ins: Instruction, operand: Operand) -> tuple[Value, Value, Value, Value]:

@@ -7,6 +7,7 @@ from grader.ptx.machine import (
     BLIND,
     DROPS,
     FIRST,
+    FIRST_WINDOW,
     INITIALISED,
     LAUNCH,
     QUIET,
@@ -14,6 +15,7 @@ from grader.ptx.machine import (
     TRIES,
     WINDOW,
     WINDOW_BITS,
+    WINDOWS,
     WORKER,
     WRITABLE,
     Kind,
@@ -30,7 +32,7 @@ from grader.ptx.runtime.order import (
 )
 from grader.ptx.runtime.shadow import ACCESS, COLD, MANY, PEEK, STORE, GlobalCell, Slot, cells_of, locked
 
-LAST_WINDOW = 1023
+LAST_WINDOW = WINDOWS - 1
 PLACE = {"window": "ptr", "offset": "i64"}
 
 
@@ -51,7 +53,7 @@ def functions() -> list[Fn]:
 def locate() -> Fn:
     """The window record that an address points into."""
     f = Fn("locate", "ptr", {"w": "ptr", "address": "i64"}, "nounwind alwaysinline")
-    index = f["address"] >> WINDOW_BITS
+    index = (f["address"] >> WINDOW_BITS) - FIRST_WINDOW
     last = f.const("i64", LAST_WINDOW)
     index = f.select(index.ult(last), index, last)
     f.ret(LAUNCH.get(WORKER.get(f["w"], "launch"), "windows").at(index * WINDOW.size))
@@ -161,14 +163,15 @@ def cell_write() -> Fn:
     mine, cell = _mine(f), GlobalCell(f["window"], f["cell"])
     matters = changes(f, WINDOW.get(f["window"], "host").at(f["offset"]))
     atomic = is_atomic_everywhere(f["site"])
-    _lost_update(f, cell, matters)
+    with f.when(atomic):
+        _lost_update(f, cell, matters)
     _conflict_with_writes(f, cell, matters)
     global_conflict(f, cell.read, matters)
     seen = cell.read.stamp
     with f.when((seen >> 32).eq(mine >> 32) & seen.trunc("i32").uge(WORKER.get(f["w"], "barrier"))):
         global_conflict(f, cell.also, matters)
         cell.also.clear()
-    with f.when(((cell.elsewhere.site & FIRST).ne(0) & _has_looked(f, cell)) ^ 1):
+    with f.when(cell.elsewhere.stamp.ne(0)), f.when(_was_seen(f, cell) ^ 1):
         global_conflict(f, cell.elsewhere, matters)
     with f.when((f["site"] & QUIET).ne(0)):
         _note_read(f, cell)
@@ -198,6 +201,11 @@ def _conflict_with_writes(f: Fn, cell: GlobalCell, matters: Value | None = None)
     with f.when(atomic & (is_atomic_everywhere(f["site"]) ^ 1)), f.when(_has_looked(f, cell) ^ 1):
         global_conflict(f, cell.write, matters)
         global_conflict(f, cell.hidden, matters)
+
+
+def _was_seen(f: Fn, cell: GlobalCell) -> Value:
+    """1 if what lies elsewhere came before an atomic write of its own block that this block has looked at."""
+    return (cell.elsewhere.site & FIRST).ne(0) & _has_looked(f, cell)
 
 
 def _has_looked(f: Fn, cell: GlobalCell) -> Value:

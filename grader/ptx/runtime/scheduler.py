@@ -120,6 +120,7 @@ def prepare_block() -> Fn:
         "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "draws": zero,
         "drawing": zero, "released": zero, "split_site": zero, "idle": f.const("i64", 0), "passed": f.const("i64", 0),
         "ctaid_x": block.urem(x).trunc("i32"), "ctaid_y": row.urem(y).trunc("i32"),
+        "clock": LAUNCH.get(launch, "salt") + (block << 12),
         "ctaid_z": row.udiv(y).trunc("i32"),
     }  # fmt: skip
     for name, value in values.items():

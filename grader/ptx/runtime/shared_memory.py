@@ -132,7 +132,8 @@ def shared_write() -> Fn:
             also_site = shadow.also_site.index("i32", cell).load("i32")
             _conflict_with_reader(f, also.load("i32"), also_site, unwritten, matters)
             also.store(f.const("i32", 0))
-        _lost_update(f, shadow, cell, matters)
+        with f.when(f["site"].uge(STRONG)):
+            _lost_update(f, shadow, cell, matters)
         # What this thread did plainly before it became atomic is still not safe from the atomics of others.
         last_site = shadow.write_site.index("i32", cell)
         strong = f["site"].uge(STRONG)

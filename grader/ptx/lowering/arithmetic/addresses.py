@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic.unit import Handler, Unit
-from grader.ptx.machine import LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW_BITS, window_base
+from grader.ptx.machine import (
+    FIRST_WINDOW,
+    LOCAL_WINDOW,
+    PARAM_WINDOW,
+    SHARED_WINDOW,
+    WINDOW_BITS,
+    WINDOWS,
+    kernel_address,
+)
 from grader.ptx.syntax import Operand
 
 
@@ -18,14 +26,14 @@ def to_address(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     window = {"shared": SHARED_WINDOW, "shared::cta": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(mods[-2])
     if window is None:
         return value
-    return value - window_base(window) if "to" in mods else value + window_base(window)
+    return value - kernel_address(window) if "to" in mods else value + kernel_address(window)
 
 
 def is_space(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
-    window = u.value(operands[0], "u64") >> WINDOW_BITS
+    window = (u.value(operands[0], "u64") >> WINDOW_BITS) - FIRST_WINDOW
     if mods[0].startswith("shared"):
         return window.eq(SHARED_WINDOW)
-    return window.eq(LOCAL_WINDOW) if mods[0] == "local" else window.uge(PARAM_WINDOW)
+    return window.eq(LOCAL_WINDOW) if mods[0] == "local" else (window - PARAM_WINDOW).ult(WINDOWS)
 
 
 TABLE: dict[str, Handler] = {"mov": move, "cvta": to_address, "isspacep": is_space}
