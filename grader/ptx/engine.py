@@ -82,6 +82,8 @@ class Program:
         launch = _run(make, workers, arguments, limits or Limits(), seed, serial=compiled.lowered.between_blocks.meet)
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         faults = launch.faults()
+        if lacking := [fault for fault in faults if fault.kind is Kind.UNSUPPORTED]:
+            raise compiled.lowered.lacking[min(lacking, key=lambda fault: (fault.block, fault.thread)).site]
         if launch.out_of_time and (faults or launch.blocks_left) and all(map(_merely_slow, faults)):
             raise self._out_of_time(kernel, launch)
         if launch.worn_out and not faults:
@@ -115,7 +117,13 @@ class Program:
     def _compiled(self, kernel: str, read_only: frozenset[int]) -> NativeKernel:
         key = (kernel, read_only)
         if key not in self._kernels:
-            self._kernels[key] = compile_kernel(self._lowering(self.module, self.module.kernels[kernel], read_only))
+            function = self.module.kernels[kernel]
+            lowered = self._lowering(self.module, function, read_only)
+            try:
+                self._kernels[key] = compile_kernel(lowered)
+            except RuntimeError as error:  # operands of types that do not go together
+                message = f"the CPU engine does not understand the PTX of {kernel}"
+                raise Unsupported(message, Location("", function.line, 0)) from error
         return self._kernels[key]
 
 
