@@ -30,7 +30,12 @@ def start(file: Path, count: int) -> bytes:
 
 
 def _size(count: int) -> str:
-    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count} bytes"
+
+
+def real(file: Path) -> Path:
+    """Where it lies, through links; one that leads to itself stays what it is, to fail where it is opened."""
+    return Path(os.path.realpath(file))
 
 
 def publish(file: Path, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
@@ -65,7 +70,7 @@ def replace(file: Path, content: bytes) -> None:
         file.write_bytes(content)
         return
     try:
-        publish(file.resolve(), content, mode=0o666 & ~_umask())
+        publish(real(file), content, mode=0o666 & ~_umask())
     except PermissionError:
         if not file.exists():
             raise

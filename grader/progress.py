@@ -17,12 +17,13 @@ from pathlib import Path
 
 import msgspec
 
-from grader.files import publish
+from grader import files
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status, Verdict
 
 OWN = ".grade"  # next to `exercises/`, in a student's own repository
 SCHEMA = 1
+MAX_BYTES = 1 << 20
 
 Say = Callable[[str], None]
 
@@ -69,12 +70,12 @@ def read(exercise: Exercise, say: Say) -> Record | None:
     if file is None:
         return None
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Record)
+        return msgspec.json.decode(files.read(file, MAX_BYTES), type=Record)
     except FileNotFoundError:
         return None
     except OSError as error:
         say(f"cannot read your progress file {file}: {error.strerror}")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         _set_aside(file, say)
     return None
 
@@ -90,7 +91,7 @@ def remember(exercise: Exercise, result: Result, say: Say) -> Record:
         say("your progress is not saved: there is no home folder; set XDG_STATE_HOME to a folder for it")
         return record
     try:
-        publish(file, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        files.publish(file, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     except OSError as error:
         say(f"your progress is not saved: {file}: {error.strerror}")
     return record

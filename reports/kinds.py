@@ -185,6 +185,12 @@ FINER: dict[tuple[str, str], Finer] = {
     ("did-not-finish", Detail.RECURSION): Finer(
         "Check the condition that ends the recursion: is it reached from every argument?"
     ),
+    ("barrier-divergence", Detail.BARRIER_NUMBER): Finer(
+        "Give the barrier a number from 0 to 15; __syncthreads() uses 0.", "No such barrier"
+    ),
+    ("trap", Detail.BRANCH_INDEX): Finer(
+        "Check the index before brx.idx: with one that is not in the list, a GPU may jump anywhere."
+    ),
     ("trap", Detail.ASSERTION): Finer(
         "Find out why the condition of the assert() is false here.", "Assertion failed"
     ),

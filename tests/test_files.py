@@ -98,3 +98,21 @@ def test_in_a_folder_that_takes_no_new_file_the_old_one_is_written_to(tmp_path: 
     file.parent.chmod(0o500)
     files.replace(file, b"content")
     assert file.read_bytes() == b"content"
+
+
+def test_a_file_is_read_up_to_its_limit_and_no_further(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    assert files.read(file, 5) == b"12345"
+    assert files.start(file, 3) == b"123"
+    with pytest.raises(OSError, match="is larger than 4 bytes") as caught:
+        files.read(file, 4)
+    assert caught.value.filename == str(file)
+
+
+def test_what_is_no_file_is_opened_by_nobody(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would keep its reader for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"is not a regular file|Is a directory"):
+            files.read(path, 10)

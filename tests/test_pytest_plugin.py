@@ -59,8 +59,9 @@ def result_of(*checks: Check) -> Result:
 
 @pytest.fixture(autouse=True)
 def lean(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hypothesis would be imported anew by every run inside a test."""
+    """A run inside a test does not import Hypothesis anew, nor take itself for a worker, which cannot benchmark."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
 
 @pytest.fixture

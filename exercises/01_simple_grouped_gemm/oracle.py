@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from grader.model.exercise import Array, Case
-from grader.model.mistake import Mistake
 from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
-from reference_kernels.grouped_gemm_mistakes import Problem, every_mistake
+from reference_kernels.mistakes import Mistake
+from reference_kernels.mistakes.grouped_gemm import Problem, every_mistake
 
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
     "uniform": ((128,) * 4, 256, 256),
@@ -75,12 +75,10 @@ def expected(case: Case) -> dict[str, np.ndarray]:
     return {"C_concat": grouped_gemm(data["A_concat"], data["B_concat"], data["M_sizes"])}
 
 
-def mistakes(case: Case, right: Mapping[str, np.ndarray]) -> Iterator[Mistake]:
+def mistakes(case: Case, right: Mapping[str, np.ndarray]) -> Iterator[Mistake[np.ndarray]]:
     """The outputs of common mistakes; `right` is what `expected` returned."""
     data = _arrays(case)
-    problem = Problem(data["A_concat"], data["B_concat"], data["M_sizes"], right["C_concat"])
-    for known in every_mistake(problem):
-        yield Mistake(known.name, known.sentence, known.topic, "C_concat", known.rows)
+    return every_mistake(Problem(data["A_concat"], data["B_concat"], data["M_sizes"], right["C_concat"]))
 
 
 def _arrays(case: Case) -> dict[str, np.ndarray]:

@@ -14,7 +14,8 @@ from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
 from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, midpoints, values
-from reference_kernels.fp8_mistakes import Cause, same_codes, same_values, why_decoded, why_encoded
+from reference_kernels.mistakes import Cause, untouched
+from reference_kernels.mistakes.fp8 import same_codes, same_values, why_decoded, why_encoded
 
 # Exercise 01's problems: the rows of each group, K, N. Here A_concat and B_concat are encoded, one after the other.
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
@@ -118,12 +119,13 @@ def _judge_codes(case: Case, name: str, encoder: Encoder, got: np.ndarray, right
     x, random = _data(case, "x"), _data(case, "random") if encoder.by_chance else None
     at = int(np.argmax(wrong))
     cause = why_encoded(got, right, wrong, x, encoder.fmt, random)
+    made = "still 0xff" if _unwritten(cause) else f"got {_code(got[at], encoder.fmt)}"
     drawn = "" if random is None else f", random[{at}] = 0x{random[at]:08x}{_threshold(x[at])}"
     return Judged(
         name,
         wrong,
         sentence=f"x[{at}] = {_plain(x[at])} (0x{_bits(x[at]):08x}){drawn}: "
-        f"expected {_code(right[at], encoder.fmt)}, got {_code(got[at], encoder.fmt)}",
+        f"expected {_code(right[at], encoder.fmt)}, {made}",
         example={
             "format": encoder.fmt.name,
             "input": float(x[at]),
@@ -143,13 +145,19 @@ def _judge_values(name: str, codes: np.ndarray, fmt: Format, got: np.ndarray, ri
     if not wrong.any():
         return Judged(name, wrong)
     at = int(np.argmax(wrong))
-    sentence = f"x[{at}] = 0x{codes[at]:02x}: expected {_value(right[at])}, got {_value(got[at])}"
     cause = why_decoded(got, right, wrong, codes, fmt)
+    made = "nothing was written" if _unwritten(cause) else f"got {_value(got[at])}"
+    sentence = f"x[{at}] = 0x{codes[at]:02x}: expected {_value(right[at])}, {made}"
     return Judged(name, wrong, sentence=sentence, detail=Detail.CONVERSION, **_explained(cause))
 
 
+def _unwritten(cause: Cause | None) -> bool:
+    """Whether every wrong element is as it arrived."""
+    return cause is not None and cause.name == untouched.NAME
+
+
 def _explained(cause: Cause | None) -> dict[str, Any]:
-    return {} if cause is None else {"cause": cause.sentence, "hint": cause.hint}
+    return {} if cause is None else {"cause": cause.sentence, "mistake": cause.name, "hint": cause.hint}
 
 
 def _code(code: np.uint8, fmt: Format) -> str:

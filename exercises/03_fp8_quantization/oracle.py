@@ -14,6 +14,8 @@ from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
 from reference_kernels.fp8 import E4M3, SIGN, decode, encode, midpoints
+from reference_kernels.mistakes.quantization import EACH, Quantized, explain_codes, explain_scales
+from reference_kernels.mistakes.untouched import untouched
 from reference_kernels.quantization import (
     AMAX_FLOOR,
     BLOCK_WISE,
@@ -25,7 +27,6 @@ from reference_kernels.quantization import (
     quantize,
     spread,
 )
-from reference_kernels.quantization_mistakes import Quantized, explain_codes, explain_scales
 from reference_kernels.quantization_rules import admissible, right_scales
 
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
@@ -336,7 +337,8 @@ def _judge_scales(output: Output, right: Quantized, scales: np.ndarray) -> Judge
         wrong,
         sentence=_scale_sentence(right, scales, int(np.argmax(wrong))),
         cause=cause.sentence if cause else "",
-        hint=cause.topic if cause else "",
+        mistake=cause.name if cause else "",
+        hint=cause.hint if cause else "",
     )
 
 
@@ -353,13 +355,11 @@ def _judge_codes(output: Output, right: Quantized, codes: np.ndarray, scales: np
         wrong,
         sentence=sentence,
         cause=cause.sentence if cause else "",
-        hint=cause.topic if cause else "",
+        mistake=cause.name if cause else "",
+        hint=cause.hint if cause else "",
         example=example,
         detail=Detail.CONVERSION if example else "",
     )
-
-
-EACH = Granularity("each element", (1,))
 
 
 def _right_codes(right: Quantized, codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -399,7 +399,8 @@ def _scale_sentence(right: Quantized, scales: np.ndarray, first: int) -> str:
     amax, expected, got = (array.ravel()[first] for array in (right.amax, right.scales, scales))
     made = f"amax {amax!s} / 448" if amax >= AMAX_FLOOR else f"amax {amax!s}, below the floor: 1e-06 / 448"
     index = np.unravel_index(first, scales.shape)
-    return f"scale{_subscript(index)}, of x{_extent(right, first)}: {made}: expected {expected!s}, got {got!s}"
+    is_now = "nothing was written" if untouched(scales).ravel()[first] else f"got {got!s}"
+    return f"scale{_subscript(index)}, of x{_extent(right, first)}: {made}: expected {expected!s}, {is_now}"
 
 
 def _code_sentence(right: Quantized, codes: np.ndarray, scales: np.ndarray, first: int) -> tuple[str, dict[str, Any]]:

@@ -87,5 +87,11 @@ class Baseline(ABC):
         """The Result's `baseline`: "cublas strided"; "copy", which has one route."""
         return cls.name if len(cls.routes) == 1 else f"{cls.name} {route}"
 
+    def poison(self, stream: Any) -> None:  # noqa: B027 - most write to `output`, which is filled with NaN anyway
+        """Fills what the routes write, if that is not `output` itself, with NaN."""
+
+    def finish(self, stream: Any) -> None:  # noqa: B027
+        """Brings the results of every set to `output`, if the routes write elsewhere. Never timed."""
+
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Frees what it holds beside the device's arrays. Nothing that was captured runs any more."""

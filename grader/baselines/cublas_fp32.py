@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from grader.baselines.baseline import SINGLE_MATRIX, Baseline, Device, Route
+from grader.baselines.sizes import bytes_of, grouped_sizes
 from grader.baselines.work import FP32_UNITS, Work
-from grader.errors import GraderError
-from grader.model.exercise import Array, Case, Exercise
+from grader.model.exercise import Case, Exercise
 from reference_kernels import cublas
 
 A, B, C = "A_concat", "B_concat", "C_concat"
@@ -48,20 +48,12 @@ class CublasFp32(Baseline):
 
     @classmethod
     def problem(cls, _: Exercise, case: Case) -> dict[str, Any]:
-        plain: dict[str, Any] = msgspec.to_builtins(_sizes(case))
+        plain: dict[str, Any] = msgspec.to_builtins(grouped_sizes(case))
         return plain
 
     @classmethod
     def work(cls, _: Exercise, case: Case) -> Work:
-        moved = sum(value.data.nbytes for value in case.arguments.values() if isinstance(value, Array))
-        return Work(float(_sizes(case).flops), float(moved))
+        return Work(float(grouped_sizes(case).flops), bytes_of(case))
 
     def close(self) -> None:
         self._routes.close()
-
-
-def _sizes(case: Case) -> cublas.GroupedSizes:
-    sizes, K, N = (case.arguments.get(name) for name in ("M_sizes", "K", "N"))  # noqa: N806 - as in the papers
-    if not isinstance(sizes, Array) or not isinstance(K, int) or not isinstance(N, int):
-        raise GraderError(f"case {case.name} is not a grouped GEMM, so there is no baseline to time it against")
-    return cublas.GroupedSizes(tuple(int(size) for size in sizes.data), K, N)

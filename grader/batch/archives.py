@@ -7,6 +7,7 @@ folder has no effect, and a zip bomb is read no further than the maximum size of
 from __future__ import annotations
 
 import lzma
+import re
 import stat
 import zipfile
 import zlib
@@ -28,9 +29,13 @@ MAX_UNPACKED = 1 << 30
 _UTF8 = 0x800
 _ENCRYPTED = 0x1
 
+# Some programs of Windows write a backslash between folders. In a name of an unknown encoding it is none behind a
+# character that is not ASCII: in Shift-JIS it is the second byte of many.
+_BETWEEN_FOLDERS = re.compile(r"(?<![^\x00-\x7f])\\")
+
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(NotImplementedError, RuntimeError, OSError, ValueError),
+    *(NotImplementedError, RuntimeError, OSError, ValueError, MemoryError),
 )
 
 
@@ -42,7 +47,7 @@ class Archive:
         self._written = 0
         try:
             self._zip = zipfile.ZipFile(file)
-        except (*_BROKEN, MemoryError) as error:
+        except _BROKEN as error:
             raise UsageError(f"{file} is not a readable zip: {_reason(error)}; download it again") from None
         self._members = self._zip.infolist()
         if len(self._members) > MAX_MEMBERS:
@@ -78,26 +83,29 @@ class Archive:
         return file
 
     def _found(self, number: int, member: zipfile.ZipInfo) -> Found:
-        name = _name(member).replace("\\", "/")
+        name = _name(member)
         parts = [part for part in name.split("/") if part not in ("", ".")]
         kept = [part for part in parts if part != ".." and not part.endswith(":")]
         place = PurePosixPath(*kept) if kept else PurePosixPath("unnamed")
-        problem = ""
+        problem, kind = "", stat.S_IFMT(member.external_attr >> 16)
         if name.startswith("/") or kept != parts:
             problem = f"its name in the zip, {name!r}, leads out of the folder"
-        elif stat.S_ISLNK(member.external_attr >> 16):
+        elif kind == stat.S_IFLNK:
             problem = f"{place.name} is a link"
+        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            problem = f"{place.name} is not a regular file"
         return Found(place, folder=name.endswith("/"), problem=problem, member=number)
 
 
 def _name(member: zipfile.ZipInfo) -> str:
     """zipfile decodes names without the UTF-8 flag as code page 437, in which every byte is a character."""
-    if member.flag_bits & _UTF8:
-        return member.filename
+    name = member.filename
     try:
-        return member.filename.encode("cp437").decode("utf-8")
+        if not member.flag_bits & _UTF8:
+            name = name.encode("cp437").decode("utf-8")
     except UnicodeError:
-        return member.filename
+        return _BETWEEN_FOLDERS.sub("/", name)
+    return name.replace("\\", "/")
 
 
 def _reason(error: BaseException) -> str:

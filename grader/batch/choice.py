@@ -8,17 +8,17 @@ from pathlib import Path
 
 from grader.batch.entry import Submitted
 from grader.batch.found import Folder, Found, SubmissionSource, Unreadable
-from grader.batch.layouts import TAKEN_FIRST, HandedIn, is_source
+from grader.batch.layouts import EXERCISES, TAKEN_FIRST, HandedIn, is_source
 
 SHOWN = 5  # files or students named in a sentence
 
 
-def take(source: SubmissionSource, group: HandedIn) -> Submitted:
-    """The submission of this student, or the problem with it."""
+def take(source: SubmissionSource, group: HandedIn, exercise: str = "") -> Submitted:
+    """This student's submission, or the problem with it. `exercise` picks a file from a repository of several."""
     path, problem = None, group.problem
     try:
         if not problem:
-            chosen = _chosen(group)
+            chosen = _chosen(group, exercise)
             path = source.fetch(chosen, group.student, group.name_of(chosen))
     except Unreadable as error:
         problem = str(error)
@@ -32,10 +32,10 @@ def take(source: SubmissionSource, group: HandedIn) -> Submitted:
     )
 
 
-def within(folder: Path) -> Submitted:
+def within(folder: Path, exercise: str = "") -> Submitted:
     """The file to grade in a student's folder; `student` is its name."""
     source = Folder(folder)
-    return take(source, HandedIn(folder.name, files=tuple(source.list())))
+    return take(source, HandedIn(folder.name, files=tuple(source.list())), exercise)
 
 
 def some(names: Sequence[str]) -> str:
@@ -48,9 +48,10 @@ def readable(text: str) -> str:
     return unicodedata.normalize("NFC", text.encode(errors="surrogatepass").decode(errors="replace"))
 
 
-def _chosen(group: HandedIn) -> Found:
+def _chosen(group: HandedIn, exercise: str) -> Found:
     """Raises Unreadable, which says what was found instead."""
     sources = [one for one in group.files if not one.folder and is_source(group.name_of(one))]
+    sources = _of_exercise(sources, exercise)
     named = [one for one in sources if group.name_of(one).lower() in TAKEN_FIRST]
     chosen = sources if len(sources) == 1 else named
     if len(chosen) == 1:
@@ -61,6 +62,13 @@ def _chosen(group: HandedIn) -> Found:
         names = some([str(one.place) for one in sources])
         raise Unreadable(f"{len(sources)} .cu files, {names}: keep one, or name one of them starter.cu")
     raise Unreadable(_instead(group))
+
+
+def _of_exercise(sources: list[Found], exercise: str) -> list[Found]:
+    """The exercise's own files in a repository made by grade start, where every file lies in exercises/NN_name/."""
+    if not all(EXERCISES in one.place.parts[:-2] for one in sources):
+        return sources
+    return [one for one in sources if one.place.parts[-3:-1] == (EXERCISES, exercise)] or sources
 
 
 def _instead(group: HandedIn) -> str:

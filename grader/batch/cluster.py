@@ -22,6 +22,7 @@ import msgspec
 from grader.batch.schedule import BatchEngine, Finishing
 from grader.batch.worker import Graded, Task, grade
 from grader.errors import GraderError, UsageError, at_fault
+from grader.sandbox import confine
 
 INSTALL = "python -m pip install 'cuda-kernel-grader[cluster]'"
 
@@ -71,7 +72,10 @@ def read(file: Path) -> Any:
 def grade_packed(task: bytes) -> bytes:
     """Runs on a worker."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    return msgspec.msgpack.encode(grade(_unpacked(task)))
+    wanted = _unpacked(task)
+    if not wanted.trust:
+        os.environ[confine.SWITCH] = confine.REQUIRED
+    return msgspec.msgpack.encode(grade(wanted))
 
 
 @contextmanager

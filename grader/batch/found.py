@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from grader import files
 from grader.errors import UsageError
 
 # Left behind by operating systems; names that begin with a dot are not submissions either.
@@ -63,8 +64,8 @@ class Folder:
 
     def __init__(self, root: Path, left_out: Path | None = None) -> None:
         self._root = root
-        self._real = root.resolve()
-        self._left_out = left_out.resolve() if left_out else None
+        self._real = files.real(root)
+        self._left_out = files.real(left_out) if left_out else None
 
     def list(self) -> Sequence[Found]:
         try:
@@ -85,8 +86,7 @@ class Folder:
     def read(self, found: Found, limit: int) -> bytes:
         assert found.path is not None
         try:
-            with found.path.open("rb") as stream:
-                return stream.read(limit + 1)
+            return files.start(found.path, limit + 1)
         except OSError as error:
             raise Unreadable(f"{found.place.name} cannot be read: {error.strerror}") from None
 

@@ -40,7 +40,7 @@ def header(exercise: Exercise) -> list[str]:
 
 def _row(entry: Entry, exercise: Exercise) -> list[table.Cell]:
     submitted, result = entry.submitted, entry.result
-    points = result.points if result else None
+    points = outcomes.points(entry)
     manual = points.manual if points and points.manual is not None else entry.manual.points
     return [
         submitted.student,

@@ -8,9 +8,12 @@ from pathlib import Path
 import msgspec
 
 import grader
+from grader import files
 from grader.errors import GraderError
 from grader.exercise.secret import Secret
 from grader.model.exercise import Exercise
+
+MAX_BYTES = 256 << 20  # for one file of an exercise, including tables of values
 
 # Files of an exercise that no grade depends on: editing problem.md does not regrade the class.
 NOT_GRADED_BY = frozenset({"problem.md", "starter.cu", "solution.cu", "test.py", "wrong", "__pycache__"})
@@ -40,7 +43,10 @@ def exercise_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     try:
         for file in sorted(_files(folder)):
-            for part in (file.relative_to(folder).as_posix().encode(errors="surrogateescape"), file.read_bytes()):
+            for part in (
+                file.relative_to(folder).as_posix().encode(errors="surrogateescape"),
+                files.read(file, MAX_BYTES),
+            ):
                 digest.update(len(part).to_bytes(8, "little") + part)
     except OSError as error:
         raise GraderError(f"{error.filename}: {error.strerror}") from None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from grader import files
 from grader.batch import choice, identity, lanes, roster, worker
 from grader.batch.entry import Submitted
 from grader.batch.identity import Conditions
@@ -35,6 +36,7 @@ class Batch(msgspec.Struct, frozen=True):
     secret: Secret | None = None
     jobs: int | None = None
     replace: bool = False  # students in the ledger but not in `submissions` leave the batch
+    trust: bool = False  # grade even if this machine cannot confine submissions
     real_names: bool | None = None  # on the leaderboards, instead of pseudonyms
 
 
@@ -55,7 +57,7 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     _apart(batch)
     settings, known = _begun(batch.out)
     _same_exercise(batch, settings)
-    submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked)]
+    submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked, batch.exercise.name)]
     leaving = _leaving(batch, known, submitted)
     conditions = _conditions(batch, settings, here=here)
     enrolled, sources = _enrolled(submitted, conditions)
@@ -68,7 +70,7 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
 
 def _apart(batch: Batch) -> None:
     """The output of this batch would become students of the next. Raises UsageError."""
-    if batch.submissions.resolve() == batch.out.resolve():
+    if files.real(batch.submissions) == files.real(batch.out):
         raise UsageError(f"{batch.submissions} contains the submissions; choose another folder for --out")
     if (batch.submissions / FILE).exists():
         raise UsageError(

@@ -6,7 +6,6 @@ Anything that matches no platform's layout is treated as plain folders and files
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
@@ -18,6 +17,9 @@ from grader.errors import UsageError
 
 # Files next to the submissions that belong to the instructor; any other flat file is taken as a student's.
 NOT_HANDED_IN = frozenset({".csv", ".html", ".json", ".log", ".md", ".toml", ".xlsx", ".yaml", ".yml"})
+
+# Where a repository made by grade start keeps its exercises, one folder per exercise.
+EXERCISES = "exercises"
 
 # If exactly one file has such a name, it is preferred to a student's other files.
 TAKEN_FIRST = frozenset({"starter.cu", "solution.cu"})
@@ -52,10 +54,18 @@ def without_root(found: Sequence[Found]) -> list[Found]:
     tops = {one.place.parts[0] for one in found}
     inner = [one for one in found if len(one.place.parts) > 1]
     loose = any(len(one.place.parts) == 1 and not one.folder for one in found)
-    own = any(len(one.place.parts) == 2 and one.place.name.lower() in TAKEN_FIRST for one in inner)
-    if len(tops) != 1 or loose or own or platforms.moodle(*tops):
+    if len(tops) != 1 or loose or any(map(_is_a_students, inner)) or platforms.moodle(*tops):
         return list(found)
     return [msgspec.structs.replace(one, place=PurePosixPath(*one.place.parts[1:])) for one in inner]
+
+
+def _is_a_students(inner: Found) -> bool:
+    """Whether this file shows that the only folder there is one student's own."""
+    top, below, *deeper = inner.place.parts
+    if deeper:
+        return below == EXERCISES  # a repository made by grade start
+    metadata = below == platforms.GRADESCOPE_METADATA and not platforms.GRADESCOPE_EXPORT.fullmatch(top)
+    return metadata or below.lower() in TAKEN_FIRST
 
 
 def gradescope(source: SubmissionSource, found: Sequence[Found]) -> list[HandedIn]:
@@ -84,8 +94,10 @@ def gradescope(source: SubmissionSource, found: Sequence[Found]) -> list[HandedI
 
 
 def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
-    """At the top, or in the only folder there. Further down it would be a student's file, which must not count."""
-    root = 2 if len({one.place.parts[0] for one in found}) == 1 else 1
+    """At the top, or in the only folder there if Gradescope named it. Elsewhere it would be a student's file, which
+    must not count."""
+    tops = list({one.place.parts[0] for one in found})
+    root = 2 if len(tops) == 1 and platforms.GRADESCOPE_EXPORT.fullmatch(tops[0]) else 1
     return next(
         (
             one
@@ -101,16 +113,16 @@ def _gradescope_metadata(found: Sequence[Found]) -> Found | None:
 
 def moodle(found: Sequence[Found]) -> list[HandedIn]:
     """A student's files and online texts are in separate folders."""
-    students: dict[str, HandedIn] = {}
+    students: dict[platforms.MoodleName, HandedIn] = {}
     others: dict[str, tuple[Found, ...]] = {}
     for top, files in _by_top(found).items():
         named = platforms.moodle(top)
         if named is None:
             others[top] = files
             continue
-        student = named.id or named.name
+        student = named._replace(file="")
         group = students.get(student) or HandedIn(
-            student,
+            named.id or named.name,
             name="" if named.name == "Participant" else named.name,
             identifiers={"Identifier": f"Participant {named.id}"} if named.id else {},
         )
@@ -120,11 +132,18 @@ def moodle(found: Sequence[Found]) -> list[HandedIn]:
 
 
 def canvas(found: Sequence[Found]) -> list[HandedIn]:
-    """Only if every .cu file is named in Canvas's way: alice_1_2_final.cu may be Alice's own name for it."""
+    """If most .cu files are named in Canvas's way. A file that came another way belongs to one more student.
+
+    A single name proves nothing next to another file: alice_1_2_final.cu may be Alice's own name for it.
+    """
     named = {one.place: platforms.canvas(one.place.name) for one in found if len(one.place.parts) == 1}
-    if any(is_source(one.place.name) and not named.get(one.place) for one in found if not one.folder):
+    sources = [bool(named.get(one.place)) for one in found if is_source(one.place.name) and not one.folder]
+    theirs, others_ = sources.count(True), sources.count(False)
+    if others_ and (theirs < 2 or others_ >= theirs):
         return []
-    students: dict[str, HandedIn] = {}
+    students: dict[
+        tuple[str, str], HandedIn
+    ] = {}  # by ID and name: one ID with two names was misread for one of them
     others = []
     for one in found:
         name = named.get(one.place)
@@ -132,9 +151,10 @@ def canvas(found: Sequence[Found]) -> list[HandedIn]:
             others.append(one)
             continue
         identifiers = {} if name.user.startswith("anon_") else {"ID": name.user}
-        group = students.get(name.user) or HandedIn(name.user, name=name.name, identifiers=identifiers)
+        student = (name.user, name.name)
+        group = students.get(student) or HandedIn(name.user, name=name.name, identifiers=identifiers)
         group = msgspec.structs.replace(group, late=group.late or name.late)
-        students[name.user] = _with(group, (one,), {one.place: name.file or one.place.name})
+        students[student] = _with(group, (one,), {one.place: name.file or one.place.name})
     return [*map(_last_of_each, students.values()), *plain(others)] if students else []
 
 
@@ -183,8 +203,7 @@ def _by_top(found: Iterable[Found], root: PurePosixPath = _ROOT) -> dict[str, tu
     for one in found:
         if one.place.parts[:depth] == root.parts and len(one.place.parts) > depth:
             place = PurePosixPath(*one.place.parts[depth:])
-            key = unicodedata.normalize("NFC", place.parts[0])
-            tops.setdefault(key, []).append(msgspec.structs.replace(one, place=place))
+            tops.setdefault(place.parts[0], []).append(msgspec.structs.replace(one, place=place))
     return {top: tuple(files) for top, files in tops.items()}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -24,6 +24,8 @@ from grader.batch.worker import Graded
 from grader.errors import GraderError, UsageError
 from grader.model import codec
 from grader.model.result import Result, Verdict
+
+_T = TypeVar("_T")
 
 FILE = "ledger.sqlite"
 BUSY_SECONDS = 30.0  # another process's transaction takes milliseconds
@@ -66,6 +68,11 @@ class Ledger:
         self.file = folder / FILE
         if not create and not self.file.is_file():
             raise UsageError(f"there is no ledger in {folder}; name a folder created by grade batch --out")
+        if self.file.is_file() and not self.file.stat().st_size and _holds_more(folder):
+            raise GraderError(
+                f"{self.file} is empty, but {folder} contains other files. If they belong to a batch, restore the "
+                "ledger from a backup; otherwise remove it or choose another --out"
+            )
         if create:
             _touch(self.file)
         with self._errors():
@@ -85,7 +92,10 @@ class Ledger:
     # The batch
 
     def settings(self) -> dict[str, str]:
-        return dict(self._rows("SELECT name, value FROM setting"))
+        found = self._read(dict(self._rows("SELECT name, value FROM setting")), dict[str, str])
+        if not found.get("seed", "0").isdecimal():
+            raise self._damaged(f"the seed must be a number, not {found['seed']!r}")
+        return found
 
     def real_names(self) -> bool:
         """Whether the leaderboards show real names."""
@@ -108,7 +118,7 @@ class Ledger:
 
     def enrolled(self) -> list[Enrolled]:
         rows = self._rows("SELECT submitted, submission, key FROM student ORDER BY position")
-        return [Enrolled(_submitted(text), sha256, key) for text, sha256, key in rows]
+        return [Enrolled(self._submitted(text), *self._read(rest, tuple[str, str])) for text, *rest in rows]
 
     # Gradings
 
@@ -142,11 +152,11 @@ class Ledger:
 
     def gradings(self, keys: Iterable[str]) -> dict[str, Grading]:
         found = ((key, self._rows(f"{_GRADING} WHERE key = ?", key)) for key in dict.fromkeys(keys))
-        return {key: _grading(rows[0]) for key, rows in found if rows}
+        return {key: self._grading(rows[0]) for key, rows in found if rows}
 
     def history(self, student: str) -> list[LedgerEvent]:
         """Oldest first."""
-        return [LedgerEvent(at, _grading(row)) for at, *row in self._rows(_HISTORY, student)]
+        return [LedgerEvent(at, self._grading(row)) for at, *row in self._rows(_HISTORY, student)]
 
     def _credit(self, student: str, exercise: str, key: str) -> None:
         """From now on its grading, if there is one, is the student's."""
@@ -156,7 +166,8 @@ class Ledger:
 
     def manual(self, exercise: str) -> dict[str, ManualPoints]:
         rows = self._rows("SELECT student, points, comment FROM manual WHERE exercise = ?", exercise)
-        return {student: ManualPoints(points, comment) for student, points, comment in rows}
+        read = (self._read(row, tuple[str, float | None, str]) for row in rows)
+        return {student: ManualPoints(points, comment) for student, points, comment in read}
 
     def give(self, student: str, exercise: str, given: ManualPoints) -> None:
         """Replaces what was given before; with nothing given, removes it."""
@@ -180,6 +191,32 @@ class Ledger:
         with self._errors():
             self._database.execute("VACUUM")
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # What stands there, if it is what was written
+
+    def _grading(self, row: Sequence[Any]) -> Grading:
+        conditions, result = dict(zip(Conditions.__struct_fields__, row[2:8], strict=True)), row[13]
+        plain = dict(zip(_PLAIN, (*row[:2], *row[8:13]), strict=True))
+        grading = self._read({**plain, "conditions": conditions, "result": None}, Grading)
+        try:
+            return msgspec.structs.replace(grading, result=codec.decode(result)) if result else grading
+        except (codec.ResultError, TypeError) as error:
+            raise self._damaged(f"grading {grading.number}: {error}") from None
+
+    def _submitted(self, kept: bytes) -> Submitted:
+        try:
+            return msgspec.json.decode(kept, type=Submitted, dec_hook=_path)
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            raise self._damaged(str(error)) from None
+
+    def _read(self, value: object, type_: type[_T]) -> _T:
+        try:
+            return msgspec.convert(value, type_)
+        except msgspec.ValidationError as error:
+            raise self._damaged(str(error)) from None
+
+    def _damaged(self, what: str) -> GraderError:
+        return GraderError(f"{self.file} is damaged: {what}. Restore it from a backup, or choose another --out")
 
     # SQLite
 
@@ -227,22 +264,12 @@ _COLUMNS = (
     "grading.id, submission, grading.exercise, exercise_hash, seed, device, secret, grader, "
     "verdict, problem, finished, seconds, attempts, result"
 )
+_PLAIN = ("number", "sha256", "verdict", "problem", "finished", "seconds", "attempts")
 _GRADING = f"SELECT {_COLUMNS} FROM grading"  # noqa: S608 - names of ours
 _HISTORY = (
     f"SELECT history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
     "WHERE student = ? ORDER BY history.id"
 )
-
-
-def _grading(row: Sequence[Any]) -> Grading:
-    number, sha256, exercise, exercise_hash, seed, device, secret, grader = row[:8]
-    verdict, problem, finished, seconds, attempts, result = row[8:]
-    conditions = Conditions(exercise, exercise_hash, seed, device, secret, grader)
-    try:
-        decoded = codec.decode(result) if result else None
-    except codec.ResultError as error:
-        raise GraderError(f"the ledger's grading {number} cannot be read: {error}") from None
-    return Grading(number, sha256, conditions, verdict, problem, finished, seconds, attempts, decoded)
 
 
 def _kept(one: Submitted) -> bytes:
@@ -251,10 +278,13 @@ def _kept(one: Submitted) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(one, path=path), enc_hook=bytes)
 
 
-def _submitted(kept: bytes) -> Submitted:
-    return msgspec.json.decode(
-        kept, type=Submitted, dec_hook=lambda _, path: Path(os.fsdecode(base64.b64decode(path)))
-    )
+def _path(_: object, kept: Any) -> Path:
+    return Path(os.fsdecode(base64.b64decode(kept)))
+
+
+def _holds_more(folder: Path) -> bool:
+    """A batch that was killed as it began left nothing else."""
+    return any(not one.name.startswith((".", FILE)) for one in folder.iterdir())
 
 
 def _now() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from grader.batch.entry import Entry
 from grader.model import families
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Result, Status
+from grader.model.result import Check, Points, Result, Status, Verdict
 from reports.classroom_rows import CaseOutcome
 
 # A case has the first status in this order that one of its checks has.
@@ -52,9 +52,16 @@ def problem(entry: Entry) -> str:
     return entry.submitted.problem or entry.problem
 
 
+def points(entry: Entry) -> Points | None:
+    """None without a Result, and where the grader failed: what it came to by then is no part of a grade."""
+    failed = entry.result is None or entry.result.verdict is Verdict.ERROR
+    return None if failed or entry.result is None else entry.result.points
+
+
 def total(entry: Entry) -> float | None:
-    """The points so far; without a Result, the instructor's points."""
-    return entry.result.points.total if entry.result else entry.manual.points
+    """The points so far; if the grader gave none, the instructor's points."""
+    known = points(entry)
+    return known.total if known else entry.manual.points
 
 
 def complete(entry: Entry) -> bool:
@@ -63,11 +70,12 @@ def complete(entry: Entry) -> bool:
     The instructor's share of quality does not keep a total from being final. Nor does the speed of a submission
     that does not compile or launch: no machine would time it.
     """
-    if entry.result is None:
+    known = points(entry)
+    if entry.result is None or known is None:
         return entry.manual.points is not None
-    points, checks = entry.result.points, entry.result.checks
+    checks = entry.result.checks
     never_timed = any(check.family in NEVER_TIMED and check.status is Status.FAILED for check in checks)
-    return None not in (points.correctness, points.quality, 0.0 if never_timed else points.performance)
+    return None not in (known.correctness, known.quality, 0.0 if never_timed else known.performance)
 
 
 def _worst(statuses: Iterable[Status]) -> Status | None:

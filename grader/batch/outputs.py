@@ -168,7 +168,7 @@ def _guarded(what: str, write: Callable[[], object]) -> str:
 
 def _holds(file: Path, content: bytes) -> bool:
     try:
-        return file.read_bytes() == content
+        return files.read(file, len(content)) == content
     except OSError:
         return False
 

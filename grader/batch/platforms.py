@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+GRADESCOPE_EXPORT = re.compile(r"assignment_\d+_export")
 GRADESCOPE_METADATA = "submission_metadata.yml"
 
 _CANVAS = re.compile(
@@ -26,6 +27,8 @@ _CANVAS = re.compile(
     r"_(?:(?P<file_id>\d+)_(?P<file>.+)|(?P<text>text|link)\.html)",
     re.DOTALL,
 )
+# A name of digits only, which looks like one of no name. Canvas always writes one but in anonymous exports.
+_CANVAS_DIGITS = re.compile(r"(?P<name>\d+)_(?P<late>LATE_)?(?P<user>\d+)_(?P<file_id>\d+)_(?P<file>.+)", re.DOTALL)
 _CANVAS_AGAIN = re.compile(r"(?P<stem>.+)-(?P<number>[1-9]\d{0,3})(?P<suffix>\.\w+)")
 _MOODLE = re.compile(
     r"(?P<name>[^_]+)(?:_(?P<id>\d+))?_assignsubmission_(?P<plugin>[a-z]+)(?:_(?P<file>.*))?", re.DOTALL
@@ -56,6 +59,9 @@ class Submitter(NamedTuple):
 
 
 def canvas(name: str) -> CanvasName | None:
+    digits = _CANVAS_DIGITS.fullmatch(name)
+    if digits is not None:
+        return CanvasName(digits["name"], digits["user"], digits["late"] is not None, digits["file"])
     match = _CANVAS.fullmatch(name)
     if match is None:
         return None

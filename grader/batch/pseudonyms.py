@@ -42,7 +42,7 @@ def key_of(folder: Path) -> bytes:
     """The batch's own key, generated once. Without access to the folder, no one can tell who is who."""
     file = folder / KEY_FILE
     try:
-        key = bytes.fromhex(file.read_text())
+        key = bytes.fromhex(files.read(file, 1000).decode())
         if len(key) == _KEY_BYTES:
             return key
     except FileNotFoundError:

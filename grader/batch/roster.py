@@ -5,13 +5,15 @@ Supported are
 - the exports of Canvas, Moodle and Gradescope, zipped or unpacked (`platforms` describes their names);
 - a CSV file that lists students and files (`student_list`).
 
-Of several .cu files, the one named starter.cu or solution.cu is used, if there is exactly one. If a file was
-resubmitted to Canvas under the same name, the last one is used. Anything else is a problem for that student: a
-program should not guess which file counts. One student's problem does not affect the others.
+Of several .cu files, the one named starter.cu or solution.cu is used, if there is exactly one. In a repository made
+by grade start, the exercise's own starter.cu is used. If a file was resubmitted to Canvas under the same name, the
+last one is used. Anything else is a problem for that student: a program should not guess which file counts. One
+student's problem does not affect the others.
 """
 
 from __future__ import annotations
 
+import unicodedata
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,20 +27,22 @@ from grader.batch.found import Folder
 from grader.errors import UsageError
 
 
-def read(path: Path, unpacked: Path) -> tuple[Submitted, ...]:
-    """Every student once, ordered by id.
+def read(path: Path, unpacked: Path, exercise: str = "") -> tuple[Submitted, ...]:
+    """Every student once, ordered by id. `exercise` is the name of the one to grade.
 
     The graded file of each student in a zip is written below `unpacked`. If that folder is inside `path`, it belongs
     to the batch and is not a student. Raises UsageError if `path` is none of the above, or contains no submission.
     """
     if path.is_dir():
-        submitted = _in_folder(Folder(path, left_out=unpacked.parent))
+        submitted = _in_folder(Folder(path, left_out=unpacked.parent), exercise)
     elif not path.exists():
         raise UsageError(f"{path} does not exist")
+    elif not path.is_file():
+        raise UsageError(f"{path} is not a regular file; expected a folder of submissions, a zip or a CSV list")
     elif path.suffix.lower() == ".csv":
-        submitted = student_list.read(path)
+        submitted = student_list.read(path, exercise)
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-        submitted = _in_zip(Archive(path, unpacked))
+        submitted = _in_zip(Archive(path, unpacked), exercise)
     else:
         one = "; to grade a single submission, use grade run" if path.suffix.lower() == ".cu" else ""
         raise UsageError(f"{path} is not a folder of submissions, a zip or a CSV list{one}")
@@ -47,13 +51,13 @@ def read(path: Path, unpacked: Path) -> tuple[Submitted, ...]:
     return _each_once(submitted)
 
 
-def _in_folder(source: Folder) -> list[Submitted]:
-    return [choice.take(source, group) for group in layouts.groups(source, source.list())]
+def _in_folder(source: Folder, exercise: str) -> list[Submitted]:
+    return [choice.take(source, group, exercise) for group in layouts.groups(source, source.list())]
 
 
-def _in_zip(source: Archive) -> list[Submitted]:
+def _in_zip(source: Archive, exercise: str) -> list[Submitted]:
     found = layouts.without_root(source.list())
-    return [choice.take(source, group) for group in layouts.groups(source, found)]
+    return [choice.take(source, group, exercise) for group in layouts.groups(source, found)]
 
 
 def _each_once(submitted: Iterable[Submitted]) -> tuple[Submitted, ...]:
@@ -69,5 +73,7 @@ def _only(several: list[Submitted]) -> Submitted:
     if len(several) == 1:
         return several[0]
     what = choice.some([str(one.path) if one.path else one.problem for one in several])
-    problem = f"submitted {len(several)} times: {what}; keep one"
+    alike = len({unicodedata.normalize("NFC", str(one.path)) for one in several}) == 1 and several[0].path
+    how = ", under names that differ only in their Unicode form" if alike else ""
+    problem = f"submitted {len(several)} times{how}: {what}; keep one"
     return msgspec.structs.replace(several[0], path=None, problem=problem)

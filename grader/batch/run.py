@@ -156,6 +156,7 @@ def _task(batch: Batch, conditions: Conditions, key: str, source: Source, at_onc
         secret=batch.secret,
         threads=max(1, machine.cores() // at_once) if at_once else 0,
         memory_bytes=max(LEAST_MEMORY_BYTES, default_memory_bytes(at_once)) if at_once else 0,
+        trust=batch.trust,
     )
 
 

@@ -11,6 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from grader import files
 from grader.batch import choice, table
 from grader.batch.entry import Submitted
 from grader.batch.found import Folder, Found, Unreadable
@@ -29,7 +30,7 @@ COLUMNS = {
 YES = frozenset({"1", "x", "y", "yes", "true", "late"})
 
 
-def read(file: Path) -> list[Submitted]:
+def read(file: Path, exercise: str = "") -> list[Submitted]:
     """One per line. Raises UsageError if the file is not such a list."""
     text = _text(file)
     try:
@@ -41,7 +42,7 @@ def read(file: Path) -> list[Submitted]:
     lines = [dict(zip(header, row, strict=False)) for row in rows[1:] if any(cell.strip() for cell in row)]
     if not lines:
         raise UsageError(f"{file}: no line has a student")
-    return [_submitted(file, line, columns) for line in lines]
+    return [_submitted(file, line, columns, exercise) for line in lines]
 
 
 def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
@@ -60,11 +61,11 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str]) -> Submitted:
+def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str], exercise: str) -> Submitted:
     cell = {key: line.get(column, "").strip() for key, column in columns.items()}
     path, problem = None, ""
     try:
-        path = _handed_in(file.parent, cell["file"])
+        path = _handed_in(file.parent, cell["file"], exercise)
     except Unreadable as error:
         problem = str(error)
     if not cell["student"]:
@@ -79,14 +80,14 @@ def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str]) 
     )
 
 
-def _handed_in(folder: Path, name: str) -> Path:
+def _handed_in(folder: Path, name: str, exercise: str) -> Path:
     """A file, or the file to grade in a folder."""
     if not name:
         raise Unreadable("nothing submitted: the list names no file")
     path = folder / name
     try:
         if path.is_dir():
-            chosen = choice.within(path)
+            chosen = choice.within(path, exercise)
             if chosen.path is None:
                 raise Unreadable(chosen.problem)
             return chosen.path
@@ -99,12 +100,9 @@ def _handed_in(folder: Path, name: str) -> Path:
 
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = files.read(file, MAX_BYTES)
     except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"{file} is larger than {MAX_BYTES >> 20} MiB; expected a list of students")
+        raise UsageError(f"{file}: {error.strerror}; expected a list of students") from None
     try:
         return content.decode("utf-8-sig").replace("\0", "")
     except UnicodeDecodeError:

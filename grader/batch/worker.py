@@ -41,6 +41,7 @@ class Task(msgspec.Struct, frozen=True):
     gpu: int | None = None
     threads: int = 1
     memory_bytes: int = 0
+    trust: bool = False  # grade also where a submission cannot be confined
 
 
 class Graded(msgspec.Struct, frozen=True):

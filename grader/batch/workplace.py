@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from grader import files
 from grader.batch import ledger
 from grader.errors import GraderError, UsageError
 
@@ -53,8 +54,8 @@ def unpacking(out: Path) -> Iterator[Path]:
 
 def tidy(out: Path, submissions: Iterable[Path]) -> None:
     """Removes unpacked folders that contain none of these: from an earlier zip, or a killed call."""
-    used = {folder for file in submissions for folder in file.resolve().parents}
-    for folder in out.resolve().glob(f"{UNPACKED}*"):
+    used = {folder for file in submissions for folder in files.real(file).parents}
+    for folder in files.real(out).glob(f"{UNPACKED}*"):
         if folder not in used:
             shutil.rmtree(folder, ignore_errors=True)
 

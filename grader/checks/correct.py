@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grader.diagnosis import mismatch, search
+from grader.diagnosis import mismatch
 from grader.model import measurements
 from grader.model.details import Role
 from grader.model.exercise import Case
@@ -15,6 +15,7 @@ from grader.model.families import CORRECT
 from grader.model.judged import Judged
 from grader.model.measurements import Measurements, WrongByte
 from grader.model.result import Check, Finding, Related, Status
+from reference_kernels.mistakes.untouched import untouched
 
 _OF_IT = " of it"  # an output that is one region is not named again
 
@@ -129,7 +130,7 @@ def _places(case: Case, judged: Judged) -> tuple[str, str]:
         return "", f": {where}" if (where := mismatch.describe_line(wrong)) else ""
     flat = mismatch.rows(wrong)
     if judged.tolerance is None:
-        where = mismatch.describe(flat, [mismatch.Region("it", 0, len(flat))]) if wrong.ndim == 2 else ""
+        where = mismatch.describe(flat, mismatch.regions(case, "it", len(flat))) if wrong.ndim == 2 else ""
         return "", f": {where.replace(_OF_IT, '')}" if where else ""
     regions = mismatch.regions(case, judged.output, len(flat))
     region, row, column = mismatch.first(flat, regions)
@@ -140,10 +141,10 @@ def _not_finite(actual: np.ndarray) -> str:
     if actual.dtype.kind != "f":
         return ""
     nan = np.isnan(actual)
-    untouched = search.never_written(actual)
+    missing = untouched(actual)
     counts = {
-        "never written": int(untouched.sum()),
-        "NaN": int(nan.sum() - untouched.sum()),
+        "never written": int(missing.sum()),
+        "NaN": int(nan.sum() - missing.sum()),
         "infinite": int(np.isinf(actual).sum()),
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]

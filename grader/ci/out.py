@@ -15,9 +15,9 @@ def folder(given: Path, repository: Repository) -> Path:
     """Absolute. Raises UsageError where the change says what is in it, or where it leads to."""
     path = Path.cwd() / given
     for part in (path, *path.parents):
-        if part.is_symlink() and _inside(part.parent.resolve(), repository):
+        if part.is_symlink() and _inside(files.real(part.parent), repository):
             raise UsageError(f"--out {given}: {part} is a link in the repository; name another folder")
-    real = path.resolve()
+    real = files.real(path)
     if _inside(real, repository) and repository.files("HEAD", real.relative_to(repository.root).as_posix()):
         raise UsageError(f"--out {given}: the commit has files of its own there; name another folder")
     return real

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from grader import files
 from grader.ci.repository import Repository
 from grader.errors import UsageError
 from grader.exercise import catalog
@@ -31,20 +32,12 @@ class Exercises(msgspec.Struct, frozen=True):
             )
         repository.export(base, self.inside, scratch)
         for file in scratch.rglob("*"):
-            if file.is_symlink() and _leads_to(file).is_relative_to(repository.root):
+            if file.is_symlink() and files.real(file).is_relative_to(repository.root):
                 raise UsageError(
                     f"{file.relative_to(scratch)} of the base is a link to the files that are checked out, which are "
                     "the change's. Commit a file in its place."
                 )
         return scratch / self.inside
-
-
-def _leads_to(link: Path) -> Path:
-    """A link to itself leads nowhere."""
-    try:
-        return link.resolve()
-    except (OSError, RuntimeError):
-        return link
 
 
 def named(name: str, repository: Repository) -> Exercises:
@@ -54,8 +47,8 @@ def named(name: str, repository: Repository) -> Exercises:
     """
     root = repository.root
     path = Path(os.path.normpath(root / name))
-    if not path.is_relative_to(root) and path.resolve().is_relative_to(root):
-        path = path.resolve()  # another name of a folder inside, by a link to the repository
+    if not path.is_relative_to(root) and files.real(path).is_relative_to(root):
+        path = files.real(path)  # another name of a folder inside, by a link to the repository
     if root.is_relative_to(path):
         raise UsageError(f"--exercises {name} holds the whole repository; name the folder of the exercises in it")
     return Exercises(path.relative_to(root).as_posix() if path.is_relative_to(root) else "", path)

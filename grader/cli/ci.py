@@ -40,6 +40,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--out", metavar="DIR", type=_PATH, help="Write junit.xml, codequality.json, results and reports.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--seed", metavar="N", type=SEED, help="Repeat a run with this seed.")
+@click.option("--trust", is_flag=True, help="Grade even if this machine cannot confine submissions.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if a required check was not judged.")
 @click.option("-v", "--verbose", is_flag=True, help="Show everything that was found.")
 def command(
@@ -51,6 +52,7 @@ def command(
     out: Path | None,
     device: str,
     seed: int | None,
+    trust: bool,
     strict: bool,
     verbose: bool,
 ) -> int:
@@ -78,6 +80,7 @@ def command(
     from grader.ci.changes import Submissions
     from grader.ci.graded import overall
     from grader.ci.repository import Repository
+    from grader.sandbox import confine
 
     repository = Repository(Path.cwd())
     out = out and outputs.folder(out, repository)
@@ -85,7 +88,7 @@ def command(
     inside = folder.inside or trusted.FOLDER
     pattern = Submissions(submissions or f"{inside}/{DEFAULT_SUBMISSIONS}")
     change = _change(repository, pattern, inside, base, head, everything=everything)
-    with tempfile.TemporaryDirectory(prefix="grade-ci-") as name:
+    with confine.required(trust=trust), tempfile.TemporaryDirectory(prefix="grade-ci-") as name:
         scratch = Path(name)
         where = folder.at(repository, change.range.base, scratch / "base")
         how = grading.How(where, secrets.randbelow(SEEDS) if seed is None else seed, _gpu(device))

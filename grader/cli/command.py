@@ -40,6 +40,10 @@ VERBS = {
 }
 
 
+# What a machine runs out of.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
 class _Verbs(click.Group):
     """Lists all verbs without importing them."""
 
@@ -113,9 +117,9 @@ def invoke(arguments: list[str]) -> int:
         say(str(error))
         return ERROR
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             give_up_stdout()
-            say(os.strerror(error.errno))
+            say(": ".join(filter(None, [str(error.filename or ""), os.strerror(error.errno)])))
             return ERROR
         if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
             say("the current folder no longer exists; cd to another one")

@@ -66,7 +66,7 @@ def _unwritable(file: Path) -> str:
 def _same(one: Path, other: Path) -> bool:
     """Whether both paths lead to the same file."""
     try:
-        return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+        return files.real(one) == files.real(other) or (one.exists() and other.exists() and one.samefile(other))
     except (OSError, ValueError):  # a Result may contain any path
         return False
 

@@ -70,10 +70,10 @@ def command(
 
 
 def _read(file: Path) -> bytes:
+    from grader import files
     from grader.batch.exports import sheet
 
     try:
-        with file.open("rb") as stream:
-            return stream.read(sheet.MAX_BYTES + 1)
+        return files.read(file, sheet.MAX_BYTES)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None

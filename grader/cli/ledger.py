@@ -51,10 +51,11 @@ def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
     """One line per student. Long reasons are cut; `show` has them in full."""
     with _open(at) as ledger:
         entries = [entry for entry in _entries(ledger, at) if not verdict or _verdict(entry) in verdict]
+    from grader.batch import outcomes
+
     width = max((len(_shown(entry.submitted.student)) for entry in entries), default=0)
     for entry in entries:
-        points = entry.result.points if entry.result else None
-        total = _number(points.total) if points else _number(entry.manual.points)
+        total = _number(outcomes.total(entry))
         why = entry.submitted.problem or entry.problem
         line = f"{_shown(entry.submitted.student):{width}}  {_verdict(entry):10}  {total:>6}  "
         click.echo((line + _cut(_shown(why), WIDTH - len(line))).rstrip())

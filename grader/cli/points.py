@@ -67,9 +67,10 @@ def _changed(before: ManualPoints, points: float | None, comment: str | None) ->
 
 
 def _show(entry: Entry, exercise: Exercise) -> None:
+    from grader.batch import outcomes
     from reports.text import inert
 
-    points = entry.result.points if entry.result else None
+    points = outcomes.points(entry)
     click.echo(inert(entry.submitted.student))
     for rubric in RUBRICS:
         value = getattr(points, rubric, None)

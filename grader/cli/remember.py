@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from grader import files
 from grader.cli.streams import say
 from grader.model.exercise import Exercise
 from grader.model.result import Result
@@ -14,6 +15,6 @@ def remember(exercise: Exercise, result: Result, file: Path, tell: Callable[[str
     """The exercise's own solution and wrong kernels are not attempts."""
     from grader import progress
 
-    folder, resolved = exercise.folder.resolve(), file.resolve()
+    folder, resolved = exercise.folder.resolve(), files.real(file)
     if resolved == folder / "starter.cu" or not resolved.is_relative_to(folder):
         progress.remember(exercise, result, tell)

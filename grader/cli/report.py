@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grader import files
 from grader.cli import exits
 from grader.cli.paths import PATH
 from grader.errors import UsageError
@@ -58,8 +59,7 @@ def read(file: Path) -> Result:
     from grader.model import codec
 
     try:
-        with file.open("rb") as stream:
-            return codec.decode(stream.read(MAX_BYTES))
+        return codec.decode(files.read(file, MAX_BYTES))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     except codec.ResultError as error:
@@ -79,9 +79,11 @@ def _exercise(result: Result, folder: Path | None) -> Exercise | None:
 
 
 def _source(result: Result) -> str | None:
-    """The submission's text, if it is still the graded version."""
+    """The submission's text, if it is still the graded version. A Result may contain any path."""
+    from grader.exercise import submission
+
     try:
-        content = Path(result.submission.path).read_bytes()
+        content = files.read(Path(result.submission.path), submission.MAX_BYTES)
     except (OSError, ValueError):
         return None
     same = hashlib.sha256(content).hexdigest() == result.submission.sha256

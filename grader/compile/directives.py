@@ -18,12 +18,18 @@ _GAP = r"(?>(?:[ \t\v\f]|/\*[^\n]*?\*/)*)"
 # A directive's "#" (or the digraph "%:") comes first in its line, except for comments.
 _DIRECTIVE = re.compile(
     rf"^(?:[^\n]*\*/)?[ \t\v\f]*(?:\#|%:){_GAP}"
-    rf'(?P<name>(?:include_next|include|import|embed|line)\b|\d+(?=[ \t]*")|/\*){_GAP}'
+    rf'(?P<name>(?:include_next|include|import|embed|line)\b|\d+(?={_GAP}(?:$|//|/\*|\w*"))|/\*){_GAP}'
     r'(?P<target>"[^"\n]*"|<[^>\n]*>|[^\n]*)',
     re.MULTILINE,
 )
 _PROBE = re.compile(r"\b__has_(?:include_next|include|embed)\b")
 _PROBED = re.compile(rf"{_GAP}\({_GAP}(?P<target>\"[^\"\n]*\"|<[^>\n]*>){_GAP}\)")
+_PASTE = re.compile(r"##|%:%:|\?\?=\?\?=")
+# What ## makes one of them out of: the beginning of the name, or the end of it, where no directive stands.
+_FRAGMENT = re.compile(
+    r"(?<![\w#:])(?:__h(?:a(?:s(?:_(?:i(?:n(?:c(?:l(?:u(?:d)?)?)?)?)?|e(?:m(?:b(?:e)?)?)?)?)?)?)?"
+    r"|(?:(?:(?:_?h)?a)?s)?_(?:include(?:_next)?|embed))\b"
+)
 _ASKED_IF_DEFINED = re.compile(r"(?:\bdefined\s*\(?|(?:\#|%:)\s*(?:el)?ifn?def)\s*$")
 
 
@@ -57,7 +63,7 @@ def scan(text: str) -> Scan:
             refusals.append(Refusal(line, problem))
         else:
             includes.append(Include(line, target[1:-1]))
-    refusals += _probes(spliced)
+    refusals += (*_probes(spliced), *_pasted_probes(spliced))
     return Scan(tuple(includes), tuple(sorted(refusals, key=lambda refusal: refusal.line)))
 
 
@@ -82,6 +88,14 @@ def _probes(spliced: _Spliced) -> Iterator[Refusal]:
         if not probed and _ASKED_IF_DEFINED.search(before):
             continue
         message = f"{match.group()} may only name a header from the include folders"
+        yield Refusal(spliced.line(match.start()), message)
+
+
+def _pasted_probes(spliced: _Spliced) -> Iterator[Refusal]:
+    """The parts of a probe's name, in a source that puts names together."""
+    match = _FRAGMENT.search(spliced.text) if _PASTE.search(spliced.text) else None
+    if match:
+        message = f"{match.group()} with ##: __has_include may only name a header from the include folders"
         yield Refusal(spliced.line(match.start()), message)
 
 

@@ -16,12 +16,9 @@ def decode(source: bytes, filename: str) -> str | Finding:
     if (at := source.find(b"\0")) >= 0:
         line = _line(source, at)
         return _refused(filename, line, f"the file is binary: there is a NUL byte on line {line}")
-    try:
-        text = source.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = _line(source, error.start)
-        value = source[error.start]
-        return _refused(filename, line, f"the file is not UTF-8: byte 0x{value:02x} on line {line}")
+    # Comments in Latin-1 or GBK are not a mistake. Bytes that are not UTF-8 become U+FFFD and all ASCII bytes stay,
+    # so lines, comments and literals end where they end for a compiler that reads bytes.
+    text = source.decode("utf-8-sig", errors="replace")
     if not text.strip():
         return _refused(filename, 0, "the file is empty")
     # A lone carriage return ends a line in editors. It must do so for every reader of this text; otherwise a comment

@@ -7,9 +7,11 @@ import os
 from functools import cache
 from pathlib import Path
 
+MAJOR = 13  # of CUDA
+
 # One file of each package that compilation may need: in the wheels' nvidia/cu13, or in a toolkit's folder.
 REQUIRED = {
-    "nvrtc": ("lib/libnvrtc.so.13", "lib64/libnvrtc.so.13"),
+    "nvrtc": (f"lib/libnvrtc.so.{MAJOR}", f"lib64/libnvrtc.so.{MAJOR}"),
     "cudart": ("include/cuda_runtime.h",),
     "cccl": ("include/cccl/cuda/std/cstdint",),
     "crt": ("include/crt/mma.h",),  # wmma

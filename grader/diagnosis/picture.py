@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from grader.diagnosis import mismatch, search
+from grader.diagnosis import mismatch
 from grader.diagnosis.mismatch import Region
 from grader.model import picture
 from grader.model.exercise import Case
 from grader.model.judged import Judged
 from grader.model.picture import MARKS, Closeup, Picture
+from reference_kernels.mistakes.untouched import untouched
 
 # The edge of a tile, unless that makes too many; K and N are multiples of 16.
 EDGE = 16
@@ -83,7 +84,7 @@ def _codes(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray, toleran
         codes = np.where(wrong, 1 + np.digitize(error, steps), 0).astype(np.uint8)
         codes[wrong & ~np.isfinite(actual)] = _CODE[picture.NOT_FINITE]
     if actual.dtype.kind == "f":
-        codes[wrong & search.never_written(actual)] = _CODE[picture.NEVER_WRITTEN]
+        codes[wrong & untouched(actual)] = _CODE[picture.NEVER_WRITTEN]
     return codes
 
 
@@ -145,8 +146,8 @@ def _numbers(values: np.ndarray) -> tuple[str, ...]:
     """Floats to three digits, or UNSET where nothing was written; bytes as 0x3f."""
     if values.dtype.kind != "f":
         return tuple(" ".join(f"{value:#04x}" for value in row) for row in values.tolist())
-    untouched = search.never_written(values).tolist()
+    missing = untouched(values).tolist()
     return tuple(
         " ".join(UNSET if unset else f"{value:.3g}" for value, unset in zip(row, holes, strict=True))
-        for row, holes in zip(values.tolist(), untouched, strict=True)
+        for row, holes in zip(values.tolist(), missing, strict=True)
     )

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from grader.diagnosis import mismatch
-from grader.diagnosis.search import Diagnosis, Output, Search, never_written
+from grader.diagnosis.search import Search
 from grader.model.exercise import Case
 from grader.model.judged import Judged
+from reference_kernels.mistakes import Cause, numbers
+from reference_kernels.mistakes.untouched import untouched
 
 
 def judge(
@@ -20,7 +22,7 @@ def judge(
     tolerance: float,
     search: Search | None = None,
 ) -> Iterator[Judged]:
-    """`expected` holds FP64 values by output. With `search`, the common mistake that gives just these numbers."""
+    """`expected` holds FP64 values by output. With `search`, the common mistake that gives exactly these numbers."""
     for name, reference in expected.items():
         actual = outputs[name].reshape(reference.shape)
         difference = _difference(actual, reference)
@@ -57,7 +59,7 @@ def _first_wrong(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray) -
     """What was expected there, and what was got; "" where nothing was written."""
     at = int(np.argmax(wrong))
     got = actual.reshape(-1)[at : at + 1]
-    return f"{reference.flat[at]:.6g}", "" if never_written(got).any() else f"{got[0]:.6g}"
+    return f"{reference.flat[at]:.6g}", "" if untouched(got).any() else f"{got[0]:.6g}"
 
 
 def _diagnose(
@@ -68,7 +70,7 @@ def _diagnose(
     expected: Mapping[str, np.ndarray],
     wrong: np.ndarray,
     tolerance: float,
-) -> Diagnosis | None:
+) -> Cause | None:
     """Not for a secret case, of which nothing may be shown."""
     if search is None or case.secret:
         return None
@@ -79,5 +81,5 @@ def _diagnose(
         region = next(r for r in regions if r.start <= row < r.stop)
         return f"{region.name}, row {row - region.start}"
 
-    output = Output(actual.reshape(flat.shape), expected[name].reshape(flat.shape), flat, tolerance, name_row)
-    return search.explain(case, name, output, expected)
+    output = numbers.output(actual.reshape(flat.shape), expected[name].reshape(flat.shape), flat, tolerance)
+    return search.explain(case, name, output, expected, numbers.looks(tolerance, name_row))

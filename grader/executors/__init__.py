@@ -23,7 +23,7 @@ def open_cpu(workers: int | None = None, memory_bytes: int | None = None) -> Chi
 
 def open_cuda(gpu: int = 0) -> CudaChild:
     """A child process that compiles for the GPU with this number and runs on it. Must be closed."""
-    process = Process("grader.executors.cuda", variables=visible(gpu))
+    process = Process("grader.executors.cuda", variables=visible(gpu), patient=True)
     from grader.executors.cuda_child import CudaChild
 
     return CudaChild(process)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from grader import files
 from grader.baselines import registry
 from grader.errors import ExerciseError, UsageError
 from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
@@ -16,6 +17,8 @@ from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
 # The exercises in a wheel; in a checkout they are next to the package.
 INSTALLED = Path(__file__).parents[1] / "_exercises"
 BESIDE = Path(__file__).parents[2] / "exercises"
+
+MAX_BYTES = 1 << 20  # for an exercise.toml, which has a few kilobytes
 
 
 def exercises_folder(given: Path | None = None, start: Path | None = None) -> Path:
@@ -76,13 +79,15 @@ def read(folder: Path) -> Exercise:
     """The exercise in `folder`. Raises ExerciseError, which names the file, the line and the problem."""
     file = folder / "exercise.toml"
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = files.read(file, MAX_BYTES).decode("utf-8-sig")
         content = msgspec.toml.decode(text, type=_File)
         _check(content)
     except OSError as error:
         raise ExerciseError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ExerciseError(f"{file} is not UTF-8 text") from None
+    except RecursionError:
+        raise ExerciseError(f"{file} is nested too deeply") from None
     except msgspec.DecodeError as error:
         raise ExerciseError(_located(file, text, str(error))) from None
     return Exercise(

@@ -15,7 +15,7 @@ import numpy as np
 from grader.errors import ExerciseError, UsageError, at_fault
 from grader.model.exercise import Case, Exercise
 from grader.model.judged import Judged
-from grader.model.mistake import Mistake
+from reference_kernels.mistakes import Mistake
 
 FUNCTIONS = ("required", "extra", "from_spec", "expected")
 
@@ -75,9 +75,9 @@ class Oracle:
         function: Callable[..., Iterable[Judged]] | None = getattr(self._module, "judge", None)
         return self._guard(lambda: tuple(function(case, outputs, expected))) if function else None
 
-    def mistakes(self, case: Case, expected: Mapping[str, np.ndarray]) -> Iterable[Mistake]:
+    def mistakes(self, case: Case, expected: Mapping[str, np.ndarray]) -> Iterable[Mistake[np.ndarray]]:
         """The common mistakes in this exercise, most likely first; none if oracle.py does not define any."""
-        function: Callable[..., Iterable[Mistake]] | None = getattr(self._module, "mistakes", None)
+        function: Callable[..., Iterable[Mistake[np.ndarray]]] | None = getattr(self._module, "mistakes", None)
         return function(case, expected) if function else ()
 
     def _guard(self, call: Callable[[], T]) -> T:

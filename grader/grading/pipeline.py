@@ -16,7 +16,7 @@ from grader.checks import memory, quality, rules, speed
 from grader.exercise.oracle import Expected, Oracle
 from grader.exercise.secret import Secret
 from grader.exercise.submission import Source
-from grader.grading import hints, merge, points, runs
+from grader.grading import hints, merge, points, runs, secrecy
 from grader.grading.inputs import Inputs
 from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
@@ -88,6 +88,7 @@ def grade(
                     on_progress(Progress("compute-sanitizer"))
                     theirs = msgspec.structs.replace(theirs, checks=lane.sanitized() + theirs.checks)
                 found = merge.both(found, theirs, inputs.cases.result())
+            found = secrecy.together(found, inputs.cases.result())
         known = hints.sections(exercise) if any(check.findings for check in found) else frozenset()
         checks = tuple(hints.give(check, known) for check in found)
         return Result(

@@ -6,6 +6,8 @@ performance: equal shares, one for each deciding case that is fast enough; null 
             A submission that uses what the exercise forbids gets no points for correctness and performance.
 quality:     the points of the automatic rules, once a required case is correct, so an untouched starter gets none.
             The rest of quality is `manual`, null until an instructor gives it.
+
+If the verdict is error there are no points at all: some of them would be mistaken for a grade.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import msgspec
 from grader.model import families
 from grader.model.exercise import Exercise
 from grader.model.families import SPEED, Rubric
-from grader.model.result import Check, Points, Status
+from grader.model.result import Check, Points, Status, Verdict, verdict_of
 
 UNKNOWN = (Status.NOT_JUDGED, Status.ERROR)
 BEFORE_SPEED = {family.name for family in families.before(SPEED)}
@@ -37,6 +39,9 @@ class Share(msgspec.Struct, frozen=True):
 
 def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     """`total` adds up the known points; null if there are none."""
+    most = float(sum(exercise.points.values()))
+    if verdict_of(tuple(checks)) is Verdict.ERROR:
+        return Points(correctness=None, performance=None, quality=None, manual=None, total=None, max=most)
     # An error in an earlier check says nothing about the submission.
     lost = any(check.status is Status.ERROR for check in checks if check.family in BEFORE_SPEED)
     correctness = None if lost else _correctness(exercise, checks)
@@ -51,7 +56,7 @@ def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
         quality=quality,
         manual=None,
         total=round(sum(known), 2) if known else None,
-        max=float(sum(exercise.points.values())),
+        max=most,
     )
 
 

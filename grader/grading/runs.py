@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from grader.checks import compile as compile_check
-from grader.checks import launch
 from grader.exercise.submission import Source
+from grader.grading import secrecy
 from grader.grading.steps import Failure, attempt, error
 from grader.launching import invocations
 from grader.launching.plan import H200, DeviceLimits, Plan, plan_launch, request_launch
@@ -60,12 +60,12 @@ class Runs:
             on_case(len(plans))
             found = attempt(partial(self.plans, case))
             if isinstance(found, Failure):
-                return error(LAUNCH, found), {}
+                return secrecy.redacted(case, error(LAUNCH, found)), {}
             plans[case.name] = found
             if any(map(stops, found)):
                 break
         judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
-        return launch.judge(judged, self._compilation), plans
+        return secrecy.launched(judged, self._compilation), plans
 
     def plans(self, case: Case) -> Plans:
         return tuple(

@@ -33,6 +33,8 @@ def decode(text: bytes) -> Result:
         if version != SCHEMA_VERSION:
             raise ResultError(f"schema version {version}; this grader reads version {SCHEMA_VERSION}")
         return msgspec.convert(_with_measurements(msgspec.json.decode(text)), Result)
+    except RecursionError:
+        raise ResultError("it is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResultError(str(error)) from None
 

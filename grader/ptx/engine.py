@@ -88,6 +88,8 @@ class Program:
         compiled, launch = runs.run(partial(self._compiled, kernel, read_only))
         faults = launch.faults()
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
+        if lacking := [fault for fault in faults if fault.kind is Kind.UNSUPPORTED]:
+            raise compiled.lowered.lacking[min(lacking, key=lambda fault: (fault.block, fault.thread)).site]
         if launch.out_of_time and (faults or launch.blocks_left) and all(map(_merely_slow, faults)):
             raise self._out_of_time(kernel, launch)
         if launch.worn_out and not faults:
@@ -126,7 +128,12 @@ class Program:
         if key not in self._kernels:
             function = self.module.kernels[kernel]
             given = (unwritten,) if unwritten else ()
-            self._kernels[key] = compile_kernel(self._lowering(self.module, function, read_only, *given))
+            lowered = self._lowering(self.module, function, read_only, *given)
+            try:
+                self._kernels[key] = compile_kernel(lowered)
+            except RuntimeError as error:  # operands of types that do not go together
+                message = f"the CPU engine does not understand the PTX of {kernel}"
+                raise Unsupported(message, Location("", function.line, 0)) from error
         return self._kernels[key]
 
 

@@ -97,6 +97,10 @@ ABSENT_LANE = 1  # it is read and not in the mask
 OWN_LANE = 64  # it calls with a mask that does not name it
 
 
+# The address of a BARRIER_DIVERGENCE: 0, a number of threads that cannot come, or this with a barrier's number.
+BARRIER_NUMBER = 1 << 32
+
+
 class Kind(IntEnum):
     """What a fault record says; the strings of Report.kind are made from these."""
 
@@ -117,6 +121,7 @@ class Kind(IntEnum):
     NO_PROXY_FENCE = 14  # a bulk copy of what was stored without fence.proxy.async
     UNFINISHED_COPY = 15  # a block that ends while a bulk copy may still read its shared memory
     EARLY_READ = 16  # of shared memory that nothing has written: another thread does, and no barrier is between
+    UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
 
 
 class Misuse(IntEnum):

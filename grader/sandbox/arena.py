@@ -14,6 +14,7 @@ from typing import IO
 
 import numpy as np
 
+from grader.errors import GraderError
 from grader.model.exercise import Array
 from grader.sandbox.messages import ArenaSlot
 
@@ -41,12 +42,18 @@ def place(arrays: Iterable[Array]) -> tuple[tuple[ArenaSlot, ...], int]:
 
 
 def store(file: IO[bytes], arrays: Iterable[Array], slots: Iterable[ArenaSlot], size: int) -> None:
-    """Write the arrays for the kernel; the file grows if needed."""
-    if os.fstat(file.fileno()).st_size < size:
-        os.ftruncate(file.fileno(), size)
-    for array, slot in zip(arrays, slots, strict=True):
-        if array.access != "out" and array.data.nbytes:
-            _write(file.fileno(), _bytes(np.ascontiguousarray(array.data)), slot.offset)
+    """Write the arrays for the kernel; the file grows if needed. Raises GraderError if it cannot."""
+    try:
+        if os.fstat(file.fileno()).st_size < size:
+            os.ftruncate(file.fileno(), size)
+        for array, slot in zip(arrays, slots, strict=True):
+            if array.access != "out" and array.data.nbytes:
+                _write(file.fileno(), _bytes(np.ascontiguousarray(array.data)), slot.offset)
+    except OSError as error:
+        raise GraderError(
+            f"this machine has no room for {size >> 20} MiB of arrays: {error.strerror}; check its memory and its "
+            "limit on file sizes (ulimit -f)"
+        ) from None
 
 
 def fetch(file: IO[bytes], slot: ArenaSlot) -> np.ndarray:

@@ -128,7 +128,7 @@ class Child:
         except toolkit.ToolkitMissing as error:
             raise ChildFailed(str(error)) from None
 
-    def ask(self, request: Request, expected: type[_R], seconds: float, *, cores: int = 1) -> _R:
+    def ask(self, request: Request, expected: type[_R], seconds: float, *, cores: int = 0) -> _R:
         """Send and wait. The first request is sent at once; its deadline starts when the child has started."""
         payload = _ENCODER.encode(request)
         if not self._ready:
@@ -139,7 +139,7 @@ class Child:
             self.process.send(payload, seconds=seconds)
         return self._receive(expected, seconds, cores)
 
-    def _receive(self, expected: type[_R], seconds: float, cores: int = 1) -> _R:
+    def _receive(self, expected: type[_R], seconds: float, cores: int = 0) -> _R:
         payload = self.process.receive(seconds=seconds, cores=cores)
         try:
             reply = _DECODER.decode(payload)

@@ -17,21 +17,24 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from grader.compile import toolkit
+from grader.errors import GraderError
 from grader.sandbox import landlock, seccomp
 
 FILE_BYTES = 16 << 20  # the largest file it can write; also limits its stderr
 OPEN_FILES = 256
 CPU_SECONDS = 24 * 3600  # last resort if the parent, which enforces the deadlines, was itself stopped
 
-# Users can set it to "off" on machines where these restrictions keep something from working.
+# Users can set it to "off" on machines where these restrictions keep something from working. Verbs that grade other
+# people's submissions set it to "required": then a child that is not confined refuses to work.
 SWITCH = "GRADER_CONFINE"
+OFF, REQUIRED = "off", "required"
 
 SWITCHED_OFF = f"{SWITCH} is off, so a submission could read your files and use the network; unset it"
 _NO_LANDLOCK = (
@@ -174,10 +177,43 @@ def _filter_calls(access: Access) -> tuple[str, ...]:
 
 def missing() -> tuple[str, ...]:
     """What this system cannot block for a child, in words; empty if nothing is missing."""
-    if os.environ.get(SWITCH) == "off":
+    if os.environ.get(SWITCH) == OFF:
         return (SWITCHED_OFF,)
     lacking = () if landlock.abi() else (_NO_LANDLOCK,)
     return lacking if seccomp.available() else (*lacking, _NO_FILTER)
+
+
+@contextmanager
+def required(*, trust: bool) -> Iterator[None]:
+    """Every child started inside is confined or refuses to work; with `trust`, whatever the machine offers will do.
+
+    Raises GraderError if this machine cannot confine a child.
+    """
+    lacking = missing()
+    if trust or not lacking:
+        with _switched(None if trust else REQUIRED):
+            yield
+        return
+    raise GraderError(
+        f"this machine cannot confine submissions: {'; '.join(lacking)}.\n"
+        "Grade on another machine (grade doctor shows what it offers), or pass --trust if you trust every "
+        "submission."
+    )
+
+
+@contextmanager
+def _switched(value: str | None) -> Iterator[None]:
+    """Children inherit it, including those for a GPU and those started again."""
+    before = os.environ.get(SWITCH)
+    if value is not None:
+        os.environ[SWITCH] = value
+    try:
+        yield
+    finally:
+        if value is not None and before is None:
+            del os.environ[SWITCH]
+        elif value is not None and before is not None:
+            os.environ[SWITCH] = before
 
 
 def strength() -> str:

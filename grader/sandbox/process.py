@@ -43,6 +43,7 @@ FIXED_VARIABLES = {
     "HOME": "/nonexistent",
     "CUPY_CACHE_DIR": "/",  # CuPy creates the folder on import; this one exists and is never written
     "LANG": "C.UTF-8",
+    "TZ": "UTC0",  # makes __TIME__ the same everywhere
     "OPENBLAS_NUM_THREADS": "1",  # avoids unneeded threads, which take time to start
     "OMP_NUM_THREADS": "1",
 }
@@ -102,8 +103,8 @@ class Process:
             except OSError:
                 raise self._died() from None
 
-    def receive(self, *, seconds: float, cores: int = 1) -> bytes:
-        """The next message from a child that uses this many cores.
+    def receive(self, *, seconds: float, cores: int = 0) -> bytes:
+        """The next message from a child that uses this many cores (see `Deadline`).
 
         Raises ChildTimeout, ChildMemory or, if there is none, ChildDied.
         """
@@ -130,7 +131,7 @@ class Process:
         self.arena.close()
         self._output.close()
 
-    def _deadline(self, seconds: float, cores: int = 1) -> Deadline:
+    def _deadline(self, seconds: float, cores: int = 0) -> Deadline:
         return Deadline(self.pid, seconds, patient=self._patient, cores=cores)
 
     def _exactly(self, size: int, deadline: Deadline) -> bytes:

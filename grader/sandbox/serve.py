@@ -17,7 +17,7 @@ import numpy as np
 from grader.errors import at_fault
 from grader.sandbox import arena, bytecode
 from grader.sandbox.channel import LENGTH, frame, payload_length
-from grader.sandbox.confine import CPU, Access, confine
+from grader.sandbox.confine import CPU, REQUIRED, SWITCH, Access, confine
 from grader.sandbox.messages import Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
 
 MAX_DETAILS = 4000  # characters of a traceback
@@ -56,6 +56,9 @@ def serve(engine: Engine, further: Mapping[type, Handler] | None = None, access:
     lacking = confine(parent, access)
     server = _Server(engine, further or {}, socket.socket(fileno=channel), memory)
     server.send(Ready(lacking))
+    if lacking and os.environ.get(SWITCH) == REQUIRED:
+        server.send(Failed(f"nothing was compiled or run: {'; '.join(lacking)}"))
+        os._exit(0)
     server.warm_up()
     while True:
         server.answer()

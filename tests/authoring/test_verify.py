@@ -53,7 +53,7 @@ def test_a_wrong_number_has_no_line_to_name(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_promise_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GraderError, match=r"wrong\.cu: line 1 promises nothing; .* caught by: CHECK KIND"):
+    with pytest.raises(GraderError, match=r"wrong\.cu: line 1 states nothing; .* caught by: CHECK KIND"):
         promise(tmp_path / "wrong.cu", "// a race\n")
 
 
@@ -107,7 +107,7 @@ def test_the_command_names_the_file_that_lies_and_exits_1(copied: Path, capsys: 
     assert "ok  wrong/good.cu" in out
     assert "NO  wrong/lies.cu" in out
     assert "states: memory[uniform] out-of-bounds; found: memory[uniform] race on line" in " ".join(out.split())
-    assert "3 of 4 as they state" in out
+    assert "3 of 4 promises kept" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -119,7 +119,7 @@ def test_what_is_not_there_or_empty_is_a_gap(copied: Path, name: str, content: s
     (folder / name).unlink() if content is None else (folder / name).write_text(content)
     (gap,) = verify.gaps(catalog.read(folder))
     assert gap.name == name
-    assert gap.problem.startswith("there is none; " if content is None else "is empty; ")
+    assert gap.problem.startswith("is missing; " if content is None else "is empty; ")
 
 
 def test_an_exercise_without_wrong_kernels_proves_nothing(copied: Path) -> None:
@@ -161,7 +161,7 @@ def test_the_command_names_the_gaps_and_exits_1(small: Path, capsys: pytest.Capt
         "wrong/*.cu",
     ]
     assert "ok  starter.cu" in out
-    assert "1 of 4 as they state" in out
+    assert "1 of 4 promises kept" in out
 
 
 def test_a_promise_about_a_case_that_is_not_there_is_broken(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,4 +198,4 @@ def test_a_broken_exercise_is_named_and_the_others_are_verified(
 def test_mistakes_want_a_kernel_to_be_made_in(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["verify", "1", "--exercises", str(small.parent), "--mutants", "1"]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "solution.cu to make mistakes in; name a correct kernel with --of" in said
+    assert "solution.cu does not exist; name a correct kernel with --of" in said

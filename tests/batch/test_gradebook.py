@@ -7,12 +7,14 @@ import io
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader.batch import gradebook, table
+from grader.batch import classroom, gradebook, table
 from grader.batch.entry import Entry
+from grader.batch.exports import canvas, gradescope
 from grader.errors import GraderError
 from tests.batch.class_of import (
     BROKEN,
@@ -166,3 +168,22 @@ def test_a_place_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(GraderError, match="cannot write"):
         gradebook.write((MISSING, LOST, BROKEN), EXERCISE, tmp_path / "file")
+
+
+def test_where_the_grader_failed_no_row_holds_points(tmp_path: Path) -> None:
+    """As an earlier grader recorded it: 8 points for what it had judged before it failed."""
+    assert BROKEN.result
+    points = msgspec.structs.replace(BROKEN.result.points, quality=8.0, total=8.0)
+    result = msgspec.structs.replace(BROKEN.result, points=points)
+    failed = msgspec.structs.replace(BROKEN, result=result)
+    row = written((failed,), tmp_path)["erin"]
+    assert row["verdict"] == "error"
+    assert [row[name] for name in (*gradebook.RUBRIC, "total")] == [""] * 5
+    for so_far in (True, False):
+        assert canvas.new([failed], EXERCISE, so_far=so_far).graded == 0
+    handed = gradescope.results(result, EXERCISE)
+    assert "score" not in handed
+    assert "points" not in handed["extra_data"]
+    assert "8 of" not in handed["output"]
+    (shown,) = classroom.rows_of([failed], EXERCISE, b"key")
+    assert (shown.points, shown.complete) == (None, False)

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,45 @@ def test_what_was_recorded_outlives_kill_9(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         said = [f"key-{number}" for number in range(int(last) + 1)]
         assert ledger.settled(said) == set(said)
+
+
+def test_an_emptied_ledger_is_no_new_one(tmp_path: Path) -> None:
+    """Who has a gradebook beside it has lost a class; a batch that was killed as it began has nothing beside."""
+    (tmp_path / "ledger.sqlite").touch()
+    Ledger(tmp_path, create=True).__exit__()
+    (tmp_path / "ledger.sqlite").write_bytes(b"")
+    (tmp_path / "gradebook.csv").write_text("student\n")
+    for create in (True, False):
+        with pytest.raises(GraderError, match=r"ledger\.sqlite is empty, but .* restore the ledger from a backup"):
+            Ledger(tmp_path, create=create)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE student SET submitted = 'no json'",
+        "UPDATE student SET submitted = 7",
+        "UPDATE student SET submitted = ?",
+        "UPDATE student SET submission = X'FF'",
+        "UPDATE grading SET result = ?",
+        "UPDATE grading SET result = 7",
+        "UPDATE grading SET result = X'00'",
+        "UPDATE grading SET seed = 'x'",
+        "UPDATE grading SET seconds = 'x'",
+        "UPDATE grading SET verdict = X'FF'",
+        "INSERT INTO setting VALUES ('seed', 'x')",
+        "INSERT INTO setting VALUES ('exercise', X'FF')",
+        "INSERT INTO manual VALUES ('alice', '01', 'x', 'y', 'z')",
+    ],
+)
+def test_rows_that_are_damaged_name_the_file(tmp_path: Path, statement: str) -> None:
+    with Ledger(tmp_path, create=True) as ledger:
+        ledger.enrol([ADA], WHERE.exercise)
+        ledger.record(ADA.key, ADA.sha256, WHERE, graded())
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as database:
+        database.execute(statement, ("[" * 50_000,) if "?" in statement else ())
+    with Ledger(tmp_path) as ledger, pytest.raises(GraderError, match=r"ledger\.sqlite"):
+        ledger.settings()
+        ledger.enrolled()
+        ledger.gradings([ADA.key])
+        ledger.manual("01")

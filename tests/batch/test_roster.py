@@ -166,7 +166,7 @@ def test_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
         return call
 
-    monkeypatch.setattr(Path, "open", refusing(Path.open))
+    monkeypatch.setattr("grader.files.os.open", refusing(os.open))
     monkeypatch.setattr("grader.batch.found.os.scandir", refusing(os.scandir))
     students = read(tmp_path)
     assert students["alice"].problem == "alice.cu cannot be read: Permission denied"
@@ -298,6 +298,18 @@ def test_utf8_names_without_the_flag_that_says_so(tmp_path: Path) -> None:
     assert set(read(file, tmp_path / "out")) == {"bob", "Jürgen"}
 
 
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+def test_what_is_no_regular_file_in_a_zip(tmp_path: Path, kind: int) -> None:
+    file = zipped(tmp_path, "bob.cu")
+    with zipfile.ZipFile(file, "a") as archive:
+        odd = zipfile.ZipInfo("alice/starter.cu")
+        odd.external_attr = (kind | 0o644) << 16
+        archive.writestr(odd, KERNEL)
+    students = read(file, tmp_path / "out")
+    assert students["alice"].problem == "starter.cu is not a regular file"
+    assert students["bob"].path
+
+
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\3\4 and no more"])
 def test_what_is_no_zip(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "submissions.zip"
@@ -355,6 +367,34 @@ def test_canvas_anonymous(tmp_path: Path) -> None:
 
 def test_names_that_only_look_like_canvas_stay_whole(tmp_path: Path) -> None:
     assert set(read(folder(tmp_path, "alice_1_2_final.cu", "bob.cu"))) == {"alice_1_2_final", "bob"}
+
+
+def test_a_file_that_did_not_come_from_canvas_is_one_more_students(tmp_path: Path) -> None:
+    """Late, IDs and names of all the others stay."""
+    names = ("doejane_101_9001_starter.cu", "roerichard_LATE_102_9002_starter.cu", "moejo_104_9004_STARTER.CU")
+    students = read(folder(tmp_path, *names, "ada_by_mail.cu"))
+    assert {s: (one.name, one.late, one.identifiers) for s, one in students.items()} == {
+        "101": ("doejane", False, {"ID": "101"}),
+        "102": ("roerichard", True, {"ID": "102"}),
+        "104": ("moejo", False, {"ID": "104"}),
+        "ada_by_mail": ("", False, {}),
+    }
+
+
+def test_a_canvas_name_of_digits_is_nobody_elses_id(tmp_path: Path) -> None:
+    names = ("12345_99999_222_starter.cu", "doejane_12345_111_my_kernel.cu", "77_LATE_88_99_starter.cu")
+    students = read(folder(tmp_path, *names))
+    assert {s: (one.name, one.late, graded(one)) for s, one in students.items()} == {
+        "99999": ("12345", False, names[0]),
+        "12345": ("doejane", False, names[1]),
+        "88": ("77", True, names[2]),
+    }
+
+
+def test_one_canvas_id_under_two_names_is_a_problem(tmp_path: Path) -> None:
+    """A student who is called x_12345_1 would be read as somebody else."""
+    students = read(folder(tmp_path, "doejane_12345_111_starter.cu", "x_12345_1_99999_222_starter.cu"))
+    assert "submitted 2 times" in students["12345"].problem
 
 
 # Moodle
@@ -474,6 +514,64 @@ def test_a_students_own_metadata_speak_for_nobody(tmp_path: Path) -> None:
     )
     (root / "mallory" / "submission_metadata.yml").write_text(METADATA)
     assert set(read(root)) == {"alice", "mallory", "submission_1001", "x"}
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+@pytest.mark.parametrize("more", ["starter.cu", "submission_1001/starter.cu"])
+def test_a_lone_students_metadata_name_nobody_either(tmp_path: Path, kind: str, more: str) -> None:
+    """The one folder that is there is Gradescope's export only if it is called as Gradescope calls it."""
+    if kind == "zip":
+        inside = {"mallory/submission_metadata.yml": METADATA.encode(), f"mallory/{more}": KERNEL.encode()}
+        students = read(zipped(tmp_path, **inside), tmp_path / "out")
+    else:
+        root = folder(tmp_path / "class", f"mallory/{more}")
+        (root / "mallory" / "submission_metadata.yml").write_text(METADATA)
+        students = read(root)
+    assert list(students) == ["mallory"]
+    assert students["mallory"].path
+
+
+# Repositories of several exercises
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder", "one"])
+def test_of_a_repository_as_grade_start_makes_it_the_exercises_file_counts(tmp_path: Path, kind: str) -> None:
+    inside = [f"exercises/0{n}_{name}/starter.cu" for n, name in enumerate(("one", "two", "three"), start=1)]
+    repositories = ("kernels-ada", "kernels-bo") if kind != "one" else ("kernels-ada",)
+    names = [f"{repository}/{name}" for repository in repositories for name in (*inside, "README.md")]
+    path = folder(tmp_path / "class", *names) if kind == "folder" else zipped(tmp_path, *names)
+    students = {one.student: one for one in roster.read(path, tmp_path / "out", "02_two")}
+    assert {s: graded(one) for s, one in students.items()} == {
+        r: f"{r}/exercises/02_two/starter.cu" for r in repositories
+    }
+    others = {one.student: one for one in roster.read(path, tmp_path / "out", "09_nine")}
+    assert "3 .cu files" in others["kernels-ada"].problem
+
+
+def test_a_kernel_beside_the_exercises_is_still_for_nobody_to_guess(tmp_path: Path) -> None:
+    root = folder(tmp_path, "ada/exercises/01_one/starter.cu", "ada/starter.cu")
+    (ada,) = roster.read(root, tmp_path / "out", "01_one")
+    assert "2 .cu files" in ada.problem
+
+
+# Names that look alike
+
+
+def test_folders_equal_but_for_their_unicode_form_are_not_one(tmp_path: Path) -> None:
+    """Neither student's files go to the other: who is who is not for a program to guess."""
+    composed, decomposed = "Zo\u00eb", "Zoe\u0308"
+    students = read(folder(tmp_path, f"{composed}/starter.cu", f"{decomposed}/starter.cu", "bob.cu"))
+    assert set(students) == {composed, "bob"}
+    assert "submitted 2 times, under names that differ only in their Unicode form" in students[composed].problem
+
+
+def test_a_zip_of_shift_jis_names(tmp_path: Path) -> None:
+    """The second byte of 能 is a backslash, and is no separator: there are three students."""
+    file = zipped(tmp_path, "4444/starter.cu", "5555/starter.cu", "ada/starter.cu")
+    content = file.read_bytes().replace(b"4444/", "能登/".encode("shift_jis"))
+    file.write_bytes(content.replace(b"5555/", "能勢/".encode("shift_jis")))
+    students = read(file, tmp_path / "out")
+    assert {graded(one) for one in students.values()} == {f"{name}/starter.cu" for name in ("4444", "5555", "ada")}
 
 
 # A list

@@ -165,10 +165,10 @@ def test_the_check_names_the_first_bad_case_and_counts_the_others(exercise: Exer
     assert check.findings[0].notes == ("in case b and 1 more: M 4 4",)
 
 
-def test_a_secret_case_is_told_by_its_kind_alone(exercise: Exercise) -> None:
+def test_a_secret_case_is_told_by_nothing_of_it(exercise: Exercise) -> None:
     secret = msgspec.structs.replace(CASE, name="secret-1", secret=True, summary="M 77")
     check = launch.judge([(secret, planned(exercise, config(grid=(77, 0, 1))))], COMPILED)
-    assert [f.kind for f in check.findings] == ["bad-launch"]
+    assert [f.kind for f in check.findings] == ["secret-case"]
     assert "77" not in str(check)
     assert "grid" not in str(check)
 

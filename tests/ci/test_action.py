@@ -61,9 +61,9 @@ def test_a_kernel_that_reads_too_far_and_is_told_on_its_line(origin: Course, tmp
     ran = opened(origin, tmp_path)
     assert ran.status == 1
     line = 1 + OUTSIDE.splitlines().index("    y[i] = 2 * x[i];")
-    assert ran.commands("error")[0].startswith(f"::error file={STARTER},line={line},title=Outside the array::")
+    assert ran.commands("error")[0].startswith(f"::error file={STARTER},line={line},title=Out of bounds::")
     assert "| ❌ |" in ran.summary
-    assert f"line {line}: Outside the array" in html.unescape(ran.summary)
+    assert f"line {line}: Out of bounds" in html.unescape(ran.summary)
 
 
 def test_an_oracle_that_lets_its_own_kernel_pass(origin: Course, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_fork_is_fetched_as_data_and_graded_beside_the_base(origin: Course, tm
     event = {"GITHUB_EVENT_NAME": "pull_request_target", "GITHUB_BASE_REF": "main"}
     ran = run(base, tmp_path / "runner", environment=event, device="cpu", head=fork)
     assert ran.status == 1
-    assert "title=Outside the array" in ran.commands("error")[0]
+    assert "title=Out of bounds" in ran.commands("error")[0]
     assert not (base.folder / "numpy.py").exists()
 
 

@@ -171,13 +171,13 @@ def test_what_was_given_before_there_was_a_grade_is_kept_and_noted(grade: Grade,
     assert "more than the exercise's 100" in grade.err
 
 
-def test_who_the_grader_failed_may_get_the_rest_by_hand(grade: Grade, school: School) -> None:
+def test_who_the_grader_failed_may_get_all_points_by_hand(grade: Grade, school: School) -> None:
+    """What the machine came to before it failed is no part of a grade."""
     school.hand_in("ada", "dies")
     batch(grade)
-    assert grade("points", "out", "ada", "--points", "88") == 0
-    assert "88 of 88" in grade.out
+    assert grade("points", "out", "ada", "--points", "100") == 0
     assert "100 of 100" in grade.out
-    assert grade("points", "out", "ada", "--points", "89") == 2
+    assert grade("points", "out", "ada", "--points", "101") == 2
 
 
 def test_who_handed_in_nothing_may_get_all_points_by_hand(grade: Grade, school: School) -> None:
@@ -272,3 +272,16 @@ def test_purge_reaches_what_was_exported(grade: Grade, school: School) -> None:
     assert [file.name for file in Path("out/gradescope").iterdir()] == ["bob"]
     assert "note: out/canvas.csv was exported earlier and may still contain ada" in grade.err
     assert "moodle.csv" not in grade.err
+
+
+def test_without_confinement_strangers_are_graded_only_where_they_are_trusted(
+    grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school.hand_in("ada")
+    monkeypatch.setattr("grader.sandbox.confine.missing", lambda: ("a submission could read your files",))
+    command = ("batch", "submissions", "--exercise", "1", "--out", "out", "--device", "cpu")
+    assert grade(*command) == 4
+    assert "a submission could read your files" in grade.err.replace("\n", " ")
+    assert "--trust" in grade.err
+    assert not Path("out").exists()
+    assert grade(*command, "--trust") == 0

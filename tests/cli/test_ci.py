@@ -335,3 +335,14 @@ def test_what_cannot_be_written_is_said_and_the_verdict_still_shown(
     assert "cannot write the step's summary" in grade.err
     assert "cannot write" in grade.err.splitlines()[-1]
     assert "Not judged: speed" in grade.out
+
+
+def test_without_confinement_a_change_is_graded_only_where_it_is_trusted(
+    grade: Grade, course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course.branch("work", {STARTER: SOURCE + b"// mine\n"})
+    monkeypatch.setattr("grader.sandbox.confine.missing", lambda: ("a submission could use the network",))
+    assert grade("ci") == 4
+    assert "a submission could use the network" in grade.err
+    assert "--trust" in grade.err
+    assert grade("ci", "--trust") == 0

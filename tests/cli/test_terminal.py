@@ -361,7 +361,7 @@ def test_extra_and_secret_cases_are_a_row_each(exercise: Exercise) -> None:
 
     rows = [line.split() for line in shown(exercise, FakeExecutor(compute=compute)).splitlines()]
     assert ["1", "extra", "case", "faulty", "-", "-"] in rows
-    assert ["2", "secret", "cases", "1", "of", "2", "faulty", "1", "of", "2", "right", "-"] in rows
+    assert ["2", "secret", "cases", "faulty", "-", "-"] in rows  # one of them is: they are shown alike
 
 
 def test_nothing_that_ran_is_no_table(exercise: Exercise) -> None:

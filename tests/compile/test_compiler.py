@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -226,3 +227,20 @@ def test_what_the_compiler_quotes_of_other_files_is_not_shown(
 def test_a_device_has_integers_of_128_bits() -> None:
     text = 'extern "C" __global__ void k(unsigned long long* p) { p[0] = (unsigned __int128)p[1] * p[2] >> 64; }\n'
     assert compile_text(text).compilation.findings == ()
+
+
+@pytest.mark.parametrize(
+    "how", ["__DATE__ __TIME__", "P(__DA, TE__) P(__TI, ME__)", "R(P, __DA, TE__) R(P, __TI, ME__)"]
+)
+def test_the_compilers_clock_stands_still(how: str) -> None:
+    """However the names are put together: a kernel could tell runs and executors apart by them."""
+    text = (
+        "#define P(a, b) a##b\n#define R(m, a, b) m(a, b)\n"
+        f"__constant__ char when[] = {how};\n"
+        'extern "C" __global__ void k(char* out) { out[0] = when[out[1]]; }\n'
+    )
+    compiled = compile_text(text)
+    assert compiled.compilation.ok
+    listed = re.search(r"when\[\d+\] = \{([\d, ]*)\}", compiled.ptx)
+    assert listed
+    assert bytes(map(int, listed[1].split(","))).rstrip(b"\0") == b"Jan  1 197000:00:00"

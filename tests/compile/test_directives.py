@@ -20,6 +20,8 @@ ALLOWED = [
     "#pragma unroll\n#define X 3\n#if X\n#endif",
     '#define LINE __LINE__\n# define TEXT "../x"',
     "/*\n * # 1. Load the tile\n */",
+    "/*\n# 1 Load the tile\n# 2. Multiply\n*/",
+    "#define PASTE(a, b) a##b\n#include <mma.h>\nint PASTE(include, d);",
 ]
 
 REFUSED = {
@@ -42,6 +44,18 @@ REFUSED = {
     "#embed <x>": 1,
     '#line 7 "/etc/passwd"': 1,
     '# 7 "/etc/passwd"': 1,
+    '# 700 /**/ "/etc/shadow"': 1,
+    "int a;\n# 7": 2,
+    "# 7 // seven": 1,
+    "# 7 /*\n*/": 1,
+    '# 7 u8"a"': 1,
+    '# 7 R"(a)"': 1,
+    '#\v7\f"a"': 1,
+    '%:7"a"': 1,
+    '# 7 \\\n"a"': 1,
+    "/* */ # /* */ 7 /* */": 1,
+    "#define P(a, b) a##b\n#if P(__has_, include)(<x>)\n#endif": 2,
+    "#define P(a, b) a%:%:b\n#if P(__ha, s_embed)(<x>)\n#endif": 2,
     '#if __has_include("/etc/passwd")\n#endif': 1,
     "#define PROBE __has_include": 1,
     '#if __has_embed("x" limit(1))\n#endif': 1,

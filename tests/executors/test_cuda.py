@@ -81,7 +81,7 @@ def test_what_is_never_written_holds_another_rubbish_each_time(child: CudaChild)
         ("*(float4*)(y + 1) = float4();", "misaligned-access", "the width of the access does not divide"),
         ("const_cast<float*>(x)[7] = 1;", "read-only-write", "changed the input x, first at element 7"),
         ("atomicAdd(&counter, 1);", "read-only-write", "the __device__ variable counter"),
-        ("if (i == 0) __trap();", "out-of-bounds", "outside shared memory or a trap"),
+        ("if (i == 0) __trap();", "out-of-bounds", "after an access outside shared memory, or a trap"),
     ],
 )
 def test_a_mistake_is_a_finding(child: CudaChild, body: str, kind: str, words: str) -> None:

@@ -21,11 +21,9 @@ from grader.grading import hints
 from grader.model.exercise import Array, Case, Kernel
 from grader.model.judged import Judged
 from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, is_nan, midpoints, values
-from reference_kernels.fp8_mistakes.chance import CHANCES
-from reference_kernels.fp8_mistakes.decoding import DECODINGS, Decoding
-from reference_kernels.fp8_mistakes.encoding import Encoding
-from reference_kernels.fp8_mistakes.nearest import NEAREST
-from reference_kernels.fp8_mistakes.special import SPECIAL
+from reference_kernels.mistakes.fp8 import encodings
+from reference_kernels.mistakes.fp8.decoding import DECODINGS, Decoding
+from reference_kernels.mistakes.fp8.encoding import Draws, Encoding
 
 EXERCISES = Path(__file__).parents[2] / "exercises"
 EXERCISE = catalog.read(EXERCISES / "02_fp8_conversion")
@@ -337,12 +335,14 @@ def known_mistakes(case: str, output: str) -> Iterator[tuple[str, np.ndarray]]:
     if output.startswith("from"):
         fmt = {"from_e4m3": E4M3, "from_e5m2": E5M2}[output]
         decoded = Decoding(data(cases()[case], f"{fmt.name.lower()}_codes"), expected, fmt)
-        yield from ((mistake.sentence, mistake.outputs(decoded)) for mistake in DECODINGS)
+        yield from ((mistake.sentence, mistake.gives(decoded)) for mistake in DECODINGS)
         return
     random = data(cases()[case], "random") if output == "by_chance" else None
-    encoded = Encoding(data(cases()[case], "x"), expected, ENCODED[output], random)
-    own = NEAREST if random is None else CHANCES
-    yield from ((mistake.sentence, mistake.outputs(encoded)) for mistake in (*own, *SPECIAL))
+    x, fmt = data(cases()[case], "x"), ENCODED[output]
+    draws = None if random is None else Draws(random, np.arange(x.size))
+    encoded = Encoding(x, expected, fmt, draws)
+    for mistake in encodings(fmt, by_chance=draws is not None):
+        yield mistake.sentence, mistake.gives(encoded).astype(np.uint8)
 
 
 def test_two_mistakes_are_both_named() -> None:
@@ -369,13 +369,22 @@ def test_noise_has_no_cause() -> None:
     assert found.sentence
 
 
+NOTHING = "no element was ever written"
+REMAINDER = "4 does not divide n, and the remainder is left out"
+STILL = "every byte is still 0xff, as before the kernel: never written, or set to NaN everywhere"
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_what_was_never_written_is_said_to_be(output: str) -> None:
     """An output arrives with every bit set."""
     for name, missing, says in (
-        ("three", 3, "no element is ever written"),
-        ("random-bits", 3, "the last 3 elements are never written: what is left over when 4 does not divide n"),
-        ("prime", 5000, "the last 5000 elements are never written"),
+        ("three", 3, NOTHING if output.startswith("from") else STILL),
+        (
+            "random-bits",
+            3,
+            f"the last 3 elements were never written: {REMAINDER}",
+        ),
+        ("prime", 5000, "the last 5000 elements were never written"),
     ):
         got = right(name)[output].copy()
         missing = got.size % 4 if output.startswith("from") and name == "random-bits" else missing
@@ -388,7 +397,7 @@ def test_what_is_left_over_and_a_mistake_are_both_named() -> None:
     codes = by_search(data(cases()["random-bits"], "x"), E4M3, "left") & 0x7F
     codes[-3:] = 0xFF
     cause = judged("random-bits", e4m3=codes)["e4m3"].cause
-    assert cause.startswith("the last 3 elements are never written")
+    assert cause.startswith("the last 3 elements were never written")
     assert "the sign is lost" in cause
 
 
@@ -401,8 +410,8 @@ def test_one_output_for_all_is_said_to_be() -> None:
     ("place", "says"),
     [
         (lambda i: i ^ 3, "reverse order"),
-        (lambda i: i ^ 1, "each two are exchanged"),
-        (lambda i: i // 4 * 4, "belongs to the first of them"),
+        (lambda i: i ^ 1, "each two are swapped"),
+        (lambda i: i // 4 * 4, "hold the value of their first"),
         (lambda i: np.minimum(i + 1, i[-1]), "one place too early"),
         (lambda i: np.maximum(i - 1, 0), "one place too late"),
     ],
@@ -423,7 +432,7 @@ CAUSES = {
     "bytes_reversed": ("e4m3", "reverse order"),
     "carry_lost": ("e5m2", "carry out of the mantissa is lost"),
     "chance_added": ("by_chance", "goes up for large random numbers"),
-    "chance_at_the_threshold": ("by_chance", "where random is at the threshold"),
+    "chance_at_the_threshold": ("by_chance", "where random equals the threshold"),
     "chance_beyond_448": ("by_chance", "above 448 it still goes up"),
     "chance_by_value": ("by_chance", "negative numbers go up in value"),
     "chance_ignored": ("by_chance", "random is not used"),
@@ -435,18 +444,28 @@ CAUSES = {
     "decoded_without_subnormals": ("from_e4m3", "subnormals are read as normals"),
     "e5m2_inf": ("e5m2", "too large becomes Inf"),
     "e5m2_inf_as_a_number": ("from_e5m2", "Inf is read as a number"),
-    "first_bit_only": ("e5m2", "only the first counts"),
+    "draw_of_the_first": ("by_chance", "each 4 elements share one random number"),
+    "first_bit_only": ("e5m2", "only the first of the bits"),
     "grid_too_small": ("e5m2", "never written"),
     "inf_to_nan": ("e4m3", "Inf becomes NaN"),
+    "mantissa_by_roundf": (
+        "e4m3",
+        "roundf takes ties away from zero, and a mantissa",
+    ),
+    "mantissa_divided_as_int": ("from_e5m2", "the mantissa is lost: m / 8"),
     "nan_as_480": ("from_e4m3", "NaN is read as a number"),
     "nan_lost": ("e5m2", "NaN becomes the largest finite value"),
+    "negatives_become_nan": ("e5m2", "negative numbers become NaN"),
+    "negatives_not_saturated": ("e4m3", "only positive numbers saturate"),
+    "normals_truncated": ("e4m3", "normal numbers are cut off, not rounded; subnormals are rounded"),
     "overflow_to_nan": ("e4m3", "too large becomes NaN"),
     "saturated_at_240": ("e4m3", "saturates too early, at 240"),
     "sign_in_the_exponent": ("from_e4m3", "the sign is read as a bit of the exponent"),
     "sign_of_zero_lost": ("e4m3", "the sign of zero is lost"),
+    "subnormal_carry_masked": ("e5m2", "a subnormal that rounds up to the smallest normal number becomes zero"),
     "subnormals_cut": ("e4m3", "subnormals are cut off"),
     "subnormals_flushed": ("e4m3", "subnormals are flushed to zero"),
-    "tail_dropped": ("e4m3", "when 4 does not divide n"),
+    "tail_dropped": ("e4m3", "4 does not divide n"),
     "through_fp16": ("e5m2", "rounds twice, to FP16"),
     "ties_away": ("e4m3", "ties round away from zero"),
     "truncated": ("e4m3", "cut off, not rounded"),

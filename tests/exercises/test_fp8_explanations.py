@@ -146,7 +146,7 @@ def test_one_of_a_few_scales_does_not_say_which_elements_were_left_out() -> None
             outputs["block_wise_scale"].flat[block] = second
 
         found = judged("03_fp8_quantization", "narrow", "block_wise_scale", change)
-        assert "some elements are left out" in found.cause
+        assert "elements are left out" in found.cause
 
 
 def test_a_few_bytes_next_to_a_tie_are_no_other_way_to_round() -> None:
@@ -173,7 +173,7 @@ def test_bytes_whose_scale_was_never_written_say_so() -> None:
         outputs["fine_grained_scale"].view(np.uint32)[-1:] = 0xFFFFFFFF
 
     found = judged("03_fp8_quantization", "ragged", "fine_grained_q", forgotten)
-    assert found.cause == "the scales of these bytes were never written: mend that first"
+    assert found.cause == "the scales of these bytes were never written: fix that first"
 
 
 def quantized(case: Case, outputs: Outputs, kernel: str, source: str) -> tuple[np.ndarray, np.ndarray]:

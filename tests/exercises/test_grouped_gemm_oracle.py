@@ -176,7 +176,7 @@ def test_a_secret_case_is_made_from_its_spec() -> None:
         ({"N": "16"}, "N is '16'"),
         ({"M_sizes": [2000], "K": 1024, "N": 1024}, "more work"),
         ({"K": 1 << 20, "N": 1 << 10}, "more work"),
-        ({"M_sizes": [1] + [0] * 63, "K": 1024, "N": 65536}, "inputs hold more"),
+        ({"M_sizes": [1] + [0] * 63, "K": 1024, "N": 65536}, "inputs have more"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_its_field(change: dict[str, object], says: str) -> None:

@@ -309,7 +309,7 @@ def test_a_secret_case_fails_the_verdict_and_tells_nothing(exercise: Exercise) -
     executor = only_rows(11, Outcome(findings=(told,), printed="11 rows"))
     result = grade(exercise, executor, secret=secret)
     memory = check(result, "memory[secret-1]")
-    assert (memory.status, [f.kind for f in memory.findings]) == (Status.FAILED, ["out-of-bounds"])
+    assert (memory.status, [f.kind for f in memory.findings]) == (Status.FAILED, ["secret-case"])
     assert check(result, "correct[secret-1]").reason == "memory[secret-1] failed"
     assert result.verdict is Verdict.FAILED
     text = codec.encode(result).decode()

@@ -99,3 +99,10 @@ def test_the_total_adds_what_is_known(exercise: Exercise) -> None:
 def test_nothing_known_is_no_total(exercise: Exercise) -> None:
     checks = [*of_cases("correct", even=ERROR, ragged=ERROR), Check("quality", ERROR, required=False)]
     assert points.of(exercise, checks).total is None
+
+
+def test_where_the_verdict_is_error_there_are_no_points_at_all(exercise: Exercise) -> None:
+    right = of_cases("correct", even=PASSED, ragged=PASSED)
+    assert points.of(exercise, [*right, quality(8)]).total == 48
+    failed = points.of(exercise, [*right, quality(8), Check("memory[one]", ERROR)])
+    assert (failed.correctness, failed.quality, failed.total, failed.max) == (None, None, None, 100)

@@ -15,7 +15,8 @@ DROPPED = {
         for (int i = 0; i < 64; ++i) { sum += next; next = s[i + 1]; }
         out[t] = sum;""",
     "a value that a selection drops": FILLED + "int v = s[far] * 3; out[t] = t < 48 ? v : 7;",
-    "a comparison that another condition decides": FILLED + "bool less = s[far] < t; out[t] = (t < 48) & less ? 1 : 2;",
+    "a comparison that another condition decides": FILLED
+    + "bool less = s[far] < t; out[t] = (t < 48) & less ? 1 : 2;",
     "a copy in shared memory that nobody takes out": FILLED + """
         __shared__ int copy[64];
         copy[t] = s[far]; __syncthreads();

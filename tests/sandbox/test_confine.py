@@ -15,6 +15,7 @@ import pytest
 
 from grader.compile import toolkit
 from grader.compile.cache import Cache
+from grader.errors import GraderError
 from grader.executors import open_cpu
 from grader.executors.cuda_child import CudaChild
 from grader.exercise import catalog, submission
@@ -342,3 +343,38 @@ def test_what_an_installer_left_uncompiled_is_compiled_too(tmp_path: Path, monke
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     bytecode.write(("no.such.module", "fresh_package.inner"))
     assert len(list(package.glob("__pycache__/*.pyc"))) == 2
+
+
+def test_a_child_that_must_be_confined_and_cannot_be_answers_nothing() -> None:
+    variables = {"WITHOUT_LANDLOCK": "1", confine.SWITCH: confine.REQUIRED}
+    with child_with(**variables) as child, pytest.raises(ChildFailed, match="nothing was compiled or run"):
+        child.compile(b"open('/etc/passwd')", "starter.cu")
+
+
+@needs_landlock
+@needs_filter
+def test_a_driver_that_wants_more_gets_no_more_where_confinement_is_required(tmp_path: Path) -> None:
+    """A GPU that starts only without it is not used: nothing is graded there unconfined."""
+    wanted = tmp_path / "file-of-the-driver"
+    wanted.touch()
+    with (
+        confine.required(trust=False),
+        CudaChild(Process(ENGINE, variables={"DRIVER_FILE": str(wanted)})) as child,
+        pytest.raises(ChildFailed, match="Permission denied"),
+    ):
+        child.describe()
+    assert confine.SWITCH not in os.environ
+
+
+@pytest.mark.parametrize("trust", [True, False])
+def test_what_is_required_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch, trust: bool) -> None:
+    monkeypatch.setattr(confine, "missing", lambda: ("a submission could read your files: no Landlock",))
+    if trust:
+        with confine.required(trust=True):
+            assert confine.SWITCH not in os.environ
+    else:
+        with (
+            pytest.raises(GraderError, match=r"could read your files: no Landlock.\n.*--trust"),
+            confine.required(trust=False),
+        ):
+            pass

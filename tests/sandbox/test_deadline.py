@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -14,6 +15,10 @@ from grader.sandbox import deadline
 from grader.sandbox.deadline import Deadline
 
 SPIN = "print('up', flush=True)\nwhile True: pass"
+SPIN_IN_THREE = (
+    "import threading\nprint('up', flush=True)\ndef spin():\n    while True: pass\n"
+    "for _ in range(3): threading.Thread(target=spin).start()\n"
+)
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 
 
@@ -53,10 +58,38 @@ def test_who_waits_is_stopped_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_time_on_several_cores_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadline, "PATIENCE", 1000.0)
+    with child(SPIN_IN_THREE) as pid:
+        before = deadline.processor_seconds(pid)
+        until_over(Deadline(pid, 0.2, patient=True, cores=3))
+        assert deadline.processor_seconds(pid) - before >= 0.3
+
+
+@pytest.mark.parametrize("cores", [0, 1, 16])
+def test_one_threads_work_gets_no_more_time_on_more_cores(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    """As that of the compiler of a kernel: else a verdict would depend on how many cores a machine has."""
+    monkeypatch.setattr(deadline, "PATIENCE", 1000.0)
     with child(SPIN) as pid:
         before = deadline.processor_seconds(pid)
-        until_over(Deadline(pid, 0.1, patient=True, cores=3))
-        assert deadline.processor_seconds(pid) - before >= 0.28
+        until_over(Deadline(pid, 0.3, patient=True, cores=cores))
+        assert 0.27 <= deadline.processor_seconds(pid) - before < 0.6  # ticks of 10 ms
+
+
+def test_what_threads_used_before_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "PATIENCE", 1000.0)
+    with child(SPIN) as pid:
+        until_over(Deadline(pid, 0.3, patient=True, cores=4))
+        assert Deadline(pid, 0.2, patient=True, cores=4).left() > 0
+
+
+def test_a_busy_machine_takes_nothing_away() -> None:
+    """Beside others that want all of the cores, the same work gets the same processor time."""
+    with ExitStack() as others:
+        for _ in range(2 * len(os.sched_getaffinity(0))):
+            others.enter_context(child(SPIN))
+        pid = others.enter_context(child(SPIN))
+        before = deadline.processor_seconds(pid)
+        until_over(Deadline(pid, 0.1, patient=True))
+        assert deadline.processor_seconds(pid) - before >= 0.07  # ticks of 10 ms
 
 
 def test_of_a_process_that_is_gone_the_clock_counts() -> None:

@@ -72,7 +72,7 @@ def results(result: Result, exercise: Exercise) -> dict[str, Any]:
             "verdict": result.verdict.value,
             "seed": result.seed,
             "sha256": result.submission.sha256,
-            "points": msgspec.to_builtins(result.points),
+            **({} if failed else {"points": msgspec.to_builtins(result.points)}),
         },
     }
 
@@ -104,7 +104,8 @@ def _common(output: str) -> dict[str, Any]:
 def _summary(result: Result, exercise: Exercise) -> str:
     given = result.points
     lines = [f"{exercise.title}: {_HEADLINES[result.verdict]}"]
-    for rubric, most in exercise.points.items():
+    rubrics = {} if result.verdict is Verdict.ERROR else exercise.points
+    for rubric, most in rubrics.items():
         part = getattr(given, rubric, None)
         lines.append(f"{rubric}: {'not judged here' if part is None else f'{part:g} of {most}'}")
     if given.manual is not None:

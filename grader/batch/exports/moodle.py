@@ -14,7 +14,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from grader.batch import table
+from grader.batch import outcomes, table
 from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.exports import grades
@@ -128,7 +128,7 @@ def _like(maximum: str, grade: float) -> str:
 
 def _comment(entry: Entry, exercise: Exercise) -> str:
     """Points by rubric, then the instructor's comment. Moodle reads it as HTML."""
-    points = entry.result.points if entry.result else None
+    points = outcomes.points(entry)
     parts = [
         f"{rubric} {table.number(given)} of {most}"
         for rubric, most in exercise.points.items()

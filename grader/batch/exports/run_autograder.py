@@ -33,7 +33,7 @@ def grade(home: Path) -> dict[str, Any]:
     try:
         name, *options = shlex.split((source / autograder.OPTIONS).read_text(encoding="utf-8"))
         exercise = catalog.find(name, source / autograder.EXERCISES)
-        submitted = choice.within(home / "submission")
+        submitted = choice.within(home / "submission", exercise.name)
     except (OSError, ValueError, UsageError, GraderError) as error:
         return gradescope.grader_failed(str(error))
     if submitted.path is None:

@@ -22,7 +22,7 @@ from grader.ptx.analysis.speculated import speculated_loads
 from grader.ptx.analysis.suspensions import is_plain_barrier, split_collectives
 from grader.ptx.analysis.unwritten import Place, follow_unwritten
 from grader.ptx.ir import Fn, Value
-from grader.ptx.lowering.memory import lay_out_frame, lay_out_shared, parameter_layout, variable_windows
+from grader.ptx.lowering.memory import RESERVED, lay_out_frame, lay_out_shared, parameter_layout, variable_windows
 from grader.ptx.lowering.operands import OperandAccess
 from grader.ptx.lowering.registers import Registers
 from grader.ptx.lowering.sites import Site
@@ -30,6 +30,8 @@ from grader.ptx.lowering.special_registers import SpecialRegisters
 from grader.ptx.machine import (
     ABORTED,
     BLOCK_SCOPE,
+    ENOUGH,
+    LAUNCH,
     MAIL,
     MAIL_BYTES,
     MERGES,
@@ -86,6 +88,7 @@ class KernelBuilder:
         self.helpers: dict[str, str] = {}
         self.tables: list[str] = []
         self.sites: list[Site] = [Site(NOWHERE, "")]
+        self.lacking: dict[int, Unsupported] = {}  # by the site that a thread must reach for it to matter
         self.here = Instruction("", ())
         self.parameters: dict[str, Value] = {}  # .param variables of calls
         self.scratch: Value | None = None  # a buffer to pass values by address
@@ -108,8 +111,10 @@ class KernelBuilder:
         # Who draws in a loop lets other blocks draw.
         self.turns.store(f.const("i32", 1 if self.looks.between_blocks.draw else TURNS))
         self._name_followed()
-        static = sum(size for _, size in self.shared.arrays)
-        special = SpecialRegisters(self, self.worker, self.launch, static)
+        layout = self.layout
+        static = sum(size for name, (_, size) in layout.arrays.items() if name != RESERVED)
+        reserved = layout.addresses.get(RESERVED, 0)
+        special = SpecialRegisters(self, self.worker, self.launch, static, reserved, self.function.cluster)
         self.registers = Registers(f, self.function.registers, self.frame_layout, self.unsupported)
         self._operands = OperandAccess(f, self.registers, special, self.symbol_address, self.unsupported)
 
@@ -214,8 +219,27 @@ class KernelBuilder:
         self.f.ret(self.f.const("i32", status))
 
     def trap(self) -> None:
-        f = self.f
-        kind, site = f.const("i32", int(Kind.TRAP)), f.const("i32", self.site())
-        zero, none = f.const("i64", 0), f.const("i32", 0)
-        f.call("void", "record", self.worker, kind, site, f["tid"], zero, zero, none)
+        self.fail(Kind.TRAP)
+
+    def fail(self, kind: Kind, address: Value | None = None, other: Value | None = None, *, opcode: str = "") -> None:
+        """Record a fault here; the block ends."""
+        f, zero = self.f, self.f.const("i64", 0)
+        site = f.const("i32", self.site(opcode=opcode))
+        numbers = (zero if address is None else address, zero if other is None else other)
+        what = f.const("i32", int(kind))
+        f.call("void", "record", self.worker, what, site, f["tid"], *numbers, f.const("i32", 0))
         self.exit(ABORTED)
+
+    def give_up(self, lacking: Unsupported) -> None:
+        """Instead of an instruction that is not known. A thread that gets here ends the launch; nothing is judged then.
+
+        Where blocks run side by side, the others go on, so that always the same thread is the first to get here.
+        """
+        f = self.f
+        self.lacking[len(self.sites)] = lacking
+        stop = LAUNCH.get(self.launch, "stop")
+        serial = LAUNCH.get(self.launch, "serial").ne(0)
+        LAUNCH.set(self.launch, "stop", f.select(serial, f.const("i32", ENOUGH), stop))
+        self.fail(Kind.UNSUPPORTED)
+        f.label(f.fresh("dead"))
+        self.registers.begin_block()

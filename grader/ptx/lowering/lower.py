@@ -18,6 +18,7 @@ from grader.ptx.lowering.sites import Site
 from grader.ptx.lowering.tables import TABLES, Tables
 from grader.ptx.runtime.library import declarations
 from grader.ptx.syntax import Function, Location, Module
+from grader.ptx.unsupported import UNFORESEEN, Unsupported
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Lowered:
     asynchronous: bool  # its copies count as accesses of machine.ASYNC_THREAD
     own_barriers: bool  # it uses mbarriers or named barriers
     between_blocks: BetweenBlocks
+    lacking: dict[int, Unsupported]  # by site: what a thread that gets there would need
     unset: list[Location]  # where registers that may be uninitialised are first read
 
 
@@ -47,8 +49,13 @@ def lower(
 ) -> Lowered:
     """Raises Unsupported. `read_only`: indices of parameters whose arrays the kernel may not write."""
     loads = Loads()
-    kernel = KernelBuilder(module, function, read_only, loads, unwritten)
-    BodyLowering(kernel, loads, tables).lower()
+    try:
+        kernel = KernelBuilder(module, function, read_only, loads, unwritten)
+        BodyLowering(kernel, loads, tables).lower()
+    except UNFORESEEN as error:
+        raise Unsupported(
+            f"the CPU engine does not understand the PTX of {function.name}", Location("", function.line, 0)
+        ) from error
     return Lowered(
         declarations() + kernel.text(),
         kernel.f.name,
@@ -62,6 +69,7 @@ def lower(
         async_copies.is_asynchronous(kernel.blocks),
         any(i.traits.on_mbarrier or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
         kernel.looks.between_blocks,
+        kernel.lacking,
         _first_reads(kernel),
     )
 

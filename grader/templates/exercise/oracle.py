@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grader.model.exercise import Array, Case
-from grader.model.mistake import Mistake
+from reference_kernels.mistakes import Mistake
 
 REQUIRED = {"square": (256, 256), "ragged": (100, 300)}  # rows, cols
 
@@ -46,12 +46,12 @@ def another(case: Case, seed: int) -> Case:
     return make_case(case.name, rows, cols, seed=seed, required=case.required)
 
 
-def mistakes(case: Case, right: Mapping[str, np.ndarray]) -> Iterator[Mistake]:
+def mistakes(case: Case, right: Mapping[str, np.ndarray]) -> Iterator[Mistake[np.ndarray]]:
     """The outputs that common mistakes would produce. If one matches, the report names the mistake."""
     del right
     x, factors = _data(case, "x").astype(np.float64), _data(case, "factors").astype(np.float64)
     sentence = "these are the results of multiplying every row by the first factor"
-    yield Mistake("first factor for all", sentence, "rows-and-factors", "y", lambda rows: x[rows] * factors[0])
+    yield Mistake("first factor for all", sentence, "rows-and-factors", lambda rows: x[rows] * factors[0])
 
 
 def make_case(name: str, rows: int, cols: int, *, seed: int, required: bool = False, secret: bool = False) -> Case:

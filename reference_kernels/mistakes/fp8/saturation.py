@@ -1,0 +1,64 @@
+"""What is too large for FP8, done wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from reference_kernels.arrays import Array
+from reference_kernels.fp8 import E4M3, Format, values
+from reference_kernels.mistakes.fp8.encoding import Encoding
+from reference_kernels.mistakes.fp8.sections import SATURATION
+from reference_kernels.mistakes.mistake import ANY_CODE, Mistake
+
+TO_NAN = "what is too large becomes NaN, not the largest finite value"
+TO_INF = "what is too large becomes Inf, not the largest finite value"
+POSITIVE_ALONE = "only positive numbers saturate: fminf compares x before its sign is taken off"
+
+
+def _counted_on(e: Encoding) -> Array:
+    """Codes beyond the largest, as the exponent goes on counting: their low seven bits. Inf gives anything."""
+    finite = np.where(e.beyond & ~e.infinite, e.magnitude, 1.0)
+    exponent = np.frexp(finite)[1].astype(np.int64) - 1
+    steps = np.rint(np.ldexp(finite, e.fmt.mantissa_bits - exponent)).astype(np.int64)
+    code = ((exponent - (1 - e.fmt.bias)) << e.fmt.mantissa_bits) + steps
+    return code & 0x7F
+
+
+def _runs_over(e: Encoding) -> Array:
+    return e.but(e.beyond & ~e.infinite, _counted_on(e))
+
+
+def _negatives_run_over(e: Encoding) -> Array:
+    codes = e.but(e.beyond & ~e.infinite & (e.sign > 0), _counted_on(e)).astype(np.int16)
+    return np.where(e.infinite & (e.sign > 0), ANY_CODE, codes)
+
+
+def _above(e: Encoding) -> Array:
+    return e.magnitude > e.fmt.max
+
+
+def saturation(fmt: Format) -> Iterator[Mistake[Encoding]]:
+    nan, infinity = fmt.nan, fmt.largest + 1  # E4M3 has a NaN there
+    yield Mistake("overflow-to-nan", TO_NAN, SATURATION, lambda e: e.but(e.beyond, nan))
+    yield Mistake("above-the-largest-to-nan", TO_NAN, SATURATION, lambda e: e.but(_above(e), nan))
+    yield Mistake("finite-overflow-to-nan", "what is too large becomes NaN, and only Inf the largest finite value",
+                  SATURATION, lambda e: e.but(e.beyond & ~e.infinite, nan))  # fmt: skip
+    yield Mistake("overflow-to-inf", TO_INF, SATURATION, lambda e: e.but(e.beyond, infinity))
+    yield Mistake("above-the-largest-to-inf", TO_INF, SATURATION, lambda e: e.but(_above(e), infinity))
+    yield Mistake("inf-to-nan", "Inf becomes NaN, not the largest finite value", SATURATION,
+                  lambda e: e.but(e.infinite, nan))  # fmt: skip
+    if fmt.infinity is not None:
+        yield Mistake("inf-kept", "Inf stays Inf; it has to become the largest finite value", SATURATION,
+                      lambda e: e.but(e.infinite, infinity))  # fmt: skip
+    yield Mistake("inf-to-zero", "Inf becomes zero", SATURATION, lambda e: e.but(e.infinite, 0))
+    yield Mistake("runs-over", "nothing saturates: an exponent that is too large runs over", SATURATION, _runs_over)
+    yield Mistake("positives-saturate", POSITIVE_ALONE, SATURATION, _negatives_run_over)
+    yield Mistake("positives-saturate-else-nan", POSITIVE_ALONE, SATURATION,
+                  lambda e: e.but(e.beyond & (e.sign > 0), nan))  # fmt: skip
+    yield Mistake("positives-saturate-else-inf", POSITIVE_ALONE, SATURATION,
+                  lambda e: e.but(e.beyond & (e.sign > 0), infinity))  # fmt: skip
+    for code in (0x77, 0x7D, 0x78) if fmt is E4M3 else (0x7A, 0x77, 0x78):
+        yield Mistake(f"saturated-at-{code:02x}", f"it saturates too early, at {values(fmt)[code]:g}", SATURATION,
+                      lambda e, code=code: e.but((e.code > code) & ~e.nan, code))  # type: ignore[misc]  # fmt: skip

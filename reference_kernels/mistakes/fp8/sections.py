@@ -1,0 +1,11 @@
+"""Sections of problem.md that explain the mistakes in FP8 conversions."""
+
+ORDER = "four-at-a-time"
+ROUNDING = "rounding"
+CARRY = "carry"
+SUBNORMALS = "subnormals"
+SATURATION = "saturation"
+NANS = "nan"
+SIGNS = "signs"
+BIAS = "bias"
+CHANCE = "rounding-by-chance"
