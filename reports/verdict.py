@@ -28,8 +28,8 @@ def words(result: Result, problems: tuple[Problem, ...]) -> Words:
         case Verdict.ERROR:
             return Words(
                 "The grader failed, not you",
-                "A check ended in an error of the grader or of this machine. This costs you no points. "
-                "Run grade doctor, then grade again.",
+                "A check could not finish because of an error in the grader or on this machine. This costs you no "
+                "points. Run grade doctor, then grade again.",
             )
         case Verdict.INCOMPLETE:
             return _incomplete(result)

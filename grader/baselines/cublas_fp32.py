@@ -18,7 +18,7 @@ A, B, C = "A_concat", "B_concat", "C_concat"
 
 
 class CublasFp32(Baseline):
-    """Raises reference_kernels.cublas.CublasError where cuBLAS is missing or refuses."""
+    """Raises reference_kernels.cublas.CublasError if cuBLAS is missing or returns an error."""
 
     name = "cublas"
     label = "cuBLAS"

@@ -205,7 +205,7 @@ class KernelBuilder:
         self.exit(ABORTED)
 
     def give_up(self, lacking: Unsupported) -> None:
-        """Instead of an instruction that is not known. A thread that gets here ends the launch; nothing is judged then.
+        """Instead of an instruction that is not known. A thread that gets here ends the launch: nothing is judged.
 
         Where blocks run side by side, the others go on, so that always the same thread is the first to get here.
         """
