@@ -16,6 +16,7 @@ from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
 from reference_kernels.grouped_gemm_cases import Sizes
 from reference_kernels.mistakes import Mistake
 from reference_kernels.mistakes.grouped_gemm import Problem, every_mistake
+from reference_kernels.mistakes.grouped_gemm.tile_list import not_taken
 
 MAX_GROUPS = 256
 
@@ -73,7 +74,9 @@ def expected(case: Case) -> dict[str, np.ndarray]:
 def mistakes(case: Case, right: Mapping[str, np.ndarray]) -> Iterator[Mistake[np.ndarray]]:
     """The outputs of common mistakes; `right` is what `expected` returned."""
     data = _arrays(case)
-    return every_mistake(Problem(data["A_concat"], data["B_concat"], data["M_sizes"], right["C_concat"]))
+    problem = Problem(data["A_concat"], data["B_concat"], data["M_sizes"], right["C_concat"])
+    yield from every_mistake(problem)
+    yield from not_taken(problem)
 
 
 def _arrays(case: Case) -> dict[str, np.ndarray]:

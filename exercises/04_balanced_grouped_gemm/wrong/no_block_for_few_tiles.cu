@@ -1,5 +1,5 @@
 // caught by: launch bad-launch
-// The grid has a block for every four tiles, rounded down: none for a small problem.
+// The grid has a block for every 64 tiles, rounded down: none for a small problem.
 #include "grader.cuh"
 
 constexpr int MAX_GROUPS = 256, ROWS = 16, COLS = 64, THREADS = 256;
