@@ -376,11 +376,19 @@ RIGHT = {
         if (ends) { for (int i = 0; i <= last; ++i) sum += state[64 * i + t]; out[t] = sum; }""",
     "a ticket that a shuffle tells to the warp": """
         if (t < 32) {
-          atomicAdd(state + t, in[t]); __threadfence();
-          const int whole = __popc(__ballot_sync(~0u, 1));
+          atomicAdd(state + t, in[t]); __threadfence(); __syncwarp();
           int ticket = t == 0 ? atomicAdd(state + 999, 1) : 0;
-          ticket = __shfl_sync(~0u, ticket, 0) + whole - 32;
+          ticket = __shfl_sync(~0u, ticket, 0);
           if (ticket == last) { __threadfence(); out[t] = state[31 - t]; }
+        }""",
+    "fences that a vote waits for": """
+        state[64 * b + t] = in[t]; __threadfence();
+        const bool all = __all_sync(~0u, in[t] >= 0);
+        if (t % 32 == 0 && all) atomicAdd(state + 999, 1);
+        if (b == last && t < 32) {
+          if (t == 0) while (atomicAdd(state + 999, 0) < 2 * last) {}
+          __syncwarp();
+          out[t] = state[63 - t] + state[64 + 63 - t];
         }""",
     "a ticket that wraps": """
         __shared__ bool ends;
