@@ -7,9 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 
+from grader.ptx.analysis.flow import Block
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import Unit
 from grader.ptx.machine import LAUNCH, WORKER
+from grader.ptx.syntax import Register
 
 MULTIPROCESSORS = 132  # of an H200
 SPREAD = 37  # between those of neighbouring blocks; it shares no factor with their number
@@ -21,6 +23,20 @@ SHARED_UNIT = 128  # shared memory is allocated in multiples of it
 IS_RESERVED = re.compile(r"%reserved_smem_offset_(begin|end|cap|0|1)$")
 ZERO = re.compile(r"%(envreg([0-9]|[12][0-9]|3[01])|pm[0-7](_64)?|current_graph_exec)$")  # nothing is set, or counted
 NO_AXIS = "w"  # of a vector with three elements: 0
+
+
+def asks_for_reserved(blocks: list[Block]) -> bool:
+    return any(IS_RESERVED.match(name) for name in _specials(blocks))
+
+
+def asks_for_grid(blocks: list[Block]) -> bool:
+    """Cooperative groups find the workspace of the grid there."""
+    return "%envreg1" in _specials(blocks)
+
+
+def _specials(blocks: list[Block]) -> set[str]:
+    operands = (operand for block in blocks for ins in block.instructions for operand in ins.operands)
+    return {operand.name for operand in operands if isinstance(operand, Register) and operand.is_special}
 
 
 class SpecialRegisters:

@@ -24,6 +24,8 @@ COMPUTATION: dict[str, Traits] = {
     "cvta": Traits(computes=True, pointer=PointerKind.SAME),
     "slct": Traits(computes=True, copies=True),
     "createpolicy": Traits(),
+    "mapa": Traits(copies=True, pointer=PointerKind.SAME),
+    "getctarank": Traits(),
 }
 
 MEMORY: dict[str, Traits] = {
