@@ -1,8 +1,8 @@
 """Functions that NVRTC takes for host code and refuses, though nvcc accepts them.
 
-They are lambdas with an auto parameter, and constexpr constructors, which nvcc runs while it compiles. If a file has no
-other errors, it is compiled again with all its functions as device code. With any other error nothing changes: what a
-student forgot to annotate is reported as before.
+They are lambdas with an auto parameter, and constexpr constructors, which nvcc runs while it compiles. If a file has
+no other errors, it is compiled again with all its functions as device code. With any other error nothing changes, so
+what a student forgot to annotate is reported as before.
 """
 
 from __future__ import annotations

@@ -333,6 +333,7 @@ def _calls(location: Location) -> tuple[int, ...]:
 
 def readable(symbol: str) -> str:
     """`_ZZ19grouped_gemm_kernelE2As` -> `As` (Itanium mangling: a local name, or a namespace's)."""
+    symbol = symbol.partition("@")[0]  # of a scope of inline assembly
     symbol = re.sub(r"_\$_\d+$", "", symbol)  # of an array that the compiler changed
     for match in re.finditer(r"E(\d+)", symbol):  # template arguments may look like names; the one at the end is it
         end = match.end() + int(match.group(1))

@@ -84,6 +84,17 @@ SOURCES = {
         asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(other) : "r"(mine), "r"(rank));
         asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(y[i]) : "r"(other) : "memory");
         y[i] += ranks;""",
+    "16 bytes in one register": """
+        __shared__ alignas(16) float tile[32];
+        tile[t] = x[i];
+        __syncthreads();
+        unsigned long long low, high;
+        const unsigned at = (unsigned)__cvta_generic_to_shared(tile + (t & ~3));
+        asm volatile("{ .reg .b128 q; ld.shared.b128 q, [%2]; mov.b128 {%0, %1}, q; }"
+                     : "=l"(low), "=l"(high) : "r"(at));
+        if (t % 4 == 0)
+            asm volatile("{ .reg .b128 q; mov.b128 q, {%1, %2}; st.global.b128 [%0], q; }"
+                         :: "l"(y + i), "l"(high), "l"(low) : "memory");""",
     "the address of a parameter": """
         const float* const* where;
         asm("{ .reg .u64 a; mov.b64 a, k_param_0; cvta.param.u64 %0, a; }" : "=l"(where));
