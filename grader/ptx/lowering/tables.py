@@ -16,6 +16,7 @@ from grader.ptx.lowering import (
     fences,
     mbarriers,
     stack,
+    unwritten,
     wmma,
 )
 from grader.ptx.lowering.arithmetic import ARITHMETIC, Handler
@@ -43,6 +44,7 @@ TABLES = Tables(
         **fences.HANDLERS,
         **mbarriers.HANDLERS,
         **stack.HANDLERS,
+        **unwritten.HANDLERS,
         **wmma.HANDLERS,
     },
     deposit=collectives.deposit,
