@@ -32,6 +32,8 @@ class Detail(StrEnum):
 
     # barrier-divergence
     THREAD_COUNT = "thread-count"  # a barrier for a number of threads that cannot come
+    BARRIER_NUMBER = "barrier-number"  # a barrier that a block does not have
+    BRANCH_INDEX = "branch-index"  # brx.idx past the end of its labels
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
 

@@ -16,6 +16,7 @@ from grader.ptx.machine import (
     ABSENT_LANE,
     ARENA_TAIL,
     ASYNC_THREAD,
+    BARRIER_NUMBER,
     LOCAL_WINDOW,
     OWN_LANE,
     PARAM_WINDOW,
@@ -57,6 +58,7 @@ DETAILS = {
     Kind.NO_PROXY_FENCE: Detail.NO_PROXY_FENCE,
     Kind.UNFINISHED_COPY: Detail.UNFINISHED_COPY,
 }
+TRAPS: dict[Flow | None, Detail] = {Flow.CALL: Detail.ASSERTION, Flow.SWITCH: Detail.BRANCH_INDEX}
 WITHOUT_MEMORY = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH, Kind.DID_NOT_FINISH, Kind.TRAP)
 WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
 DYNAMIC = "dynamic shared memory"
@@ -195,13 +197,13 @@ class Explainer:
             case Kind.UNINITIALISED_READ if place and place.space == "global":
                 return Detail.GLOBAL_MEMORY
             case Kind.BARRIER_DIVERGENCE if fault.address:
-                return Detail.THREAD_COUNT
+                return Detail.BARRIER_NUMBER if fault.address & BARRIER_NUMBER else Detail.THREAD_COUNT
             case Kind.COLLECTIVE_MISMATCH if fault.address >= ABSENT_LANE:
                 return Detail.OWN_LANE if fault.address >= OWN_LANE else Detail.ABSENT_LANE
             case Kind.DID_NOT_FINISH:
                 return {"push": Detail.RECURSION, WAITING: Detail.WAITS_FOR_OTHERS}.get(site.opcode, Detail.NONE)
-            case Kind.TRAP if site.op.traits.flow is Flow.CALL:
-                return Detail.ASSERTION
+            case Kind.TRAP:
+                return TRAPS.get(site.op.traits.flow, Detail.NONE)
             case _:
                 return DETAILS.get(fault.kind, Detail.NONE)
 

@@ -29,6 +29,8 @@ class Detail(StrEnum):
     NO_PROXY_FENCE = "no-proxy-fence"
     UNFINISHED_COPY = "unfinished-copy"
     THREAD_COUNT = "thread-count"
+    BARRIER_NUMBER = "barrier-number"
+    BRANCH_INDEX = "branch-index"
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
     ABSENT_LANE = "absent-lane"

@@ -20,7 +20,7 @@ from grader.baselines.work import TENSOR_CORES, Work
 from grader.errors import GraderError
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
-from grader.model.exercise import Array, Case, Exercise, Kernel, Parameter
+from grader.model.exercise import Array, Case, Exercise, Floor, Kernel, Parameter
 from grader.model.result import Result, Status
 from reports.text import inert
 from tests.fake_gpu import FakeGpu
@@ -49,7 +49,9 @@ EXERCISE = Exercise("01_x", "x", Path(), (KERNEL,), {}, baseline="fastest")
 
 
 def test_a_grouped_gemm_in_fp32() -> None:
-    assert CublasFp32.problem(EXERCISE, CASE) == {"M_sizes": (4, 2), "K": 8, "N": 16}
+    assert CublasFp32.problem(EXERCISE, CASE) == {"M_sizes": (4, 2), "K": 8, "N": 16, "padded": False}
+    compared = msgspec.structs.replace(EXERCISE, floors=(Floor("padded", 1.3, (CASE.name,)),))
+    assert CublasFp32.problem(compared, CASE)["padded"]
     moved = 4 * (6 * 8 + 2 * 8 * 16 + 6 * 16) + 8
     assert CublasFp32.work(EXERCISE, CASE) == Work(2.0 * 6 * 8 * 16, moved)
     assert CublasFp32.called("strided") == "cublas strided"
