@@ -15,8 +15,8 @@ from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
 from reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, quantized, to_bf16
 from reference_kernels.fp8_grouped_gemm_error import bound_of, right_elements
-from reference_kernels.fp8_grouped_gemm_mistakes import explain
 from reference_kernels.grouped_gemm import group_offsets
+from reference_kernels.mistakes.fp8_grouped_gemm import explain
 from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, spread
 
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
@@ -272,7 +272,7 @@ def judge(case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, 
         sentence=f"group {group}, row {local}, column {column}: expected {want}, {found}",
         cause=cause.sentence if cause else "",
         mistake=cause.name if cause else "",
-        hint=cause.topic if cause else "",
+        hint=cause.hint if cause else "",
         expected=want,
         got=got,
         largest=_largest(bits, exact),

@@ -18,7 +18,7 @@ A, B, C = "A_concat", "B_concat", "C_concat"
 
 
 class CublasFp32(Baseline):
-    """Raises reference_kernels.cublas.CublasError where cuBLAS is missing or refuses."""
+    """Raises reference_kernels.cublas.CublasError if cuBLAS is missing or returns an error."""
 
     name = "cublas"
     label = "cuBLAS"
@@ -31,6 +31,7 @@ class CublasFp32(Baseline):
         "streams": Route("cuBLAS, parallel streams"),
         "strided": Route("cuBLAS, strided batch"),
         SINGLE_MATRIX: Route("cuBLAS, one matrix with as many FLOPs", decides=False),
+        cublas.PADDED: Route("cuBLAS, all groups padded to the longest", decides=False),
     }
     math_mode = "CUBLAS_DEFAULT_MATH (FP32, no TF32)"
 
@@ -41,15 +42,16 @@ class CublasFp32(Baseline):
             cublas.Operands(device.inputs[A].pointer(i), device.inputs[B].pointer(i), output.pointer(i))
             for i in range(device.sets)
         ]
-        self._routes = cublas.Routes(sizes, operands)
+        self._routes = cublas.Routes(sizes, operands, padded=bool(problem["padded"]))
         self.enqueue = self._routes.enqueue
         self.unavailable = self._routes.unavailable
         self.version = self._routes.version
 
     @classmethod
-    def problem(cls, _: Exercise, case: Case) -> dict[str, Any]:
+    def problem(cls, exercise: Exercise, case: Case) -> dict[str, Any]:
+        """The padded copy takes memory, so it is made only where the exercise compares with it."""
         plain: dict[str, Any] = msgspec.to_builtins(grouped_sizes(case))
-        return plain
+        return plain | {"padded": cublas.PADDED in exercise.floors_of(case.name)}
 
     @classmethod
     def work(cls, _: Exercise, case: Case) -> Work:

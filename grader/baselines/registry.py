@@ -32,12 +32,12 @@ class Chosen(NamedTuple):
 
 
 def names() -> list[str]:
-    """What may stand in exercise.toml."""
+    """The names that exercise.toml may use."""
     return list(dict.fromkeys(name for key, one in BASELINES.items() for name in (key, *one.routes)))
 
 
 def find(name: str) -> Chosen:
-    """Raises KeyError where no baseline and no route has that name."""
+    """Raises KeyError if no baseline or route has that name."""
     if name in BASELINES:
         return Chosen(name)
     for key, baseline in BASELINES.items():

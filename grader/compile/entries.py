@@ -18,7 +18,7 @@ _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
 _ENTRY = re.compile(r"^\s*(?:\.visible\s*|\.weak\s*)*\.entry\s+([\w$]+)\s*(?:\(([^)]*)\))?([^{;]*)\{", re.M)
 _PARAMETER = re.compile(r"\.param\s*(?:\.align\s+\d+\s*)?\.[a-z]+(\d+)\b[^,\[]*(?:\[(\d+)\])?")
 _THREADS = re.compile(r"\.(?:maxntid|reqntid)\s+([\d, ]+)")
-_LOCATION = re.compile(r"^\s*\.loc\s+(\d+)\s+([1-9]\d*)\s", re.M)
+_LOCATION = re.compile(r"^\s*\.loc\s+(\d+)\s+([1-9]\d{0,8})\s", re.M)
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
 
 

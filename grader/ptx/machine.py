@@ -61,7 +61,8 @@ BLIND = 0x0800_0000  # flag on a strong site: it overwrites, whatever was there
 DROPS = 0x0400_0000  # flag on the site of an atomic operation: nobody looks at what it gives
 TRIES = 0x0200_0000  # and it is a compare-and-swap
 QUIET = 0x0100_0000  # flag on the site of an atomic operation: this time it changed nothing, and counts as a look
-MERGES = 0x2000_0000  # flag on a site: a load that keeps the rest of a word of which some bits are replaced
+# Flag on a site: a load that keeps the rest of a word of which some bits are replaced, or whose value is followed.
+MERGES = 0x2000_0000
 
 LOCKS = 256  # of the shadow of global memory, for LOCK_BYTES of addresses each; and each has a cache line
 LOCK_SHIFT = 6
@@ -254,6 +255,7 @@ WORKER = Layout(
     known="ptr",  # KNOWN_ROWS times a time per warp or lane
     released="i32",  # some thread of the block ran a fence
     mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
+    origins="ptr",  # i64 per cell of shared memory: of what was stored there and is what nothing wrote, which read it
     passed="i64",  # barriers and phases that this block has passed
     polls="i32",  # times that all threads waited in vain since an mbarrier changed
     flights="ptr",  # FLIGHT records: what mbarriers wait for

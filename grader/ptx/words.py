@@ -148,7 +148,9 @@ def _mismatch(facts: Facts) -> str:
 
 def _not_finished(facts: Facts) -> str:
     if facts.detail is Detail.RECURSION:
-        return f"{who(facts.actor)} calls on from here until its stack is full: the recursion does not seem to end"
+        return (
+            f"{who(facts.actor)} keeps calling from here until its stack is full: the recursion does not seem to end"
+        )
     if facts.detail is Detail.WAITS_FOR_OTHERS:
         return f"{who(facts.actor)} is still in this loop, which reads memory that other threads may change"
     return f"{who(facts.actor)} is still in this loop, which does not seem to end"

@@ -19,8 +19,8 @@ __device__ void multiply(float (&sum)[4], const unsigned (&a)[4], const unsigned
 __device__ void copy_16(unsigned char* to, const unsigned char* from, bool inside) {
     asm volatile(
         "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
-        "l"(from), "r"(inside ? 16 : 0)
-        : "memory");  // <-- here
+        "l"(from), "r"(inside ? 16 : 0)  // <-- here
+        : "memory");
 }
 
 extern "C" __global__ void fp8_grouped_gemm_kernel(const unsigned char* A_concat, const float* A_scales,

@@ -8,6 +8,7 @@ from grader.ptx.analysis.looks import BetweenBlocks
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.shapes import Frame, SharedMap
 from grader.ptx.analysis.suspensions import is_named_barrier
+from grader.ptx.analysis.unwritten import Place
 from grader.ptx.lowering import async_copies
 from grader.ptx.lowering.body import BodyLowering
 from grader.ptx.lowering.kernel import KernelBuilder
@@ -38,11 +39,18 @@ class Lowered:
     unset: list[Location]  # where registers that may be uninitialised are first read
 
 
-def lower(module: Module, function: Function, read_only: frozenset[int], tables: Tables = TABLES) -> Lowered:
+def lower(
+    module: Module,
+    function: Function,
+    read_only: frozenset[int],
+    unwritten: frozenset[Place] = frozenset(),
+    *,
+    tables: Tables = TABLES,
+) -> Lowered:
     """Raises Unsupported. `read_only`: indices of parameters whose arrays the kernel may not write."""
     loads = Loads()
     try:
-        kernel = KernelBuilder(module, function, read_only, loads)
+        kernel = KernelBuilder(module, function, read_only, loads, unwritten)
         BodyLowering(kernel, loads, tables).lower()
     except UNFORESEEN as error:
         raise Unsupported(

@@ -6,20 +6,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reference_kernels.fp8_grouped_gemm_mistakes.problem import (
+from reference_kernels.mistakes.fp8_grouped_gemm.problem import (
     LAYOUT,
     RAGGED,
     SCALES,
-    Known,
+    Indices,
     Matrix,
     Problem,
     take,
 )
+from reference_kernels.mistakes.mistake import Mistake
 
 A_TILES = (8, 16, 32, 64, 128)
 
 
-def wrong_scales(p: Problem) -> Iterator[Known]:
+def wrong_scales(p: Problem) -> Iterator[Mistake[Indices]]:
     yield from _missing(p)
     yield from _other_block(p)
     yield from _other_row_of_a(p)
@@ -29,11 +30,11 @@ def wrong_scales(p: Problem) -> Iterator[Known]:
 
 def _known(
     p: Problem, name: str, sentence: str, topic: str = SCALES, *, a: Matrix | None = None, b: Matrix | None = None
-) -> Known:
-    return Known(name, sentence, topic, lambda rows: p.product(rows, a_scales=a, b_scales=b))
+) -> Mistake[Indices]:
+    return Mistake(name, sentence, topic, lambda rows: p.product(rows, a_scales=a, b_scales=b))
 
 
-def _missing(p: Problem) -> Iterator[Known]:
+def _missing(p: Problem) -> Iterator[Mistake[Indices]]:
     a, b = p.operands.A_scales, p.column_scales
     one_a, one_b = np.ones_like(a), np.ones_like(b)
     over_a, over_b = np.float32(1) / a, np.float32(1) / b
@@ -47,7 +48,7 @@ def _missing(p: Problem) -> Iterator[Known]:
     yield _known(p, "b-scale-twice", "B's scale is applied twice", b=b * b)
 
 
-def _other_block(p: Problem) -> Iterator[Known]:
+def _other_block(p: Problem) -> Iterator[Mistake[Indices]]:
     """Along K."""
     a, b, blocks = p.operands.A_scales, p.column_scales, np.arange(p.k_blocks)
     other = {
@@ -64,7 +65,7 @@ def _other_block(p: Problem) -> Iterator[Known]:
         yield _known(p, f"b-scale-of-the-{name}-block", f"B has {words}", b=b[..., at])
 
 
-def _other_row_of_a(p: Problem) -> Iterator[Known]:
+def _other_row_of_a(p: Problem) -> Iterator[Mistake[Indices]]:
     a, row = p.operands.A_scales, np.arange(len(p.operands.A))
     other = {
         "a-scale-of-the-row-below": (
@@ -93,7 +94,7 @@ def _other_row_of_a(p: Problem) -> Iterator[Known]:
     )
 
 
-def _other_matrix_of_b(p: Problem) -> Iterator[Known]:
+def _other_matrix_of_b(p: Problem) -> Iterator[Mistake[Indices]]:
     b, columns, group = p.column_scales, np.arange(p.N), np.arange(len(p.sizes))
     first = "all columns have B's scales of the first block of 128 columns"
     yield _known(p, "b-scale-of-the-first-columns", first, b=b[:, columns * 0])
@@ -109,17 +110,17 @@ def _other_matrix_of_b(p: Problem) -> Iterator[Known]:
     yield _known(p, "b-scale-of-the-group-before", "group g has B's scales of group g - 1", b=take(b, group - 1))
 
 
-def _transposed(p: Problem) -> Iterator[Known]:
+def _transposed(p: Problem) -> Iterator[Mistake[Indices]]:
     """Read in another order, or with rows of another length."""
     a, b = p.operands.A_scales.reshape(-1), p.operands.B_scales.reshape(-1)
     row, block = np.arange(len(p.operands.A))[:, None], np.arange(p.k_blocks)
     column = np.arange(p.N)[:, None] // 128
     start = np.arange(len(p.sizes))[:, None, None] * p.n_blocks * p.k_blocks
 
-    def from_a(name: str, sentence: str, at: np.ndarray, topic: str) -> Known:
+    def from_a(name: str, sentence: str, at: np.ndarray, topic: str) -> Mistake[Indices]:
         return _known(p, name, sentence, topic, a=take(a, at.reshape(-1)).reshape(at.shape))
 
-    def from_b(name: str, sentence: str, at: np.ndarray, topic: str) -> Known:
+    def from_b(name: str, sentence: str, at: np.ndarray, topic: str) -> Mistake[Indices]:
         return _known(p, name, sentence, topic, b=take(b, at.reshape(-1)).reshape(at.shape))
 
     yield from_a(

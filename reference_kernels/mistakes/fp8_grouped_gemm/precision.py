@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_kernels.fp8_grouped_gemm import BLOCK, from_bf16, to_bf16
-from reference_kernels.fp8_grouped_gemm_mistakes.problem import BF16, PRECISION, SUM, Indices, Known, Problem
+from reference_kernels.mistakes.fp8_grouped_gemm.problem import BF16, PRECISION, SUM, Indices, Problem
+from reference_kernels.mistakes.mistake import Mistake
 
 Narrow = Callable[[np.ndarray], np.ndarray]  # FP32 or FP64, rounded on the way
 
 
-def wrong_results(p: Problem) -> Iterator[Known]:
+def wrong_results(p: Problem) -> Iterator[Mistake[Indices]]:
     """Right sums, stored wrongly."""
     formats: dict[str, tuple[str, Narrow]] = {
         "bf16-cut": ("the result is cut to BF16, not rounded to nearest", _cut),
@@ -24,31 +25,31 @@ def wrong_results(p: Problem) -> Iterator[Known]:
         "integer-stored": ("C holds the sums as whole numbers; it holds BF16 bits", _integer),
     }
     for name, (sentence, to) in formats.items():
-        yield Known(name, sentence, BF16, partial(_stored, p, to))
+        yield Mistake(name, sentence, BF16, partial(_stored, p, to))
 
 
-def wrong_sums(p: Problem) -> Iterator[Known]:
+def wrong_sums(p: Problem) -> Iterator[Mistake[Indices]]:
     """Sums kept in 16 bits, block by block."""
     kept: dict[str, tuple[str, Narrow]] = {
         "bf16": ("BF16", lambda x: from_bf16(to_bf16(x))),
         "fp16": ("FP16", lambda x: _half(x).astype(np.float32)),
     }
     for name, (words, to) in kept.items():
-        yield Known(
+        yield Mistake(
             f"{name}-totals",
             f"the total is kept in {words}, and rounded after each block of 128",
             PRECISION,
             partial(_blocks, p, _same, to),
         )
         overflow = ": without scales it overflows beyond 65504" if name == "fp16" else ""
-        yield Known(
+        yield Mistake(
             f"{name}-block-sums",
             f"the sum of each block of 128 is kept in {words}, before it is scaled{overflow}",
             PRECISION,
             partial(_blocks, p, to, _same),
         )
     for name, (words, to) in kept.items():
-        yield Known(
+        yield Mistake(
             f"{name}-inputs",
             f"A and B are dequantized to {words}, which rounds them",
             PRECISION,
@@ -56,9 +57,9 @@ def wrong_sums(p: Problem) -> Iterator[Known]:
         )
 
 
-def not_reset(p: Problem) -> Iterator[Known]:
+def not_reset(p: Problem) -> Iterator[Mistake[Indices]]:
     sentence = "the sum of a block of 128 still holds that of the blocks before it: it is not reset to 0"
-    yield Known("not-reset-between-blocks", sentence, SUM, partial(_running, p))
+    yield Mistake("not-reset-between-blocks", sentence, SUM, partial(_running, p))
 
 
 def _running(p: Problem, rows: Indices) -> np.ndarray:

@@ -10,22 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_kernels.fp8 import E4M3, E5M2, values
-from reference_kernels.fp8_grouped_gemm_mistakes.problem import (
+from reference_kernels.mistakes.fp8_grouped_gemm.problem import (
     CODES,
     FRAGMENTS,
     LAYOUT,
     OFFSETS,
     Indices,
-    Known,
     Matrix,
     Problem,
     take,
 )
+from reference_kernels.mistakes.mistake import Mistake
 
 Table = NDArray[np.float32]
 
 
-def wrong_codes(p: Problem) -> Iterator[Known]:
+def wrong_codes(p: Problem) -> Iterator[Mistake[Indices]]:
     for name, (sentence, table) in _tables().items():
         yield _decoded(p, name, f"the codes are {sentence}", table, "ab")
         yield _decoded(p, f"{name}-a", f"the codes of A are {sentence}", table, "a")
@@ -51,53 +51,53 @@ def _tables() -> dict[str, tuple[str, Table]]:
     }
 
 
-def _decoded(p: Problem, name: str, sentence: str, table: Table, which: str) -> Known:
+def _decoded(p: Problem, name: str, sentence: str, table: Table, which: str) -> Mistake[Indices]:
     def rows(chosen: Indices) -> np.ndarray:
         A = table[p.operands.A] if "a" in which else None
         B = table[p.operands.B] if "b" in which else None
         return p.product(chosen, A=A, B=B)
 
-    return Known(name, sentence, CODES, rows)
+    return Mistake(name, sentence, CODES, rows)
 
 
-def wrong_places(p: Problem) -> Iterator[Known]:
+def wrong_places(p: Problem) -> Iterator[Mistake[Indices]]:
     """Rows and columns confused, or a fragment's registers."""
-    yield Known(
+    yield Mistake(
         "b-transposed",
         "B is read as if it were stored (K, N)",
         LAYOUT,
         lambda rows: p.product(rows, B=p.operands.B_values.reshape(len(p.sizes), p.K, p.N).swapaxes(1, 2)),
     )
-    yield Known(
+    yield Mistake(
         "a-transposed", "A is read as if it were stored (K, M)", LAYOUT, lambda rows: p.product(rows, A=_a(p))
     )
     swapped_k, full = np.arange(p.K) ^ 16, p.K % 32 == 0
     if full:
-        yield Known(
+        yield Mistake(
             "b-halves-swapped",
             "the two registers of B's fragment are swapped",
             FRAGMENTS,
             lambda rows: p.product(rows, B=p.operands.B_values[..., swapped_k]),
         )
-        yield Known(
+        yield Mistake(
             "a-registers-swapped",
             "registers 1 and 2 of A's fragment are swapped: 1 is eight rows down, 2 is 16 further along K",
             FRAGMENTS,
             lambda rows: p.product(rows, A=_a_fragments(p)),
         )
-    yield Known(
+    yield Mistake(
         "c-registers-swapped",
         "accumulators 1 and 2 are swapped: 1 is the next column, 2 is eight rows down",
         FRAGMENTS,
         lambda rows: _c_fragments(p, rows),
     )
-    yield Known(
+    yield Mistake(
         "a-codes-without-offset",
         "every group reads its codes of A from row 0: group_offsets is not added",
         OFFSETS,
         lambda rows: p.product(rows, A=take(p.operands.A_values, p.local)),
     )
-    yield Known("c-transposed", "C is stored as if it were (N, M)", LAYOUT, lambda rows: _c_transposed(p, rows))
+    yield Mistake("c-transposed", "C is stored as if it were (N, M)", LAYOUT, lambda rows: _c_transposed(p, rows))
 
 
 def _a(p: Problem) -> Matrix:

@@ -1,4 +1,4 @@
-"""One FP8 grouped GEMM, and what a mistake makes of it: words that the files beside share."""
+"""One FP8 grouped GEMM, as its mistakes see it, and the sections of problem.md that explain them."""
 
 # ruff: noqa: N803, N806 - matrices and their sizes are capital letters, as in the papers
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from reference_kernels.fp8_grouped_gemm import BLOCK, Operands
 from reference_kernels.grouped_gemm import group_offsets
-from reference_kernels.grouped_gemm_mistakes import Problem as Dequantized
-from reference_kernels.grouped_gemm_mistakes.problem import OFFSETS, SUM, UNWRITTEN, Indices, Known, take
+from reference_kernels.mistakes.grouped_gemm import Problem as Dequantized
+from reference_kernels.mistakes.grouped_gemm.problem import OFFSETS, SUM, Indices, take
 from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, dequantize
 
-__all__ = ["OFFSETS", "SUM", "UNWRITTEN", "Indices", "Known", "Problem", "take"]
+__all__ = ["OFFSETS", "SUM", "Indices", "Problem", "take"]
 
 # Sections of the exercise's problem.md.
 SCALES, LAYOUT, FRAGMENTS, PRECISION, RAGGED, BF16, CODES = (
