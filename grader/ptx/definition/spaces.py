@@ -70,7 +70,9 @@ def place_variables(launch: GridState) -> None:
             launch.shared[variable.name] = launch.static_bytes
             launch.static_bytes += variable.size
         elif variable.space in ("global", "const"):
-            launch.symbols[variable.name] = launch.memory.map(bytearray(variable.data or bytes(variable.size)))
+            launch.symbols[variable.name] = launch.memory.map(
+                bytearray((variable.data or b"").ljust(variable.size, b"\0"))
+            )
     launch.static_bytes = -(-launch.static_bytes // 16) * 16
     launch.shared |= {variable.name: launch.static_bytes for variable in dynamic}
     for variable in variables:
