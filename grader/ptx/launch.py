@@ -61,11 +61,13 @@ from grader.ptx.machine import (
 from grader.ptx.printing import Printer
 from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
-from grader.ptx.syntax import Module, Variable
+from grader.ptx.syntax import NOWHERE, Module, Variable
+from grader.ptx.unsupported import Unsupported
 
 ARRAY_ALIGN = 512  # bytes: cudaMalloc's
 PLACES = 1 << 23  # where an array may start: within 4 GiB
 TICK_SECONDS = 0.05  # how often the time limit is checked
+MAX_VARIABLE_BYTES = 256 << 20  # tables of __device__ and __constant__
 FAULT_LIMIT = 100_000  # per worker; a kernel that is wrong everywhere need not finish
 Dim3 = tuple[int, int, int]
 Placed = dict[str, tuple[int, np.ndarray[Any, Any], Variable]]
@@ -123,14 +125,24 @@ class Fault:
 
 
 def place_variables(module: Module) -> Placed:
-    """Module variables in memory, by name, with the addresses in their initialisers resolved."""
+    """Module variables in memory, by name, with the addresses in their initialisers resolved. Raises Unsupported."""
     windows, functions = variable_windows(module), function_addresses(module)
-    if len(windows) > HEAP_WINDOW - VARIABLE_WINDOW:
-        raise ValueError("too many __device__ and __constant__ variables")
+    most, size = HEAP_WINDOW - VARIABLE_WINDOW, sum(module.variables[name].size for name in windows)
+    if len(windows) > most:
+        raise Unsupported(
+            f"the CPU engine supports no more than {most} __device__ and __constant__ variables", NOWHERE
+        )
+    if size > MAX_VARIABLE_BYTES:
+        most, kinds = MAX_VARIABLE_BYTES >> 20, "__device__ and __constant__ variables"
+        raise Unsupported(
+            f"the CPU engine supports no more than {most} MiB of {kinds}; here are {size} bytes", NOWHERE
+        )
     placed = {}
     for name, window in windows.items():
         variable = module.variables[name]
-        data = np.frombuffer(variable.data or bytes(max(variable.size, 1)), np.uint8).copy()
+        data = np.zeros(max(variable.size, 1), np.uint8)
+        if variable.data:
+            data[: len(variable.data)] = np.frombuffer(variable.data, np.uint8)
         for offset, symbol, addend in variable.relocations:
             target = functions.get(symbol) or (kernel_address(windows[symbol]) if symbol in windows else None)
             if target is not None:

@@ -38,6 +38,10 @@ ARGUMENTS_WINDOW = 3  # the kernel's parameters themselves, where their address 
 PARAM_WINDOW = 4  # kernel parameter i points into window 4 + i
 VARIABLE_WINDOW = 72  # module variables
 
+MAX_LOCAL_BYTES = (
+    512 << 10
+)  # of a thread (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability")
+MAX_PARAMETER_BYTES = 32_764  # of a kernel (PTX ISA, "Kernel Function Parameters")
 MAX_SHARED_BYTES = 232448  # static plus dynamic, a block of compute capability 9.0
 SHARED_GUARD = 1024  # bytes between shared arrays that belong to none
 ARENA_TAIL = 16384  # at the arena's end; no group of accesses spans more

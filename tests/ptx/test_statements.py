@@ -133,17 +133,42 @@ def test_every_spelling_of_an_instruction_is_executed(text: str) -> None:
     assert stored(f"{text} st.global.u32 [%rd1], %r1;") == 1
 
 
+DIGITS = "9" * 5000
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "add. u32 %r1, %r1, 1;", ".loc 1 99999999999999999999 7\n", ".loc 1 3; ret;", ".loc 1 (3) 4 ret;", "\\\nret;",
         "#define X 1\n", "#if 0\nret;\n#endif\n", "é", "ret\v;", "ret; /* open", ".pragma 'x'; ret;", "@%p1 L: ret;",
-        "@true ret;", "{ L: ret; } bra L;", ".target sm_90a", ";", "[%rd1];", "@%p1;",
+        "@true ret;", "{ L: ret; } bra L;", ".target sm_90a", ";", "[%rd1];", "@%p1;", ".loc 1 08 1\nret;",
+        pytest.param(f".loc 1 {DIGITS} 1\nret;", id=".loc of thousands of digits"),
+        pytest.param(f".reg .b32 %many<{DIGITS}>;", id="registers"),
+        pytest.param(f"mov.u32 %r1, {DIGITS};", id="mov"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_never_skipped(text: str) -> None:
     with pytest.raises((ptx.PtxError, ptx.Unsupported)):
         run(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "top", "says"),
+    [
+        (".local .b8 a[524289]; st.local.u8 [a], 1;", "", "524288"),
+        (".shared .b8 a[1000000000000]; st.shared.u8 [a], 1;", "", "232448"),
+        ("st.global.u8 [a], 1;", ".global .b8 a[1000000000000];", "256 MiB"),
+        ("st.global.u8 [a], 1;", ".global .b8 a[1000000000000] = {1};", "256 MiB"),
+    ],
+)
+def test_sizes_are_judged_before_memory_is_asked_for(body: str, top: str, says: str) -> None:
+    with pytest.raises(ptx.Unsupported, match=says):
+        run(body, top)
+
+
+def test_a_variable_is_as_long_as_declared() -> None:
+    out, _ = run("ld.global.u32 %r1, [a+396]; st.global.u32 [%rd1], %r1;", ".global .u32 a[100] = {1, 2};")
+    assert out[0] == 0
 
 
 TABLES = {

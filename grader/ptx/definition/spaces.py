@@ -71,7 +71,9 @@ def place_variables(launch: GridState) -> None:
             launch.shared[variable.name] = launch.static_bytes
             launch.static_bytes += variable.size
         elif variable.space in ("global", "const"):
-            launch.symbols[variable.name] = launch.memory.map(bytearray(variable.data or bytes(variable.size)))
+            launch.symbols[variable.name] = launch.memory.map(
+                bytearray((variable.data or b"").ljust(variable.size, b"\0"))
+            )
     for name in launch.module.functions:
         launch.symbols[name] = launch.memory.map(bytearray(0))
         launch.functions[launch.symbols[name]] = name

@@ -16,7 +16,7 @@ from grader.ptx.syntax import NOWHERE, Function, Instruction, Label, Location, M
 
 CACHE_HINT = ".L2::cache_hint"
 REGISTERS = re.compile(r"\.reg\s*(?:\.v([248])\s*)?\.(\w+)\s+(.*)", re.DOTALL)
-REGISTER = re.compile(rf"({WORD})\s*(?:<\s*(\d+)\s*>)?$")
+REGISTER = re.compile(rf"({WORD})\s*(?:<\s*(\d{{1,9}})\s*>)?$")
 TARGETS = re.compile(rf"\.branchtargets\s+({WORD}(?:\s*,\s*{WORD})*)\s*$")
 VARIABLES = (".shared", ".local", ".param", ".global", ".const")
 MOST_REGISTERS = 1_000_000
