@@ -187,7 +187,6 @@ class Launch:
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
             serial=int(serial),
             crew=1,
-            turn=pointer_to(self._kept(np.zeros(TURN_BYTES * CREW, np.uint8))),
             chance=seed,
             salt=(seed * 0x9E37_79B9_7F4A_7C15) >> 7,
         )
@@ -300,6 +299,7 @@ class Launch:
         if self.serial:
             workers = CREW if self.lowered.between_blocks.draw else 1
         records = [self._worker(number) for number in range(max(1, min(workers, self.blocks)))]
+        self.record.set(turn=pointer_to(self._kept(np.zeros(TURN_BYTES * len(records), np.uint8))))
         if self.serial and len(records) > 1:
             self.record.set(crew=len(records))
             make_semaphores(self.record.get("turn") + SEMAPHORE_AT, len(records), TURN_BYTES)
