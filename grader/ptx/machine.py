@@ -289,8 +289,11 @@ WINDOW = Layout(
 # met since, to what its row says.
 HISTORY = Layout(heads="i32", releases="i32", looks="i32", first_fence="i32", last_fence="i32")
 FENCE = Layout(time="i32", barrier="i32", row="i32", before="i32")
+# `shuffled`, `lanes`: when its thread last met which lanes in a shuffle or vote.
 # `left`: what stood there before and goes on in it. `chain`: the first of all those that went on up to here.
 RELEASE = Layout(
+    shuffled="i32",
+    lanes="i32",
     block="i32",
     thread="i32",
     time="i32",
@@ -346,6 +349,8 @@ MAIL = Layout(
     ballot="i32",  # published: lanes that brought a word with bit 0 set
     members="i32",  # published: lanes that took part
     met="i32",  # when this thread last met others, but for a barrier of the block
+    shuffled="i32",  # when this thread last took part in a collective that orders no memory
+    looked="i32",  # the last LOOK then
 )
 MAIL_BROUGHT = MAIL.size
 MAIL_PUBLISHED = MAIL_BROUGHT + 4 * MAIL_WORDS

@@ -258,7 +258,8 @@ def run_block() -> Fn:
         mine = frames.at(t.zext("i64") * stride)
         for name in ("pc", "copies", "group", "bulk_group"):
             HEADER.set(mine, name, f.const("i32", 0))
-        MAIL.set(mail_of(f, t), "met", f.const("i32", 0))
+        for name in ("met", "shuffled", "looked", "members"):
+            MAIL.set(mail_of(f, t), name, f.const("i32", 0))
         at.store(f.const("i32", RUNNABLE))
     flags, last, turns = f.alloca("i32"), f.alloca("i32"), f.alloca("i64")
     with f.loop() as done:
