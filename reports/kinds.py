@@ -190,6 +190,11 @@ FINER: dict[tuple[str, str], Finer] = {
     ("barrier-divergence", Detail.BARRIER_NUMBER): Finer(
         "Give the barrier a number from 0 to 15; __syncthreads() uses 0.", "No such barrier"
     ),
+    ("trap", Detail.COOPERATIVE_LAUNCH): Finer(
+        "Let no block wait for all others: there is no cooperative launch here. Give each block work of its own, or "
+        "let the last block that counts itself done in the workspace do the rest.",
+        "grid.sync() in an ordinary launch",
+    ),
     ("trap", Detail.BRANCH_INDEX): Finer(
         "Check the index before brx.idx: with one that is not in the list, a GPU may jump anywhere."
     ),

@@ -34,6 +34,7 @@ class Detail(StrEnum):
     THREAD_COUNT = "thread-count"  # a barrier for a number of threads that cannot come
     BARRIER_NUMBER = "barrier-number"  # a barrier that a block does not have
     BRANCH_INDEX = "branch-index"  # brx.idx past the end of its labels
+    COOPERATIVE_LAUNCH = "cooperative-launch"  # grid.sync() without one
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
 

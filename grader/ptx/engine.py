@@ -15,6 +15,7 @@ from grader.ptx.facts import Report
 from grader.ptx.jit import NativeKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
+from grader.ptx.lowering.memory import RESERVED
 from grader.ptx.machine import (
     ASYNC_WARP,
     MAX_LOCAL_BYTES,
@@ -105,7 +106,7 @@ class Program:
                 "and some millions of fences and flags in a launch"
             )
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
-        findings = tuple(explainer.reports(faults))
+        findings = _without_reserved(explainer.reports(faults))
         finished = time.perf_counter()
         unset = frozenset(submission_frame(at).line for at in compiled.lowered.unset)
         return Execution(findings, launch.printer.text(), jitted - started, finished - jitted, unset)
@@ -142,6 +143,15 @@ class Program:
                 message = f"the CPU engine does not understand the PTX of {kernel}"
                 raise Unsupported(message, Location("", function.line, 0)) from error
         return self._kernels[key]
+
+
+def _without_reserved(reports: list[Report]) -> tuple[Report, ...]:
+    """What CUDA keeps in its own shared memory is set before a kernel starts. More about it is not known."""
+    for report in reports:
+        if report.array == RESERVED and report.kind != "uninitialised-read":
+            raise Unsupported("the CPU engine cannot judge the shared memory that CUDA reserves",
+                              Location(report.file, report.line, report.column))  # fmt: skip
+    return tuple(report for report in reports if report.array != RESERVED)
 
 
 def _too_much(kernel: Lowered, threads: int) -> str:

@@ -15,8 +15,11 @@ from grader.ptx.lowering.sites import WAITING, Site
 from grader.ptx.machine import (
     ABSENT_LANE,
     ARENA_TAIL,
+    ARGUMENTS_WINDOW,
     ASYNC_THREAD,
     BARRIER_NUMBER,
+    HEAP_BYTES,
+    HEAP_WINDOW,
     LOCAL_WINDOW,
     OWN_LANE,
     PARAM_WINDOW,
@@ -58,6 +61,7 @@ DETAILS = {
     Kind.NO_PROXY_FENCE: Detail.NO_PROXY_FENCE,
     Kind.UNFINISHED_COPY: Detail.UNFINISHED_COPY,
 }
+IN_BOUNDS = (Kind.RACE, Kind.EARLY_READ, Kind.UNINITIALISED_READ)  # only of what is memory
 TRAPS: dict[Flow | None, Detail] = {Flow.CALL: Detail.ASSERTION, Flow.SWITCH: Detail.BRANCH_INDEX}
 WITHOUT_MEMORY = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH, Kind.DID_NOT_FINISH, Kind.TRAP)
 WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
@@ -153,7 +157,10 @@ class Explainer:
 
     def _facts(self, fault: FaultLike) -> Facts:
         site = self.lowered.sites[fault.site]
-        place = None if fault.kind in WITHOUT_MEMORY else self.place(site, fault.address)
+        address = fault.address
+        if fault.kind in IN_BOUNDS and site.op.space == "generic" and not address >> WINDOW_BITS:
+            address += window_base(SHARED_WINDOW)  # from its start, as the checks of shared memory know it
+        place = None if fault.kind in WITHOUT_MEMORY else self.place(site, address)
         other = self._other(fault)
         x, y, z = self.block
         return Facts(
@@ -203,7 +210,8 @@ class Explainer:
             case Kind.DID_NOT_FINISH:
                 return {"push": Detail.RECURSION, WAITING: Detail.WAITS_FOR_OTHERS}.get(site.opcode, Detail.NONE)
             case Kind.TRAP:
-                return TRAPS.get(site.op.traits.flow, Detail.NONE)
+                of_grid = self.lowered.asks_for_grid and "cooperative_groups" in site.location.file
+                return Detail.COOPERATIVE_LAUNCH if of_grid else TRAPS.get(site.op.traits.flow, Detail.NONE)
             case _:
                 return DETAILS.get(fault.kind, Detail.NONE)
 
@@ -242,6 +250,11 @@ class Explainer:
             item = 4 if site.width >= 4 else site.width or 1
             local = self.lowered.frame.local_bytes
             return Place("a local array", address - window_base(LOCAL_WINDOW), local, item, "local")
+        if window == ARGUMENTS_WINDOW:
+            size = self.lowered.parameter_bytes
+            return Place("the parameters", address - window_base(window), size, 1, "global")
+        if window == HEAP_WINDOW:
+            return Place("the device heap", address - window_base(window), HEAP_BYTES, 1, "global")
         index = window - PARAM_WINDOW
         if 0 <= index < len(self.arguments) and hasattr(self.arguments[index], "data"):
             buffer = self.arguments[index]
@@ -320,6 +333,7 @@ def _calls(location: Location) -> tuple[int, ...]:
 
 def readable(symbol: str) -> str:
     """`_ZZ19grouped_gemm_kernelE2As` -> `As` (Itanium mangling: a local name, or a namespace's)."""
+    symbol = symbol.partition("@")[0]  # of a scope of inline assembly
     symbol = re.sub(r"_\$_\d+$", "", symbol)  # of an array that the compiler changed
     for match in re.finditer(r"E(\d+)", symbol):  # template arguments may look like names; the one at the end is it
         end = match.end() + int(match.group(1))

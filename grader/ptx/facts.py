@@ -31,6 +31,7 @@ class Detail(StrEnum):
     THREAD_COUNT = "thread-count"
     BARRIER_NUMBER = "barrier-number"
     BRANCH_INDEX = "branch-index"
+    COOPERATIVE_LAUNCH = "cooperative-launch"
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
     ABSENT_LANE = "absent-lane"

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from grader.ptx.jit import NativeKernel, make_semaphores, print_to, runtime
-from grader.ptx.lowering.memory import variable_windows
+from grader.ptx.lowering.memory import function_addresses, variable_windows
 from grader.ptx.machine import (
+    ARGUMENTS_WINDOW,
     CREW,
     FAULT,
     FENCE,
     FIRST_WINDOW,
     FLIGHT,
+    HEAP_BYTES,
+    HEAP_WINDOW,
     HISTORY,
     INITIALISED,
     KNOWN_ROWS,
@@ -123,8 +126,8 @@ class Fault:
 
 def place_variables(module: Module) -> Placed:
     """Module variables in memory, by name, with the addresses in their initialisers resolved. Raises Unsupported."""
-    windows = variable_windows(module)
-    most, size = WINDOWS - VARIABLE_WINDOW - 1, sum(module.variables[name].size for name in windows)
+    windows, functions = variable_windows(module), function_addresses(module)
+    most, size = HEAP_WINDOW - VARIABLE_WINDOW, sum(module.variables[name].size for name in windows)
     if len(windows) > most:
         raise Unsupported(
             f"the CPU engine supports no more than {most} __device__ and __constant__ variables", NOWHERE
@@ -141,8 +144,9 @@ def place_variables(module: Module) -> Placed:
         if variable.data:
             data[: len(variable.data)] = np.frombuffer(variable.data, np.uint8)
         for offset, symbol, addend in variable.relocations:
-            if symbol in windows:
-                data[offset : offset + 8] = as_bytes(kernel_address(windows[symbol]) + addend, 8)
+            target = functions.get(symbol) or (kernel_address(windows[symbol]) if symbol in windows else None)
+            if target is not None:
+                data[offset : offset + 8] = as_bytes(target + addend, 8)
         placed[name] = (window, data, variable)
     return placed
 
@@ -221,6 +225,7 @@ class Launch:
         flags: int,
         filled: np.ndarray[Any, Any] | None = None,
     ) -> None:
+        self._kept(data)
         entry = Struct(WINDOW, self.windows, window * WINDOW.size)
         entry.set(host=pointer_to(data), base=kernel_address(window) + self._moved(window), size=size, flags=flags)
         if flags & WRITABLE:
@@ -267,6 +272,9 @@ class Launch:
             else:
                 size = min(end - start, 8)
                 block[start : start + size] = as_bytes(argument, size)
+        self._open_window(ARGUMENTS_WINDOW, block, low.parameter_bytes, READABLE | INITIALISED)
+        if low.allocates:
+            self._open_window(HEAP_WINDOW, np.zeros(HEAP_BYTES, np.uint8), HEAP_BYTES, READABLE | WRITABLE)
         return block
 
     def _worker(self, number: int) -> Struct:

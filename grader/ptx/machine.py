@@ -27,9 +27,14 @@ from grader.ptx.ir import Layout
 
 WINDOW_BITS = 36
 WINDOWS = 1024
+FUNCTION_WINDOW = WINDOWS - 1  # addresses of functions; nothing can be read there
+HEAP_WINDOW = WINDOWS - 2  # of malloc and new in a kernel
+HEAP_BYTES = 64 << 20  # what all threads of a launch may allocate; nothing is used again
+HEAP_ALIGN = 16
 FIRST_WINDOW = 0x7F0  # what the top of a kernel's addresses is counted from
 SHARED_WINDOW = 1
 LOCAL_WINDOW = 2
+ARGUMENTS_WINDOW = 3  # the kernel's parameters themselves, where their address is taken
 PARAM_WINDOW = 4  # kernel parameter i points into window 4 + i
 VARIABLE_WINDOW = 72  # module variables
 
@@ -192,6 +197,7 @@ LAUNCH = Layout(
     thread_index="ptr",  # i32 x, y, z, 0 per thread
     locks="ptr",  # LOCKS of them; 1: an OS thread is at cells that belong to it
     serial="i32",  # 1: one block runs at a time
+    heap_used="i64",  # bytes of the device heap
     signals="i32",  # 1: and what they signal to each other is kept
     crossed="i32",  # not serial: two blocks touched one cell as only ordered ones may
     crew="i32",  # workers that take turns

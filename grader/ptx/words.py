@@ -159,6 +159,8 @@ def _not_finished(facts: Facts) -> str:
 def _trap(facts: Facts) -> str:
     if facts.detail is Detail.ASSERTION:
         return f"the assertion on this line fails in {who(facts.actor)}"
+    if facts.detail is Detail.COOPERATIVE_LAUNCH:
+        return f"{who(facts.actor)} stops here: grid.sync() needs a cooperative launch, and this is an ordinary one"
     if facts.detail is Detail.BRANCH_INDEX:
         return f"{who(facts.actor)} jumps with an index past the end of the list of labels (brx.idx)"
     return f"{who(facts.actor)} stops the kernel here: __trap(), or a pointer that is always null"

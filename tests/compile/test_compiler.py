@@ -138,7 +138,9 @@ def test_one_wrong_header_is_few_findings() -> None:
     [
         ("int main() { return 0; }", "main is host code", "the grader allocates"),
         ("float half_of(float x) { return x / 2; }", "half_of is a host function", "write __device__"),
-        ("__device__ int f(int x) { return [&](auto i) { return x + i; }(1); }", "lambda with an auto", "a type"),
+        ("int a(int x) { return [&](auto i) { return x + i; }(1); }", "a is a host function", "write __device__"),
+        ("int n; __device__ int f() { return [](auto i) { return i; }(1); }", "n is a host variable", "__constant__"),
+        ("constexpr int twice(int x) { return 2 * x; }", "twice is a host function", "write __device__"),
         ("int table[3];", "table is a host variable", "__constant__"),
         ("#include <vector>", 'no header "vector" for device code', "only device code"),
         ("#include <array>", "no header <array> for device code", "<cuda/std/array>"),
@@ -244,3 +246,18 @@ def test_the_compilers_clock_stands_still(how: str) -> None:
     listed = re.search(r"when\[\d+\] = \{([\d, ]*)\}", compiled.ptx)
     assert listed
     assert bytes(map(int, listed[1].split(","))).rstrip(b"\0") == b"Jan  1 197000:00:00"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__device__ int f(int x) { return [&](auto i) { return x + i; }(1); }",
+        "struct Table { int v[4]; constexpr Table() : v() { for (int i = 0; i < 4; ++i) v[i] = i; } };\n"
+        "__constant__ Table table;\n__device__ int f(int x) { return table.v[x]; }",
+    ],
+)
+def test_what_nvcc_takes_for_device_code_compiles(text: str) -> None:
+    source = text + '\nextern "C" __global__ void k(int* y) { *y = f(*y & 3); }'
+    compilation = compile_text(source, recipe.PTX_ARCH).compilation
+    assert compilation.ok, compilation.log
+    assert [kernel.name for kernel in compilation.kernels] == ["k"]

@@ -271,6 +271,23 @@ TOP = ".global .u32 g[4]; .func (.param .b32 r) f (.param .b32 x) { ret; }"
 AROUND = ".reg .v2 .b32 v; T: .branchtargets L; setp.eq.u32 %p1, %r1, 1; @!%p1 bra L; {} L: st.global.u32 [%rd1], 1;"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("%total_smem_size", 256), ("%aggr_smem_size", 1172), ("%dynamic_smem_size", 100), ("%cluster_nctarank", 1),
+     ("%reserved_smem_offset_cap", 1024), ("%envreg1", 0), ("%nclusterid.x", 1), ("%tid.w", 0)],
+)  # fmt: skip
+def test_special_registers_have_an_h200s_values(name: str, value: int) -> None:
+    """Of a launch with 40 bytes of static and 100 of dynamic shared memory."""
+    out = np.zeros(1, np.uint32)
+    text = (
+        f".shared .b8 s[40]; mov.u32 %r1, s; st.shared.u8 [%r1], %r2; mov.u32 %r1, {name}; st.global.u32 [%rd1], %r1;"
+    )
+    ptx.Program(module(text)).run(
+        "k", grid=(1, 1, 1), block=(1, 1, 1), shared_bytes=100, arguments=[ptx.Buffer("out", out, writable=True)]
+    )
+    assert out[0] == value
+
+
 @pytest.mark.parametrize("name", SPECIAL)
 def test_a_special_register_has_a_value_or_is_named(name: str) -> None:
     kind = "pred" if name == "%is_explicit_cluster" else "u32"

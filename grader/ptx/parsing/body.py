@@ -106,8 +106,15 @@ class BodyReader:
             self._registers(text)
         elif text.startswith(VARIABLES):
             for variable in variables_of(text):
-                renamed = self._declare(variable.name)
-                self.function.variables[renamed] = replace(variable, name=renamed)
+                if variable.space in ("global", "const"):
+                    renamed = self.scopes[-1][variable.name] = (
+                        f"{variable.name}@{self.function.name}.{self.scope_count}"
+                    )
+                    self.operands.forget()
+                    self.module.variables[renamed] = replace(variable, name=renamed)
+                else:
+                    renamed = self._declare(variable.name)
+                    self.function.variables[renamed] = replace(variable, name=renamed)
         elif text.startswith(".branchtargets"):
             self._branch_targets(text)
         elif text.startswith(".callprototype"):
