@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from grader.compile import diagnostics, directives, entries, findings, nvrtc, opcodes, recipe, resources
+from grader.compile import diagnostics, directives, entries, findings, nvrtc, opcodes, recipe, resources, sizes
 from grader.compile.compiled import Compiled
 from grader.model.execution import Compilation
 from grader.model.result import Finding
@@ -28,6 +28,8 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
     if not built.ok:
         return _failed(found or (_unexplained(built.log),), log, start)
     kernels = entries.kernels(ptx, text, recipe.SOURCE_NAME, resources.parse(built.log))
+    if too_large := sizes.findings(ptx, text, kernels):
+        return _failed(too_large, findings.log(too_large, built.log, text), start)
     instructions = opcodes.used(ptx, recipe.SOURCE_NAME)
     compilation = Compilation(True, kernels, found, log, time.perf_counter() - start, opcodes=instructions)
     return Compiled(compilation, ptx, built.cubin)

@@ -58,6 +58,8 @@ class CpuSubmission:
             return Ran(unsupported=_unsupported(error.message, error.location, OUT_OF_TIME))
         except ptx.Unsupported as error:
             return Ran(unsupported=_unsupported(error.message, _in_submission(error.location)))
+        except MemoryError:
+            return Ran(unsupported=_unsupported("this machine has not enough memory to run the kernel", NOWHERE))
         except ptx.PtxError as error:
             return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", NOWHERE))
         return total
