@@ -7,7 +7,9 @@ Which route is fastest depends on the shapes, so a fair baseline is the fastest 
     streams      the same on forked and joined streams, each with its own handle and workspace
     strided      cublasSgemmStridedBatched, where all M are equal
 
-In addition there is `single_matrix`: one cublasSgemm with the same FLOPs, a bound that a grouped GEMM need not reach.
+In addition there is `single_matrix`: one cublasSgemm with the same FLOPs, a bound that a grouped GEMM need not reach;
+and on request `padded`: cublasSgemmStridedBatched with every group padded to the longest one, which is what grouped
+GEMM replaces. Its rows are copied in advance, so its time is that of the multiplication alone.
 
 Math mode: CUBLAS_DEFAULT_MATH, which is FP32 throughout. cuBLAS uses TF32 only in CUBLAS_TF32_TENSOR_OP_MATH, and
 emulates FP32 only in modes named so. PEDANTIC would guarantee nothing more and only exclude algorithms.
@@ -30,6 +32,7 @@ from typing import Any, Protocol
 import numpy as np
 
 SINGLE_MATRIX = "single_matrix"
+PADDED = "padded"
 
 OP_N = 0  # CUBLAS_OP_N
 DEFAULT_MATH = 0  # CUBLAS_DEFAULT_MATH
@@ -99,7 +102,7 @@ class Routes:
     Preparing allocates and copies; enqueuing does neither. Captured graphs must not outlive it: `close` frees memory.
     """
 
-    def __init__(self, problem: GroupedSizes, sets: Sequence[Operands]) -> None:
+    def __init__(self, problem: GroupedSizes, sets: Sequence[Operands], *, padded: bool = False) -> None:
         self._problem = problem
         self._sets = tuple(sets)
         self._library = load()
@@ -116,6 +119,9 @@ class Routes:
         if len(set(problem.M_sizes)) == 1:
             self.enqueue["strided"] = self._strided
         self.enqueue[SINGLE_MATRIX] = self._single_matrix
+        if padded:
+            self._padded = self._pad()
+            self.enqueue[PADDED] = self._padded_strided
         self._fork()
 
     def close(self) -> None:
@@ -180,8 +186,32 @@ class Routes:
             stream.wait_event(other.record(cupy.cuda.Event(disable_timing=True)))
 
     def _strided(self, stream: Stream, index: int) -> None:
-        rows, K, N = self._problem.M_sizes[0], self._problem.K, self._problem.N
-        operands = self._sets[index]
+        self._batched(stream, self._problem.M_sizes[0], self._sets[index])
+
+    def _padded_strided(self, stream: Stream, index: int) -> None:
+        A, C = self._padded
+        self._batched(stream, max(self._problem.M_sizes), Operands(A, self._sets[index].B, C))
+
+    def _pad(self) -> tuple[int, int]:
+        """Device addresses of A, its groups padded with zeros, and of room for C.
+
+        Together they exceed any cache if padding costs much, so one copy serves all sets.
+        """
+        from cupy_backends.cuda.api import runtime
+
+        rows, groups, K, N = max(self._problem.M_sizes), len(self._problem.M_sizes), self._problem.K, self._problem.N
+        A = self._allocate(groups * rows * K * FLOAT_BYTES)
+        C = self._allocate(groups * rows * N * FLOAT_BYTES)
+        runtime.memset(A, 0, groups * rows * K * FLOAT_BYTES)
+        for group, first, count in self._problem.groups():
+            row_bytes = K * FLOAT_BYTES
+            target, source = A + group * rows * row_bytes, self._sets[0].A + first * row_bytes
+            runtime.memcpy(target, source, count * row_bytes, runtime.memcpyDeviceToDevice)
+        return A, C
+
+    def _batched(self, stream: Stream, rows: int, operands: Operands) -> None:
+        """Every group with the same number of rows."""
+        K, N = self._problem.K, self._problem.N
         with self._handles[0].on(stream) as handle:
             _check(
                 "cublasSgemmStridedBatched",

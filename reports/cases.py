@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from grader.model import families
 from grader.model.exercise import Exercise
-from grader.model.measurements import Measurements
+from grader.model.measurements import FloorMeasured, Measurements
 from grader.model.result import Check, Result, Status
 from reports.text import as_ratio, readable
 
@@ -125,6 +125,8 @@ def _row(case: str, checks: list[Check]) -> TableRow:
 def _cell(check: Check) -> Cell:
     ratio = check.measurements.ratio
     text = "" if ratio is None else as_ratio(ratio, check.measurements.threshold)
+    for floor in check.measurements.floors or ():
+        text += f"; {floor.route} {as_ratio(floor.ratio, floor.required)}"
     return Cell(check.status, outcome(check), _detail(check), _gauge(check), text)
 
 
@@ -154,7 +156,15 @@ def _speed(measured: Measurements, ratio: float) -> str:
     if low is not None and high is not None:
         text += f" ({as_ratio(low, threshold)} to {as_ratio(high, threshold)})"
     text += ", borderline" if measured.borderline else ""
+    text += "".join(f"; {floor(one)}" for one in measured.floors or ())
     return text + (f"; {readable(measured.tflops)} TFLOPS" if measured.tflops else "")
+
+
+def floor(measured: FloorMeasured) -> str:
+    """ "8.04 of cuBLAS, all groups padded to the longest, 1.30 required"."""
+    ratio = as_ratio(measured.ratio, measured.required)
+    borderline = ", borderline" if measured.borderline else ""
+    return f"{ratio} of {measured.label}, {measured.required:.2f} required{borderline}"
 
 
 def baseline(measured: Measurements) -> str:

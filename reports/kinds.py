@@ -96,7 +96,9 @@ KINDS = {
         "Take the first wrong element and work out by hand which inputs your kernel reads for it.",
         at_fault=False,
     ),
-    "speed": KindText("Too slow", "See below what your kernel leaves unused, and take the hints one at a time."),
+    "speed": KindText(
+        "Too slow", "See below which resources your kernel leaves unused, and take the hints one at a time."
+    ),
     "rules": KindText("Against the exercise's rules", "Do by hand what the exercise asks you to do by hand."),
     "no-spills": KindText(
         "Registers spilled to memory",
@@ -108,8 +110,8 @@ KINDS = {
 
 COPIED_LATER = "Read before its copy has arrived"
 _COUNT_ARRIVALS = (
-    "Count the threads that arrive at this mbarrier in a phase, and the bytes that come: exactly as many as it was "
-    "told to expect."
+    "Count the threads that arrive at this mbarrier in each phase, and the bytes copied: both must be exactly what "
+    "it was told to expect."
 )
 _CONVERT = "Convert the first wrong element by hand, bit by bit, and compare."
 
@@ -130,13 +132,13 @@ FINER: dict[tuple[str, str], Finer] = {
         "Outputs start out uninitialised. Store a value before you read one back: C[i] = sum, not C[i] += sum."
     ),
     ("uninitialised-read", Detail.COPY_IN_FLIGHT): Finer(
-        "Wait for the copy, then put a barrier: cp.async.wait_group N and __pipeline_wait_prior(N) leave the last N "
+        "Wait for the copy, then add a barrier: cp.async.wait_group N and __pipeline_wait_prior(N) leave the last N "
         "groups in flight, empty ones included. With an mbarrier, count the arrivals and check the parity.",
         COPIED_LATER,
     ),
     ("uninitialised-read", Detail.NO_MBARRIER): Finer(
         "Let one thread run mbarrier.init before any thread uses the mbarrier, with a __syncthreads() in between, "
-        "and store nothing over it.",
+        "and do not overwrite it.",
         "Not an mbarrier",
     ),
     ("misaligned-access", Detail.FRAGMENT): Finer(
@@ -171,8 +173,8 @@ FINER: dict[tuple[str, str], Finer] = {
         "atomicMax, atomicAdd."
     ),
     ("race", Detail.BETWEEN_BLOCKS): Finer(
-        "There is no barrier between blocks: let one block alone write each element. Look for a missing guard on "
-        "rows or columns, and for blocks that share a place; for a sum over several blocks use atomics."
+        "There is no barrier between blocks: only one block may write each element. Look for a missing guard on "
+        "rows or columns, and for blocks that compute the same index; for a sum over several blocks, use atomics."
     ),
     ("race", Detail.BLOCK_SCOPE): Finer(
         "Where several blocks use the same element, use the atomic without _block in its name."
@@ -182,7 +184,7 @@ FINER: dict[tuple[str, str], Finer] = {
         "barrier that the copying thread waits at."
     ),
     ("race", Detail.UNFINISHED_COPY): Finer(
-        "Let the thread that copies commit the copy to a group, and wait for that group before it ends."
+        "The thread that starts the copy must commit it to a group and wait for that group before it returns."
     ),
     ("race", Detail.COPY_IN_FLIGHT): Finer(
         "Wait at the copy's mbarrier before reading, with the parity of the phase under way: 0 first, changing with "
@@ -213,11 +215,17 @@ FINER: dict[tuple[str, str], Finer] = {
     ),
     ("barrier-divergence", Detail.MBARRIER_MISUSE): Finer(_COUNT_ARRIVALS, "Wrong use of an mbarrier"),
     ("did-not-finish", Detail.WAITS_FOR_OTHERS): Finer(
-        "See which thread should store what this loop waits for, and whether it gets there; of other blocks, only "
-        "those with a lower index are sure to run. If the loop waits for no other thread, check its condition."
+        "Find out which thread should store what this loop waits for, and whether it gets there; of other blocks, "
+        "only those with a lower index are sure to run. If the loop waits for no other thread, check its condition."
     ),
     ("did-not-finish", Detail.RECURSION): Finer(
-        "Check the condition that ends the recursion: is it reached from every argument?"
+        "Check the condition that ends the recursion: does it become true for every argument?"
+    ),
+    ("barrier-divergence", Detail.BARRIER_NUMBER): Finer(
+        "Give the barrier a number from 0 to 15; __syncthreads() uses 0.", "No such barrier"
+    ),
+    ("trap", Detail.BRANCH_INDEX): Finer(
+        "Check the index before brx.idx: with one that is not in the list, a GPU may jump anywhere."
     ),
     ("trap", Detail.ASSERTION): Finer(
         "Find out why the condition of the assert() is false here.", "Assertion failed"

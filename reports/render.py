@@ -15,7 +15,7 @@ from markupsafe import Markup
 from grader.model.exercise import Exercise
 from grader.model.measurements import KernelResources
 from grader.model.result import Points, Result, Status
-from reports import cases, evidence, guide, history, listing, roofline, speed, text
+from reports import cases, evidence, guide, history, listing, padding, roofline, speed, text
 from reports.evidence import Evidence
 from reports.problems import Problem, advice, grader_errors, not_judged, problems
 from reports.verdict import words
@@ -73,6 +73,7 @@ def render(
         command=_command(result),
         machine=tuple(_flat(result.machine)),
         link_lines=lambda value: text.link_lines(value, linked),
+        padding=padding.by_case(result),
         **_tables(result, exercise),
         **_speed(result),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Result, Status
 from reports import occupancy
-from reports.cases import against, baseline
+from reports.cases import against, baseline, floor
 from reports.problems import Occurrence, Problem
 from reports.text import as_ratio, number, us
 
@@ -57,6 +57,7 @@ class Chart:
     threshold: float | None
     allowed_us: float | None
     tflops: float | None
+    floors: tuple[str, ...] = ()  # further requirements, with what was reached
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,16 @@ def _planned(result: Result) -> Iterator[Launched]:
 
 def slow(case: str, measured: Measurements) -> str:
     """ "variable: 66.3 µs; at most 58 µs is allowed. cuBLAS takes ..."; "" where nothing was measured."""
-    own, base, threshold = map(_positive, (measured.time_us, measured.baseline_us, measured.threshold))
-    if own is None or base is None or threshold is None:
+    own, base, allowed = _positive(measured.time_us), _positive(measured.baseline_us), _allowed(measured)
+    if own is None or base is None or allowed is None:
         return ""
     name = _first(against(measured))
-    ratio = as_ratio(measured.ratio or base / own, threshold)
+    ratio = as_ratio(measured.ratio or base / own, measured.threshold)
+    missed = [f" It reaches {floor(one)}." for one in measured.floors or () if not one.passed]
     return (
-        f"{case}: {us(own)} µs; at most {us(base / threshold)} µs is allowed. "
+        f"{case}: {us(own)} µs; at most {us(allowed)} µs is allowed. "
         f"{name} takes {us(base)} µs, so yours reaches {ratio} of its speed."
-    )
+    ) + "".join(missed)
 
 
 def slowest_first(problem: Problem) -> list[Occurrence]:
@@ -160,6 +162,15 @@ def advice(measured: Measurements, machine: Mapping[str, Any]) -> str:
     return ""
 
 
+def _allowed(measured: Measurements) -> float | None:
+    """The time that meets every requirement."""
+    own, base, threshold = map(_positive, (measured.time_us, measured.baseline_us, measured.threshold))
+    if base is None or threshold is None:
+        return None
+    floors = [own * one.ratio / one.required for one in measured.floors or ()] if own else []
+    return min([base / threshold, *filter(_positive, floors)])
+
+
 def _chart(check: Check) -> Chart | None:
     measured = check.measurements
     base = _positive(measured.baseline_us)
@@ -185,7 +196,8 @@ def _chart(check: Check) -> Chart | None:
         counts=check.required,
         bars=tuple(bar(*contender) for contender in times),
         threshold=percent(threshold),
-        allowed_us=base / threshold if threshold else None,
+        allowed_us=_allowed(measured),
+        floors=tuple(floor(one) for one in measured.floors or ()),
         tflops=_positive(measured.tflops),  # 0 where the exercise has no FLOPs to count
     )
 

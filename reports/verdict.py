@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from grader.model import families
 from grader.model.families import SPEED
+from grader.model.measurements import Measurements
 from grader.model.result import Result, Status, Verdict
 from reports.cases import against
 from reports.problems import Problem
@@ -26,8 +28,8 @@ def words(result: Result, problems: tuple[Problem, ...]) -> Words:
         case Verdict.ERROR:
             return Words(
                 "The grader failed, not you",
-                "A check ended in an error of the grader or of this machine. This costs you no points. "
-                "Run grade doctor, then grade again.",
+                "A check could not finish because of an error in the grader or on this machine. This costs you no "
+                "points. Run grade doctor, then grade again.",
             )
         case Verdict.INCOMPLETE:
             return _incomplete(result)
@@ -80,14 +82,20 @@ def _passed(result: Result) -> str:
 def _slowest(result: Result) -> tuple[str, str, str] | None:
     """(case, ratio, "cuBLAS's speed; 0.60 is required")."""
     judged = [c for c in result.checks if c.rubric == "performance" and c.required]
-    found = [(ratio, c) for c in judged if (ratio := c.measurements.ratio) is not None]
+    found = [(check, *one) for check in judged for one in _requirements(check.measurements)]
     if not found:
         return None
-    ratio, check = min(found, key=lambda pair: pair[0])
-    threshold = check.measurements.threshold
-    required = f"{against(check.measurements)}'s speed"
-    required += f"; {threshold:.2f} is required" if threshold is not None else ""
+    check, ratio, threshold, name = min(found, key=lambda one: one[1] / (one[2] or 1.0))
+    required = name + (f"; {threshold:.2f} is required" if threshold is not None else "")
     return check.case or check.id, as_ratio(ratio, threshold), required
+
+
+def _requirements(measured: Measurements) -> Iterator[tuple[float, float | None, str]]:
+    """(ratio, what is required of it, "cuBLAS's speed")."""
+    if measured.ratio is not None:
+        yield measured.ratio, measured.threshold, f"{against(measured)}'s speed"
+    for floor in measured.floors or ():
+        yield floor.ratio, floor.required, f"the speed of {floor.label}"
 
 
 def _incomplete(result: Result) -> Words:

@@ -19,7 +19,7 @@ Enqueue = Callable[[Any, int], None]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One way to the same result. What does not decide is measured beside and shown."""
+    """One way to compute the same result. A route that does not decide is measured and shown for information only."""
 
     label: str  # what faces call it: "cuBLAS, one grouped call"
     decides: bool = True
@@ -51,8 +51,8 @@ class Device(msgspec.Struct, frozen=True):
 class Baseline(ABC):
     """The class says what it is, without a GPU; an instance lives in the child that times, on the GPU.
 
-    Whatever an instance wants in another form (padded rows, scales in another layout) it makes when it is made,
-    outside of every timed region.
+    Whatever an instance needs in another form (padded rows, scales in another layout) is prepared in the constructor,
+    outside every timed region.
     """
 
     name: ClassVar[str]  # before a route's in a Result: "cublas" of "cublas strided"
@@ -75,7 +75,7 @@ class Baseline(ABC):
     @classmethod
     @abstractmethod
     def problem(cls, exercise: Exercise, case: Case) -> dict[str, Any]:
-        """The sizes of a case, as plain values. Raises GraderError where it is none for this baseline."""
+        """The sizes of a case, as plain values. Raises GraderError if this baseline cannot run it."""
 
     @classmethod
     @abstractmethod
@@ -87,5 +87,11 @@ class Baseline(ABC):
         """The Result's `baseline`: "cublas strided"; "copy", which has one route."""
         return cls.name if len(cls.routes) == 1 else f"{cls.name} {route}"
 
+    def poison(self, stream: Any) -> None:  # noqa: B027 - most write to `output`, which is filled with NaN anyway
+        """Fills what the routes write, if that is not `output` itself, with NaN."""
+
+    def finish(self, stream: Any) -> None:  # noqa: B027
+        """Brings the results of every set to `output`, if the routes write elsewhere. Never timed."""
+
     def close(self) -> None:  # noqa: B027 - most hold nothing
-        """Frees what it holds beside the device's arrays. Nothing that was captured runs any more."""
+        """Frees what it holds beside the device's arrays. No captured graph runs after this."""

@@ -1,4 +1,4 @@
-"""A device copy of the same bytes: the baseline of what memory bounds."""
+"""A device copy of the same bytes: the baseline for memory-bound work."""
 
 from __future__ import annotations
 

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from grader.baselines.baseline import Baseline
 from grader.baselines.cublas_fp32 import CublasFp32
+from grader.baselines.cublaslt_fp8 import CublasltFp8
 from grader.baselines.device_copy import DeviceCopy
 
 BASELINES: dict[str, type[Baseline]] = {
     "fastest": CublasFp32,
     "copy": DeviceCopy,
+    "cublaslt_fp8": CublasltFp8,
 }
 
 
@@ -30,12 +32,12 @@ class Chosen(NamedTuple):
 
 
 def names() -> list[str]:
-    """What may stand in exercise.toml."""
+    """The names that exercise.toml may use."""
     return list(dict.fromkeys(name for key, one in BASELINES.items() for name in (key, *one.routes)))
 
 
 def find(name: str) -> Chosen:
-    """Raises KeyError where no baseline and no route has that name."""
+    """Raises KeyError if no baseline or route has that name."""
     if name in BASELINES:
         return Chosen(name)
     for key, baseline in BASELINES.items():

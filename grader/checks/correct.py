@@ -139,7 +139,7 @@ def _places(case: Case, judged: Judged) -> tuple[str, str]:
         return "", f": {where}" if (where := mismatch.describe_line(wrong)) else ""
     flat = mismatch.rows(wrong)
     if judged.tolerance is None:
-        where = mismatch.describe(flat, [mismatch.Region("it", 0, len(flat))]) if wrong.ndim == 2 else ""
+        where = mismatch.describe(flat, mismatch.regions(case, "it", len(flat))) if wrong.ndim == 2 else ""
         return "", f": {where.replace(_OF_IT, '')}" if where else ""
     regions = mismatch.regions(case, judged.output, len(flat))
     region, row, column = mismatch.first(flat, regions)

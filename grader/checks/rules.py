@@ -12,6 +12,8 @@ from grader.model.result import Check, Finding, Status
 
 def judge(exercise: Exercise, compilation: Compilation, filename: str) -> Check:
     """Looks at the compiled code: no macro, header or inline assembly hides an instruction there."""
+    if compilation.unread and exercise.forbidden:
+        return Check(RULES.id(), Status.NOT_JUDGED, reason=f"the compiled code cannot be read: {compilation.unread}")
     findings = tuple(
         Finding("forbidden-instruction", filename, line, f"{opcode}: {rule.message}")
         for rule in exercise.forbidden

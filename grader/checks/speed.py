@@ -13,7 +13,7 @@ from grader.baselines.baseline import SINGLE_MATRIX
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
 from grader.model.families import SPEED
-from grader.model.measurements import NOTHING, LaunchedKernel, Measurements
+from grader.model.measurements import NOTHING, FloorMeasured, LaunchedKernel, Measurements
 from grader.model.result import Check, Finding, Status
 from grader.timing import gate, roofline
 from grader.timing.gate import GateVerdict
@@ -71,8 +71,11 @@ def judge(
     wrong = tuple(_wrong(exercise, case, timings, kernels, filename))
     if wrong:
         return _check(case, Status.FAILED, wrong[0].message, measurements, wrong)
-    message = f"{_achieved(measurements)}; {exercise.threshold:.2f} is required"
-    return _check(case, Status.PASSED if verdict.passed else Status.FAILED, message, measurements)
+    floors = measurements.floors or ()
+    also = "".join(f"; {floor.ratio:.2f} of {floor.label}, {floor.required:.2f} is required" for floor in floors)
+    message = f"{_achieved(measurements)}; {exercise.threshold:.2f} is required{also}"
+    passed = verdict.passed and all(floor.passed for floor in floors)
+    return _check(case, Status.PASSED if passed else Status.FAILED, message, measurements)
 
 
 def shown_only(exercise: Exercise, check: Check) -> Check:
@@ -186,6 +189,7 @@ def _measurements(
         borderline=verdict.borderline,
         bonus=max(0.0, found.ratio / exercise.threshold - 1),
         route=shown.route,
+        floors=tuple(_floors(exercise, case, timings)) or None,
         routes_us=shown.routes,
         route_labels={name: route.label for name, route in baseline.routes.items()},
         shown_us={name: us for name, us in shown.shown.items() if name != SINGLE_MATRIX} or None,
@@ -215,6 +219,15 @@ def _measurements(
         cublas=shown.version or None,
         math_mode=baseline.math_mode or None,
     )
+
+
+def _floors(exercise: Exercise, case: Case, timings: Sequence[Timing]) -> Iterator[FloorMeasured]:
+    routes = registry.find(exercise.baseline).baseline.routes
+    for route, required in exercise.floors_of(case.name).items():
+        found = combined([timing.floors[route] for timing in timings])
+        verdict = gate.final(found, required)
+        interval = (found.ratio, found.low, found.high)
+        yield FloorMeasured(route, routes[route].label, *interval, required, verdict.passed, verdict.borderline)
 
 
 def _largest_error(timings: Sequence[Timing]) -> float | None:

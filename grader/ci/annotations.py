@@ -1,7 +1,7 @@
-"""Findings as GitHub shows them in a diff: one workflow command a line, escaped, within GitHub's limits.
+"""Findings as GitHub shows them in a diff: one workflow command per line, escaped, within GitHub's limits.
 
-https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands. Beyond its limits GitHub drops
-without a word, so the last annotation says what is left out.
+https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands. Beyond its limits GitHub
+silently drops annotations, so the last one says what is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from grader.model.result import Verdict
 from reports.problems import Problem, advice, grader_errors, not_judged, problems
 from reports.text import inert
 
-MOST_OF_A_LEVEL = 10  # GitHub: so many errors, warnings and notices each, for one step
+MOST_OF_A_LEVEL = 10  # GitHub shows at most this many errors, warnings and notices each per step
 MOST_TITLE = 255  # characters; the title of an annotation in GitHub's API
 MOST_MESSAGE = 3000  # characters; GitHub cuts at 4 KB, and none of ours should end in the middle of a word
 

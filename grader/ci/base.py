@@ -1,7 +1,7 @@
-"""What a change is compared with: the commit that is trusted, and whose exercises grade.
+"""What a change is compared with: the trusted commit, whose exercises are used for grading.
 
-Trusted is what a build server or the caller says, or origin's default branch; never what a name happens to be found
-for (grader.ci.refs).
+Only what the build server or the caller names, or origin's default branch, is trusted; never whatever commit a name
+happens to resolve to (grader.ci.refs).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Range(msgspec.Struct, frozen=True):
 
 
 def find(repository: Repository, given: str | None, head: str, environment: Mapping[str, str]) -> Range:
-    """Raises UsageError, which says what to fetch or to name, where there is nothing to compare with."""
+    """Raises UsageError, which says what to fetch or name, if there is nothing to compare with."""
     tip = refs.head(repository, head).commit
     base = refs.base(repository, given) if given is not None else _base(repository, environment)
     forks = repository.merge_bases(base.commit, tip)
@@ -39,7 +39,7 @@ def find(repository: Repository, given: str | None, head: str, environment: Mapp
 
 
 def whole(repository: Repository, given: str | None, head: str, environment: Mapping[str, str]) -> Range:
-    """Every file of `head`, with its own exercises where it is a commit of the base branch; else with the base's."""
+    """Every file of `head`, with its own exercises if it is a commit of the base branch; else with the base's."""
     tip = refs.head(repository, head)
     base = refs.base(repository, given) if given is not None else _base(repository, environment, pushed=True)
     if given is None and repository.contains(base.commit, tip.commit):
@@ -66,7 +66,7 @@ def _exactly(repository: Repository, name: str) -> Named | None:
 
 
 def _names(repository: Repository, environment: Mapping[str, str], *, pushed: bool) -> tuple[str, ...]:
-    """Full names of refs, and hashes, that may be the base, the best first."""
+    """Full names of refs, and hashes, that may be the base, best first."""
     if environment.get("GITHUB_ACTIONS") == "true":
         event = events.read(environment.get("GITHUB_EVENT_PATH", ""))
         return _on_github(environment, event, pushed=pushed)

@@ -30,7 +30,7 @@ class Touched(msgspec.Struct, frozen=True):
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """A file that a change touches and that decides about submissions; `message` says what comes of it."""
+    """A file that a change touches and that decides about submissions; `message` says what follows from that."""
 
     path: str
     message: str
@@ -40,7 +40,7 @@ class Submissions:
     """Where submissions lie: a path in the repository; `*` is any part of one name, `{exercise}` the exercise."""
 
     def __init__(self, pattern: str) -> None:
-        """Raises UsageError where the pattern names no exercise."""
+        """Raises UsageError if the pattern names no exercise."""
         if pattern.count(EXERCISE) != 1:
             raise UsageError(f"--submissions {pattern}: say once where the exercise stands, as in hw/*/{EXERCISE}.cu")
         self.pattern = pattern.removeprefix("./")
@@ -49,13 +49,13 @@ class Submissions:
         self._regex = re.compile("".join(kinds.get(part) or re.escape(part) for part in parts))
 
     def exercise(self, path: str) -> str | None:
-        """None where the path is no submission's."""
+        """None if the path is not a submission's."""
         match = self._regex.fullmatch(path)
         return match["exercise"] if match else None
 
 
 def since(repository: Repository, forks: Iterable[str], head: str) -> tuple[Change, ...]:
-    """What differs from any of them: where there are several, none alone says what the change would bring."""
+    """What differs from any of these commits: if there are several, no single one shows everything that changes."""
     found = {change.path: change for fork in forks for change in repository.changes(fork, head)}
     return tuple(found[path] for path in sorted(found))
 

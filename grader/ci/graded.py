@@ -23,13 +23,13 @@ class GradedFile(msgspec.Struct, frozen=True):
 
     @property
     def outcome(self) -> str:
-        """The verdict, for a list; "not graded" where nothing was there to be, which counts as incomplete."""
+        """The verdict, for a list; "not graded" if there was nothing to grade, which counts as incomplete."""
         nothing = self.result is None and self.verdict is Verdict.INCOMPLETE
         return "not graded" if nothing else self.verdict.value
 
 
 def overall(graded: Sequence[GradedFile]) -> Verdict:
-    """The first that one of them has, in the order of a single grading; passed where nothing was to be graded."""
+    """The verdict on all of them together: the most serious one that occurs; passed if there was nothing to grade."""
     found = {one.verdict for one in graded}
     order = (Verdict.FAILED, Verdict.ERROR, Verdict.INCOMPLETE)
     return next((verdict for verdict in order if verdict in found), Verdict.PASSED)

@@ -1,4 +1,4 @@
-"""Grades one submission as a commit holds it."""
+"""Grades one submission as it is in a commit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class How(msgspec.Struct, frozen=True):
 
 
 def grade(touched: Touched, repository: Repository, commit: str, how: How) -> GradedFile:
-    """What keeps one from being graded costs the others nothing."""
+    """A submission that cannot be graded does not affect the others."""
     if touched.how == "deleted":
         return GradedFile(
             touched.path, Verdict.INCOMPLETE, problem="The change deletes it: there is nothing to grade."

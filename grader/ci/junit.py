@@ -1,4 +1,4 @@
-"""Results as JUnit XML: what GitLab, Jenkins and GitHub's reporters read. A suite a submission, a test a check."""
+"""Results as JUnit XML: as GitLab, Jenkins and GitHub read it. A suite per submission, and a test per check."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Suite(msgspec.Struct, frozen=True):
 
 
 def outcome(check: Check) -> tuple[Outcome, str]:
-    """Wrong or slow is a failure, a fault of the machine an error; what nobody judged is skipped. With the reason.
+    """Wrong or slow is a failure, a fault of the machine an error, and not judged is skipped, each with the reason.
 
-    What is wrong and costs no verdict is skipped too: a build server would turn it red.
+    What is wrong but does not affect the verdict is skipped too: a build server would turn it red.
     """
     match check.status:
         case Status.PASSED:
@@ -57,7 +57,7 @@ def properties(check: Check) -> list[tuple[str, object]]:
 
 
 def figures(check: Check) -> list[tuple[str, object]]:
-    """Names and values of what was measured; a float that JSON lacks by its name there."""
+    """Names and values of what was measured; NaN and infinities by name."""
     found = ((name, getattr(check.measurements, name)) for name in PROPERTIES)
     return [
         (name, to_number(value) if isinstance(value, float) else value) for name, value in found if value is not None

@@ -1,4 +1,4 @@
-"""The folder that gets the files. It may lie in the checked-out change, which could have put links there."""
+"""The output folder. It may be inside the checked-out change, which could have put links there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grader.errors import UsageError
 
 
 def folder(given: Path, repository: Repository) -> Path:
-    """Absolute. Raises UsageError where the change says what is in it, or where it leads to."""
+    """Absolute. Raises UsageError if the change controls what is in it, or where it leads."""
     path = Path.cwd() / given
     for part in (path, *path.parents):
         if part.is_symlink() and _inside(files.real(part.parent), repository):
@@ -24,7 +24,7 @@ def folder(given: Path, repository: Repository) -> Path:
 
 
 def write(file: Path, content: bytes) -> bool:
-    """False, and said, where it could not be written."""
+    """Returns False, and says so, if it could not be written."""
     try:
         files.publish(file, content, mode=0o644)
     except OSError as error:

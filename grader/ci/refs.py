@@ -1,7 +1,7 @@
-"""What somebody called a commit, made certain: a branch, a hash or HEAD, and a few steps back from it.
+"""Resolves the name of a commit without ambiguity: a branch, a hash or HEAD, and a few steps back from it.
 
-A tag decides nothing: whoever may push may push one, under any name. Nor does a branch that could be taken for
-another one, or for a hash: then the full name is asked for.
+Tags are never used: whoever may push can push one, under any name. Nor is a branch that could be confused with
+another one, or with a hash: then the full name is required.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def shown(ref: str) -> str:
 
 
 def base(repository: Repository, given: str) -> Named:
-    """What `--base` names. Raises UsageError, which says how to name it, where it is nothing certain."""
+    """The commit that `--base` names. Raises UsageError, which says how to name it, if that is ambiguous."""
     name, steps = _parts(repository, given)
     found = _certain(repository, name) or _in_full(repository, name)
     found = found or _one_of(name, _branch(repository, name), _short(repository, name))
@@ -43,7 +43,7 @@ def base(repository: Repository, given: str) -> Named:
 
 
 def head(repository: Repository, given: str) -> Named:
-    """What `--head` names: nothing that is trusted, so of two branches of one name the one here."""
+    """The commit that `--head` names. It is not trusted, so of two branches with one name, the local one is used."""
     name, steps = _parts(repository, given)
     full = (name,) if name.startswith("refs/") else (HEADS + name, REMOTES + name, f"{REMOTES}origin/{name}")
     branches = (Named(shown(ref), commit) for ref in full if (commit := repository.ref(ref)))
@@ -60,9 +60,9 @@ def tracked(repository: Repository, ref: str) -> Named | None:
 
 
 def usual(repository: Repository) -> tuple[str, ...]:
-    """The full name of the branch that others start from. Raises UsageError where nothing here says which that is.
+    """The full name of the branch that others start from. Raises UsageError if that is unknown.
 
-    Where there is a remote, only that knows: a branch that is called main may be anybody's.
+    If there is a remote, only the remote knows: a local branch called main may be anybody's.
     """
     remotes = repository.remotes
     if not remotes:
@@ -88,13 +88,13 @@ def _parts(repository: Repository, given: str) -> tuple[str, str]:
 
 
 def _certain(repository: Repository, name: str) -> Named | None:
-    """What no branch or tag of that name can take the place of."""
+    """A commit named so that no branch or tag can shadow it."""
     commit = repository.ref("HEAD") if name in ("HEAD", "@") else repository.object(name)
     return Named("HEAD" if name == "@" else name, commit) if commit else None
 
 
 def _in_full(repository: Repository, name: str) -> Named | None:
-    """A branch by its full name; origin/HEAD only where it stands for another: a branch can be called HEAD, too."""
+    """A branch by its full name; origin/HEAD only if it is a symbolic ref: a branch can be called HEAD, too."""
     commit = repository.ref(name) if name.startswith((HEADS, REMOTES)) else None
     if commit is None:
         return None

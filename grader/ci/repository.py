@@ -1,7 +1,7 @@
 """A git repository, read through the `git` command. Nothing here writes to it, or executes a file of a commit.
 
-A name is looked up in full and nowhere else: to git, `main` and even `refs/heads/main` may be a tag. Content comes as
-the commit has it: no attribute, filter, replacement or graft changes it.
+Only full names of refs are looked up: to git, `main` and even `refs/heads/main` may be a tag. Content is exactly what
+the commit has: no attribute, filter, replacement or graft changes it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TreeEntry(msgspec.Struct, frozen=True):
 
 
 class Repository:
-    """Raises UsageError where `folder` is in none."""
+    """Raises UsageError if `folder` is not in a repository."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -64,14 +64,14 @@ class Repository:
         return self.object(found.decode().strip()) if found else None
 
     def object(self, commit: str) -> str | None:
-        """The commit of this hash, written out; None where it is not here, or is no commit."""
+        """The commit with this full hash; None if it is missing here, or not a commit."""
         if not HASH.fullmatch(commit):
             return None
         found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
         return found.decode().strip() if found else None
 
     def abbreviated(self, start: str) -> tuple[str, ...]:
-        """The commits whose hashes start so."""
+        """The commits whose hashes start with this."""
         found = (self._try("rev-parse", f"--disambiguate={start}") or b"").decode().split()
         return tuple(one for one in found if self._try("cat-file", "-t", one) == b"commit\n")
 
@@ -81,13 +81,13 @@ class Repository:
         return found.decode().strip() if found else None
 
     def points_to(self, symbolic: str) -> str | None:
-        """The ref that another stands for; None where that is no symbolic ref."""
+        """The ref that a symbolic ref points to; None if it is not a symbolic ref."""
         found = self._try("symbolic-ref", "--quiet", symbolic)
         return os.fsdecode(found).strip() if found else None
 
     @property
     def remotes(self) -> frozenset[str]:
-        """Those that are configured; and origin, where something was fetched for it."""
+        """The configured remotes, and origin if something was fetched for it."""
         named = set(os.fsdecode(self._git("remote")).split())
         if self._git("for-each-ref", "--count=1", "refs/remotes/origin/"):
             named.add("origin")
@@ -106,7 +106,7 @@ class Repository:
         return self._try("merge-base", "--is-ancestor", ancestor, commit) is not None
 
     def merge_bases(self, one: str, other: str) -> tuple[str, ...]:
-        """All of the best: after merges in both directions there may be several, and a branch could choose."""
+        """All of the best: after merges in both directions there may be several, and a branch could pick one."""
         return tuple((self._try("merge-base", "--all", one, other) or b"").decode().split())
 
     @property
@@ -116,7 +116,7 @@ class Repository:
     # What is in them
 
     def changes(self, before: str, after: str) -> tuple[Change, ...]:
-        """By comparing their lists of files: git's own diff collects all of it before it says the first."""
+        """By comparing their lists of files: git's own diff collects everything before it prints the first."""
         old, new = self.files(before), self.files(after)
         paths = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
         return tuple(Change(_status(old.get(path), new.get(path)), path) for path in paths)
@@ -146,9 +146,9 @@ class Repository:
                 file.write_bytes(content)
 
     def read(self, commit: str, path: str, most: int) -> bytes:
-        """What the commit holds at `path`, and of a larger file the first `most` bytes and one more.
+        """The file at `path`; of a larger one, the first `most` + 1 bytes.
 
-        A link is not followed: its text is what there is. Raises GraderError where it is not here: a clone without
+        A link is not followed: its text is returned. Raises GraderError if it is missing here: a clone without
         blobs may fail to fetch it.
         """
         content, said = git.answer(git.command(self._folder, "cat-file", "blob", f"{commit}:{path}"), most)
@@ -157,7 +157,7 @@ class Repository:
         return content
 
     def _contents(self, files: Mapping[str, TreeEntry]) -> Iterator[tuple[str, bytes]]:
-        """One process for them all, asked for one after the other."""
+        """One process for all of them, one request after another."""
         command = git.command(self._folder, "cat-file", "--batch")
         environment = git.environment()
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as batch:
@@ -173,7 +173,7 @@ class Repository:
         return git.attempt(git.command(self._folder, *arguments), seconds)
 
     def _git(self, *arguments: str) -> bytes:
-        """Raises UsageError where git refuses, or says more than anybody's repository has to say."""
+        """Raises UsageError if git refuses, or its output is larger than any real repository's."""
         try:
             content, said = git.answer(git.command(self._folder, *arguments), MOST_LISTED)
         except FileNotFoundError:

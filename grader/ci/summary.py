@@ -1,4 +1,4 @@
-"""The step's summary: Markdown that GitHub shows on the run's page. No text of a submission is markup in it."""
+"""The step's summary: Markdown that GitHub shows on the run's page. Text from a submission is never markup in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reports.problems import problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
 
-MOST_BYTES = 1_000_000  # GitHub refuses a summary of more than 1 MiB, the whole of it
+MOST_BYTES = 1_000_000  # GitHub rejects a whole summary of more than 1 MiB
 
 MOST_BESIDE = 50  # lines; a whole course may be rewritten at once
 
@@ -23,7 +23,7 @@ _SPECIAL = {ord(c): f"&#{ord(c)};" for c in "&<>\"'\\`*_[]#|~@$:"} | {ord("\n"):
 
 
 def markdown(graded: Sequence[GradedFile], compared: str, beside: Sequence[Beside] = ()) -> str:
-    """A table with a row a submission, then each as a terminal shows it. `compared`: which commits, in words."""
+    """A table with one row per submission, then each as a terminal shows it. `compared`: which commits, in words."""
     lines = ["## CUDA kernel exercises", "", _text(compared), ""]
     if graded:
         lines += ["| | submission | verdict | points | start with |", "|---|---|---|---|---|"]
@@ -57,7 +57,7 @@ def _first(one: GradedFile) -> str:
 
 
 def _details(graded: Sequence[GradedFile], left: int) -> list[str]:
-    """In order, for as long as there is room."""
+    """In order, as long as there is room."""
     lines: list[str] = []
     for one in graded:
         if not one.text:

@@ -1,4 +1,4 @@
-"""The exercises that grade: those of the base commit, never those of the change."""
+"""The exercises used for grading: those of the base commit, never those of the change."""
 
 from __future__ import annotations
 

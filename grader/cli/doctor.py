@@ -32,7 +32,7 @@ def command() -> int:
     """Show what this machine can judge, what is missing and what to install."""
     cpu, gpu = list(_cpu_parts()), list(_gpu_parts())
     _print("Required for grading", cpu)
-    _print("Needed to measure speed, and optional tools", gpu)
+    _print("Needed to measure speed, or optional", gpu)
     can_grade = not any(part.missing for part in cpu)
     # The first two GPU parts are the ones that timing needs.
     can_time = can_grade and not any(part.missing for part in gpu[:2])
@@ -40,7 +40,7 @@ def command() -> int:
         _say("This machine cannot grade yet. Install what is missing above.")
         return exits.ERROR
     speed = "It also measures speed" if can_time else "Measuring speed needs an NVIDIA GPU; nothing else does"
-    _say(f"This machine judges compile, launch, memory, correct, rules and quality. {speed}.")
+    _say(f"This machine can judge the checks compile, launch, memory, correct, rules and quality. {speed}.")
     return exits.PASSED
 
 

@@ -8,6 +8,7 @@ from grader.compile import diagnostics, directives, entries, findings, nvrtc, op
 from grader.compile.compiled import Compiled
 from grader.model.execution import Compilation
 from grader.model.result import Finding
+from grader.ptx.parsing.errors import PtxError
 
 
 def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
@@ -27,11 +28,16 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
     log = findings.log(found, built.log, text)
     if not built.ok:
         return _failed(found or (_unexplained(built.log),), log, start)
+    unread, instructions = "", {}
+    try:
+        instructions = opcodes.used(ptx, recipe.SOURCE_NAME)
+    except PtxError as error:
+        unread = str(error)
     kernels = entries.kernels(ptx, text, recipe.SOURCE_NAME, resources.parse(built.log))
     if too_large := sizes.findings(ptx, text, kernels):
         return _failed(too_large, findings.log(too_large, built.log, text), start)
-    instructions = opcodes.used(ptx, recipe.SOURCE_NAME)
-    compilation = Compilation(True, kernels, found, log, time.perf_counter() - start, opcodes=instructions)
+    seconds = time.perf_counter() - start
+    compilation = Compilation(True, kernels, found, log, seconds, opcodes=instructions, unread=unread)
     return Compiled(compilation, ptx, built.cubin)
 
 

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from math import prod
 
 from grader.model.execution import CompiledKernel, Resources
+from grader.ptx.parsing import statements
+from grader.ptx.parsing.errors import PtxError
 
 _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
-_ENTRY = re.compile(r"^\s*(?:\.visible\s+|\.weak\s+)*\.entry\s+([\w$]+)\s*(?:\(([^)]*)\))?([^{;]*)\{", re.M)
-_PARAMETER = re.compile(r"\.param\s+(?:\.align\s+\d+\s+)?\.[a-z]+(\d+)\b[^,\[]*(?:\[(\d+)\])?")
+_ENTRY = re.compile(r"^\s*(?:\.visible\s*|\.weak\s*)*\.entry\s+([\w$]+)\s*(?:\(([^)]*)\))?([^{;]*)\{", re.M)
+_PARAMETER = re.compile(r"\.param\s*(?:\.align\s+\d+\s*)?\.[a-z]+(\d+)\b[^,\[]*(?:\[(\d+)\])?")
 _THREADS = re.compile(r"\.(?:maxntid|reqntid)\s+([\d, ]+)")
-_CLUSTER = re.compile(r"\.reqnctapercluster\s+([\d, ]+)")
+_CLUSTER = re.compile(r"\.reqnctapercluster\s*([\d, ]+)")
 _EXTERN_SHARED = re.compile(r"\.extern\s+\.shared\s+(?:\.align\s+\d+\s+)?\.\w+\s+([\w$]+)\[\]")
-_LOCATION = re.compile(r"^\s*\.loc\s+(\d+)\s+([1-9]\d*)\s", re.M)
+_LOCATION = re.compile(r"^\s*\.loc\s+(\d+)\s+([1-9]\d{0,8})\s", re.M)
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
 
 
 def kernels(ptx: str, text: str, source_name: str, resources: Mapping[str, Resources]) -> tuple[CompiledKernel, ...]:
     """In the order of their lines in the source `text`."""
+    with suppress(PtxError):
+        ptx = statements.without_comments(ptx)  # on the same lines
     numbers = [number for number, name in _FILE.findall(ptx) if name == source_name]
     found = [_kernel(match, ptx, text, numbers, resources) for match in _ENTRY.finditer(ptx)]
     return tuple(sorted(found, key=lambda kernel: kernel.line))

@@ -99,7 +99,7 @@ class Reader:
         """The line of the submission that the instruction in that PTX line comes from (inline assembly)."""
         files = re.findall(rf'\.file\s+(\d+)\s+"{re.escape(recipe.SOURCE_NAME)}"', self.ptx)
         for line in reversed(self.ptx.split("\n")[:ptx_line]):
-            match = re.match(r"\s*\.loc\s+(\d+)\s+([1-9]\d*)", line)
+            match = re.match(r"\s*\.loc\s+(\d+)\s+([1-9]\d{0,8})\b", line)
             if match and match[1] in files:
                 return int(match[2])
         return 0

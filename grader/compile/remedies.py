@@ -95,7 +95,7 @@ def _not_in_std(match: re.Match[str], _: str) -> Advice:
         if re.fullmatch(names, name):
             return Advice(note=f"add #include <{header}>")
     if name in ("cout", "cerr", "endl"):
-        return Advice(note="there are no streams on a device; use printf")
+        return Advice(note="device code has no C++ output streams; use printf")
     return Advice(f"std::{name} is not available on a device", DEVICE_ONLY)
 
 

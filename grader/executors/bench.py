@@ -27,6 +27,7 @@ from grader.model.execution import Invocation
 from grader.sandbox.messages import (
     ALONE,
     SUBMISSION,
+    Judges,
     Measure,
     Measured,
     Occupancy,
@@ -125,12 +126,31 @@ class Bench:
             return {}
         found = {}
         for name in filter(self._decides, self._baseline.enqueue):
-            self._poison(name)
-            self._graphs[name].launch(self._stream)
+            self._run_route(name)
             _, found[name] = self._references.compare(
                 base.base, wanted[writes[0]], base, tolerance, self._launches[name], self._stream.ptr
             )
         return found
+
+    def _wrong_by_judges(self, judges: Judges) -> dict[str, int]:
+        """The same, where judges decide: they look at the route's output in place of the submission's."""
+        if self._baseline.output is None:
+            return {}
+        found = {}
+        for name in filter(self._decides, self._baseline.enqueue):
+            self._run_route(name)
+            own = ByJudges(judges, self._memory, device.describe().compute_capability)
+            for index in range(self._launches[name]):
+                own.look(partial(self._pointer_of_route, index=index), self._stream.ptr)
+            found[name] = sum(verdict.wrong for verdict in own.verdicts(self._stream.ptr).values())
+        return found
+
+    def _run_route(self, name: str) -> None:
+        """On every set of its graph, with its results in the baseline's output."""
+        self._poison(name)
+        self._baseline.poison(self._stream)
+        self._graphs[name].launch(self._stream)
+        self._baseline.finish(self._stream)
 
     def _decides(self, route: str) -> bool:
         return self._baseline.routes[route].decides
@@ -142,9 +162,11 @@ class Bench:
 
     def _judged(self) -> Verified:
         assert self._judges is not None
+        assert self._request.judges is not None
         verdicts = self._judges.verdicts(self._stream.ptr)
         elements = self._judges.looks * sum(region.elements for region in self._outputs.values())
-        return Verified(None, sum(verdict.wrong for verdict in verdicts.values()), elements, {}, verdicts)
+        wrong = sum(verdict.wrong for verdict in verdicts.values())
+        return Verified(None, wrong, elements, self._wrong_by_judges(self._request.judges), verdicts)
 
     def _upload(self, arrays: dict[str, np.ndarray]) -> dict[str, DeviceRegion]:
         names = dict.fromkeys(name.rpartition("/")[0] for name in arrays)
@@ -187,6 +209,11 @@ class Bench:
     def _pointer(self, name: str, index: int) -> int:
         region = self._inputs.get(name) or self._outputs.get(name)
         return region.pointer(index) if region else self._workspace
+
+    def _pointer_of_route(self, name: str, index: int) -> int:
+        """Where a judge finds an array when it looks at what the baseline computed."""
+        base, writes = self._baseline.output, self._baseline.writes
+        return base.pointer(index) if base and writes and name == writes[0] else self._pointer(name, index)
 
     def _worth_capturing(self) -> dict[str, int]:
         """The number of sets in each route's graph: all of them if the route has a chance to be the fastest.

@@ -11,7 +11,7 @@ from grader import ptx
 from grader.compile import recipe, toolkit
 from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation
 from grader.model.result import Finding, Related
-from grader.ptx.syntax import NOWHERE, Location
+from grader.ptx.syntax import Location
 from grader.sandbox.messages import ArenaSlot, Ran, Run
 
 MAX_PRINTED = 100_000  # characters
@@ -59,9 +59,11 @@ class CpuSubmission:
         except ptx.Unsupported as error:
             return Ran(unsupported=_unsupported(error.message, _in_submission(error.location)))
         except MemoryError:
-            return Ran(unsupported=_unsupported("this machine has not enough memory to run the kernel", NOWHERE))
+            message = "this machine has not enough memory to run the kernel"
+            return Ran(unsupported=_unsupported(message, Location("", 0, 0)))
         except ptx.PtxError as error:
-            return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", NOWHERE))
+            at = Location(error.file, error.line, 0)
+            return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", _in_submission(at)))
         return total
 
     def _launch(

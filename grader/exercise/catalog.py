@@ -12,7 +12,7 @@ import msgspec
 from grader import files
 from grader.baselines import registry
 from grader.errors import ExerciseError, UsageError
-from grader.model.exercise import Exercise, Forbidden, Kernel, QualityRule
+from grader.model.exercise import Exercise, Floor, Forbidden, Kernel, QualityRule
 
 # The exercises in a wheel; in a checkout they are next to the package.
 INSTALLED = Path(__file__).parents[1] / "_exercises"
@@ -103,6 +103,7 @@ def read(folder: Path) -> Exercise:
         baseline=content.baseline,
         against=registry.find(content.baseline).baseline.label,
         threshold=content.threshold,
+        floors=content.floors,
         objectives=content.objectives,
         cases=content.cases,
         tolerance=content.tolerance,
@@ -136,6 +137,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""
     best_known_us: dict[str, dict[str, float]] = {}
+    floors: tuple[Floor, ...] = ()
 
 
 def _check(content: _File) -> None:
@@ -153,6 +155,12 @@ def _check(content: _File) -> None:
         raise _invalid("has no required cases", "cases")
     if content.baseline not in (known := registry.names()):
         raise _invalid(f"baseline {content.baseline!r} must be one of {', '.join(known)}", "baseline")
+    routes, timed = registry.find(content.baseline).baseline.routes, content.speed_cases or content.cases
+    for index, floor in enumerate(content.floors):
+        if floor.route not in routes:
+            raise _invalid(f"{floor.route!r} must be one of {', '.join(routes)}", f"floors[{index}].route")
+        if missing := [name for name in floor.cases if name not in timed]:
+            raise _invalid(f"the speed of {missing[0]!r} is not judged", f"floors[{index}].cases")
     given = sum(rule.points for rule in content.quality)
     if given > content.points.quality:
         raise _invalid(

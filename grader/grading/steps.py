@@ -61,7 +61,7 @@ def shown(case: Case, check: Check) -> Check:
     """The version for the student: a secret case redacted, any other with its sizes."""
     if case.secret:
         return secrets.redact(check)
-    return check.measured(summary=case.summary)
+    return check.measured(summary=case.summary, group_rows=case.group_rows or None)
 
 
 def did_not_finish(findings: Sequence[Finding]) -> bool:

@@ -39,6 +39,8 @@ class Detail(StrEnum):
     COUNTS_DIFFER = "counts-differ"  # of one named barrier
     THREAD_COUNT = "thread-count"  # a barrier for a number of threads that cannot come
     PASSED_EARLY = "passed-early"  # a wait for a phase that was over
+    BARRIER_NUMBER = "barrier-number"  # a barrier that a block does not have
+    BRANCH_INDEX = "branch-index"  # brx.idx past the end of its labels
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
 

@@ -45,6 +45,7 @@ class Compilation(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     cached: bool = False
     opcodes: dict[str, int] = {}  # every PTX instruction used, with the first line it comes from
+    unread: str = ""  # why `opcodes` is empty: this package cannot read the PTX, though the assembler can
 
 
 class LaunchConfig(msgspec.Struct, frozen=True):

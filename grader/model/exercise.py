@@ -79,8 +79,9 @@ class Case(msgspec.Struct, frozen=True):
     arguments: dict[str, Array | int]
     summary: str  # "M 128 128 128 128, K 256, N 256"
     secret: bool = False
-    gpu_only: bool = False  # too large for a CPU: runs only on a GPU, and is judged there by the device judges
+    gpu_only: bool = False  # too large for a CPU: runs only on a GPU, where the outputs of its timing are judged
     sweep: bool = False  # gpu_only; each judged kernel runs on all 2^32 bit patterns of its first input
+    group_rows: tuple[int, ...] = ()  # if a report is to show what padding every group to the longest would cost
 
 
 class QualityRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,6 +98,14 @@ class Forbidden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message: str
 
 
+class Floor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A further requirement on speed: a ratio to one route of the baseline, however fast the others are."""
+
+    route: str
+    ratio: float  # t_route / t_submission
+    cases: tuple[str, ...]
+
+
 class Exercise(msgspec.Struct, frozen=True):
     """An exercise folder as read. `folder` contains problem.md, starter.cu, oracle.py and the other files."""
 
@@ -108,6 +117,7 @@ class Exercise(msgspec.Struct, frozen=True):
     baseline: str = ""  # of grader.baselines.registry
     against: str = "cuBLAS"  # what sentences call it
     threshold: float = 0.60
+    floors: tuple[Floor, ...] = ()
     objectives: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()  # the required ones, in grading order
     tolerance: float = 1e-3  # absolute, for every element of every output
@@ -116,6 +126,10 @@ class Exercise(msgspec.Struct, frozen=True):
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""  # the file in reference_kernels with the device judges
     best_known_us: dict[str, dict[str, float]] = {}  # by GPU, then case: time of the project's fastest kernel
+
+    def floors_of(self, case: str) -> dict[str, float]:
+        """By route, the ratio that this case must also reach."""
+        return {floor.route: floor.ratio for floor in self.floors if case in floor.cases}
 
     @property
     def number(self) -> str:

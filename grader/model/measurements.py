@@ -55,6 +55,19 @@ class WrongByte(msgspec.Struct, frozen=True, omit_defaults=True):
     input_bits: int | None = None
 
 
+class FloorMeasured(msgspec.Struct, frozen=True):
+    """A ratio to one route of the baseline that must be reached, whichever route is the fastest."""
+
+    route: str
+    label: str  # "cuBLAS, all groups padded to the longest"
+    ratio: float  # t_route / t_submission, with its interval
+    low: float
+    high: float
+    required: float
+    passed: bool
+    borderline: bool = False
+
+
 class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True, kw_only=True):
     """None means not measured."""
 
@@ -76,6 +89,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     tflops: float | None = None
 
     threshold: float | None = None  # the ratio required to pass
+    floors: tuple[FloorMeasured, ...] | None = None  # further ratios required to pass
     borderline: bool | None = None  # fresh processes did not settle it, so the median decided
     bonus: float | None = None  # ratio / threshold - 1, at least 0
     gb_per_second: float | None = None
@@ -129,6 +143,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     points_max: float | None = None
 
     summary: str | None = None  # the case's sizes
+    group_rows: tuple[int, ...] | None = None  # rows of each group, if padding them is an issue
 
     further: dict[str, Any] = {}  # by name: values that this version does not know
 

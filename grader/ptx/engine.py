@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 
+from grader.ptx.analysis.unwritten import Place
 from grader.ptx.explain import Explainer, submission_frame
 from grader.ptx.facts import Report
 from grader.ptx.jit import NativeKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.machine import ASYNC_WARP, MAX_MEETINGS, MAX_SHARED_BYTES, STAMP_STEP, Kind
-from grader.ptx.syntax import Function, Location, Module
+from grader.ptx.runs import Runs
+from grader.ptx.syntax import Location, Module
 from grader.ptx.unsupported import OutOfTime, Unsupported
 
 MAX_BLOCKS = 1 << 24  # more would not end today
 # By one thread since its last barrier, if it is in a loop when the time is up. Correct kernels need a thousandth.
 MANY_INSTRUCTIONS = 100_000_000
 
-Lowering = Callable[[Module, Function, frozenset[int]], Lowered]
+Lowering = Callable[..., Lowered]  # as lower
 
 
 class GridTooLarge(Unsupported):
@@ -48,7 +50,7 @@ class Program:
 
     def __init__(self, module: Module, lowering: Lowering = lower) -> None:
         self.module, self._lowering = module, lowering
-        self._kernels: dict[tuple[str, frozenset[int]], NativeKernel] = {}
+        self._kernels: dict[tuple[str, frozenset[int], frozenset[Place]], NativeKernel] = {}
         self._variables = place_variables(module)
 
     def run(
@@ -77,11 +79,17 @@ class Program:
             message = f"the CPU engine does not support asynchronous copies in a block of {prod(block)} threads"
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         jitted = time.perf_counter()
-        workers = workers or len(os.sched_getaffinity(0))
-        make = partial(Launch, compiled, self._variables, grid, block, shared_bytes, arguments)
-        launch = _run(make, workers, arguments, limits or Limits(), seed, serial=compiled.lowered.between_blocks.meet)
-        explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
+        how = (self._variables, grid, block, shared_bytes, arguments, limits or Limits(), seed)
+        runs = Runs(
+            lambda native, *, serial: Launch(native, *how, serial=serial),
+            arguments,
+            workers or len(os.sched_getaffinity(0)),
+        )
+        compiled, launch = runs.run(partial(self._compiled, kernel, read_only))
         faults = launch.faults()
+        explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
+        if lacking := [fault for fault in faults if fault.kind is Kind.UNSUPPORTED]:
+            raise compiled.lowered.lacking[min(lacking, key=lambda fault: (fault.block, fault.thread)).site]
         if launch.out_of_time and (faults or launch.blocks_left) and all(map(_merely_slow, faults)):
             raise self._out_of_time(kernel, launch)
         if launch.worn_out and not faults:
@@ -112,36 +120,21 @@ class Program:
                 f"a grid of {prod(grid)} blocks is too large for the CPU", Location("", function.line, 0)
             )
 
-    def _compiled(self, kernel: str, read_only: frozenset[int]) -> NativeKernel:
-        key = (kernel, read_only)
+    def _compiled(
+        self, kernel: str, read_only: frozenset[int], unwritten: frozenset[Place] = frozenset()
+    ) -> NativeKernel:
+        """`unwritten`: loads that read what nothing wrote, whose values are followed."""
+        key = (kernel, read_only, unwritten)
         if key not in self._kernels:
-            self._kernels[key] = compile_kernel(self._lowering(self.module, self.module.kernels[kernel], read_only))
+            function = self.module.kernels[kernel]
+            given = (unwritten,) if unwritten else ()
+            lowered = self._lowering(self.module, function, read_only, *given)
+            try:
+                self._kernels[key] = compile_kernel(lowered)
+            except RuntimeError as error:  # operands of types that do not go together
+                message = f"the CPU engine does not understand the PTX of {kernel}"
+                raise Unsupported(message, Location("", function.line, 0)) from error
         return self._kernels[key]
-
-
-def _run(
-    make: Callable[..., Launch],
-    workers: int,
-    arguments: Sequence[Buffer | int],
-    limits: Limits,
-    seed: int,
-    *,
-    serial: bool,
-) -> Launch:
-    """Blocks side by side where that makes no difference; otherwise one at a time, in an order from the seed."""
-    if not serial and workers > 1:
-        writable = [a for a in arguments if isinstance(a, Buffer) and a.writable]
-        arrays = [array for b in writable for array in (b.data, b.filled) if array is not None]
-        before = [array.copy() for array in arrays]
-        launch = make(limits, seed, serial=False)
-        launch.run(workers)
-        if launch.out_of_time or not launch.in_doubt:
-            return launch
-        for array, old in zip(arrays, before, strict=True):
-            array[...] = old
-    launch = make(limits, seed, serial=True)
-    launch.run(workers)
-    return launch
 
 
 def _merely_slow(fault: Fault) -> bool:

@@ -16,6 +16,7 @@ from grader.ptx.machine import (
     ABSENT_LANE,
     ARENA_TAIL,
     ASYNC_THREAD,
+    BARRIER_NUMBER,
     LOCAL_WINDOW,
     OWN_LANE,
     PARAM_WINDOW,
@@ -60,6 +61,7 @@ DETAILS = {
     Kind.NO_PROXY_FENCE: Detail.NO_PROXY_FENCE,
     Kind.UNFINISHED_COPY: Detail.UNFINISHED_COPY,
 }
+TRAPS: dict[Flow | None, Detail] = {Flow.CALL: Detail.ASSERTION, Flow.SWITCH: Detail.BRANCH_INDEX}
 WITHOUT_MEMORY = (
     Kind.BARRIER_DIVERGENCE,
     Kind.COUNTS_DIFFER,
@@ -216,13 +218,13 @@ class Explainer:
                 in_flight = fault.other == IN_FLIGHT
                 return Detail.COPY_IN_FLIGHT if in_flight else _unwritten(place)
             case Kind.BARRIER_DIVERGENCE if fault.address:
-                return Detail.THREAD_COUNT
+                return Detail.BARRIER_NUMBER if fault.address & BARRIER_NUMBER else Detail.THREAD_COUNT
             case Kind.COLLECTIVE_MISMATCH if fault.address >= ABSENT_LANE:
                 return Detail.OWN_LANE if fault.address >= OWN_LANE else Detail.ABSENT_LANE
             case Kind.DID_NOT_FINISH:
                 return {"push": Detail.RECURSION, WAITING: Detail.WAITS_FOR_OTHERS}.get(site.opcode, Detail.NONE)
-            case Kind.TRAP if site.op.traits.flow is Flow.CALL:
-                return Detail.ASSERTION
+            case Kind.TRAP:
+                return TRAPS.get(site.op.traits.flow, Detail.NONE)
             case Kind.MISUSE if fault.other & 0xFF == Misuse.PASSED_EARLY:
                 return Detail.PASSED_EARLY
             case _:

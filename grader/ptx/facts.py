@@ -36,6 +36,8 @@ class Detail(StrEnum):
     COUNTS_DIFFER = "counts-differ"
     THREAD_COUNT = "thread-count"
     PASSED_EARLY = "passed-early"
+    BARRIER_NUMBER = "barrier-number"
+    BRANCH_INDEX = "branch-index"
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
     ABSENT_LANE = "absent-lane"

@@ -61,6 +61,7 @@ def _compile_runtime() -> Runtime:
 
 
 def compile_kernel(lowered: Lowered) -> NativeKernel:
+    """Raises RuntimeError if the IR is not valid."""
     runtime()
     engine, keep = _machine_code(lowered.ir)
     arrays = np.array([*lowered.shared.arrays, (0, 0)], np.int64)
@@ -88,6 +89,7 @@ def _machine_code(text: str) -> tuple[llvm.ExecutionEngine, list[object]]:
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
     )
     module = llvm.parse_assembly(text)
+    module.verify()  # what follows would end the process
     _optimise(module, machine)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()

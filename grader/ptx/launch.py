@@ -265,6 +265,7 @@ class Launch:
         arrays: dict[str, np.ndarray[Any, Any]] = {
             "shared": np.zeros(low.shared.arena, np.uint8),
             "cells": np.zeros(SHADOW_ARRAYS * low.shared.cells, np.uint32),
+            "origins": np.zeros(low.shared.cells, np.uint64),
             "frames": np.zeros(threads * low.frame.stride, np.uint8),
             "status": np.zeros(threads, np.uint32),
             "faults": faults,

@@ -57,7 +57,8 @@ BLIND = 0x0800_0000  # flag on a strong site: it overwrites, whatever was there
 DROPS = 0x0400_0000  # flag on the site of an atomic operation: nobody looks at what it gives
 TRIES = 0x0200_0000  # and it is a compare-and-swap
 QUIET = 0x0100_0000  # flag on the site of an atomic operation: this time it changed nothing, and counts as a look
-MERGES = 0x2000_0000  # flag on a site: a load that keeps the rest of a word of which some bits are replaced
+# Flag on a site: a load that keeps the rest of a word of which some bits are replaced, or whose value is followed.
+MERGES = 0x2000_0000
 
 LOCKS = 256  # of the shadow of global memory, for LOCK_BYTES of addresses each; and each has a cache line
 LOCK_SHIFT = 6
@@ -96,6 +97,10 @@ ABSENT_LANE = 1  # it is read and not in the mask
 OWN_LANE = 64  # it calls with a mask that does not name it
 
 
+# The address of a BARRIER_DIVERGENCE: 0, a number of threads that cannot come, or this with a barrier's number.
+BARRIER_NUMBER = 1 << 32
+
+
 class Kind(IntEnum):
     """What a fault record says; the strings of Report.kind are made from these."""
 
@@ -117,6 +122,7 @@ class Kind(IntEnum):
     UNFINISHED_COPY = 15  # a block that ends while a bulk copy may still read its shared memory
     COUNTS_DIFFER = 17  # of one named barrier, at the same time
     EARLY_READ = 16  # of shared memory that nothing has written: another thread does, and no barrier is between
+    UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
 
 
 class Misuse(IntEnum):
@@ -248,6 +254,7 @@ WORKER = Layout(
     known="ptr",  # KNOWN_ROWS times a time per warp or lane
     released="i32",  # some thread of the block ran a fence
     mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
+    origins="ptr",  # i64 per cell of shared memory: of what was stored there and is what nothing wrote, which read it
     passed="i64",  # barriers and phases that this block has passed
     polls="i32",  # times that all threads waited in vain since an mbarrier changed
     flights="ptr",  # FLIGHT records: what mbarriers wait for

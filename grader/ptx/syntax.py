@@ -32,6 +32,7 @@ NOWHERE = Location("", 0, 0)
 @dataclass(frozen=True, slots=True)
 class Register:
     name: str  # with a leading "!" if a predicate is negated
+    is_special: bool = False  # %tid.x and the like, and the sink "_"; not declared by the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,14 @@ class Pair:
     second: Register
 
 
-Operand = Register | Immediate | Symbol | Address | Vector | Pair
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An operand in a form that the engine does not know: no thread may reach its instruction."""
+
+    text: str
+
+
+Operand = Register | Immediate | Symbol | Address | Vector | Pair | Unread
 
 
 def items_of(operand: Operand) -> tuple[Operand, ...]:
@@ -124,6 +132,7 @@ class Variable:
     align: int
     data: bytes | None = None  # initialiser
     relocations: tuple[tuple[int, str, int], ...] = ()  # (offset, symbol, addend): addresses in it
+    element: int = 1  # bytes of one element
 
 
 @dataclass(slots=True)
@@ -137,7 +146,7 @@ class Function:
     body: list[Instruction | Label] = field(default_factory=list)
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)  # .branchtargets
     max_threads: int | None = None
-    has_cluster: bool = False
+    cluster: tuple[int, int, int] = (1, 1, 1)  # __cluster_dims__, in blocks
     line: int = 0
 
 

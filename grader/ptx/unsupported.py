@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import struct
+
 from grader.ptx.syntax import Location
+
+# What code raises that meets operands in a form that it does not foresee.
+UNFORESEEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 class Unsupported(Exception):  # noqa: N818 - no error in the program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from grader.ptx.facts import Actor, Detail, Facts, Place, Side
-from grader.ptx.machine import ABSENT_LANE, MAX_COUNT, OWN_LANE, Kind, Misuse
+from grader.ptx.machine import ABSENT_LANE, BARRIER_NUMBER, MAX_COUNT, NAMED_BARRIERS, OWN_LANE, Kind, Misuse
 
 COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
                "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
@@ -129,6 +129,9 @@ def _divergence(facts: Facts) -> str:
         return f"this barrier is for {facts.number} threads, but whole warps arrive: use a multiple of 32"
     if facts.detail is Detail.THREAD_COUNT:
         return f"this barrier waits for {facts.number} threads, but the block has only {facts.threads}"
+    if facts.detail is Detail.BARRIER_NUMBER:
+        number = facts.number & (BARRIER_NUMBER - 1)
+        return f"{who(facts.actor)} uses barrier {number}, but a block has only barriers 0 to {NAMED_BARRIERS - 1}"
     are = _count(facts.number, "thread")
     if facts.other is None:
         verb = "reaches" if facts.number == 1 else "reach"
@@ -158,7 +161,9 @@ def _mismatch(facts: Facts) -> str:
 
 def _not_finished(facts: Facts) -> str:
     if facts.detail is Detail.RECURSION:
-        return f"{who(facts.actor)} calls on from here until its stack is full: the recursion does not seem to end"
+        return (
+            f"{who(facts.actor)} keeps calling from here until its stack is full: the recursion does not seem to end"
+        )
     if facts.detail is Detail.WAITS_FOR_OTHERS:
         return f"{who(facts.actor)} is still in this loop, which reads memory that other threads may change"
     return f"{who(facts.actor)} is still in this loop, which does not seem to end"
@@ -167,6 +172,8 @@ def _not_finished(facts: Facts) -> str:
 def _trap(facts: Facts) -> str:
     if facts.detail is Detail.ASSERTION:
         return f"the assertion on this line fails in {who(facts.actor)}"
+    if facts.detail is Detail.BRANCH_INDEX:
+        return f"{who(facts.actor)} jumps with an index past the end of the list of labels (brx.idx)"
     return f"{who(facts.actor)} stops the kernel here: __trap(), or a pointer that is always null"
 
 

@@ -69,6 +69,7 @@ class Timing(msgspec.Struct, frozen=True):
     occupancy: tuple[Occupancy, ...] = ()
     version: str = ""  # of the baseline's library
     shown: dict[str, float] = {}  # routes that only inform
+    floors: dict[str, Interval] = {}  # by route, of the ratios that must be reached too
     alone_us: dict[str, float] = {}  # if there are several kernels, each by name
     rounds_us: tuple[float, ...] = ()  # of the submission, by round
 
@@ -84,14 +85,21 @@ def take(
     *,
     baseline: Chosen,
     threshold: float,
+    floors: Mapping[str, float] | None = None,
 ) -> Timing:
-    """All measurements happen within `alone`; `proof`, which checks the kept outputs, comes after it."""
+    """All measurements happen within `alone`; `proof`, which checks the kept outputs, comes after it.
+
+    `floors`: by route, a ratio that must be reached too.
+    """
+    floors = floors or {}
     with alone() as gpu:
         start = time.monotonic()
         prepared = meter.prepare()
         if not any(map(baseline.decides, prepared.launches)):
             why = "; ".join(prepared.unavailable.values()) or f"this case has no route {baseline.route}"
             raise TimingError(f"there is nothing to time it against: {why}")
+        if missing := [name for name in floors if name not in prepared.launches]:
+            raise TimingError(f"this case has no route {missing[0]}")
         run = _Run(meter, gpu.read_clocks, prepared.launches)
         first = run.measure(SELECTION_ROUNDS, tuple(prepared.launches), keep=False)
         contenders = chosen(tuple(prepared.launches), first.times, baseline)
@@ -103,7 +111,9 @@ def take(
             run.extend(blocks, contenders)
             route = _route(run.blocks, contenders, baseline)
             found = interval(run.ratios(route), looks=len(LOOKS))
-            if gate.decide(found, threshold) is not Decision.ACROSS:
+            to_floors = {name: interval(run.ratios(name), looks=len(LOOKS)) for name in floors}
+            decisions = [gate.decide(found, threshold)] + [gate.decide(to_floors[n], floors[n]) for n in floors]
+            if Decision.ACROSS not in decisions:
                 break
         seconds = time.monotonic() - start
     medians = {name: statistics.median(run.of(name)) for name in contenders}
@@ -127,6 +137,7 @@ def take(
         occupancy=prepared.occupancy,
         version=prepared.version,
         rounds_us=tuple(run.of(SUBMISSION)),
+        floors=to_floors,
         shown={name: us for name, us in medians.items() if _informs(name, baseline)},
         alone_us={name.removeprefix(ALONE): us for name, us in medians.items() if name.startswith(ALONE)},
     )

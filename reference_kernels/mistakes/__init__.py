@@ -5,7 +5,8 @@
     numbers.py     FP32 results under a tolerance, and what they say by themselves
     untouched.py   what was never written
 
-A folder for each subject holds its mistakes, a small file for each family: grouped_gemm, fp8, quantization.
+A folder for each subject holds its mistakes, a small file for each family: grouped_gemm, fp8, quantization,
+fp8_grouped_gemm.
 """
 
 from reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Cause, Mistake

@@ -36,7 +36,7 @@ LEFT_OUT = (
 )
 NOTHING_ADDED = (
     "the wrong elements are all 0: every element is stored, but nothing was added up; look for a loop that does "
-    "not run, inputs that are never loaded, or an int that holds an input or the sum and cuts it to 0"
+    "not run, inputs that are never loaded, or an int that holds an input or the sum and truncates it to 0"
 )
 ZERO_OR_LEFT_OUT = (
     "the wrong elements are 0 or were never written: nothing was added up for those that are stored, and too few "
@@ -133,7 +133,7 @@ def _simply_related(output: Matrix) -> Iterator[Cause]:
             related("negated", "have the wrong sign", SUM, np.negative),
             related("scaled", f"are {factor:.6g} times what they should be", SUM, lambda right: factor * right),
             related("shifted", f"are too large by {step:.6g}", SUM, lambda right: right + step),
-            related("whole-numbers", "are cut to whole numbers: they went through an int", PRECISION, np.trunc),
+            related("whole-numbers", "are truncated to integers: they went through an int", PRECISION, np.trunc),
         ),
     )
     if cause is not None:

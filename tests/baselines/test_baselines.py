@@ -14,11 +14,13 @@ import reports
 from grader.baselines import registry
 from grader.baselines.baseline import SINGLE_MATRIX, Baseline, Device, Route
 from grader.baselines.cublas_fp32 import CublasFp32
+from grader.baselines.cublaslt_fp8 import CublasltFp8
 from grader.baselines.device_copy import DeviceCopy
 from grader.baselines.work import TENSOR_CORES, Work
 from grader.errors import GraderError
 from grader.exercise import catalog
-from grader.model.exercise import Array, Case, Exercise, Kernel, Parameter
+from grader.exercise.oracle import Oracle
+from grader.model.exercise import Array, Case, Exercise, Floor, Kernel, Parameter
 from grader.model.result import Result, Status
 from reports.text import inert
 from tests.fake_gpu import FakeGpu
@@ -47,7 +49,9 @@ EXERCISE = Exercise("01_x", "x", Path(), (KERNEL,), {}, baseline="fastest")
 
 
 def test_a_grouped_gemm_in_fp32() -> None:
-    assert CublasFp32.problem(EXERCISE, CASE) == {"M_sizes": (4, 2), "K": 8, "N": 16}
+    assert CublasFp32.problem(EXERCISE, CASE) == {"M_sizes": (4, 2), "K": 8, "N": 16, "padded": False}
+    compared = msgspec.structs.replace(EXERCISE, floors=(Floor("padded", 1.3, (CASE.name,)),))
+    assert CublasFp32.problem(compared, CASE)["padded"]
     moved = 4 * (6 * 8 + 2 * 8 * 16 + 6 * 16) + 8
     assert CublasFp32.work(EXERCISE, CASE) == Work(2.0 * 6 * 8 * 16, moved)
     assert CublasFp32.called("strided") == "cublas strided"
@@ -57,6 +61,19 @@ def test_what_is_no_grouped_gemm_is_refused() -> None:
     other = msgspec.structs.replace(CASE, arguments={"n": 5})
     with pytest.raises(GraderError, match="case even is not a grouped GEMM"):
         CublasFp32.problem(EXERCISE, other)
+
+
+def test_a_grouped_gemm_in_fp8() -> None:
+    exercise = catalog.read(Path(__file__).parents[2] / "exercises" / "05_fp8_grouped_gemm")
+    case = next(case for case in Oracle(exercise).cases(1) if case.name == "uniform")
+    chosen = registry.find(exercise.baseline)
+    assert chosen.baseline is CublasltFp8
+    assert CublasltFp8.problem(exercise, case) == {"M_sizes": (128,) * 4, "K": 256, "N": 256}
+    assert CublasltFp8.work(exercise, case).flops == 2.0 * 512 * 256 * 256
+    arrays = {name: value for name, value in case.arguments.items() if isinstance(value, Array)}
+    for name, dtype in (*CublasltFp8.reads.items(), CublasltFp8.writes):
+        assert arrays[name].data.dtype == dtype
+    assert [name for name in CublasltFp8.routes if chosen.decides(name)] == ["sequence", "streams"]
 
 
 def test_a_copy_moves_what_the_kernels_read_and_write() -> None:

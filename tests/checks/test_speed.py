@@ -10,7 +10,7 @@ from grader.baselines.work import Work
 from grader.checks import speed
 from grader.exercise import catalog
 from grader.model.execution import CompiledKernel, Resources
-from grader.model.exercise import Case, Exercise
+from grader.model.exercise import Case, Exercise, Floor
 from grader.model.measurements import LaunchedKernel
 from grader.model.result import Check, Status
 from grader.sandbox.messages import Verified
@@ -43,6 +43,20 @@ def test_fast_enough(exercise: Exercise) -> None:
 def test_too_slow(exercise: Exercise) -> None:
     check = judge(exercise, timing(0.5))
     assert (check.status, check.measurements.bonus) == (Status.FAILED, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "to_floor", "status"),
+    [(0.7, 1.4, Status.PASSED), (0.7, 1.2, Status.FAILED), (0.5, 1.4, Status.FAILED)],
+)
+def test_a_floor_must_be_reached_too(exercise: Exercise, ratio: float, to_floor: float, status: Status) -> None:
+    exercise = msgspec.structs.replace(exercise, floors=(Floor("padded", 1.3, ("even",)),))
+    check = judge(exercise, timing(ratio, floors={"padded": Interval(to_floor, to_floor - 0.01, to_floor + 0.01)}))
+    assert check.status is status
+    label = "cuBLAS, all groups padded to the longest"
+    assert f"{to_floor:.2f} of {label}, 1.30 is required" in check.message
+    (floor,) = check.measurements.floors or ()
+    assert (floor.label, floor.required, floor.passed) == (label, 1.3, to_floor > 1.3)
 
 
 def test_measures_what_the_contract_names(exercise: Exercise) -> None:

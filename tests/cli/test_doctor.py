@@ -12,7 +12,7 @@ def test_says_what_this_machine_can_judge(grade: Grade, monkeypatch: pytest.Monk
     monkeypatch.setattr(machine, "gpus", lambda: 0)
     assert grade("doctor") == 0
     said = " ".join(grade.out.split())
-    assert "judges compile, launch, memory, correct" in said
+    assert "can judge the checks compile, launch, memory, correct" in said
     assert "Measuring speed needs an NVIDIA GPU" in said
 
 

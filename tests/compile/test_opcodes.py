@@ -37,6 +37,20 @@ HIDDEN = {
         'short q; asm("cvt.rn.satfinite.e4m3x2.f32/* */ %0, %1, %2;" : "=h"(q) : "f"(x[0]), "f"(x[1])); *y = q;',
     ),
 }
+CONVERT = "cvt.rn.satfinite.e4m3x2.f32"
+SPELLINGS = {
+    "no blank before the operand": f"{CONVERT}%0, %1, %2;",
+    "a comment before a modifier": "cvt.rn/**/.satfinite.e4m3x2.f32 %0, %1, %2;",
+    "a blank before a modifier": "cvt .rn.satfinite .e4m3x2 /* */ .f32 %0, %1, %2;",
+    "a line's end within": r"cvt// ;\n.rn.satfinite.e4m3x2.f32\n%0, %1, %2;",
+    "a pragma that looks like a comment": rf".pragma \"//\"; {CONVERT} %0, %1, %2;",
+    "a pragma that seems to go on": rf".pragma \"\\\"; {CONVERT} %0, %1, %2; .pragma \"b\";",
+    "behind a .loc": f".loc 1 4 0 {CONVERT} %0, %1, %2;",
+    "behind a label": f"{{ A: B: {CONVERT} %0, %1, %2; }}",
+    "a blank after the @": f"{{ .reg .pred p; setp.eq.u32 p, 1, 0; @ ! p {CONVERT} %0, %1, %2; }}",
+    "a comment that seems to open another": f"/* /* */ {CONVERT} %0, %1, %2;",
+}
+UNREAD = r"\\\ncvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;"  # ptxas skips a backslash before a statement
 
 
 def opcodes(top: str, body: str) -> dict[str, int]:
@@ -55,3 +69,18 @@ def test_what_is_not_used_is_not_seen() -> None:
     used = opcodes("// cvt.rn.satfinite.e4m3x2.f32 is not for today", "y[0] = (unsigned char)x[0];")
     assert not any("e4m3" in opcode for opcode in used)
     assert used["ld.global.f32"] == 4
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=list(SPELLINGS))
+def test_no_spelling_that_the_assembler_takes_hides_it(spelling: str) -> None:
+    body = f'short q; asm volatile("{spelling}" : "=h"(q) : "f"(x[0]), "f"(x[1])); *y = q;'
+    compilation = compile_text(KERNEL.format(top="", body=body)).compilation  # with ptxas
+    assert compilation.ok, compilation.log
+    assert compilation.opcodes.get(CONVERT) == 4
+
+
+def test_what_cannot_be_read_is_not_judged() -> None:
+    body = f'short q; asm volatile("{UNREAD}" : "=h"(q) : "f"(x[0]), "f"(x[1])); *y = q;'
+    compilation = compile_text(KERNEL.format(top="", body=body)).compilation
+    assert compilation.ok
+    assert compilation.unread

@@ -81,6 +81,9 @@ def test_everything_of_the_toml_is_read(folder: Path) -> None:
     assert [p.bytes for p in kernel.parameters] == [8, 8, 8, 4]
 
 
+FLOOR = '[[floors]]\nroute = "{}"\nratio = 1.3\ncases = ["{}"]\n\n[points]'
+
+
 @pytest.mark.parametrize(
     ("old", "new", "guilty", "says"),
     [
@@ -98,6 +101,8 @@ def test_everything_of_the_toml_is_read(folder: Path) -> None:
         ("points = 8", "points = 80", "quality = 20", "84 points"),
         ('rule = "commented"', 'rule = "pretty"', 'rule = "pretty"', "pretty"),
         ("[points]", "[points", "[points", "column 8"),
+        ("[points]", FLOOR.format("pad", "even"), 'route = "pad"', "must be one of grouped, sequential"),
+        ("[points]", FLOOR.format("padded", "odd"), 'cases = ["odd"]', "speed of 'odd' is not judged"),
     ],
 )
 def test_a_broken_toml_names_the_file_the_line_and_what_is_wrong(

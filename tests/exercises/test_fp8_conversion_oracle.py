@@ -410,8 +410,8 @@ def test_one_output_for_all_is_said_to_be() -> None:
     ("place", "says"),
     [
         (lambda i: i ^ 3, "reverse order"),
-        (lambda i: i ^ 1, "each two are exchanged"),
-        (lambda i: i // 4 * 4, "belongs to the first of them"),
+        (lambda i: i ^ 1, "each two are swapped"),
+        (lambda i: i // 4 * 4, "hold the value of their first"),
         (lambda i: np.minimum(i + 1, i[-1]), "one place too early"),
         (lambda i: np.maximum(i - 1, 0), "one place too late"),
     ],

@@ -1,4 +1,4 @@
-"""Correct submissions to exercises 02 and 03 over many techniques: right numbers, and not a single finding."""
+"""Correct submissions to exercises 02, 03 and 05 over many techniques: right numbers, and not a single finding."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ EXERCISES = HERE.parents[1] / "exercises"
 CASES = {
     "02_fp8_conversion": ("fp8_conversion", ("boundaries", "chance-edges", "three")),
     "03_fp8_quantization": ("fp8_quantization", ("ragged", "tiny", "narrow")),
+    "05_fp8_grouped_gemm": ("fp8_grouped_gemm", ("small", "empty-groups", "narrow", "short-blocks", "ragged-blocks")),
 }
 SUBMISSIONS = [
     pytest.param(exercise, file, id=f"{folder}/{file.stem}")

@@ -68,7 +68,7 @@ def test_a_race_within_a_block_wants_a_barrier() -> None:
 @pytest.mark.parametrize("body", ["out[0] = blockIdx.x;", "if (blockIdx.x) out[t] = 1; else state[t] = out[t] = 2;"])
 def test_a_race_between_blocks_wants_no_barrier(body: str) -> None:
     step = advised("race", f"if (t == 0) {{ {body} }}", grid=2)
-    assert "one block alone" in step
+    assert "only one block" in step
     assert "__syncthreads" not in step
 
 
@@ -93,7 +93,7 @@ def test_what_an_array_is_called_changes_neither_next_step_nor_hint(name: str) -
     (report,) = ran.findings
     finding = Finding(report.kind, "a.cu", report.line, report.message, detail=report.detail, array=report.array)
     assert finding.array == name
-    assert "one block alone" in next_step(finding)
+    assert "only one block" in next_step(finding)
     known = frozenset({"race-between-blocks", "out-of-range-rows", "wrong-launch"})
     check = hints.give(Check("memory[a]", Status.FAILED, findings=(finding,)), known - {"race-between-blocks"})
     assert check.findings[0].hint == "out-of-range-rows"  # a read would have none of these

@@ -10,6 +10,10 @@ import pytest
 from grader.model.measurements import LaunchedKernel, plain, read
 from grader.model.result import Result
 from reports import occupancy, roofline, speed
+from reports.cases import Cell, tables
+from reports.problems import problems
+from reports.render import render
+from reports.verdict import words
 from tests.reports import samples
 
 # As an H200 says of kernels whose limits are plain: blocks_per_sm, occupancy, registers, static shared memory.
@@ -112,6 +116,43 @@ def test_points_lie_below_the_roof_and_inside() -> None:
         assert whole.compute[1] < point.y < roofline.HEIGHT - roofline.BOTTOM
     assert len(whole.x_ticks) >= 3
     assert len(whole.y_ticks) >= 3
+
+
+def floors(ratio: float) -> list[dict[str, object]]:
+    label = "cuBLAS, all groups padded to the longest"
+    passed = ratio >= 1.3
+    return [{"route": "padded", "label": label, "ratio": ratio, "low": ratio, "high": ratio, "required": 1.3}
+            | {"passed": passed}]  # fmt: skip
+
+
+def test_a_further_requirement_is_shown_and_limits_the_time() -> None:
+    reached = "1.20 of cuBLAS, all groups padded to the longest, 1.30 required"
+    result = changed(floors=floors(1.2))
+    for chart, check in zip(speed.charts(result), speed.timed(result), strict=True):
+        own, base = check.measurements.time_us, check.measurements.baseline_us
+        assert chart.floors == (reached,)
+        assert chart.allowed_us == pytest.approx(min(base / 0.6, own * 1.2 / 1.3))
+        assert f"It reaches {reached}." in speed.slow("variable", check.measurements)
+    assert reached in render(result)
+    assert {cell.ratio.split("; ")[1] for cell in speed_cells(result)} == {"padded 1.20"}
+
+
+def test_a_further_requirement_that_is_met_allows_what_the_gate_allows() -> None:
+    result = changed(floors=floors(9.0))
+    plain_charts = speed.charts(samples.on_h200("solution"))
+    assert [c.allowed_us for c in speed.charts(result)] == [c.allowed_us for c in plain_charts]
+    assert "It reaches" not in speed.slow("variable", speed.timed(result)[0].measurements)
+
+
+def test_the_verdict_names_the_requirement_that_is_missed_most() -> None:
+    result = changed(floors=floors(0.5))
+    sentence = words(result, problems(result)).sentence
+    assert "0.50 of the speed of cuBLAS, all groups padded to the longest; 1.30 is required" in sentence
+
+
+def speed_cells(result: Result) -> list[Cell]:
+    own, _ = tables(result, None)
+    return [row.cells["speed"][0] for row in own]
 
 
 def test_without_a_gpu_nothing_is_drawn() -> None:

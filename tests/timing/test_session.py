@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -56,6 +56,7 @@ def take(
     idle_seconds: float = 0.0,
     baseline: str = "fastest",
     threshold: float = 0.6,
+    floors: Mapping[str, float] | None = None,
 ) -> Timing:
     read = (lambda: next(readings)) if readings else (lambda: CALM)
 
@@ -65,7 +66,9 @@ def take(
         yield Alone(read, idle_seconds)
         meter.events.append("shared")
 
-    return session.take(meter, alone, meter.prove, baseline=registry.find(baseline), threshold=threshold)
+    return session.take(
+        meter, alone, meter.prove, baseline=registry.find(baseline), threshold=threshold, floors=floors
+    )
 
 
 def kept_rounds(meter: FakeMeter) -> int:
@@ -184,3 +187,20 @@ def test_times_that_do_not_fit_the_clock_are_no_measurement(busy: float) -> None
     meter.busy = busy
     with pytest.raises(TimingError, match="clock"):
         take(meter)
+
+
+def test_a_floor_has_an_interval_of_its_own_and_stays_for_all_rounds() -> None:
+    meter = FakeMeter()
+    found = take(meter, floors={"single_matrix": 0.5})
+    assert found.floors["single_matrix"].ratio == pytest.approx(0.7)
+    assert (found.route, found.looks) == ("streams", 1)
+
+
+def test_a_floor_that_is_open_keeps_the_measurement_going() -> None:
+    found = take(FakeMeter(), floors={"single_matrix": 0.7})
+    assert found.looks == len(LOOKS)
+
+
+def test_a_floor_without_its_route_is_refused() -> None:
+    with pytest.raises(TimingError, match="no route padded"):
+        take(FakeMeter(), floors={"padded": 1.3})

@@ -85,14 +85,12 @@ class _Expander:
     def _call(self, call: Instruction, rename: dict[str, str]) -> None:
         results, target, arguments = _parts(call)
         if isinstance(target, Symbol) and target.name in BUILT_IN_CALLS:
-            renamed = tuple(_renamed(o, rename) for o in call.operands)
-            guard = rename.get(call.guard, call.guard) if call.guard else None
-            self.into.body.append(replace(call, operands=renamed, guard=guard))
+            self._keep(call, rename)
             return
         callee = self.module.functions.get(target.name) if isinstance(target, Symbol) else None
-        if callee is None:
-            name = target.name if isinstance(target, Symbol) else "a function pointer"
-            raise Unsupported(f"a call of {name} cannot be run on the CPU", call.location)
+        if callee is None or len(results) + len(arguments) != len(callee.results) + len(callee.parameters):
+            self._keep(call, rename)  # nothing that is known: a thread that gets there ends the launch
+            return
         self.calls += 1
         actual = [_name(_renamed(o, rename)) for o in (*results, *arguments)]
         skip = f"skip@call{self.calls}"
@@ -106,6 +104,11 @@ class _Expander:
             self._inline(callee, actual)
         if call.guard:
             self.into.body.append(Label(skip))
+
+    def _keep(self, call: Instruction, rename: dict[str, str]) -> None:
+        renamed = tuple(_renamed(o, rename) for o in call.operands)
+        guard = rename.get(call.guard, call.guard) if call.guard else None
+        self.into.body.append(replace(call, operands=renamed, guard=guard))
 
     def _add(
         self, location: Location, opcode: str, *operands: Operand, guard: str | None = None, negated: bool = False
@@ -246,7 +249,7 @@ def _renamed(operand: Operand, rename: dict[str, str]) -> Operand:
     if isinstance(operand, Register):
         negated = "!" if operand.name.startswith("!") else ""
         name = operand.name.lstrip("!")
-        return Register(negated + rename.get(name, name))
+        return Register(negated + rename.get(name, name), operand.is_special)
     if isinstance(operand, Symbol):
         return Symbol(rename.get(operand.name, operand.name))
     if isinstance(operand, Address):

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from grader.ptx.syntax import Address, Instruction, Operand, Pair, Register, Vector
-
-SPECIAL = re.compile(
-    r"(%(tid|ntid|ctaid|nctaid|clusterid|nclusterid|cluster_ctaid|cluster_nctaid)\.[xyz]|%laneid|%n?warpid|%lanemask_\w\w"
-    r"|%n?smid|%gridid|%clock(_hi|64)?|%globaltimer(_lo|_hi)?|%(dynamic|total|aggr)_smem_size|%is_explicit_cluster"
-    r"|%cluster_n?ctarank|%envreg\d+|%pm\d+(_64)?|WARP_SZ|_)$"
-)
 
 
 def registers_of(operand: Operand) -> list[str]:
     if isinstance(operand, Register):
-        return [] if SPECIAL.match(operand.name) else [operand.name.lstrip("!")]
+        return [] if operand.is_special else [operand.name.lstrip("!")]
     if isinstance(operand, Address):
         return registers_of(operand.base)
     if isinstance(operand, Vector):

@@ -8,6 +8,7 @@ A value that is dropped was not read, so such a load is checked where its value 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 from typing import NamedTuple
 
 from grader.ptx.analysis.flow import Block
@@ -32,12 +33,13 @@ class Speculated(NamedTuple):
     forgotten: dict[int, list[int]]  # by a block's index, the loads whose values are dead on entry
 
 
-def speculated_loads(blocks: list[Block]) -> Speculated:
+def speculated_loads(blocks: list[Block], followed: Container[int] = ()) -> Speculated:
+    """`followed`: loads, by `id`, of which another analysis tells where their values matter."""
     found = Speculated([], defaultdict(list), defaultdict(list))
     for block in blocks:
         for at, load in enumerate(block.instructions):
             targets = _targets(load)
-            if targets:
+            if targets and id(load) not in followed:
                 _take(found, _Follow(blocks, load), block, at, targets)
     return found
 

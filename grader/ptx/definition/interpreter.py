@@ -18,6 +18,7 @@ from grader.ptx.definition.mbarrier import is_complete
 from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
 from grader.ptx.definition.spaces import Dim3, GridState, InterpreterError, place_variables
 from grader.ptx.definition.state import State
+from grader.ptx.machine import NAMED_BARRIERS
 from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Function, Instruction, Label, Module, Operand, Symbol, Vector, items_of
 
@@ -43,6 +44,7 @@ def run(
     launch = GridState(module, grid, block, shared_bytes)
     place_variables(launch)
     function = module.kernels[kernel]
+    launch.cluster = function.cluster
     values = [a if isinstance(a, int | bytes) else launch.memory.map(a) for a in arguments]
     parameters = {p.name: _parameter(v, p.bytes) for p, v in zip(function.parameters, values, strict=True)}
     for z in range(grid[2]):
@@ -75,6 +77,12 @@ def _run_block(launch: GridState, function: Function, parameters: dict[str, byte
     while running:
         for index, answer in meetings.released(set(running)).items():
             advance(index, answer)
+
+
+def _existing(barrier: int) -> int:
+    if barrier >= NAMED_BARRIERS:
+        raise InterpreterError(f"no barrier {barrier}")
+    return barrier
 
 
 class Thread(State):
@@ -150,7 +158,10 @@ class Thread(State):
     def _target(self, function: Function, branch: Instruction) -> str:
         if branch.traits.flow is Flow.BRANCH:
             return self._name(branch.operands[0])
-        return function.tables[self._name(branch.operands[1])][self.read(branch.operands[0], "u32")]
+        targets, index = function.tables[self._name(branch.operands[1])], self.read(branch.operands[0], "u32")
+        if index >= len(targets):
+            raise InterpreterError(f"brx.idx {index} of {len(targets)} labels")
+        return targets[index]
 
     def _holds(self, instruction: Instruction) -> bool:
         if instruction.guard is None:
@@ -167,14 +178,14 @@ class Thread(State):
         if "cluster" in mods:
             raise InterpreterError(f"{instruction.opcode} is not known")
         if instruction.traits.arrives:
-            barrier = self.read(operands[0], "u32")
+            barrier = _existing(self.read(operands[0], "u32"))
             self.meetings.arrived[barrier] = self.meetings.arrived.get(barrier, 0) + 1
             return
         target, predicate = None, 0
         if instruction.traits.result:
             target, predicate = operands.pop(0), self.read(operands.pop(), "pred")
         values = [self.read(operand, "u32") for operand in operands]
-        met = yield Barrier(values[0], values[1] if len(values) > 1 else None, predicate)
+        met = yield Barrier(_existing(values[0]), values[1] if len(values) > 1 else None, predicate)
         if target is None:
             return
         assert isinstance(met, list)

@@ -50,6 +50,7 @@ class GridState:
     grid: Dim3
     block: Dim3
     shared_bytes: int
+    cluster: Dim3 = (1, 1, 1)
     memory: AddressSpace = field(default_factory=AddressSpace)
     symbols: dict[str, int] = field(default_factory=dict)  # global and constant variables
     shared: dict[str, int] = field(default_factory=dict)  # offsets of shared variables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from math import prod
 
 from grader.ptx.definition.computation import number, wrap
 from grader.ptx.definition.spaces import Dim3, GridState, InterpreterError, inside
@@ -35,7 +36,9 @@ class State:
         if isinstance(operand, Register):
             negated = operand.name.startswith("!")
             name = operand.name.removeprefix("!")
-            value = self.special[name] if name in self.special else self.registers.get(name, 0)
+            if operand.is_special and name not in self.special:
+                raise InterpreterError(f"the register {name} is not known")
+            value = self.special[name] if operand.is_special else self.registers.get(name, 0)
             return 1 - value if negated else wrap(type_, value)
         if isinstance(operand, Immediate):
             return wrap(type_, _literal(operand, type_))
@@ -93,16 +96,33 @@ def _literal(immediate: Immediate, type_: str) -> int:
 
 
 def _special_registers(launch: GridState, block: Dim3, place: Dim3, index: int) -> dict[str, int]:
-    vectors = {"%tid": place, "%ntid": launch.block, "%ctaid": block, "%nctaid": launch.grid}
-    registers = {
-        f"{name}.{axis}": v for name, vector in vectors.items() for axis, v in zip("xyz", vector, strict=True)
+    cluster = launch.cluster
+    in_cluster = tuple(b % c for b, c in zip(block, cluster, strict=True))
+    vectors = {
+        "%tid": place,
+        "%ntid": launch.block,
+        "%ctaid": block,
+        "%nctaid": launch.grid,
+        "%clusterid": tuple(b // c for b, c in zip(block, cluster, strict=True)),
+        "%nclusterid": tuple(g // c for g, c in zip(launch.grid, cluster, strict=True)),
+        "%cluster_ctaid": in_cluster,
+        "%cluster_nctaid": cluster,
     }
+    registers = {
+        f"{name}.{axis}": v for name, vector in vectors.items() for axis, v in zip("xyzw", (*vector, 0), strict=True)
+    }
+    x, y, z = in_cluster
+    registers |= {
+        "%cluster_ctarank": (z * cluster[1] + y) * cluster[0] + x,
+        "%cluster_nctarank": prod(cluster),
+        "%is_explicit_cluster": int(cluster != (1, 1, 1)),
+    }
+    registers |= {f"%envreg{i}": 0 for i in range(32)}
     lane = index % 32
     registers |= {"%laneid": lane, "%lanemask_eq": 1 << lane, "%lanemask_lt": (1 << lane) - 1}
     registers |= {"%lanemask_le": (2 << lane) - 1, "%lanemask_gt": wrap("b32", ~((2 << lane) - 1))}
     registers |= {"%warpid": index // 32, "%nwarpid": -(-launch.block[0] * launch.block[1] * launch.block[2] // 32)}
     registers |= {
-        "WARP_SZ": 32,
         "%lanemask_ge": wrap("b32", ~((1 << lane) - 1)),
         "%dynamic_smem_size": launch.shared_bytes,
     }

@@ -77,10 +77,10 @@ def _copy_source(u: KernelBuilder, operand: Operand, width: int, filled: Value) 
     """Host address of the bytes to copy. With zero bytes to read, the source address is not checked."""
     f = u.f
     do, skip, after = f.fresh("do"), f.fresh("skip"), f.fresh("source")
+    address = address_of(u, operand)  # before the branch: what comes after may use the same register
     f.branch(filled.ne(0), do, skip)
     f.label(do)
     site = f.const("i32", u.site(width, opcode="ld.global"))
-    address = address_of(u, operand)
     pointer = f.call("ptr", "copy_source", u.worker, u.me, address, f.const("i32", width), site, filled)
     f.jump(after)
     f.label(skip)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.kernel import KernelBuilder
-from grader.ptx.machine import ABORTED, AT_NAMED, HEADER, UNALIGNED, WORKER, Kind
+from grader.ptx.machine import AT_NAMED, BARRIER_NUMBER, HEADER, NAMED_BARRIERS, UNALIGNED, WORKER, Kind
 from grader.ptx.opcodes.rows import ROWS
 from grader.ptx.opcodes.traits import BarrierKind
-from grader.ptx.syntax import Instruction
+from grader.ptx.syntax import Instruction, Operand
 
 
 def deposit_barrier(u: KernelBuilder, ins: Instruction) -> int:
@@ -25,21 +25,27 @@ def deposit_barrier(u: KernelBuilder, ins: Instruction) -> int:
         HEADER.set(frame, "predicate", u.value(predicate, "pred").zext("i32"))
     else:
         HEADER.set(frame, "predicate", f.const("i32", 0))
-    HEADER.set(frame, "barrier", u.value(operands[0], "u32") & 15)
+    HEADER.set(frame, "barrier", _number(u, operands[0]))
     count = u.value(operands[1], "u32") if len(operands) > 1 else f.const("i32", 0)
     _must_be_whole_warps(u, count)
     HEADER.set(frame, "count", count if ins.op.is_aligned else count | UNALIGNED)
     return AT_NAMED
 
 
+def _number(u: KernelBuilder, operand: Operand) -> Value:
+    """Which barrier; there are NAMED_BARRIERS."""
+    f, number = u.f, u.value(operand, "u32")
+    with f.when(number.uge(NAMED_BARRIERS), likely=False):
+        u.fail(Kind.BARRIER_DIVERGENCE, number.zext("i64") | BARRIER_NUMBER)
+        f.label(f.fresh("dead"))
+    return number
+
+
 def _must_be_whole_warps(u: KernelBuilder, count: Value) -> None:
     """Warps arrive as a whole, so a thread count must be a multiple of 32."""
     f = u.f
     with f.when((count & 31).ne(0), likely=False):
-        kind, site, zero = f.const("i32", int(Kind.BARRIER_DIVERGENCE)), f.const("i32", u.site()), f.const("i64", 0)
-        arguments = (u.worker, kind, site, f["tid"], count.zext("i64"), zero, f.const("i32", 0))
-        f.call("void", "record", *arguments)
-        f.ret(f.const("i32", ABORTED))
+        u.fail(Kind.BARRIER_DIVERGENCE, count.zext("i64"))
         f.label(f.fresh("dead"))
 
 
@@ -47,8 +53,9 @@ def arrive(u: KernelBuilder, ins: Instruction) -> None:
     """bar.arrive: arrive without waiting."""
     if not ins.operands:  # of a cluster
         raise u.unsupported()
-    barrier, count = u.value(ins.operands[0], "u32") & 15, u.value(ins.operands[1], "u32")
+    count = u.value(ins.operands[1], "u32")
     _must_be_whole_warps(u, count)
+    barrier = _number(u, ins.operands[0])
     u.f.call("void", "arrive", u.worker, u.f["tid"], barrier, count, u.f.const("i32", u.site()))
     u.passes()
 

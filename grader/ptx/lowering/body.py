@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.suspensions import is_plain_barrier, suspends
+from grader.ptx.ir import Value
 from grader.ptx.lowering import control
 from grader.ptx.lowering.arithmetic import NoLowering
 from grader.ptx.lowering.kernel import KernelBuilder
@@ -13,8 +16,9 @@ from grader.ptx.lowering.tables import Tables
 from grader.ptx.machine import EXITED
 from grader.ptx.opcodes.rows import DEPOSIT, POLL
 from grader.ptx.opcodes.traits import Flow
-from grader.ptx.syntax import Instruction, Pair
+from grader.ptx.syntax import Instruction, Pair, Unread
 from grader.ptx.types import BITS, is_signed
+from grader.ptx.unsupported import UNFORESEEN, Unsupported
 
 # By width: infinity or, for widths without one, a large number. It survives in a sum and in a maximum.
 POISON = {1: 1, 8: 0x7F, 16: 0x7C00, 32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000, 128: 0x7FF0_0000_0000_0000}
@@ -73,20 +77,34 @@ class BodyLowering:
         if ins.traits.branches:
             control.branch(u, block, ins)
         elif ins.base == DEPOSIT:
-            after = u.blocks[block.index + 1]
-            control.suspend(u, after, self._tables.deposit(u, after.instructions[0]))
+            self._attempt(ins, lambda: self._deposit(block))
         elif ins.base == POLL:
-            control.poll(u, block, u.blocks[block.index + 1], self._tables.poll)
+            self._attempt(ins, lambda: control.poll(u, block, u.blocks[block.index + 1], self._tables.poll))
         elif is_plain_barrier(ins):
             control.barrier(u, ins, u.blocks[block.index + 1])
         elif ins.guard:
             self._guarded(ins)
         else:
-            self._plain(ins)
+            self._attempt(ins, lambda: self._plain(ins))
+
+    def _deposit(self, block: Block) -> None:
+        u, after = self._u, self._u.blocks[block.index + 1]
+        control.suspend(u, after, self._tables.deposit(u, after.instructions[0]))
+
+    def _attempt(self, ins: Instruction, lower: Callable[[], None]) -> None:
+        """An instruction that is not known matters only if a thread gets there. What was written of it is dropped."""
+        lines, written = self._u.f.lines, len(self._u.f.lines)
+        try:
+            lower()
+        except (Unsupported, *UNFORESEEN) as error:
+            del lines[written:]
+            self._u.give_up(error if isinstance(error, Unsupported) else self._u.unsupported())
+            if suspends(ins) or ins.traits.ends:  # nothing follows it
+                self._u.f.line("unreachable")
 
     def _plain(self, ins: Instruction) -> None:
         u, tables = self._u, self._tables
-        if not ins.op.is_known:
+        if not ins.op.is_known or (not ins.traits.hint and any(isinstance(o, Unread) for o in ins.operands)):
             raise u.unsupported()
         if ins.op.row in tables.effects:
             tables.effects[ins.op.row](u, ins)
@@ -101,24 +119,35 @@ class BodyLowering:
         u, f = self._u, self._u.f
         defs, _ = defs_and_uses(ins)
         condition = control.guard_of(u, ins)
-        if ins.traits.computes:
-            before = {name: u.registers.read(name) for name in defs}
-            self._compute(ins)
-            for name, old in before.items():
-                u.registers.define(name, f.select(condition, u.registers.read(name), old))
+        if ins.traits.computes and self._selected(ins, condition, defs):
             return
         u.registers.store()
         do, after = f.fresh("do"), f.fresh("skip")
         f.branch(condition, do, after)
         f.label(do)
         known = u.registers.known()
-        self._plain(ins)
+        self._attempt(ins, lambda: self._plain(ins))
         self._loads.settle(u)
         u.registers.store()
         if not ins.traits.ends:
             f.jump(after)
         f.label(after)
         u.registers.know({name: value for name, value in known.items() if name not in defs})
+
+    def _selected(self, ins: Instruction, condition: Value, defs: list[str]) -> bool:
+        """False if the instruction is not known: then only those that execute it may get there."""
+        u, f = self._u, self._u.f
+        before, written = {name: u.registers.read(name) for name in defs}, len(f.lines)
+        try:
+            self._compute(ins)
+        except (Unsupported, *UNFORESEEN):
+            del f.lines[written:]
+            for name, old in before.items():
+                u.registers.define(name, old)
+            return False
+        for name, old in before.items():
+            u.registers.define(name, f.select(condition, u.registers.read(name), old))
+        return True
 
     def _compute(self, ins: Instruction) -> None:
         u, handler = self._u, self._tables.values.get(ins.op.row)
@@ -127,7 +156,7 @@ class BodyLowering:
             raise u.unsupported()
         try:
             result = handler(u, mods, list(ins.operands[1:]))
-        except (NoLowering, KeyError, IndexError, ValueError) as error:
+        except NoLowering as error:
             raise u.unsupported() from error
         destination, signed = ins.operands[0], bool(mods) and is_signed(mods[-1])
         if not isinstance(result, tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grader.ptx.analysis.calls import BUILT_IN_CALLS
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import parameter_pointer
 from grader.ptx.lowering.kernel import KernelBuilder
@@ -12,8 +13,10 @@ from grader.ptx.syntax import Address, Instruction, Symbol, Vector
 def call(u: KernelBuilder, ins: Instruction) -> None:
     """vprintf or __assertfail; analysis/calls.py has inlined all others."""
     vectors = [o for o in ins.operands if isinstance(o, Vector)]
-    target = next(o for o in ins.operands if isinstance(o, Symbol))
+    target = next((o for o in ins.operands if isinstance(o, Symbol)), None)
     f = u.f
+    if target is None or target.name not in BUILT_IN_CALLS:
+        raise u.unsupported(f"a call of {target.name if target else 'a function pointer'}")
     if target.name == "__assertfail":
         u.trap()
         f.label(f.fresh("dead"))

@@ -8,7 +8,7 @@ from grader.ptx.analysis.flow import Block, branch_targets
 from grader.ptx.ir import Value
 from grader.ptx.lowering.kernel import FUEL, KernelBuilder
 from grader.ptx.lowering.sites import WAITING, Site
-from grader.ptx.machine import ABORTED, AT_BARRIER, AT_PHASE, AT_YIELD, HEADER, UNALIGNED
+from grader.ptx.machine import ABORTED, AT_BARRIER, AT_PHASE, AT_YIELD, HEADER, UNALIGNED, Kind
 from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Instruction
 
@@ -80,7 +80,14 @@ def branch(u: KernelBuilder, block: Block, ins: Instruction) -> None:
     if ins.traits.flow is Flow.SWITCH:
         index = u.value(ins.operands[0], "u32")
         cases = " ".join(f'i32 {i}, label %"{name}"' for i, name in enumerate(names))
-        f.line(f'switch i32 {index}, label %"{names[-1]}" [{cases}]')
+        outside, last = f.fresh("outside"), label_of(u, block.index + 1) if ins.guard else ""
+        if ins.guard:
+            taken = f.fresh("taken")
+            f.branch(guard_of(u, ins), taken, last)
+            f.label(taken)
+        f.line(f'switch i32 {index}, label %"{outside}" [{cases}]')
+        f.label(outside)
+        u.fail(Kind.TRAP)
     elif ins.guard:
         f.branch(guard_of(u, ins), names[0], label_of(u, block.index + 1))
     else:

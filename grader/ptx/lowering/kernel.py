@@ -20,8 +20,9 @@ from grader.ptx.analysis.pointers import pointer_origins
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.speculated import speculated_loads
 from grader.ptx.analysis.suspensions import is_plain_barrier, split_collectives
+from grader.ptx.analysis.unwritten import Place, follow_unwritten
 from grader.ptx.ir import Fn, Value
-from grader.ptx.lowering.memory import lay_out_frame, lay_out_shared, parameter_layout, variable_windows
+from grader.ptx.lowering.memory import RESERVED, lay_out_frame, lay_out_shared, parameter_layout, variable_windows
 from grader.ptx.lowering.operands import OperandAccess
 from grader.ptx.lowering.registers import Registers
 from grader.ptx.lowering.sites import Site
@@ -29,9 +30,12 @@ from grader.ptx.lowering.special_registers import SpecialRegisters
 from grader.ptx.machine import (
     ABORTED,
     BLOCK_SCOPE,
+    ENOUGH,
+    LAUNCH,
     MAIL,
     MAIL_BYTES,
     MERGES,
+    SITE_MASK,
     STRONG,
     TURNS,
     WORKER,
@@ -53,15 +57,24 @@ class OpenLoads(Protocol):
 
 
 class KernelBuilder:
-    def __init__(self, module: Module, function: Function, read_only: frozenset[int], loads: OpenLoads) -> None:
+    def __init__(
+        self,
+        module: Module,
+        function: Function,
+        read_only: frozenset[int],
+        loads: OpenLoads,
+        unwritten: frozenset[Place],
+    ) -> None:
         self.function = expand_calls(module, function)
         leave_out_gaps(self.function)
+        followed = follow_unwritten(self.function, unwritten)
+        self.followed = {id(load): number for number, load in enumerate(followed, 1)}
         name_the_carry(self.function)
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)
         self.merging_loads = merging_loads(self.blocks)
         self.meeting_places = meeting_places(self.blocks)
-        self.speculated = speculated_loads(self.blocks)
+        self.speculated = speculated_loads(self.blocks, self.followed.keys())
         self.looks = looks_of(self.blocks)
         self.used = frozenset(name for b in self.blocks for i in b.instructions for name in defs_and_uses(i)[1])
         self.origins = pointer_origins(self.function)
@@ -75,6 +88,7 @@ class KernelBuilder:
         self.helpers: dict[str, str] = {}
         self.tables: list[str] = []
         self.sites: list[Site] = [Site(NOWHERE, "")]
+        self.lacking: dict[int, Unsupported] = {}  # by the site that a thread must reach for it to matter
         self.here = Instruction("", ())
         self.parameters: dict[str, Value] = {}  # .param variables of calls
         self.scratch: Value | None = None  # a buffer to pass values by address
@@ -96,10 +110,26 @@ class KernelBuilder:
         self.fuel.store(f.const("i64", FUEL))
         # Who draws in a loop lets other blocks draw.
         self.turns.store(f.const("i32", 1 if self.looks.between_blocks.draw else TURNS))
-        static = sum(size for _, size in self.shared.arrays)
-        special = SpecialRegisters(self, self.worker, self.launch, static)
+        self._name_followed()
+        layout = self.layout
+        static = sum(size for name, (_, size) in layout.arrays.items() if name != RESERVED)
+        reserved = layout.addresses.get(RESERVED, 0)
+        special = SpecialRegisters(self, self.worker, self.launch, static, reserved, self.function.cluster)
         self.registers = Registers(f, self.function.registers, self.frame_layout, self.unsupported)
         self._operands = OperandAccess(f, self.registers, special, self.symbol_address, self.unsupported)
+
+    def _name_followed(self) -> None:
+        """A table of the sites of loads that are followed, by their numbers."""
+        sites = ["i32 0"]
+        for load in (i for b in self.blocks for i in b.instructions if id(i) in self.followed):
+            self.here = load
+            sites.append(f"i32 {self.site(load.op.bytes) & SITE_MASK}")
+        if self.followed:
+            self.tables.append(f"@followed = private constant [{len(sites)} x i32] [{', '.join(sites)}]")
+
+    @property
+    def followed_sites(self) -> Value:
+        return self.f.const("ptr", "@followed")
 
     def text(self) -> str:
         return "\n".join([*self.tables, *self.helpers.values(), self.f.text()])
@@ -138,7 +168,8 @@ class KernelBuilder:
     def site(self, width: int = 0, *, strong: bool = False, opcode: str = "") -> int:
         """The index of a new site, with its flags. `opcode` names one access of an instruction that makes several."""
         self.sites.append(Site(self.here.location, opcode or self.here.opcode, width))
-        flags = STRONG if strong else MERGES if id(self.here) in self.merging_loads else 0
+        drops = id(self.here) in self.merging_loads or id(self.here) in self.followed
+        flags = STRONG if strong else MERGES if drops else 0
         if strong and self.here.op.is_of_block_scope:
             flags |= BLOCK_SCOPE
         return (len(self.sites) - 1) | flags
@@ -188,8 +219,27 @@ class KernelBuilder:
         self.f.ret(self.f.const("i32", status))
 
     def trap(self) -> None:
-        f = self.f
-        kind, site = f.const("i32", int(Kind.TRAP)), f.const("i32", self.site())
-        zero, none = f.const("i64", 0), f.const("i32", 0)
-        f.call("void", "record", self.worker, kind, site, f["tid"], zero, zero, none)
+        self.fail(Kind.TRAP)
+
+    def fail(self, kind: Kind, address: Value | None = None, other: Value | None = None, *, opcode: str = "") -> None:
+        """Record a fault here; the block ends."""
+        f, zero = self.f, self.f.const("i64", 0)
+        site = f.const("i32", self.site(opcode=opcode))
+        numbers = (zero if address is None else address, zero if other is None else other)
+        what = f.const("i32", int(kind))
+        f.call("void", "record", self.worker, what, site, f["tid"], *numbers, f.const("i32", 0))
         self.exit(ABORTED)
+
+    def give_up(self, lacking: Unsupported) -> None:
+        """Instead of an instruction that is not known. A thread that gets here ends the launch: nothing is judged.
+
+        Where blocks run side by side, the others go on, so that always the same thread is the first to get here.
+        """
+        f = self.f
+        self.lacking[len(self.sites)] = lacking
+        stop = LAUNCH.get(self.launch, "stop")
+        serial = LAUNCH.get(self.launch, "serial").ne(0)
+        LAUNCH.set(self.launch, "stop", f.select(serial, f.const("i32", ENOUGH), stop))
+        self.fail(Kind.UNSUPPORTED)
+        f.label(f.fresh("dead"))
+        self.registers.begin_block()

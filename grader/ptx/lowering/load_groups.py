@@ -87,7 +87,9 @@ class Loads:
     def _key(self, u: KernelBuilder, ins: Instruction, versions: dict[str, int]) -> GroupKey | None:
         """The group of a load; None if it is checked by itself."""
         op = ins.op
-        if not ins.traits.loads or op.is_strong or ins.guard or ins in self.speculated or id(ins) in u.looks.guesses:
+        if not ins.traits.loads or op.is_strong or ins.guard or ins in self.speculated:
+            return None
+        if id(ins) in u.looks.guesses or id(ins) in u.followed:
             return None
         source = ins.operands[1]
         if not isinstance(source, Address) or isinstance(source.base, Immediate) or not op.element_bytes:

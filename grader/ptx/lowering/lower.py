@@ -8,6 +8,7 @@ from grader.ptx.analysis.looks import BetweenBlocks
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.shapes import Frame, SharedMap
 from grader.ptx.analysis.suspensions import is_named_barrier
+from grader.ptx.analysis.unwritten import Place
 from grader.ptx.lowering import async_copies
 from grader.ptx.lowering.body import BodyLowering
 from grader.ptx.lowering.kernel import KernelBuilder
@@ -17,6 +18,7 @@ from grader.ptx.lowering.sites import Site
 from grader.ptx.lowering.tables import TABLES, Tables
 from grader.ptx.runtime.library import declarations
 from grader.ptx.syntax import Function, Location, Module
+from grader.ptx.unsupported import UNFORESEEN, Unsupported
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,27 @@ class Lowered:
     asynchronous: bool  # its copies count as accesses of machine.ASYNC_THREAD
     own_barriers: bool  # it uses mbarriers or named barriers
     between_blocks: BetweenBlocks
+    lacking: dict[int, Unsupported]  # by site: what a thread that gets there would need
     unset: list[Location]  # where registers that may be uninitialised are first read
 
 
-def lower(module: Module, function: Function, read_only: frozenset[int], tables: Tables = TABLES) -> Lowered:
+def lower(
+    module: Module,
+    function: Function,
+    read_only: frozenset[int],
+    unwritten: frozenset[Place] = frozenset(),
+    *,
+    tables: Tables = TABLES,
+) -> Lowered:
     """Raises Unsupported. `read_only`: indices of parameters whose arrays the kernel may not write."""
     loads = Loads()
-    kernel = KernelBuilder(module, function, read_only, loads)
-    BodyLowering(kernel, loads, tables).lower()
+    try:
+        kernel = KernelBuilder(module, function, read_only, loads, unwritten)
+        BodyLowering(kernel, loads, tables).lower()
+    except UNFORESEEN as error:
+        raise Unsupported(
+            f"the CPU engine does not understand the PTX of {function.name}", Location("", function.line, 0)
+        ) from error
     return Lowered(
         declarations() + kernel.text(),
         kernel.f.name,
@@ -54,6 +69,7 @@ def lower(module: Module, function: Function, read_only: frozenset[int], tables:
         async_copies.is_asynchronous(kernel.blocks),
         any(i.traits.on_mbarrier or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
         kernel.looks.between_blocks,
+        kernel.lacking,
         _first_reads(kernel),
     )
 

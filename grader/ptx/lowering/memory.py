@@ -8,6 +8,7 @@ from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.rewrites import may_rewrite
 from grader.ptx.analysis.shapes import Frame, SharedMap
+from grader.ptx.lowering.special_registers import IS_RESERVED, RESERVED_BYTES
 from grader.ptx.machine import (
     ARENA_TAIL,
     COPY,
@@ -18,9 +19,10 @@ from grader.ptx.machine import (
     VARIABLE_WINDOW,
 )
 from grader.ptx.opcodes.rows import POLL, PUSH
-from grader.ptx.syntax import Address, Function, Instruction, Module, Operand, Symbol, Variable, Vector
+from grader.ptx.syntax import Address, Function, Instruction, Module, Operand, Register, Symbol, Variable, Vector
 from grader.ptx.types import BITS
 
+RESERVED = "shared memory reserved for CUDA"  # an array of its own, in kernels that ask where it lies
 STACK_BYTES = 16384  # per thread, if the kernel calls recursive functions
 
 
@@ -90,6 +92,9 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
         addresses[variable.name] = at
         arrays[variable.name] = (at, variable.size)
         at += variable.size + SHARED_GUARD
+    if _reads_reserved(blocks):
+        addresses[RESERVED], arrays[RESERVED] = at, (at, RESERVED_BYTES)
+        at += RESERVED_BYTES + SHARED_GUARD
     dynamic = [v for v in shared if not v.size]
     start = _aligned(at, max([1024, *(v.align for v in dynamic)]))
     addresses |= {v.name: start for v in dynamic}
@@ -98,6 +103,11 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
     polls = any(ins.base == POLL for block in blocks for ins in block.instructions)
     map_ = SharedMap(tuple(arrays.values()), start, arena, granule(blocks, "shared"), polls, may_rewrite(blocks))
     return SharedLayout(map_, addresses, arrays)
+
+
+def _reads_reserved(blocks: list[Block]) -> bool:
+    operands = (o for b in blocks for i in b.instructions for o in i.operands)
+    return any(isinstance(o, Register) and o.is_special and IS_RESERVED.match(o.name) for o in operands)
 
 
 def granule(blocks: list[Block], space: str) -> int:

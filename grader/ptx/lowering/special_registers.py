@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
+from math import prod
 
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import Unit
@@ -13,26 +16,81 @@ SPREAD = 37  # between those of neighbouring blocks; it shares no factor with th
 CYCLES = 40  # at least, between two looks at the clock
 FACTOR = 6364136223846793005
 Scalars = dict[str, Callable[[], Value]]
+RESERVED_BYTES = 1024  # of shared memory in each block, for CUDA's own use; cooperative groups keep barriers there
+SHARED_UNIT = 128  # shared memory is allocated in multiples of it
+IS_RESERVED = re.compile(r"%reserved_smem_offset_(begin|end|cap|0|1)$")
+ZERO = re.compile(r"%(envreg([0-9]|[12][0-9]|3[01])|pm[0-7](_64)?|current_graph_exec)$")  # nothing is set, or counted
+NO_AXIS = "w"  # of a vector with three elements: 0
 
 
 class SpecialRegisters:
-    def __init__(self, u: Unit, worker: Value, launch: Value, static_shared: int) -> None:
-        """`static_shared`: bytes of the kernel's own shared arrays."""
+    def __init__(
+        self, u: Unit, worker: Value, launch: Value, static_shared: int, reserved: int, cluster: tuple[int, int, int]
+    ) -> None:
+        """`static_shared`: bytes of the kernel's shared arrays. `reserved`: where CUDA's own shared memory starts.
+        `cluster`: blocks of a cluster in each direction."""
         self._u, self._f = u, u.f
         self._worker, self._launch, self._static_shared = worker, launch, static_shared
+        self._reserved = reserved
+        self._cluster = dict(zip("xyz", cluster, strict=True))
 
     def read(self, name: str) -> Value | None:
         """None if the register is unknown."""
         base, _, axis = name[1:].partition(".")
-        if base in ("ntid", "nctaid") and axis:
-            return LAUNCH.get(self._launch, ("block_" if base == "ntid" else "grid_") + axis)
-        if base == "ctaid":
-            return WORKER.get(self._worker, f"ctaid_{axis}")
-        if base == "tid":
-            table = LAUNCH.get(self._launch, "thread_index")
-            return table.index("i32", self._f["tid"] * 4 + "xyz".index(axis)).load("i32")
-        scalars = self._lanes(self._f["tid"] & 31) | self._sizes() | self._clocks()
+        vector = self._vectors().get(base)
+        if vector and axis == NO_AXIS:
+            return self._f.const("i32", 0)
+        if vector and axis:
+            return vector(axis)
+        if ZERO.match(name):
+            return self._f.const("i64", 0)
+        lane = self._f["tid"] & 31
+        scalars = self._lanes(lane) | self._sizes() | self._reserved_shared() | self._clusters() | self._clocks()
         return scalars[name]() if name in scalars else None
+
+    def _vectors(self) -> dict[str, Callable[[str], Value]]:
+        f, cluster = self._f, self._cluster
+
+        def thread(axis: str) -> Value:
+            table = LAUNCH.get(self._launch, "thread_index")
+            return table.index("i32", f["tid"] * 4 + "xyz".index(axis)).load("i32")
+
+        def block(axis: str) -> Value:
+            return WORKER.get(self._worker, f"ctaid_{axis}")
+
+        def blocks(axis: str) -> Value:
+            return LAUNCH.get(self._launch, f"grid_{axis}")
+
+        return {
+            "tid": thread,
+            "ntid": lambda axis: LAUNCH.get(self._launch, f"block_{axis}"),
+            "ctaid": block,
+            "nctaid": blocks,
+            "clusterid": lambda axis: block(axis).udiv(cluster[axis]),
+            "nclusterid": lambda axis: blocks(axis).udiv(cluster[axis]),
+            "cluster_ctaid": lambda axis: block(axis).urem(cluster[axis]),
+            "cluster_nctaid": lambda axis: f.const("i32", cluster[axis]),
+        }
+
+    def _clusters(self) -> Scalars:
+        cluster, vectors = self._cluster, self._vectors()
+        size = prod(cluster.values())
+
+        def rank() -> Value:
+            x, y, z = (vectors["cluster_ctaid"](axis) for axis in "xyz")
+            return (z * cluster["y"] + y) * cluster["x"] + x
+
+        return {
+            "%cluster_ctarank": rank,
+            "%cluster_nctarank": lambda: self._f.const("i32", size),
+            "%is_explicit_cluster": lambda: self._f.const("i1", int(size > 1)),
+        }
+
+    def _reserved_shared(self) -> Scalars:
+        """PTX ISA, "%reserved_smem_offset_<…>"; cooperative groups take offset 1."""
+        start = self._reserved
+        values = {"begin": start, "end": start + RESERVED_BYTES, "cap": RESERVED_BYTES, "0": start, "1": start}
+        return {f"%reserved_smem_offset_{name}": partial(self._f.const, "i32", at) for name, at in values.items()}
 
     def _lanes(self, lane: Value) -> Scalars:
         f, one = self._f, self._f.const("i32", 1)
@@ -58,12 +116,17 @@ class SpecialRegisters:
         def dynamic_shared() -> Value:
             return LAUNCH.get(self._launch, "dynamic_shared")
 
+        def all_shared(reserved: int) -> Value:
+            used = dynamic_shared() + (self._static_shared + reserved + SHARED_UNIT - 1)
+            return used - used.urem(SHARED_UNIT)
+
         return {
             "%smid": self._multiprocessor,
             "%nsmid": lambda: f.const("i32", MULTIPROCESSORS),
             "%gridid": lambda: f.const("i64", 1),
             "%dynamic_smem_size": dynamic_shared,
-            "%total_smem_size": lambda: dynamic_shared() + self._static_shared,
+            "%total_smem_size": lambda: all_shared(0),
+            "%aggr_smem_size": lambda: all_shared(RESERVED_BYTES),
         }
 
     def _multiprocessor(self) -> Value:

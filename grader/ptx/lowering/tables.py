@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering import accesses, async_copies, atomics, calls, collectives, fences, mbarriers, stack, wmma
+from grader.ptx.lowering import (
+    accesses,
+    async_copies,
+    atomics,
+    calls,
+    collectives,
+    fences,
+    mbarriers,
+    stack,
+    unwritten,
+    wmma,
+)
 from grader.ptx.lowering.arithmetic import ARITHMETIC, Handler
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.syntax import Instruction
@@ -31,6 +42,7 @@ TABLES = Tables(
         **fences.HANDLERS,
         **mbarriers.HANDLERS,
         **stack.HANDLERS,
+        **unwritten.HANDLERS,
         **wmma.HANDLERS,
     },
     deposit=collectives.deposit,

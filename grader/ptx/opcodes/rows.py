@@ -111,6 +111,9 @@ DEPOSIT = "deposit"  # before a collective: the lane leaves its words and waits
 POLL = "poll"  # before a wait for an mbarrier: the thread lets others run if the phase is not complete
 PUSH, POP, STACK = "push", "pop", "stack"  # the stack for recursion; STACK empties it
 ALIGNED = "aligned"  # the alignment check of a vector load of which only some elements are loaded
+UNWRITTEN = "unwritten"  # behind a load: has nothing written what it gave?
+MATTERS = "matters"  # before an instruction to which a value matters that nothing may have written
+UNWRITE = "unwrite"  # behind a store of such a value
 
 INSERTED: dict[str, Traits] = {
     DEPOSIT: Traits(result=False, suspends=True),
@@ -119,6 +122,9 @@ INSERTED: dict[str, Traits] = {
     POP: Traits(),
     STACK: Traits(result=False),
     ALIGNED: Traits(result=False),
+    UNWRITTEN: Traits(),
+    MATTERS: Traits(result=False),
+    UNWRITE: Traits(result=False),
 }
 
 ROWS: dict[str, Traits] = {**COMPUTATION, **MEMORY, **ASYNCHRONOUS, **CONTROL, **COLLECTIVES, **INSERTED}

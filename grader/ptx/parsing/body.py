@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from grader.ptx.opcodes.opcode import read_opcode
+from grader.ptx.opcodes.traits import Flow
+from grader.ptx.parsing import statements
 from grader.ptx.parsing.errors import PtxError
-from grader.ptx.parsing.operands import immediate, split_operands
+from grader.ptx.parsing.operands import OperandReader, split_operands
+from grader.ptx.parsing.statements import WORD, Brace, Directive, InstructionText, LabelText, Loc, Statement
 from grader.ptx.parsing.variables import variables_of
-from grader.ptx.syntax import (
-    NOWHERE,
-    Address,
-    Function,
-    Immediate,
-    Instruction,
-    Label,
-    Location,
-    Module,
-    Operand,
-    Pair,
-    Register,
-    Symbol,
-    Variable,
-    Vector,
-)
+from grader.ptx.syntax import NOWHERE, Function, Instruction, Label, Location, Module, Operand, Unread, Vector
 
 CACHE_HINT = ".L2::cache_hint"
-BODY_ITEM = re.compile(
-    r"\s*(?:(?P<loc>\.loc\b[^\n]*)"
-    r"|(?P<open>\{)"
-    r"|(?P<close>\})"
-    r"|(?P<label>[\w$%]+)\s*:(?!:)"
-    r'|(?P<statement>(?:[^;{}"]|\{[^{}]*\}|"(?:\\.|[^"\\])*")+);)'
-)
-LOC = re.compile(
-    r"\.loc\s+(\d+)\s+(\d+)\s+(\d+)(?:\s*,\s*function_name\s+[^,]+,\s*inlined_at\s+(\d+)\s+(\d+)\s+(\d+))?"
-)
+REGISTERS = re.compile(r"\.reg\s*(?:\.v([248])\s*)?\.(\w+)\s+(.*)", re.DOTALL)
+REGISTER = re.compile(rf"({WORD})\s*(?:<\s*(\d+)\s*>)?$")
+TARGETS = re.compile(rf"\.branchtargets\s+({WORD}(?:\s*,\s*{WORD})*)\s*$")
+VARIABLES = (".shared", ".local", ".param", ".global", ".const")
+MOST_REGISTERS = 1_000_000
 
 
 class BodyReader:
@@ -46,39 +31,52 @@ class BodyReader:
         self.scope_count = 0
         self.location = NOWHERE
         self.called_from: dict[tuple[int, int, int], Location] = {}
-        self.operands: dict[str, Operand] = {}
+        self.vectors: dict[str, tuple[str, ...]] = {}
+        self.operands = OperandReader(self._renamed, function.registers, self.vectors, self._element_bytes)
 
     def read(self, text: str, at: int) -> int:
-        while match := BODY_ITEM.match(text, at):
-            at = match.end()
-            kind = match.lastgroup
-            if kind == "statement":
-                self._statement(match.group("statement").strip())
-            elif kind == "loc":
-                self._loc(match.group("loc"))
-            elif kind == "label":
-                self.function.body.append(Label(self._renamed(match.group("label"))))
-            elif kind == "open":
-                self.scope_count += 1
-                self.scopes.append({})
-                self._declare_labels(text, at)
-                self.operands.clear()
-            else:
-                self.scopes.pop()
-                self.operands.clear()
-                if not self.scopes:
-                    return at
-        line = text.count("\n", 0, at) + 1
-        raise PtxError(f"PTX line {line}: not understood: {text[at : at + 60].strip()!r}")
+        """Reads up to the closing brace. Returns the position behind it."""
+        body = list(statements.body(text, at))
+        labels = _labels_by_scope([statement for statement, _ in body])
+        before = at
+        for statement, after in body:
+            try:
+                self._statement(statement, labels)
+            except PtxError as error:
+                raise self._placed(error, text, before) from error
+            before = after
+        return before
 
-    def _declare_labels(self, text: str, at: int) -> None:
-        """Inline assembly may use a label again in another scope, so labels of inner scopes are renamed."""
-        depth, end = 1, at
-        while depth and end < len(text):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            end += 1
-        for name in re.findall(r"^\s*([\w$]+)\s*:(?!:)", text[at:end], re.MULTILINE):
-            self.scopes[-1].setdefault(name, f"{name}@{self.scope_count}")
+    def _placed(self, error: PtxError, text: str, at: int) -> PtxError:
+        """The error with its line in the PTX and in the submission."""
+        words = str(error)
+        if not words.startswith("PTX line"):
+            at += len(text[at:]) - len(text[at:].lstrip())
+            words = f"PTX line {text.count(chr(10), 0, at) + 1}: {words}"
+        placed = PtxError(words)
+        own = self.location.frames()[-1]
+        placed.file, placed.line = own.file, own.line
+        return placed
+
+    def _statement(self, statement: Statement, labels: list[list[str]]) -> None:
+        if isinstance(statement, InstructionText):  # most are
+            self._instruction(statement)
+            return
+        match statement:
+            case Loc():
+                self._loc(statement)
+            case LabelText(name):
+                self.function.body.append(Label(self._renamed(name)))
+            case Directive(text):
+                self._directive(text)
+            case Brace(opens=True):
+                # Inline assembly may use a label again in another scope, so labels of inner scopes are renamed.
+                self.scope_count += 1
+                self.scopes.append({name: f"{name}@{self.scope_count}" for name in labels[self.scope_count]})
+                self.operands.forget()
+            case Brace():
+                self.scopes.pop()
+                self.operands.forget()
 
     def _renamed(self, name: str) -> str:
         for scope in reversed(self.scopes):
@@ -86,122 +84,108 @@ class BodyReader:
                 return scope[name]
         return name
 
-    def _loc(self, text: str) -> None:
-        match = LOC.match(text)
-        if match is None:
-            raise PtxError(f"not understood: {text!r}")
-        key = (int(match.group(1)), int(match.group(2)), int(match.group(3)))
-        if key[1] == 0:  # line 0: compiler-generated code; the previous real line explains it best
+    def _element_bytes(self, name: str) -> int | None:
+        variable = self.function.variables.get(name) or self.module.variables.get(name)
+        return variable.element if variable else None
+
+    def _loc(self, loc: Loc) -> None:
+        file, line, column = loc.at
+        if line == 0:  # compiler-generated code; the previous real line explains it best
             return
         caller = None
-        if match.group(4):
-            at = (int(match.group(4)), int(match.group(5)), int(match.group(6)))
+        if loc.caller:
+            at = loc.caller
             caller = self.called_from.get(at) or Location(self.module.files.get(at[0], ""), at[1], at[2])
-        self.location = Location(self.module.files.get(key[0], ""), key[1], key[2], caller)
-        self.called_from[key] = self.location
+        self.location = Location(self.module.files.get(file, ""), line, column, caller)
+        self.called_from[loc.at] = self.location
         if self.function.line == 0:
             self.function.line = self.location.frames()[-1].line
 
-    def _statement(self, text: str) -> None:
+    def _directive(self, text: str) -> None:
         if text.startswith(".reg"):
             self._registers(text)
-        elif text.startswith((".shared", ".local", ".param", ".global", ".const")):
+        elif text.startswith(VARIABLES):
             for variable in variables_of(text):
                 renamed = self._declare(variable.name)
-                self.function.variables[renamed] = Variable(
-                    renamed, variable.space, variable.size, variable.align, variable.data, variable.relocations
-                )
-        elif text.startswith(".pragma"):
-            return
+                self.function.variables[renamed] = replace(variable, name=renamed)
         elif text.startswith(".branchtargets"):
-            label = self.function.body.pop()
-            assert isinstance(label, Label)
-            targets = (self._renamed(t.strip()) for t in text.removeprefix(".branchtargets").split(","))
-            self.function.tables[label.name] = tuple(targets)
+            self._branch_targets(text)
         elif text.startswith(".callprototype"):
-            self.function.body.pop()  # its label
-        elif text.startswith("."):
+            self._pop_label(text)
+        elif not text.startswith(".pragma"):
             raise PtxError(f"directive not understood: {text[:60]!r}")
-        else:
-            self._instruction(text)
+
+    def _branch_targets(self, text: str) -> None:
+        match = TARGETS.match(text)
+        if match is None:
+            raise PtxError(f"directive not understood: {text[:60]!r}")
+        names = tuple(self._renamed(target.strip()) for target in match[1].split(","))
+        self.function.tables[self._pop_label(text)] = names
+
+    def _pop_label(self, text: str) -> str:
+        """The label of a directive, which no branch goes to."""
+        label = self.function.body.pop() if self.function.body else None
+        if not isinstance(label, Label):
+            raise PtxError(f"directive not understood: {text[:60]!r}")
+        return label.name
 
     def _registers(self, text: str) -> None:
-        match = re.match(r"\.reg\s*(?:\.v[24]\s*)?\.(\w+)\s+(.*)", text, re.DOTALL)
+        match = REGISTERS.match(text)
         if match is None:
             raise PtxError(f"register declaration not understood: {text[:60]!r}")
-        kind = match.group(1)
-        for name in match.group(2).split(","):
-            name = name.strip()
-            many = re.match(r"(.*)<(\d+)>$", name)
-            names = [f"{many.group(1)}{i}" for i in range(int(many.group(2)))] if many else [name]
-            for each in names:
-                self.function.registers[self._declare(each)] = kind
+        count, kind, declared = match.groups()
+        for part in declared.split(","):
+            name = REGISTER.match(part.strip())
+            if name is None or int(name[2] or 0) > MOST_REGISTERS:
+                raise PtxError(f"register declaration not understood: {text[:60]!r}")
+            for each in [f"{name[1]}{i}" for i in range(int(name[2]))] if name[2] else [name[1]]:
+                renamed = self._declare(each)
+                if count:
+                    self.vectors[renamed] = tuple(f"{renamed}.{axis}" for axis in "xyzwabcd"[: int(count)])
+                for element in self.vectors[renamed] if count else (renamed,):
+                    self.function.registers[element] = kind
 
     def _declare(self, name: str) -> str:
         if len(self.scopes) == 1:
             return name
         renamed = f"{name}@{self.scope_count}"
         self.scopes[-1][name] = renamed
-        self.operands.clear()
+        self.operands.forget()
         return renamed
 
-    def _instruction(self, text: str) -> None:
-        guard, negated = None, False
-        if text.startswith("@"):
-            word, text = text[1:].split(None, 1)
-            negated = word.startswith("!")
-            guard = self._renamed(word.lstrip("!"))
-        parts = text.split(None, 1)
-        opcode = parts[0]
-        operands: tuple[Operand, ...] = ()
-        if len(parts) == 2:
-            operands = tuple(self._operand(o) for o in split_operands(parts[1]))
+    def _instruction(self, text: InstructionText) -> None:
+        guard = self._renamed(text.guard) if text.guard else None
+        if guard and guard not in self.function.registers:
+            raise PtxError(f"not a predicate: {text.guard!r}")
+        opcode, operands = text.opcode, self._read(text)
         if CACHE_HINT in opcode:  # affects no result; the last operand is the policy
             opcode, operands = opcode.replace(CACHE_HINT, ""), operands[:-1]
-        self.function.body.append(Instruction(opcode, operands, guard, negated, self.location))
+        self.function.body.append(Instruction(opcode, operands, guard, text.negated, self.location))
 
-    def _operand(self, text: str) -> Operand:
-        known = self.operands.get(text)
-        if known is None:
-            known = self.operands[text] = self._parse_operand(text)
-        return known
+    def _read(self, text: InstructionText) -> tuple[Operand, ...]:
+        if not text.operands:
+            return ()
+        flow = read_opcode(text.opcode).traits.flow
+        parts = split_operands(text.operands)
+        if flow is Flow.CALL:
+            return tuple(Vector(self.operands.list(p)) if p[:1] == "(" else self.operands.read(p) for p in parts)
+        operands = tuple(self.operands.read(part) for part in parts)
+        if flow is not None and any(isinstance(operand, Unread) for operand in operands):
+            raise PtxError(f"not understood: {text.opcode} {text.operands[:60]!r}")
+        return operands
 
-    def _parse_operand(self, text: str) -> Operand:
-        first = text[0]
-        if first == "[":
-            return self._address(text[1:-1].strip())
-        if first in "{(":
-            inner = text[1:-1].strip()
-            return Vector(tuple(self._operand(o) for o in split_operands(inner)) if inner else ())
-        if first == "!":
-            return Register("!" + self._renamed(text[1:].strip()))
-        if "|" in text:
-            a, b = (self._operand(t.strip()) for t in text.split("|"))
-            assert isinstance(a, Register) and isinstance(b, Register)
-            return Pair(a, b)
-        if first.isdigit() or first == "-":
-            return immediate(text)
-        name = self._renamed(text)
-        if (
-            name in self.function.registers
-            or (first == "%" and name not in self.function.variables)
-            or text in ("_", "WARP_SZ")
-        ):
-            return Register(name)
-        return self._symbol_or_sum(name)
 
-    def _symbol_or_sum(self, name: str) -> Operand:
-        match = re.match(r"([\w$%@.]+)\s*\+\s*(-?\w+)$", name)
-        if match:
-            return Address(Symbol(self._renamed(match.group(1))), int(match.group(2), 0))
-        return Symbol(name)
-
-    def _address(self, text: str) -> Operand:
-        if "," in text:  # tensor coordinates: they must parse, even if nothing executes them
-            return Vector(tuple(self._operand(o) for o in split_operands(text)))
-        match = re.match(r"([%$\w@.]+)\s*(?:\+\s*(-?\w+))?$", text)
-        if match is None:
-            raise PtxError(f"address not understood: [{text}]")
-        base = self._operand(match.group(1))
-        assert isinstance(base, Register | Symbol | Immediate)
-        return Address(base, int(match.group(2), 0) if match.group(2) else 0)
+def _labels_by_scope(body: list[Statement]) -> list[list[str]]:
+    """For each scope, in the order in which they open: the labels in it, but not in scopes within it."""
+    labels: list[list[str]] = [[]]
+    open_scopes = [0]
+    for statement in body[:-1]:
+        match statement:
+            case Brace(opens=True):
+                labels.append([])
+                open_scopes.append(len(labels) - 1)
+            case Brace():
+                open_scopes.pop()
+            case LabelText(name):
+                labels[open_scopes[-1]].append(name)
+    return labels

@@ -4,4 +4,10 @@ from __future__ import annotations
 
 
 class PtxError(Exception):
-    """PTX that cannot be parsed. Either the grader or inline PTX is wrong; it never costs a student points."""
+    """PTX that cannot be read, as inline PTX may be. It never costs a student points.
+
+    `file` and `line` are the submission's, where they are known.
+    """
+
+    file = ""
+    line = 0

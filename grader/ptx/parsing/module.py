@@ -3,96 +3,98 @@
 from __future__ import annotations
 
 import re
+from math import prod
 
+from grader.ptx.parsing import statements
 from grader.ptx.parsing.body import BodyReader
+from grader.ptx.parsing.constants import integer
 from grader.ptx.parsing.errors import PtxError
+from grader.ptx.parsing.statements import INTEGER, MODULE_ITEM, WORD
 from grader.ptx.parsing.variables import variables_of
 from grader.ptx.syntax import Function, Module, Param
 from grader.ptx.types import BYTES
 
-COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\])*")', re.DOTALL)
-MODULE_ITEM = re.compile(
-    r"\s*(?:(?P<line>\.(?:version|target|address_size|file)\b[^\n]*)"
-    r"|(?P<section>\.section\b[^{]*\{[^}]*\})"
-    r"|(?P<alias>\.alias\b[^;]*;)"
-    r"|(?P<function>(?:\.(?:visible|extern|weak|common)\s+)*\.(?:entry|func)\b[^{;]*[{;])"
-    r"|(?P<pragma>\.pragma[^;]*;)"
-    r"|(?P<variable>\.[^;]*;))"
+HEADER = re.compile(
+    r"\.(?:entry|func)\s*(?:\((?P<results>[^)]*)\)\s*)?(?P<name>[\w$%]+)\s*(?:\((?P<params>[^)]*)\))?(?P<rest>.*)",
+    re.DOTALL,
 )
 PARAM = re.compile(
-    r"\.(?:param|reg)\s+(?:\.align\s+(?P<align>\d+)\s+)?\.(?P<type>\w+)(?:\s+\.ptr[^,]*?)?\s+(?P<name>[\w$%]+)"
-    r"(?:\[(?P<count>\d*)\])?"
+    r"\s*\.(?P<space>param|reg)\s*(?:\.align\s+(?P<align>\w+)\s*)?\.(?P<type>\w+)"
+    r"(?:\s*\.ptr(?:\s*\.(?:global|shared|local|const))?(?:\s*\.align\s+\w+)?)?"
+    rf"\s+(?P<name>{WORD})\s*(?P<array>\[\s*(?P<count>\w*)\s*\])?\s*$"
 )
+THREADS = re.compile(rf"\.(?:maxntid|reqntid)\s+({INTEGER}(?:\s*,\s*{INTEGER})*)")
+CLUSTER = re.compile(rf"\.reqnctapercluster\s+({INTEGER}(?:\s*,\s*{INTEGER})*)")
 
 
 def parse(text: str) -> Module:
     """Parse a PTX module. Raises PtxError with the line of `text` that cannot be parsed."""
-    text = COMMENT.sub(lambda m: m.group(1) or _same_lines(m.group(0)), text)
-    module = Module({}, {}, dict(_files(text)))
+    text = statements.without_comments(text)
+    module = Module({}, {}, statements.files(text))
     at = 0
     while match := MODULE_ITEM.match(text, at):
-        at = match.end()
-        if match.lastgroup == "function":
-            at = _function(module, match.group("function"), text, at)
-        elif match.lastgroup == "variable":
-            for variable in variables_of(match.group("variable").rstrip(";")):
-                module.variables[variable.name] = variable
+        try:
+            at = _item(module, match, text)
+        except PtxError as error:
+            if not str(error).startswith("PTX line"):
+                line = text.count("\n", 0, match.end()) + 1
+                raise PtxError(f"PTX line {line}: {error}") from error
+            raise
     if text[at:].strip():
-        raise PtxError(f"PTX line {text.count(chr(10), 0, at) + 1}: not understood: {text[at : at + 60].strip()!r}")
+        raise statements.not_understood(text, at)
     return module
 
 
-def _same_lines(comment: str) -> str:
-    return "\n" * comment.count("\n") or " "
-
-
-def _files(text: str) -> list[tuple[int, str]]:
-    return [(int(n), name) for n, name in re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', text, re.MULTILINE)]
+def _item(module: Module, match: re.Match[str], text: str) -> int:
+    if match["function"]:
+        return _function(module, match["function"], text, match.end())
+    if match["variable"]:
+        for variable in variables_of(match["variable"].rstrip(";")):
+            module.variables[variable.name] = variable
+    return match.end()
 
 
 def _function(module: Module, header: str, text: str, at: int) -> int:
-    is_entry = re.search(r"\.entry\b", header) is not None
-    match = re.search(
-        r"\.(?:entry|func)\s*(?:\((?P<results>[^)]*)\)\s*)?(?P<name>[\w$]+)\s*(?:\((?P<params>[^)]*)\))?(?P<rest>.*)",
-        header,
-        re.DOTALL,
-    )
+    match = HEADER.search(header[:-1])
     if match is None:
         raise PtxError(f"function header not understood: {header[:80]!r}")
-    name, rest = match.group("name"), match.group("rest") or ""
     if header.endswith(";"):  # a declaration: its definition follows, or it is a built-in function such as vprintf
         return at
+    name, rest = match["name"], match["rest"] or ""
+    cluster = CLUSTER.search(rest)
     function = Function(
         name,
-        is_entry,
-        _params(match.group("params") or ""),
-        _params(match.group("results") or ""),
+        re.search(r"\.entry\b", header) is not None,
+        _params(match["params"] or ""),
+        _params(match["results"] or ""),
         max_threads=_max_threads(rest),
-        has_cluster="cluster" in rest,
+        cluster=_three(cluster[1]) if cluster else (1, 1, 1),
     )
-    for param in (*function.parameters, *function.results):  # .func parameters may be registers
-        if param.name.startswith("%"):
-            raise PtxError(f"function {name}: register parameters are not supported")
     module.functions[name] = function
     return BodyReader(module, function).read(text, at)
 
 
 def _max_threads(rest: str) -> int | None:
-    match = re.search(r"\.(?:maxntid|reqntid)\s+([\d\s,]+)", rest)
-    if match is None:
-        return None
-    product = 1
-    for dimension in match.group(1).replace(",", " ").split():
-        product *= int(dimension)
-    return product
+    match = THREADS.search(rest)
+    return prod(_three(match[1])) if match else None
+
+
+def _three(text: str) -> tuple[int, int, int]:
+    numbers = [statements.natural(part.strip()) for part in text.split(",")]
+    x, y, z = (*numbers, 1, 1)[:3]
+    return x, y, z
 
 
 def _params(text: str) -> tuple[Param, ...]:
+    """Raises PtxError for parameters in registers, which only functions have."""
     params = []
-    for match in PARAM.finditer(text):
-        size = BYTES[match.group("type")]
-        is_array = match.group("count") is not None
-        if is_array:
-            size *= int(match.group("count") or 0)
-        params.append(Param(match.group("name"), size, int(match.group("align") or 0), is_array))
+    for part in text.split(",") if text.strip() else ():
+        match = PARAM.match(part)
+        size = BYTES.get(match["type"]) if match else None
+        if match is None or size is None or match["space"] == "reg":
+            raise PtxError(f"parameter not understood: {part.strip()[:60]!r}")
+        if match["array"]:
+            size *= integer(match["count"]) if match["count"] else 0
+        align = integer(match["align"]) if match["align"] else 0
+        params.append(Param(match["name"], size, align, match["array"] is not None))
     return tuple(params)

@@ -1,4 +1,4 @@
-"""The barriers of a block: who has arrived, who may go on, and who waits for ever.
+"""The barriers of a block: who has arrived, who may continue, and who waits forever.
 
 PTX ISA, "Parallel Synchronization and Communication Instructions: bar, barrier": warps arrive as a whole.
 """
@@ -216,7 +216,7 @@ def note_split() -> Fn:
 
 
 def stuck() -> Fn:
-    """Nobody can go on: say who waits, and name one thread that is missing there."""
+    """No thread can continue: say who waits, and name one thread that is missing there."""
     f = Fn("stuck", "void", {"w": "ptr"}, COLD)
     thread, at = _first_to_wait(f)
     with f.when((at & AT_WARP).ne(0)):

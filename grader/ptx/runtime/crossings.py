@@ -1,8 +1,8 @@
-"""Where blocks run side by side: does one touch a cell of global memory as only what is ordered may?
+"""For blocks that run side by side: does a block touch a cell of global memory in a way that needs an order?
 
-Nothing orders blocks there (looks.py), so who came first does not matter: of each cell it is known which block was
-the first, what that one did and what others did. Two who read, or two who change it atomically, may meet; all else
-shows with the first block, whatever the order. Then the launch is run again, one block after the other.
+Nothing orders these blocks (looks.py), so who came first does not matter: each cell records which block was the
+first, what that block did and what others did. Two reads, or two atomic updates, may meet; anything else is noticed,
+whatever the order. Then the launch is run again, one block at a time.
 """
 
 from __future__ import annotations

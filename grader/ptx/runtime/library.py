@@ -22,6 +22,7 @@ from grader.ptx.runtime import (
     signals,
     times,
     turns,
+    unwritten,
     warps,
 )
 
@@ -34,6 +35,7 @@ PARTS = (
     ordered_reads,
     global_memory,
     generic_memory,
+    unwritten,
     copies,
     times,
     warps,

@@ -27,7 +27,7 @@ def functions() -> list[Fn]:
 def advance_time(f: Fn, last: int = LAST_TIME) -> Value:
     """Returns a time that is later than every access so far.
 
-    From `last` on time stands still. What comes then counts as earlier too: races are missed, and none is made up.
+    From `last` on, time stops. Later accesses then count as earlier ones too: races are missed, but none is invented.
     """
     now = WORKER.get(f["w"], "now")
     later = now + STAMP_STEP

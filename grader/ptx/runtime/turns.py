@@ -1,7 +1,7 @@
-"""Whose turn it is, where blocks are in flight together and one at a time runs.
+"""Whose turn it is, when several blocks are in flight but only one runs at a time.
 
-A turn goes on to another block where this one has drawn, by an atomic operation whose result it looks at, and then
-met at a barrier or a collective; a block that waits in vain lets others run that have begun, and none that has not:
+The turn passes to another block when this one has executed an atomic operation whose result it uses, and then reached
+a barrier or a collective. A block that waits in vain lets others run that have begun, but starts none:
 no block may wait for one that a GPU need not have started. Who is next is drawn from the launch's seed, so that the
 same seed gives the same order on every machine.
 """

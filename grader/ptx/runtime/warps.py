@@ -1,4 +1,4 @@
-"""Warp collectives: who has arrived, and handing out what the lanes brought.
+"""Warp collectives: which lanes have arrived, and the exchange of their values.
 
 PTX ISA, "Data Movement and Conversion Instructions: shfl.sync": a lane waits until all lanes of its mask that have
 not left execute the same, with the same mask.
@@ -39,7 +39,7 @@ def _lanes_in(f: Fn, members: Value) -> Iterator[tuple[Value, Value]]:
 
 
 def hand_out() -> Fn:
-    """Each of `members` finds what it and the others brought."""
+    """Gives each of `members` the values of all of them."""
     f = Fn("hand_out", "void", {"w": "ptr", "first": "i32", "members": "i32"}, NOINLINE)
     ballot = f.alloca("i32")
     ballot.store(f.const("i32", 0))

@@ -132,7 +132,7 @@ DECODINGS: tuple[Mistake[Decoding], ...] = (
     Mistake("bias-of-e4m3", "the bias is the other format's", BIAS, lambda d: np.ldexp(d.right, 8)),
     Mistake("bias-of-e5m2", "the bias is the other format's", BIAS, lambda d: np.ldexp(d.right, -8)),
     Mistake("other-format", "the codes are read as those of the other format", BIAS, _other_format),
-    Mistake("codes-as-ints", "the codes are taken for whole numbers", BIAS, lambda d: d.codes.astype(np.float32)),
-    Mistake("codes-as-signed-ints", "the codes are taken for whole numbers with a sign", BIAS,
+    Mistake("codes-as-ints", "the codes are taken for integers", BIAS, lambda d: d.codes.astype(np.float32)),
+    Mistake("codes-as-signed-ints", "the codes are taken for signed integers", BIAS,
             lambda d: d.codes.view(np.int8).astype(np.float32)),
 )  # fmt: skip

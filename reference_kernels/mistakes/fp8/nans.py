@@ -32,7 +32,7 @@ NAN_MISTAKES: tuple[Mistake[Encoding], ...] = (
             lambda e: _to(e.fmt.largest | SIGN, e)),
     Mistake("signalling-nan-lost", f"signalling NaN {SOME}", NANS, lambda e: _unless(0x00400000, e)),
     Mistake("small-nan-lost", f"NaN whose first mantissa bits are 0 {SOME}", NANS, lambda e: _unless(0x00700000, e)),
-    Mistake("negative-nan-lost", "negative NaN become the largest negative value; a NaN may have either sign", NANS,
+    Mistake("negative-nan-lost", "negative NaN become the largest negative value; a NaN can have either sign", NANS,
             lambda e: e.but(e.nan & (e.sign > 0), e.fmt.largest)),
     Mistake("nan-to-zero", "NaN becomes zero", NANS, lambda e: e.but(e.nan, 0)),
     Mistake("nan-to-plus-zero", "NaN becomes zero", NANS, lambda e: _to(0, e)),

@@ -90,7 +90,6 @@ NEAREST: tuple[Mistake[Encoding], ...] = (
     _all("first-bit-only", "only the first of the bits that are cut off counts: more than half a step is taken for a "
          "tie", first_bit_only),
     _normals("normals-truncated", "normal numbers are cut off, not rounded; subnormals are rounded", np.floor),
-    _normals("normals-ties-away", "ties between normal numbers round away from zero, not to even", half_up),
     subnormals("subnormals-truncated", "subnormals are cut off, not rounded", np.floor),
     subnormals("subnormals-ties-away", "ties between subnormals round away from zero, not to even", half_up),
     subnormals("subnormals-ties-down", "ties between subnormals round towards zero, not to even", half_down),

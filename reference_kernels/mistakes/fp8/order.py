@@ -16,11 +16,11 @@ FEW = 8  # elements that may stand anywhere by chance
 
 # Where a right element came from, if not from its own place.
 PLACES: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
-    ("fours-reversed", "each four stand in reverse order: byte 0 of a word is its lowest", lambda i: i ^ 3),
-    ("twos-exchanged", "each two are exchanged", lambda i: i ^ 1),
-    ("first-of-four", "each four hold what belongs to the first of them", lambda i: i // 4 * 4),
-    ("one-early", "every element stands one place too early", lambda i: i + 1),
-    ("one-late", "every element stands one place too late", lambda i: i - 1),
+    ("fours-reversed", "each four are in reverse order: byte 0 of a word is its lowest", lambda i: i ^ 3),
+    ("twos-exchanged", "each two are swapped", lambda i: i ^ 1),
+    ("first-of-four", "each four hold the value of their first", lambda i: i // 4 * 4),
+    ("one-early", "every element is one place too early", lambda i: i + 1),
+    ("one-late", "every element is one place too late", lambda i: i - 1),
 )
 
 

@@ -57,7 +57,7 @@ def whole_numbers(p: Problem) -> Iterator[Mistake[Indices]]:
     """A sum in an int. Where each product is added alone, inputs below 1 leave nothing but 0."""
     for step in STEPS:
         if step < p.K:
-            sentence = f"the sum is an int: after each step along K ({step} long) it is cut to a whole number"
+            sentence = f"the sum is an int: after each step along K ({step} long) it is truncated to an integer"
             yield Mistake(f"int-sum-{step}", sentence, PRECISION, partial(_int_sum, p, step))
 
 

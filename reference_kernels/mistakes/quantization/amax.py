@@ -48,7 +48,9 @@ def values(right: Quantized) -> Iterator[ScaleMistake]:
         negative = compute_amax(np.signbit(right.x).astype(np.float32), right.granularity) > 0
         return np.where(negative, AMAX_FLOOR / LARGEST, right.scales)
 
-    sentence = "the scale is that of amax 0: amax is lost on its way, or bits are compared with their sign (fabsf)"
+    sentence = (
+        "the scale is that of amax 0: amax got lost, or its bits are compared with the sign still in them (fabsf)"
+    )
     yield scale_mistake("amax-lost", sentence, ABSOLUTE, lost_where_negative)
     narrow = "amax is kept in {}; it is an FP32 number"
     yield scale_mistake("amax-in-fp16", narrow.format("FP16"), ROUNDING, lambda: scale_of(through_half(amax)))

@@ -55,7 +55,7 @@ def _integer(name: str, whole: np.ufunc) -> Mistake[Elements]:
 
 TWICE = "x / scale is rounded twice: to {} on its way to FP8"
 FLUSHED = "what is below the smallest normal, 2^-6, becomes 0; E4M3 has subnormals"
-CAST_FIRST = "x is cast to FP8 first and scaled then"
+CAST_FIRST = "x is cast to FP8 first and scaled afterwards"
 
 ROUNDINGS: tuple[Mistake[Elements], ...] = (
     Mistake("cut-off", "x / scale is cut off, not rounded to the nearest code", ROUNDING, _cut),

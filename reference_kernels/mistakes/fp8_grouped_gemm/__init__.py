@@ -1,0 +1,45 @@
+"""What common mistakes make of an FP8 grouped GEMM. They take numbers of rows of C.
+
+Those of any grouped GEMM (another group's matrix, part of the sum, elements never written) come from grouped_gemm, on
+the dequantized matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reference_kernels.arrays import Array
+from reference_kernels.fp8_grouped_gemm import Operands
+from reference_kernels.mistakes.fp8_grouped_gemm.codes import wrong_codes, wrong_places
+from reference_kernels.mistakes.fp8_grouped_gemm.precision import not_reset, wrong_results, wrong_sums
+from reference_kernels.mistakes.fp8_grouped_gemm.problem import Indices, Problem
+from reference_kernels.mistakes.fp8_grouped_gemm.results import look, results
+from reference_kernels.mistakes.fp8_grouped_gemm.scales import wrong_scales
+from reference_kernels.mistakes.grouped_gemm import coverage, groups, sums, tiles
+from reference_kernels.mistakes.mistake import Cause, Mistake
+from reference_kernels.mistakes.search import explain as search
+
+__all__ = ["Problem", "every_mistake", "explain"]
+
+# From the most common to the rarest; where two give the same C, the first is named.
+OF_FP8 = (wrong_scales, wrong_results, wrong_sums, not_reset, wrong_places, wrong_codes)
+OF_ANY = (
+    groups.wrong_weights,
+    groups.wrong_rows,
+    sums.part_of_the_sum,
+    coverage.never_written,
+    tiles.same_tile,
+    tiles.not_reset,
+)
+
+
+def every_mistake(problem: Problem) -> Iterator[Mistake[Indices]]:
+    for family in OF_FP8:
+        yield from family(problem)
+    for of_any in OF_ANY:
+        yield from of_any(problem.dequantized)
+
+
+def explain(operands: Operands, bits: Array, exact: Array, wrong: Array) -> Cause | None:
+    """The mistake that gives these BF16 results; else what they say by themselves."""
+    return search(results(bits, exact, wrong), every_mistake(Problem(operands, exact)), (look,))
