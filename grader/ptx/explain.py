@@ -73,6 +73,7 @@ WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
 TELLING = (Kind.BLOCK_RACE, Kind.COUNTS_DIFFER)  # of several faults at one line: what the others follow from
 DYNAMIC = "dynamic shared memory"
 DYNAMIC_LEAST = 1024  # bytes that an arena has more where the kernel declares an extern __shared__ array
+SCALAR_BYTES = 16
 IN_FLIGHT = 1  # the `other` of a read of what an asynchronous copy has not brought yet
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
          "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
@@ -170,7 +171,7 @@ class Explainer:
         diverging = [fault for fault in faults if fault.kind is Kind.BARRIER_DIVERGENCE]
         return _Causes(
             frozenset(race.site for race in races if not _is_write(self.lowered.sites[race.other_site])),
-            bool(races),
+            any(self.place(self.lowered.sites[race.site], race.address).size <= SCALAR_BYTES for race in races),
             not self.lowered.own_barriers and not any(fault.other_site or fault.address for fault in diverging),
         )
 
@@ -366,7 +367,7 @@ class _Causes:
     """What says which faults follow from others."""
 
     overwriting: frozenset[int]  # sites that write what other threads of the block still read
-    races: bool  # within a block
+    raced_scalar: bool  # threads race for a single variable, as a counter or a flag
     threads_left: bool  # where threads are missing at a barrier, they have all returned
 
     def refills(self, fault: FaultLike) -> bool:
@@ -375,8 +376,8 @@ class _Causes:
 
     @property
     def race_decides(self) -> bool:
-        """Threads that leave before a barrier stop their block at once: the race was there before, and may be why."""
-        return self.threads_left and self.races
+        """Threads that leave before a barrier stop their block at once: the race was there before, and is why."""
+        return self.threads_left and self.raced_scalar
 
 
 def _rank(fault: FaultLike, name: str, causes: _Causes) -> float:

@@ -120,9 +120,9 @@ class Kind(IntEnum):
     BULK_SIZE = 13  # of a bulk copy: no multiple of 16
     NO_PROXY_FENCE = 14  # a bulk copy of what was stored without fence.proxy.async
     UNFINISHED_COPY = 15  # a block that ends while a bulk copy may still read its shared memory
-    COUNTS_DIFFER = 17  # of one named barrier, at the same time
     EARLY_READ = 16  # of shared memory that nothing has written: another thread does, and no barrier is between
     UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
+    COUNTS_DIFFER = 18  # of one named barrier, at the same time
 
 
 class Misuse(IntEnum):
