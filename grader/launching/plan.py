@@ -37,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True):
     grid_line: int = 0  # line where the launch function sets the grid
     config: LaunchConfig = LaunchConfig()
     takes_workspace: bool = False
+    dynamic_arrays: tuple[str, ...] = ()  # as in CompiledKernel
     findings: tuple[Finding, ...] = ()
     unsupported: Finding | None = None
     printed: str = ""
@@ -97,6 +98,7 @@ def plan_launch(
         grid_line=launch_source.line_of(source, launcher.line, "grid"),
         config=config,
         takes_workspace=compiled is not None and signature.takes_workspace(kernel, compiled),
+        dynamic_arrays=compiled.dynamic_arrays if compiled else (),
         findings=findings,
         printed=outcome.printed,
     )
@@ -136,6 +138,7 @@ def _problems(
         return
     yield from _dimension_problems(config)
     yield from _block_problems(config, compiled)
+    yield from _cluster_problems(config, compiled)
     yield from _shared_problems(config, compiled, limits)
     yield from _workspace_problems(config, kernel, compiled)
 
@@ -174,6 +177,15 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
             f"{compiled.name} needs {compiled.resources.stack_bytes} bytes of local memory for each thread, "
             f"for its arrays; the maximum is {MAX_LOCAL_BYTES}",
         )
+
+
+def _cluster_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[LaunchProblem]:
+    """cuLaunchKernel refuses a grid that __cluster_dims__ does not divide."""
+    for axis, blocks, size in zip("xyz", config.grid, compiled.cluster or (1, 1, 1), strict=True):
+        if size and blocks % size:
+            declared = ", ".join(map(str, compiled.cluster or ()))
+            text = f"__cluster_dims__({declared}) of {compiled.name} needs a multiple of {size}"
+            yield LaunchProblem("grid", f"launch->grid.{axis} is {blocks}; {text}")
 
 
 def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: DeviceLimits) -> Iterator[LaunchProblem]:

@@ -170,7 +170,7 @@ class Launch:
         self.seed = seed
         self.threads = block[0] * block[1] * block[2]
         self.blocks = grid[0] * grid[1] * grid[2]
-        self.printer = Printer(variables)
+        self.printer = Printer(variables, lambda: self.record.set(mute=1))
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
         self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, with its cells
@@ -290,7 +290,7 @@ class Launch:
             "faults": faults,
             "sink": np.zeros(SINK_BYTES, np.uint8),
             "mail": np.zeros(-(-threads // 32) * 32 * MAIL_BYTES, np.uint8),  # of whole warps
-            "arrived": np.zeros(NAMED_BARRIERS, np.uint32),
+            "arrived": np.zeros(3 * NAMED_BARRIERS, np.uint32),
             "known": np.zeros((KNOWN_ROWS, WARPS), np.uint32),
             # Pages that are never touched cost nothing.
             "mbarriers": np.zeros(low.shared.arena // 8 * MBARRIER_BYTES, np.uint8),

@@ -20,9 +20,12 @@ SPECIFIER = re.compile(r"%([-+ #0]*)(\d+|\*)?(?:\.(\d*|\*))?(hh|h|ll|l|z|t|j)?([
 
 
 class Printer:
-    """Collects the output of one launch. Worker threads share it."""
+    """Collects the output of one launch. Worker threads share it. Calls `full` when it takes no more."""
 
-    def __init__(self, variables: dict[str, tuple[int, np.ndarray, Variable]]) -> None:
+    def __init__(
+        self, variables: dict[str, tuple[int, np.ndarray, Variable]], full: Callable[[], None] = lambda: None
+    ) -> None:
+        self._full = full
         self._strings = {kernel_address(window): data for window, data, _ in variables.values()}
         self._parts: list[str] = []
         self._size = 0
@@ -38,6 +41,8 @@ class Printer:
             with self._lock:
                 self._parts.append(text)
                 self._size += len(text)
+        else:
+            self._full()
         return template.count("%")
 
     def text(self) -> str:
