@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from tests.fuzz.campaign import Campaign
 
-SHOWN_SECONDS = 15.0
+SHOWN_SECONDS = 30.0
 
 
 @click.command()
@@ -24,17 +25,18 @@ SHOWN_SECONDS = 15.0
 def main(seconds: float, seed: int, kinds: tuple[str, ...], first: int, count: int, out: Path) -> None:
     began = shown = time.monotonic()
     with Campaign(seed, out) as campaign:
-        for number in itertools.islice(itertools.count(first), count):
-            for kind in kinds:
-                outcome = campaign.one(kind, number)
-                if outcome.offence:
-                    click.echo(f"{kind} {number}: {outcome.verdict}: {campaign.offences[-1]}")
-            now = time.monotonic()
-            if now - shown > SHOWN_SECONDS:
-                shown = now
-                click.echo(f"{now - began:5.0f} s: {_summary(campaign)}")
-            if now - began > seconds:
-                break
+        with suppress(KeyboardInterrupt):  # counts what there is
+            for number in itertools.islice(itertools.count(first), count):
+                for kind in kinds:
+                    outcome = campaign.one(kind, number)
+                    if outcome.offence:
+                        click.echo(f"{kind} {number}: {outcome.verdict}: {campaign.offences[-1]}")
+                now = time.monotonic()
+                if now - shown > SHOWN_SECONDS:
+                    shown = now
+                    click.echo(f"{now - began:5.0f} s: {_summary(campaign)}")
+                if now - began > seconds:
+                    break
     click.echo(f"seed {seed}, {time.monotonic() - began:.0f} s")
     for kind in kinds:
         click.echo(f"{kind}: {campaign.counts[kind].total()}")
@@ -45,8 +47,12 @@ def main(seconds: float, seed: int, kinds: tuple[str, ...], first: int, count: i
 
 
 def _summary(campaign: Campaign) -> str:
-    done = ", ".join(f"{counts.total()} of {kind}" for kind, counts in campaign.counts.items())
-    return f"{done}; offences {len(campaign.offences)}"
+    done = [
+        f"{kind} {counts.total()} ({', '.join(f'{verdict} {number}' for verdict, number in counts.most_common())})"
+        for kind, counts in campaign.counts.items()
+        if counts
+    ]
+    return f"{'; '.join(done)}; offences {len(campaign.offences)}"
 
 
 if __name__ == "__main__":
