@@ -24,19 +24,18 @@ SHOWN_SECONDS = 30.0
 @click.option("--out", default="fuzz", type=click.Path(path_type=Path), help="Where the inputs that offend go.")
 def main(seconds: float, seed: int, kinds: tuple[str, ...], first: int, count: int, out: Path) -> None:
     began = shown = time.monotonic()
-    with Campaign(seed, out) as campaign:
-        with suppress(KeyboardInterrupt):  # counts what there is
-            for number in itertools.islice(itertools.count(first), count):
-                for kind in kinds:
-                    outcome = campaign.one(kind, number)
-                    if outcome.offence:
-                        click.echo(f"{kind} {number}: {outcome.verdict}: {campaign.offences[-1]}")
-                now = time.monotonic()
-                if now - shown > SHOWN_SECONDS:
-                    shown = now
-                    click.echo(f"{now - began:5.0f} s: {_summary(campaign)}")
-                if now - began > seconds:
-                    break
+    with Campaign(seed, out) as campaign, suppress(KeyboardInterrupt):  # counts what there is
+        for number in itertools.islice(itertools.count(first), count):
+            for kind in kinds:
+                outcome = campaign.one(kind, number)
+                if outcome.offence:
+                    click.echo(f"{kind} {number}: {outcome.verdict}: {campaign.offences[-1]}")
+            now = time.monotonic()
+            if now - shown > SHOWN_SECONDS:
+                shown = now
+                click.echo(f"{now - began:5.0f} s: {_summary(campaign)}")
+            if now - began > seconds:
+                break
     click.echo(f"seed {seed}, {time.monotonic() - began:.0f} s")
     for kind in kinds:
         click.echo(f"{kind}: {campaign.counts[kind].total()}")
