@@ -27,13 +27,16 @@ class Printer:
     ) -> None:
         self._full = full
         self._strings = {kernel_address(window): data for window, data, _ in variables.values()}
+        self._templates: dict[int, str | None] = {}  # by address: a kernel may print millions of lines
         self._parts: list[str] = []
         self._size = 0
         self._lock = threading.Lock()
 
     def line(self, format_address: int, values: int, room: int) -> int:
         """`values`: host address of the arguments, of which `room` bytes may be read."""
-        template = self._string(format_address)
+        if format_address not in self._templates:
+            self._templates[format_address] = self._string(format_address)
+        template = self._templates[format_address]
         if template is None:
             return -1
         if self._size <= MAX_CHARACTERS:  # one that goes beyond shows that there was more
