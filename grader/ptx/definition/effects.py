@@ -16,8 +16,9 @@ DISCARDED = 0x7F
 
 
 def compute(thread: State, instruction: Instruction) -> None:
-    opcode, (target, *sources) = instruction.opcode, instruction.operands
+    opcode = instruction.opcode
     types = semantics.signature(opcode)
+    target, *sources = instruction.operands
     values = [thread.read(s, t) for s, t in zip(sources, types.operands, strict=False)]
     if len(types.operands) == len(values) + 1:
         values.append(thread.carry)
