@@ -173,8 +173,9 @@ FINER: dict[tuple[str, str], Finer] = {
         "atomicMax, atomicAdd."
     ),
     ("race", Detail.BETWEEN_BLOCKS): Finer(
-        "There is no barrier between blocks: only one block may write each element. Look for a missing guard on "
-        "rows or columns, and for blocks that compute the same index; for a sum over several blocks, use atomics."
+        "There is no barrier between blocks: only one block may write each element. Check the index: a missing "
+        "guard on rows or columns, a wrong row length, blocks that compute the same index. For a sum over several "
+        "blocks, use atomics."
     ),
     ("race", Detail.BLOCK_SCOPE): Finer(
         "Where several blocks use the same element, use the atomic without _block in its name."

@@ -10,9 +10,8 @@ from grader.model.execution import CompiledKernel
 from grader.model.result import Finding
 
 MAX_VARIABLES_BYTES = 64 << 20  # of all __device__ variables together: they are read-only tables; as a workspace
-MAX_LOCAL_BYTES = (
-    512 << 10
-)  # per thread: the limit of every GPU (CUDA C++ Programming Guide, "Technical Specifications")
+# Per thread; CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+MAX_LOCAL_BYTES = 512 << 10
 
 _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
 _VARIABLE = re.compile(

@@ -25,7 +25,6 @@ MAX_BLOCK_THREADS = 1024
 MAX_BLOCK = (1024, 1024, 64)
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 REGISTERS_PER_BLOCK = 65_536
-MAX_LOCAL_BYTES = 512 << 10  # of a thread
 WARP = 32
 
 
@@ -170,12 +169,6 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
             f"{block} with {compiled.resources.registers} registers each, more than the "
             f"{REGISTERS_PER_BLOCK} of a multiprocessor; launch fewer threads, "
             f"or declare __launch_bounds__({threads})",
-        )
-    if compiled.resources and compiled.resources.stack_bytes > MAX_LOCAL_BYTES:
-        yield LaunchProblem(
-            "block",
-            f"{compiled.name} needs {compiled.resources.stack_bytes} bytes of local memory for each thread, "
-            f"for its arrays; the maximum is {MAX_LOCAL_BYTES}",
         )
 
 
