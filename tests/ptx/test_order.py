@@ -374,14 +374,6 @@ RIGHT = {
         __syncthreads();
         int sum = 0;
         if (ends) { for (int i = 0; i <= last; ++i) sum += state[64 * i + t]; out[t] = sum; }""",
-    "a ticket that a shuffle tells to the warp": """
-        if (t < 32) {
-          atomicAdd(state + t, in[t]); __threadfence();
-          const int whole = __popc(__ballot_sync(~0u, 1));
-          int ticket = t == 0 ? atomicAdd(state + 999, 1) : 0;
-          ticket = __shfl_sync(~0u, ticket, 0) + whole - 32;
-          if (ticket == last) { __threadfence(); out[t] = state[31 - t]; }
-        }""",
     "a ticket that wraps": """
         __shared__ bool ends;
         if (t == 0) {
