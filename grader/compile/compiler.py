@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import time
 
-from grader.compile import diagnostics, directives, entries, findings, nvrtc, opcodes, recipe, resources, unannotated
+from grader.compile import (
+    diagnostics,
+    directives,
+    entries,
+    findings,
+    nvrtc,
+    opcodes,
+    recipe,
+    resources,
+    sizes,
+    unannotated,
+)
 from grader.compile.compiled import Compiled
 from grader.model.execution import Compilation
 from grader.model.result import Finding
@@ -37,6 +48,8 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
     except PtxError as error:
         unread = str(error)
     kernels = entries.kernels(ptx, text, recipe.SOURCE_NAME, resources.parse(built.log))
+    if too_large := sizes.findings(ptx, text, kernels):
+        return _failed(too_large, findings.log(too_large, built.log, text), start)
     seconds = time.perf_counter() - start
     compilation = Compilation(True, kernels, found, log, seconds, opcodes=instructions, unread=unread)
     return Compiled(compilation, ptx, built.cubin)

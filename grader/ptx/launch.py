@@ -170,7 +170,7 @@ class Launch:
         self.seed = seed
         self.threads = block[0] * block[1] * block[2]
         self.blocks = grid[0] * grid[1] * grid[2]
-        self.printer = Printer(variables)
+        self.printer = Printer(variables, lambda: self.record.set(mute=1))
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
         self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, with its cells
@@ -191,7 +191,6 @@ class Launch:
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
             serial=int(serial),
             crew=1,
-            turn=pointer_to(self._kept(np.zeros(TURN_BYTES * CREW, np.uint8))),
             chance=seed,
             salt=(seed * 0x9E37_79B9_7F4A_7C15) >> 7,
         )
@@ -291,7 +290,7 @@ class Launch:
             "faults": faults,
             "sink": np.zeros(SINK_BYTES, np.uint8),
             "mail": np.zeros(-(-threads // 32) * 32 * MAIL_BYTES, np.uint8),  # of whole warps
-            "arrived": np.zeros(NAMED_BARRIERS, np.uint32),
+            "arrived": np.zeros(3 * NAMED_BARRIERS, np.uint32),
             "known": np.zeros((KNOWN_ROWS, WARPS), np.uint32),
             # Pages that are never touched cost nothing.
             "mbarriers": np.zeros(low.shared.arena // 8 * MBARRIER_BYTES, np.uint8),
@@ -308,6 +307,7 @@ class Launch:
         if self.serial:
             workers = CREW if self.lowered.between_blocks.draw else 1
         records = [self._worker(number) for number in range(max(1, min(workers, self.blocks)))]
+        self.record.set(turn=pointer_to(self._kept(np.zeros(TURN_BYTES * len(records), np.uint8))))
         if self.serial and len(records) > 1:
             self.record.set(crew=len(records))
             make_semaphores(self.record.get("turn") + SEMAPHORE_AT, len(records), TURN_BYTES)

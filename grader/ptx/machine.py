@@ -131,6 +131,7 @@ class Kind(IntEnum):
     UNFINISHED_COPY = 15  # a block that ends while a bulk copy may still read its shared memory
     EARLY_READ = 16  # of shared memory that nothing has written: another thread does, and no barrier is between
     UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
+    COUNTS_DIFFER = 18  # of one named barrier, at the same time
 
 
 class Misuse(IntEnum):
@@ -141,6 +142,7 @@ class Misuse(IntEnum):
     COMPLETES = 3  # .noComplete, and no arrival is missing after it
     BYTES = 4  # more than MAX_COUNT
     VALID_ALREADY = 5  # init of what is an mbarrier
+    PASSED_EARLY = 6  # a wait for a phase that was over, when another was due
 
 
 MAX_COUNT = (1 << 20) - 1  # arrivals or bytes that an mbarrier can wait for
@@ -217,6 +219,7 @@ LAUNCH = Layout(
     look_count="i32",
     row_count="i32",
     searches="i32",
+    mute="i32",  # 1: enough has been printed
     lost="i32",  # 1: the records are full, and whatever blocks do counts as ordered from here on
 )
 
@@ -257,7 +260,7 @@ WORKER = Layout(
     sink="ptr",  # where an access that is out of bounds goes instead
     instructions="i64",
     marked="i32",  # shadow guards are in place
-    arrived="ptr",  # i32 per named barrier: threads that arrived and did not wait
+    arrived="ptr",  # i32 per named barrier: threads that arrived and did not wait; the number they gave; where
     known="ptr",  # KNOWN_ROWS times a time per warp or lane
     released="i32",  # some thread of the block ran a fence
     mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
@@ -295,8 +298,11 @@ WINDOW = Layout(
 # met since, to what its row says.
 HISTORY = Layout(heads="i32", releases="i32", looks="i32", first_fence="i32", last_fence="i32")
 FENCE = Layout(time="i32", barrier="i32", row="i32", before="i32")
+# `shuffled`, `lanes`: when its thread last met which lanes in a shuffle or vote.
 # `left`: what stood there before and goes on in it. `chain`: the first of all those that went on up to here.
 RELEASE = Layout(
+    shuffled="i32",
+    lanes="i32",
     block="i32",
     thread="i32",
     time="i32",
@@ -333,7 +339,18 @@ FRAME_HEADER = (HEADER.size + 15) // 16 * 16
 
 # An mbarrier. `block` is its block's index + 1, or 0; `word` what shared memory shows of it.
 # Two times per warp follow: what has arrived in this phase knows, and what all completed phases knew.
-MBARRIER = Layout(block="i64", word="i64", phase="i32", expected="i32", pending="i32", bytes="i32")
+MBARRIER = Layout(
+    block="i64",
+    word="i64",
+    phase="i32",
+    expected="i32",
+    pending="i32",
+    bytes="i32",
+    witness="i32",  # one more than the thread that waited first
+    witnessed="i32",  # the phase when it last went on
+    again_site="i32",  # where it went on again in that same phase, or in the first, with nothing complete
+    pad="i32",
+)
 
 # A copy on its way. An mbarrier waits for a bulk copy to `target` in shared memory, or (no bytes) for those copies of
 # `thread` by cp.async that have a mark up to this one. Or (NO_MBARRIER) a bulk copy reads `target`, for a group.
@@ -352,6 +369,8 @@ MAIL = Layout(
     ballot="i32",  # published: lanes that brought a word with bit 0 set
     members="i32",  # published: lanes that took part
     met="i32",  # when this thread last met others, but for a barrier of the block
+    shuffled="i32",  # when this thread last took part in a collective that orders no memory
+    looked="i32",  # the last LOOK then
 )
 MAIL_BROUGHT = MAIL.size
 MAIL_PUBLISHED = MAIL_BROUGHT + 4 * MAIL_WORDS

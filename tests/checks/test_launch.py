@@ -121,17 +121,20 @@ def test_static_shared_memory_counts_too(exercise: Exercise) -> None:
     assert "on top of 32768 static bytes; the maximum is 199680" in finding.message
 
 
-def test_local_memory_is_bounded_too(exercise: Exercise) -> None:
-    assert not planned(exercise, LAUNCH, with_resources(stack_bytes=512 << 10)).findings
-    (finding,) = planned(exercise, LAUNCH, with_resources(stack_bytes=(512 << 10) + 16)).findings
-    assert "double_kernel needs 524304 bytes of local memory for each thread" in finding.message
-    assert "the maximum is 524288" in finding.message
-
-
 def test_launch_bounds_bound_the_block(exercise: Exercise) -> None:
     compilation = changed(KERNELS[0], max_threads=32)
     (finding,) = planned(exercise, LAUNCH, compilation).findings
     assert "__launch_bounds__ of double_kernel allows 32" in finding.message
+
+
+def test_clusters_divide_the_grid(exercise: Exercise) -> None:
+    compilation = changed(KERNELS[0], cluster=(2, 1, 1))
+    assert not planned(exercise, config(grid=(4, 3, 1)), compilation).findings
+    (finding,) = planned(exercise, config(grid=(5, 3, 1)), compilation).findings
+    assert finding.message.endswith(
+        "launch->grid.x is 5; __cluster_dims__(2, 1, 1) of double_kernel needs a multiple of 2"
+    )
+    assert finding.line == 11
 
 
 def test_registers_bound_the_block(exercise: Exercise) -> None:

@@ -16,20 +16,17 @@ from tests.fuzz import cuda, ptx
 from tests.fuzz.campaign import Campaign
 
 SEED = 1
-SOURCES, MODULES = 12, 16  # together ten seconds of processor time
+COUNTS = {"source": 8, "ptx": 8}  # some seconds of processor time each
 
 
-def test_every_input_ends_in_a_verdict_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", COUNTS)
+def test_every_input_ends_in_a_verdict_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
     with Campaign(SEED, tmp_path) as campaign:
-        for number in range(SOURCES):
-            campaign.one("source", number)
-        for number in range(MODULES):
-            campaign.one("ptx", number)
+        for number in range(COUNTS[kind]):
+            campaign.one(kind, number)
     assert campaign.offences == [], [file.read_text() for file in tmp_path.glob("*.txt")]
-    assert campaign.counts["source"].total() == SOURCES
-    assert campaign.counts["ptx"].total() == MODULES
-    assert len(campaign.counts["source"]) > 1
-    assert len(campaign.counts["ptx"]) > 1
+    assert campaign.counts[kind].total() == COUNTS[kind]
+    assert len(campaign.counts[kind]) > 1
 
 
 def test_an_input_follows_from_its_seed_and_number(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grader.ptx.analysis.calls import BUILT_IN_CALLS
 from grader.ptx.analysis.flow import Block
+from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import parameter_pointer
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.machine import HEAP_ALIGN, HEAP_BYTES, HEAP_WINDOW, LAUNCH, kernel_address
@@ -27,6 +28,23 @@ def call(u: KernelBuilder, ins: Instruction) -> None:
         f.label(f.fresh("dead"))
         return
     format_, values = (parameter_pointer(u, Address(a)).load("i64") for a in vectors[-1].items[:2])  # type: ignore[arg-type]
+    printed = _printed_before(u)
+    with f.when((LAUNCH.get(u.launch, "mute").ne(0) & printed.load("i32").ne(-1)) ^ 1):
+        printed.store(_print(u, format_, values))
+    if len(vectors) == 2:
+        result = parameter_pointer(u, Address(vectors[0].items[0]), 4, writes=True)  # type: ignore[arg-type]
+        result.store(printed.load("i32"))
+
+
+def _printed_before(u: KernelBuilder) -> Value:
+    """What this call returned last, or -1: all that it does once enough has been printed."""
+    name = f"printed_{len(u.sites)}"
+    u.helper(name, f"@{name} = internal global i32 -1")
+    return Value(u.f, "ptr", f"@{name}")
+
+
+def _print(u: KernelBuilder, format_: Value, values: Value) -> Value:
+    f = u.f
     u.helper("print_line", "declare i32 @print_line(i64, ptr, i64)")
     no_values, some, after = f.fresh("none"), f.fresh("some"), f.fresh("print")
     f.branch(values.eq(0), no_values, some)
@@ -40,9 +58,7 @@ def call(u: KernelBuilder, ins: Instruction) -> None:
     f.label(after)
     pointer = f.emit("ptr", f'phi ptr [ {host}, %"{some}" ], [ null, %"{no_values}" ]')
     bytes_ = f.emit("i64", f'phi i64 [ {room}, %"{some}" ], [ 0, %"{no_values}" ]')
-    printed = f.call("i32", "print_line", format_, pointer, bytes_)
-    if len(vectors) == 2:
-        parameter_pointer(u, Address(vectors[0].items[0]), 4, writes=True).store(printed)  # type: ignore[arg-type]
+    return f.call("i32", "print_line", format_, pointer, bytes_)
 
 
 def _allocate(u: KernelBuilder, vectors: list[Vector]) -> None:

@@ -126,7 +126,7 @@ def prepare_block() -> Fn:
     for name, value in values.items():
         WORKER.set(worker, name, value)
     arrived = WORKER.get(worker, "arrived")
-    f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {4 * NAMED_BARRIERS}, i1 false)")
+    f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {12 * NAMED_BARRIERS}, i1 false)")
     f.call("void", "flights_reset", worker)
     f.call("void", "clean_up", worker)
     f.ret()
@@ -258,7 +258,8 @@ def run_block() -> Fn:
         mine = frames.at(t.zext("i64") * stride)
         for name in ("pc", "copies", "group", "bulk_group"):
             HEADER.set(mine, name, f.const("i32", 0))
-        MAIL.set(mail_of(f, t), "met", f.const("i32", 0))
+        for name in ("met", "shuffled", "looked", "members"):
+            MAIL.set(mail_of(f, t), name, f.const("i32", 0))
         at.store(f.const("i32", RUNNABLE))
     flags, last, turns = f.alloca("i32"), f.alloca("i32"), f.alloca("i64")
     with f.loop() as done:

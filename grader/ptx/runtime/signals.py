@@ -45,7 +45,7 @@ ALL = -1  # a row in which everything is known
 
 def functions() -> list[Fn]:
     return [note_row(), covered(), note_fence(), synchronise(), knows_fence(), note_look(), note_release(),
-            fence_between(), released(), heard(), search(), visit(), apart()]  # fmt: skip
+            fence_between(), released(), knows_look(), heard(), search(), visit(), apart()]  # fmt: skip
 
 
 def _record(f: Fn, layout: Layout, name: str, i: Value) -> Value:
@@ -213,14 +213,15 @@ def synchronise() -> Fn:
 
 
 def knows_fence() -> Fn:
-    """1 if a thread ran a fence, or met others after one was run."""
+    """1 if a thread ran a fence, or met others after one of its block was run."""
     f = Fn("knows_fence", "i1", {"w": "ptr", "thread": "i32"}, "nounwind")
     heads, first = (HISTORY.get(_own_history(f), name) for name in ("heads", "first_fence"))
     with f.when(heads.eq(0)):
         leave(f, f.const("i1", 0))
     own = _head(f, heads, f["thread"]).load("i32").ne(0)
-    met = MAIL.get(mail_of(f, f["thread"]), "met")
-    f.ret(own | first.ult(WORKER.get(f["w"], "barrier")) | first.ult(met))
+    mail = mail_of(f, f["thread"])
+    met = first.ult(MAIL.get(mail, "met")) | first.ule(MAIL.get(mail, "shuffled"))
+    f.ret(own | first.ult(WORKER.get(f["w"], "barrier")) | met)
     return f
 
 
@@ -259,6 +260,8 @@ def note_release() -> Fn:
         "row": f.call("i32", "note_row", f["w"], f["thread"]), "left": f["left"],
         "chain": f.select(f["left"].ne(0), RELEASE.get(before, "chain"), number),
         "before": HISTORY.get(history, "releases"), "found": f.const("i32", 0),
+        "shuffled": MAIL.get(mail_of(f, f["thread"]), "shuffled"),
+        "lanes": MAIL.get(mail_of(f, f["thread"]), "members"),
     }  # fmt: skip
     with f.when(number.ne(0)):
         for name, value in values.items():
@@ -274,14 +277,16 @@ def note_release() -> Fn:
 def fence_between() -> Fn:
     """1 if `thread` ran a fence that what `what` says is ordered before, and that is ordered before the release."""
     f = Fn("fence_between", "i1", {"w": "ptr", "thread": "i32", "release": "ptr", "what": "i32"}, "nounwind")
-    names = ("thread", "time", "barrier", "row")
-    who, time, barrier, row = (RELEASE.get(f["release"], name) for name in names)
+    names = ("thread", "time", "barrier", "row", "shuffled", "lanes")
+    who, time, barrier, row, shuffled, lanes = (RELEASE.get(f["release"], name) for name in names)
     heads = HISTORY.get(_history(f, RELEASE.get(f["release"], "block")), "heads")
     with _list(f, FENCE, "fences", _head(f, heads, f["thread"]).load("i32")) as (done, _, fence):
         ran = FENCE.get(fence, "time")
         f.stop_when(done, ran.ult(f["what"]))
         stamp = ran | f["thread"]
         signalled = f.call("i1", "covered", f["w"], who, time + STAMP_STEP, barrier, row, stamp)
+        told = _is_lane(stamp, who, lanes) & ran.ule(shuffled)  # by a shuffle behind that fence
+        signalled = signalled | told
         point = (ran, FENCE.get(fence, "barrier"), FENCE.get(fence, "row"))
         with f.when(signalled), f.when(f.call("i1", "covered", f["w"], f["thread"], *point, f["what"])):
             leave(f, f.const("i1", 1))
@@ -311,8 +316,34 @@ def released() -> Fn:
 @contextmanager
 def _knows(f: Fn, look: Value) -> Iterator[None]:
     """Where thread `me` knows of a look of its block."""
-    with f.when(f.call("i1", "unordered", f["w"], f["me"], LOOK.get(look, "stamp")) ^ 1):
+    with f.when(f.call("i1", "knows_look", f["w"], f["me"], look)):
         yield
+
+
+def knows_look() -> Fn:
+    """1 if thread `me` knows of a look: ordered after it, or told of it by a shuffle or a vote of its warp.
+
+    These order no memory, but who has looked has waited for that, and others wait for it in the shuffle.
+    """
+    f = Fn("knows_look", "i1", {"w": "ptr", "me": "i32", "look": "ptr"}, "nounwind")
+    stamp, mail = LOOK.get(f["look"], "stamp"), mail_of(f, f["me"] & (STAMP_STEP - 1))
+    number = _number(f, f["look"])
+    met = _is_lane(stamp, f["me"], MAIL.get(mail, "members"))
+    with f.when(met & number.ule(MAIL.get(mail, "looked"))):
+        leave(f, f.const("i1", 1))
+    f.ret(f.call("i1", "unordered", f["w"], f["me"], stamp) ^ 1)
+    return f
+
+
+def _number(f: Fn, look: Value) -> Value:
+    offset = look.cast("ptrtoint", "i64") - LAUNCH.get(launch_of(f), "looks").cast("ptrtoint", "i64")
+    return offset.udiv(LOOK.size).trunc("i32")
+
+
+def _is_lane(what: Value, thread: Value, members: Value) -> Value:
+    """Is what a stamp says by one of these lanes of the thread's warp?"""
+    in_warp = ((what ^ thread) & (STAMP_STEP - 32)).eq(0)
+    return in_warp & ((members >> (what & 31)) & 1).ne(0)
 
 
 def heard() -> Fn:

@@ -13,6 +13,7 @@ from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     AT_WARP,
     EXITED,
+    LAUNCH,
     MAIL,
     MAIL_BROUGHT,
     MAIL_PUBLISHED,
@@ -23,7 +24,7 @@ from grader.ptx.machine import (
 )
 from grader.ptx.runtime.order import lanes_row
 from grader.ptx.runtime.shadow import COLD
-from grader.ptx.runtime.threads import NOINLINE, lanes_of, mail_of, record_at
+from grader.ptx.runtime.threads import NOINLINE, lanes_of, launch_of, mail_of, record_at
 from grader.ptx.runtime.times import TIMES, advance_time, everywhere, join
 
 
@@ -51,6 +52,8 @@ def hand_out() -> Fn:
         copy = "call void @llvm.memcpy.p0.p0.i32(ptr {}, ptr {}, i32 {}, i1 false)"
         f.line(copy.format(mail.at(MAIL_PUBLISHED), mail.at(MAIL_BROUGHT), 4 * MAIL_WORDS))
         MAIL.set(mail, "ballot", ballot.load("i32"))
+        MAIL.set(mail, "shuffled", WORKER.get(f["w"], "now"))
+        MAIL.set(mail, "looked", LAUNCH.get(launch_of(f), "look_count"))
         MAIL.set(mail, "members", f["members"])
     f.ret()
     return f
