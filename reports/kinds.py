@@ -38,7 +38,8 @@ KINDS = {
     "bad-launch": KindText(
         "Invalid launch",
         "Set this field of Launch to a valid value: grid and block at least 1, at most 1024 threads in a block, "
-        "shared_bytes in bytes and per block, and a variant that has a kernel.",
+        "shared_bytes in bytes and per block, and a variant that has a kernel. A number of tiles is rounded up, "
+        "(n + TILE - 1) / TILE, so that a small problem has one, too.",
     ),
     "out-of-bounds": KindText(
         "Out of bounds",
@@ -58,7 +59,7 @@ KINDS = {
     "race": KindText(
         "Race between threads",
         "Put a __syncthreads() between the two accesses, where every thread reaches it. A loop that reuses a tile "
-        "also needs one before it loads the next tile.",
+        "also needs one before it loads the next tile. Between the lanes of one warp, __syncwarp() is enough.",
     ),
     "barrier-divergence": KindText(
         "Not every thread reaches the barrier",
@@ -140,17 +141,41 @@ FINER: dict[tuple[str, str], Finer] = {
         "and do not overwrite it.",
         "Not an mbarrier",
     ),
+    ("misaligned-access", Detail.FRAGMENT): Finer(
+        "The leading dimension of a matrix in memory, in bytes, must be a multiple of 16 (17 or 20 bf16 are 34 or 40 "
+        "bytes: pad rows to 24), and the pointer to each fragment a multiple of 32 bytes."
+    ),
+    ("misaligned-access", Detail.OWN_ALIGNMENT): Finer(
+        "An array is aligned as its elements are, floats to 4 bytes. Declare it with the alignment that the access "
+        "needs, as in __shared__ __align__(16) float tile[...], or use a narrower access."
+    ),
     ("misaligned-access", Detail.BULK_SIZE): Finer(
         "Copy a multiple of 16 bytes, and copy the rest with ordinary loads and stores."
     ),
     ("race", Detail.READ_BETWEEN_BLOCKS): Finer(
-        "Blocks run in any order. To add to one element from several blocks, use atomicAdd. To read what another "
-        "block stored, let that block run __threadfence() and __syncthreads() before one of its threads sets an "
-        "atomic flag or counter; the block that sees it needs a __syncthreads() before it reads."
+        "Nothing orders the blocks within a kernel: compute the value in each block that needs it, or in an earlier "
+        "kernel. To add to one element from several blocks, use atomicAdd. To read what another block stored, let "
+        "that block run __threadfence() and __syncthreads() before one of its threads sets an atomic flag or "
+        "counter; the block that sees it needs a __syncthreads() before it reads."
+    ),
+    ("race", Detail.PLAIN_READ): Finer(
+        "A plain load may be made only once and kept in a register. Read a flag or counter that other blocks change "
+        "with atomicAdd(p, 0) or through a volatile pointer, in the loop that waits, and run __threadfence() after "
+        "it. A sum that others add to is complete only in the next kernel, or after a counter says so."
+    ),
+    ("race", Detail.BOTH_WRITE): Finer(
+        "Two threads write one element: check the index, and where one thread is meant to write, the condition that "
+        "chooses it. Only if both writes are meant, put a __syncthreads() between them."
+    ),
+    ("race", Detail.UNTRIED_SWAP): Finer(
+        "When the compare-and-swap runs, the value may have changed since it was read, and nothing is stored. Try "
+        "again with the value that it returns, until that is the expected one. A maximum or a sum needs no loop: "
+        "atomicMax, atomicAdd."
     ),
     ("race", Detail.BETWEEN_BLOCKS): Finer(
-        "There is no barrier between blocks: only one block may write each element. Look for a missing guard on "
-        "rows or columns, and for blocks that compute the same index; for a sum over several blocks, use atomics."
+        "There is no barrier between blocks: only one block may write each element. Check the index: a missing "
+        "guard on rows or columns, a wrong row length, blocks that compute the same index. For a sum over several "
+        "blocks, use atomics."
     ),
     ("race", Detail.BLOCK_SCOPE): Finer(
         "Where several blocks use the same element, use the atomic without _block in its name."
@@ -163,7 +188,8 @@ FINER: dict[tuple[str, str], Finer] = {
         "The thread that starts the copy must commit it to a group and wait for that group before it returns."
     ),
     ("race", Detail.COPY_IN_FLIGHT): Finer(
-        "Wait at the copy's mbarrier before reading; it must expect the bytes of all copies together.",
+        "Wait at the copy's mbarrier before reading, with the parity of the phase under way: 0 first, changing with "
+        "every phase. The mbarrier must expect the bytes of all copies together.",
         COPIED_LATER,
     ),
     ("race", Detail.WITH_COPY): Finer(
@@ -179,6 +205,15 @@ FINER: dict[tuple[str, str], Finer] = {
         f"{_COUNT_ARRIVALS} Then check the parity: it starts at 0 and changes with every phase.",
         "Waits forever at an mbarrier",
     ),
+    ("barrier-divergence", Detail.PASSED_EARLY): Finer(
+        "Check the parity that this wait is given: it starts at 0 and changes with every phase of the mbarrier.",
+        "Wait passes too early",
+    ),
+    ("barrier-divergence", Detail.COUNTS_DIFFER): Finer(
+        "Give every bar.sync and bar.arrive of one barrier the same number: all threads that wait there and all that "
+        "only arrive, together.",
+        "The barrier's counts differ",
+    ),
     ("barrier-divergence", Detail.MBARRIER_MISUSE): Finer(_COUNT_ARRIVALS, "Wrong use of an mbarrier"),
     ("did-not-finish", Detail.WAITS_FOR_OTHERS): Finer(
         "Find out which thread should store what this loop waits for, and whether it gets there; of other blocks, "
@@ -190,11 +225,20 @@ FINER: dict[tuple[str, str], Finer] = {
     ("barrier-divergence", Detail.BARRIER_NUMBER): Finer(
         "Give the barrier a number from 0 to 15; __syncthreads() uses 0.", "No such barrier"
     ),
+    ("trap", Detail.COOPERATIVE_LAUNCH): Finer(
+        "Let no block wait for all others: there is no cooperative launch here. Give each block work of its own, or "
+        "let the last block that counts itself done in the workspace do the rest.",
+        "grid.sync() in an ordinary launch",
+    ),
     ("trap", Detail.BRANCH_INDEX): Finer(
         "Check the index before brx.idx: with one that is not in the list, a GPU may jump anywhere."
     ),
     ("trap", Detail.ASSERTION): Finer(
         "Find out why the condition of the assert() is false here.", "Assertion failed"
+    ),
+    ("wrong-values", Detail.ONE_SHARED_ARRAY): Finer(
+        "Declare one extern __shared__ array, and point each part to its own offset in it: "
+        "float* b_tile = memory + TILE * TILE. Then count both in launch->shared_bytes."
     ),
     ("wrong-values", Detail.CONVERSION): Finer(_CONVERT),
     ("wrong-values", Detail.STOCHASTIC_CONVERSION): Finer(_CONVERT),

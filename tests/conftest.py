@@ -28,6 +28,7 @@ LONGEST = (
     "cli/test_watch.py",
     "batch/test_batch_for_real.py",
     "authoring/test_mutants.py",
+    "fuzz/test_fuzz.py",
     "exercises/test_fp8_conversion_oracle.py",
 )
 

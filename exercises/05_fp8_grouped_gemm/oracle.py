@@ -276,6 +276,7 @@ def judge(case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, 
         expected=want,
         got=got,
         largest=_largest(bits, exact),
+        values=_values(bits),
     )
 
 
@@ -286,6 +287,13 @@ def _operands(case: Case) -> Operands:
 def _largest(bits: np.ndarray, exact: np.ndarray) -> float:
     with np.errstate(invalid="ignore"):
         return float(np.abs(from_bf16(bits) - exact).max())
+
+
+def _values(bits: np.ndarray) -> np.ndarray:
+    """In FP32; what was never written has every bit set there, too."""
+    values = from_bf16(bits)
+    values.view(np.uint32)[bits == UNWRITTEN] = 0xFFFFFFFF
+    return values
 
 
 def _first_wrong(operands: Operands, bits: np.ndarray, exact: np.ndarray, row: int, column: int) -> tuple[str, str]:

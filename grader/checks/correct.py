@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from grader.diagnosis import mismatch
 from grader.model import measurements
-from grader.model.details import Role
+from grader.model.details import Detail, Role
 from grader.model.exercise import Case
 from grader.model.families import CORRECT
 from grader.model.judged import Judged
@@ -26,6 +26,7 @@ class Origin(NamedTuple):
     called: str  # as the student knows it: "C_concat", "y of encode_e4m3_kernel"
     line: int
     kernel: str = ""
+    dynamic_arrays: tuple[str, ...] = ()  # its extern __shared__ arrays
 
 
 def judge(
@@ -96,15 +97,16 @@ def _finding(
     if judged.cause:
         message = f"{judged.cause}. First wrong element: {message}"
     lines = sorted(unset) if _has_infinity(actual) else []
+    overlap = _overlap(origin.dynamic_arrays) if not judged.cause else ()
     return Finding(
         "wrong-values",
         filename,
         origin.line,
         message,
         count=count,
-        notes=tuple(f"line {line} may use a variable that was never set" for line in lines),
+        notes=(*(f"line {line} may use a variable that was never set" for line in lines), *overlap),
         hint=judged.hint,
-        detail=judged.detail,
+        detail=judged.detail or (Detail.ONE_SHARED_ARRAY if overlap else ""),
         related=tuple(Related(Role.UNSET, line) for line in lines),
         kernel=origin.kernel,
         output=judged.output,
@@ -113,6 +115,13 @@ def _finding(
         expected=judged.expected,
         got=judged.got,
     )
+
+
+def _overlap(arrays: Sequence[str]) -> tuple[str, ...]:
+    if len(arrays) < 2:
+        return ()
+    together = "both" if len(arrays) == 2 else "all"
+    return (f"{', '.join(arrays[:-1])} and {arrays[-1]}, {together} extern __shared__, begin at the same address",)
 
 
 def _count(wrong: int, elements: int) -> str:

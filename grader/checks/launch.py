@@ -27,8 +27,7 @@ def judge(plans: Sequence[tuple[Case, Plan]], compilation: Compilation) -> Check
             LAUNCH.id(), Status.FAILED, findings[0].message, device="cpu", findings=findings, measurements=measured
         )
     if lacking:
-        reason = f"{lacking[0].message} ({lacking[0].file}:{lacking[0].line})"
-        return Check(LAUNCH.id(), Status.NOT_JUDGED, reason=reason, device="cpu")
+        return Check(LAUNCH.id(), Status.NOT_JUDGED, reason=lacking[0].placed, device="cpu")
     return Check(LAUNCH.id(), Status.PASSED, _summary(plans), device="cpu", measurements=measured)
 
 

@@ -15,9 +15,8 @@ def judge(case: Case, outcome: Outcome) -> Check:
     if outcome.findings:
         status, message = Status.FAILED, outcome.findings[0].message
     elif outcome.unsupported:
-        lacking = outcome.unsupported
         status, message = Status.NOT_JUDGED, ""
-        reason = f"{lacking.message} ({lacking.file}:{lacking.line})"
+        reason = outcome.unsupported.placed
     return Check(
         id=MEMORY.id(case.name),
         status=status,

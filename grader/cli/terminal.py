@@ -35,6 +35,7 @@ STYLES = {
     Verdict.FAILED: "bold red",
     Verdict.ERROR: "bold magenta",
 }
+MANY_LINES = 1000  # with more, printf decides how long a kernel takes
 SHOWN_OPEN = 2  # without -v, of the grader's errors, and of what was not judged
 LAST = "the last attempt"
 
@@ -259,7 +260,8 @@ class _Page:
         if not count:
             return []
         it = "it" if count == 1 else "them"
-        return self._say(f"Your kernel printed {plural(count, 'line')}; -v shows {it}.", indent="", style="dim")
+        slow = ", and printing makes it slow" if count > MANY_LINES else ""
+        return self._say(f"Your kernel printed {plural(count, 'line')}{slow}; -v shows {it}.", indent="", style="dim")
 
     def _say(self, text: str, *, indent: str = INDENT, style: str = "", most: int = 0) -> Lines:
         """A paragraph, of `most` lines. Wrapped here: rich would fill every line up with blanks."""

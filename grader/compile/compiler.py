@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import time
 
-from grader.compile import diagnostics, directives, entries, findings, nvrtc, opcodes, recipe, resources
+from grader.compile import (
+    diagnostics,
+    directives,
+    entries,
+    findings,
+    nvrtc,
+    opcodes,
+    recipe,
+    resources,
+    sizes,
+    unannotated,
+)
 from grader.compile.compiled import Compiled
 from grader.model.execution import Compilation
 from grader.model.result import Finding
@@ -23,6 +34,9 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
         return _failed(refused, findings.log(refused, "", text), start)
     built = nvrtc.build(text, arch)
     parsed = diagnostics.parse(built.log)
+    if not built.ok and unannotated.are_all_harmless(parsed, text):
+        built = nvrtc.build(text, arch, unannotated.AS_DEVICE_CODE)
+        parsed = diagnostics.parse(built.log)
     ptx = built.ptx or _ptx_for_lines(text, parsed)
     found = findings.Reader(text, scan.includes, ptx).findings(parsed)
     log = findings.log(found, built.log, text)
@@ -34,6 +48,8 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
     except PtxError as error:
         unread = str(error)
     kernels = entries.kernels(ptx, text, recipe.SOURCE_NAME, resources.parse(built.log))
+    if too_large := sizes.findings(ptx, text, kernels):
+        return _failed(too_large, findings.log(too_large, built.log, text), start)
     seconds = time.perf_counter() - start
     compilation = Compilation(True, kernels, found, log, seconds, opcodes=instructions, unread=unread)
     return Compiled(compilation, ptx, built.cubin)

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+TYPOGRAPHIC = tuple("“”„‟″«»‘’‚‛′")
 _SPLICE = re.compile(r"\\\n")
 # Patterns stay within a line: a comment that spans lines is recognised by its end, or refused after the "#".
 _GAP = r"(?>(?:[ \t\v\f]|/\*[^\n]*?\*/)*)"
@@ -74,6 +75,8 @@ def _problem(name: str, target: str) -> str:
         return "a directive must be on one line, but a comment after its # spans several"
     if name != "include":
         return f"#{name} is not allowed; use #include"
+    if target[:1] in TYPOGRAPHIC:
+        return f'{target} stands in typographic quotes (U+{ord(target[0]):04X}); type plain ones: "'
     if not _is_quoted(target):
         return "an #include must name its header directly, not through a macro"
     return "" if _is_inside(target) else f"#include {target}: only headers from the include folders are allowed"

@@ -16,8 +16,10 @@ from grader.ptx.parsing.errors import PtxError
 
 _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
 _ENTRY = re.compile(r"^\s*(?:\.visible\s*|\.weak\s*)*\.entry\s+([\w$]+)\s*(?:\(([^)]*)\))?([^{;]*)\{", re.M)
-_PARAMETER = re.compile(r"\.param\s*(?:\.align\s+\d+\s*)?\.[a-z]+(\d+)\b[^,\[]*(?:\[(\d+)\])?")
-_THREADS = re.compile(r"\.(?:maxntid|reqntid)\s+([\d, ]+)")
+_PARAMETER = re.compile(r"\.param\s*(?:\.align\s+\d+\s*)?\.[a-z]+(\d+)\b[^,\[]*(?:\[(\d{1,9})\])?")
+_THREADS = re.compile(r"\.(?:maxntid|reqntid)\s+(\w+(?:\s*,\s*\w+)*)")
+_CLUSTER = re.compile(r"\.reqnctapercluster\s*(\d{1,9}(?:\s*,\s*\d{1,9})*)")
+_EXTERN_SHARED = re.compile(r"\.extern\s+\.shared\s+(?:\.align\s+\d+\s+)?\.\w+\s+([\w$]+)\[\]")
 _LOCATION = re.compile(r"^\s*\.loc\s+(\d+)\s+([1-9]\d{0,8})\s", re.M)
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
 
@@ -41,14 +43,45 @@ def _kernel(
     match: re.Match[str], ptx: str, text: str, numbers: list[str], resources: Mapping[str, Resources]
 ) -> CompiledKernel:
     name, parameters, directives = match.groups()
-    threads = _THREADS.search(directives)
+    cluster = _CLUSTER.search(directives)
     return CompiledKernel(
         name,
-        tuple(_BYTES[bits] * int(count or 1) for bits, count in _PARAMETER.findall(parameters or "")),
+        tuple(_BYTES.get(bits, 0) * int(count or 1) for bits, count in _PARAMETER.findall(parameters or "")),
         line_of(name, text) or _first_location(ptx, match.end(), numbers),
         resources.get(name),
-        prod(int(n) for n in threads.group(1).split(",")) if threads else None,
+        _threads(directives),
+        _three(cluster.group(1)) if cluster else None,
+        _dynamic_arrays(ptx, match.end()),
     )
+
+
+def readable(symbol: str) -> str:
+    """A variable's own name: the last one of a mangled name."""
+    parts = re.findall(r"(?=(?<!\d)(\d+)([A-Za-z_]\w*))", symbol) if symbol.startswith("_Z") else []
+    return next((rest[: int(size)] for size, rest in reversed(parts) if len(rest) >= int(size)), symbol)
+
+
+def _dynamic_arrays(ptx: str, start: int) -> tuple[str, ...]:
+    """The extern __shared__ arrays that the body at `start` uses."""
+    body = ptx[start : ptx.find("\n}", start)]
+    names = dict.fromkeys(_EXTERN_SHARED.findall(ptx))
+    used = [name for name in names if re.search(rf"[\[,]\s*{re.escape(name)}\s*[\],;+]", body)]
+    return tuple(dict.fromkeys(map(readable, used)))
+
+
+def _three(numbers: str) -> tuple[int, int, int]:
+    """Sizes that are left out are 1."""
+    x, y, z, *_ = (*map(int, numbers.split(",")), 1, 1)
+    return x, y, z
+
+
+def _threads(directives: str) -> int | None:
+    """The most that a block may have; None if that is not said, or not as ptxas reads it."""
+    found = _THREADS.search(directives)
+    try:
+        return prod(statements.natural(number.strip()) for number in found[1].split(",")) if found else None
+    except PtxError:
+        return None
 
 
 def _first_location(ptx: str, start: int, numbers: list[str]) -> int:

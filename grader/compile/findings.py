@@ -75,7 +75,7 @@ class Reader:
 
     def _in_submission(self, kind: str, diagnostic: Diagnostic) -> Finding:
         column = self._column(diagnostic)
-        advice = advise(diagnostic.message, self._identifier(diagnostic.line, column))
+        advice = advise(diagnostic.message, self._identifier(diagnostic.line, column), self._line(diagnostic.line))
         notes = [advice.note, *_details(diagnostic)]
         return _finding(
             kind, diagnostic.line, advice.message or diagnostic.message, column, notes, _frames(diagnostic)
@@ -113,6 +113,9 @@ class Reader:
             return 0
         before = self.lines[diagnostic.line - 1].encode()[: diagnostic.column - 1]
         return len(before.decode(errors="ignore")) + 1
+
+    def _line(self, line: int) -> str:
+        return self.lines[line - 1] if 0 < line <= len(self.lines) else ""
 
     def _identifier(self, line: int, column: int) -> str:
         if not column or not 0 < line <= len(self.lines):

@@ -24,14 +24,14 @@ class NvrtcOutput:
     cubin: bytes = b""
 
 
-def build(text: str, arch: str) -> NvrtcOutput:
+def build(text: str, arch: str, *more_options: str) -> NvrtcOutput:
     """Compile for `arch`: sm_NN gives a cubin and PTX, compute_NN only PTX. Releases the GIL."""
     contents = tuple(content.encode() for content in recipe.headers().values())
     names = tuple(name.encode() for name in recipe.headers())
     _stop_the_clock()
     program = nvrtc.createProgram(text, recipe.SOURCE_NAME, contents, names)
     try:
-        error = _compile(program, recipe.options(arch))
+        error = _compile(program, (*recipe.options(arch), *more_options))
         log = _log(program)
         if error is not None:
             return NvrtcOutput(False, log if error.status == COMPILATION_FAILED else f"{log}\n{error}")

@@ -6,9 +6,15 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from grader.compile import recipe, toolkit
+from grader.compile import lookalikes, recipe, toolkit
 
 DEVICE_ONLY = "a submission contains only device code; the grader allocates, copies, launches and measures"
+
+EXTERN_SHARED = re.compile(r"\bextern\b.*\b__shared__\b")
+ONE_ARRAY = (
+    "all extern __shared__ arrays are the same memory: declare one, extern __shared__ unsigned char memory[], and "
+    "cast its address to the type that each part needs"
+)
 
 # Headers for names that a student may miss; nvcc includes some of them automatically.
 HOMES = {
@@ -41,8 +47,13 @@ class Advice(NamedTuple):
     note: str = ""
 
 
-def advise(message: str, name: str) -> Advice:
-    """`name` is the identifier in the source at the position of the message, or the "(" of a lambda."""
+def advise(message: str, name: str, line: str = "") -> Advice:
+    """`name` is the identifier in the source at the position of the message, or the "(" of a lambda. `line` is its
+    whole line."""
+    if message.startswith("unrecognized token") and (odd := lookalikes.first(line)):
+        return Advice(lookalikes.describe(odd), f"type it again; {lookalikes.instead(odd)}")
+    if message.startswith("declaration is incompatible with previous") and EXTERN_SHARED.search(line):
+        return Advice(note=ONE_ARRAY)
     for pattern, answer in _ANSWERS:
         if match := re.search(pattern, message):
             return answer(match, name)

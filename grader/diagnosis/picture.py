@@ -28,7 +28,8 @@ _CODE = {mark: code for code, mark in enumerate(MARKS)}
 
 
 def of_output(case: Case, judged: Judged, actual: np.ndarray, reference: np.ndarray) -> Picture:
-    """Raises ValueError where `actual` and `reference` are of different kinds."""
+    """Raises ValueError where `reference` is of another kind than `actual`, or than the values that `judged` has."""
+    actual = actual if judged.values is None else judged.values
     if (actual.dtype.kind == "f") != (reference.dtype.kind == "f"):
         raise ValueError(f"{actual.dtype} is not drawn beside {reference.dtype}")
     wrong = mismatch.rows(judged.wrong)

@@ -58,6 +58,9 @@ class CpuSubmission:
             return Ran(unsupported=_unsupported(error.message, error.location, OUT_OF_TIME))
         except ptx.Unsupported as error:
             return Ran(unsupported=_unsupported(error.message, _in_submission(error.location)))
+        except MemoryError:
+            message = "this machine has not enough memory to run the kernel"
+            return Ran(unsupported=_unsupported(message, Location("", 0, 0)))
         except ptx.PtxError as error:
             at = Location(error.file, error.line, 0)
             return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", _in_submission(at)))

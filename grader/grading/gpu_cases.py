@@ -15,7 +15,7 @@ from grader.exercise.oracle import Expected
 from grader.exercise.submission import Source
 from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
-from grader.grading.steps import Failure, after, attempt, error, guarded
+from grader.grading.steps import Failure, after, attempt, did_not_finish, error, guarded
 from grader.launching import sweeping
 from grader.launching.plan import DeviceLimits
 from grader.model.execution import Compilation, Gpu, Invocation, Outcome
@@ -51,7 +51,7 @@ class GpuCases:
 
     def launch(self, cases: Sequence[Case]) -> tuple[Check, dict[str, Plans]]:
         """The check and, by case, how to launch each kernel of the exercise."""
-        check, plans = self._runs.launch(cases, stops=lambda plan: bool(plan.findings))
+        check, plans = self._runs.launch(cases, stops=lambda plan: did_not_finish(plan.findings))
         return (check if check.status is Status.ERROR else msgspec.structs.replace(check, device="cuda")), plans
 
     def run(self, case: Case, plans: Plans, expect: Callable[[Case], Future[Expected]]) -> tuple[Check, ...]:

@@ -27,12 +27,13 @@ from grader.grading.gpu_cases import GpuCases
 from grader.grading.gpu_timing import GpuTiming
 from grader.grading.inputs import Inputs
 from grader.grading.judging import Judging
-from grader.grading.runs import Plans
+from grader.grading.runs import Plans, Runs
 from grader.grading.steps import after, did_not_finish, guarded, shown
 from grader.launching import invocations
+from grader.model import families
 from grader.model.execution import Gpu
 from grader.model.exercise import Case, Exercise
-from grader.model.families import COMPILE, CORRECT, LAUNCH, MEMORY, SPEED
+from grader.model.families import CORRECT, MEMORY, SPEED
 from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Finding, Status
 from grader.sandbox import ChildDied, ChildTimeout
@@ -182,9 +183,11 @@ class GpuLane:
         """
         if self._source.problem is not None:
             return GpuChecks()
-        if any(check.family in (COMPILE.name, LAUNCH.name) and check.status is Status.FAILED for check in known):
-            return GpuChecks()
         accesses = {check.case: check for check in known if check.family == MEMORY.name}
+        before = [family.name for family in families.before_cases()]
+        none_ran = all(check.status is Status.SKIPPED for check in accesses.values())
+        if none_ran and any(check.family in before and check.status is Status.FAILED for check in known):
+            return GpuChecks()
         if any(did_not_finish(check.findings) for check in accesses.values()):
             self._endless = {case: c for case, c in accesses.items() if _unfinished(c)}
         try:
@@ -217,8 +220,8 @@ class GpuLane:
         with lock.running(gpu.pci_bus_id):
             launched, plans = cases.launch([*small, *large])
             yield launched
-            if launched.status is not Status.PASSED:
-                return
+            able = {case.name for case in Runs.can_run(launched, [*small, *large], plans)}
+            small, large, timed = ([case for case in some if case.name in able] for some in (small, large, timed))
             found: dict[str, Check] = {}
             self._plans_by_case = plans
             for case in small:
@@ -228,7 +231,7 @@ class GpuLane:
                 if found[case.name].status in (Status.PASSED, Status.FAILED):
                     self._runs.append(case)
             profiles = self._profiles()
-            first_wrong = next((c for c in found.values() if c.status is not Status.PASSED), None)
+            first_wrong = next((c for c in (launched, *found.values()) if c.status is not Status.PASSED), None)
             for case in large:
                 if case.sweep:
                     skipped = after(first_wrong, CORRECT, case.name) if first_wrong else None

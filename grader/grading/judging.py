@@ -76,5 +76,5 @@ def origins(exercise: Exercise, case: Case, plans: Sequence[Plan]) -> dict[str, 
             if isinstance(value, Array) and value.access != "in":
                 alone = parameter.key == parameter.name
                 called = parameter.name if alone else f"{parameter.name} of {kernel.name}"
-                found[parameter.key] = Origin(called, plan.line, kernel.name)
+                found[parameter.key] = Origin(called, plan.line, kernel.name, plan.dynamic_arrays)
     return found

@@ -58,7 +58,7 @@ def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stoppe
     """Merges the GPU's checks of one case, in place."""
     memory, correct, speed = (family.id(case.name) for family in (MEMORY, CORRECT, SPEED))
     merged[memory] = accesses = _memory(merged[memory], theirs.get(memory))
-    if stopped is not None:
+    if stopped is not None and correct not in theirs:
         for family in families.per_case():
             name = family.id(case.name)
             if family is not MEMORY and name in merged and merged[name].status is not Status.SKIPPED:

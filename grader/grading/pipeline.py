@@ -169,12 +169,12 @@ class _Grading:
         todo = inputs.cases.result()
         self._runs = Runs(self._exercise, self._source.text, self._source.name, compilation, self._runner.run)
         launched, plans = self._launch(compiled, todo)
-        expected = [inputs.expect(case) for case in todo] if launched.status is Status.PASSED else []
+        expected = {case.name: inputs.expect(case) for case in Runs.can_run(launched, todo, plans)}
         checks = [compiled, launched]
         for index, case in enumerate(todo):
-            if launched.status is Status.PASSED:
+            if case.name in expected:
                 self._on_progress(Progress(MEMORY.id(case.name), index, len(todo), tuple(checks)))
-                checks += self._case(case, plans[case.name], expected.pop(0))
+                checks += self._case(case, plans[case.name], expected.pop(case.name))
             else:
                 checks += self._not_run(case, launched)
         checks += self._speed_elsewhere(todo, checks)

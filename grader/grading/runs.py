@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from grader.checks import compile as compile_check
 from grader.exercise.submission import Source
 from grader.grading import secrecy
-from grader.grading.steps import Failure, attempt, error
+from grader.grading.steps import Failure, attempt, did_not_finish, error
 from grader.launching import invocations
 from grader.launching.plan import H200, DeviceLimits, Plan, plan_launch, request_launch
 from grader.model.execution import Compilation, Invocation, Outcome
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.families import COMPILE, LAUNCH
-from grader.model.result import Check
+from grader.model.result import Check, Status
 
 Plans = tuple[Plan, ...]  # one per kernel of the exercise
 Run = Callable[[tuple[Invocation, ...], tuple[Array, ...]], Outcome]
@@ -66,6 +66,18 @@ class Runs:
                 break
         judged = [(case, plan) for case in cases for plan in plans.get(case.name, ())]
         return secrecy.launched(judged, self._compilation), plans
+
+    @staticmethod
+    def can_run(launched: Check, cases: Sequence[Case], plans: Mapping[str, Plans]) -> list[Case]:
+        """A launch that fails for some cases leaves the others; but it leaves no secret one, because which of them
+        run would tell something of their sizes, and none if the launch function does not end."""
+        if launched.status is Status.PASSED:
+            return list(cases)
+        shown = [case for case in cases if not case.secret and case.name in plans]
+        bad = {case.name for case in shown if any(plan.findings or plan.unsupported for plan in plans[case.name])}
+        if launched.status is not Status.FAILED or not bad or did_not_finish(launched.findings):
+            return []
+        return [case for case in shown if case.name not in bad]
 
     def plans(self, case: Case) -> Plans:
         return tuple(

@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True):
     grid_line: int = 0  # line where the launch function sets the grid
     config: LaunchConfig = LaunchConfig()
     takes_workspace: bool = False
+    dynamic_arrays: tuple[str, ...] = ()  # as in CompiledKernel
     findings: tuple[Finding, ...] = ()
     unsupported: Finding | None = None
     printed: str = ""
@@ -96,6 +97,7 @@ def plan_launch(
         grid_line=launch_source.line_of(source, launcher.line, "grid"),
         config=config,
         takes_workspace=compiled is not None and signature.takes_workspace(kernel, compiled),
+        dynamic_arrays=compiled.dynamic_arrays if compiled else (),
         findings=findings,
         printed=outcome.printed,
     )
@@ -135,6 +137,7 @@ def _problems(
         return
     yield from _dimension_problems(config)
     yield from _block_problems(config, compiled)
+    yield from _cluster_problems(config, compiled)
     yield from _shared_problems(config, compiled, limits)
     yield from _workspace_problems(config, kernel, compiled)
 
@@ -167,6 +170,15 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
             f"{REGISTERS_PER_BLOCK} of a multiprocessor; launch fewer threads, "
             f"or declare __launch_bounds__({threads})",
         )
+
+
+def _cluster_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[LaunchProblem]:
+    """cuLaunchKernel refuses a grid that __cluster_dims__ does not divide."""
+    for axis, blocks, size in zip("xyz", config.grid, compiled.cluster or (1, 1, 1), strict=True):
+        if size and blocks % size:
+            declared = ", ".join(map(str, compiled.cluster or ()))
+            text = f"__cluster_dims__({declared}) of {compiled.name} needs a multiple of {size}"
+            yield LaunchProblem("grid", f"launch->grid.{axis} is {blocks}; {text}")
 
 
 def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: DeviceLimits) -> Iterator[LaunchProblem]:

@@ -19,11 +19,16 @@ class Detail(StrEnum):
     NO_MBARRIER = "no-mbarrier"  # used as an mbarrier without being one
 
     # misaligned-access
+    FRAGMENT = "fragment"  # of a warp's matrix product
+    OWN_ALIGNMENT = "own-alignment"  # the array is where its type may lie, which is not enough
     BULK_SIZE = "bulk-size"  # of a bulk copy: no multiple of 16
 
     # race; without a detail it is within a block
     BETWEEN_BLOCKS = "between-blocks"  # both write
     READ_BETWEEN_BLOCKS = "read-between-blocks"  # one of them reads
+    PLAIN_READ = "plain-read"  # between blocks: a plain load of what is written atomically
+    BOTH_WRITE = "both-write"  # within a block that has no other barriers
+    UNTRIED_SWAP = "swap-not-tried-again"  # a read, and a compare-and-swap that may fail
     BLOCK_SCOPE = "block-scope"  # between blocks, through an atomic of block scope
     WITH_COPY = "with-copy"  # an asynchronous copy is on one side
     OWN_BARRIERS = "own-barriers"  # within a block that has mbarriers or named barriers
@@ -31,9 +36,12 @@ class Detail(StrEnum):
     UNFINISHED_COPY = "unfinished-copy"  # the block ends first
 
     # barrier-divergence
+    COUNTS_DIFFER = "counts-differ"  # of one named barrier
     THREAD_COUNT = "thread-count"  # a barrier for a number of threads that cannot come
+    PASSED_EARLY = "passed-early"  # a wait for a phase that was over
     BARRIER_NUMBER = "barrier-number"  # a barrier that a block does not have
     BRANCH_INDEX = "branch-index"  # brx.idx past the end of its labels
+    COOPERATIVE_LAUNCH = "cooperative-launch"  # grid.sync() without one
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
 
@@ -51,6 +59,7 @@ class Detail(StrEnum):
     # wrong-values: the bits of the input alone say what is right; and beside them a random number
     CONVERSION = "conversion"
     STOCHASTIC_CONVERSION = "stochastic-conversion"
+    ONE_SHARED_ARRAY = "one-shared-array"  # several extern __shared__ arrays, which are one
 
 
 class Role(StrEnum):

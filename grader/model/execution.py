@@ -31,6 +31,8 @@ class CompiledKernel(msgspec.Struct, frozen=True):
     line: int
     resources: Resources | None = None
     max_threads: int | None = None  # __launch_bounds__
+    cluster: tuple[int, int, int] | None = None  # __cluster_dims__
+    dynamic_arrays: tuple[str, ...] = ()  # extern __shared__, by name; all begin at the same address
 
 
 class Compilation(msgspec.Struct, frozen=True):

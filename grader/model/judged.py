@@ -26,3 +26,4 @@ class Judged(msgspec.Struct, frozen=True):
     example: dict[str, Any] = {}
     largest: float | None = None  # largest absolute error, where that means something
     tolerance: float | None = None  # what it was held to
+    values: np.ndarray | None = None  # as numbers, if the array holds bits of a type that NumPy does not have: BF16

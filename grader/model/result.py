@@ -68,6 +68,11 @@ class Finding(msgspec.Struct, frozen=True):
     got: str = ""
 
     @property
+    def placed(self) -> str:
+        """Its message, and where it is if that is known."""
+        return f"{self.message} ({self.file}:{self.line})" if self.line else self.message
+
+    @property
     def other(self) -> Related | None:
         """The other access of a race."""
         return next((one for one in self.related if one.role == Role.OTHER_ACCESS), None)

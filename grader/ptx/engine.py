@@ -15,7 +15,16 @@ from grader.ptx.facts import Report
 from grader.ptx.jit import NativeKernel, compile_kernel, runtime
 from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
-from grader.ptx.machine import ASYNC_WARP, MAX_MEETINGS, MAX_SHARED_BYTES, STAMP_STEP, Kind
+from grader.ptx.lowering.memory import RESERVED
+from grader.ptx.machine import (
+    ASYNC_WARP,
+    MAX_LOCAL_BYTES,
+    MAX_MEETINGS,
+    MAX_PARAMETER_BYTES,
+    MAX_SHARED_BYTES,
+    STAMP_STEP,
+    Kind,
+)
 from grader.ptx.runs import Runs
 from grader.ptx.syntax import Location, Module
 from grader.ptx.unsupported import OutOfTime, Unsupported
@@ -75,8 +84,7 @@ class Program:
         self._check(kernel, grid, block, shared_bytes, arguments)
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
         compiled = self._compiled(kernel, read_only)
-        if compiled.lowered.asynchronous and prod(block) > 32 * ASYNC_WARP:
-            message = f"the CPU engine does not support asynchronous copies in a block of {prod(block)} threads"
+        if message := _too_much(compiled.lowered, prod(block)):
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         jitted = time.perf_counter()
         how = (self._variables, grid, block, shared_bytes, arguments, limits or Limits(), seed)
@@ -98,7 +106,7 @@ class Program:
                 "and some millions of fences and flags in a launch"
             )
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
-        findings = tuple(explainer.reports(faults))
+        findings = _without_reserved(explainer.reports(faults))
         finished = time.perf_counter()
         unset = frozenset(submission_frame(at).line for at in compiled.lowered.unset)
         return Execution(findings, launch.printer.text(), jitted - started, finished - jitted, unset)
@@ -135,6 +143,30 @@ class Program:
                 message = f"the CPU engine does not understand the PTX of {kernel}"
                 raise Unsupported(message, Location("", function.line, 0)) from error
         return self._kernels[key]
+
+
+def _without_reserved(reports: list[Report]) -> tuple[Report, ...]:
+    """What CUDA keeps in its own shared memory is set before a kernel starts. More about it is not known."""
+    for report in reports:
+        if report.array == RESERVED and report.kind != "uninitialised-read":
+            raise Unsupported("the CPU engine cannot judge the shared memory that CUDA reserves",
+                              Location(report.file, report.line, report.column))  # fmt: skip
+    return tuple(report for report in reports if report.array != RESERVED)
+
+
+def _too_much(kernel: Lowered, threads: int) -> str:
+    """Why this launch is not run; judged before any memory is asked for."""
+    shared = sum(size for _, size in kernel.shared.arrays)
+    for wanted, most, what in (
+        (kernel.frame.local_bytes, MAX_LOCAL_BYTES, "bytes of local memory for a thread"),
+        (shared, MAX_SHARED_BYTES, "bytes of static shared memory for a block"),
+        (kernel.parameter_bytes, MAX_PARAMETER_BYTES, "bytes of parameters"),
+    ):
+        if wanted > most:
+            return f"the kernel needs {wanted} {what}; a GPU has at most {most}"
+    if kernel.asynchronous and threads > 32 * ASYNC_WARP:
+        return f"the CPU engine does not support asynchronous copies in a block of {threads} threads"
+    return ""
 
 
 def _merely_slow(fault: Fault) -> bool:

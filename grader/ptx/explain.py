@@ -15,8 +15,11 @@ from grader.ptx.lowering.sites import WAITING, Site
 from grader.ptx.machine import (
     ABSENT_LANE,
     ARENA_TAIL,
+    ARGUMENTS_WINDOW,
     ASYNC_THREAD,
     BARRIER_NUMBER,
+    HEAP_BYTES,
+    HEAP_WINDOW,
     LOCAL_WINDOW,
     OWN_LANE,
     PARAM_WINDOW,
@@ -25,6 +28,7 @@ from grader.ptx.machine import (
     VARIABLE_WINDOW,
     WINDOW_BITS,
     Kind,
+    Misuse,
     window_base,
 )
 from grader.ptx.opcodes.traits import Flow
@@ -48,21 +52,32 @@ NAMES = {
     Kind.NO_PROXY_FENCE: "race",
     Kind.UNFINISHED_COPY: "race",
     Kind.EARLY_READ: "race",
+    Kind.COUNTS_DIFFER: "barrier-divergence",
 }
 # Kinds that are no more than a detail of their public kind.
 DETAILS = {
     Kind.STUCK_PHASE: Detail.STUCK_MBARRIER,
     Kind.NO_MBARRIER: Detail.NO_MBARRIER,
     Kind.MISUSE: Detail.MBARRIER_MISUSE,
+    Kind.COUNTS_DIFFER: Detail.COUNTS_DIFFER,
     Kind.BULK_SIZE: Detail.BULK_SIZE,
     Kind.NO_PROXY_FENCE: Detail.NO_PROXY_FENCE,
     Kind.UNFINISHED_COPY: Detail.UNFINISHED_COPY,
 }
+IN_BOUNDS = (Kind.RACE, Kind.EARLY_READ, Kind.UNINITIALISED_READ)  # only of what is memory
 TRAPS: dict[Flow | None, Detail] = {Flow.CALL: Detail.ASSERTION, Flow.SWITCH: Detail.BRANCH_INDEX}
-WITHOUT_MEMORY = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH, Kind.DID_NOT_FINISH, Kind.TRAP)
+WITHOUT_MEMORY = (
+    Kind.BARRIER_DIVERGENCE,
+    Kind.COUNTS_DIFFER,
+    Kind.COLLECTIVE_MISMATCH,
+    Kind.DID_NOT_FINISH,
+    Kind.TRAP,
+)
 WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
+TELLING = (Kind.BLOCK_RACE, Kind.COUNTS_DIFFER)  # of several faults at one line: what the others follow from
 DYNAMIC = "dynamic shared memory"
 DYNAMIC_LEAST = 1024  # bytes that an arena has more where the kernel declares an extern __shared__ array
+SCALAR_BYTES = 16
 IN_FLIGHT = 1  # the `other` of a read of what an asynchronous copy has not brought yet
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
          "uninitialised-read", "read-only-write", "trap"]  # fmt: skip
@@ -100,6 +115,10 @@ class _Explained:
     def order(self) -> tuple[int, int]:
         return self.fault.block, self.fault.thread
 
+    @property
+    def preference(self) -> tuple[bool, int, int]:
+        return self.fault.kind not in TELLING, *self.order
+
 
 class Explainer:
     def __init__(
@@ -126,10 +145,10 @@ class Explainer:
             merged.setdefault(key, []).append(_Explained(fault, report))
         found = []
         for same in merged.values():
-            first = min(same, key=lambda one: one.order)
+            first = min(same, key=lambda one: one.preference)
             total = sum(one.report.count for one in same)
             found.append(_Explained(first.fault, replace(first.report, count=total)))
-        found.sort(key=lambda one: (_rank(one.fault, one.report.kind), *one.order))
+        found.sort(key=lambda one: (_rank(one.fault, one.report.kind, self._causes(faults)), *one.order))
         return [one.report for one in found]
 
     def _report(self, fault: FaultLike) -> Report:
@@ -151,9 +170,21 @@ class Explainer:
             notes=words.notes(facts),
         )
 
+    def _causes(self, faults: Sequence[FaultLike]) -> _Causes:
+        races = [fault for fault in faults if fault.kind is Kind.RACE]
+        diverging = [fault for fault in faults if fault.kind is Kind.BARRIER_DIVERGENCE]
+        return _Causes(
+            frozenset(race.site for race in races if not _is_write(self.lowered.sites[race.other_site])),
+            any(self.place(self.lowered.sites[race.site], race.address).size <= SCALAR_BYTES for race in races),
+            not self.lowered.own_barriers and not any(fault.other_site or fault.address for fault in diverging),
+        )
+
     def _facts(self, fault: FaultLike) -> Facts:
         site = self.lowered.sites[fault.site]
-        place = None if fault.kind in WITHOUT_MEMORY else self.place(site, fault.address)
+        address = fault.address
+        if fault.kind in IN_BOUNDS and site.op.space == "generic" and not address >> WINDOW_BITS:
+            address += window_base(SHARED_WINDOW)  # from its start, as the checks of shared memory know it
+        place = None if fault.kind in WITHOUT_MEMORY else self.place(site, address)
         other = self._other(fault)
         x, y, z = self.block
         return Facts(
@@ -166,7 +197,7 @@ class Explainer:
             other=other,
             number=fault.address if fault.address and fault.kind in WAITS_ELSEWHERE else fault.other,
             instruction=site.op.base,
-            threads=x * y * z,
+            threads=fault.address if fault.kind is Kind.COUNTS_DIFFER else x * y * z,
             calls=_calls(site.location),
         )
 
@@ -184,18 +215,16 @@ class Explainer:
             case Kind.RACE | Kind.EARLY_READ:
                 if self._is_copy(fault.thread) or self._is_copy(fault.other % STAMP_STEP):
                     return Detail.WITH_COPY
-                return Detail.OWN_BARRIERS if self.lowered.own_barriers else Detail.NONE
+                return self._detail_within(site, self.lowered.sites[fault.other_site])
             case Kind.BLOCK_RACE:
-                sides = site, self.lowered.sites[fault.other_site]
-                if any(is_of_block_scope(side) for side in sides):
-                    return Detail.BLOCK_SCOPE
-                return Detail.BETWEEN_BLOCKS if all(map(_is_write, sides)) else Detail.READ_BETWEEN_BLOCKS
+                return _detail_between(site, self.lowered.sites[fault.other_site])
             case Kind.OUT_OF_BOUNDS if place:
                 return _side_of(place)
-            case Kind.UNINITIALISED_READ if fault.other == IN_FLIGHT:
-                return Detail.COPY_IN_FLIGHT
-            case Kind.UNINITIALISED_READ if place and place.space == "global":
-                return Detail.GLOBAL_MEMORY
+            case Kind.MISALIGNED if place:
+                return _misalignment(site, place)
+            case Kind.UNINITIALISED_READ:
+                in_flight = fault.other == IN_FLIGHT
+                return Detail.COPY_IN_FLIGHT if in_flight else _unwritten(place)
             case Kind.BARRIER_DIVERGENCE if fault.address:
                 return Detail.BARRIER_NUMBER if fault.address & BARRIER_NUMBER else Detail.THREAD_COUNT
             case Kind.COLLECTIVE_MISMATCH if fault.address >= ABSENT_LANE:
@@ -203,9 +232,20 @@ class Explainer:
             case Kind.DID_NOT_FINISH:
                 return {"push": Detail.RECURSION, WAITING: Detail.WAITS_FOR_OTHERS}.get(site.opcode, Detail.NONE)
             case Kind.TRAP:
-                return TRAPS.get(site.op.traits.flow, Detail.NONE)
+                of_grid = self.lowered.asks_for_grid and "cooperative_groups" in site.location.file
+                return Detail.COOPERATIVE_LAUNCH if of_grid else TRAPS.get(site.op.traits.flow, Detail.NONE)
+            case Kind.MISUSE if fault.other & 0xFF == Misuse.PASSED_EARLY:
+                return Detail.PASSED_EARLY
             case _:
                 return DETAILS.get(fault.kind, Detail.NONE)
+
+    def _detail_within(self, *sides: Site) -> Detail:
+        """Of a race of threads of one block."""
+        if _is_untried_swap(sides):
+            return Detail.UNTRIED_SWAP
+        if self.lowered.own_barriers:
+            return Detail.OWN_BARRIERS
+        return Detail.BOTH_WRITE if all(map(_is_write, sides)) else Detail.NONE
 
     def _other(self, fault: FaultLike) -> Side | None:
         """The other side of a race; the copy that was not waited for; where the thread of a divergence waits."""
@@ -215,7 +255,7 @@ class Explainer:
             actor = self._actor(fault.other % STAMP_STEP, block)
         elif fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT and fault.other_site:
             actor = self._actor(ASYNC_THREAD, fault.block)
-        elif fault.kind in WAITS_ELSEWHERE and fault.other_site:
+        elif fault.kind in (*WAITS_ELSEWHERE, Kind.COUNTS_DIFFER) and fault.other_site:
             actor = self._actor(fault.thread, fault.block)
         else:
             return None
@@ -234,7 +274,7 @@ class Explainer:
     def place(self, site: Site, address: int) -> Place:
         """The array that an address belongs to, by the space of the instruction."""
         window = address >> WINDOW_BITS
-        if site.op.space == "shared":
+        if site.op.space == "shared" or self._is_fragment_in_shared(site, address):
             return self._shared_place(address, site)
         if window == SHARED_WINDOW:
             return self._shared_place(address - window_base(SHARED_WINDOW), site)
@@ -242,6 +282,11 @@ class Explainer:
             item = 4 if site.width >= 4 else site.width or 1
             local = self.lowered.frame.local_bytes
             return Place("a local array", address - window_base(LOCAL_WINDOW), local, item, "local")
+        if window == ARGUMENTS_WINDOW:
+            size = self.lowered.parameter_bytes
+            return Place("the parameters", address - window_base(window), size, 1, "global")
+        if window == HEAP_WINDOW:
+            return Place("the device heap", address - window_base(window), HEAP_BYTES, 1, "global")
         index = window - PARAM_WINDOW
         if 0 <= index < len(self.arguments) and hasattr(self.arguments[index], "data"):
             buffer = self.arguments[index]
@@ -252,6 +297,10 @@ class Explainer:
                 continue
             return Place(readable(name), address - window_base(window), self.module.variables[name].size, 1, "global")
         return Place("", address, 0)
+
+    def _is_fragment_in_shared(self, site: Site, address: int) -> bool:
+        """wmma takes generic pointers; checks of shared memory record offsets."""
+        return site.op.base == "wmma" and address < self.lowered.shared.arena
 
     def _shared_place(self, address: int, site: Site) -> Place:
         address = address - (1 << 64) if address >> 63 else address
@@ -265,6 +314,17 @@ class Explainer:
         # The array that it lies in or is closest to.
         start, size, name = min(arrays, key=lambda a: max(a[0] - address, address - (a[0] + a[1]) + 1, 0))
         return Place(name, address - start, size, item, "shared", name == DYNAMIC)
+
+
+def _misalignment(site: Site, place: Place) -> Detail:
+    if site.op.base == "wmma":
+        return Detail.FRAGMENT
+    starts_there = place.array and place.offset % max(site.width, 1) == 0
+    return Detail.OWN_ALIGNMENT if starts_there else Detail.NONE
+
+
+def _unwritten(place: Place | None) -> Detail:
+    return Detail.GLOBAL_MEMORY if place and place.space == "global" else Detail.NONE
 
 
 def _side_of(place: Place) -> Detail:
@@ -281,7 +341,8 @@ def _related(kind: Kind, other: Side | None) -> tuple[Related, ...]:
         return ()
     if kind in words.RACES:
         return (Related("other-access", other.file, other.line, _access(other.writes)),)
-    return (Related("wait" if kind in WAITS_ELSEWHERE else "copy", other.file, other.line),)
+    waits = kind in WAITS_ELSEWHERE or kind is Kind.COUNTS_DIFFER
+    return (Related("wait" if waits else "copy", other.file, other.line),)
 
 
 def _access(writes: bool) -> str:
@@ -296,12 +357,51 @@ def is_of_block_scope(site: Site) -> bool:
     return site.op.traits.atomic and site.op.is_of_block_scope
 
 
-def _rank(fault: FaultLike, name: str) -> float:
+def _detail_between(*sides: Site) -> Detail:
+    """Of a race of threads of two blocks."""
+    if any(is_of_block_scope(side) for side in sides):
+        return Detail.BLOCK_SCOPE
+    if all(map(_is_write, sides)):
+        return Detail.BETWEEN_BLOCKS
+    if _is_untried_swap(sides):
+        return Detail.UNTRIED_SWAP
+    read, written = sorted(sides, key=_is_write)
+    flagged = written.op.is_strong and not read.op.is_strong
+    return Detail.PLAIN_READ if flagged else Detail.READ_BETWEEN_BLOCKS
+
+
+def _is_untried_swap(sides: Sequence[Site]) -> bool:
+    read, written = sorted(sides, key=_is_write)
+    return not _is_write(read) and written.op.traits.atomic and "cas" in written.op.modifiers
+
+
+@dataclass(frozen=True)
+class _Causes:
+    """What says which faults follow from others."""
+
+    overwriting: frozenset[int]  # sites that write what other threads of the block still read
+    raced_scalar: bool  # threads race for a single variable, as a counter or a flag
+    threads_left: bool  # where threads are missing at a barrier, they have all returned
+
+    def refills(self, fault: FaultLike) -> bool:
+        """A copy to what is still being read, which then has not arrived."""
+        return fault.other_site in self.overwriting
+
+    @property
+    def race_decides(self) -> bool:
+        """Threads that leave before a barrier stop their block at once: the race was there before, and is why."""
+        return self.threads_left and self.raced_scalar
+
+
+def _rank(fault: FaultLike, name: str, causes: _Causes) -> float:
     """What is likelier to be the cause comes first; a phase that never completes is rather an effect."""
     if fault.kind is Kind.STUCK_PHASE:
         return len(ORDER)
+    if fault.kind is Kind.BARRIER_DIVERGENCE and causes.race_decides:
+        return ORDER.index("race") + 0.25
     if fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT:
-        return ORDER.index("race") - 0.5  # a thread that does not wait for a copy races with it too
+        # A thread that does not wait for a copy races with it too.
+        return ORDER.index("race") + (0.25 if causes.refills(fault) else -0.5)
     return ORDER.index(name) + (0.5 if fault.kind is Kind.BLOCK_RACE else 0)
 
 
@@ -320,6 +420,7 @@ def _calls(location: Location) -> tuple[int, ...]:
 
 def readable(symbol: str) -> str:
     """`_ZZ19grouped_gemm_kernelE2As` -> `As` (Itanium mangling: a local name, or a namespace's)."""
+    symbol = symbol.partition("@")[0]  # of a scope of inline assembly
     symbol = re.sub(r"_\$_\d+$", "", symbol)  # of an array that the compiler changed
     for match in re.finditer(r"E(\d+)", symbol):  # template arguments may look like names; the one at the end is it
         end = match.end() + int(match.group(1))

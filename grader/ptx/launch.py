@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from grader.ptx.jit import NativeKernel, make_semaphores, print_to, runtime
-from grader.ptx.lowering.memory import variable_windows
+from grader.ptx.lowering.memory import function_addresses, variable_windows
 from grader.ptx.machine import (
+    ARGUMENTS_WINDOW,
     CREW,
     FAULT,
     FENCE,
     FIRST_WINDOW,
     FLIGHT,
+    HEAP_BYTES,
+    HEAP_WINDOW,
     HISTORY,
     INITIALISED,
     KNOWN_ROWS,
@@ -58,11 +61,13 @@ from grader.ptx.machine import (
 from grader.ptx.printing import Printer
 from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
-from grader.ptx.syntax import Module, Variable
+from grader.ptx.syntax import NOWHERE, Module, Variable
+from grader.ptx.unsupported import Unsupported
 
 ARRAY_ALIGN = 512  # bytes: cudaMalloc's
 PLACES = 1 << 23  # where an array may start: within 4 GiB
 TICK_SECONDS = 0.05  # how often the time limit is checked
+MAX_VARIABLE_BYTES = 256 << 20  # tables of __device__ and __constant__
 FAULT_LIMIT = 100_000  # per worker; a kernel that is wrong everywhere need not finish
 Dim3 = tuple[int, int, int]
 Placed = dict[str, tuple[int, np.ndarray[Any, Any], Variable]]
@@ -120,17 +125,28 @@ class Fault:
 
 
 def place_variables(module: Module) -> Placed:
-    """Module variables in memory, by name, with the addresses in their initialisers resolved."""
-    windows = variable_windows(module)
-    if len(windows) > WINDOWS - VARIABLE_WINDOW - 1:
-        raise ValueError("too many __device__ and __constant__ variables")
+    """Module variables in memory, by name, with the addresses in their initialisers resolved. Raises Unsupported."""
+    windows, functions = variable_windows(module), function_addresses(module)
+    most, size = HEAP_WINDOW - VARIABLE_WINDOW, sum(module.variables[name].size for name in windows)
+    if len(windows) > most:
+        raise Unsupported(
+            f"the CPU engine supports no more than {most} __device__ and __constant__ variables", NOWHERE
+        )
+    if size > MAX_VARIABLE_BYTES:
+        most, kinds = MAX_VARIABLE_BYTES >> 20, "__device__ and __constant__ variables"
+        raise Unsupported(
+            f"the CPU engine supports no more than {most} MiB of {kinds}; here are {size} bytes", NOWHERE
+        )
     placed = {}
     for name, window in windows.items():
         variable = module.variables[name]
-        data = np.frombuffer(variable.data or bytes(max(variable.size, 1)), np.uint8).copy()
+        data = np.zeros(max(variable.size, 1), np.uint8)
+        if variable.data:
+            data[: len(variable.data)] = np.frombuffer(variable.data, np.uint8)
         for offset, symbol, addend in variable.relocations:
-            if symbol in windows:
-                data[offset : offset + 8] = as_bytes(kernel_address(windows[symbol]) + addend, 8)
+            target = functions.get(symbol) or (kernel_address(windows[symbol]) if symbol in windows else None)
+            if target is not None:
+                data[offset : offset + 8] = as_bytes(target + addend, 8)
         placed[name] = (window, data, variable)
     return placed
 
@@ -154,7 +170,7 @@ class Launch:
         self.seed = seed
         self.threads = block[0] * block[1] * block[2]
         self.blocks = grid[0] * grid[1] * grid[2]
-        self.printer = Printer(variables)
+        self.printer = Printer(variables, lambda: self.record.set(mute=1))
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
         self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, with its cells
@@ -175,7 +191,6 @@ class Launch:
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
             serial=int(serial),
             crew=1,
-            turn=pointer_to(self._kept(np.zeros(TURN_BYTES * CREW, np.uint8))),
             chance=seed,
             salt=(seed * 0x9E37_79B9_7F4A_7C15) >> 7,
         )
@@ -210,6 +225,7 @@ class Launch:
         flags: int,
         filled: np.ndarray[Any, Any] | None = None,
     ) -> None:
+        self._kept(data)
         entry = Struct(WINDOW, self.windows, window * WINDOW.size)
         entry.set(host=pointer_to(data), base=kernel_address(window) + self._moved(window), size=size, flags=flags)
         if flags & WRITABLE:
@@ -256,6 +272,9 @@ class Launch:
             else:
                 size = min(end - start, 8)
                 block[start : start + size] = as_bytes(argument, size)
+        self._open_window(ARGUMENTS_WINDOW, block, low.parameter_bytes, READABLE | INITIALISED)
+        if low.allocates:
+            self._open_window(HEAP_WINDOW, np.zeros(HEAP_BYTES, np.uint8), HEAP_BYTES, READABLE | WRITABLE)
         return block
 
     def _worker(self, number: int) -> Struct:
@@ -271,7 +290,7 @@ class Launch:
             "faults": faults,
             "sink": np.zeros(SINK_BYTES, np.uint8),
             "mail": np.zeros(-(-threads // 32) * 32 * MAIL_BYTES, np.uint8),  # of whole warps
-            "arrived": np.zeros(NAMED_BARRIERS, np.uint32),
+            "arrived": np.zeros(3 * NAMED_BARRIERS, np.uint32),
             "known": np.zeros((KNOWN_ROWS, WARPS), np.uint32),
             # Pages that are never touched cost nothing.
             "mbarriers": np.zeros(low.shared.arena // 8 * MBARRIER_BYTES, np.uint8),
@@ -288,6 +307,7 @@ class Launch:
         if self.serial:
             workers = CREW if self.lowered.between_blocks.draw else 1
         records = [self._worker(number) for number in range(max(1, min(workers, self.blocks)))]
+        self.record.set(turn=pointer_to(self._kept(np.zeros(TURN_BYTES * len(records), np.uint8))))
         if self.serial and len(records) > 1:
             self.record.set(crew=len(records))
             make_semaphores(self.record.get("turn") + SEMAPHORE_AT, len(records), TURN_BYTES)

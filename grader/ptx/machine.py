@@ -27,12 +27,21 @@ from grader.ptx.ir import Layout
 
 WINDOW_BITS = 36
 WINDOWS = 1024
+FUNCTION_WINDOW = WINDOWS - 1  # addresses of functions; nothing can be read there
+HEAP_WINDOW = WINDOWS - 2  # of malloc and new in a kernel
+HEAP_BYTES = 64 << 20  # what all threads of a launch may allocate; nothing is used again
+HEAP_ALIGN = 16
 FIRST_WINDOW = 0x7F0  # what the top of a kernel's addresses is counted from
 SHARED_WINDOW = 1
 LOCAL_WINDOW = 2
+ARGUMENTS_WINDOW = 3  # the kernel's parameters themselves, where their address is taken
 PARAM_WINDOW = 4  # kernel parameter i points into window 4 + i
 VARIABLE_WINDOW = 72  # module variables
 
+MAX_LOCAL_BYTES = (
+    512 << 10
+)  # of a thread (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability")
+MAX_PARAMETER_BYTES = 32_764  # of a kernel (PTX ISA, "Kernel Function Parameters")
 MAX_SHARED_BYTES = 232448  # static plus dynamic, a block of compute capability 9.0
 SHARED_GUARD = 1024  # bytes between shared arrays that belong to none
 ARENA_TAIL = 16384  # at the arena's end; no group of accesses spans more
@@ -122,6 +131,7 @@ class Kind(IntEnum):
     UNFINISHED_COPY = 15  # a block that ends while a bulk copy may still read its shared memory
     EARLY_READ = 16  # of shared memory that nothing has written: another thread does, and no barrier is between
     UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
+    COUNTS_DIFFER = 18  # of one named barrier, at the same time
 
 
 class Misuse(IntEnum):
@@ -132,6 +142,7 @@ class Misuse(IntEnum):
     COMPLETES = 3  # .noComplete, and no arrival is missing after it
     BYTES = 4  # more than MAX_COUNT
     VALID_ALREADY = 5  # init of what is an mbarrier
+    PASSED_EARLY = 6  # a wait for a phase that was over, when another was due
 
 
 MAX_COUNT = (1 << 20) - 1  # arrivals or bytes that an mbarrier can wait for
@@ -188,6 +199,7 @@ LAUNCH = Layout(
     thread_index="ptr",  # i32 x, y, z, 0 per thread
     locks="ptr",  # LOCKS of them; 1: an OS thread is at cells that belong to it
     serial="i32",  # 1: one block runs at a time
+    heap_used="i64",  # bytes of the device heap
     signals="i32",  # 1: and what they signal to each other is kept
     crossed="i32",  # not serial: two blocks touched one cell as only ordered ones may
     crew="i32",  # workers that take turns
@@ -207,6 +219,7 @@ LAUNCH = Layout(
     look_count="i32",
     row_count="i32",
     searches="i32",
+    mute="i32",  # 1: enough has been printed
     lost="i32",  # 1: the records are full, and whatever blocks do counts as ordered from here on
 )
 
@@ -247,7 +260,7 @@ WORKER = Layout(
     sink="ptr",  # where an access that is out of bounds goes instead
     instructions="i64",
     marked="i32",  # shadow guards are in place
-    arrived="ptr",  # i32 per named barrier: threads that arrived and did not wait
+    arrived="ptr",  # i32 per named barrier: threads that arrived and did not wait; the number they gave; where
     known="ptr",  # KNOWN_ROWS times a time per warp or lane
     released="i32",  # some thread of the block ran a fence
     mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
@@ -326,7 +339,18 @@ FRAME_HEADER = (HEADER.size + 15) // 16 * 16
 
 # An mbarrier. `block` is its block's index + 1, or 0; `word` what shared memory shows of it.
 # Two times per warp follow: what has arrived in this phase knows, and what all completed phases knew.
-MBARRIER = Layout(block="i64", word="i64", phase="i32", expected="i32", pending="i32", bytes="i32")
+MBARRIER = Layout(
+    block="i64",
+    word="i64",
+    phase="i32",
+    expected="i32",
+    pending="i32",
+    bytes="i32",
+    witness="i32",  # one more than the thread that waited first
+    witnessed="i32",  # the phase when it last went on
+    again_site="i32",  # where it went on again in that same phase, or in the first, with nothing complete
+    pad="i32",
+)
 
 # A copy on its way. An mbarrier waits for a bulk copy to `target` in shared memory, or (no bytes) for those copies of
 # `thread` by cp.async that have a mark up to this one. Or (NO_MBARRIER) a bulk copy reads `target`, for a group.

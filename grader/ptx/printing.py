@@ -20,17 +20,23 @@ SPECIFIER = re.compile(r"%([-+ #0]*)(\d+|\*)?(?:\.(\d*|\*))?(hh|h|ll|l|z|t|j)?([
 
 
 class Printer:
-    """Collects the output of one launch. Worker threads share it."""
+    """Collects the output of one launch. Worker threads share it. Calls `full` when it takes no more."""
 
-    def __init__(self, variables: dict[str, tuple[int, np.ndarray, Variable]]) -> None:
+    def __init__(
+        self, variables: dict[str, tuple[int, np.ndarray, Variable]], full: Callable[[], None] = lambda: None
+    ) -> None:
+        self._full = full
         self._strings = {kernel_address(window): data for window, data, _ in variables.values()}
+        self._templates: dict[int, str | None] = {}  # by address: a kernel may print millions of lines
         self._parts: list[str] = []
         self._size = 0
         self._lock = threading.Lock()
 
     def line(self, format_address: int, values: int, room: int) -> int:
         """`values`: host address of the arguments, of which `room` bytes may be read."""
-        template = self._string(format_address)
+        if format_address not in self._templates:
+            self._templates[format_address] = self._string(format_address)
+        template = self._templates[format_address]
         if template is None:
             return -1
         if self._size <= MAX_CHARACTERS:  # one that goes beyond shows that there was more
@@ -38,6 +44,8 @@ class Printer:
             with self._lock:
                 self._parts.append(text)
                 self._size += len(text)
+        else:
+            self._full()
         return template.count("%")
 
     def text(self) -> str:

@@ -6,6 +6,10 @@ from __future__ import annotations
 BITS = {
     "pred": 1,
     **{f"{kind}{width}": width for kind in "bus" for width in (8, 16, 32, 64)},
+    "s4": 4,
+    "u4": 4,
+    "b1": 1,
+    "b128": 128,
     "f16": 16,
     "bf16": 16,
     "tf32": 32,
@@ -19,7 +23,7 @@ BITS = {
     "e5m2x2": 16,
 }
 
-BYTES = {**{type_: max(width // 8, 1) for type_, width in BITS.items()}, "b128": 16}  # of a variable
+BYTES = {**{type_: max(width // 8, 1) for type_, width in BITS.items()}}  # of a variable
 
 
 def is_signed(type_: str) -> bool:

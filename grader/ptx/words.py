@@ -18,6 +18,9 @@ UNORDERED = {
     Detail.OWN_BARRIERS: ", and none of the kernel's barriers orders the two accesses",
     Detail.BETWEEN_BLOCKS: ", and blocks run in any order",
     Detail.READ_BETWEEN_BLOCKS: ", and blocks run in any order",
+    Detail.PLAIN_READ: ", and a plain load is ordered with nothing that other blocks do",
+    Detail.BOTH_WRITE: ", with no barrier in between",
+    Detail.UNTRIED_SWAP: ", and nothing holds the value between the two",
     Detail.BLOCK_SCOPE: ", and an atomic of block scope is atomic only within its own block",
     Detail.NO_PROXY_FENCE: ", with no fence.proxy.async in between",
 }
@@ -95,6 +98,11 @@ def _uninitialised(facts: Facts) -> str:
 
 def _misaligned(facts: Facts) -> str:
     assert facts.place is not None
+    if facts.detail is Detail.OWN_ALIGNMENT:
+        return (
+            f"{who(facts.actor)} {'writes' if facts.writes else 'reads'} {facts.width} bytes at {_what(facts)}: "
+            f"{facts.place.array} itself may begin at an address that is not a multiple of {facts.width}"
+        )
     return (
         f"{who(facts.actor)} {'writes' if facts.writes else 'reads'} {facts.width} bytes at {_what(facts)}: "
         f"byte {facts.place.offset} is not a multiple of {facts.width}"
@@ -134,6 +142,11 @@ def _divergence(facts: Facts) -> str:
     )
 
 
+def _counts_differ(facts: Facts) -> str:
+    there = f" on line {facts.other.line}" if facts.other and facts.other.line else " elsewhere"
+    return f"this barrier is for {facts.threads} threads here, and for {facts.number}{there}"
+
+
 def _mismatch(facts: Facts) -> str:
     what = COLLECTIVES.get(facts.instruction, "this warp operation")
     if facts.detail is Detail.OWN_LANE:
@@ -159,6 +172,8 @@ def _not_finished(facts: Facts) -> str:
 def _trap(facts: Facts) -> str:
     if facts.detail is Detail.ASSERTION:
         return f"the assertion on this line fails in {who(facts.actor)}"
+    if facts.detail is Detail.COOPERATIVE_LAUNCH:
+        return f"{who(facts.actor)} stops here: grid.sync() needs a cooperative launch, and this is an ordinary one"
     if facts.detail is Detail.BRANCH_INDEX:
         return f"{who(facts.actor)} jumps with an index past the end of the list of labels (brx.idx)"
     return f"{who(facts.actor)} stops the kernel here: __trap(), or a pointer that is always null"
@@ -190,6 +205,8 @@ def _misuse(facts: Facts) -> str:
         Misuse.COMPLETES: f"{actor} arrives at {what} with .noComplete, but no other arrival is missing",
         Misuse.BYTES: f"{actor} makes {what} expect more than {MAX_COUNT} bytes",
         Misuse.VALID_ALREADY: f"{actor} initialises {what}, which is an mbarrier already: run mbarrier.inval first",
+        Misuse.PASSED_EARLY: f"{actor} goes on here although the phase of {what} that is under way is not "
+        "complete: the parity is that of the phase before it",
     }[Misuse(facts.number & 0xFF)]
 
 
@@ -207,6 +224,7 @@ _SENTENCES: dict[Kind, Callable[[Facts], str]] = {
     Kind.EARLY_READ: _race,
     Kind.READ_ONLY_WRITE: lambda facts: f"{_accesses(facts)}, which is read-only",
     Kind.BARRIER_DIVERGENCE: _divergence,
+    Kind.COUNTS_DIFFER: _counts_differ,
     Kind.COLLECTIVE_MISMATCH: _mismatch,
     Kind.DID_NOT_FINISH: _not_finished,
     Kind.TRAP: _trap,

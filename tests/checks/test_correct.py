@@ -8,6 +8,7 @@ import pytest
 from grader.checks import correct
 from grader.checks.correct import Origin
 from grader.diagnosis import tolerance
+from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.result import Check, Status
 
@@ -20,9 +21,10 @@ def judged(
     reference: np.ndarray = REFERENCE,
     sizes: list[int] = SIZES,
     unset: frozenset[int] = frozenset(),
+    arrays: tuple[str, ...] = (),
 ) -> Check:
     case = Case("odd", True, {"M_sizes": Array("M_sizes", np.array(sizes, np.int32))}, "M 3 0 5")
-    outputs, origins = {"C": actual}, {"C": Origin("C", 12)}
+    outputs, origins = {"C": actual}, {"C": Origin("C", 12, "k", arrays)}
     known = tolerance.judge(case, outputs, {"C": reference}, tolerance=1e-3)
     return correct.judge(case, known, outputs, filename="starter.cu", origins=origins, unset=unset)
 
@@ -47,6 +49,15 @@ def test_one_wrong_element_of_many_fails() -> None:
     assert (finding.kind, finding.file, finding.line, finding.count) == ("wrong-values", "starter.cu", 12, 1)
     assert finding.message.startswith(f"group 2, row 1, column 7: expected {REFERENCE[4, 7]:.6g}, got 0.5;")
     assert "1 of 128 elements is wrong" in finding.message
+
+
+def test_several_dynamic_shared_arrays_are_named_as_one() -> None:
+    (finding,) = judged(changed(4, 7, 0.5), arrays=("a_tile", "b_tile")).findings
+    assert finding.notes == ("a_tile and b_tile, both extern __shared__, begin at the same address",)
+    assert finding.detail == Detail.ONE_SHARED_ARRAY
+    (finding,) = judged(changed(4, 7, 0.5), arrays=("tiles",)).findings
+    assert (finding.notes, finding.detail) == ((), "")
+    assert judged(REFERENCE.astype(np.float32), arrays=("a_tile", "b_tile")).findings == ()
 
 
 @pytest.mark.parametrize("error", [1.1e-3, -1.1e-3])

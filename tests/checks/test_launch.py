@@ -127,6 +127,16 @@ def test_launch_bounds_bound_the_block(exercise: Exercise) -> None:
     assert "__launch_bounds__ of double_kernel allows 32" in finding.message
 
 
+def test_clusters_divide_the_grid(exercise: Exercise) -> None:
+    compilation = changed(KERNELS[0], cluster=(2, 1, 1))
+    assert not planned(exercise, config(grid=(4, 3, 1)), compilation).findings
+    (finding,) = planned(exercise, config(grid=(5, 3, 1)), compilation).findings
+    assert finding.message.endswith(
+        "launch->grid.x is 5; __cluster_dims__(2, 1, 1) of double_kernel needs a multiple of 2"
+    )
+    assert finding.line == 11
+
+
 def test_registers_bound_the_block(exercise: Exercise) -> None:
     block = config(block=(1024, 1, 1))
     assert not planned(exercise, block, with_resources(registers=64)).findings

@@ -69,6 +69,63 @@ def test_kernels_are_listed_with_lines_parameters_and_bounds() -> None:
     assert kernels[2].line == 7
 
 
+def test_the_size_of_a_cluster_is_listed() -> None:
+    text = 'extern "C" __global__ void __cluster_dims__(2, 4) pairs() {}\nextern "C" __global__ void alone() {}\n'
+    assert [k.cluster for k in compiled(text).kernels] == [(2, 4, 1), None]
+
+
+@pytest.mark.parametrize(
+    ("character", "name", "like"),
+    [
+        ("\u037e", "U+037E (Greek question mark)", "looks like ;"),
+        ("\u00a0", "U+00A0 (No-break space)", "like a space"),
+    ],
+)
+def test_a_character_that_only_looks_right_is_named(character: str, name: str, like: str) -> None:
+    mark, space = (character, " ") if character == "\u037e" else (";", character)
+    (error, *_) = errors(f"__device__ int f() {{\n    int{space}a = 1{mark}\n    return a;\n}}\n")
+    assert (error.line, error.message) == (2, f"{name} is no character of C++")
+    assert any(like in note for note in error.notes)
+
+
+def test_typographic_quotes_of_an_include_are_named() -> None:
+    error = only_error("#include \u201cgrader.cuh\u201d\n" + KERNEL)
+    assert (error.line, "typographic quotes (U+201C)" in error.message) == (1, True)
+
+
+def test_dynamic_shared_memory_of_two_types_is_one_array() -> None:
+    text = (
+        "template <class T> __device__ T* at() {\n    extern __shared__ T memory[];\n    return memory;\n}\n"
+        'extern "C" __global__ void k() { at<float>()[0] = at<int>()[0]; }\n'
+    )
+    error = only_error(text)
+    assert (error.line, "all extern __shared__ arrays are the same memory" in error.notes[0]) == (2, True)
+
+
+def test_dynamic_shared_arrays_are_listed() -> None:
+    text = (
+        "extern __shared__ float whole[];\n"
+        'extern "C" __global__ void one(float* x) { x[0] = whole[1]; }\n'
+        'extern "C" __global__ void two(float* x) {\n'
+        "    extern __shared__ float a[]; extern __shared__ float b[]; x[0] = a[1] + b[2];\n}\n"
+    )
+    assert [k.dynamic_arrays for k in compiled(text).kernels] == [("whole",), ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("__device__ char big[1ull << 34];\n" + KERNEL.replace("1.0f", "big[5]"), 1, "big alone 17,179,869,184"),
+        (KERNEL.replace("x[0] = 1.0f;", "volatile char a[1 << 24]; a[(int)x[1]] = 1; x[0] = a[(int)x[2]];"), 1,
+         "16,777,216 bytes of local arrays for each thread"),
+    ],
+)  # fmt: skip
+def test_arrays_that_no_launch_could_hold(text: str, line: int, words: str) -> None:
+    (found,) = compile_text(text).compilation.findings
+    assert (found.kind, found.line) == ("out-of-memory", line)
+    assert words in found.message
+
+
 def test_an_error_has_line_and_column() -> None:
     error = only_error("// ok\n/* ü */\t__device__ int f() { return y; }\n")
     assert (error.line, error.column, error.message) == (2, 37, 'identifier "y" is undefined')
@@ -138,7 +195,9 @@ def test_one_wrong_header_is_few_findings() -> None:
     [
         ("int main() { return 0; }", "main is host code", "the grader allocates"),
         ("float half_of(float x) { return x / 2; }", "half_of is a host function", "write __device__"),
-        ("__device__ int f(int x) { return [&](auto i) { return x + i; }(1); }", "lambda with an auto", "a type"),
+        ("int a(int x) { return [&](auto i) { return x + i; }(1); }", "a is a host function", "write __device__"),
+        ("int n; __device__ int f() { return [](auto i) { return i; }(1); }", "n is a host variable", "__constant__"),
+        ("constexpr int twice(int x) { return 2 * x; }", "twice is a host function", "write __device__"),
         ("int table[3];", "table is a host variable", "__constant__"),
         ("#include <vector>", 'no header "vector" for device code', "only device code"),
         ("#include <array>", "no header <array> for device code", "<cuda/std/array>"),
@@ -244,3 +303,18 @@ def test_the_compilers_clock_stands_still(how: str) -> None:
     listed = re.search(r"when\[\d+\] = \{([\d, ]*)\}", compiled.ptx)
     assert listed
     assert bytes(map(int, listed[1].split(","))).rstrip(b"\0") == b"Jan  1 197000:00:00"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__device__ int f(int x) { return [&](auto i) { return x + i; }(1); }",
+        "struct Table { int v[4]; constexpr Table() : v() { for (int i = 0; i < 4; ++i) v[i] = i; } };\n"
+        "__constant__ Table table;\n__device__ int f(int x) { return table.v[x]; }",
+    ],
+)
+def test_what_nvcc_takes_for_device_code_compiles(text: str) -> None:
+    source = text + '\nextern "C" __global__ void k(int* y) { *y = f(*y & 3); }'
+    compilation = compile_text(source, recipe.PTX_ARCH).compilation
+    assert compilation.ok, compilation.log
+    assert [kernel.name for kernel in compilation.kernels] == ["k"]

@@ -17,6 +17,13 @@ from grader.model.result import Finding
         (b"\x7fELF\x02\x01\x01\0\0\0", 1, "binary"),
         ("int a;".encode("utf-16"), 1, "UTF-16"),
         (b"/" * (source.MAX_BYTES + 1), 0, "the limit is 1,048,576 (1 MiB)"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", 1, "Git LFS pointer"),
+        (b"\n%%writefile kernel.cu\nint a;\n", 2, "a notebook's, no CUDA: remove %%writefile kernel.cu"),
+        (b"!nvcc kernel.cu\nint a;\n", 1, "a notebook's"),
+        (b"```cuda\nint a;\n```\n", 1, "and the fence at the end"),
+        (b'source = r"""\nint a;\n"""\n', 1, 'Python\'s, no CUDA: remove source = r""" and the closing quotes'),
+        (b"import torch\nint a;\n", 1, "Python's"),
+        (b'{\n "cells": [], "nbformat": 4\n}\n', 1, "this is a notebook"),
     ],
 )
 def test_a_file_that_is_no_source_is_one_clear_finding(content: bytes, line: int, words: str) -> None:
@@ -24,6 +31,13 @@ def test_a_file_that_is_no_source_is_one_clear_finding(content: bytes, line: int
     assert isinstance(finding, Finding)
     assert (finding.kind, finding.file, finding.line) == ("compile-error", "mine.cu", line)
     assert words in finding.message
+
+
+@pytest.mark.parametrize(
+    "content", [b'const char* s = "";\n', b"%:include <math.h>\n", b"// import torch\n", b"{}\n", b"int version;\n"]
+)
+def test_what_only_resembles_something_else_is_a_source(content: bytes) -> None:
+    assert source.decode(content, "mine.cu") == content.decode()
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "gbk", "shift_jis", "utf-8"])

@@ -153,7 +153,8 @@ def by_blocks(
         for block in range(-(-o.K // BLOCK)):
             k = slice(block * BLOCK, (block + 1) * BLOCK)
             part = sums(o.A_values[rows, k] @ o.B_values[group, :, k].T)
-            C[rows] = totals(C[rows] + part * scales(o, group, rows, at(block)).astype(np.float32))
+            with np.errstate(invalid="ignore"):  # Inf - Inf, of an FP16 that overflowed
+                C[rows] = totals(C[rows] + part * scales(o, group, rows, at(block)).astype(np.float32))
     return C
 
 

@@ -129,7 +129,7 @@ def test_in_extra_cases_every_block_has_a_magnitude_of_its_own(seed: int) -> Non
 
 
 def test_a_secret_case_is_made_of_its_sizes() -> None:
-    case = ORACLE.from_spec({"M_sizes": [3, 0, 17], "K": 48, "N": 80}, 1, "secret-1")
+    case = ORACLE.secret({"M_sizes": [3, 0, 17], "K": 48, "N": 80}, 1, "secret-1")
     assert sizes(case) == ([3, 0, 17], 48, 80)
     assert case.secret
 
@@ -139,7 +139,7 @@ def test_a_secret_case_is_made_of_its_sizes() -> None:
 )
 def test_a_secret_case_that_makes_no_sense_is_refused(spec: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="secret case 'secret-1'"):
-        ORACLE.from_spec(spec, 1, "secret-1")
+        ORACLE.secret(spec, 1, "secret-1")
 
 
 def test_the_exact_rounding_is_right_and_a_neighbour_is_not() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from tests.fuzz.campaign import Campaign
 
-SHOWN_SECONDS = 15.0
+SHOWN_SECONDS = 30.0
 
 
 @click.command()
@@ -23,7 +24,7 @@ SHOWN_SECONDS = 15.0
 @click.option("--out", default="fuzz", type=click.Path(path_type=Path), help="Where the inputs that offend go.")
 def main(seconds: float, seed: int, kinds: tuple[str, ...], first: int, count: int, out: Path) -> None:
     began = shown = time.monotonic()
-    with Campaign(seed, out) as campaign:
+    with Campaign(seed, out) as campaign, suppress(KeyboardInterrupt):  # counts what there is
         for number in itertools.islice(itertools.count(first), count):
             for kind in kinds:
                 outcome = campaign.one(kind, number)
@@ -45,8 +46,12 @@ def main(seconds: float, seed: int, kinds: tuple[str, ...], first: int, count: i
 
 
 def _summary(campaign: Campaign) -> str:
-    done = ", ".join(f"{counts.total()} of {kind}" for kind, counts in campaign.counts.items())
-    return f"{done}; offences {len(campaign.offences)}"
+    done = [
+        f"{kind} {counts.total()} ({', '.join(f'{verdict} {number}' for verdict, number in counts.most_common())})"
+        for kind, counts in campaign.counts.items()
+        if counts
+    ]
+    return f"{'; '.join(done)}; offences {len(campaign.offences)}"
 
 
 if __name__ == "__main__":

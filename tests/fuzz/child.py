@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from grader import ptx
 from grader.compile import entries, opcodes, recipe
 from grader.executors.cpu import CpuEngine
 from grader.model.result import Finding
+from grader.ptx.parsing.errors import PtxError
 from grader.sandbox.messages import Ran, Run
 from grader.sandbox.serve import serve
 
@@ -17,7 +20,8 @@ class AnyPtx(CpuEngine):
         """And reads it as the compiler's side does."""
         super().load(ptx, cubin)
         entries.kernels(ptx, "", recipe.SOURCE_NAME, {})
-        opcodes.used(ptx, recipe.SOURCE_NAME)
+        with suppress(PtxError):
+            opcodes.used(ptx, recipe.SOURCE_NAME)
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
         try:

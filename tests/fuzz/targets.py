@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import traceback
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,16 +10,23 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
+from rich.console import Console
+
+from grader.ci import junit
+from grader.cli.terminal import print_result
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
 from grader.exercise import submission
 from grader.grading import pipeline
 from grader.grading.runs import Plans, Runs
 from grader.launching import invocations
+from grader.model import codec
 from grader.model.execution import OUT_OF_TIME
 from grader.model.execution import Outcome as Ran
+from grader.model.exercise import Exercise
 from grader.model.result import Check, Result, Status
 from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
+from reports.render import render
 from tests.fuzz import cases, cuda, ptx
 from tests.fuzz.children import Children
 
@@ -68,9 +76,19 @@ class Sources:
             result = pipeline.grade(
                 exercise, source, seed=cases.SEED, open_executor=self.children.open, open_oracle=cases.Tiny
             )
+            _show(result, exercise, source.text)
         except Exception:
             return Outcome("exception", traceback.format_exc())
         return Outcome(_named(result), "\n".join(map(_complaint, filter(_offends, result.checks))))
+
+
+def _show(result: Result, exercise: Exercise, text: str) -> None:
+    """In every form that a student or a server gets it in."""
+    assert codec.encode(codec.decode(codec.encode(result))) == codec.encode(result)
+    render(result, exercise, text)
+    for verbose in (False, True):
+        print_result(Console(file=io.StringIO()), result, exercise, text, verbose=verbose)
+    junit.document([junit.Suite("all", result)])
 
 
 def _named(result: Result) -> str:

@@ -163,6 +163,21 @@ def test_a_launch_is_held_to_the_gpu_at_hand(exercise: Exercise) -> None:
     assert check(result, "correct[even]").reason == "launch failed"
 
 
+@pytest.mark.parametrize("after_cpu", [False, True])
+def test_a_launch_that_fails_for_one_case_costs_that_case_alone(exercise: Exercise, after_cpu: bool) -> None:
+    def launch(arrays: Arrays) -> LaunchConfig:
+        return LaunchConfig(grid=(1 if arrays["M_sizes"].size > 1 else 0, 1, 1), block=(32, 1, 1))
+
+    result = grade(exercise, FakeGpu(launch=launch), FakeExecutor(launch=launch), after_cpu=after_cpu)
+    assert check(result, "launch").findings[0].kind == "bad-launch"
+    assert (check(result, "correct[one-row]").status, check(result, "correct[even]").status) == (
+        Status.SKIPPED,
+        Status.PASSED,
+    )
+    assert check(result, "correct[even]").device == "cuda"
+    assert check(result, "speed[even]").status is Status.PASSED
+
+
 def test_what_compiles_only_for_the_cpu_fails_to_compile(exercise: Exercise) -> None:
     error = Finding("compile-error", "starter.cu", 5, "wgmma needs sm_90a")
     result = grade(exercise, FakeGpu(compilation=Compilation(False, findings=(error,))))

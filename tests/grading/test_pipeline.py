@@ -167,6 +167,18 @@ def test_an_impossible_launch_runs_no_kernel(exercise: Exercise) -> None:
     assert {invocation.kernel for invocation in executor.ran} == {"launch_double"}
 
 
+def test_a_launch_that_fails_for_one_case_costs_that_case_alone(exercise: Exercise) -> None:
+    def launch(arrays: Arrays) -> LaunchConfig:
+        return LaunchConfig(grid=(1 if arrays["M_sizes"].size > 1 else 0, 1, 1), block=(32, 1, 1))
+
+    result = grade(exercise, FakeExecutor(launch=launch))
+    (finding,) = check(result, "launch").findings
+    assert (finding.kind, "in case one-row" in finding.notes[-1]) == ("bad-launch", True)
+    assert (result.verdict, check(result, "correct[one-row]").reason) == (Verdict.FAILED, "launch failed")
+    assert check(result, "correct[even]").status is check(result, "correct[ragged]").status is Status.PASSED
+    assert result.points.correctness == 26.67
+
+
 def test_each_case_is_launched_as_it_asked(exercise: Exercise) -> None:
     executor = FakeExecutor(launch=lambda arrays: LaunchConfig(grid=(len(arrays["M_sizes"]), 1, 1), block=(32, 1, 1)))
     grade(exercise, executor)

@@ -65,6 +65,40 @@ SOURCES = {
         atomicCAS((unsigned*)&y[11], 0u, (unsigned)i + 1u);
         unsigned seen = atomicXor((unsigned*)&y[13 + 32], 1u << t);
         if (blockIdx.x == 0) atomicExch(&y[12 + t], (float)seen);""",
+    "a function chosen by a table": "y[i] = choices[n[i] & 1](x[i], n[i]) + choices[t & 1](x[i], 2);",
+    "virtual functions": """
+        Twice two; Half half;
+        const Shape* shape = n[i] & 1 ? (const Shape*)&two : (const Shape*)&half;
+        y[i] = measure(shape, x[i]);""",
+    "new and delete": """
+        float* own = new float[4];
+        for (int k = 0; k < 4; ++k) own[k] = x[i] * k;
+        y[i] = own[n[i] & 3] + (own == nullptr);
+        delete[] own;""",
+    "a cluster of one block": """
+        __shared__ float tile[32];
+        unsigned rank, ranks, mine = (unsigned)__cvta_generic_to_shared(tile + (31 - t)), other;
+        tile[t] = x[i];
+        asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
+        asm volatile("mov.u32 %0, %%cluster_ctarank; mov.u32 %1, %%cluster_nctarank;" : "=r"(rank), "=r"(ranks));
+        asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(other) : "r"(mine), "r"(rank));
+        asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(y[i]) : "r"(other) : "memory");
+        y[i] += ranks;""",
+    "16 bytes in one register": """
+        __shared__ alignas(16) float tile[32];
+        tile[t] = x[i];
+        __syncthreads();
+        unsigned long long low, high;
+        const unsigned at = (unsigned)__cvta_generic_to_shared(tile + (t & ~3));
+        asm volatile("{ .reg .b128 q; ld.shared.b128 q, [%2]; mov.b128 {%0, %1}, q; }"
+                     : "=l"(low), "=l"(high) : "r"(at));
+        if (t % 4 == 0)
+            asm volatile("{ .reg .b128 q; mov.b128 q, {%1, %2}; st.global.b128 [%0], q; }"
+                         :: "l"(y + i), "l"(high), "l"(low) : "memory");""",
+    "the address of a parameter": """
+        const float* const* where;
+        asm("{ .reg .u64 a; mov.b64 a, k_param_0; cvta.param.u64 %0, a; }" : "=l"(where));
+        y[i] = (*where)[i] * 2;""",
     "atomics on halves, on vectors and on 16 bits": """
         __half2* pairs = (__half2*)y;
         __nv_bfloat162* brain = (__nv_bfloat162*)(y + 8);
@@ -217,6 +251,12 @@ __device__ __noinline__ float pick(float x, int k) {
     return values[(k & 0x7fffffff) % 6];
 }
 __device__ __noinline__ float twice(float x, int k) { return pick(pick(x, k) + 1, k + 1); }
+typedef float (*Choice)(float, int);
+__device__ Choice choices[2] = {pick, twice};
+struct Shape { __device__ virtual float area(float) const = 0; };
+struct Twice : Shape { __device__ float area(float x) const override { return 2 * x; } };
+struct Half : Shape { __device__ float area(float x) const override { return x / 2; } };
+__device__ __noinline__ float measure(const Shape* shape, float x) { return shape->area(x); }
 __device__ __noinline__ int collatz(int n, int steps) {
     if (n == 1 || steps == 0) return steps;
     return collatz(n % 2 ? 3 * n + 1 : n / 2, steps - 1) + n;
@@ -333,7 +373,7 @@ def test_a_struct_by_value_and_a_scalar() -> None:
             "if (t < 7) y[i] = __shfl_sync(~0u, x[i], 0); else y[i] = __shfl_up_sync(~0u, x[i], 1);",
             "will not complete",
         ),
-        ('unsigned a; asm volatile("mapa.shared::cluster.u32 %0, 0, 0;" : "=r"(a)); y[i] = a;', "mapa"),
+        ('asm volatile("brkpt;"); y[i] = 1;', "brkpt"),
         ("*(volatile int*)0 = 1;", "no allocation"),
         ("__trap(); y[i] = 1;", "trap"),
     ],

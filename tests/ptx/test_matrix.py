@@ -16,6 +16,7 @@ from tests.ptx.one_instruction import HEADER
 from tests.ptx.samples import draw
 from tests.ptx.warp_kernels import (
     COUNTS,
+    DIFFERS,
     LANES,
     LAYOUTS,
     MMA,
@@ -82,14 +83,16 @@ def test_a_wmma_product_is_numpys(opcode: str) -> None:
     assert (d == (a @ b + c).astype(d.dtype)).all()
 
 
-@pytest.mark.parametrize("opcode", MMA)
+@pytest.mark.parametrize("opcode", [*MMA, *DIFFERS])
 def test_any_product_agrees_with_the_definition(opcode: str) -> None:
     """Any bits: subnormals, infinities, NaN, sums that overflow."""
     shape, random_ = fragments.product(opcode), random.Random(opcode)
     matrices = []
     for fragment in (shape.a, shape.b, shape.c):
         type_ = {"tf32": "f32", "e4m3": "u8", "e5m2": "u8"}.get(fragment.type, fragment.type)
-        matrices.append([draw(type_, random_) for _ in range(fragment.rows * fragment.columns)])
+        drawn = [draw(type_, random_) if fragment.bits >= 8 else random_.getrandbits(fragment.bits)
+                 for _ in range(fragment.rows * fragment.columns)]  # fmt: skip
+        matrices.append(drawn)
     got, expected = multiplied(opcode, *matrices)
     wrong = [(i, hex(g), hex(e)) for i, (g, e) in enumerate(zip(got, expected, strict=True))
              if not same_value(shape.d.type, g, e)]  # fmt: skip

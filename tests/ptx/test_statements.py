@@ -133,17 +133,42 @@ def test_every_spelling_of_an_instruction_is_executed(text: str) -> None:
     assert stored(f"{text} st.global.u32 [%rd1], %r1;") == 1
 
 
+DIGITS = "9" * 5000
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "add. u32 %r1, %r1, 1;", ".loc 1 99999999999999999999 7\n", ".loc 1 3; ret;", ".loc 1 (3) 4 ret;", "\\\nret;",
         "#define X 1\n", "#if 0\nret;\n#endif\n", "é", "ret\v;", "ret; /* open", ".pragma 'x'; ret;", "@%p1 L: ret;",
-        "@true ret;", "{ L: ret; } bra L;", ".target sm_90a", ";", "[%rd1];", "@%p1;",
+        "@true ret;", "{ L: ret; } bra L;", ".target sm_90a", ";", "[%rd1];", "@%p1;", ".loc 1 08 1\nret;",
+        pytest.param(f".loc 1 {DIGITS} 1\nret;", id=".loc of thousands of digits"),
+        pytest.param(f".reg .b32 %many<{DIGITS}>;", id="registers"),
+        pytest.param(f"mov.u32 %r1, {DIGITS};", id="mov"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_never_skipped(text: str) -> None:
     with pytest.raises((ptx.PtxError, ptx.Unsupported)):
         run(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "top", "says"),
+    [
+        (".local .b8 a[524289]; st.local.u8 [a], 1;", "", "524288"),
+        (".shared .b8 a[1000000000000]; st.shared.u8 [a], 1;", "", "232448"),
+        ("st.global.u8 [a], 1;", ".global .b8 a[1000000000000];", "256 MiB"),
+        ("st.global.u8 [a], 1;", ".global .b8 a[1000000000000] = {1};", "256 MiB"),
+    ],
+)
+def test_sizes_are_judged_before_memory_is_asked_for(body: str, top: str, says: str) -> None:
+    with pytest.raises(ptx.Unsupported, match=says):
+        run(body, top)
+
+
+def test_a_variable_is_as_long_as_declared() -> None:
+    out, _ = run("ld.global.u32 %r1, [a+396]; st.global.u32 [%rd1], %r1;", ".global .u32 a[100] = {1, 2};")
+    assert out[0] == 0
 
 
 TABLES = {
@@ -173,7 +198,7 @@ def test_a_parameter_of_the_new_dialect() -> None:
 
 UNKNOWN = [
     "brkpt;", "tex.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [t, {%f1, %f2}];", "multimem.red.add.u32 [%rd1], %r1;",
-    "frobnicate.u32 %r1, %r2;", "mov.u32 %r1, %nosuch;", "call f, (%r1);", "call (%r1), %rd2, (%r2), proto;",
+    "frobnicate.u32 %r1, %r2;", "mov.u32 %r1, %nosuch;", "call f, (%r1);",
     "mma.sync.aligned.m5n5k5.row.col.f32 {%f1}, {%f2}, {%f2}, {%f1};", "ld.global.b99 %r1, [%rd1];",
     "add.u32 %r1, %r1, 08;", "wgmma.fence.sync.aligned;",
 ]  # fmt: skip
@@ -244,6 +269,23 @@ MODIFIERS = ["", ".u32", ".b64", ".f32", ".f16x2", ".s32", ".pred", ".b8", ".sha
              ".idx", ".1d", ".shared::cta.b64", ".rn.f32.f64", ".L2::cache_hint.u32"]  # fmt: skip
 TOP = ".global .u32 g[4]; .func (.param .b32 r) f (.param .b32 x) { ret; }"
 AROUND = ".reg .v2 .b32 v; T: .branchtargets L; setp.eq.u32 %p1, %r1, 1; @!%p1 bra L; {} L: st.global.u32 [%rd1], 1;"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("%total_smem_size", 256), ("%aggr_smem_size", 1172), ("%dynamic_smem_size", 100), ("%cluster_nctarank", 1),
+     ("%reserved_smem_offset_cap", 1024), ("%envreg1", 0), ("%nclusterid.x", 1), ("%tid.w", 0)],
+)  # fmt: skip
+def test_special_registers_have_an_h200s_values(name: str, value: int) -> None:
+    """Of a launch with 40 bytes of static and 100 of dynamic shared memory."""
+    out = np.zeros(1, np.uint32)
+    text = (
+        f".shared .b8 s[40]; mov.u32 %r1, s; st.shared.u8 [%r1], %r2; mov.u32 %r1, {name}; st.global.u32 [%rd1], %r1;"
+    )
+    ptx.Program(module(text)).run(
+        "k", grid=(1, 1, 1), block=(1, 1, 1), shared_bytes=100, arguments=[ptx.Buffer("out", out, writable=True)]
+    )
+    assert out[0] == value
 
 
 @pytest.mark.parametrize("name", SPECIAL)

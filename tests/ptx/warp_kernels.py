@@ -19,13 +19,15 @@ from tests.ptx.one_instruction import HEADER
 LANES = 32
 NUMPY = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "tf32": np.float32, "f32": np.float32, "f64": np.float64,
          "s8": np.int8, "u8": np.uint8, "s32": np.int32, "e4m3": ml_dtypes.float8_e4m3fn,
-         "e5m2": ml_dtypes.float8_e5m2}  # fmt: skip
+         "e5m2": ml_dtypes.float8_e5m2, "s4": ml_dtypes.int4, "u4": ml_dtypes.uint4, "b1": np.uint8}  # fmt: skip
 BYTE_PAIRS = [("s8", "s8"), ("s8", "u8"), ("u8", "s8"), ("u8", "u8")]
+HALF_BYTE_PAIRS = [(f"{a[0]}4", f"{b[0]}4") for a, b in BYTE_PAIRS]
 FP8_PAIRS = [("e4m3", "e4m3"), ("e5m2", "e4m3"), ("e4m3", "e5m2")]
 
 
 def _inputs(type_: str) -> list[tuple[str, str]]:
-    return {"s8": BYTE_PAIRS, "e4m3": FP8_PAIRS}.get(type_, [] if type_ in ("u8", "e5m2") else [(type_, type_)])
+    pairs = {"s8": BYTE_PAIRS, "s4": HALF_BYTE_PAIRS, "e4m3": FP8_PAIRS, "b1": []}
+    return pairs.get(type_, [] if type_ in ("u8", "u4", "e5m2") else [(type_, type_)])
 
 
 LAYOUTS = list(every(("row", "col"), repeat=2))
@@ -38,6 +40,8 @@ MMA = [
     for total in fragments.SUMS[type_]
     for saturate in ((False, True) if total == "s32" else (False,))
 ]
+MMA += [f"mma.sync.aligned.{shape}.row.col.s32.b1.b1.s32.and.popc" for shape in fragments.MMA_SHAPES["b1"]]
+DIFFERS = [opcode.replace(".and.", ".xor.") for opcode in MMA if ".and." in opcode]
 WMMA = [
     f"wmma.mma.sync.aligned.{a}.{b}.{shape}."
     + (f"{total}.{total}" if type_ == "f16" else f"{total}.{type_}.{type_}.{total}")
@@ -106,6 +110,8 @@ def lanes_as_bytes(fragment: Fragment, lanes: list[list[int]]) -> np.ndarray:
 
 
 def patterns(fragment: Fragment, values: np.ndarray) -> list[int]:
+    if fragment.bits < 8:
+        return [int(value) & ((1 << fragment.bits) - 1) for value in np.asarray(values).astype(np.int64).ravel()]
     bits = np.asarray(values).astype(NUMPY[fragment.type]).view(f"u{fragment.bits // 8}")
     return [int(b) for b in bits.ravel()]
 
@@ -196,5 +202,6 @@ def wmma_memory(opcode: str, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.
 def integers(opcode: str) -> list[np.ndarray]:
     """A, B and C of small integers, so that every order of summing gives the same."""
     shape, random = fragments.product(opcode), np.random.default_rng(len(opcode))
-    low = 0 if "u8" in opcode else -4
-    return [random.integers(low, 5, (f.rows, f.columns)) for f in (shape.a, shape.b, shape.c)]
+    low = 0 if {"u8", "u4", "b1"} & set(opcode.split(".")) else -4
+    most = 2 if shape.a.bits == 1 else 5
+    return [random.integers(low, most, (f.rows, f.columns)) for f in (shape.a, shape.b, shape.c)]

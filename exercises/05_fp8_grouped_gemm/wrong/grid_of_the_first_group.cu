@@ -58,7 +58,7 @@ extern "C" __global__ void fp8_grouped_gemm_kernel(const unsigned char* A_concat
 
 extern "C" __global__ void launch_fp8_grouped_gemm(const int* M_sizes, int K, int N, int num_groups,
                                                    Launch* launch) {
-    const int most_rows = M_sizes[0];  // <-- here
+    const int most_rows = max(1, M_sizes[0]);  // <-- here
     launch->grid = dim3(N / 8, ceil_div(most_rows, 16), num_groups);
     launch->block = dim3(32);
 }

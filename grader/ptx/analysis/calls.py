@@ -31,7 +31,7 @@ from grader.ptx.syntax import (
 )
 from grader.ptx.unsupported import Unsupported
 
-BUILT_IN_CALLS = {"vprintf", "__assertfail"}
+BUILT_IN_CALLS = {"vprintf", "__assertfail", "malloc", "free"}
 MAX_INSTRUCTIONS = 200_000
 
 
@@ -87,10 +87,37 @@ class _Expander:
         if isinstance(target, Symbol) and target.name in BUILT_IN_CALLS:
             self._keep(call, rename)
             return
+        if isinstance(target, Register):
+            self._through_pointer(call, rename)
+            return
         callee = self.module.functions.get(target.name) if isinstance(target, Symbol) else None
         if callee is None or len(results) + len(arguments) != len(callee.results) + len(callee.parameters):
             self._keep(call, rename)  # nothing that is known: a thread that gets there ends the launch
             return
+        self._to(callee, call, rename)
+
+    def _through_pointer(self, call: Instruction, rename: dict[str, str]) -> None:
+        """Compares the pointer with the address of each function that it may hold, and calls that one."""
+        results, target, arguments = _parts(call)
+        pointer, guard = _renamed(target, rename), rename.get(call.guard, call.guard) if call.guard else None
+        self.calls += 1
+        done = f"done@call{self.calls}"
+        if guard:
+            self._add(call.location, "bra", Symbol(done), guard=guard, negated=not call.guard_negated)
+        for callee in _candidates(self.module, len(results), len(arguments)):
+            self.calls += 1
+            found, other = Register(f"%is@call{self.calls}"), f"other@call{self.calls}"
+            self.into.registers[found.name] = "pred"
+            self._add(call.location, "setp.eq.u64", found, pointer, Symbol(callee.name))
+            self._add(call.location, "bra", Symbol(other), guard=found.name, negated=True)
+            self._to(callee, replace(call, guard=None), rename)
+            self._add(call.location, "bra", Symbol(done))
+            self.into.body.append(Label(other))
+        self._add(call.location, "trap")
+        self.into.body.append(Label(done))
+
+    def _to(self, callee: Function, call: Instruction, rename: dict[str, str]) -> None:
+        results, _, arguments = _parts(call)
         self.calls += 1
         actual = [_name(_renamed(o, rename)) for o in (*results, *arguments)]
         skip = f"skip@call{self.calls}"
@@ -187,6 +214,22 @@ class _Expander:
             at += size
 
 
+def _candidates(module: Module, results: int, arguments: int) -> list[Function]:
+    """The functions that a pointer may hold: those whose address is taken, with so many results and parameters."""
+    taken = {symbol for variable in module.variables.values() for _, symbol, _ in variable.relocations}
+    for function in module.functions.values():
+        for item in function.body:
+            if isinstance(item, Instruction) and item.traits.flow is None:
+                taken |= {operand.name for operand in item.operands if isinstance(operand, Symbol)}
+    return [
+        function
+        for name, function in module.functions.items()
+        if name in taken
+        and not function.is_entry
+        and (len(function.results), len(function.parameters)) == (results, arguments)
+    ]
+
+
 def _parts(call: Instruction) -> tuple[tuple[Operand, ...], Operand, tuple[Operand, ...]]:
     """Results, target and arguments."""
     operands = list(call.operands)
@@ -226,9 +269,15 @@ def _recursive(module: Module, function: Function) -> set[str]:
 
 
 def _called(module: Module, function: Function) -> set[str]:
-    calls = (item for item in function.body if isinstance(item, Instruction) and item.traits.flow is Flow.CALL)
-    targets = (_parts(call)[1] for call in calls)
-    return {target.name for target in targets if isinstance(target, Symbol) and target.name in module.functions}
+    found: set[str] = set()
+    for item in function.body:
+        if isinstance(item, Instruction) and item.traits.flow is Flow.CALL:
+            results, target, arguments = _parts(item)
+            if isinstance(target, Symbol) and target.name in module.functions:
+                found.add(target.name)
+            elif isinstance(target, Register):
+                found |= {callee.name for callee in _candidates(module, len(results), len(arguments))}
+    return found
 
 
 def _live_after_calls(function: Function) -> dict[int, frozenset[str]]:

@@ -228,7 +228,7 @@ def _moves() -> Entries:
     scalar = [f"{kind}{width}" for kind in "bus" for width in (16, 32, 64)]
     for type_ in ("pred", "f32", "f64", *scalar):
         yield f"mov.{type_}", Computation((type_,), (type_,), lambda a: a)
-    for type_, count in (("b32", 2), ("b64", 2), ("b64", 4)):
+    for type_, count in (("b32", 2), ("b64", 2), ("b64", 4), ("b128", 2)):
         width = BITS[type_] // count
         elements = (f"b{width}",) * count
         join = Computation(elements, (type_,), lambda *parts, w=width: pack(parts, w))

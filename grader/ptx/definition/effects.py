@@ -16,8 +16,9 @@ DISCARDED = 0x7F
 
 
 def compute(thread: State, instruction: Instruction) -> None:
-    opcode, (target, *sources) = instruction.opcode, instruction.operands
+    opcode = instruction.opcode
     types = semantics.signature(opcode)
+    target, *sources = instruction.operands
     values = [thread.read(s, t) for s, t in zip(sources, types.operands, strict=False)]
     if len(types.operands) == len(values) + 1:
         values.append(thread.carry)
@@ -169,6 +170,19 @@ def _policy(thread: State, instruction: Instruction) -> None:
     thread.write(instruction.operands[0], "b64", 0)
 
 
+def _map_address(thread: State, instruction: Instruction) -> None:
+    """mapa, in a cluster of one block."""
+    target, address, rank = instruction.operands
+    if thread.read(rank, "u32") or thread.launch.cluster != (1, 1, 1):
+        raise InterpreterError("memory of another block")
+    thread.write(target, instruction.op.type, thread.read(address, instruction.op.type))
+
+
+def _rank(thread: State, instruction: Instruction) -> None:
+    """getctarank"""
+    thread.write(instruction.operands[0], "u32", 0)
+
+
 def _nothing(_thread: State, _: Instruction) -> None:
     """Fences: with one thread at a time, memory is always up to date."""
 
@@ -181,6 +195,8 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "mov": _move,
     "trap": _trap,
     "createpolicy": _policy,
+    "mapa": _map_address,
+    "getctarank": _rank,
     "cvta": _to_or_from_generic,
     "isspacep": _is_space,
     "discard": _discard,

@@ -14,19 +14,22 @@ from functools import cache, cached_property
 from grader.ptx.opcodes.opcode import read_opcode
 
 ELEMENT_BITS = {"f16": 16, "bf16": 16, "tf32": 32, "f32": 32, "f64": 64, "s8": 8, "u8": 8, "s32": 32,
-                "e4m3": 8, "e5m2": 8}  # fmt: skip
+                "e4m3": 8, "e5m2": 8, "s4": 4, "u4": 4, "b1": 1}  # fmt: skip
 LANES = 32
 
 _BYTES = ("m8n8k16", "m16n8k16", "m16n8k32")
+_HALF_BYTES = ("m8n8k32", "m16n8k32", "m16n8k64")
 _FP8 = ("m16n8k16", "m16n8k32")
 MMA_SHAPES = {"f16": ("m16n8k8", "m16n8k16"), "bf16": ("m16n8k8", "m16n8k16"), "tf32": ("m16n8k4", "m16n8k8"),
               "f64": ("m8n8k4", "m16n8k4", "m16n8k8", "m16n8k16"), "s8": _BYTES, "u8": _BYTES,
-              "e4m3": _FP8, "e5m2": _FP8}  # fmt: skip
+              "e4m3": _FP8, "e5m2": _FP8, "s4": _HALF_BYTES, "u4": _HALF_BYTES,
+              "b1": ("m8n8k128", "m16n8k128", "m16n8k256")}  # fmt: skip
 _TILES = ("m16n16k16", "m8n32k16", "m32n8k16")
 WMMA_SHAPES = {"f16": _TILES, "bf16": _TILES, "s8": _TILES, "u8": _TILES, "tf32": ("m16n16k8",), "f64": ("m8n8k4",)}
 # By the element type of A and B, the types that C and D may have.
 SUMS = {"f16": ("f16", "f32"), "bf16": ("f32",), "tf32": ("f32",), "f64": ("f64",), "s8": ("s32",), "u8": ("s32",),
-        "e4m3": ("f16", "f32"), "e5m2": ("f16", "f32")}  # fmt: skip
+        "e4m3": ("f16", "f32"), "e5m2": ("f16", "f32"), "s4": ("s32",), "u4": ("s32",),
+        "b1": ("s32",)}  # fmt: skip
 F16_REGISTERS = 8  # of a wmma fragment of A or B, whatever its shape; as on a GPU, lanes may hold the same elements
 
 
@@ -67,13 +70,17 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Product:
-    """D = A·B + C of one warp; `saturate` clamps an integer sum."""
+    """D = A·B + C of one warp; `saturate` clamps an integer sum.
+
+    `differs`: of single bits, those that differ are counted, not those that both are set.
+    """
 
     a: Fragment
     b: Fragment
     c: Fragment
     d: Fragment
     saturate: bool
+    differs: bool = False
 
     @property
     def depth(self) -> int:
@@ -90,21 +97,28 @@ def product(opcode: str) -> Product:
     is_wmma = op.row == "wmma.mma"
     if is_wmma and len(types) == 2:
         types = [types[0], "f16", "f16", types[1]]
-    extra = set(mods) - {"sync", "aligned", "mma", "row", "col", "rn", "satfinite", shape, *types}
+    counts = {"and", "xor", "popc"} if types[1:2] == ["b1"] else set()
+    extra = set(mods) - counts - {"sync", "aligned", "mma", "row", "col", "rn", "satfinite", shape, *types}
     if len(types) != 4 or extra:
         raise UnknownShape(opcode)
     d, a, b, c = types
     shapes = (WMMA_SHAPES if is_wmma else MMA_SHAPES).get(a, ())
-    if shape not in shapes or {c, d} - set(SUMS[a]) or SUMS.get(b) != SUMS[a] or (a != b and ELEMENT_BITS[a] != 8):
+    if shape not in shapes or {c, d} - set(SUMS[a]) or SUMS.get(b) != SUMS[a] or not _go_together(a, b):
         raise UnknownShape(opcode)
     m, n, k = (int(x) for x in re.findall(r"\d+", shape))
     saturate = "satfinite" in mods
     if not is_wmma:
-        return Product(_mma_a(a, m, k), _mma_b(b, k, n), _mma_sum(c, m, n), _mma_sum(d, m, n), saturate)
+        left, right = _mma_a(a, m, k), _mma_b(b, k, n)
+        return Product(left, right, _mma_sum(c, m, n), _mma_sum(d, m, n), saturate, "xor" in mods)
     a_layout, b_layout = [p for p in mods if p in ("row", "col")]
     left, right = wmma_fragment("a", shape, a, a_layout), wmma_fragment("b", shape, b, b_layout)
     start, total = (wmma_fragment("c", shape, type_, "row") for type_ in (c, d))
     return Product(left, right, start, total, saturate)
+
+
+def _go_together(a: str, b: str) -> bool:
+    """Only of numbers as small, signed and unsigned ones, or both formats of FP8."""
+    return a == b or (ELEMENT_BITS[a] == ELEMENT_BITS[b] and ELEMENT_BITS[a] in (4, 8))
 
 
 def _mma_a(type_: str, m: int, k: int) -> Fragment:

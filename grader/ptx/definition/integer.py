@@ -9,6 +9,8 @@ The ISA leaves division by zero unspecified; here quotient and remainder are all
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
+from typing import Any
 
 from grader.ptx.definition.computation import (
     Computation,
@@ -43,6 +45,7 @@ def entries() -> Entries:
         yield from _extended(type_)
     yield from _dot_products()
     yield from _absolute_differences()
+    yield from _video()
 
 
 def _entry(opcode: str, type_: str, operands: int, exact: Callable[..., int]) -> tuple[str, Computation]:
@@ -182,6 +185,28 @@ def _dot(elements_of_a: Callable[[int], list[int]], elements_of_b: Callable[[int
     return lambda a, b, c: wrap(
         "u32", c + sum(x * y for x, y in zip(elements_of_a(a), elements_of_b(b), strict=True))
     )
+
+
+def _video() -> Entries:
+    """vadd2, vadd4 and the like, on 16 or 8 bits each. The third operand is ignored: all elements are written."""
+    operations: dict[str, Callable[[int, int], int]] = {
+        "add": int.__add__,
+        "sub": int.__sub__,
+        "min": min,
+        "max": max,
+    }
+    for name, operation in operations.items():
+        for count, kind in product((2, 4), "su"):
+            for sat in ("", ".sat"):
+                element = f"{kind}{32 // count}"
+
+                def apply(a: int, b: int, _c: int, t: str = element, n: int = count, f: Any = operation,
+                          fit: Any = clamp if sat else wrap) -> int:  # fmt: skip
+                    width = 32 // n
+                    pairs = zip(unpack(a, n, width), unpack(b, n, width), strict=True)
+                    return pack((wrap(t, fit(t, f(number(t, x), number(t, y)))) for x, y in pairs), width)
+
+                yield f"v{name}{count}.{kind}32.{kind}32.{kind}32{sat}", Computation(("u32",) * 3, ("u32",), apply)
 
 
 def _absolute_differences() -> Entries:

@@ -20,9 +20,10 @@ from grader.ptx.definition.spaces import Dim3, GridState, InterpreterError, plac
 from grader.ptx.definition.state import State
 from grader.ptx.machine import NAMED_BARRIERS
 from grader.ptx.opcodes.traits import Flow
-from grader.ptx.syntax import Function, Instruction, Label, Module, Operand, Symbol, Vector, items_of
+from grader.ptx.syntax import Function, Instruction, Label, Module, Operand, Register, Symbol, Vector, items_of
 
 DEEPEST_CALL = 64
+CLUSTER_BARRIER = NAMED_BARRIERS  # beside those of the block
 
 
 class _Exited(Exception):  # noqa: N818  (no error)
@@ -47,6 +48,7 @@ def run(
     launch.cluster = function.cluster
     values = [a if isinstance(a, int | bytes) else launch.memory.map(a) for a in arguments]
     parameters = {p.name: _parameter(v, p.bytes) for p, v in zip(function.parameters, values, strict=True)}
+    launch.symbols |= {name: launch.memory.map(data) for name, data in parameters.items()}
     for z in range(grid[2]):
         for y in range(grid[1]):
             for x in range(grid[0]):
@@ -175,8 +177,12 @@ class Thread(State):
     def _barrier(self, instruction: Instruction) -> Waiting:
         """bar.sync a{, b} waits; bar.red.op d, a{, b}, {!}p also combines a predicate of all threads."""
         mods, operands = instruction.modifiers, list(instruction.operands)
-        if "cluster" in mods:
-            raise InterpreterError(f"{instruction.opcode} is not known")
+        if "cluster" in mods:  # of one block
+            if self.launch.cluster != (1, 1, 1):
+                raise InterpreterError(f"{instruction.opcode} is not known")
+            if "wait" in mods:
+                yield Barrier(CLUSTER_BARRIER, None, 0)
+            return
         if instruction.traits.arrives:
             barrier = _existing(self.read(operands[0], "u32"))
             self.meetings.arrived[barrier] = self.meetings.arrived.get(barrier, 0) + 1
@@ -193,12 +199,29 @@ class Thread(State):
         name = next(m for m in mods if m in combine)
         self.write(target, instruction.op.type, combine[name](met))
 
+    def _callee(self, operands: list[Operand]) -> str:
+        """Takes the target from the operands of a call, and the prototype that a call through a pointer has."""
+        target = operands.pop(0)
+        if not isinstance(target, Register):
+            return self._name(target)
+        operands.pop()
+        address = self.read(target, "u64")
+        if address not in self.launch.functions:
+            raise InterpreterError(f"no function at {address:#x}")
+        return self.launch.functions[address]
+
     def _call(self, instruction: Instruction) -> Waiting:
         operands = list(instruction.operands)
         results = [self._name(o) for o in items_of(operands.pop(0))] if isinstance(operands[0], Vector) else []
-        name = self._name(operands.pop(0))
+        name = self._callee(operands)
         arguments = [self._name(o) for o in items_of(operands[0])] if operands else []
         if name == "vprintf":  # nothing is printed here
+            return
+        if name == "free":
+            return
+        if name == "malloc":
+            size = int.from_bytes(self.parameters[arguments[0]], "little")
+            self.parameters[results[0]][:] = self.launch.memory.map(bytearray(size)).to_bytes(8, "little")
             return
         if name not in self.launch.module.functions:
             raise InterpreterError(f"{name} is not defined in the module")

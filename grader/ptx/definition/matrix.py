@@ -80,7 +80,10 @@ def _fused(_shape: Product, start: int, factors: Factors) -> int:
 
 
 def _integer(shape: Product, start: int, factors: Factors) -> int:
-    total = number("s32", start) + sum(number(shape.a.type, x) * number(shape.b.type, y) for x, y in factors)
+    if shape.differs:
+        total = number("s32", start) + sum(x ^ y for x, y in factors)
+    else:
+        total = number("s32", start) + sum(number(shape.a.type, x) * number(shape.b.type, y) for x, y in factors)
     return wrap("s32", clamp("s32", total) if shape.saturate else total)
 
 

@@ -51,6 +51,7 @@ class GridState:
     block: Dim3
     shared_bytes: int
     cluster: Dim3 = (1, 1, 1)
+    functions: dict[int, str] = field(default_factory=dict)  # by address
     memory: AddressSpace = field(default_factory=AddressSpace)
     symbols: dict[str, int] = field(default_factory=dict)  # global and constant variables
     shared: dict[str, int] = field(default_factory=dict)  # offsets of shared variables
@@ -70,7 +71,12 @@ def place_variables(launch: GridState) -> None:
             launch.shared[variable.name] = launch.static_bytes
             launch.static_bytes += variable.size
         elif variable.space in ("global", "const"):
-            launch.symbols[variable.name] = launch.memory.map(bytearray(variable.data or bytes(variable.size)))
+            launch.symbols[variable.name] = launch.memory.map(
+                bytearray((variable.data or b"").ljust(variable.size, b"\0"))
+            )
+    for name in launch.module.functions:
+        launch.symbols[name] = launch.memory.map(bytearray(0))
+        launch.functions[launch.symbols[name]] = name
     launch.static_bytes = -(-launch.static_bytes // 16) * 16
     launch.shared |= {variable.name: launch.static_bytes for variable in dynamic}
     for variable in variables:

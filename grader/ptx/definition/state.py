@@ -117,7 +117,7 @@ def _special_registers(launch: GridState, block: Dim3, place: Dim3, index: int) 
         "%cluster_nctarank": prod(cluster),
         "%is_explicit_cluster": int(cluster != (1, 1, 1)),
     }
-    registers |= {f"%envreg{i}": 0 for i in range(32)}
+    registers |= {f"%envreg{i}": 0 for i in range(1, 32) if i not in (6, 10)}
     lane = index % 32
     registers |= {"%laneid": lane, "%lanemask_eq": 1 << lane, "%lanemask_lt": (1 << lane) - 1}
     registers |= {"%lanemask_le": (2 << lane) - 1, "%lanemask_gt": wrap("b32", ~((2 << lane) - 1))}

@@ -11,7 +11,7 @@ from grader.ptx.lowering.shared_cells import clamped, larger, reduced, splat
 from grader.ptx.machine import BLIND, CHANGES, LOCK_BYTES, LOOKS, WORKER
 from grader.ptx.opcodes.opcode import Opcode
 from grader.ptx.opcodes.rows import ALIGNED
-from grader.ptx.syntax import Immediate, Instruction, Operand, items_of
+from grader.ptx.syntax import Address, Immediate, Instruction, Operand, Register, items_of
 from grader.ptx.types import is_signed
 
 DISCARDED_BYTES = 128  # the ISA allows no other number
@@ -22,7 +22,10 @@ def load(u: KernelBuilder, ins: Instruction) -> None:
     op, (destination, source, *_) = ins.op, ins.operands
     if not op.element_bytes:
         raise u.unsupported()
-    pointer = parameter_pointer(u, source, op.bytes) if op.space == "param" else _load_pointer(u, ins, source)
+    if op.space == "param" and not (isinstance(source, Address) and isinstance(source.base, Register)):
+        pointer = parameter_pointer(u, source, op.bytes)
+    else:
+        pointer = _load_pointer(u, ins, source)
     for k, item in enumerate(items_of(destination)):
         value = pointer.at(k * op.element_bytes).load(f"i{8 * op.element_bytes}", 1)
         u.assign(item, value, signed=is_signed(op.type))
@@ -35,7 +38,8 @@ def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
     if op.space == "local":
         return _local_pointer(u, source, op.bytes)
     looks = u.looks.acquires(ins)
-    pointer = checked(u, "read", op.space, source, op.bytes, strong=looks or id(ins) in u.looks.guesses)
+    space = "global" if op.space == "param" else op.space  # a parameter whose address was taken
+    pointer = checked(u, "read", space, source, op.bytes, strong=looks or id(ins) in u.looks.guesses)
     if looks:
         u.acquire()  # after the checks: it orders what follows, and not itself
         synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))

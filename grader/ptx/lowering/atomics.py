@@ -7,10 +7,23 @@ from grader.ptx.ir import Value
 from grader.ptx.lowering.accesses import check, synchronise
 from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.arithmetic import llvm_type
+from grader.ptx.lowering.arithmetic.floating import flush
 from grader.ptx.lowering.arithmetic.half import extreme_of, sum_of
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.shared_cells import clamped
-from grader.ptx.machine import BLIND, CHANGES, DROPS, KEEPS, LOOKS, QUIET, TRIES
+from grader.ptx.machine import (
+    BLIND,
+    CHANGES,
+    DROPS,
+    FIRST_WINDOW,
+    KEEPS,
+    LOOKS,
+    QUIET,
+    SHARED_WINDOW,
+    TRIES,
+    WINDOW_BITS,
+)
+from grader.ptx.opcodes.opcode import Opcode
 from grader.ptx.syntax import Instruction, Operand, items_of
 from grader.ptx.types import BITS, is_signed
 
@@ -24,7 +37,7 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
     """A vector form is an atomic operation on each of its elements."""
     op, mods = ins.op, ins.modifiers
     operation = next((m for m in mods if m in OPERATIONS or m == "cas"), None)
-    if "async" in mods or operation is None or not op.element_bytes:
+    if "async" in mods or operation is None or op.element_bytes not in (1, 2, 4, 8):
         raise u.unsupported()
     if op.element_bytes < 4 and op.type not in HALVES and operation != "cas":
         raise u.unsupported()
@@ -44,7 +57,10 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
     changed, given = u.f.const("i1", 0), []
     for k, values in enumerate(zip(*sources, strict=True)):
         place = pointer.at(k * op.element_bytes)
-        given.append(_apply(u, operation, op.type, place, list(values)))
+        if operation == "add" and op.type == "f32" and op.space != "shared":
+            given.append(_flushing_sum(u, op, address, place, values[0]))
+        else:
+            given.append(_apply(u, operation, op.type, place, list(values)))
         changed = changed | _bits(place.load(given[-1].type)).ne(_bits(given[-1]))
     # One that changes nothing only reads; but if its result is unused, in another order it might change something.
     quiet = QUIET if looked_at or operation in OVERWRITES else 0
@@ -82,6 +98,26 @@ def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operand
     elif operation in ("min", "max") and not is_signed(type_):
         name = "u" + operation
     return f.emit(kind, f"atomicrmw {name} ptr {pointer}, {value.typed} seq_cst")
+
+
+def _flushing_sum(u: KernelBuilder, op: Opcode, address: Value, pointer: Value, operand: Operand) -> Value:
+    """In global memory an FP32 sum takes subnormals for zero and gives none; in shared memory it is ordinary."""
+    f, value = u.f, u.value(operand, "f32")
+    in_shared = f.const("i1", 0)
+    if op.space == "generic":
+        in_shared = ((address >> WINDOW_BITS) - FIRST_WINDOW).eq(SHARED_WINDOW)
+    seen = f.alloca("i32")
+    seen.store(pointer.load("i32"))
+    with f.loop() as done:
+        old = seen.load("i32")
+        before = old.bitcast("float")
+        plain = f.emit("float", f"fadd {before.typed}, {value}")
+        flushed = f.emit("float", f"fadd {flush(u, before).typed}, {flush(u, value)}")
+        new = f.select(in_shared, plain, flush(u, flushed)).bitcast("i32")
+        now, swapped = _exchange(pointer, old, new)
+        seen.store(now)
+        f.stop_when(done, swapped)
+    return seen.load("i32").bitcast("float")
 
 
 def _exchange(pointer: Value, expected: Value, new: Value) -> tuple[Value, Value]:

@@ -53,8 +53,10 @@ def arrive(u: KernelBuilder, ins: Instruction) -> None:
     """bar.arrive: arrive without waiting."""
     if not ins.operands:  # of a cluster
         raise u.unsupported()
-    _must_be_whole_warps(u, u.value(ins.operands[1], "u32"))
-    u.f.call("void", "arrive", u.worker, u.f["tid"], _number(u, ins.operands[0]))
+    count = u.value(ins.operands[1], "u32")
+    _must_be_whole_warps(u, count)
+    barrier = _number(u, ins.operands[0])
+    u.f.call("void", "arrive", u.worker, u.f["tid"], barrier, count, u.f.const("i32", u.site()))
     u.passes()
 
 

@@ -99,6 +99,7 @@ class BodyLowering:
         except (Unsupported, *UNFORESEEN) as error:
             del lines[written:]
             self._u.give_up(error if isinstance(error, Unsupported) else self._u.unsupported())
+            self._u.registers.begin_block()
             if suspends(ins) or ins.traits.ends:  # nothing follows it
                 self._u.f.line("unreachable")
 

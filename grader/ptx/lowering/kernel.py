@@ -12,6 +12,7 @@ from typing import Protocol
 from grader.ptx.analysis.bitfields import merging_loads
 from grader.ptx.analysis.calls import expand_calls
 from grader.ptx.analysis.carry import name_the_carry
+from grader.ptx.analysis.clusters import join_cluster_barriers
 from grader.ptx.analysis.flow import blocks_of
 from grader.ptx.analysis.gaps import leave_out_gaps
 from grader.ptx.analysis.looks import looks_of
@@ -22,13 +23,21 @@ from grader.ptx.analysis.speculated import speculated_loads
 from grader.ptx.analysis.suspensions import is_plain_barrier, split_collectives
 from grader.ptx.analysis.unwritten import Place, follow_unwritten
 from grader.ptx.ir import Fn, Value
-from grader.ptx.lowering.memory import RESERVED, lay_out_frame, lay_out_shared, parameter_layout, variable_windows
+from grader.ptx.lowering.memory import (
+    RESERVED,
+    function_addresses,
+    lay_out_frame,
+    lay_out_shared,
+    parameter_layout,
+    variable_windows,
+)
 from grader.ptx.lowering.operands import OperandAccess
 from grader.ptx.lowering.registers import Registers
 from grader.ptx.lowering.sites import Site
 from grader.ptx.lowering.special_registers import SpecialRegisters
 from grader.ptx.machine import (
     ABORTED,
+    ARGUMENTS_WINDOW,
     BLOCK_SCOPE,
     ENOUGH,
     LAUNCH,
@@ -70,6 +79,7 @@ class KernelBuilder:
         followed = follow_unwritten(self.function, unwritten)
         self.followed = {id(load): number for number, load in enumerate(followed, 1)}
         name_the_carry(self.function)
+        join_cluster_barriers(self.function)
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)
         self.merging_loads = merging_loads(self.blocks)
@@ -80,6 +90,7 @@ class KernelBuilder:
         self.origins = pointer_origins(self.function)
         self.parameter_offsets, self.parameter_bytes = parameter_layout(function)
         self.variable_windows = variable_windows(module)
+        self.functions = function_addresses(module)
         self.layout = lay_out_shared(module, self.function, self.blocks)
         self.shared = self.layout.map
         self.frame_layout = lay_out_frame(self.function, self.blocks)
@@ -155,6 +166,11 @@ class KernelBuilder:
                 return known[name]
         if name in self.variable_windows:
             return kernel_address(self.variable_windows[name])
+        if name in self.functions:
+            return self.functions[name]
+        for parameter, offset in zip(self.function.parameters, self.parameter_offsets, strict=True):
+            if parameter.name == name:
+                return kernel_address(ARGUMENTS_WINDOW) + offset
         raise self.unsupported(f"the address of {name}")
 
     def unsupported(self, what: str = "") -> Unsupported:
@@ -242,4 +258,3 @@ class KernelBuilder:
         LAUNCH.set(self.launch, "stop", f.select(serial, f.const("i32", ENOUGH), stop))
         self.fail(Kind.UNSUPPORTED)
         f.label(f.fresh("dead"))
-        self.registers.begin_block()

@@ -9,12 +9,13 @@ from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.shapes import Frame, SharedMap
 from grader.ptx.analysis.suspensions import is_named_barrier
 from grader.ptx.analysis.unwritten import Place
-from grader.ptx.lowering import async_copies
+from grader.ptx.lowering import async_copies, calls
 from grader.ptx.lowering.body import BodyLowering
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.load_groups import Loads
 from grader.ptx.lowering.memory import granule
 from grader.ptx.lowering.sites import Site
+from grader.ptx.lowering.special_registers import asks_for_grid
 from grader.ptx.lowering.tables import TABLES, Tables
 from grader.ptx.runtime.library import declarations
 from grader.ptx.syntax import Function, Location, Module
@@ -32,6 +33,8 @@ class Lowered:
     global_granule: int
     parameter_offsets: list[int]
     parameter_bytes: int
+    asks_for_grid: bool  # where what all blocks share lies, as grid.sync() does
+    allocates: bool  # with malloc
     asynchronous: bool  # its copies count as accesses of machine.ASYNC_THREAD
     own_barriers: bool  # it uses mbarriers or named barriers
     between_blocks: BetweenBlocks
@@ -66,6 +69,8 @@ def lower(
         granule(kernel.blocks, "global"),
         kernel.parameter_offsets,
         kernel.parameter_bytes,
+        asks_for_grid(kernel.blocks),
+        calls.allocates(kernel.blocks),
         async_copies.is_asynchronous(kernel.blocks),
         any(i.traits.on_mbarrier or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
         kernel.looks.between_blocks,

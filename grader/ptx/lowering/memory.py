@@ -8,18 +8,20 @@ from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.rewrites import may_rewrite
 from grader.ptx.analysis.shapes import Frame, SharedMap
-from grader.ptx.lowering.special_registers import IS_RESERVED, RESERVED_BYTES
+from grader.ptx.lowering.special_registers import RESERVED_BYTES, asks_for_reserved
 from grader.ptx.machine import (
     ARENA_TAIL,
     COPY,
     FRAME_HEADER,
+    FUNCTION_WINDOW,
     MAX_COPIES,
     MAX_SHARED_BYTES,
     SHARED_GUARD,
     VARIABLE_WINDOW,
+    kernel_address,
 )
 from grader.ptx.opcodes.rows import POLL, PUSH
-from grader.ptx.syntax import Address, Function, Instruction, Module, Operand, Register, Symbol, Variable, Vector
+from grader.ptx.syntax import Address, Function, Instruction, Module, Operand, Symbol, Variable, Vector
 from grader.ptx.types import BITS
 
 RESERVED = "shared memory reserved for CUDA"  # an array of its own, in kernels that ask where it lies
@@ -46,6 +48,12 @@ def parameter_layout(function: Function) -> tuple[list[int], int]:
         offsets.append(at)
         at += parameter.bytes
     return offsets, at
+
+
+def function_addresses(module: Module) -> dict[str, int]:
+    """A number for each function that a pointer may hold; from it no memory is in reach."""
+    functions = (name for name, function in module.functions.items() if not function.is_entry)
+    return {name: kernel_address(FUNCTION_WINDOW) + 16 * k for k, name in enumerate(functions)}
 
 
 def variable_windows(module: Module) -> dict[str, int]:
@@ -92,7 +100,7 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
         addresses[variable.name] = at
         arrays[variable.name] = (at, variable.size)
         at += variable.size + SHARED_GUARD
-    if _reads_reserved(blocks):
+    if asks_for_reserved(blocks):
         addresses[RESERVED], arrays[RESERVED] = at, (at, RESERVED_BYTES)
         at += RESERVED_BYTES + SHARED_GUARD
     dynamic = [v for v in shared if not v.size]
@@ -103,11 +111,6 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
     polls = any(ins.base == POLL for block in blocks for ins in block.instructions)
     map_ = SharedMap(tuple(arrays.values()), start, arena, granule(blocks, "shared"), polls, may_rewrite(blocks))
     return SharedLayout(map_, addresses, arrays)
-
-
-def _reads_reserved(blocks: list[Block]) -> bool:
-    operands = (o for b in blocks for i in b.instructions for o in i.operands)
-    return any(isinstance(o, Register) and o.is_special and IS_RESERVED.match(o.name) for o in operands)
 
 
 def granule(blocks: list[Block], space: str) -> int:

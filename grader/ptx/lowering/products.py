@@ -158,7 +158,7 @@ def _multiply_rows(routine: Routine, shape: Product, number: str, a: Value, b: V
 def _add_product(routine: Routine, shape: Product, x: Value, y: Value, total: Value) -> Value:
     f = routine.f
     if shape.d.type == "s32":
-        return total + x * y
+        return total + ((x ^ y) if shape.differs else x * y)
     if shape.d.type == "f64":
         name = f"llvm.fma.v{COLUMNS}f64"
         routine.helper(name, f"declare {x.type} @{name}({x.type}, {x.type}, {x.type})")

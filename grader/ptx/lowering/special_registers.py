@@ -7,20 +7,39 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 
+from grader.ptx.analysis.flow import Block
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import Unit
 from grader.ptx.machine import LAUNCH, WORKER
+from grader.ptx.syntax import Register
 
 MULTIPROCESSORS = 132  # of an H200
 SPREAD = 37  # between those of neighbouring blocks; it shares no factor with their number
 CYCLES = 40  # at least, between two looks at the clock
 FACTOR = 6364136223846793005
 Scalars = dict[str, Callable[[], Value]]
-RESERVED_BYTES = 1024  # of shared memory in each block, for CUDA's own use; cooperative groups keep barriers there
+RESERVED_BYTES = 1024  # of shared memory in each block, for CUDA's own use
+RESERVED_USED = 288  # of these; cooperative groups keep barriers there
+SHARED_ALIGN = 16  # of dynamic shared memory behind static
 SHARED_UNIT = 128  # shared memory is allocated in multiples of it
 IS_RESERVED = re.compile(r"%reserved_smem_offset_(begin|end|cap|0|1)$")
-ZERO = re.compile(r"%(envreg([0-9]|[12][0-9]|3[01])|pm[0-7](_64)?|current_graph_exec)$")  # nothing is set, or counted
+# What an H200 gives in an ordinary launch; it has values of its own in %envreg0, 6 and 10.
+ZERO = re.compile(r"%(envreg([1-57-9]|1[1-9]|2[0-9]|3[01])|pm[0-7](_64)?|current_graph_exec)$")
 NO_AXIS = "w"  # of a vector with three elements: 0
+
+
+def asks_for_reserved(blocks: list[Block]) -> bool:
+    return any(IS_RESERVED.match(name) for name in _specials(blocks))
+
+
+def asks_for_grid(blocks: list[Block]) -> bool:
+    """Cooperative groups find the workspace of the grid there."""
+    return "%envreg1" in _specials(blocks)
+
+
+def _specials(blocks: list[Block]) -> set[str]:
+    operands = (operand for block in blocks for ins in block.instructions for operand in ins.operands)
+    return {operand.name for operand in operands if isinstance(operand, Register) and operand.is_special}
 
 
 class SpecialRegisters:
@@ -89,7 +108,7 @@ class SpecialRegisters:
     def _reserved_shared(self) -> Scalars:
         """PTX ISA, "%reserved_smem_offset_<…>"; cooperative groups take offset 1."""
         start = self._reserved
-        values = {"begin": start, "end": start + RESERVED_BYTES, "cap": RESERVED_BYTES, "0": start, "1": start}
+        values = {"begin": start, "end": start + RESERVED_USED, "cap": RESERVED_BYTES, "0": start, "1": start}
         return {f"%reserved_smem_offset_{name}": partial(self._f.const, "i32", at) for name, at in values.items()}
 
     def _lanes(self, lane: Value) -> Scalars:
@@ -116,17 +135,20 @@ class SpecialRegisters:
         def dynamic_shared() -> Value:
             return LAUNCH.get(self._launch, "dynamic_shared")
 
-        def all_shared(reserved: int) -> Value:
-            used = dynamic_shared() + (self._static_shared + reserved + SHARED_UNIT - 1)
-            return used - used.urem(SHARED_UNIT)
+        def used() -> Value:
+            return dynamic_shared() + -(-self._static_shared // SHARED_ALIGN) * SHARED_ALIGN
+
+        def allocated() -> Value:
+            bytes_ = used() + (SHARED_UNIT - 1)
+            return bytes_ - bytes_.urem(SHARED_UNIT)
 
         return {
             "%smid": self._multiprocessor,
             "%nsmid": lambda: f.const("i32", MULTIPROCESSORS),
             "%gridid": lambda: f.const("i64", 1),
             "%dynamic_smem_size": dynamic_shared,
-            "%total_smem_size": lambda: all_shared(0),
-            "%aggr_smem_size": lambda: all_shared(RESERVED_BYTES),
+            "%total_smem_size": allocated,
+            "%aggr_smem_size": lambda: used() + RESERVED_BYTES,
         }
 
     def _multiprocessor(self) -> Value:

@@ -13,7 +13,7 @@ from grader.ptx.opcodes.traits import BarrierKind, CollectiveKind, Flow, Pointer
 ARITHMETIC = """
     abs bfe bfi bfind bmsk brev clz cnot copysign cos cvt cvt.pack div dp2a dp4a ex2 fma fns isspacep lg2 lop3 mad24
     max min mul mul24 neg not or popc prmt rcp rem rsqrt sad set setp shf shl shr sin sqrt szext tanh testp vabsdiff2
-    vabsdiff4 xor
+    vabsdiff4 vadd2 vadd4 vmax2 vmax4 vmin2 vmin4 vsub2 vsub4 xor
 """.split()
 
 COMPUTATION: dict[str, Traits] = {
@@ -24,6 +24,8 @@ COMPUTATION: dict[str, Traits] = {
     "cvta": Traits(computes=True, pointer=PointerKind.SAME),
     "slct": Traits(computes=True, copies=True),
     "createpolicy": Traits(),
+    "mapa": Traits(copies=True, pointer=PointerKind.SAME),
+    "getctarank": Traits(),
 }
 
 MEMORY: dict[str, Traits] = {

@@ -16,7 +16,7 @@ from grader.ptx.syntax import NOWHERE, Function, Instruction, Label, Location, M
 
 CACHE_HINT = ".L2::cache_hint"
 REGISTERS = re.compile(r"\.reg\s*(?:\.v([248])\s*)?\.(\w+)\s+(.*)", re.DOTALL)
-REGISTER = re.compile(rf"({WORD})\s*(?:<\s*(\d+)\s*>)?$")
+REGISTER = re.compile(rf"({WORD})\s*(?:<\s*(\d{{1,9}})\s*>)?$")
 TARGETS = re.compile(rf"\.branchtargets\s+({WORD}(?:\s*,\s*{WORD})*)\s*$")
 VARIABLES = (".shared", ".local", ".param", ".global", ".const")
 MOST_REGISTERS = 1_000_000
@@ -106,8 +106,15 @@ class BodyReader:
             self._registers(text)
         elif text.startswith(VARIABLES):
             for variable in variables_of(text):
-                renamed = self._declare(variable.name)
-                self.function.variables[renamed] = replace(variable, name=renamed)
+                if variable.space in ("global", "const"):
+                    renamed = self.scopes[-1][variable.name] = (
+                        f"{variable.name}@{self.function.name}.{self.scope_count}"
+                    )
+                    self.operands.forget()
+                    self.module.variables[renamed] = replace(variable, name=renamed)
+                else:
+                    renamed = self._declare(variable.name)
+                    self.function.variables[renamed] = replace(variable, name=renamed)
         elif text.startswith(".branchtargets"):
             self._branch_targets(text)
         elif text.startswith(".callprototype"):

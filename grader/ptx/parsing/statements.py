@@ -140,12 +140,12 @@ def _statement(match: re.Match[str], text: str) -> Statement:
 
 
 def natural(text: str) -> int:
-    """An INTEGER; digits after a leading 0 are octal."""
-    if text[:2] in ("0x", "0X"):
-        return int(text, 16)
-    if text[:2] in ("0b", "0B"):
-        return int(text, 2)
-    return int(text, 8 if text[0] == "0" else 10)
+    """An INTEGER; digits after a leading 0 are octal. Raises PtxError."""
+    base = {"0x": 16, "0b": 2}.get(text[:2].lower(), 8 if text[0] == "0" else 10)
+    try:
+        return int(text, base)
+    except ValueError:  # a digit that the base does not have, or thousands of digits
+        raise PtxError(f"not an integer: {text[:60]!r}") from None
 
 
 def not_understood(text: str, at: int) -> PtxError:

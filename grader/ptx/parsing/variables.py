@@ -47,9 +47,7 @@ def variables_of(text: str) -> list[Variable]:
         size = element * prod(dimensions)
         if not 0 <= size <= MOST_BYTES:
             raise PtxError(f"declaration not understood: {text[:80]!r}")
-        if data is not None:
-            size = max(size, len(data))
-            data = data.ljust(size, b"\0")
+        size = max(size, len(data or b""))
         alignment = integer(align[1]) if align else element
         variables.append(Variable(parts[1], match["space"], size, alignment, data, relocations, width))
     return variables

@@ -14,10 +14,12 @@ from grader.ptx.machine import (
     AT_BARRIER,
     AT_NAMED,
     AT_WARP,
+    ENOUGH,
     EXITED,
     HEADER,
     LAUNCH,
     MAIL,
+    NAMED_BARRIERS,
     RUNNABLE,
     UNALIGNED,
     WORKER,
@@ -40,13 +42,15 @@ from grader.ptx.runtime.times import advance_time, everywhere, join
 
 
 def functions() -> list[Fn]:
-    return [arrive(), release(), has_arrived(), resolve_named(), note_split(), stuck()]
+    return [arrive(), release(), has_arrived(), resolve_named(), compare_counts(), note_split(), stuck()]
 
 
 def arrive() -> Fn:
-    """bar.arrive: thread `me` counts at barrier `id` and does not wait. Time moves on."""
-    f = Fn("arrive", "void", {"w": "ptr", "me": "i32", "id": "i32"}, NOINLINE)
+    """bar.arrive: thread `me` counts at barrier `id`, of `asked` threads, and does not wait. Time moves on."""
+    f = Fn("arrive", "void", {"w": "ptr", "me": "i32", "id": "i32", "asked": "i32", "site": "i32"}, NOINLINE)
     count = WORKER.get(f["w"], "arrived").index("i32", f["id"])
+    _of_arrivals(f, 1).store(f["asked"])
+    _of_arrivals(f, 2).store(f["site"])
     threads = LAUNCH.get(launch_of(f), "threads")
     absent = (warps_of(f) << 5) - threads  # of the block's last warp, which arrives as a whole
     last = f["me"].eq(threads - 1)
@@ -57,6 +61,11 @@ def arrive() -> Fn:
     row.index("i32", warp).store(now)
     f.ret()
     return f
+
+
+def _of_arrivals(f: Fn, row: int) -> Value:
+    """1: the number of threads that the last arrival at barrier `id` gave, 2: its site."""
+    return WORKER.get(f["w"], "arrived").index("i32", f["id"] + row * NAMED_BARRIERS)
 
 
 def release() -> Fn:
@@ -109,18 +118,21 @@ def has_arrived() -> Fn:
 def resolve_named() -> Fn:
     """Release barrier `id` if enough warps have arrived, and of these no more than it is for. Returns 1 if so."""
     f = Fn("resolve_named", "i32", {"w": "ptr", "id": "i32"}, NOINLINE)
-    here, waiting, have, needed, trues = (f.alloca("i32") for _ in range(5))
+    here, waiting, have, needed, there, trues = (f.alloca("i32") for _ in range(6))
     arrived = WORKER.get(f["w"], "arrived").index("i32", f["id"])
     have.store(arrived.load("i32"))
-    for variable in (here, waiting, needed, trues):
+    for variable in (here, waiting, needed, there, trues):
         variable.store(f.const("i32", 0))
     with f.count(warps_of(f)) as warp:
         asked = f.call("i32", "has_arrived", f["w"], f["id"], warp)
+        before = (needed.load("i32"), there.load("i32"), have.load("i32"))
+        f.call("void", "compare_counts", f["w"], f["id"], warp, asked, *before)
         more = needed.load("i32").eq(0) | have.load("i32").ult(needed.load("i32"))
         with f.when(asked.ne(0) & more):
             here.store(here.load("i32") | (f.const("i32", 1) << warp))
             have.store(have.load("i32") + 32)
             needed.store(asked)
+            there.store(WORKER.get(f["w"], "status").index("i32", warp << 5).load("i32"))
     with f.when(needed.load("i32").eq(0) | have.load("i32").ult(needed.load("i32"))):
         leave(f, f.const("i32", 0))
     arrived.store(have.load("i32") - needed.load("i32"))
@@ -156,6 +168,30 @@ def resolve_named() -> Fn:
         MAIL.set(mail_of(f, t), "met", now)
         at.store(f.const("i32", RUNNABLE))
     f.ret(f.const("i32", 1))
+    return f
+
+
+def compare_counts() -> Fn:
+    """At barrier `id`, warp `warp` waits for `asked` threads (0: it does not); at `there`, others for `needed`."""
+    parameters = {
+        "w": "ptr",
+        "id": "i32",
+        "warp": "i32",
+        "asked": "i32",
+        "needed": "i32",
+        "there": "i32",
+        "have": "i32",
+    }
+    f = Fn("compare_counts", "void", parameters, COLD)
+    waiting, arrived = f["needed"].ne(0), f["have"].ne(0)
+    told = f.select(waiting, f["needed"], _of_arrivals(f, 1).load("i32"))
+    with f.when(f["asked"].ne(0) & (waiting | arrived) & told.ne(f["asked"]), likely=False):
+        first = f["warp"] << 5
+        here = WORKER.get(f["w"], "status").index("i32", first).load("i32")
+        there = f.select(waiting, f["there"], _of_arrivals(f, 2).load("i32"))
+        record_at(f, Kind.COUNTS_DIFFER, here, first, told.zext("i64"), there, f["asked"].zext("i64"))
+        LAUNCH.set(launch_of(f), "stop", f.const("i32", ENOUGH))  # who goes on is undefined from here
+    f.ret()
     return f
 
 

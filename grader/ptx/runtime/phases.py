@@ -150,7 +150,7 @@ def arrive() -> Fn:
         misuse(f, Misuse.COUNT, count)
     too_many = count.ugt(pending)
     with f.when(too_many, likely=False):
-        misuse(f, Misuse.TOO_MANY, pending)
+        _blame_too_many(f, mbarrier, pending)
     left = f.select(too_many, f.const("i32", 0), pending - count)
     MBARRIER.set(mbarrier, "pending", left)
     with f.when((flags & DROPS).ne(0)):
@@ -163,6 +163,18 @@ def arrive() -> Fn:
     f.call("void", "mbarrier_turn", f["w"], f["address"])
     f.ret(state)
     return f
+
+
+def _blame_too_many(f: Fn, mbarrier: Value, pending: Value) -> None:
+    """More arrivals than are missing: the cause may be a wait that did not wait for this phase."""
+    site = MBARRIER.get(mbarrier, "again_site")
+    early = pending.eq(0) & site.ne(0)
+    with f.when(early):
+        kind, what = f.const("i32", int(Kind.MISUSE)), f.const("i64", int(Misuse.PASSED_EARLY))
+        thread, none = MBARRIER.get(mbarrier, "witness") - 1, f.const("i32", 0)
+        f.call("void", "record", f["w"], kind, site, thread, f["address"], what, none)
+    with f.when(early ^ 1):
+        misuse(f, Misuse.TOO_MANY, pending)
 
 
 def release(f: Fn, mbarrier: Value) -> None:
@@ -245,6 +257,8 @@ def wait() -> Fn:
     with f.when(ok.eq(0), likely=False):
         leave(f, f.const("i32", 1))
     complete = f.call("i32", "mbarrier_poll", f["w"], f["address"], f["value"], f["parity"])
+    with f.when(complete.ne(0)):
+        _witness(f)
     with f.when(complete.ne(0) & f["acquires"].ne(0)):
         row, thread = _completed_row(mbarrier_at(f, f["address"])), f["me"] & (STAMP_STEP - 1)
         warp = thread >> 5
@@ -253,6 +267,17 @@ def wait() -> Fn:
         MAIL.set(mail_of(f, thread), "met", WORKER.get(f["w"], "now"))
     f.ret(complete)
     return f
+
+
+def _witness(f: Fn) -> None:
+    """Follow one thread's waits: does it go on twice in one phase, or before any has completed?"""
+    mbarrier, me = mbarrier_at(f, f["address"]), (f["me"] & (STAMP_STEP - 1)) + 1
+    witness, phase = MBARRIER.get(mbarrier, "witness"), MBARRIER.get(mbarrier, "phase")
+    with f.when(witness.eq(0) | witness.eq(me)):
+        again = phase.eq(0) | (witness.eq(me) & MBARRIER.get(mbarrier, "witnessed").eq(phase))
+        MBARRIER.set(mbarrier, "again_site", f.select(again, f["site"] & SITE_MASK, f.const("i32", 0)))
+        MBARRIER.set(mbarrier, "witness", me)
+        MBARRIER.set(mbarrier, "witnessed", phase)
 
 
 def poll_again() -> Fn:

@@ -126,7 +126,7 @@ def prepare_block() -> Fn:
     for name, value in values.items():
         WORKER.set(worker, name, value)
     arrived = WORKER.get(worker, "arrived")
-    f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {4 * NAMED_BARRIERS}, i1 false)")
+    f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {12 * NAMED_BARRIERS}, i1 false)")
     f.call("void", "flights_reset", worker)
     f.call("void", "clean_up", worker)
     f.ret()

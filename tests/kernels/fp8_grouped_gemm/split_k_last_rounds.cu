@@ -60,7 +60,9 @@ extern "C" __global__ void fp8_grouped_gemm_kernel(const unsigned char* A_concat
     unsigned ticket = 0;
     if (lane == 0)
         ticket = atomicAdd(&done[((size_t)group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x], 1u);
-    if (__shfl_sync(0xffffffff, ticket, 0) + 1 < blocks) return;
+    ticket = __shfl_sync(0xffffffff, ticket, 0);
+    __syncwarp();  // a shuffle alone does not order what the other lanes read after lane 0's ticket
+    if (ticket + 1 < blocks) return;
     __threadfence();
     for (int i = 0; i < 4; ++i) {
         const int row = first_row + lane / 4 + i / 2 * 8, col = first_col + lane % 4 * 2 + i % 2;

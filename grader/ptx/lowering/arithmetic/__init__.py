@@ -35,8 +35,8 @@ def _by_type(base: str) -> Handler:
     handlers = {family: table[base] for family, table in FAMILIES.items() if base in table}
 
     def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value | tuple[Value, ...]:
-        if mods[-1] in ("relu", "add"):  # NVRTC writes max.s32.relu and vabsdiff4.u32.u32.u32.add
-            return handlers["integer"](u, mods if mods[-1] == "add" else [*mods[-1:], *mods[:-1]], operands)
+        if mods[-1] in ("relu", "add", "sat"):  # max.s32.relu, vabsdiff4.u32.u32.u32.add, vadd2.u32.u32.u32.sat
+            return handlers["integer"](u, mods if mods[-1] != "relu" else [*mods[-1:], *mods[:-1]], operands)
         handler = handlers.get(_family(mods[-1]))
         if handler is None or mods[-1] not in BITS:
             raise NoLowering

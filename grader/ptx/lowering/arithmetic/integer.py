@@ -6,6 +6,7 @@ written.
 
 from __future__ import annotations
 
+from grader.ptx.definition.computation import limits
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic.unit import (
     INTEGER,
@@ -156,6 +157,34 @@ def absolute_difference(parts: int) -> Handler:
     return lower
 
 
+def video(operation: str, parts: int) -> Handler:
+    """vadd2, vadd4 and the like: of each 16 or 8 bits."""
+    width = 32 // parts
+
+    def lower(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
+        kind = mods[0]
+        if mods[:3] != [kind] * 3 or kind not in ("u32", "s32") or mods[3:] not in ([], ["sat"]):
+            raise NoLowering
+        a, b = (u.value(o, "u32") for o in operands[:2])
+        total, (low, high) = u.f.const("i32", 0), limits(f"{kind[0]}{width}")
+        for k in range(parts):
+            x, y = (
+                (v >> (k * width)).trunc(f"i{width}").cast("sext" if is_signed(kind) else "zext", "i32")
+                for v in (a, b)
+            )
+            if operation in ("min", "max"):
+                part = intrinsic(u, "s" + operation, x, y)
+            else:
+                part = x + y if operation == "add" else x - y
+            if mods[3:]:
+                part = intrinsic(u, "smax", part, u.f.const("i32", low))
+                part = intrinsic(u, "smin", part, u.f.const("i32", high))
+            total = total | ((part & ((1 << width) - 1)) << (k * width))
+        return total
+
+    return lower
+
+
 # Carries --------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +258,7 @@ TABLE: dict[str, Handler] = {
     "sad": sum_of_difference,
     "dp4a": dot_product(4),
     "dp2a": dot_product(2),
+    **{f"v{name}{parts}": video(name, parts) for name in ("add", "sub", "min", "max") for parts in (2, 4)},
     "vabsdiff4": absolute_difference(4),
     "vabsdiff2": absolute_difference(2),
     "addc": extended("add"),
