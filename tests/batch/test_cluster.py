@@ -17,6 +17,7 @@ from grader.batch.run import run
 from grader.batch.worker import Graded, Task
 from grader.errors import UsageError
 from grader.model import codec
+from grader.sandbox import confine
 from tests.batch.classroom import School, Watching
 from tests.fakes import ORACLE
 
@@ -50,6 +51,13 @@ config = Config(executors=[ThreadPoolExecutor(label="grade", max_threads=2)], ru
 """
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker requires confinement for the rest of its life; here some share the tests' process."""
+    monkeypatch.setenv(confine.SWITCH, confine.REQUIRED)
+    monkeypatch.delenv(confine.SWITCH)
 
 
 def config(school: School, text: str = CONFIG) -> Path:

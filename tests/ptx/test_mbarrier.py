@@ -510,11 +510,6 @@ REFUSED = {
         SHARED int s[64]; __shared__ u64 bar;
         ASM("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];"
             :: "r"(AT(s)), "r"(1), "r"(AT(&bar)));""",
-    "mapa": """
-        SHARED int s[64]; unsigned a;
-        asm volatile("mapa.shared::cluster.u32 %0, %1, 0;" : "=r"(a) : "r"(AT(s)));
-        out[t] = a;""",
-    "barrier.cluster.arrive": 'asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;");',
 }
 
 
