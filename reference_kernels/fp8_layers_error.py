@@ -11,8 +11,8 @@ result. In the tests, right layers stay below a half of it, and layers with a mi
     variance of x @ w^T = sum of vx w^2 + x^2 vw + vx vw        over K
 
 and 2^-9 of the result for its rounding to BF16. Tensor cores add what their accumulation loses: in each step of 32,
-as fp8_grouped_gemm_error.py derives it, 10 truncations of less than u = 2^-13 T, where T is at most the sum of |x| |w|
-over the block of 128: 40 / 3 * u^2 for its four steps. FP32 is far below that; so is a reference in FP32.
+as fp8_grouped_gemm_error.py derives it, 10 truncations of less than u = 2^-13 T, where T is at most the sum of
+|x| |w| over the block of 128: 40 / 3 * u^2 for its four steps. FP32 is far below that; so is a reference in FP32.
 
 **SwiGLU.** |silu'| is below 1.1, so
 
