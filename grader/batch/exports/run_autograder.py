@@ -30,29 +30,18 @@ def main(home: Path) -> None:
 def grade(home: Path) -> dict[str, Any]:
     """`home` is /autograder: source/ is the unpacked zip, submission/ the student's upload."""
     source = home / "source"
-    try:
-        name, *options = shlex.split((source / autograder.OPTIONS).read_text(encoding="utf-8"))
-        exercise = catalog.find(name, source / autograder.EXERCISES)
-        submitted = choice.within(home / "submission", exercise.name)
-    except (OSError, ValueError, UsageError, GraderError) as error:
-        return gradescope.grader_failed(str(error))
-    if submitted.path is None:
-        return gradescope.nothing_to_grade(submitted.problem)
-    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-        result = Path(folder) / "result.json"
-        command = [
-            sys.executable,
-            "-I",
-            "-m",
-            "grader",
-            "run",
-            name,
-            str(submitted.path),
-            "--json",
-            str(result),
-            *options,
-        ]
-        command += ["--exercises", str(source / autograder.EXERCISES)]
+    with tempfile.TemporaryDirectory(prefix="grade-") as work:
+        try:
+            name, *options = shlex.split((source / autograder.OPTIONS).read_text(encoding="utf-8"))
+            exercise = catalog.find(name, source / autograder.EXERCISES)
+            submitted = choice.within(home / "submission", exercise.name, Path(work) / "unpacked")
+        except (OSError, ValueError, UsageError, GraderError) as error:
+            return gradescope.grader_failed(str(error))
+        if submitted.path is None:
+            return gradescope.nothing_to_grade(submitted.problem)
+        result = Path(work) / "result.json"
+        command = [sys.executable, "-I", "-m", "grader", "run", name, str(submitted.path), "--json", str(result)]
+        command += [*options, "--exercises", str(source / autograder.EXERCISES)]
         done = subprocess.run(command, cwd=source, capture_output=True, text=True, errors="replace")
         said = done.stdout + done.stderr
         sys.stdout.write(said)  # visible to instructors
