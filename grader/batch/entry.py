@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from grader.model.result import Result
+
+Platform = Literal["", "canvas", "moodle", "gradescope"]
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -18,6 +21,9 @@ class Submitted(msgspec.Struct, frozen=True):
     problem: str = ""
     late: bool = False
     identifiers: dict[str, str] = {}  # by the platform's column name: {"SIS User ID": "..."}; exports need them
+    note: str = ""  # what the instructor should know about the choice of the file
+    platform: Platform = ""  # whose names the submissions have
+    place: str = ""  # the graded file in the download, or the first file there; feedback goes back under it
 
 
 class ManualPoints(msgspec.Struct, frozen=True):

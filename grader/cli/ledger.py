@@ -69,7 +69,7 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
     """Show STUDENT's grade as grade run does."""
     import msgspec
 
-    from grader.batch import instructor, outputs
+    from grader.batch import instructor, worker
     from grader.cli.terminal import console, print_result
 
     with _open(at) as ledger:
@@ -77,7 +77,7 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
         entry = instructor.entry_of(ledger, exercise, student)
     submitted, result = entry.submitted, entry.result
     path = str(from_here(submitted.path)) if submitted.path else ""
-    source = outputs.source(submitted, result) if result else None
+    source = worker.graded_text(submitted.path, result) if result else None
     late = ", late" if submitted.late else ""
     click.echo(f"{_shown(student)}{f' ({_shown(submitted.name)})' if submitted.name else ''}{late}")
     if path:

@@ -44,16 +44,16 @@ def grade(packed: Path, handed_in: Path) -> Graded | NothingToGrade | Broken:
 
     What `grade run` says goes to stdout.
     """
-    try:
-        name, *options = shlex.split((packed / autograder.OPTIONS).read_text(encoding="utf-8"))
-        exercise = catalog.find(name, packed / autograder.EXERCISES)
-        submitted = choice.within(handed_in, exercise.name)
-    except (OSError, ValueError, UsageError, GraderError) as error:
-        return Broken(str(error))
-    if submitted.path is None:
-        return NothingToGrade(exercise, submitted.problem)
-    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-        written = Path(folder) / "result.json"
+    with tempfile.TemporaryDirectory(prefix="grade-") as work:
+        try:
+            name, *options = shlex.split((packed / autograder.OPTIONS).read_text(encoding="utf-8"))
+            exercise = catalog.find(name, packed / autograder.EXERCISES)
+            submitted = choice.within(handed_in, exercise.name, Path(work) / "unpacked")
+        except (OSError, ValueError, UsageError, GraderError) as error:
+            return Broken(str(error))
+        if submitted.path is None:
+            return NothingToGrade(exercise, submitted.problem)
+        written = Path(work) / "result.json"
         grader = [sys.executable, "-I", "-m", "grader", "run", name, str(submitted.path.absolute())]
         options += ["--json", str(written), "--exercises", str(packed.absolute() / autograder.EXERCISES)]
         done = subprocess.run([*grader, *options], cwd=packed, capture_output=True, text=True, errors="replace")
