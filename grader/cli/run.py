@@ -8,6 +8,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def command(
     named = str(since) if since else ""
     written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier, since_name=named)
     if hidden is None:  # an instructor's run is not an attempt
-        remember(chosen, result, source.path)
+        remember(chosen, result, source)
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR
 
 
@@ -135,13 +136,21 @@ def _grade(
     standby: Standby,
     gpu: GpuChoice | None,
 ) -> Result:
+    from grader import progress
     from grader.cli.status import StatusLine
     from grader.grading import pipeline
 
     threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
     with StatusLine() as line:
         return pipeline.grade(
-            exercise, source, seed=seed, open_executor=standby.open, secret=secret, gpu=gpu, on_progress=line.show
+            exercise,
+            source,
+            seed=seed,
+            open_executor=standby.open,
+            secret=secret,
+            gpu=gpu,
+            on_progress=line.show,
+            before=partial(progress.last_source, exercise),
         )
 
 
