@@ -29,7 +29,7 @@ def _above(entry: Entry, result: Result, exercise: Exercise, advice: tuple[feedb
     points = feedback.points(entry, exercise)
     said += [f"Points: {points}."] if points else []
     said += ["", *feedback.numbered(advice)] if advice else []
-    by_hand = feedback.said_by_hand(entry.manual)
+    by_hand = entry.manual.said
     said += ["", f"From your instructor: {by_hand}"] if by_hand else []
     said += ["", f"To repeat: grade run {result.exercise} starter.cu --seed {result.seed}"]
     said += ["Line numbers are those of your file, which begins below.", ""]

@@ -31,6 +31,13 @@ class ManualPoints(msgspec.Struct, frozen=True):
 
     points: float | None = None
     comment: str = ""
+    items: dict[str, float] = {}  # of the instructor's rubric, by name; they add up to `points`
+
+    @property
+    def said(self) -> str:
+        """ "comments 4, naming 3.5. Clear code.": what a student reads."""
+        items = ", ".join(f"{name} {value:g}" for name, value in self.items.items())
+        return f"{items}. {self.comment}".strip() if items else self.comment
 
 
 class Entry(msgspec.Struct, frozen=True):

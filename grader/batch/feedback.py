@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from grader.batch import outcomes, table
-from grader.batch.entry import Entry, ManualPoints
+from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result
 from reports import problems as found
@@ -79,12 +79,8 @@ def comment(entry: Entry, exercise: Exercise) -> str:
         parts += [f"{first.heading}: {_sentence(first.message)}", first.next and f"Next: {first.next}"]
         more = len(advice) - 1
         parts.append(f"{more} more in the report." if more else "")
-    parts.append(said_by_hand(entry.manual))
+    parts.append(entry.manual.said)
     return " ".join(filter(None, parts))
-
-
-def said_by_hand(manual: ManualPoints) -> str:
-    return manual.comment
 
 
 def _advice(problem: found.Problem) -> Advice:

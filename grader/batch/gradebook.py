@@ -55,7 +55,7 @@ def _row(entry: Entry, exercise: Exercise) -> list[table.Cell]:
         "yes" if submitted.late else "no",
         outcomes.problem(entry),
         submitted.note,
-        entry.manual.comment,
+        entry.manual.said,
         str(result.seed) if result else "",
         result.submission.sha256 if result else "",
         entry.report,

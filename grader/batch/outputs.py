@@ -141,7 +141,7 @@ def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
 
     def write() -> None:
         html = reports.render(
-            result, exercise, worker.graded_text(entry.submitted.path, result), comment=entry.manual.comment
+            result, exercise, worker.graded_text(entry.submitted.path, result), comment=entry.manual.said
         )
         files.write(page, html.encode(errors="replace"))
 

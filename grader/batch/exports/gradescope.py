@@ -47,7 +47,7 @@ class Gradescope:
     def export(self, entries: Sequence[Entry], exercise: Exercise, _: Order, /) -> Exported:
         found = {
             f"{filenames.stem(entry.submitted.student)}/results.json": encode(
-                results(entry.result, exercise, feedback.said_by_hand(entry.manual))
+                results(entry.result, exercise, entry.manual.said)
             )
             for entry in entries
             if entry.result is not None
