@@ -165,11 +165,12 @@ def judge(case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, 
     row, column = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
     want, got = _first_wrong(operands, bits, exact, int(row), int(column))
     group, local = _place(case, int(row))
-    found = f"got {got}" if got else "nothing was written"
+    first, found = f"group {group}, row {local}, column {column}", f"got {got}" if got else "nothing was written"
     yield Judged(
         OUTPUT,
         wrong,
-        sentence=f"group {group}, row {local}, column {column}: expected {want}, {found}",
+        sentence=f"{first}: expected {want}, {found}",
+        first=first,
         cause=cause.sentence if cause else "",
         mistake=cause.name if cause else "",
         hint=cause.hint if cause else "",
