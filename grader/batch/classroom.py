@@ -47,7 +47,7 @@ def _row(entry: Entry, exercise: Exercise, pseudonym: str) -> classroom.StudentR
         name=submitted.name,
         pseudonym=pseudonym,
         verdict=result.verdict if result else None,
-        points=outcomes.total(entry),
+        points=outcomes.final(entry),
         complete=outcomes.complete(entry),
         cases=cases,
         mistakes=mistakes.of(result) if result else (),

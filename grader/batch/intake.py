@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from grader import files
-from grader.batch import choice, identity, lanes, roster, worker
+from grader.batch import choice, identity, lanes, late, outputs, roster, worker
 from grader.batch.entry import Submitted
 from grader.batch.identity import Conditions
 from grader.batch.ledger import FILE, Enrolled, Ledger
@@ -38,6 +38,7 @@ class Batch(msgspec.Struct, frozen=True):
     replace: bool = False  # students in the ledger but not in `submissions` leave the batch
     trust: bool = False  # grade even if this machine cannot confine submissions
     real_names: bool | None = None  # on the leaderboards, instead of pseudonyms
+    late: Path | None = None  # the rule for late work, which the ledger keeps
 
 
 class Accepted(NamedTuple):
@@ -65,7 +66,10 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     gpus = lanes.usable(batch.gpus, required=True) if todo and here and conditions.device == "cuda" else {}
     for change in _changes(settings, conditions):
         note(change)
-    return Accepted(_settings(batch, conditions), conditions, enrolled, todo, gpus, leaving)
+    kept = _settings(batch, conditions)
+    if batch.late is not None:
+        kept[outputs.LATE] = late.read(batch.late, [one.submitted for one in enrolled])
+    return Accepted(kept, conditions, enrolled, todo, gpus, leaving)
 
 
 def _apart(batch: Batch) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from grader import executors, machine
-from grader.batch import choice, lanes, outputs, schedule, worker, workplace
+from grader.batch import choice, lanes, late, outputs, schedule, worker, workplace
 from grader.batch.entry import Entry
 from grader.batch.identity import Conditions
 from grader.batch.intake import Accepted, Batch, accept
@@ -88,9 +88,21 @@ def _begin(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch) -> No
         outputs.forget(student, batch.out)
     for file in outputs.exported(batch.out) if accepted.leaving else ():
         watch.note(f"{file} was exported earlier and may still contain {choice.some(accepted.leaving)}")
+    _forget_lateness(batch, accepted, ledger)
     ledger.keep(accepted.settings)
     ledger.enrol(accepted.enrolled, accepted.conditions.exercise)
     workplace.tidy(batch.out, (one.submitted.path for one in accepted.enrolled if one.submitted.path))
+
+
+def _forget_lateness(batch: Batch, accepted: Accepted, ledger: Ledger) -> None:
+    """Removes the pages that say something else of late work than they will; they are written again."""
+    before, known = ledger.settings().get(outputs.LATE, ""), [one.submitted for one in ledger.enrolled()]
+    after = accepted.settings.get(outputs.LATE, before)
+    was = late.lateness(before, known)
+    will_be = late.lateness(after, [one.submitted for one in accepted.enrolled])
+    for student in was.keys() | will_be.keys():
+        if was.get(student) != will_be.get(student):
+            outputs.remove(student, batch.out)
 
 
 def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsewhere: Elsewhere | None) -> None:

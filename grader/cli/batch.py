@@ -37,6 +37,7 @@ _PATH = click.Path(path_type=Path)
     default=None,
     help="Names on the leaderboards; remembered. Default: pseudonyms, so that the class may see them.",
 )
+@click.option("--late", metavar="FILE", type=_PATH, help="Rule for late work, a TOML file; remembered.")
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 def command(
     submissions: Path,
@@ -52,6 +53,7 @@ def command(
     trust: bool,
     replace: bool,
     real_names: bool | None,
+    late: Path | None,
     exercises: Path | None,
 ) -> int:
     """Grade every submission in SUBMISSIONS: a folder, a zip from Canvas, Moodle or Gradescope, or a CSV list.
@@ -93,6 +95,7 @@ def command(
         replace=replace,
         trust=trust,
         real_names=real_names,
+        late=late,
     )
     # What other machines have, their own children find out.
     with confine.required(trust=trust or engine == "parsl"), progress() as watch:

@@ -58,7 +58,7 @@ def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
     named = [_shown(f"{entry.submitted.student} {entry.submitted.name}".rstrip()) for entry in entries]
     width = min(max(map(len, named), default=0), WIDEST_NAME)
     for entry, name in zip(entries, named, strict=True):
-        total = _number(outcomes.total(entry))
+        total = _number(outcomes.final(entry))
         why = entry.submitted.problem or entry.problem
         line = f"{_cut(name, width):{width}}  {_verdict(entry):10}  {total:>6}  "
         click.echo((line + _cut(_shown(why), WIDTH - len(line))).rstrip())
@@ -83,7 +83,7 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
     path = str(from_here(submitted.path)) if submitted.path else ""
     unpacked = submitted.path is not None and workplace.is_unpacked(submitted.path)
     source = worker.graded_text(submitted.path, result) if result else None
-    late = ", late" if submitted.late else ""
+    late = f", {entry.lateness.said}" if entry.lateness.said else ", late" if submitted.late else ""
     click.echo(f"{_shown(student)}{f' ({_shown(submitted.name)})' if submitted.name else ''}{late}")
     if path:
         gone = result is not None and source is None
