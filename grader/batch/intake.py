@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from grader import files
-from grader.batch import choice, identity, lanes, late, outputs, roster, worker
+from grader.batch import choice, identity, lanes, late, outputs, roster, who, worker
 from grader.batch.entry import Submitted
 from grader.batch.identity import Conditions
 from grader.batch.ledger import FILE, Enrolled, Ledger
@@ -38,6 +38,7 @@ class Batch(msgspec.Struct, frozen=True):
     replace: bool = False  # students in the ledger but not in `submissions` leave the batch
     trust: bool = False  # grade even if this machine cannot confine submissions
     real_names: bool | None = None  # on the leaderboards, instead of pseudonyms
+    students: tuple[str, ...] = ()  # only these are graded now; by any identifier
     late: Path | None = None  # the rule for late work, which the ledger keeps
 
 
@@ -50,6 +51,7 @@ class Accepted(NamedTuple):
     todo: dict[str, Source]  # not graded yet, each distinct content once, by key
     gpus: dict[int, int]  # GPUs of this machine for `todo`: number of lanes, by GPU number
     leaving: list[str]  # students in the batch so far
+    waiting: frozenset[str]  # keys that are not graded now, because only some students are
 
 
 def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
@@ -63,13 +65,23 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     conditions = _conditions(batch, settings, here=here)
     enrolled, sources = _enrolled(submitted, conditions)
     todo = _not_settled(batch.out, sources)
+    chosen = _chosen(batch, enrolled)
+    waiting = frozenset(todo) - chosen
+    todo = {key: source for key, source in todo.items() if key in chosen}
     gpus = lanes.usable(batch.gpus, required=True) if todo and here and conditions.device == "cuda" else {}
     for change in _changes(settings, conditions):
         note(change)
     kept = _settings(batch, conditions)
     if batch.late is not None:
         kept[outputs.LATE] = late.read(batch.late, [one.submitted for one in enrolled])
-    return Accepted(kept, conditions, enrolled, todo, gpus, leaving)
+    return Accepted(kept, conditions, enrolled, todo, gpus, leaving, waiting)
+
+
+def _chosen(batch: Batch, enrolled: Sequence[Enrolled]) -> frozenset[str]:
+    """The keys of the students to be graded. Raises UsageError if there is no such student."""
+    known = [one.submitted for one in enrolled]
+    wanted = {who.find(name, known).student for name in batch.students}
+    return frozenset(one.key for one in enrolled if not batch.students or one.submitted.student in wanted)
 
 
 def _apart(batch: Batch) -> None:

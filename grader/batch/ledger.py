@@ -143,7 +143,7 @@ class Ledger:
                 graded.settled,
                 codec.encode(result) if result else None,
                 graded.problem,
-                _now(),
+                now(),
                 graded.seconds,
             )
             for (student,) in self._rows("SELECT student FROM student WHERE key = ?", key):
@@ -160,7 +160,7 @@ class Ledger:
 
     def _credit(self, student: str, exercise: str, key: str) -> None:
         """From now on its grading, if there is one, is the student's."""
-        self._run(ledger_schema.CREDIT, student, exercise, _now(), key, student, exercise)
+        self._run(ledger_schema.CREDIT, student, exercise, now(), key, student, exercise)
 
     # What an instructor gave
 
@@ -178,7 +178,7 @@ class Ledger:
                 self._run("DELETE FROM manual WHERE student = ? AND exercise = ?", student, exercise)
                 if one != ManualPoints():
                     items = msgspec.json.encode(one.items).decode()
-                    row = (student, exercise, one.points, one.comment, _now(), items)
+                    row = (student, exercise, one.points, one.comment, now(), items)
                     self._run(ledger_schema.GIVE, *row)
 
     # Forgetting
@@ -298,5 +298,6 @@ def _holds_more(folder: Path) -> bool:
     return any(not one.name.startswith((".", FILE)) for one in folder.iterdir())
 
 
-def _now() -> str:
+def now() -> str:
+    """As the ledger writes times: UTC, comparable as text."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -13,7 +13,7 @@ import msgspec
 
 import reports
 from grader import files
-from grader.batch import classroom, feedback, filenames, gradebook, late, worker, workplace
+from grader.batch import classroom, feedback, filenames, gradebook, late, who, worker, workplace
 from grader.batch.entry import Entry, Lateness, ManualPoints, Submitted
 from grader.batch.exports.formats import FORMATS
 from grader.batch.ledger import Enrolled, Grading, Ledger
@@ -178,8 +178,13 @@ def _holds(file: Path, content: bytes) -> bool:
         return False
 
 
-def could_not_be_graded(made: Sequence[Entry]) -> list[Entry]:
-    """Those for which the grader or the machine failed, or that were never reached; not the submission's fault."""
+def could_not_be_graded(made: Sequence[Entry], students: Sequence[str] = ()) -> list[Entry]:
+    """Those for which the grader or the machine failed, or that were never reached; not the submission's fault.
+
+    With `students`, only of these, by any identifier.
+    """
+    wanted = {who.find(name, [one.submitted for one in made]).student for name in students}
+    asked = [one for one in made if not wanted or one.submitted.student in wanted]
     return [
-        one for one in made if not one.submitted.problem and (one.result is None or one.result.verdict == "error")
+        one for one in asked if not one.submitted.problem and (one.result is None or one.result.verdict == "error")
     ]

@@ -5,9 +5,11 @@ The ledger decides what is left to do, so an interrupted batch resumes with the 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -82,6 +84,12 @@ def run(batch: Batch, watch: Watch, elsewhere: Elsewhere | None = None) -> list[
             return made
 
 
+def preview(batch: Batch, note: Callable[[str], None], *, here: bool) -> Accepted:
+    """What `run` would do. Writes nothing; raises what `run` would."""
+    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
+        return accept(batch, Path(folder) / "unpacked", note, here=here)
+
+
 def _begin(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch) -> None:
     """Students who leave are removed first: if it is killed here, the next call still knows them."""
     for student in accepted.leaving:
@@ -106,9 +114,9 @@ def _forget_lateness(batch: Batch, accepted: Accepted, ledger: Ledger) -> None:
 
 
 def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsewhere: Elsewhere | None) -> None:
-    _, conditions, enrolled, todo, gpus, _ = accepted
+    conditions, enrolled, todo, gpus = accepted.conditions, accepted.enrolled, accepted.todo, accepted.gpus
     jobs = 0 if elsewhere else min(batch.jobs or _jobs(gpus), max(1, len(todo)))
-    done = sum(one.key != "" and one.key not in todo for one in enrolled)
+    done = sum(one.key != "" and one.key not in todo and one.key not in accepted.waiting for one in enrolled)
     watch.began(BatchPlan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, tuple(gpus)))
     if not todo:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ _PATH = click.Path(path_type=Path)
     default=None,
     help="Names on the leaderboards; remembered. Default: pseudonyms, so that the class may see them.",
 )
+@click.option("--student", "students", metavar="S", multiple=True, help="Grade only this student now; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Show what would be graded; write nothing.")
 @click.option("--late", metavar="FILE", type=_PATH, help="Rule for late work, a TOML file; remembered.")
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 def command(
@@ -53,6 +56,8 @@ def command(
     trust: bool,
     replace: bool,
     real_names: bool | None,
+    students: tuple[str, ...],
+    dry_run: bool,
     late: Path | None,
     exercises: Path | None,
 ) -> int:
@@ -70,6 +75,7 @@ def command(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
     from grader.batch.intake import Batch
+    from grader.batch.ledger import now
     from grader.batch.outputs import could_not_be_graded
     from grader.batch.run import run
     from grader.cli.batch_progress import progress
@@ -95,8 +101,14 @@ def command(
         replace=replace,
         trust=trust,
         real_names=real_names,
+        students=students,
         late=late,
     )
+    if dry_run:
+        with confine.required(trust=trust or engine == "parsl"):
+            _preview(batch, here=engine == "local")
+        return exits.PASSED
+    began = now()
     # What other machines have, their own children find out.
     with confine.required(trust=trust or engine == "parsl"), progress() as watch:
         try:
@@ -104,7 +116,41 @@ def command(
         finally:
             watch.close()
             _say_what_is_there(batch, watch.summary)
-    return exits.ERROR if could_not_be_graded(made) else exits.PASSED
+    _say_what_changed(batch, began)
+    return exits.ERROR if could_not_be_graded(made, students) else exits.PASSED
+
+
+def _preview(batch: Batch, *, here: bool) -> None:
+    from grader.batch.run import preview
+    from grader.cli.wrap import wrapped
+    from reports.text import inert, plural
+
+    accepted = preview(batch, lambda text: click.echo(inert(text), err=True), here=here)
+    for one in accepted.enrolled:
+        submitted = one.submitted
+        state = "left for later" if one.key in accepted.waiting else "already graded"
+        state = "to grade" if one.key in accepted.todo else state
+        said = submitted.problem or "; ".join(filter(None, (state, submitted.place, submitted.note)))
+        click.echo(wrapped(inert(f"{submitted.student}: {said}"), further="    "))
+    for student in accepted.leaving:
+        click.echo(f"{inert(student)}: leaves the batch")
+    where = "GPU" if accepted.conditions.device == "cuda" else "CPU"
+    todo = plural(len(accepted.todo), "submission")
+    click.echo(f"{plural(len(accepted.enrolled), 'student')}; {todo} to grade on the {where}. Nothing was written.")
+
+
+def _say_what_changed(batch: Batch, began: str) -> None:
+    """Whose earlier grade is another now."""
+    from grader.batch import changes
+    from grader.batch.ledger import Ledger
+    from reports.text import plural
+
+    with Ledger(batch.out) as ledger:
+        changed = sum(one.changed for one in changes.regraded(ledger, began))
+    if changed:
+        click.echo(
+            f"{plural(changed, 'grade')} changed: {shlex.join(['grade', 'ledger', str(batch.out), 'changed'])}"
+        )
 
 
 def _elsewhere(file: Path) -> Elsewhere:

@@ -173,6 +173,30 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
 
 
 @command.command()
+@click.option("--since", metavar="TIME", default="", help='Only gradings since, in UTC: "2026-03-01 09:30".')
+@click.pass_obj
+def changed(at: tuple[Path, Path | None], since: str) -> int:
+    """List whose grade changed when they were last graded again."""
+    from grader.batch import changes
+    from reports.text import plural
+
+    with _open(at) as ledger:
+        found = changes.regraded(ledger, since)
+    another = [one for one in found if one.changed]
+    named = [_cut(_shown(f"{one.submitted.student} {one.submitted.name}".rstrip()), WIDEST_NAME) for one in another]
+    width = max(map(len, named), default=0)
+    for one, name in zip(another, named, strict=True):
+        was, now = map(_number, one.points)
+        verdicts = dict.fromkeys((one.before.grading.verdict, one.after.grading.verdict))
+        causes = changes.between(one.before.grading, one.after.grading).causes
+        line = f"{name:{width}}  {was:>5} -> {now:5}  {' -> '.join(verdicts)}"
+        click.echo(f"{line}; {'; '.join(causes)}" if causes else line)
+    same = len(found) - len(another)
+    click.echo(f"{plural(len(another), 'grade')} changed; {same} graded again with the same outcome")
+    return exits.PASSED
+
+
+@command.command()
 @click.argument("student")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
