@@ -50,15 +50,16 @@ class Regraded(msgspec.Struct, frozen=True):
         return _total(self.before.grading), _total(self.after.grading)
 
 
-def regraded(ledger: Ledger, since: str = "") -> list[Regraded]:
-    """Students of the batch who were graded more than once, the last time at `since` or later, in the batch's order.
+def regraded(ledger: Ledger, since: str = "", after: int = 0) -> list[Regraded]:
+    """Students of the batch who were graded more than once, in the batch's order.
 
-    `since` is a time of the ledger's, UTC: "2026-03-01 09:30:00", or the beginning of one.
+    The last time at `since` or later, a time of the ledger's, UTC: "2026-03-01 09:30:00", or the beginning of one; and
+    after the event with the number `after`.
     """
     found = []
     for one in ledger.enrolled():
         events = ledger.history(one.submitted.student)
-        if len(events) > 1 and events[-1].at >= since:
+        if len(events) > 1 and events[-1].at >= since and events[-1].number > after:
             found.append(Regraded(one.submitted, events[-2], events[-1]))
     return found
 

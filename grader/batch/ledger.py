@@ -58,6 +58,7 @@ class LedgerEvent(msgspec.Struct, frozen=True):
 
     at: str
     grading: Grading
+    number: int  # grows with every event in the ledger
 
 
 class Ledger:
@@ -143,7 +144,7 @@ class Ledger:
                 graded.settled,
                 codec.encode(result) if result else None,
                 graded.problem,
-                now(),
+                _now(),
                 graded.seconds,
             )
             for (student,) in self._rows("SELECT student FROM student WHERE key = ?", key):
@@ -156,11 +157,16 @@ class Ledger:
 
     def history(self, student: str) -> list[LedgerEvent]:
         """Oldest first."""
-        return [LedgerEvent(at, self._grading(row)) for at, *row in self._rows(_HISTORY, student)]
+        return [LedgerEvent(at, self._grading(row), number) for number, at, *row in self._rows(_HISTORY, student)]
+
+    def last_event(self) -> int:
+        """The number of the last event; 0 without one."""
+        ((number,),) = self._rows("SELECT COALESCE(MAX(id), 0) FROM history")
+        return self._read(number, int)
 
     def _credit(self, student: str, exercise: str, key: str) -> None:
         """From now on its grading, if there is one, is the student's."""
-        self._run(ledger_schema.CREDIT, student, exercise, now(), key, student, exercise)
+        self._run(ledger_schema.CREDIT, student, exercise, _now(), key, student, exercise)
 
     # What an instructor gave
 
@@ -178,7 +184,7 @@ class Ledger:
                 self._run("DELETE FROM manual WHERE student = ? AND exercise = ?", student, exercise)
                 if one != ManualPoints():
                     items = msgspec.json.encode(one.items).decode()
-                    row = (student, exercise, one.points, one.comment, now(), items)
+                    row = (student, exercise, one.points, one.comment, _now(), items)
                     self._run(ledger_schema.GIVE, *row)
 
     # Forgetting
@@ -278,7 +284,7 @@ _COLUMNS = (
 _PLAIN = ("number", "sha256", "verdict", "problem", "finished", "seconds", "attempts")
 _GRADING = f"SELECT {_COLUMNS} FROM grading"  # noqa: S608 - names of ours
 _HISTORY = (
-    f"SELECT history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
+    f"SELECT history.id, history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
     "WHERE student = ? ORDER BY history.id"
 )
 
@@ -298,6 +304,5 @@ def _holds_more(folder: Path) -> bool:
     return any(not one.name.startswith((".", FILE)) for one in folder.iterdir())
 
 
-def now() -> str:
-    """As the ledger writes times: UTC, comparable as text."""
+def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -75,7 +75,6 @@ def command(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in grade run
     from grader.batch.intake import Batch
-    from grader.batch.ledger import now
     from grader.batch.outputs import could_not_be_graded
     from grader.batch.run import run
     from grader.cli.batch_progress import progress
@@ -108,7 +107,7 @@ def command(
         with confine.required(trust=trust or engine == "parsl"):
             _preview(batch, here=engine == "local")
         return exits.PASSED
-    began = now()
+    began = _last_event(out)
     # What other machines have, their own children find out.
     with confine.required(trust=trust or engine == "parsl"), progress() as watch:
         try:
@@ -139,14 +138,24 @@ def _preview(batch: Batch, *, here: bool) -> None:
     click.echo(f"{plural(len(accepted.enrolled), 'student')}; {todo} to grade on the {where}. Nothing was written.")
 
 
-def _say_what_changed(batch: Batch, began: str) -> None:
-    """Whose earlier grade is another now."""
+def _last_event(out: Path) -> int:
+    """Of the batch so far; 0 if there is none."""
+    from grader.batch.ledger import FILE, Ledger
+
+    if not (out / FILE).is_file():
+        return 0
+    with Ledger(out) as ledger:
+        return ledger.last_event()
+
+
+def _say_what_changed(batch: Batch, began: int) -> None:
+    """Whose earlier grade is another since that event."""
     from grader.batch import changes
     from grader.batch.ledger import Ledger
     from reports.text import plural
 
     with Ledger(batch.out) as ledger:
-        changed = sum(one.changed for one in changes.regraded(ledger, began))
+        changed = sum(one.changed for one in changes.regraded(ledger, after=began))
     if changed:
         click.echo(
             f"{plural(changed, 'grade')} changed: {shlex.join(['grade', 'ledger', str(batch.out), 'changed'])}"
