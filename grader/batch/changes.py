@@ -53,8 +53,8 @@ class Regraded(msgspec.Struct, frozen=True):
 def regraded(ledger: Ledger, since: str = "", after: int = 0) -> list[Regraded]:
     """Students of the batch who were graded more than once, in the batch's order.
 
-    The last time at `since` or later, a time of the ledger's, UTC: "2026-03-01 09:30:00", or the beginning of one; and
-    after the event with the number `after`.
+    The last time at `since` or later, a time of the ledger's, UTC ("2026-03-01 09:30:00", or the beginning of one),
+    and after the event with the number `after`.
     """
     found = []
     for one in ledger.enrolled():
