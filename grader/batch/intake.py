@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from grader import files
-from grader.batch import choice, identity, lanes, late, outputs, roster, who, worker
+from grader.batch import choice, class_list, identity, lanes, late, outputs, roster, who, worker
 from grader.batch.entry import Submitted
 from grader.batch.identity import Conditions
 from grader.batch.ledger import FILE, Enrolled, Ledger
@@ -39,6 +39,7 @@ class Batch(msgspec.Struct, frozen=True):
     trust: bool = False  # grade even if this machine cannot confine submissions
     real_names: bool | None = None  # on the leaderboards, instead of pseudonyms
     students: tuple[str, ...] = ()  # only these are graded now; by any identifier
+    roster: Path | None = None  # the class as the platform lists it
     late: Path | None = None  # the rule for late work, which the ledger keeps
 
 
@@ -61,6 +62,9 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     settings, known = _begun(batch.out)
     _same_exercise(batch, settings)
     submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked, batch.exercise.name)]
+    submitted = class_list.kept(submitted, [one.submitted for one in known])
+    if batch.roster is not None:
+        submitted = class_list.apply(class_list.read(batch.roster), submitted)
     leaving = _leaving(batch, known, submitted)
     conditions = _conditions(batch, settings, here=here)
     enrolled, sources = _enrolled(submitted, conditions)
@@ -181,7 +185,8 @@ def _same_exercise(batch: Batch, settings: dict[str, str]) -> None:
 def _leaving(batch: Batch, known: Sequence[Enrolled], submitted: Sequence[Submitted]) -> list[str]:
     """Naming another class's folder by mistake must not drop this class from its gradebook. Raises UsageError."""
     handed_in = {one.student for one in submitted}
-    left_out = [one.submitted.student for one in known if one.submitted.student not in handed_in]
+    seen = [one.submitted for one in known if one.submitted.problem != class_list.NOT_SUBMITTED]
+    left_out = [one.student for one in seen if one.student not in handed_in]
     if left_out and not batch.replace:
         are = "1 student is" if len(left_out) == 1 else f"{len(left_out)} students are"
         raise UsageError(

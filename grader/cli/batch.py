@@ -38,6 +38,7 @@ _PATH = click.Path(path_type=Path)
     default=None,
     help="Names on the leaderboards; remembered. Default: pseudonyms, so that the class may see them.",
 )
+@click.option("--roster", metavar="FILE", type=_PATH, help="The class as Canvas, Moodle or Gradescope lists it.")
 @click.option("--student", "students", metavar="S", multiple=True, help="Grade only this student now; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Show what would be graded; write nothing.")
 @click.option("--late", metavar="FILE", type=_PATH, help="Rule for late work, a TOML file; remembered.")
@@ -56,6 +57,7 @@ def command(
     trust: bool,
     replace: bool,
     real_names: bool | None,
+    roster: Path | None,
     students: tuple[str, ...],
     dry_run: bool,
     late: Path | None,
@@ -100,6 +102,7 @@ def command(
         replace=replace,
         trust=trust,
         real_names=real_names,
+        roster=roster,
         students=students,
         late=late,
     )
