@@ -172,6 +172,26 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
     return exits.PASSED
 
 
+@command.command("alike")
+@click.pass_obj
+def alike_(at: tuple[Path, Path | None]) -> int:
+    """List submissions that look like copies of each other."""
+    from grader.batch import classroom, instructor, outputs
+    from reports.text import plural
+
+    with _open(at) as ledger:
+        exercise = instructor.exercise_of(ledger, at[1])
+        entries = outputs.entries(ledger, exercise)
+    names = {one.submitted.student: one.submitted.name for one in entries}
+    found = classroom.alike_of(entries, exercise)
+    for group in found:
+        students = [f"{student} ({names[student]})" if names[student] else student for student in group.students]
+        click.echo(wrapped(_shown(f"{', '.join(students)}: {group.how}"), further="    "))
+    hint = "; a hint, not proof: compare the files yourself" if found else ""
+    click.echo(f"{plural(len(found), 'group')} of submissions that look alike{hint}")
+    return exits.PASSED
+
+
 @command.command()
 @click.option("--since", metavar="TIME", default="", help='Only gradings since, in UTC: "2026-03-01 09:30".')
 @click.pass_obj
