@@ -83,6 +83,15 @@ def source(path: Path) -> Source:
     return msgspec.structs.replace(read, path=Path(NAME), problem=problem)
 
 
+def graded_text(path: Path | None, result: Result) -> str | None:
+    """The source that was graded, if the file still is that."""
+    try:
+        read = source(path) if path else None
+    except UsageError:
+        return None
+    return read.text if read and read.sha256 == result.submission.sha256 else None
+
+
 def grade(task: Task, children: Children | None = None, open_cpu: OpenExecutor | None = None) -> Graded:
     """Never raises an error that a submission can cause. With `open_cpu`, its first child may already be running."""
     began = time.monotonic()

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from grader.model.result import Result
 
 # Needed at the end; a thread imports them while the child works.
-_LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
+_LATER = ("grader.cli.deliver", "grader.cli.terminal")
+_LATER_FOR_HTML = (*_LATER, "reports.report")
 
 
 @click.command("run")
@@ -100,6 +101,8 @@ def command(
         earlier = read_earlier(since, chosen.name) if since else None  # --json may name the same file
         choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
+        later = _LATER_FOR_HTML if html_file or browser else _LATER
+        threading.Thread(target=_import, args=(later,), daemon=True).start()
         result = _grade(chosen, source, seed, hidden, standby, choice)
 
     from grader.cli.remember import remember
@@ -140,7 +143,6 @@ def _grade(
     from grader.cli.status import StatusLine
     from grader.grading import pipeline
 
-    threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
     with StatusLine() as line:
         return pipeline.grade(
             exercise,
