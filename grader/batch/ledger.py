@@ -158,6 +158,11 @@ class Ledger:
         """Oldest first."""
         return [LedgerEvent(at, self._grading(row)) for at, *row in self._rows(_HISTORY, student)]
 
+    def credit(self, student: str, exercise: str, key: str) -> None:
+        """The same for a student who is in no batch."""
+        with self._writing():
+            self._credit(student, exercise, key)
+
     def _credit(self, student: str, exercise: str, key: str) -> None:
         """From now on its grading, if there is one, is the student's."""
         self._run(ledger_schema.CREDIT, student, exercise, _now(), key, student, exercise)
