@@ -18,12 +18,13 @@ from pathlib import Path
 import msgspec
 
 from grader import files
+from grader.exercise.original import OWN
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status, Verdict
 
-OWN = ".grade"  # next to `exercises/`, in a student's own repository
 SCHEMA = 1
 MAX_BYTES = 1 << 20
+MAX_SOURCE = 100_000  # characters; twice what a large kernel has
 
 Say = Callable[[str], None]
 
@@ -54,6 +55,7 @@ class Record(msgspec.Struct, frozen=True):
     best: Attempt
     last: Attempt
     schema: int = SCHEMA
+    source: str = ""  # of the last run
 
 
 def stage_of(result: Result) -> Stage:
@@ -80,12 +82,19 @@ def read(exercise: Exercise, say: Say) -> Record | None:
     return None
 
 
-def remember(exercise: Exercise, result: Result, say: Say) -> Record:
-    """Adds a run. A failure to save is reported; the grading is not affected."""
+def last_source(exercise: Exercise) -> str | None:
+    """The file of the last run, to know what has changed since; None if it is not known."""
+    record = read(exercise, lambda _: None)
+    return record.source or None if record else None
+
+
+def remember(exercise: Exercise, result: Result, say: Say, source: str = "") -> Record:
+    """Adds a run, of this `source`. A failure to save is reported; the grading is not affected."""
     before = read(exercise, say)
     attempt = Attempt(stage_of(result), result.verdict.value, result.points.total, result.points.max, _now())
     best = attempt if before is None or _rank(attempt) >= _rank(before.best) else before.best
-    record = Record(exercise.name, 1 if before is None else before.runs + 1, best, attempt)
+    kept = source if len(source) <= MAX_SOURCE else ""
+    record = Record(exercise.name, 1 if before is None else before.runs + 1, best, attempt, source=kept)
     file = _file(exercise)
     if file is None:
         say("your progress is not saved: there is no home folder; set XDG_STATE_HOME to a folder for it")

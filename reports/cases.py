@@ -94,6 +94,8 @@ def outcome(check: Check) -> str:
 def word(check: Check) -> str:
     """The same in a column of cases; "" where the status says it all."""
     family = families.of(check.family)
+    if check.findings and all(finding.unwritten for finding in check.findings):
+        return "not written"
     words = {Status.PASSED: family.passed, Status.FAILED: family.failed, **STATUS_WORDS}
     return words.get(check.status, "")
 

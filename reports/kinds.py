@@ -236,6 +236,9 @@ FINER: dict[tuple[str, str], Finer] = {
     ("trap", Detail.ASSERTION): Finer(
         "Find out why the condition of the assert() is false here.", "Assertion failed"
     ),
+    ("wrong-values", Detail.UNTOUCHED): Finer("", "Not written yet"),
+    ("wrong-values", Detail.NOT_WRITTEN): Finer("", "Not written yet"),
+    ("wrong-values", Detail.STEP_LEFT): Finer("", "Not finished yet"),
     ("wrong-values", Detail.ONE_SHARED_ARRAY): Finer(
         "Declare one extern __shared__ array, and point each part to its own offset in it: "
         "float* b_tile = memory + TILE * TILE. Then count both in launch->shared_bytes."

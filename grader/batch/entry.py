@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from grader.model.result import Result
+
+Platform = Literal["", "canvas", "moodle", "gradescope"]
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -18,6 +21,9 @@ class Submitted(msgspec.Struct, frozen=True):
     problem: str = ""
     late: bool = False
     identifiers: dict[str, str] = {}  # by the platform's column name: {"SIS User ID": "..."}; exports need them
+    note: str = ""  # what the instructor should know about the choice of the file
+    platform: Platform = ""  # whose names the submissions have
+    place: str = ""  # the graded file in the download, or the first file there; feedback goes back under it
 
 
 class ManualPoints(msgspec.Struct, frozen=True):
@@ -25,6 +31,13 @@ class ManualPoints(msgspec.Struct, frozen=True):
 
     points: float | None = None
     comment: str = ""
+    items: dict[str, float] = {}  # of the instructor's rubric, by name; they add up to `points`
+
+    @property
+    def said(self) -> str:
+        """ "comments 4, naming 3.5. Clear code.": what a student reads."""
+        items = ", ".join(f"{name} {value:g}" for name, value in self.items.items())
+        return f"{items}. {self.comment}".strip() if items else self.comment
 
 
 class Entry(msgspec.Struct, frozen=True):

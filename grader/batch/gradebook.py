@@ -34,7 +34,7 @@ def header(exercise: Exercise) -> list[str]:
     return [
         *("student", "name", "verdict", *RUBRIC, "total", "max"),
         *(f"{case}{what}" for case in outcomes.cases(exercise) for what in ("", " speed", " ratio")),
-        *("extra cases", "late", "problem", "comment", "seed", "sha256", "report"),
+        *("extra cases", "late", "problem", "note", "comment", "seed", "sha256", "report"),
     ]
 
 
@@ -54,7 +54,8 @@ def _row(entry: Entry, exercise: Exercise) -> list[table.Cell]:
         _further(entry, exercise),
         "yes" if submitted.late else "no",
         outcomes.problem(entry),
-        entry.manual.comment,
+        submitted.note,
+        entry.manual.said,
         str(result.seed) if result else "",
         result.submission.sha256 if result else "",
         entry.report,

@@ -16,7 +16,7 @@ from grader.batch import classroom, filenames, gradebook, worker, workplace
 from grader.batch.entry import Entry, ManualPoints, Submitted
 from grader.batch.exports.formats import FORMATS
 from grader.batch.ledger import Enrolled, Grading, Ledger
-from grader.errors import GraderError, UsageError, at_fault
+from grader.errors import GraderError, at_fault
 from grader.model import codec
 from grader.model.exercise import Exercise
 from grader.model.result import Points, Result
@@ -79,15 +79,6 @@ def exported(out: Path) -> list[Path]:
     return [out / place for place in places if (out / place).exists()]
 
 
-def source(submitted: Submitted, result: Result) -> str | None:
-    """The source for the report, if the file is still the graded version."""
-    try:
-        read = worker.source(submitted.path) if submitted.path else None
-    except UsageError:
-        return None
-    return read.text if read and read.sha256 == result.submission.sha256 else None
-
-
 def _entry(one: Enrolled, grading: Grading | None, manual: ManualPoints) -> Entry:
     submitted = one.submitted
     if submitted.problem:
@@ -137,7 +128,9 @@ def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
     result = entry.result
 
     def write() -> None:
-        html = reports.render(result, exercise, source(entry.submitted, result), comment=entry.manual.comment)
+        html = reports.render(
+            result, exercise, worker.graded_text(entry.submitted.path, result), comment=entry.manual.said
+        )
         files.write(page, html.encode(errors="replace"))
 
     return _guarded(f"the report of {entry.submitted.student}", write)

@@ -36,12 +36,13 @@ _MOODLE = re.compile(
 
 
 class CanvasName(NamedTuple):
-    """`file` is the student's own file name; "" for a text or a link."""
+    """`file` is the student's own file name; "" for a text or a link. `file_id` grows with every upload."""
 
     name: str
     user: str
     late: bool
     file: str
+    file_id: int = 0
 
 
 class MoodleName(NamedTuple):
@@ -61,12 +62,19 @@ class Submitter(NamedTuple):
 def canvas(name: str) -> CanvasName | None:
     digits = _CANVAS_DIGITS.fullmatch(name)
     if digits is not None:
-        return CanvasName(digits["name"], digits["user"], digits["late"] is not None, digits["file"])
+        late = digits["late"] is not None
+        return CanvasName(digits["name"], digits["user"], late, digits["file"], _file_id(digits["file_id"]))
     match = _CANVAS.fullmatch(name)
     if match is None:
         return None
     user = match["user"] or f"anon_{match['anonymous']}"
-    return CanvasName(match["name"] or "", user, match["late"] is not None, match["file"] or "")
+    late, file_id = match["late"] is not None, _file_id(match["file_id"])
+    return CanvasName(match["name"] or "", user, late, match["file"] or "", file_id)
+
+
+def _file_id(digits: str | None) -> int:
+    """0 for what no database would number."""
+    return int(digits) if digits and len(digits) < 20 else 0
 
 
 def canvas_again(name: str) -> tuple[str, int]:

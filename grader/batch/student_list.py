@@ -30,7 +30,7 @@ COLUMNS = {
 YES = frozenset({"1", "x", "y", "yes", "true", "late"})
 
 
-def read(file: Path, exercise: str = "") -> list[Submitted]:
+def read(file: Path, exercise: str = "", unpacked: Path | None = None) -> list[Submitted]:
     """One per line. Raises UsageError if the file is not such a list."""
     text = _text(file)
     try:
@@ -42,7 +42,7 @@ def read(file: Path, exercise: str = "") -> list[Submitted]:
     lines = [dict(zip(header, row, strict=False)) for row in rows[1:] if any(cell.strip() for cell in row)]
     if not lines:
         raise UsageError(f"{file}: no line has a student")
-    return [_submitted(file, line, columns, exercise) for line in lines]
+    return [_submitted(file, line, columns, exercise, unpacked) for line in lines]
 
 
 def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
@@ -61,11 +61,13 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str], exercise: str) -> Submitted:
+def _submitted(
+    file: Path, line: Mapping[str, str], columns: Mapping[str, str], exercise: str, unpacked: Path | None
+) -> Submitted:
     cell = {key: line.get(column, "").strip() for key, column in columns.items()}
-    path, problem = None, ""
+    path, problem, note = None, "", ""
     try:
-        path = _handed_in(file.parent, cell["file"], exercise)
+        path, note = _handed_in(file.parent, cell, exercise, unpacked)
     except Unreadable as error:
         problem = str(error)
     if not cell["student"]:
@@ -77,25 +79,27 @@ def _submitted(file: Path, line: Mapping[str, str], columns: Mapping[str, str], 
         problem=choice.readable(problem),
         late=cell.get("late", "").lower() in YES,
         identifiers={key: value for key, value in line.items() if key and key not in columns.values()},
+        note=choice.readable(note),
     )
 
 
-def _handed_in(folder: Path, name: str, exercise: str) -> Path:
-    """A file, or the file to grade in a folder."""
+def _handed_in(folder: Path, cell: Mapping[str, str], exercise: str, unpacked: Path | None) -> tuple[Path, str]:
+    """A file, or the file to grade in a folder, and what to know about that choice."""
+    name = cell["file"]
     if not name:
         raise Unreadable("nothing submitted: the list names no file")
     path = folder / name
     try:
         if path.is_dir():
-            chosen = choice.within(path, exercise)
+            chosen = choice.within(path, exercise, unpacked, cell["student"])
             if chosen.path is None:
                 raise Unreadable(chosen.problem)
-            return chosen.path
+            return chosen.path, chosen.note
         if not path.is_file():
             raise Unreadable(f"{name} is not a regular file" if path.exists() else f"{name} does not exist")
     except (OSError, UsageError) as error:
         raise Unreadable(getattr(error, "strerror", None) or str(error)) from None
-    return Folder(folder).fetch(Found(PurePosixPath(path.name), path=path), "", path.name)
+    return Folder(folder).fetch(Found(PurePosixPath(path.name), path=path), "", path.name), ""
 
 
 def _text(file: Path) -> str:

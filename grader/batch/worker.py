@@ -102,6 +102,15 @@ def named(check: Check, name: str) -> Check:
     return check if name == NAME else msgspec.convert(plain(msgspec.to_builtins(check)), Check)
 
 
+def graded_text(path: Path | None, result: Result) -> str | None:
+    """The source that was graded, if the file still is that."""
+    try:
+        read = source(path) if path else None
+    except UsageError:
+        return None
+    return read.text if read and read.sha256 == result.submission.sha256 else None
+
+
 def grade(
     task: Task,
     children: Children | None = None,

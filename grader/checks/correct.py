@@ -90,10 +90,8 @@ def _finding(
     count = int(wrong.sum())
     place, where = _places(case, judged)
     called = f"{origin.called}: " if len(origin.called.split()) > 1 else ""
-    message = (
-        f"{called}{place}{judged.sentence}; {_count(count, wrong.size)} wrong"
-        f"{_not_finite(actual.reshape(wrong.shape))}{where}"
-    )
+    extent = f"{_count(count, wrong.size)} wrong{_not_finite(actual.reshape(wrong.shape))}{where}"
+    message = f"{called}{place}{judged.sentence}; {extent}"
     if judged.cause:
         message = f"{judged.cause}. First wrong element: {message}"
     lines = sorted(unset) if _has_infinity(actual) else []
@@ -112,8 +110,10 @@ def _finding(
         output=judged.output,
         mistake=judged.mistake,
         cause=judged.cause,
+        first=judged.first or place.removesuffix(": "),
         expected=judged.expected,
         got=judged.got,
+        extent=extent,
     )
 
 

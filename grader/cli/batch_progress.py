@@ -22,6 +22,11 @@ VERDICTS = ("passed", "incomplete", "failed", "error")
 SHOWN_PROBLEMS = 10
 SHOWN_NAMES = 3  # of students who submitted the same file
 BAR_WIDTH = 10  # leaves room for the rest of the line
+# The remedy for whatever was not taken.
+NOT_TAKEN = (
+    "To grade them, put each one's starter.cu in the place of what is there (unpack a zip first), or list students "
+    "and files in a CSV file, and run the command again. Or give points by hand: grade points."
+)
 STEADY = 3  # gradings before a rate is meaningful
 
 
@@ -129,15 +134,22 @@ def summary(entries: Sequence[Entry]) -> str:
     if problems:
         parts.append(f"{len(problems)} without a grade")
     lines = [f"{plural(len(entries), 'student')}: {', '.join(parts) or 'none graded'}"]
-    lines += [
-        wrapped(inert(f"{student}: {problem}"), indent="  ", further="    ")
-        for student, problem in problems[:SHOWN_PROBLEMS]
-    ]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more; see the column `problem` of the gradebook")
+    lines += _listed(problems, "problem")
+    if any(entry.submitted.problem for entry in entries):
+        lines.append(wrapped(NOT_TAKEN))
+    notes = [(entry.submitted.student, entry.submitted.note) for entry in entries if entry.submitted.note]
+    lines += ["Please check:", *_listed(notes, "note")] if notes else []
     if waiting:
         lines.append("Run the same command again to resume.")
     return "\n".join(lines)
+
+
+def _listed(said: Sequence[tuple[str, str]], column: str) -> list[str]:
+    lines = [
+        wrapped(inert(f"{student}: {text}"), indent="  ", further="    ") for student, text in said[:SHOWN_PROBLEMS]
+    ]
+    more = len(said) - SHOWN_PROBLEMS
+    return [*lines, f"  and {more} more; see the column `{column}` of the gradebook"] if more > 0 else lines
 
 
 def _problem(entry: Entry) -> str:

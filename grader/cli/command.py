@@ -32,6 +32,7 @@ VERBS = {
     "export": "Write a batch's grades for Canvas, Moodle or Gradescope.",
     "serve": "Grade what students send with grade run --host.",
     "gradescope": "Build a Gradescope autograder for an exercise.",
+    "classroom50": "Build a Classroom 50 autograder for an exercise.",
     "ci": "Grade the submissions that a change touches.",
     "doctor": "Show what this machine can judge and what to install.",
     "verify": "Check an exercise's own files (for authors).",

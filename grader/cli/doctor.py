@@ -40,12 +40,20 @@ class Part(NamedTuple):
 @click.command("doctor")
 def command() -> int:
     """Show what this machine can judge, what is missing and what to install."""
-    cpu, gpu = list(_cpu_parts()), list(_gpu_parts())
+    cpu, gpus = list(_cpu_parts()), machine.gpus()
+    timing, tools = [_gpu(gpus), _cublas()], list(_tools())
     _print("Required for grading", cpu)
-    _print("Needed to measure speed, or optional", gpu)
+    _print("Required by grade batch and grade ci", [_confined()])
+    if gpus:
+        _print("Required to measure speed", timing)
+        _print("Optional", tools)
+    else:
+        _print("Only to measure speed", timing[:1])
+        rest = ", ".join(part.name for part in (*timing[1:], *tools))
+        _say(f"Without a GPU, none of these is needed: {rest}.", indent="  ")
+        click.echo()
     can_grade = not any(part.missing for part in cpu)
-    # The first two GPU parts are the ones that timing needs.
-    can_time = can_grade and not any(part.missing for part in gpu[:2])
+    can_time = can_grade and not any(part.missing for part in timing)
     if not can_grade:
         _say("This machine cannot grade yet. Install what is missing above.")
         return exits.ERROR
@@ -64,13 +72,10 @@ def _cpu_parts() -> Iterator[Part]:
     yield _exercises()
 
 
-def _gpu_parts() -> Iterator[Part]:
-    yield _gpu()
-    yield _cublas()
+def _tools() -> Iterator[Part]:
     yield _package("torch", "torch", "torch>=2.11,<2.14")
     yield _tool("ncu", "install cuda-nsight-compute-13-0 from NVIDIA's packages for your system")
     yield _tool("compute-sanitizer", "install cuda-sanitizer-13-0 from NVIDIA's packages for your system")
-    yield _confined()
 
 
 def _python() -> Part:
@@ -114,8 +119,7 @@ def _exercises() -> Part:
     return Part("exercises", f"{len(list(folder.glob('*/exercise.toml')))} in {folder}")
 
 
-def _gpu() -> Part:
-    count = machine.gpus()
+def _gpu(count: int) -> Part:
     if not count:
         return Part("NVIDIA GPU", "", "needs a GPU of compute capability 7.5 or newer, with driver 580 or newer")
     from grader.timing import clocks

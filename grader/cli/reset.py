@@ -26,15 +26,18 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
     It asks first, and keeps your version next to it as starter.cu.1.bak, starter.cu.2.bak and so on. Your progress in
     grade list is kept.
     """
-    from grader.exercise import catalog
+    from grader.exercise import catalog, original
     from grader.files import publish
 
     chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
     starter = from_here(chosen.starter)
     try:
-        original = _original(chosen).read_bytes()
+        original_file = original.file(chosen)
+        if original_file is None:
+            raise _no_original(chosen)
+        came = original_file.read_bytes()
         written = starter.read_bytes() if starter.exists() else None
-        if written == original:
+        if written == came:
             click.echo(f"{starter} is as it was at the start.")
             return
         if written is not None:
@@ -42,7 +45,7 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
                 click.echo("Nothing was changed.")
                 return
             click.echo(f"Your version is kept as {_back_up(starter, written)}")
-        publish(starter.resolve(), original, mode=0o644)
+        publish(starter.resolve(), came, mode=0o644)
     except OSError as error:
         raise GraderError(f"{error.filename or starter}: {error.strerror}; {starter} was not changed") from None
     click.echo(f"{starter} is as it was at the start.")
@@ -59,20 +62,8 @@ def _agreed(starter: Path) -> bool:
         raise
 
 
-def _original(exercise: Exercise) -> Path:
-    """Where grade start put it; otherwise in the exercise installed with the grader."""
-    from grader import progress
-    from grader.exercise import catalog
-
-    folder = exercise.folder.resolve()
-    started = folder.parent.parent / progress.OWN / "originals" / exercise.name / exercise.starter.name
-    if started.is_file():
-        return started
-    for shipped in (catalog.INSTALLED, catalog.BESIDE):
-        file = shipped / exercise.name / exercise.starter.name
-        if file.is_file() and file.parent.resolve() != folder:
-            return file
-    raise UsageError(
+def _no_original(exercise: Exercise) -> UsageError:
+    return UsageError(
         f"there is no original of {exercise.name} here;\n"
         "grade start keeps one in the folder it creates. If the file is in git, this restores\n"
         f"its last committed version:\n  git restore {from_here(exercise.starter)}"

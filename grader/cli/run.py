@@ -8,6 +8,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from grader.model.result import Result
 
 # Needed at the end; a thread imports them while the child works.
-_LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
+_LATER = ("grader.cli.deliver", "grader.cli.terminal")
+_LATER_FOR_HTML = (*_LATER, "reports.report")
 
 
 @click.command("run")
@@ -103,6 +105,8 @@ def command(
         hidden = secret_cases.read(secret) if secret else None
         earlier = read_earlier(since, chosen.name) if since else None  # --json may name the same file
         seed = secrets.randbelow(SEEDS) if seed is None else seed
+        later = _LATER_FOR_HTML if html_file or browser else _LATER
+        threading.Thread(target=_import, args=(later,), daemon=True).start()
         if standby is None:
             result = _grade_on(host or "", chosen, source, seed)
         else:
@@ -114,7 +118,7 @@ def command(
     named = str(since) if since else ""
     written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier, since_name=named)
     if hidden is None:  # an instructor's run is not an attempt
-        remember(chosen, result, source.path)
+        remember(chosen, result, source)
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR
 
 
@@ -143,13 +147,20 @@ def _grade(
     standby: Standby,
     gpu: GpuChoice | None,
 ) -> Result:
+    from grader import progress
     from grader.cli.status import StatusLine
     from grader.grading import pipeline
 
-    threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
     with StatusLine() as line:
         return pipeline.grade(
-            exercise, source, seed=seed, open_executor=standby.open, secret=secret, gpu=gpu, on_progress=line.show
+            exercise,
+            source,
+            seed=seed,
+            open_executor=standby.open,
+            secret=secret,
+            gpu=gpu,
+            on_progress=line.show,
+            before=partial(progress.last_source, exercise),
         )
 
 

@@ -115,7 +115,7 @@ class Session:
         if self._right:
             self._seed = None
         notes: list[str] = []
-        remember(graded.exercise, graded.result, graded.source.path, notes.append)
+        remember(graded.exercise, graded.result, graded.source, notes.append)
         self._show()
         for note in notes:
             self._screen.say(note)

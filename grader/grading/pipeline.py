@@ -12,6 +12,7 @@ import msgspec
 
 from grader import machine
 from grader.checks import memory, quality, rules, speed
+from grader.exercise import original
 from grader.exercise.oracle import Expected, Oracle
 from grader.exercise.secret import Secret
 from grader.exercise.submission import Source
@@ -20,6 +21,7 @@ from grader.grading.inputs import Inputs
 from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
 from grader.grading.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
+from grader.grading.written import Written
 from grader.launching.plan import blame_grid
 from grader.model import families
 from grader.model.execution import Compilation, Executor, Outcome
@@ -61,9 +63,10 @@ def grade(
     quickest_first: bool = False,
     on_progress: OnProgress = lambda _: None,
     open_oracle: Callable[[Exercise], Oracle] = Oracle,
+    before: Callable[[], str | None] = lambda: None,
 ) -> Result:
     """With `only`, only that case; with `gpu`, also on that GPU, in parallel. With `quickest_first`, small cases
-    come before large ones; otherwise the exercise's order is kept.
+    come before large ones; otherwise the exercise's order is kept. `before`: the source of the student's last run.
 
     Raises GraderError if the exercise itself is broken, or a required GPU cannot be used. Every child is
     always closed.
@@ -75,7 +78,8 @@ def grade(
             exercise, seed, beside, open_oracle=open_oracle, secret=secret, only=only, quickest_first=quickest_first
         )
         facts = beside.submit(machine.describe)
-        judging = Judging(exercise, source.name, inputs.oracle.result)
+        written = Written(exercise, source.text, partial(original.text, exercise, source.path), before)
+        judging = Judging(exercise, source.name, inputs.oracle.result, written=written)
         lane = _lane(gpu, exercise, source, inputs, judging) if gpu else None
         grading = _Grading(exercise, source, runner, on_progress, judging)
         with _alongside(lane if gpu and not gpu.after_cpu else None) as measured:
@@ -88,6 +92,7 @@ def grade(
                     theirs = msgspec.structs.replace(theirs, checks=lane.sanitized() + theirs.checks)
                 found = merge.both(found, theirs, inputs.cases.result())
             found = secrecy.together(found, inputs.cases.result())
+        found = [written.placed(check) if check.family == MEMORY.name else check for check in found]
         known = hints.sections(exercise) if any(check.findings for check in found) else frozenset()
         checks = tuple(hints.give(check, known) for check in found)
         return Result(

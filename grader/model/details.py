@@ -60,6 +60,9 @@ class Detail(StrEnum):
     CONVERSION = "conversion"
     STOCHASTIC_CONVERSION = "stochastic-conversion"
     ONE_SHARED_ARRAY = "one-shared-array"  # several extern __shared__ arrays, which are one
+    UNTOUCHED = "untouched"  # the whole submission is the starter as it came
+    NOT_WRITTEN = "not-written"  # the kernel needs what is still as in the starter
+    STEP_LEFT = "step-left"  # of a kernel that has been begun, a step is still as in the starter
 
 
 class Role(StrEnum):
@@ -70,4 +73,5 @@ class Role(StrEnum):
     COPY = "copy"  # starts the asynchronous copy that was not waited for
     WAIT = "wait"  # where other threads wait instead
     UNSET = "unset"  # may use a variable that nothing has set
+    TODO = "todo"  # a step of the starter that is still as it came
     INSTANTIATION = "instantiation"  # of the template that holds the finding's line

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from grader import executors
+from grader import executors, progress
 from grader.errors import GraderError, UsageError, at_fault
 from grader.exercise import catalog
 from grader.exercise.submission import Source
@@ -172,6 +172,7 @@ class _WatchedGrading:
             gpu=self._gpu(device),
             quickest_first=True,
             on_progress=self._progress,
+            before=partial(progress.last_source, exercise),
         )
         return GradingDone(self._number, exercise, source, in_order(result, exercise))
 

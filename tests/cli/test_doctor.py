@@ -41,6 +41,19 @@ def test_says_what_a_gpu_lacks(
     assert said in " ".join(grade.out.split())
 
 
+def test_without_a_gpu_what_only_a_gpu_needs_is_not_missing(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: 0)
+    monkeypatch.setattr(confine, "missing", lambda: ())
+    grade("doctor")
+    assert grade.out.count("missing") == 1  # the GPU itself
+    assert "423 MB" not in grade.out
+    said = " ".join(grade.out.split())
+    assert "Without a GPU, none of these is needed: cuBLAS, torch, ncu, compute-sanitizer." in said
+    monkeypatch.setattr(machine, "gpus", lambda: 1)
+    grade("doctor")
+    assert "Required to measure speed" in grade.out
+
+
 def test_a_missing_part_is_named_with_what_to_install(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
     found = machine.package
     monkeypatch.setattr(machine, "package", lambda name: None if name == "llvmlite" else found(name))

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from grader.cli import start
 from grader.exercise import catalog
 from tests.cli.conftest import Grade
 from tests.fakes import SOURCE
@@ -30,7 +30,7 @@ def files(folder: Path) -> list[str]:
 
 def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
     assert course("start", "mine") == 0
-    assert [name for name in files(Path("mine")) if not name.startswith(".github/")] == [
+    assert files(Path("mine")) == [
         ".gitignore",
         ".grade/originals/01_double/starter.cu",
         "README.md",
@@ -43,13 +43,25 @@ def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
     assert "grade watch 1" in course.out
 
 
-def test_the_workflows_go_where_github_looks(course: Grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shutil.copytree(start.TEMPLATES / "student", tmp_path / "templates" / "student")
-    (tmp_path / "templates" / "ci").mkdir()
-    (tmp_path / "templates" / "ci" / "grade.yml").write_text("on: pull_request")
-    monkeypatch.setattr(start, "TEMPLATES", tmp_path / "templates")
-    course("start", "mine")
-    assert Path("mine/.github/workflows/grade.yml").read_text() == "on: pull_request"
+def test_the_workflows_of_a_named_grader_run_that_commit_of_it(course: Grade) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert course("start", "mine", "--grader", f"course/grader.x@{commit.upper()}") == 0
+    workflows = Path("mine/.github/workflows")
+    assert files(workflows) == ["grade-gpu.yml", "grade.yml"]
+    for workflow in workflows.iterdir():
+        text = workflow.read_text()
+        assert f"uses: course/grader.x/.github/actions/grade@{commit}\n" in text
+        assert not re.search("GRADER_[RC]", text)
+
+
+@pytest.mark.parametrize(
+    "grader", ["course/grader", "course/grader@main", "grader@" + "0" * 40, f"a/b/c@{'0' * 40}", f"a/b@{'0' * 40}\nx"]
+)
+def test_a_grader_is_named_by_its_commit(course: Grade, grader: str) -> None:
+    """Whoever owns the name that a workflow uses, or may move a branch of it, runs code in every course."""
+    assert course("start", "mine", "--grader", grader) == 2
+    assert "40 digits of a commit" in course.err
+    assert not Path("mine").exists()
 
 
 def test_what_was_copied_grades(course: Grade, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_many_errors_and_reasons_fit_too() -> None:
     result = msgspec.structs.replace(samples.SITUATIONS["race"], checks=(bad, *unjudged, *errors))
     lines = printed(result)
     assert len(lines) <= SCREEN
-    assert lines.count("and 7 more; -v shows all") == 2
+    assert sum("more; -v shows all" in line for line in lines) == 2
 
 
 def test_a_case_that_only_speed_has_is_a_row_of_its_own() -> None:
@@ -218,8 +218,8 @@ def test_wrong_values_of_several_kernels_can_be_told_apart() -> None:
     lines = of_several(
         samples.correct("uniform", 1.0, 3, encoded, decoded), samples.correct("small", 1.0, 3, encoded)
     )
-    assert "starter.cu, encode_kernel: wrong-values (uniform and 1 more)" in lines
-    assert "also: starter.cu, decode_kernel: wrong-values (uniform)" in lines
+    assert "starter.cu, decode_kernel: wrong-values (uniform)" in lines  # its mistake is known
+    assert "also: starter.cu, encode_kernel: wrong-values (uniform and 1 more)" in lines
     assert not any("right in every case" in line for line in lines)
 
 
