@@ -29,6 +29,7 @@ VERBS = {
     "batch": "Grade a class and write its gradebook.",
     "points": "Give a student points by hand.",
     "ledger": "Look into a batch: who got what, and why.",
+    "gradebook": "Join the gradebooks of several exercises.",
     "export": "Write a batch's grades for Canvas, Moodle or Gradescope.",
     "gradescope": "Build a Gradescope autograder for an exercise.",
     "classroom50": "Build a Classroom 50 autograder for an exercise.",
