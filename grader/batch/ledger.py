@@ -164,6 +164,11 @@ class Ledger:
         ((number,),) = self._rows("SELECT COALESCE(MAX(id), 0) FROM history")
         return self._read(number, int)
 
+    def credit(self, student: str, exercise: str, key: str) -> None:
+        """The same for a student who is in no batch."""
+        with self._writing():
+            self._credit(student, exercise, key)
+
     def _credit(self, student: str, exercise: str, key: str) -> None:
         """From now on its grading, if there is one, is the student's."""
         self._run(ledger_schema.CREDIT, student, exercise, _now(), key, student, exercise)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,7 +19,7 @@ from grader.batch.ledger import Enrolled, Grading, Ledger
 from grader.errors import GraderError, at_fault
 from grader.model import codec
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Points, Result
+from grader.model.result import Points, Result
 
 RESULTS = "results"
 REPORTS = "reports"
@@ -104,7 +103,7 @@ def _entry(one: Enrolled, grading: Grading | None, manual: ManualPoints) -> Entr
 def personal(result: Result, submitted: Submitted, manual: ManualPoints) -> Result:
     """The Result under the student's own file name, with the instructor's points."""
     name = submitted.path.name.encode(errors="replace").decode() if submitted.path else worker.NAME
-    checks = tuple(_renamed(check, name) for check in result.checks)
+    checks = tuple(worker.named(check, name) for check in result.checks)
     return msgspec.structs.replace(
         result,
         submission=msgspec.structs.replace(result.submission, path=name),
@@ -118,17 +117,6 @@ def with_manual(points: Points, manual: ManualPoints) -> Points:
         return points
     total = round((points.total or 0.0) + manual.points, 2)
     return msgspec.structs.replace(points, manual=manual.points, total=total)
-
-
-def _renamed(check: Check, name: str) -> Check:
-    def plain(value: Any) -> Any:
-        if isinstance(value, str):
-            return value.replace(worker.NAME, name)
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-    return check if name == worker.NAME else msgspec.convert(plain(msgspec.to_builtins(check)), Check)
 
 
 def _write_result(entry: Entry, out: Path) -> None:

@@ -31,6 +31,7 @@ VERBS = {
     "ledger": "Look into a batch: who got what, and why.",
     "gradebook": "Join the gradebooks of several exercises.",
     "export": "Write a batch's grades for Canvas, Moodle or Gradescope.",
+    "serve": "Grade what students send with grade run --host.",
     "gradescope": "Build a Gradescope autograder for an exercise.",
     "classroom50": "Build a Classroom 50 autograder for an exercise.",
     "ci": "Grade the submissions that a change touches.",
