@@ -92,7 +92,9 @@ def apply(listed: Sequence[Listed], submitted: Sequence[Submitted]) -> list[Subm
 def kept(submitted: Sequence[Submitted], before: Sequence[Submitted]) -> list[Submitted]:
     """With what an earlier list told, where this time there is none."""
     earlier = {one.student: one for one in before}
-    return [_recalled(one, earlier[one.student]) if one.student in earlier else one for one in submitted]
+    recalled = [_recalled(one, earlier[one.student]) if one.student in earlier else one for one in submitted]
+    nothing = [Listed(one.name, one.identifiers) for one in before if one.problem == NOT_SUBMITTED]
+    return apply(nothing, recalled)
 
 
 def _recalled(one: Submitted, before: Submitted) -> Submitted:

@@ -134,6 +134,8 @@ def test_the_tests_add_up_to_the_score(result: Result) -> None:
 def test_a_score_that_is_withheld_is_not_shown_as_earned() -> None:
     tests = {test["name"]: test for test in results(nothing_right())["tests"]}
     assert (tests["quality"]["score"], tests["quality"]["max_score"]) == (0.0, 12.0)
+    assert "status" not in tests["quality"]
+    assert tests["quality"]["output"].startswith("These points count once")
     assert {results(forbidden())["tests"][n].get("score", 0.0) for n in range(6)} == {0.0}
 
 
