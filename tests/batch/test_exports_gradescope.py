@@ -311,6 +311,9 @@ def test_grade_gradescope(
     out = tmp_path / "autograder.zip"
     assert invoke(["gradescope", "1", str(out)]) == 0
     assert zipfile.ZipFile(out).testzip() is None
+    said = " ".join(capsys.readouterr().err.split())
+    assert "enter 52 as autograder points: 40 for correctness, 12 for quality. The 40 for speed need a GPU." in said
+    assert "The other 8 for quality are yours" in said
     assert invoke(["gradescope", "1", str(out), "--secret", str(tmp_path / "nowhere.toml")]) == 2
     assert invoke(["gradescope", "77", str(out)]) == 2
     (tmp_path / "file").write_text("")
