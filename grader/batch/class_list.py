@@ -5,9 +5,8 @@ Any of these CSV files, as exported:
 Canvas      Grades, Export: Student (or LastName, FirstName), ID, SIS User ID, SIS Login ID.
             https://community.canvaslms.com/t5/Instructor-Guide/How-do-I-export-grades-in-the-Gradebook/ta-p/809
 Moodle      the assignment's grading worksheet: Identifier, Full name, Email address, Last modified (submission).
-            https://docs.moodle.org/en/Assignment_settings (Offline grading worksheet)
+            https://github.com/moodle/moodle/blob/MOODLE_405_STABLE/mod/assign/gradingtable.php
 Gradescope  Roster, Download Roster: First Name, Last Name (or Name), SID, Email.
-            https://help.gradescope.com/article/olfjzbblyj-instructor-roster
 """
 
 from __future__ import annotations
