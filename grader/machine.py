@@ -18,6 +18,12 @@ PACKAGES = {
     "numpy": "numpy",
 }
 
+# Of a GPU: the oldest that NVRTC compiles for, and the CUDA version of its driver; an older one cannot load NVRTC's
+# output.
+LEAST_CAPABILITY = (7, 5)
+LEAST_CUDA = 13000
+DRIVER = "install NVIDIA's driver 580 or newer (or, on data-centre GPUs such as the T4, its package cuda-compat-13-0)"
+
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")
 
 

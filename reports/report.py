@@ -143,7 +143,7 @@ def _printed(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _command(result: Result) -> str:
-    return shlex.join(["grade", "run", result.exercise, result.submission.path, "--seed", str(result.seed)])
+    return shlex.join(cases.repeated(result, result.exercise))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ VERBS = {
     "points": "Give a student points by hand.",
     "ledger": "Look into a batch: who got what, and why.",
     "export": "Write a batch's grades for Canvas, Moodle or Gradescope.",
+    "serve": "Grade what students send with grade run --host.",
     "gradescope": "Build a Gradescope autograder for an exercise.",
     "classroom50": "Build a Classroom 50 autograder for an exercise.",
     "ci": "Grade the submissions that a change touches.",

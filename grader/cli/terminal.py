@@ -20,7 +20,7 @@ from grader.cli.case_table import INDENT
 from grader.model.exercise import Exercise
 from grader.model.families import LAUNCH
 from grader.model.result import Check, Result, Status, Verdict
-from reports import history, kernels, speed
+from reports import cases, history, kernels, speed
 from reports.problems import COMPILE_ERROR, Occurrence, Problem, advice, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
@@ -257,14 +257,14 @@ class _Page:
     def _footer(self, detail: Verbosity) -> Lines:
         result = self._result
         number = self._exercise.number.lstrip("0") if self._exercise else result.exercise
-        command = ["grade", "run", number, result.submission.path, "--seed", str(result.seed)]
-        again = Text(inert(shlex.join(command)))
+        again = Text(inert(shlex.join(cases.repeated(result, number))))
         seed = Text(f"Seed {result.seed}; to repeat: ")
         repeat = [seed + again] if len(seed) + len(again) <= self._width else [seed, Text(INDENT) + again]
         for line in repeat:
             line.rstrip()
         printed = [] if detail is EVERYTHING else self._how_much_was_printed()
-        return printed + self._say(_points(result, self._exercise), indent="") + repeat
+        there = self._say(f"Graded on {cases.host(result)}.", indent="") if cases.host(result) else []
+        return printed + there + self._say(_points(result, self._exercise), indent="") + repeat
 
     def _how_much_was_printed(self) -> Lines:
         count = sum(len(_printed(check).splitlines()) for check in self._result.checks)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -100,7 +99,7 @@ def grade(
         return Result(
             schema=SCHEMA_VERSION,
             exercise=exercise.name,
-            submission=Submission(_printable(source.path), source.sha256),
+            submission=Submission(source.printable_path, source.sha256),
             verdict=verdict_of(checks),
             points=points.of(exercise, checks),
             seed=seed,
@@ -306,8 +305,3 @@ class _Grading:
     def _quality(self, compiled: Check, compilation: Compilation) -> Check:
         judge = partial(quality.judge, self._exercise, compilation, self._source.text, self._source.name)
         return after(compiled, QUALITY) or guarded(judge, QUALITY)
-
-
-def _printable(path: Path) -> str:
-    """File names may contain bytes that JSON text cannot."""
-    return str(path).encode(errors="replace").decode()
