@@ -219,6 +219,10 @@ FINER: dict[tuple[str, str], Finer] = {
         "Find out which thread should store what this loop waits for, and whether it gets there; of other blocks, "
         "only those with a lower index are sure to run. If the loop waits for no other thread, check its condition."
     ),
+    ("did-not-finish", Detail.NO_EFFECT): Finer(
+        "k + 1 computes a number and drops it: to advance a counter, write k += 1. A comparison, i == 1, does not "
+        "assign either."
+    ),
     ("did-not-finish", Detail.RECURSION): Finer(
         "Check the condition that ends the recursion: does it become true for every argument?"
     ),

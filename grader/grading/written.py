@@ -124,7 +124,7 @@ class Written:
         return [
             kernel.name
             for kernel in self._exercise.kernels
-            if any(parameter.key == output for parameter in kernel.parameters)
+            if any(parameter.key == output and parameter.is_output for parameter in kernel.parameters)
         ]
 
     @cached_property
