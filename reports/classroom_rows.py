@@ -48,6 +48,15 @@ class ClassMistake:
 
 
 @dataclass(frozen=True)
+class AlikeGroup:
+    """Students whose submissions look like copies; `share` of the code, and `how` in words."""
+
+    students: tuple[str, ...]
+    share: float
+    how: str
+
+
+@dataclass(frozen=True)
 class CaseOutcome:
     """None: no such check, or not measured."""
 

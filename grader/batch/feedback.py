@@ -68,7 +68,19 @@ def points(entry: Entry, exercise: Exercise) -> str:
     ]
     if entry.manual.points is not None:
         parts.append(f"from your instructor {table.number(entry.manual.points)}")
+    if entry.lateness.percent and (final := outcomes.final(entry)) is not None:
+        parts.append(f"{entry.lateness.said}, so {table.number(final)}")
     return "; ".join(parts)
+
+
+def from_instructor(entry: Entry) -> str:
+    """What the report says in the instructor's name."""
+    points = outcomes.total(entry)
+    said = ""
+    if entry.lateness.percent and points is not None:
+        final = table.number(outcomes.final(entry) or 0.0)
+        said = f"{entry.lateness.said}. Of {table.number(points)} points, {final} count."
+    return "\n".join(filter(None, (entry.manual.said, said)))
 
 
 def comment(entry: Entry, exercise: Exercise) -> str:

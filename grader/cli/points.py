@@ -142,6 +142,8 @@ def _show(entry: Entry, exercise: Exercise) -> None:
     total = points.total if points else entry.manual.points
     click.echo(f"  {'from you':12} {_number(entry.manual.points):>6}, at most {share:g}")
     click.echo(f"  {'total':12} {_number(total):>6} of {most}")
+    if entry.lateness.percent:
+        click.echo(f"  {'final':12} {_number(outcomes.final(entry)):>6}, {entry.lateness.said}")
     if entry.manual.said:
         click.echo(f"  {inert(entry.manual.said)}")
     if points is None or points.correctness is None:

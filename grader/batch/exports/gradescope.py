@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from grader.batch import feedback, filenames, outcomes
-from grader.batch.entry import Entry
+from grader.batch.entry import Entry, Lateness
 from grader.batch.exports.format import Exported, Order
 from grader.grading import points
 from grader.grading.points import Share
@@ -33,6 +33,7 @@ _SAYS = {
 _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, Status.PASSED)
 _GRADER_FAILED = "The grader failed; this is not your fault. Submit again, or tell your instructor."
 
+ON_TIME = Lateness()
 EXTRA = "extra cases"
 SHOWN_FINDINGS = 20
 ROUNDING = 0.01  # points: shares of a rubric are rounded to hundredths
@@ -47,7 +48,7 @@ class Gradescope:
     def export(self, entries: Sequence[Entry], exercise: Exercise, _: Order, /) -> Exported:
         found = {
             f"{filenames.stem(entry.submitted.student)}/results.json": encode(
-                results(entry.result, exercise, entry.manual.said)
+                results(entry.result, exercise, entry.manual.said, entry.lateness)
             )
             for entry in entries
             if entry.result is not None
@@ -59,14 +60,19 @@ def encode(results: dict[str, Any]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n"
 
 
-def results(result: Result, exercise: Exercise, comment: str = "") -> dict[str, Any]:
+def results(result: Result, exercise: Exercise, comment: str = "", lateness: Lateness = ON_TIME) -> dict[str, Any]:
     """A test for each case and rubric. The scores of the tests add up to `score`, rubric by rubric."""
     failed = result.verdict is Verdict.ERROR
-    score = None if failed else result.points.total
+    total = None if failed else result.points.total
+    score = None if total is None else round(total - lateness.lost(total), 2)
+    tests = list(_tests(result, exercise, comment, scored=not failed))
+    if total and lateness.percent:
+        minus = {"name": lateness.said, "score": -lateness.lost(total), "max_score": 0.0, "visibility": "visible"}
+        tests.append(minus)
     return {
         **({} if score is None else {"score": score}),
         **_common(_summary(result, exercise)),
-        "tests": list(_tests(result, exercise, comment, scored=not failed)),
+        "tests": tests,
         "leaderboard": list(_leaderboard(result, exercise)),
         "extra_data": {
             "verdict": result.verdict.value,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from grader.ptx.analysis.around import name_what_is_inside
 from grader.ptx.analysis.bitfields import merging_loads
 from grader.ptx.analysis.calls import expand_calls
 from grader.ptx.analysis.carry import name_the_carry
@@ -76,6 +77,7 @@ class KernelBuilder:
     ) -> None:
         self.function = expand_calls(module, function)
         leave_out_gaps(self.function)
+        name_what_is_inside(self.function)
         followed = follow_unwritten(self.function, unwritten)
         self.followed = {id(load): number for number, load in enumerate(followed, 1)}
         name_the_carry(self.function)
