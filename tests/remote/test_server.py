@@ -179,8 +179,8 @@ def test_an_exercise_that_is_broken_there(here: Machine) -> None:
 
 
 def test_with_parsl_other_machines_grade(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def engine(config: Any, *, gpu: bool) -> Any:
-        assert (config, gpu) == ("nodes.py", True)
+    def engine(config: Any, *, gpu: bool, stop: threading.Event) -> Any:
+        assert (config, gpu, stop.is_set()) == ("nodes.py", True, False)
         return lambda tasks: ((task, elsewhere(task)) for task in tasks)
 
     def elsewhere(task: Task) -> Graded:
