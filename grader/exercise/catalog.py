@@ -152,15 +152,33 @@ def _check(content: _File) -> None:
     """Checks of an exercise.toml beyond its types. Raises ValidationError, worded like msgspec's."""
     if not content.kernels:
         raise _invalid("has no [[kernels]]")
+    _check_kernels(content)
+    if not content.cases:
+        raise _invalid("has no required cases", "cases")
+    _check_speed(content)
+    given = sum(rule.points for rule in content.quality)
+    if given > content.points.quality:
+        raise _invalid(
+            f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality",
+            "points.quality",
+        )
+
+
+def _check_kernels(content: _File) -> None:
     for index, kernel in enumerate(content.kernels):
         if not kernel.name.endswith("_kernel"):
             raise _invalid(f"kernel {kernel.name!r}: the name must end in _kernel", f"kernels[{index}].name")
+        if not kernel.weight >= 0:
+            raise _invalid(f"kernel {kernel.name!r}: the weight must not be negative", f"kernels[{index}].weight")
         if kernel.judge and not content.judge_source:
             raise _invalid(
                 f"kernel {kernel.name!r} has a judge, but there is no judge_source", f"kernels[{index}].judge"
             )
-    if not content.cases:
-        raise _invalid("has no required cases", "cases")
+    if not any(kernel.weight for kernel in content.kernels):
+        raise _invalid("no kernel has a weight above 0", "kernels[0].weight")
+
+
+def _check_speed(content: _File) -> None:
     if content.baseline not in (known := registry.names()):
         raise _invalid(f"baseline {content.baseline!r} must be one of {', '.join(known)}", "baseline")
     routes, timed = registry.find(content.baseline).baseline.routes, content.speed_cases or content.cases
@@ -169,12 +187,6 @@ def _check(content: _File) -> None:
             raise _invalid(f"{floor.route!r} must be one of {', '.join(routes)}", f"floors[{index}].route")
         if missing := [name for name in floor.cases if name not in timed]:
             raise _invalid(f"the speed of {missing[0]!r} is not judged", f"floors[{index}].cases")
-    given = sum(rule.points for rule in content.quality)
-    if given > content.points.quality:
-        raise _invalid(
-            f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality",
-            "points.quality",
-        )
 
 
 def _invalid(what: str, key: str = "") -> msgspec.ValidationError:
