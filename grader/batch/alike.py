@@ -24,6 +24,9 @@ ALIKE = 0.7
 # With fewer fingerprints, two short kernels are alike by chance.
 FEWEST = 8
 
+# Characters; even a large kernel has a fifth of it.
+LONGEST = 250_000
+
 # A passage in more submissions than this, and in more than a third of them, is not a sign of copying.
 MANY = 4
 
@@ -49,7 +52,7 @@ def groups(sources: Mapping[str, str], starter: str) -> tuple[AlikeGroup, ...]:
     by_tokens: dict[tuple[str, ...], list[str]] = defaultdict(list)
     given = tokens(starter)
     for student, text in sources.items():
-        read = tokens(text)
+        read = tokens(text[:LONGEST])
         if read and read != given:
             by_text[text].append(student)
             by_tokens[read].append(student)
