@@ -83,7 +83,8 @@ def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stoppe
         numbers = merged[correct]  # the GPU's registers happened to contain a suitable value
     if numbers.status is Status.FAILED and accesses.status is Status.FAILED:
         # One cause, one red line: the wrong numbers follow from the faulty accesses.
-        numbers = after(accesses, CORRECT, case.name) or numbers
+        skipped = after(accesses, CORRECT, case.name) or numbers
+        numbers = skipped.measured(right_kernels=merged[correct].measurements.right_kernels)
     merged[correct] = numbers
     if speed in merged:
         own = theirs.get(speed, merged[speed])
