@@ -16,7 +16,7 @@ from grader.exercise import original
 from grader.exercise.oracle import Expected, Oracle
 from grader.exercise.secret import Secret
 from grader.exercise.submission import Source
-from grader.grading import endless, hints, merge, points, runs, secrecy
+from grader.grading import endless, flat, hints, merge, points, runs, secrecy
 from grader.grading.inputs import Inputs, size
 from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
@@ -251,6 +251,7 @@ class _Grading:
             return error(MEMORY, outcome, case.name), Outcome()
         outcome = blame_grid(outcome, plans)
         check = endless.explained(memory.judge(case, outcome), self._warnings)
+        check = flat.explained(check, plans, self._source.text)
         too_slow = outcome.unsupported is not None and outcome.unsupported.kind == OUT_OF_TIME
         if did_not_finish(check.findings) or (too_slow and self._unfinished):
             self._unfinished.append(check)
@@ -277,7 +278,8 @@ class _Grading:
         return self._judging.right_kernels(case, outcome.outputs, expected.result())
 
     def _correct(self, case: Case, plans: Plans, outcome: Outcome, expected: Future[Expected]) -> Check:
-        return self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
+        check = self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
+        return flat.explained(check, plans, self._source.text)
 
     def _speed(self, case: Case, correct_check: Check) -> list[Check]:
         if not case.required:
