@@ -23,7 +23,12 @@ VERDICT_STATUS = {
     Verdict.ERROR: Status.ERROR,
     None: Status.SKIPPED,
 }
-_MISTAKE_TITLES = {"too-slow": "Too slow", "launch": "Does not launch", "rules": "Against the rules"}
+_MISTAKE_TITLES = {
+    "too-slow": "Too slow",
+    "not-written": "Not written yet",
+    "launch": "Does not launch",
+    "rules": "Against the rules",
+}
 
 
 @dataclass(frozen=True)

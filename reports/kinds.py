@@ -28,6 +28,9 @@ KINDS = {
         "Does not compile", "Fix the first error first, then run again: later errors are often caused by it."
     ),
     "compile-warning": KindText("Compiler warning", "Read it now: warnings like this are often your next bug."),
+    "narrow-offset": KindText(
+        "Offset in 32 bits", "Convert the first factor, so that the whole product has 64 bits; it costs nothing here."
+    ),
     "missing-kernel": KindText(
         "Kernel not found",
         'Keep the name that problem.md gives, and extern "C": without it C++ changes the name.',

@@ -5,9 +5,8 @@ Any of these CSV files, as exported:
 Canvas      Grades, Export: Student (or LastName, FirstName), ID, SIS User ID, SIS Login ID.
             https://community.canvaslms.com/t5/Instructor-Guide/How-do-I-export-grades-in-the-Gradebook/ta-p/809
 Moodle      the assignment's grading worksheet: Identifier, Full name, Email address, Last modified (submission).
-            https://docs.moodle.org/en/Assignment_settings (Offline grading worksheet)
+            https://github.com/moodle/moodle/blob/MOODLE_405_STABLE/mod/assign/gradingtable.php
 Gradescope  Roster, Download Roster: First Name, Last Name (or Name), SID, Email.
-            https://help.gradescope.com/article/olfjzbblyj-instructor-roster
 """
 
 from __future__ import annotations
@@ -92,7 +91,9 @@ def apply(listed: Sequence[Listed], submitted: Sequence[Submitted]) -> list[Subm
 def kept(submitted: Sequence[Submitted], before: Sequence[Submitted]) -> list[Submitted]:
     """With what an earlier list told, where this time there is none."""
     earlier = {one.student: one for one in before}
-    return [_recalled(one, earlier[one.student]) if one.student in earlier else one for one in submitted]
+    recalled = [_recalled(one, earlier[one.student]) if one.student in earlier else one for one in submitted]
+    nothing = [Listed(one.name, one.identifiers) for one in before if one.problem == NOT_SUBMITTED]
+    return apply(nothing, recalled)
 
 
 def _recalled(one: Submitted, before: Submitted) -> Submitted:

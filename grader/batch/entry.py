@@ -27,6 +27,11 @@ class Submitted(msgspec.Struct, frozen=True):
     platform: Platform = ""  # whose names the submissions have
     place: str = ""  # the graded file in the download, or the first file there; feedback goes back under it
 
+    @property
+    def called(self) -> str:
+        """ "101 (Lovelace, Ada)"."""
+        return f"{self.student} ({self.name})" if self.name else self.student
+
 
 class ManualPoints(msgspec.Struct, frozen=True):
     """What an instructor gave; kept when regrading."""

@@ -62,8 +62,9 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     settings, known = _begun(batch.out)
     _same_exercise(batch, settings)
     submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked, batch.exercise.name)]
-    submitted = class_list.kept(submitted, [one.submitted for one in known])
-    if batch.roster is not None:
+    if batch.roster is None:
+        submitted = class_list.kept(submitted, [one.submitted for one in known])
+    else:
         submitted = class_list.apply(class_list.read(batch.roster), submitted)
     leaving = _leaving(batch, known, submitted)
     conditions = _conditions(batch, settings, here=here)

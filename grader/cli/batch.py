@@ -133,7 +133,7 @@ def _preview(batch: Batch, *, here: bool) -> None:
         state = "left for later" if one.key in accepted.waiting else "already graded"
         state = "to grade" if one.key in accepted.todo else state
         said = submitted.problem or "; ".join(filter(None, (state, submitted.place, submitted.note)))
-        click.echo(wrapped(inert(f"{submitted.student}: {said}"), further="    "))
+        click.echo(wrapped(inert(f"{submitted.called}: {said}"), further="    "))
     for student in accepted.leaving:
         click.echo(f"{inert(student)}: leaves the batch")
     where = "GPU" if accepted.conditions.device == "cuda" else "CPU"

@@ -132,16 +132,16 @@ def summary(entries: Sequence[Entry]) -> str:
     waiting = sum(entry.problem == outputs.NOT_YET for entry in entries)
     if waiting:
         parts.append(f"{waiting} not graded yet")
-    problems = [(entry.submitted.student, _problem(entry)) for entry in entries if _problem(entry)]
+    problems = [(entry.submitted.called, _problem(entry)) for entry in entries if _problem(entry)]
     if problems:
         parts.append(f"{len(problems)} without a grade")
     lines = [f"{plural(len(entries), 'student')}: {', '.join(parts) or 'none graded'}"]
     lines += _listed(problems, "problem")
     if any(entry.submitted.problem for entry in entries):
         lines.append(wrapped(NOT_TAKEN))
-    notes = [(entry.submitted.student, entry.submitted.note) for entry in entries if entry.submitted.note]
+    notes = [(entry.submitted.called, entry.submitted.note) for entry in entries if entry.submitted.note]
     lines += ["Please check:", *_listed(notes, "note")] if notes else []
-    unsure = [entry.submitted.student for entry in entries if not entry.lateness.known]
+    unsure = [entry.submitted.called for entry in entries if not entry.lateness.known]
     if unsure:
         lines.append(wrapped(inert(f"Late by at least a day: {some(unsure)}. {DAYS_UNKNOWN}")))
     if waiting:

@@ -29,6 +29,7 @@ VERBS = {
     "batch": "Grade a class and write its gradebook.",
     "points": "Give a student points by hand.",
     "ledger": "Look into a batch: who got what, and why.",
+    "gradebook": "Join the gradebooks of several exercises.",
     "export": "Write a batch's grades for Canvas, Moodle or Gradescope.",
     "serve": "Grade what students send with grade run --host.",
     "gradescope": "Build a Gradescope autograder for an exercise.",

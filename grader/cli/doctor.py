@@ -23,9 +23,9 @@ PIP = "install with: python -m pip install"
 
 # What a GPU older than that cannot run. A kernel that needs it is not timed there, and loses nothing.
 LACKS = {
-    (8, 0): "exercises 01 to 04, without BF16, asynchronous copies and __reduce_max_sync; not 05",
-    (8, 9): "exercises 01 to 04; not 05, which needs FP8 instructions",
-    (9, 0): "exercises 01 to 04; 05 runs but is not timed",
+    (8, 0): "not exercise 05, nor kernels with BF16, asynchronous copies or __reduce_max_sync",
+    (8, 9): "not exercise 05, which needs FP8 instructions",
+    (9, 0): "exercise 05 runs but is not timed",
 }
 
 

@@ -132,8 +132,7 @@ def _show(entry: Entry, exercise: Exercise) -> None:
     from reports.text import inert
 
     points = outcomes.points(entry)
-    name = f" ({entry.submitted.name})" if entry.submitted.name else ""
-    click.echo(inert(entry.submitted.student + name))
+    click.echo(inert(entry.submitted.called))
     for rubric in instructor.AUTOMATIC:
         value = getattr(points, rubric, None)
         click.echo(f"  {rubric:12} {_number(value):>6} of {exercise.points[rubric]}")

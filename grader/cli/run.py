@@ -165,11 +165,13 @@ def _grade(
 
 
 def _grade_on(host: str, exercise: Exercise, source: Source, seed: int) -> Result:
+    from grader import progress
     from grader.cli.status import StatusLine
     from grader.remote import client
 
+    before = partial(progress.last_source, exercise)
     with StatusLine() as line:
-        return client.grade(host, exercise, source, seed=seed, on_progress=line.show)
+        return client.grade(host, exercise, source, seed=seed, on_progress=line.show, before=before)
 
 
 def _import(modules: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ INSTALLED = Path(__file__).parents[1] / "_exercises"
 BESIDE = Path(__file__).parents[2] / "exercises"
 
 MAX_BYTES = 1 << 20  # for an exercise.toml, which has a few kilobytes
+
+Content = TypeVar("Content")
 
 
 def exercises_folder(given: Path | None = None, start: Path | None = None) -> Path:
@@ -77,19 +80,7 @@ def sound(folder: Path, tell: Callable[[str], None]) -> tuple[Exercise, ...]:
 
 def read(folder: Path) -> Exercise:
     """The exercise in `folder`. Raises ExerciseError, which names the file, the line and the problem."""
-    file = folder / "exercise.toml"
-    try:
-        text = files.read(file, MAX_BYTES).decode("utf-8-sig")
-        content = msgspec.toml.decode(text, type=_File)
-        _check(content)
-    except OSError as error:
-        raise ExerciseError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ExerciseError(f"{file} is not UTF-8 text") from None
-    except RecursionError:
-        raise ExerciseError(f"{file} is nested too deeply") from None
-    except msgspec.DecodeError as error:
-        raise ExerciseError(_located(file, text, str(error))) from None
+    content = decoded(folder / "exercise.toml", _File, _check)
     return Exercise(
         name=folder.resolve().name,
         title=content.title,
@@ -113,6 +104,23 @@ def read(folder: Path) -> Exercise:
         judge_source=content.judge_source,
         best_known_us=content.best_known_us,
     )
+
+
+def decoded(file: Path, kind: type[Content], check: Callable[[Content], None]) -> Content:
+    """A TOML file as a value. `check` raises ValidationError. Raises ExerciseError as `read` does."""
+    try:
+        text = files.read(file, MAX_BYTES).decode("utf-8-sig")
+        content = msgspec.toml.decode(text, type=kind)
+        check(content)
+    except OSError as error:
+        raise ExerciseError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ExerciseError(f"{file} is not UTF-8 text") from None
+    except RecursionError:
+        raise ExerciseError(f"{file} is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise ExerciseError(_located(file, text, str(error))) from None
+    return content
 
 
 class _Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from grader.errors import GraderError, UsageError
 from grader.exercise.submission import Source
 from grader.grading import pipeline
 from grader.grading.pipeline import OnProgress, Progress
+from grader.grading.written import Written
 from grader.model import codec
 from grader.model.exercise import Exercise
 from grader.model.result import Result
@@ -126,12 +127,13 @@ def grade(
     *,
     seed: int,
     on_progress: OnProgress,
+    before: Callable[[], str | None] = lambda: None,
     asks: bool = True,
     connected: Callable[[Connection], None] = lambda _: None,
 ) -> Result:
     """The Result as if it had been made here, marked with the host. Raises GraderError, which says what to do next.
 
-    `connected` gets the connection, so that another thread can end it.
+    `before`: as in pipeline.grade. `connected` gets the connection, so that another thread can end it.
     """
     if source.problem is not None:  # nothing that could be sent
         return pipeline.grade(exercise, source, seed=seed, open_executor=executors.open_cpu)
@@ -152,7 +154,7 @@ def grade(
             raise connection.failure(
                 f"Run the same command again, with --seed {seed}: what was finished by then is not graded again"
             )
-    return _as_if_here(result, host, exercise, source, seed)
+    return _as_if_here(result, host, exercise, source, seed, Written(exercise, source.text, before=before))
 
 
 def _result(host: str, answers: Iterator[Answer], on_progress: OnProgress) -> bytes | None:
@@ -201,8 +203,8 @@ def _hash(folder: Path, name: str) -> str | None:
         return None
 
 
-def _as_if_here(text: bytes, host: str, exercise: Exercise, source: Source, seed: int) -> Result:
-    """Under the student's own file name, which the server does not know."""
+def _as_if_here(text: bytes, host: str, exercise: Exercise, source: Source, seed: int, written: Written) -> Result:
+    """Under the student's own file name, with what has changed since the last run: the server knows neither."""
     try:
         result = codec.decode(text)
     except codec.ResultError as error:
@@ -212,7 +214,7 @@ def _as_if_here(text: bytes, host: str, exercise: Exercise, source: Source, seed
     return msgspec.structs.replace(
         result,
         submission=msgspec.structs.replace(result.submission, path=source.printable_path),
-        checks=tuple(worker.named(check, source.name) for check in result.checks),
+        checks=tuple(written.marked(worker.named(check, source.name)) for check in result.checks),
         machine=result.machine | {"host": host},
     )
 

@@ -123,10 +123,13 @@ class _Visit:
 
     def _elsewhere(self, task: Task) -> Graded:
         assert self._place.config is not None
-        engine = cluster.engine(cluster.read(self._place.config), gpu=self._place.device == "cuda")
+        config = cluster.read(self._place.config)
+        engine = cluster.engine(config, gpu=self._place.device == "cuda", stop=self._gone)
         self._say(Doing(IN_A_CLUSTER))
         with contextlib.closing(engine([task])) as finished:
-            return next(graded for _, graded in finished)
+            for _, graded in finished:
+                return graded
+        raise Left
 
     def _progress(self, progress: Progress) -> None:
         step = Doing(progress.doing, progress.done, progress.of)

@@ -123,7 +123,8 @@ class _WatchedGrading:
         self._number = number
         self._tell = tell
         self._first = warm
-        self._ends: list[Callable[[], None]] = [warm.process.kill] if warm else []
+        self._children: list[Child] = [warm] if warm else []
+        self._connection: Connection | None = None
         self._cancelled = False
         self._opening = threading.Lock()
         self._thread = threading.Thread(name=f"grader-watch-{number}", daemon=True, target=self._run)
@@ -140,8 +141,10 @@ class _WatchedGrading:
     def cancel(self) -> None:
         with self._opening:
             self._cancelled = True
-            for end in self._ends:
-                end()
+            for child in self._children:
+                child.process.kill()
+            if self._connection is not None:
+                self._connection.kill()
 
     def join(self) -> None:
         self._thread.join(ENDS_IN_SECONDS)
@@ -186,6 +189,7 @@ class _WatchedGrading:
             source,
             seed=seed,
             on_progress=self._progress,
+            before=partial(progress.last_source, exercise),
             asks=False,  # the keys are ours
             connected=self._connected,
         )
@@ -211,14 +215,14 @@ class _WatchedGrading:
             if self._cancelled:
                 raise Cancelled
             child = open_child()
-            self._ends.append(child.process.kill)
+            self._children.append(child)
             return child
 
     def _connected(self, connection: Connection) -> None:
         with self._opening:
             if self._cancelled:
                 raise Cancelled
-            self._ends.append(connection.kill)
+            self._connection = connection
 
 
 def in_order(result: Result, exercise: Exercise) -> Result:

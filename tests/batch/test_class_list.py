@@ -94,9 +94,12 @@ def test_a_batch_remembers_the_list(school: School, capsys: pytest.CaptureFixtur
         "bob": "Bob Babbage",
     }
     assert rows()["0015"]["problem"] == NOT_SUBMITTED
+    assert invoke(["batch", *where, *exercises]) == 0  # without the list, which is remembered
+    assert set(rows()) == {"0015", "ada", "bob"}
     school.hand_in("cyd")
-    assert invoke(["batch", *where, *exercises]) == 0  # without the list, and with one student more
-    assert (rows()["ada"]["name"], set(rows())) == ("Ada Lovelace", {"ada", "bob", "cyd"})
+    assert invoke(["batch", *where, *exercises]) == 0
+    assert {row["name"] for row in rows().values()} == {"Ada Lovelace", "Bob Babbage", "Cyd Charisse"}
+    assert set(rows()) == {"ada", "bob", "cyd"}
     assert invoke(["points", str(school.out), "ada@example.edu", "--points", "3", *exercises]) == 0
     assert invoke(["batch", *where, *exercises, "--roster", str(roster)]) == 0
     assert rows()["cyd"]["name"] == "Cyd Charisse"

@@ -25,7 +25,7 @@ def test_says_what_this_machine_can_judge(grade: Grade, monkeypatch: pytest.Monk
         (
             Installed("Tesla T4", (7, 5)),
             13000,
-            "ok NVIDIA GPU: Tesla T4 (compute capability 7.5: exercises 01 to 04,",
+            "ok NVIDIA GPU: Tesla T4 (compute capability 7.5: not exercise 05,",
         ),
         (Installed("Tesla T4", (7, 5)), 12040, "its driver runs CUDA 12.4, and CUDA 13 is needed: install NVIDIA's"),
         (Installed("Tesla V100", (7, 0)), 13000, "needs a GPU of compute capability 7.5 or newer"),

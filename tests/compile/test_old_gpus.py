@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from grader.compile import compiler, nvrtc, recipe, source
+from grader.exercise import catalog
 
 ROOT = Path(__file__).parents[2]
 T4 = recipe.gpu_arch((7, 5))
-EXERCISES = ("01_simple_grouped_gemm", "02_fp8_conversion", "03_fp8_quantization", "04_balanced_grouped_gemm")
+FP8_PRODUCTS = "05_fp8_grouped_gemm"
+EXERCISES = [file.parent.name for file in sorted((ROOT / "exercises").glob("*/exercise.toml"))]
 
 
 @pytest.mark.parametrize("name", ["starter.cu", "solution.cu"])
-@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize("exercise", [name for name in EXERCISES if name != FP8_PRODUCTS])
 def test_starters_and_solutions(exercise: str, name: str) -> None:
     text = source.decode((ROOT / "exercises" / exercise / name).read_bytes(), name)
     assert isinstance(text, str)
@@ -25,7 +27,7 @@ def test_starters_and_solutions(exercise: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["starter.cu", "solution.cu"])
 def test_of_exercise_05_what_is_missing_is_named(name: str) -> None:
-    text = source.decode((ROOT / "exercises" / "05_fp8_grouped_gemm" / name).read_bytes(), name)
+    text = source.decode((ROOT / "exercises" / FP8_PRODUCTS / name).read_bytes(), name)
     assert isinstance(text, str)
     compilation = compiler.compile_text(text, T4).compilation
     assert not compilation.ok
@@ -33,8 +35,11 @@ def test_of_exercise_05_what_is_missing_is_named(name: str) -> None:
     assert compilation.findings[0].line
 
 
+JUDGES = {catalog.read(ROOT / "exercises" / name).judge_source for name in EXERCISES} - {""}
+
+
 @pytest.mark.parametrize(
-    "file", ["reference_kernels/fp8.cu", "reference_kernels/quantization.cu", "grader/executors/bench_kernels.cu"]
+    "file", ["grader/executors/bench_kernels.cu", *(f"reference_kernels/{name}" for name in sorted(JUDGES))]
 )
 def test_what_times_and_judges_there(file: str) -> None:
     built = nvrtc.build((ROOT / file).read_text(), T4)

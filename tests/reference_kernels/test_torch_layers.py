@@ -14,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from reference_kernels import fp8_layers_error  # noqa: E402
+from reference_kernels import fp8_layers_error, moe  # noqa: E402
 from reference_kernels.fp8_grouped_gemm import fp8_grouped_gemm, quantized, to_bf16  # noqa: E402
 from reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, deepgemm, ops  # noqa: E402
 
@@ -273,6 +273,23 @@ def test_the_bound_is_not_too_wide_for_a_wrong_layer(mistake: Callable[[Any], No
     layer, x = MoELayer.from_float(plain), draw(40, 128)
     mistake(layer)
     assert share_of_bound(layer(x), copy.deepcopy(plain).float()(x.float()), moe_bound(plain, x)) > 2
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_plain_layer_is_the_one_of_exercise_06(k: int) -> None:
+    plain, x = plain_moe(32, 48, 5, k, dtype=FP32), draw(30, 32, dtype=FP32)
+    logits = np.round(as_numpy(x @ plain.router.T) * 2)  # many ties
+    experts, weights = ops.route(torch.from_numpy(logits), k, False)
+    theirs = moe.route(logits, k)
+    np.testing.assert_array_equal(experts.numpy(), theirs[0])
+    np.testing.assert_allclose(weights.numpy(), theirs[1], rtol=1e-6)
+    exact = np.zeros(x.shape)
+    expert, weight = moe.route(as_numpy(x).astype(np.float64) @ as_numpy(plain.router).T, k)
+    for token, slot in np.ndindex(expert.shape):
+        e = expert[token, slot]
+        h = moe.swiglu(as_numpy(x)[token, None].astype(np.float64) @ as_numpy(plain.gate_up)[e].T)
+        exact[token] += weight[token, slot] * (h @ as_numpy(plain.down)[e].T)[0]
+    np.testing.assert_allclose(as_numpy(plain(x)), exact, rtol=1e-3, atol=1e-4)
 
 
 # ---- torch.compile

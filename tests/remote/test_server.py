@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,10 +49,16 @@ class Machine:
             os.close(outgoing)
         server.serve(self.place, "ada", incoming, self._take)
         if stays:
-            os.close(incoming)  # the process ends
-            writer.join()
-            os.close(outgoing)
+            self._drain(incoming, outgoing, writer)
         return self.said[-1]
+
+    @staticmethod
+    def _drain(incoming: int, outgoing: int, writer: threading.Thread) -> None:
+        """As when the process ends. Its end stays open: a thread of its own may still read there, until the end."""
+        while writer.is_alive():
+            if select.select([incoming], [], [], 0.01)[0]:
+                os.read(incoming, 1 << 16)
+        os.close(outgoing)
 
     def result(self, sent: Request = ASKED) -> Result:
         answer = self.hears(sent)
@@ -68,11 +75,8 @@ class Machine:
 
 
 def _write(descriptor: int, content: bytes) -> None:
-    try:
-        while content:
-            content = content[os.write(descriptor, content) :]
-    except BrokenPipeError:
-        pass
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 @pytest.fixture
@@ -175,8 +179,8 @@ def test_an_exercise_that_is_broken_there(here: Machine) -> None:
 
 
 def test_with_parsl_other_machines_grade(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def engine(config: Any, *, gpu: bool) -> Any:
-        assert (config, gpu) == ("nodes.py", True)
+    def engine(config: Any, *, gpu: bool, stop: threading.Event) -> Any:
+        assert (config, gpu, stop.is_set()) == ("nodes.py", True, False)
         return lambda tasks: ((task, elsewhere(task)) for task in tasks)
 
     def elsewhere(task: Task) -> Graded:

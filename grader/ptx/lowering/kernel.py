@@ -15,6 +15,7 @@ from grader.ptx.analysis.calls import expand_calls
 from grader.ptx.analysis.carry import name_the_carry
 from grader.ptx.analysis.clusters import join_cluster_barriers
 from grader.ptx.analysis.flow import blocks_of
+from grader.ptx.analysis.fused import fuse_products
 from grader.ptx.analysis.gaps import leave_out_gaps
 from grader.ptx.analysis.looks import looks_of
 from grader.ptx.analysis.meeting_places import meeting_places
@@ -76,6 +77,7 @@ class KernelBuilder:
         unwritten: frozenset[Place],
     ) -> None:
         self.function = expand_calls(module, function)
+        fuse_products(self.function)
         leave_out_gaps(self.function)
         name_what_is_inside(self.function)
         followed = follow_unwritten(self.function, unwritten)
