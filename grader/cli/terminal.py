@@ -54,6 +54,7 @@ class Verbosity(NamedTuple):
     left_open: int = 0
     reasons: int = 2  # that are shown, of the grader's errors and of what was not judged
     merged: bool = False  # cases with the same outcome are one row
+    blanks: bool = True  # an empty line between the parts
 
 
 EVERYTHING = Verbosity(notes=99, context=excerpt.CONTEXT_VERBOSE, further=99)
@@ -67,6 +68,7 @@ SHORTER = (
     Verbosity(notes=0, context=0, further=0, message=2, left_open=1, merged=True),
     Verbosity(notes=0, context=0, further=0, message=1, left_open=1, merged=True),
     Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True, blanks=False),
 )
 
 Lines = list[Text]
@@ -137,7 +139,7 @@ class _Page:
             self._footer(detail),
         )
         filled = [part for part in parts if part]
-        return [line for at, part in enumerate(filled) for line in ([Text("")] * (at > 0) + part)]
+        return [line for at, part in enumerate(filled) for line in ([Text("")] * (at > 0 and detail.blanks) + part)]
 
     def within(self, most: int) -> Lines:
         lines = self.lines(SHORTER[0])

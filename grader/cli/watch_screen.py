@@ -83,7 +83,7 @@ class Screen:
         """The last lines: the keys, and what watch waits for."""
         self._out.print()
         if keys:
-            self._out.print(Text("   ").join(Text.assemble((key, "bold"), f" {does}") for key, does in keys))
+            self._out.print(Text("  ").join(Text.assemble((key, "bold"), f" {does}") for key, does in keys))
         self._out.print(Text(waiting, "dim"), soft_wrap=True)
 
     def _title(self, exercise: Exercise) -> None:
