@@ -134,6 +134,7 @@ class _Page:
             self._cases(detail),
             *self._all_problems(self._problems, detail),
             *self._open_ends(detail),
+            self._further(),
             self._quality() if detail is not EVERYTHING else [],
             *(self._all_problems(advice(self._result), detail) if detail is EVERYTHING else ()),
             self._footer(detail),
@@ -183,6 +184,16 @@ class _Page:
         """What is done already, where an exercise has several kernels."""
         names = kernels.right(self._result, self._exercise) if self._exercise else ()
         return self._say(f"right in every case: {', '.join(names)}", style="green", most=2) if names else []
+
+    def _further(self) -> Lines:
+        """What to do where nothing is wrong."""
+        right = self._result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE) and not self._problems
+        if not right or self._exercise is None:
+            return []
+        if self._result.verdict is Verdict.PASSED:
+            return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
+        number = self._exercise.number.lstrip("0")
+        return self._say(f"Next: make it fast; grade hint {number} shows the hints about speed.", indent="")
 
     def _quality(self) -> Lines:
         """What cost points where nothing else is wrong; only -v has room for all of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ MAX_UNFINISHED = 2
 MOST_BESIDE = 4  # threads that generate cases and expected outputs
 
 
+_CASE = re.compile(r"^\w+\[(.+?)\]")
+
+
 class Progress(msgspec.Struct, frozen=True):
     """What starts now: a check's id, the number of finished cases, and the CPU's finished checks."""
 
@@ -47,6 +51,12 @@ class Progress(msgspec.Struct, frozen=True):
     done: int = 0
     of: int = 0
     checks: tuple[Check, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """ "uniform, case 3 of 13": for a student, who knows no check by its id."""
+        at = f", case {self.done + 1} of {self.of}" if self.done < self.of else ""
+        return _CASE.sub(r"\1", self.doing) + at
 
 
 OnProgress = Callable[[Progress], None]
