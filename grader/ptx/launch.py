@@ -63,6 +63,7 @@ from grader.ptx.printing import Printer
 from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
 from grader.ptx.syntax import NOWHERE, Module, Variable
+from grader.ptx.tensor_maps import TENSOR_MAP_BYTES, TensorMap, encode
 from grader.ptx.unsupported import Unsupported
 
 ARRAY_ALIGN = 512  # bytes: cudaMalloc's
@@ -100,6 +101,9 @@ class Buffer:
     @property
     def flags(self) -> int:
         return READABLE | (WRITABLE if self.writable else 0) | (INITIALISED if self.initialised else 0)
+
+
+Argument = Buffer | int | TensorMap
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ class Launch:
         grid: Dim3,
         block: Dim3,
         shared_bytes: int,
-        arguments: Sequence[Buffer | int],
+        arguments: Sequence[Argument],
         limits: Limits,
         seed: int,
         *,
@@ -252,6 +256,10 @@ class Launch:
         chance = (self.seed + 1) * 0x9E37_79B9_7F4A_7C15 + window * 0xBF58_476D_1CE4_E5B9
         return (chance >> 20) % PLACES * ARRAY_ALIGN
 
+    def _address_of(self, parameter: int) -> int:
+        """Where the array of a parameter starts, as the kernel sees it."""
+        return kernel_address(PARAM_WINDOW + parameter) + self._moved(PARAM_WINDOW + parameter)
+
     def _named(self, address: int) -> int:
         """As explain.py knows it."""
         window = (address >> WINDOW_BITS) - FIRST_WINDOW
@@ -259,8 +267,8 @@ class Launch:
             return address
         return address - (FIRST_WINDOW << WINDOW_BITS) - self._moved(window)
 
-    def _bind(self, arguments: Sequence[Buffer | int]) -> np.ndarray[Any, Any]:
-        """The parameter block: arrays by address, everything else by value."""
+    def _bind(self, arguments: Sequence[Argument]) -> np.ndarray[Any, Any]:
+        """The parameter block: arrays by address, everything else by value. Raises ValueError."""
         low = self.lowered
         block = self._kept(np.zeros(max(low.parameter_bytes, 8), np.uint8))
         ends = [*low.parameter_offsets, low.parameter_bytes][1:]
@@ -270,9 +278,11 @@ class Launch:
                     raise ValueError(f"{argument.name} is not contiguous")
                 data = self._with_whole_words(argument)
                 self._open_window(PARAM_WINDOW + i, data, argument.data.nbytes, argument.flags, argument.filled)
-                block[start : start + 8] = as_bytes(
-                    kernel_address(PARAM_WINDOW + i) + self._moved(PARAM_WINDOW + i), 8
-                )
+                block[start : start + 8] = as_bytes(self._address_of(i), 8)
+            elif isinstance(argument, TensorMap):
+                if end - start < TENSOR_MAP_BYTES or not isinstance(arguments[argument.array], Buffer):
+                    raise ValueError(f"parameter {i} is no tensor map, or its array none")
+                block[start : start + TENSOR_MAP_BYTES] = encode(argument, self._address_of(argument.array))
             else:
                 size = min(end - start, 8)
                 block[start : start + size] = as_bytes(argument, size)
