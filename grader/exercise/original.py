@@ -25,6 +25,13 @@ def file(exercise: Exercise) -> Path | None:
     return None
 
 
+def solution(exercise: Exercise) -> Path:
+    """The exercise's own, or the one installed with the grader: grade start copies none."""
+    own = exercise.folder / "solution.cu"
+    shipped = (folder / exercise.name / own.name for folder in (catalog.INSTALLED, catalog.BESIDE))
+    return own if own.is_file() else next((found for found in shipped if found.is_file()), own)
+
+
 def text(exercise: Exercise, submission: Path) -> str | None:
     """None if there is none, or if the submission may be the only copy of it."""
     found = file(exercise)

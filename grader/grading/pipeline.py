@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from grader.exercise import original
 from grader.exercise.oracle import Expected, Oracle
 from grader.exercise.secret import Secret
 from grader.exercise.submission import Source
-from grader.grading import endless, hints, merge, points, runs, secrecy
+from grader.grading import endless, flat, hints, merge, points, runs, secrecy
 from grader.grading.inputs import Inputs, size
 from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
@@ -40,6 +41,9 @@ MAX_UNFINISHED = 2
 MOST_BESIDE = 4  # threads that generate cases and expected outputs
 
 
+_CASE = re.compile(r"^\w+\[(.+?)\]")
+
+
 class Progress(msgspec.Struct, frozen=True):
     """What starts now: a check's id, the number of finished cases, and the CPU's finished checks."""
 
@@ -47,6 +51,12 @@ class Progress(msgspec.Struct, frozen=True):
     done: int = 0
     of: int = 0
     checks: tuple[Check, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """ "uniform, case 3 of 13": for a student, who knows no check by its id."""
+        at = f", case {self.done + 1} of {self.of}" if self.done < self.of else ""
+        return _CASE.sub(r"\1", self.doing) + at
 
 
 OnProgress = Callable[[Progress], None]
@@ -251,6 +261,7 @@ class _Grading:
             return error(MEMORY, outcome, case.name), Outcome()
         outcome = blame_grid(outcome, plans)
         check = endless.explained(memory.judge(case, outcome), self._warnings)
+        check = flat.explained(check, plans, self._source.text)
         too_slow = outcome.unsupported is not None and outcome.unsupported.kind == OUT_OF_TIME
         if did_not_finish(check.findings) or (too_slow and self._unfinished):
             self._unfinished.append(check)
@@ -277,7 +288,8 @@ class _Grading:
         return self._judging.right_kernels(case, outcome.outputs, expected.result())
 
     def _correct(self, case: Case, plans: Plans, outcome: Outcome, expected: Future[Expected]) -> Check:
-        return self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
+        check = self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
+        return flat.explained(check, plans, self._source.text)
 
     def _speed(self, case: Case, correct_check: Check) -> list[Check]:
         if not case.required:
