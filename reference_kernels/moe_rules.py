@@ -43,11 +43,15 @@ Bools = NDArray[np.bool_]
 
 Outputs = Mapping[str, np.ndarray]
 Verdict = tuple[Bools, np.ndarray]  # which elements are wrong, and what they should be
+Rule = Callable[[Layer, Outputs, Outputs], Verdict]
 
 
 def judged(name: str, layer: Layer, got: Outputs, right: Outputs) -> Verdict:
     """One output. All of `got` have the shapes of `right`, and may hold anything."""
-    return RULES[name](layer, got, right)
+    if name in RULES:
+        return RULES[name](layer, got, right)
+    bound = BOUNDS[name](layer)
+    return beyond(got[name], right[name], bound) & ~np.isnan(bound), right[name]
 
 
 # ---- integers, and rows that are moved
@@ -106,53 +110,6 @@ def _slots_of_a(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
     return _scattered(layer, got["masked_scatter_A"], got["masked_scatter_slot"], _slots(layer, got, right)[0])
 
 
-# ---- sums
-
-
-def _gate_up(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = product_bound(layer.given["A"], layer.W_gate_up, layer.given["M_sizes"])
-    return beyond(got["gate_up_product"], right["gate_up_product"], bound), right["gate_up_product"]
-
-
-def _swiglu(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    return beyond(got["swiglu_h"], right["swiglu_h"], swiglu_bound(layer.given["gate_up"])), right["swiglu_h"]
-
-
-def _down(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = product_bound(layer.given["h"], layer.W_down, layer.given["M_sizes"])
-    return beyond(got["down_out"], right["down_out"], bound), right["down_out"]
-
-
-def _combine(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = combine_bound(layer.given["out"], layer.given["row"], layer.given["weight"])
-    return beyond(got["combine_y"], right["combine_y"], bound), right["combine_y"]
-
-
-def _masked(layer: Layer, name: str, got: Outputs, right: Outputs, bound: Doubles) -> Verdict:
-    """`bound` is that of the contiguous layout. Rows that no assignment has are not judged."""
-    row, slot = layer.given["row"], layer.given["slot"]
-    allowed = moved(bound, row, slot, len(right[name]))
-    return beyond(got[name], right[name], allowed) & ~np.isnan(allowed), right[name]
-
-
-def _masked_gate_up(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    g = layer.given
-    bound = gated_bound(g["gate_up"].astype(np.float64), product_bound(g["A"], layer.W_gate_up, g["M_sizes"]))
-    return _masked(layer, "masked_gate_up_h", got, right, bound)
-
-
-def _masked_down(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = product_bound(layer.given["h"], layer.W_down, layer.given["M_sizes"])
-    return _masked(layer, "masked_down_out", got, right, bound)
-
-
-def _masked_combine(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = combine_bound(layer.given["out_masked"], layer.given["slot"], layer.given["weight"])
-    return beyond(got["masked_combine_y"], right["masked_combine_y"], bound), right["masked_combine_y"]
-
-
-Rule = Callable[[Layer, Outputs, Outputs], Verdict]
-
 RULES: dict[str, Rule] = {
     "route_expert": _exact("route_expert"),
     "route_weight": _weights,
@@ -160,19 +117,59 @@ RULES: dict[str, Rule] = {
     "offsets_group_offsets": _exact("offsets_group_offsets"),
     "scatter_row": _rows,
     "scatter_A": _rows_of_a,
+    "masked_scatter_slot": _slots,
+    "masked_scatter_A": _slots_of_a,
+}
+
+
+# ---- what FP32 arithmetic may lose: for every element of an output; NaN where there is nothing to judge
+
+
+def _gate_up(layer: Layer) -> Doubles:
+    return product_bound(layer.given["A"], layer.W_gate_up, layer.given["M_sizes"])
+
+
+def _swiglu(layer: Layer) -> Doubles:
+    return swiglu_bound(layer.given["gate_up"])
+
+
+def _down(layer: Layer) -> Doubles:
+    return product_bound(layer.given["h"], layer.W_down, layer.given["M_sizes"])
+
+
+def _combine(layer: Layer) -> Doubles:
+    return combine_bound(layer.given["out"], layer.given["row"], layer.given["weight"])
+
+
+def _masked_gate_up(layer: Layer) -> Doubles:
+    return _in_slots(layer, gated_bound(layer.given["gate_up"].astype(np.float64), _gate_up(layer)))
+
+
+def _masked_down(layer: Layer) -> Doubles:
+    return _in_slots(layer, _down(layer))
+
+
+def _masked_combine(layer: Layer) -> Doubles:
+    return combine_bound(layer.given["out_masked"], layer.given["slot"], layer.given["weight"])
+
+
+def _in_slots(layer: Layer, bound: Doubles) -> Doubles:
+    """The masked layout has the same rows at other places."""
+    return moved(bound, layer.given["row"], layer.given["slot"], layer.num_experts * layer.capacity)
+
+
+BOUNDS: dict[str, Callable[[Layer], Doubles]] = {
     "gate_up_product": _gate_up,
     "swiglu_h": _swiglu,
     "down_out": _down,
     "combine_y": _combine,
-    "masked_scatter_slot": _slots,
-    "masked_scatter_A": _slots_of_a,
     "masked_gate_up_h": _masked_gate_up,
     "masked_down_out": _masked_down,
     "masked_combine_y": _masked_combine,
 }
 
 
-# ---- bounds
+# ---- the bounds, as derived above
 
 
 def _exponential(x: Doubles) -> Doubles:

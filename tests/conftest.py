@@ -23,6 +23,7 @@ LONGEST = (
     "batch/test_slurm.py",
     "reports/test_browser.py",
     "kernels/test_fp8_correct.py",
+    "kernels/test_moe_correct.py",
     "ptx/test_mbarrier_kernels.py",
     "ci/test_action.py",
     "cli/test_watch.py",
