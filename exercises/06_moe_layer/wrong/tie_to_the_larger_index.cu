@@ -216,11 +216,11 @@ extern "C" __global__ void masked_scatter_kernel(const float* x, const int* expe
     const int assignment = blockIdx.x, token = assignment / top_k, e = expert[assignment];
     if (threadIdx.x == 0) {
         const int number = atomicAdd(&cursors[e], 1);
-        place = number < capacity ? e * capacity + number : -1;
+        place = number < capacity ? e * capacity + number : num_experts * capacity;
         slot[assignment] = place;
     }
     __syncthreads();
-    if (place < 0) return;
+    if (place == num_experts * capacity) return;  // dropped
     for (int c = threadIdx.x; c < hidden; c += blockDim.x) {
         A[(size_t)place * hidden + c] = x[(size_t)token * hidden + c];
     }
@@ -272,14 +272,15 @@ extern "C" __global__ void launch_masked_down(int num_tokens, int num_experts, i
 
 // As combine_kernel; an assignment that was dropped adds nothing.
 extern "C" __global__ void masked_combine_kernel(const float* out, const int* slot, const float* weight,
-                                                 float* y, int num_tokens, int top_k, int hidden) {
+                                                 float* y, int num_tokens, int num_experts, int top_k,
+                                                 int hidden, int capacity) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= num_tokens * hidden) return;
     const int token = i / hidden, col = i % hidden;
     float sum = 0;
     for (int choice = 0; choice < top_k; ++choice) {
         const int assignment = token * top_k + choice;
-        if (slot[assignment] < 0) continue;
+        if (slot[assignment] == num_experts * capacity) continue;
         sum += weight[assignment] * out[(size_t)slot[assignment] * hidden + col];
     }
     y[i] = sum;

@@ -190,14 +190,14 @@ extern "C" __global__ void launch_down(int num_tokens, int num_experts, int top_
 }
 
 // A warp for each token.
-__device__ void gather(const float* out, const int* place, const float* weight, float* y, int num_tokens,
-                       int top_k, int hidden) {
+__device__ void gather(const float* out, const int* place, int places, const float* weight, float* y,
+                       int num_tokens, int top_k, int hidden) {
     const int token = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (token >= num_tokens) return;
     for (int c = lane; c < hidden; c += 32) {
         float sum = 0;
         for (int i = token * top_k; i < (token + 1) * top_k; ++i) {
-            if (place[i] >= 0) sum = fmaf(weight[i], out[(size_t)place[i] * hidden + c], sum);
+            if (place[i] < places) sum = fmaf(weight[i], out[(size_t)place[i] * hidden + c], sum);
         }
         y[(size_t)token * hidden + c] = sum;
     }
@@ -205,7 +205,7 @@ __device__ void gather(const float* out, const int* place, const float* weight, 
 
 extern "C" __global__ void combine_kernel(const float* out, const int* row, const float* weight, float* y,
                                           int num_tokens, int top_k, int hidden) {
-    gather(out, row, weight, y, num_tokens, top_k, hidden);
+    gather(out, row, num_tokens * top_k, weight, y, num_tokens, top_k, hidden);
 }
 
 extern "C" __global__ void launch_combine(int num_tokens, int num_experts, int top_k, int hidden,
@@ -223,9 +223,9 @@ extern "C" __global__ void masked_scatter_kernel(const float* x, const int* expe
     int number = 0;
     if (lane == 0) number = atomicAdd((int*)workspace + MAX_EXPERTS + expert[assignment], 1);
     number = __shfl_sync(ALL, number, 0);
-    const int place = number < capacity ? expert[assignment] * capacity + number : -1;
+    const int place = number < capacity ? expert[assignment] * capacity + number : num_experts * capacity;
     if (lane == 0) slot[assignment] = place;
-    for (int c = lane; place >= 0 && c < hidden; c += 32) {
+    for (int c = lane; number < capacity && c < hidden; c += 32) {
         A[(size_t)place * hidden + c] = x[(size_t)(assignment / top_k) * hidden + c];
     }
 }
@@ -277,8 +277,9 @@ extern "C" __global__ void launch_masked_down(int num_tokens, int num_experts, i
 }
 
 extern "C" __global__ void masked_combine_kernel(const float* out, const int* slot, const float* weight,
-                                                 float* y, int num_tokens, int top_k, int hidden) {
-    gather(out, slot, weight, y, num_tokens, top_k, hidden);
+                                                 float* y, int num_tokens, int num_experts, int top_k,
+                                                 int hidden, int capacity) {
+    gather(out, slot, num_experts * capacity, weight, y, num_tokens, top_k, hidden);
 }
 
 extern "C" __global__ void launch_masked_combine(int num_tokens, int num_experts, int top_k, int hidden,
