@@ -99,6 +99,11 @@ KINDS = {
         "Take the first wrong element and work out by hand which inputs your kernel reads for it.",
         at_fault=False,
     ),
+    "uncoalesced": KindText(
+        "Uncoalesced access",
+        "Let threadIdx.x run along a row, and threadIdx.y from row to row: then the threads of a warp access "
+        "neighbouring addresses. If both are swapped, swap them back.",
+    ),
     "speed": KindText(
         "Too slow", "See below which resources your kernel leaves unused, and take the hints one at a time."
     ),
