@@ -54,6 +54,7 @@ ASYNCHRONOUS: dict[str, Traits] = {
     **{f"cp.async.{name}": _COPY for name in ("ca", "cg", "commit_group", "wait_group", "wait_all")},
     **{f"cp.async.{name}": _BULK_COPY for name in
        ("mbarrier.arrive", "bulk", "bulk.commit_group", "bulk.wait_group")},
+    "st.async": _BULK_COPY,
     "cp.async.bulk.prefetch.L2": Traits(result=False, hint=True),
     **{f"mbarrier.{name}": _MBARRIER for name in
        ("init", "inval", "arrive", "arrive_drop", "expect_tx", "complete_tx")},
@@ -94,6 +95,8 @@ def _matrices(kind: CollectiveKind, *, reads: bool = False, writes: bool = False
 COLLECTIVES: dict[str, Traits] = {
     **_barriers("bar", aligned=True),
     **_barriers("barrier", aligned=False),
+    "barrier.cluster.arrive": Traits(result=False, barrier=BarrierKind.CLUSTER, arrives=True),
+    "barrier.cluster.wait": Traits(result=False, barrier=BarrierKind.CLUSTER),
     "bar.warp": Traits(result=False, barrier=BarrierKind.WARP, collective=CollectiveKind.SYNC, masked=True),
     "shfl": _masked(CollectiveKind.SHUFFLE),
     "vote": _masked(CollectiveKind.VOTE),
