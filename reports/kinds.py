@@ -28,6 +28,9 @@ KINDS = {
         "Does not compile", "Fix the first error first, then run again: later errors are often caused by it."
     ),
     "compile-warning": KindText("Compiler warning", "Read it now: warnings like this are often your next bug."),
+    "narrow-offset": KindText(
+        "Offset in 32 bits", "Convert the first factor, so that the whole product has 64 bits; it costs nothing here."
+    ),
     "missing-kernel": KindText(
         "Kernel not found",
         'Keep the name that problem.md gives, and extern "C": without it C++ changes the name.',
@@ -231,6 +234,10 @@ FINER: dict[tuple[str, str], Finer] = {
     ("did-not-finish", Detail.WAITS_FOR_OTHERS): Finer(
         "Find out which thread should store what this loop waits for, and whether it gets there; of other blocks, "
         "only those with a lower index are sure to run. If the loop waits for no other thread, check its condition."
+    ),
+    ("did-not-finish", Detail.NO_EFFECT): Finer(
+        "k + 1 computes a number and drops it: to advance a counter, write k += 1. A comparison, i == 1, does not "
+        "assign either."
     ),
     ("did-not-finish", Detail.RECURSION): Finer(
         "Check the condition that ends the recursion: does it become true for every argument?"

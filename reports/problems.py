@@ -85,6 +85,12 @@ class Problem:
         return tuple(dict.fromkeys(o.finding.kernel for o in self.occurrences if o.finding.kernel))
 
     @property
+    def left(self) -> str:
+        """ "not written yet: encode_e4m3_kernel, encode_e5m2_kernel (TODO 2 on line 30)"."""
+        steps = ", ".join(f"{step.name} on line {step.line}" for step in self.steps)
+        return f"not written yet: {', '.join(self.kernels)} ({steps})"
+
+    @property
     def is_explained(self) -> bool:
         """Whether a mistake is known that would produce exactly these numbers."""
         return bool(self.first.cause)
@@ -128,6 +134,8 @@ class Problem:
     @property
     def others(self) -> tuple[Occurrence, ...]:
         """The further cases, where they say something else than the first."""
+        if self.unwritten:
+            return ()
         return tuple(o for o in self.occurrences[1:] if o.finding.message != self.first.message)
 
     @property

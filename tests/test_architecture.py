@@ -16,7 +16,7 @@ PACKAGES = ("grader", "reports", "reference_kernels")
 # From the top: a part of `grader` imports only from its own layer and those below.
 LAYERS = (
     {"__main__", "ci", "cli", "pytest_plugin", "pytest_support", "templates", "watch"},
-    {"authoring", "batch"},
+    {"authoring", "batch", "remote"},
     {"grading"},
     {"checks", "executors", "timing", "machine", "progress"},
     {"diagnosis", "launching"},

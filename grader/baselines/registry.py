@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from grader.baselines.baseline import Baseline
 from grader.baselines.cublas_fp32 import CublasFp32
+from grader.baselines.cublas_moe import CublasMoe
 from grader.baselines.cublaslt_fp8 import CublasltFp8
 from grader.baselines.device_copy import DeviceCopy
 
@@ -13,6 +14,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "fastest": CublasFp32,
     "copy": DeviceCopy,
     "cublaslt_fp8": CublasltFp8,
+    "cublas_moe": CublasMoe,
 }
 
 

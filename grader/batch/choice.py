@@ -46,6 +46,7 @@ def take(source: SubmissionSource, group: HandedIn, exercise: str = "", unpacked
         path=taken.path if taken else None,
         problem=readable(problem),
         late=group.late,
+        at=group.at,
         identifiers={key: readable(value) for key, value in group.identifiers.items()},
         note=readable(taken.note if taken else ""),
         platform=group.platform,

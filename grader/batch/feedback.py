@@ -48,8 +48,13 @@ class Advice(NamedTuple):
 
 
 def of(result: Result) -> tuple[Advice, ...]:
-    """What made the submission fail, the one to start with first."""
-    return tuple(_advice(problem) for problem in found.problems(result)[:SHOWN_PROBLEMS])
+    """What made the submission fail, the one to start with first. A next step is said once."""
+    advice: list[Advice] = []
+    for problem in found.problems(result)[:SHOWN_PROBLEMS]:
+        one = _advice(problem)
+        told = any((one.next_step, one.section) == (other.next_step, other.section) for other in advice)
+        advice.append(one._replace(next_step="", section="") if told else one)
+    return tuple(advice)
 
 
 def headline(result: Result) -> str:
@@ -68,7 +73,19 @@ def points(entry: Entry, exercise: Exercise) -> str:
     ]
     if entry.manual.points is not None:
         parts.append(f"from your instructor {table.number(entry.manual.points)}")
+    if entry.lateness.percent and (final := outcomes.final(entry)):
+        parts.append(f"{entry.lateness.said}, so {table.number(final)}")
     return "; ".join(parts)
+
+
+def from_instructor(entry: Entry) -> str:
+    """What the report says in the instructor's name."""
+    points = outcomes.total(entry)
+    said = ""
+    if entry.lateness.percent and points is not None:
+        final = table.number(outcomes.final(entry) or 0.0)
+        said = f"{entry.lateness.said}. Of {table.number(points)} points, {final} count."
+    return "\n".join(filter(None, (entry.manual.said, said)))
 
 
 def comment(entry: Entry, exercise: Exercise) -> str:
@@ -86,7 +103,7 @@ def comment(entry: Entry, exercise: Exercise) -> str:
 def _advice(problem: found.Problem) -> Advice:
     return Advice(
         title=problem.title,
-        lines=problem.lines,
+        lines=tuple(sorted(problem.lines)),
         message=inert(problem.first.message or problem.title),
         next_step=problem.next_step,
         section=problem.hint,

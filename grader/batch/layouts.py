@@ -7,6 +7,7 @@ Anything that matches no platform's layout is treated as plain folders and files
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
 
 import msgspec
@@ -45,6 +46,7 @@ class HandedIn(msgspec.Struct, frozen=True):
     uploads: dict[PurePosixPath, int] = {}
     problem: str = ""
     platform: Platform = ""
+    at: datetime | None = None
 
     def name_of(self, found: Found) -> str:
         return self.called.get(found.place) or found.place.name
@@ -78,10 +80,10 @@ def gradescope(source: SubmissionSource, found: Sequence[Found]) -> list[HandedI
     metadata = _gradescope_metadata(found)
     if metadata is None:
         return []
-    submitters = platforms.gradescope(_text(source, metadata))
+    submissions = platforms.gradescope(_text(source, metadata))
     below = _by_top(found, metadata.place.parent)
     result = []
-    for folder, people in submitters.items():
+    for folder, (people, at) in submissions.items():
         files = below.pop(folder, ())
         missing = "" if files else f"{folder} is listed in {platforms.GRADESCOPE_METADATA} but does not exist"
         for person in people or (platforms.Submitter("", "", ""),):
@@ -94,6 +96,7 @@ def gradescope(source: SubmissionSource, found: Sequence[Found]) -> list[HandedI
                     files=files,
                     problem=missing,
                     platform="gradescope",
+                    at=at,
                 )
             )
     return result + _plain(below)

@@ -58,6 +58,7 @@ class LedgerEvent(msgspec.Struct, frozen=True):
 
     at: str
     grading: Grading
+    number: int  # grows with every event in the ledger
 
 
 class Ledger:
@@ -156,7 +157,17 @@ class Ledger:
 
     def history(self, student: str) -> list[LedgerEvent]:
         """Oldest first."""
-        return [LedgerEvent(at, self._grading(row)) for at, *row in self._rows(_HISTORY, student)]
+        return [LedgerEvent(at, self._grading(row), number) for number, at, *row in self._rows(_HISTORY, student)]
+
+    def last_event(self) -> int:
+        """The number of the last event; 0 without one."""
+        ((number,),) = self._rows("SELECT COALESCE(MAX(id), 0) FROM history")
+        return self._read(number, int)
+
+    def credit(self, student: str, exercise: str, key: str) -> None:
+        """The same for a student who is in no batch."""
+        with self._writing():
+            self._credit(student, exercise, key)
 
     def _credit(self, student: str, exercise: str, key: str) -> None:
         """From now on its grading, if there is one, is the student's."""
@@ -278,7 +289,7 @@ _COLUMNS = (
 _PLAIN = ("number", "sha256", "verdict", "problem", "finished", "seconds", "attempts")
 _GRADING = f"SELECT {_COLUMNS} FROM grading"  # noqa: S608 - names of ours
 _HISTORY = (
-    f"SELECT history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
+    f"SELECT history.id, history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
     "WHERE student = ? ORDER BY history.id"
 )
 

@@ -1,7 +1,7 @@
 """A CSV file that lists students and their files.
 
-Columns `student` and `file`, and optionally `name` and `late`; all others are kept as identifiers. Files are
-relative to the CSV file, which belongs to the instructor and may name any file.
+Columns `student` and `file`, and optionally `name`, `late` and `submitted` (a time); all others are kept as
+identifiers. Files are relative to the CSV file, which belongs to the instructor and may name any file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from grader import files
@@ -26,6 +27,7 @@ COLUMNS = {
     "file": ("file", "path", "submission", "filename"),
     "name": ("name", "full name"),
     "late": ("late",),
+    "at": ("submitted", "submitted at", "time", "at"),
 }
 YES = frozenset({"1", "x", "y", "yes", "true", "late"})
 
@@ -78,9 +80,18 @@ def _submitted(
         path=path,
         problem=choice.readable(problem),
         late=cell.get("late", "").lower() in YES,
+        at=_time(cell.get("at", ""), f"{file}: {cell['student']}"),
         identifiers={key: value for key, value in line.items() if key and key not in columns.values()},
         note=choice.readable(note),
     )
+
+
+def _time(text: str, where: str) -> datetime | None:
+    """Raises UsageError if it is not ISO 8601."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise UsageError(f"{where} submitted at {text!r}; expected a time such as 2026-09-21 23:59") from None
 
 
 def _handed_in(folder: Path, cell: Mapping[str, str], exercise: str, unpacked: Path | None) -> tuple[Path, str]:

@@ -20,22 +20,20 @@ def find(text: str, students: Sequence[Submitted]) -> Submitted:
     for way in _WAYS:
         found = [one for one in students if wanted and any(key.casefold() == wanted for key in way(one) if key)]
         if len(found) > 1:
-            raise UsageError(
-                f"{text!r} is {len(found)} students: {some([_called(one) for one in found])}; use the id"
-            )
+            raise UsageError(f"{text!r} is {len(found)} students: {some([one.called for one in found])}; use the id")
         if found:
             return found[0]
     named = [one for one in students if one.name and words(text) and words(one.name) == words(text)]
     if len(named) == 1:
         return named[0]
     if named:
-        several = some([_called(one) for one in named])
+        several = some([one.called for one in named])
         raise UsageError(f"{text!r} could be {len(named)} students: {several}; use the id")
     raise UsageError(unknown(text, students))
 
 
 def unknown(text: str, students: Iterable[Submitted]) -> str:
-    known = {key.casefold(): _called(one) for one in students for key in (*_identifiers(one), one.name) if key}
+    known = {key.casefold(): one.called for one in students for key in (*_identifiers(one), one.name) if key}
     near = difflib.get_close_matches(text.casefold(), known, 3, 0.5)
     similar = dict.fromkeys(known[key] for key in near)
     return f"there is no student {text!r} in this batch" + (f"; similar: {', '.join(similar)}" if similar else "")
@@ -52,7 +50,3 @@ def _logins(one: Submitted) -> list[str]:
 
 
 _WAYS: tuple[Callable[[Submitted], Iterable[str]], ...] = (lambda one: (one.student,), _identifiers, _logins)
-
-
-def _called(one: Submitted) -> str:
-    return f"{one.student} ({one.name})" if one.name else one.student

@@ -58,7 +58,7 @@ def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
     named = [_shown(f"{entry.submitted.student} {entry.submitted.name}".rstrip()) for entry in entries]
     width = min(max(map(len, named), default=0), WIDEST_NAME)
     for entry, name in zip(entries, named, strict=True):
-        total = _number(outcomes.total(entry))
+        total = _number(outcomes.final(entry))
         why = entry.submitted.problem or entry.problem
         line = f"{_cut(name, width):{width}}  {_verdict(entry):10}  {total:>6}  "
         click.echo((line + _cut(_shown(why), WIDTH - len(line))).rstrip())
@@ -83,7 +83,7 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
     path = str(from_here(submitted.path)) if submitted.path else ""
     unpacked = submitted.path is not None and workplace.is_unpacked(submitted.path)
     source = worker.graded_text(submitted.path, result) if result else None
-    late = ", late" if submitted.late else ""
+    late = f", {entry.lateness.said}" if entry.lateness.said else ", late" if submitted.late else ""
     click.echo(f"{_shown(student)}{f' ({_shown(submitted.name)})' if submitted.name else ''}{late}")
     if path:
         gone = result is not None and source is None
@@ -169,6 +169,50 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
         click.echo(f"  {check.before} -> {check.after}: {check.ids[0]}{more}")
         if check.why:
             click.echo(wrapped(_shown(check.why), indent="    ", further="    "))
+    return exits.PASSED
+
+
+@command.command("alike")
+@click.pass_obj
+def alike_(at: tuple[Path, Path | None]) -> int:
+    """List submissions that look like copies of each other."""
+    from grader.batch import classroom, instructor, outputs
+    from reports.text import plural
+
+    with _open(at) as ledger:
+        exercise = instructor.exercise_of(ledger, at[1])
+        entries = outputs.entries(ledger, exercise)
+    names = {one.submitted.student: one.submitted.name for one in entries}
+    found = classroom.alike_of(entries, exercise)
+    for group in found:
+        students = [f"{student} ({names[student]})" if names[student] else student for student in group.students]
+        click.echo(wrapped(_shown(f"{', '.join(students)}: {group.how}"), further="    "))
+    hint = "; a hint, not proof: compare the files yourself" if found else ""
+    click.echo(f"{plural(len(found), 'group')} of submissions that look alike{hint}")
+    return exits.PASSED
+
+
+@command.command()
+@click.option("--since", metavar="TIME", default="", help='Only gradings since, in UTC: "2026-03-01 09:30".')
+@click.pass_obj
+def changed(at: tuple[Path, Path | None], since: str) -> int:
+    """List whose grade changed when they were last graded again."""
+    from grader.batch import changes
+    from reports.text import plural
+
+    with _open(at) as ledger:
+        found = changes.regraded(ledger, since)
+    another = [one for one in found if one.changed]
+    named = [_cut(_shown(f"{one.submitted.student} {one.submitted.name}".rstrip()), WIDEST_NAME) for one in another]
+    width = max(map(len, named), default=0)
+    for one, name in zip(another, named, strict=True):
+        was, now = map(_number, one.points)
+        verdicts = dict.fromkeys((one.before.grading.verdict, one.after.grading.verdict))
+        causes = changes.between(one.before.grading, one.after.grading).causes
+        line = f"{name:{width}}  {was:>5} -> {now:5}  {' -> '.join(verdicts)}"
+        click.echo(f"{line}; {'; '.join(causes)}" if causes else line)
+    same = len(found) - len(another)
+    click.echo(f"{plural(len(another), 'grade')} changed; {same} graded again with the same outcome")
     return exits.PASSED
 
 

@@ -132,8 +132,7 @@ def _show(entry: Entry, exercise: Exercise) -> None:
     from reports.text import inert
 
     points = outcomes.points(entry)
-    name = f" ({entry.submitted.name})" if entry.submitted.name else ""
-    click.echo(inert(entry.submitted.student + name))
+    click.echo(inert(entry.submitted.called))
     for rubric in instructor.AUTOMATIC:
         value = getattr(points, rubric, None)
         click.echo(f"  {rubric:12} {_number(value):>6} of {exercise.points[rubric]}")
@@ -142,6 +141,8 @@ def _show(entry: Entry, exercise: Exercise) -> None:
     total = points.total if points else entry.manual.points
     click.echo(f"  {'from you':12} {_number(entry.manual.points):>6}, at most {share:g}")
     click.echo(f"  {'total':12} {_number(total):>6} of {most}")
+    if entry.lateness.percent:
+        click.echo(f"  {'final':12} {_number(outcomes.final(entry)):>6}, {entry.lateness.said}")
     if entry.manual.said:
         click.echo(f"  {inert(entry.manual.said)}")
     if points is None or points.correctness is None:

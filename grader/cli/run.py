@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from grader.model.result import Result
 
 # Needed at the end; a thread imports them while the child works.
-_LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
+_LATER = ("grader.cli.deliver", "grader.cli.terminal")
+_LATER_FOR_HTML = (*_LATER, "reports.report")
 
 
 @click.command("run")
@@ -43,6 +44,7 @@ _LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
 @click.option("--since", metavar="EARLIER", type=PATH, help="Show what changed since an earlier --json file.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--gpu", metavar="N", type=Whole(0), help="Use this GPU; implies --device cuda.")
+@click.option("--host", metavar="NAME", help="Grade on that machine of your course, over SSH.")
 @click.option("--sanitize", is_flag=True, help="With a GPU: also run compute-sanitizer.")
 @click.option("--profile", is_flag=True, help="With a GPU: add ncu's counters to the result.")
 @click.option("--seed", metavar="N", type=SEED, help="Repeat a run with this seed.")
@@ -59,6 +61,7 @@ def command(
     since: Path | None,
     device: str,
     gpu: int | None,
+    host: str | None,
     sanitize: bool,
     profile: bool,
     seed: int | None,
@@ -83,7 +86,10 @@ def command(
     # The oracle's products take 0.1 s on one thread. With several, OpenBLAS spins on the cores that the child
     # needs and takes longer. It reads this variable when NumPy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with Standby() as standby:
+    if host is not None and (device != "auto" or gpu is not None or sanitize or profile or secret):
+        raise click.UsageError("with --host, leave out --device, --gpu, --sanitize, --profile and --secret")
+    with contextlib.ExitStack() as stack:
+        standby = stack.enter_context(Standby()) if host is None else None
         from grader.cli.deliver import Destinations, deliver
         from grader.exercise import catalog, submission
         from grader.exercise import secret as secret_cases
@@ -98,9 +104,14 @@ def command(
         source = submission.read(read)
         hidden = secret_cases.read(secret) if secret else None
         earlier = read_earlier(since, chosen.name) if since else None  # --json may name the same file
-        choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
-        result = _grade(chosen, source, seed, hidden, standby, choice)
+        later = _LATER_FOR_HTML if html_file or browser else _LATER
+        threading.Thread(target=_import, args=(later,), daemon=True).start()
+        if standby is None:
+            result = _grade_on(host or "", chosen, source, seed)
+        else:
+            choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
+            result = _grade(chosen, source, seed, hidden, standby, choice)
 
     from grader.cli.remember import remember
 
@@ -140,7 +151,6 @@ def _grade(
     from grader.cli.status import StatusLine
     from grader.grading import pipeline
 
-    threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
     with StatusLine() as line:
         return pipeline.grade(
             exercise,
@@ -152,6 +162,16 @@ def _grade(
             on_progress=line.show,
             before=partial(progress.last_source, exercise),
         )
+
+
+def _grade_on(host: str, exercise: Exercise, source: Source, seed: int) -> Result:
+    from grader import progress
+    from grader.cli.status import StatusLine
+    from grader.remote import client
+
+    before = partial(progress.last_source, exercise)
+    with StatusLine() as line:
+        return client.grade(host, exercise, source, seed=seed, on_progress=line.show, before=before)
 
 
 def _import(modules: tuple[str, ...]) -> None:

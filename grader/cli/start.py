@@ -71,7 +71,8 @@ def command(folder: Path, exercises: Path | None, grader: Grader | None) -> None
     """
     from grader.exercise import catalog
 
-    chosen = catalog.every(catalog.exercises_folder(exercises))
+    source = catalog.exercises_folder(exercises)
+    chosen = catalog.every(source)
     if list(folder.glob("*/exercise.toml")):
         raise UsageError(f"{folder} already contains exercises; choose another folder")
     for name in OURS:
@@ -81,7 +82,7 @@ def command(folder: Path, exercises: Path | None, grader: Grader | None) -> None
             )
     try:
         with made(folder):
-            kept = _start(folder, chosen, grader)
+            kept = _start(folder, source, chosen, grader)
     except OSError as error:
         raise GraderError(f"cannot set up {folder}: {error.strerror}; nothing was changed there") from None
     for name in kept:
@@ -90,14 +91,18 @@ def command(folder: Path, exercises: Path | None, grader: Grader | None) -> None
     click.echo(f"  cd {shlex.quote(str(folder))}\n  grade watch {chosen[0].number.lstrip('0')}")
 
 
-def _start(folder: Path, exercises: tuple[Exercise, ...], grader: Grader | None) -> list[str]:
+def _start(folder: Path, source: Path, exercises: tuple[Exercise, ...], grader: Grader | None) -> list[str]:
     """Written next to it, then moved: a full disk leaves nothing half done. Returns files that already existed."""
+    from grader.exercise import objectives
+
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".grade-start-"))
     try:
         for exercise in exercises:
             _copy_exercise(exercise, staging)
-        for source, name in _further():
-            _copy(source, staging / name)
+        if (source / objectives.FILE).is_file():
+            _copy(source / objectives.FILE, staging / "exercises" / objectives.FILE)
+        for template, name in _further():
+            _copy(template, staging / name)
         if grader is not None:
             _write_workflows(grader, staging / ".github" / "workflows")
         return _moved(staging, folder)

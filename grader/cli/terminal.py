@@ -19,8 +19,9 @@ from grader.cli import case_table, excerpt
 from grader.cli.case_table import INDENT
 from grader.model.exercise import Exercise
 from grader.model.families import LAUNCH
-from grader.model.result import Check, Result, Status, Verdict
-from reports import history, kernels, speed
+from grader.model.result import Check, Result, Verdict
+from reports import cases, history, kernels, speed
+from reports.points import Part, account
 from reports.problems import COMPILE_ERROR, Occurrence, Problem, advice, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
@@ -202,7 +203,7 @@ class _Page:
             also = [self._cut(f"also: {_in_brief(other, self._exercise)}") for other in rest[: detail.further]]
             more = len(rest) - len(also)
             tail = [Text(f"and {more} more; -v shows all", "dim")] if more else []
-            todo = [line for one in left for line in self._say(_not_written(one), indent="", style="dim", most=2)]
+            todo = [line for one in left for line in self._say(one.left, indent="", style="dim", most=2)]
             yield self._problem(problem, detail) + also + tail + todo
 
     def _problem(self, problem: Problem, detail: Verbosity) -> Lines:
@@ -226,7 +227,7 @@ class _Page:
             said = list(filter(None, slow)) or [o.finding.message for o in problem.occurrences]
             return [(text, detail.message) for text in said]
         if problem.unwritten:
-            return [(_not_written(problem), 0)]
+            return [(problem.left, 0)]
         everything = detail is EVERYTHING
         shown = problem.occurrences if everything or not problem.cases else problem.occurrences[:1]
         notes = [note for o in shown for note in o.finding.notes]
@@ -257,14 +258,14 @@ class _Page:
     def _footer(self, detail: Verbosity) -> Lines:
         result = self._result
         number = self._exercise.number.lstrip("0") if self._exercise else result.exercise
-        command = ["grade", "run", number, result.submission.path, "--seed", str(result.seed)]
-        again = Text(inert(shlex.join(command)))
+        again = Text(inert(shlex.join(cases.repeated(result, number))))
         seed = Text(f"Seed {result.seed}; to repeat: ")
         repeat = [seed + again] if len(seed) + len(again) <= self._width else [seed, Text(INDENT) + again]
         for line in repeat:
             line.rstrip()
         printed = [] if detail is EVERYTHING else self._how_much_was_printed()
-        return printed + self._say(_points(result, self._exercise), indent="") + repeat
+        there = self._say(f"Graded on {cases.host(result)}.", indent="") if cases.host(result) else []
+        return printed + there + self._say(_points(result, self._exercise), indent="") + repeat
 
     def _how_much_was_printed(self) -> Lines:
         count = sum(len(_printed(check).splitlines()) for check in self._result.checks)
@@ -319,12 +320,6 @@ def _parts(occurrence: Occurrence, detail: Verbosity) -> Iterator[tuple[str, int
         yield finding.extent, 1
 
 
-def _not_written(problem: Problem) -> str:
-    """ "not written yet: encode_e4m3_kernel, encode_e5m2_kernel (TODO 2 on line 30)"."""
-    steps = ", ".join(f"{step.name} on line {step.line}" for step in problem.steps)
-    return f"not written yet: {', '.join(problem.kernels)} ({steps})"
-
-
 def _heading(problem: Problem, exercise: Exercise | None, what: str = "") -> str:
     """ "starter.cu:31: race (uniform and 3 more)", "starter.cu, decode_kernel: wrong-values (uniform)"."""
     if problem.unwritten:
@@ -359,27 +354,15 @@ def _hint(anchor: str, exercise: Exercise | None) -> str:
 
 
 def _points(result: Result, exercise: Exercise | None) -> str:
-    """ "Points: 52 of 100 (correctness 40/40, quality 12/20, performance not judged)"."""
-    points = result.points
-    parts, unknown = [], []
-    for rubric in ("correctness", "performance", "quality"):
-        given = getattr(points, rubric)
-        of = f"/{exercise.points[rubric]}" if exercise and rubric in exercise.points else ""
-        why = " until a required case is right" if rubric == "quality" and _is_withheld(result, exercise) else ""
-        if given is None:
-            unknown.append(rubric)
-        else:
-            parts.append(f"{rubric} {readable(given)}{of}{why}")
-    if unknown:
-        parts.append(f"{' and '.join(filter(None, (', '.join(unknown[:-1]), unknown[-1])))} not judged")
-    if points.total is None:
-        return f"Points: {', '.join(parts)}"
-    return f"Points: {readable(points.total)} of {readable(points.max)} ({', '.join(parts)})"
+    """ "Points: 52 of the 52 that can be given here (correctness 40/40, quality 12/12); 48 open: ..."."""
+    found = account(result, exercise)
+    given = [part for part in found.parts if part.given is not None]
+    listed = ", ".join(" ".join(filter(None, (f"{one.name} {_of(one)}", one.why))) for one in given)
+    open_ = f"; {found.said_open}" if found.said_open else ""
+    if found.total is None:
+        return f"Points: none yet{open_}"
+    return f"Points: {found.said} ({listed}){open_}"
 
 
-def _is_withheld(result: Result, exercise: Exercise | None) -> bool:
-    """Whether the points for quality wait for a case that is right, as grader.points says."""
-    if exercise is None or result.points.quality != 0:
-        return False
-    results = (check for check in result.checks if check.rubric == "correctness" and check.case in exercise.cases)
-    return not any(check.status is Status.PASSED for check in results)
+def _of(part: Part) -> str:
+    return readable(part.given) + (f"/{readable(part.of)}" if part.of is not None else "")

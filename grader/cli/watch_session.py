@@ -29,18 +29,24 @@ Event = Saved | UnreadableSave | Going | GradingDone | GradingFailed | str  # te
 
 
 class Session:
-    """Everything happens in the thread that calls `run`; the others only send events. `listens`: keys work."""
+    """Everything happens in the thread that calls `run`; the others only send events. `listens`: keys work.
 
-    def __init__(self, events: SimpleQueue[Event], gradings: Gradings, folder: Path, *, listens: bool) -> None:
+    `host`: a machine that a key sends the kernel to; "" if there is none.
+    """
+
+    def __init__(
+        self, events: SimpleQueue[Event], gradings: Gradings, folder: Path, *, listens: bool, host: str = ""
+    ) -> None:
         self._events = events
         self._gradings = gradings
         self._folder = folder
-        self._listens = listens
+        self._listens, self._host = listens, host
         self._screen = Screen()
         self._keys: dict[str, tuple[str, Callable[[], None]]] = {
             "h": ("hint", self._hint),
             "d": ("details", self._details),
             "r": ("again", self._again),
+            "g": (f"grade on {host}", self._on_host),
             "s": ("solution", self._solution),
             "n": ("next exercise", self._next),
         }
@@ -87,13 +93,13 @@ class Session:
             case _:
                 pass  # from a cancelled grading or another exercise, or a key without a meaning
 
-    def _begin(self, why: str) -> None:
+    def _begin(self, why: str, host: str = "") -> None:
         assert self._source is not None
         self._graded = None
         if self._seed is None:
             self._seed = secrets.randbelow(SEEDS)
         self._screen.begin(self._exercise, self._file, why)
-        self._number = self._gradings.begin(self._exercise.folder, self._source, self._seed)
+        self._number = self._gradings.begin(self._exercise.folder, self._source, self._seed, host)
 
     def _stop(self, why: str) -> None:
         self._gradings.cancel()
@@ -146,6 +152,7 @@ class Session:
         having = {
             "d": self._graded is not None,
             "r": self._source is not None,
+            "g": self._source is not None and bool(self._host),
             "s": self._passed and self._solution_file.is_file(),
         }
         return [key for key in self._keys if having.get(key, True)]
@@ -167,6 +174,9 @@ class Session:
     def _again(self) -> None:
         self._seed = None
         self._begin("again")
+
+    def _on_host(self) -> None:
+        self._begin(f"sent to {self._host}", self._host)
 
     def _solution(self) -> None:
         try:

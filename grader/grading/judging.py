@@ -61,6 +61,19 @@ class Judging:
         check = self._written.told(check)
         return check if case.secret else _pictured(check, case, known, outputs, expected)
 
+    def right_kernels(
+        self, case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+    ) -> tuple[str, ...]:
+        """Those of whose outputs every element is right."""
+        judged: Iterable[Judged] | None = self._oracle().judge(case, outputs, expected)
+        if judged is None:
+            judged = tolerance.judge(case, outputs, expected, tolerance=self._exercise.tolerance)
+        wrong = {one.output for one in judged if one.wrong.any()}
+        outputs_of = {
+            kernel.name: {p.key for p in kernel.parameters if p.is_output} for kernel in self._exercise.kernels
+        }
+        return tuple(name for name in self._exercise.makers if not wrong & outputs_of[name])
+
 
 def _pictured(
     check: Check,

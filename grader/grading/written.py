@@ -108,6 +108,18 @@ class Written:
             found.append(msgspec.structs.replace(finding, kernel=kernel, changed=bool(self.changed & set(within))))
         return msgspec.structs.replace(check, findings=tuple(found))
 
+    def marked(self, check: Check) -> Check:
+        """The same check, of a grading that knew of no last run, with what has changed since."""
+        if not self.changed or not check.findings:
+            return check
+        found = (
+            msgspec.structs.replace(
+                finding, changed=bool(self.changed & {finding.kernel, *self._writers(finding.output)})
+            )
+            for finding in check.findings
+        )
+        return msgspec.structs.replace(check, findings=tuple(found))
+
     def _told(self, finding: Finding) -> Finding:
         if finding.kind != "wrong-values" or not finding.output:
             return finding
@@ -124,7 +136,7 @@ class Written:
         return [
             kernel.name
             for kernel in self._exercise.kernels
-            if any(parameter.key == output for parameter in kernel.parameters)
+            if any(parameter.key == output and parameter.is_output for parameter in kernel.parameters)
         ]
 
     @cached_property

@@ -55,6 +55,7 @@ class Detail(StrEnum):
     # did-not-finish
     WAITS_FOR_OTHERS = "waits-for-others"  # the loop reads what other threads may change
     RECURSION = "recursion"
+    NO_EFFECT = "no-effect"  # the compiler warns of an expression that does nothing
 
     # trap
     ASSERTION = "assertion"
@@ -75,6 +76,7 @@ class Role(StrEnum):
     CALL = "call"  # calls the student's function that holds the finding's line; the innermost call comes first
     COPY = "copy"  # starts the asynchronous copy that was not waited for
     WAIT = "wait"  # where other threads wait instead
+    LOOP = "loop"  # where a loop that never ends still was
     UNSET = "unset"  # may use a variable that nothing has set
     TODO = "todo"  # a step of the starter that is still as it came
     INSTANTIATION = "instantiation"  # of the template that holds the finding's line

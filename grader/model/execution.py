@@ -36,7 +36,7 @@ class CompiledKernel(msgspec.Struct, frozen=True):
 
 
 class Compilation(msgspec.Struct, frozen=True):
-    """NVRTC's result. `findings` are errors and warnings (kind compile-error, compile-warning)."""
+    """NVRTC's result. `findings`: its errors and warnings, and offsets that are computed in 32 bits."""
 
     ok: bool
     kernels: tuple[CompiledKernel, ...] = ()

@@ -34,6 +34,7 @@ WARP = 32
 MAX_BLOCKS = 1 << 24  # more would not end today
 # By one thread since its last barrier, if it is in a loop when the time is up. Correct kernels need a thousandth.
 MANY_INSTRUCTIONS = 100_000_000
+GROUPS = "/include/cooperative_groups"  # how the paths of their headers go on
 
 Lowering = Callable[..., Lowered]  # as lower
 
@@ -111,7 +112,7 @@ class Program:
                 "and some millions of fences and flags in a launch"
             )
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
-        findings = _without_reserved(explainer.reports(faults))
+        findings = _without_reserved(explainer.reports([f for f in faults if not _is_cudas_own(f, compiled.lowered)]))
         finished = time.perf_counter()
         unset = frozenset(submission_frame(at).line for at in compiled.lowered.unset)
         return Execution(findings, launch.printer.text(), jitted - started, finished - jitted, unset)
@@ -152,6 +153,15 @@ class Program:
                 message = f"the CPU engine does not understand the PTX of {kernel}"
                 raise Unsupported(message, Location("", function.line, 0)) from error
         return self._kernels[key]
+
+
+def _is_cudas_own(fault: Fault, lowered: Lowered) -> bool:
+    """A race of cooperative groups with themselves: for tiles of several warps, lanes read scratch memory that the
+    warp writes again with no __syncwarp() in between."""
+    start, size = lowered.shared_arrays.get(RESERVED, (0, 0))
+    numbers = (fault.site, fault.other_site)
+    here = fault.kind is Kind.RACE and start <= fault.address % lowered.shared.block_bytes < start + size
+    return here and all(GROUPS in lowered.sites[number].location.file for number in numbers)
 
 
 def _without_reserved(reports: list[Report]) -> tuple[Report, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from grader.ptx.analysis.around import WORD
 from grader.ptx.jit import NativeKernel, make_semaphores, print_to, runtime
 from grader.ptx.lowering.memory import function_addresses, variable_windows
 from grader.ptx.machine import (
@@ -146,7 +147,7 @@ def place_variables(module: Module) -> Placed:
     placed = {}
     for name, window in windows.items():
         variable = module.variables[name]
-        data = np.zeros(max(variable.size, 1), np.uint8)
+        data = np.zeros(variable.size + WORD, np.uint8)
         if variable.data:
             data[: len(variable.data)] = np.frombuffer(variable.data, np.uint8)
         for offset, symbol, addend in variable.relocations:
@@ -181,6 +182,7 @@ class Launch:
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
         self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, with its cells
+        self.padded: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # a buffer, and a longer copy
         self.windows = self._kept(np.zeros(WINDOWS * WINDOW.size, np.uint8))
         for window, data, variable in variables.values():
             self._open_window(window, data, variable.size, READABLE | INITIALISED)
@@ -278,9 +280,8 @@ class Launch:
             if isinstance(argument, Buffer):
                 if not argument.data.flags.c_contiguous:
                     raise ValueError(f"{argument.name} is not contiguous")
-                self._open_window(
-                    PARAM_WINDOW + i, argument.data, argument.data.nbytes, argument.flags, argument.filled
-                )
+                data = self._with_whole_words(argument)
+                self._open_window(PARAM_WINDOW + i, data, argument.data.nbytes, argument.flags, argument.filled)
                 block[start : start + 8] = as_bytes(self._address_of(i), 8)
             elif isinstance(argument, TensorMap):
                 if end - start < TENSOR_MAP_BYTES or not isinstance(arguments[argument.array], Buffer):
@@ -293,6 +294,15 @@ class Launch:
         if low.allocates:
             self._open_window(HEAP_WINDOW, np.zeros(HEAP_BYTES, np.uint8), HEAP_BYTES, READABLE | WRITABLE)
         return block
+
+    def _with_whole_words(self, buffer: Buffer) -> np.ndarray[Any, Any]:
+        """The array, with room for the rest of its last word if the kernel may touch that."""
+        if not self.lowered.overhangs or buffer.data.nbytes % WORD == 0:
+            return buffer.data
+        copy = np.concatenate([buffer.data.reshape(-1).view(np.uint8), np.zeros(WORD, np.uint8)])
+        if buffer.writable:
+            self.padded.append((buffer.data, copy))
+        return copy
 
     def _worker(self, number: int) -> Struct:
         low, threads = self.lowered, self.threads
@@ -344,6 +354,8 @@ class Launch:
                 self.record.set(stop=TIME_IS_UP)
             for thread in threads:
                 thread.join()
+            for data, copy in self.padded:
+                data.reshape(-1).view(np.uint8)[:] = copy[:-WORD]
             for filled, stamps in self.filled:
                 filled[:] = (stamps != 0).repeat(self.lowered.global_granule)[: len(filled)]
 

@@ -1,7 +1,7 @@
 """A Mixture-of-Experts layer in FP8, for inference; and the same layer in BF16 or FP32.
 
     logits = x @ router^T                              FP32
-    the k best experts of each token, softmax of their logits as weights
+    the k best experts of each token, each weighted by the softmax over all logits (or over the k, to renormalize)
     h = silu(x @ gate^T) * (x @ up^T)                  for each of them
     y = the weighted sum of h @ down^T
 
@@ -33,7 +33,7 @@ class FloatMoE(torch.nn.Module):  # type: ignore[misc]
         experts: int,
         top_k: int = 2,
         *,
-        renormalize: bool = True,
+        renormalize: bool = False,
         dtype: Any = torch.bfloat16,
         device: Any = None,
     ) -> None:
@@ -77,7 +77,7 @@ class MoELayer(QuantizedModule):
         experts: int,
         top_k: int = 2,
         *,
-        renormalize: bool = True,
+        renormalize: bool = False,
         backend: str = ops.KERNELS,
         device: Any = None,
     ) -> None:

@@ -103,7 +103,8 @@ def _launch(name: str, work: int, *arguments: Any, threads: int = THREADS, on_an
     device: int = arguments[0].device.index
     stream = torch.cuda.current_stream(device).cuda_stream
     grid = min(_count(work, threads), on_an_sm * _multiprocessors(device))
-    with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream, device):
+    # torch exports a tensor only while its GPU is torch's current one.
+    with torch.cuda.device(device), cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream, device):
         _module(device).get_function(name)((grid,), (threads,), tuple(map(_argument, arguments)))
 
 
@@ -113,7 +114,12 @@ def _argument(value: Any) -> Any:
         return np.uint64(0)
     if isinstance(value, int):
         return np.int32(value)
-    return as_array(value.detach().view(CARRIERS.get(value.dtype, value.dtype)))
+    return as_array(carrier(value))
+
+
+def carrier(tensor: Tensor) -> Tensor:
+    """The same memory, in a type that others know; a copy if rows are not stored one behind the other."""
+    return tensor.detach().contiguous().view(CARRIERS.get(tensor.dtype, tensor.dtype))
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ import reports
 from grader.baselines import registry
 from grader.baselines.baseline import SINGLE_MATRIX, Baseline, Device, Route
 from grader.baselines.cublas_fp32 import CublasFp32
+from grader.baselines.cublas_moe import CublasMoe
 from grader.baselines.cublaslt_fp8 import CublasltFp8
 from grader.baselines.device_copy import DeviceCopy
 from grader.baselines.work import TENSOR_CORES, Work
@@ -22,6 +24,8 @@ from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case, Exercise, Floor, Kernel, Parameter
 from grader.model.result import Result, Status
+from reference_kernels import cublas
+from reference_kernels.cublas import GroupedSizes, Operands
 from reports.text import inert
 from tests.fake_gpu import FakeGpu
 from tests.fakes import TOML, write_exercise
@@ -74,6 +78,70 @@ def test_a_grouped_gemm_in_fp8() -> None:
     for name, dtype in (*CublasltFp8.reads.items(), CublasltFp8.writes):
         assert arrays[name].data.dtype == dtype
     assert [name for name in CublasltFp8.routes if chosen.decides(name)] == ["sequence", "streams"]
+
+
+class Region(NamedTuple):
+    """An array of every set, nowhere."""
+
+    dtype: np.dtype
+    elements: int
+    name: str
+    sets: int = 2
+    stride: int = 0
+    base: int = 0
+    bytes: int = 0
+
+    def pointer(self, index: int) -> int:
+        return hash((self.name, index))
+
+
+class Multiplied:
+    """cuBLAS's routes, which remember what they were to multiply."""
+
+    unavailable: ClassVar[dict[str, str]] = {}
+    version = "13.1.0"
+    done: ClassVar[list[tuple[str, GroupedSizes, Operands]]] = []
+
+    def __init__(self, sizes: GroupedSizes, operands: list[Operands]) -> None:
+        def enqueued(name: str) -> Callable[[Any, int], None]:
+            return lambda _, index: self.done.append((name, sizes, operands[index]))
+
+        self.enqueue = {name: enqueued(name) for name in ("grouped", "streams", "strided", SINGLE_MATRIX)}
+
+    def close(self) -> None: ...
+
+
+def test_the_products_of_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each product once for each layout; the second writes what is judged."""
+    exercise = catalog.read(Path(__file__).parents[2] / "exercises" / "06_moe_layer")
+    case = next(case for case in Oracle(exercise).cases(1) if case.name == "variable")
+    chosen = registry.find(exercise.baseline)
+    assert chosen.baseline is CublasMoe
+    problem = CublasMoe.problem(exercise, case)
+    rows = (64, 128, 32, 256, 16, 192, 96, 48)
+    assert problem == {"M_sizes": rows, "hidden": 192, "intermediate": 128}
+    assert CublasMoe.work(exercise, case).flops == 2 * 2 * 832 * (192 * 256 + 128 * 192)
+    arrays = {name: value for name, value in case.arguments.items() if isinstance(value, Array)}
+    for name, dtype in (*CublasMoe.reads.items(), CublasMoe.writes):
+        assert arrays[name].data.dtype == dtype
+
+    monkeypatch.setattr(cublas, "Routes", Multiplied)
+    regions = {name: Region(array.data.dtype, array.data.size, name) for name, array in arrays.items()}
+    device = Device(2, regions, lambda dtype, shape: Region(dtype, math.prod(shape), f"own {shape}"))
+    baseline = CublasMoe(problem, device)
+    assert set(baseline.enqueue) == {"grouped", "streams"}
+    baseline.enqueue["streams"](None, 1)
+    product, out = (hash((f"own (832, {columns})", 1)) for columns in (256, 192))
+    gate_up = ("streams", GroupedSizes(rows, 192, 256), Operands(hash(("A", 1)), hash(("W_gate_up", 1)), product))
+    down = ("streams", GroupedSizes(rows, 128, 192), Operands(hash(("h", 1)), hash(("W_down", 1)), out))
+    assert Multiplied.done == [gate_up, down, gate_up, down]
+    assert baseline.output is not None
+    assert baseline.output.elements == arrays["down_out"].data.size
+
+
+def test_what_is_no_layer_is_refused() -> None:
+    with pytest.raises(GraderError, match="case even is not an MoE layer"):
+        CublasMoe.problem(EXERCISE, CASE)
 
 
 def test_a_copy_moves_what_the_kernels_read_and_write() -> None:

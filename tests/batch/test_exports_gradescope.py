@@ -134,6 +134,8 @@ def test_the_tests_add_up_to_the_score(result: Result) -> None:
 def test_a_score_that_is_withheld_is_not_shown_as_earned() -> None:
     tests = {test["name"]: test for test in results(nothing_right())["tests"]}
     assert (tests["quality"]["score"], tests["quality"]["max_score"]) == (0.0, 12.0)
+    assert "status" not in tests["quality"]
+    assert tests["quality"]["output"].startswith("These points count once")
     assert {results(forbidden())["tests"][n].get("score", 0.0) for n in range(6)} == {0.0}
 
 
@@ -309,6 +311,9 @@ def test_grade_gradescope(
     out = tmp_path / "autograder.zip"
     assert invoke(["gradescope", "1", str(out)]) == 0
     assert zipfile.ZipFile(out).testzip() is None
+    said = " ".join(capsys.readouterr().err.split())
+    assert "enter 52 as autograder points: 40 for correctness, 12 for quality. The 40 for speed need a GPU." in said
+    assert "The other 8 for quality are yours" in said
     assert invoke(["gradescope", "1", str(out), "--secret", str(tmp_path / "nowhere.toml")]) == 2
     assert invoke(["gradescope", "77", str(out)]) == 2
     (tmp_path / "file").write_text("")

@@ -337,6 +337,65 @@ def test_the_ledger_says_why_a_grade_changed(grade: Grade, school: School) -> No
     assert grade("ledger", "out", "why", "nobody") == 2
 
 
+def test_after_a_regrade_the_class_is_told_whose_grade_changed(grade: Grade, school: School) -> None:
+    school.hand_in_all(["ada", "bob"])
+    school.hand_in("cyd", "wrong")
+    batch(grade, "--seed", "7")
+    assert "changed" not in grade.out
+    school.hand_in("bob", "wrong")
+    assert batch(grade, "--seed", "8") == 0
+    assert "1 grade changed: grade ledger out changed\n" in grade.out
+    assert grade("ledger", "out", "changed") == 0
+    first, *rest = grade.out.splitlines()
+    assert first.startswith("bob     52 -> 0      incomplete -> failed; a different submission: ")
+    assert first.endswith("; seed 8 instead of 7")
+    assert rest == ["1 grade changed; 2 graded again with the same outcome"]
+    assert grade("ledger", "out", "changed", "--since", "2999-01-01") == 0
+    assert grade.out == "0 grades changed; 0 graded again with the same outcome\n"
+    assert batch(grade) == 0
+    assert "changed" not in grade.out
+
+
+def test_only_some_students_are_graded(grade: Grade, school: School) -> None:
+    school.hand_in_all(["ada", "bob", "cyd"])
+    assert batch(grade, "--student", "bob", "--student", "ADA") == 0
+    assert school.gradings() == 2
+    assert "3 students; 2 to grade" in grade.err
+    assert "1 not graded yet" in grade.out
+    assert batch(grade, "--student", "nobody") == 2
+    assert "there is no student 'nobody'" in grade.err
+    assert batch(grade) == 0
+    assert school.gradings() == 3
+
+
+def test_a_dry_run_says_what_would_be_graded_and_writes_nothing(grade: Grade, school: School) -> None:
+    school.hand_in_all(["ada", "bob"])
+    (school.submissions / "bob" / "helper.cuh").write_text("//")
+    (school.submissions / "cyd").mkdir()
+    assert batch(grade, "--dry-run") == 0
+    assert not Path("out").exists()
+    assert grade.out.splitlines() == [
+        "ada: to grade; ada/ada.cu",
+        "bob: to grade; bob/bob.cu; only bob/bob.cu is graded, not bob/helper.cuh",
+        "cyd: the submission folder is empty",
+        "3 students; 2 submissions to grade on the CPU. Nothing was written.",
+    ]
+    batch(grade, "--student", "ada")
+    before = {file: file.read_bytes() for file in Path("out").rglob("*") if file.is_file()}
+    assert batch(grade, "--dry-run", "--student", "bob") == 0
+    assert "ada: already graded; ada/ada.cu" in grade.out
+    assert {file: file.read_bytes() for file in Path("out").rglob("*") if file.is_file()} == before
+    school.hand_in("dan")
+    assert batch(grade, "--dry-run", "--student", "bob") == 0
+    assert "dan: left for later" in grade.out
+    Path("submissions/ada/ada.cu").unlink()
+    Path("submissions/ada").rmdir()
+    assert batch(grade, "--dry-run") == 2
+    assert batch(grade, "--dry-run", "--replace") == 0
+    assert "ada: leaves the batch" in grade.out
+    assert school.gradings() == 1
+
+
 def test_the_ledger_shows_a_grade_with_its_lines_and_how_to_repeat_it(grade: Grade, school: School) -> None:
     file = school.hand_in("ada", "races")
     batch(grade, "--seed", "7")

@@ -43,6 +43,12 @@ def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
     assert "grade watch 1" in course.out
 
 
+def test_copies_the_course_s_objectives(course: Grade) -> None:
+    Path("exercises/objectives.toml").write_text("objectives = []")
+    assert course("start", "mine") == 0
+    assert Path("mine/exercises/objectives.toml").read_text() == "objectives = []"
+
+
 def test_the_workflows_of_a_named_grader_run_that_commit_of_it(course: Grade) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     assert course("start", "mine", "--grader", f"course/grader.x@{commit.upper()}") == 0

@@ -297,8 +297,8 @@ def test_why_quality_has_no_points_is_told_until_a_required_case_is_right(exerci
         return " ".join(shown(exercise, FakeExecutor(compute=compute)).split("Points: ")[1].split())
 
     even, ragged, extra = 8, 6, 1  # rows
-    assert "quality 0/20 until a required case is right" in points(())
-    assert "quality 0/20 until a required case is right" in points((extra,))
+    assert "quality 0/12 until a required case is right" in points(())
+    assert "quality 0/12 until a required case is right" in points((extra,))
     assert "until" not in points((even,))
     assert "until" not in points((even, ragged, extra))
 

@@ -107,3 +107,11 @@ def test_a_fault_is_placed_in_the_kernel_that_it_is_in_alone() -> None:
         fault = Finding("race", "starter.cu", lines[name], "")
         (placed,) = written("2", text).placed(Check("memory[x]", Status.FAILED, findings=(fault,))).findings
         assert placed.kernel == kernel
+
+
+def test_a_grading_elsewhere_is_told_afterwards_what_changed() -> None:
+    before = starter("3").replace(SCALE, RETURNED)
+    now = written("3", before.replace("    float amax = 0.0f;\n", "    float amax = x[first];\n", 1), before)
+    both = [wrong(name.replace("_q", "_kernel"), name) for name in ("per_channel_q", "block_wise_q")]
+    assert [now.marked(check).findings[0].changed for check in both] == [True, False]
+    assert written("3", before, before).marked(both[0]) is both[0]

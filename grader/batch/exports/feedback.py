@@ -2,13 +2,14 @@
 
 Moodle  Assignment > Submissions > Upload multiple feedback files in a zip. The importer takes any file below the
         folders of "Download all submissions", NAME_ID_assignsubmission_file (since 4.1; before, with another
-        underscore at the end): mod/assign/feedback/file/importziplib.php. Each student gets the report's page.
-        https://docs.moodle.org/en/File_feedback
+        underscore at the end). Each student gets the report's page. A group's folder has the group's number, which
+        Moodle would take for a participant's.
+        https://github.com/moodle/moodle/blob/MOODLE_405_STABLE/mod/assign/feedback/file/importziplib.php
 Canvas  Assignment > Re-Upload Submissions. A file is attached to a comment for the student and upload that its name
-        from "Download Submissions" gives, NAME_[LATE_]USERID_FILEID_FILE, and is shown as FILE, whatever it holds:
-        infer_comment_context_from_filename in app/models/abstract_assignment.rb. So each student gets their own
-        source back, with comments; one who submitted a zip, a zip of that and the report's page.
-        https://community.canvaslms.com/t5/Instructor-Guide/How-do-I-upload-all-student-submissions-for-an-assignment/ta-p/654
+        from "Download Submissions" gives, NAME_[LATE_]USERID_FILEID_FILE, and is shown as FILE, whatever it holds.
+        So each student gets their own source back, with comments; one who submitted a zip, a zip of that and the
+        report's page. (infer_comment_context_from_filename in
+        https://github.com/instructure/canvas-lms/blob/master/app/models/abstract_assignment.rb)
 Others  A folder per student with the report's page.
 """
 
