@@ -9,6 +9,7 @@ OUT := out
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
+NOT_INSTALLED := echo "pip could not install the grader; it says why above. It needs the network, the first time."; exit 1
 EXERCISE := exercises/01_simple_grouped_gemm
 
 # Hundreds of processes are started by the tests; none should compile the same modules anew.
@@ -56,12 +57,12 @@ clean:
 # The stamps: an install that is up to date asks nothing of the network.
 $(VENV)/installed: $(INPUTS) | $(VENV)/made
 	@echo "Installing the grader into $(VENV) ..."
-	$(PIP) install --quiet --editable . --constraint constraints.txt
+	@$(PIP) install --quiet --editable . --constraint constraints.txt || { $(NOT_INSTALLED); }
 	@touch $@
 
 $(VENV)/installed-test: $(INPUTS) | $(VENV)/made
 	@echo "Installing the grader and its test tools into $(VENV) ..."
-	$(PIP) install --quiet --editable '.[test]' --constraint constraints.txt
+	@$(PIP) install --quiet --editable '.[test]' --constraint constraints.txt || { $(NOT_INSTALLED); }
 	@touch $(VENV)/installed $@
 
 # A .venv that is there already is used as it is.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,18 @@ PACKAGES = {
     "numpy": "numpy",
 }
 
+# Of a GPU: the oldest that NVRTC compiles for, and the CUDA version of its driver; an older one cannot load NVRTC's
+# output.
+LEAST_CAPABILITY = (7, 5)
+LEAST_CUDA = 13000
+DRIVER = "install NVIDIA's driver 580 or newer (or, on data-centre GPUs such as the T4, its package cuda-compat-13-0)"
+
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 def describe() -> dict[str, Any]:
     return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu_model(),
         "cores": cores(),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 Sizes = tuple[Sequence[int], int, int]  # M_sizes, K, N
+Draw = Callable[[np.random.Generator], Sizes]
 
 REQUIRED: dict[str, Sizes] = {
     "uniform": ((128,) * 4, 256, 256),
@@ -28,7 +29,7 @@ MAX_ELEMENTS = 64 << 20
 
 def awkward(seed: int, max_groups: int) -> Iterator[tuple[str, Sizes]]:
     """Awkward shapes by name, drawn from the seed; together less than a tenth of the work of `imbalanced`."""
-    for name, draw in _draws(max_groups).items():
+    for name, draw in draws(max_groups).items():
         yield name, draw(generator(seed, name, "shape"))
 
 
@@ -78,7 +79,7 @@ def zipf(rng: np.random.Generator, groups: int, rows: int, exponent: float = 1.0
     return [int(m) for m in rng.permutation(drawn)]
 
 
-def _odd16(rng: np.random.Generator, low: int, high: int) -> int:
+def odd16(rng: np.random.Generator, low: int, high: int) -> int:
     """An odd multiple of 16, which no tile of 32 or more divides. low and high count odd multiples."""
     return 16 * (2 * int(rng.integers(low, high)) + 1)
 
@@ -88,25 +89,25 @@ def _prime(rng: np.random.Generator, low: int, high: int) -> int:
     return int(rng.choice(primes))
 
 
-def _rows(rng: np.random.Generator, groups: int, low: int, high: int) -> list[int]:
+def rows(rng: np.random.Generator, groups: int, low: int, high: int) -> list[int]:
     return [int(m) for m in rng.integers(low, high, size=groups)]
 
 
 def _empty_groups(rng: np.random.Generator) -> Sizes:
     """The first, the last and a group in between have no rows."""
-    return [0, *_rows(rng, 2, 1, 70), 0, *_rows(rng, 2, 1, 70), 0], _odd16(rng, 1, 4), _odd16(rng, 1, 4)
+    return [0, *rows(rng, 2, 1, 70), 0, *rows(rng, 2, 1, 70), 0], odd16(rng, 1, 4), odd16(rng, 1, 4)
 
 
 def _one_row(rng: np.random.Generator) -> Sizes:
-    return [1], 16 * int(rng.integers(2, 17)), _odd16(rng, 2, 8)
+    return [1], 16 * int(rng.integers(2, 17)), odd16(rng, 2, 8)
 
 
 def _single_rows(rng: np.random.Generator) -> Sizes:
-    return [1] * int(rng.integers(3, 9)), _odd16(rng, 1, 4), 16 * int(rng.integers(1, 9))
+    return [1] * int(rng.integers(3, 9)), odd16(rng, 1, 4), 16 * int(rng.integers(1, 9))
 
 
 def _prime_rows(rng: np.random.Generator) -> Sizes:
-    return [_prime(rng, 3, 130) for _ in range(3)], 16 * int(rng.integers(2, 9)), _odd16(rng, 1, 5)
+    return [_prime(rng, 3, 130) for _ in range(3)], 16 * int(rng.integers(2, 9)), odd16(rng, 1, 5)
 
 
 def _hot_group(rng: np.random.Generator) -> Sizes:
@@ -117,25 +118,25 @@ def _hot_group(rng: np.random.Generator) -> Sizes:
 
 
 def _one_group(rng: np.random.Generator) -> Sizes:
-    return [_prime(rng, 100, 260)], _odd16(rng, 2, 6), _odd16(rng, 2, 6)
+    return [_prime(rng, 100, 260)], odd16(rng, 2, 6), odd16(rng, 2, 6)
 
 
 def _many_groups(rng: np.random.Generator, groups: int) -> Sizes:
     """The maximum number of groups, each with a few rows or none."""
-    m_sizes = _rows(rng, groups - 1, 0, 10)
-    return [*m_sizes, int(rng.integers(1, 10))], _odd16(rng, 1, 3), 16 * int(rng.integers(1, 5))
+    m_sizes = rows(rng, groups - 1, 0, 10)
+    return [*m_sizes, int(rng.integers(1, 10))], odd16(rng, 1, 3), 16 * int(rng.integers(1, 5))
 
 
 def _narrow(rng: np.random.Generator) -> Sizes:
     """The smallest K and N that the exercise allows."""
-    return _rows(rng, 3, 1, 50), 16, 16
+    return rows(rng, 3, 1, 50), 16, 16
 
 
 def _odd_sixteens(rng: np.random.Generator) -> Sizes:
-    return _rows(rng, 4, 20, 90), _odd16(rng, 3, 7), _odd16(rng, 3, 7)
+    return rows(rng, 4, 20, 90), odd16(rng, 3, 7), odd16(rng, 3, 7)
 
 
-def _draws(max_groups: int) -> dict[str, Callable[[np.random.Generator], Sizes]]:
+def draws(max_groups: int) -> dict[str, Draw]:
     return {
         "empty-groups": _empty_groups,
         "one-row": _one_row,

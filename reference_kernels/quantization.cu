@@ -31,6 +31,16 @@ __device__ unsigned magnitude(float4 v) {
     return max(max(magnitude(v.x), magnitude(v.y)), max(magnitude(v.z), magnitude(v.w)));
 }
 
+// The largest of a warp's 32 values, for every lane.
+__device__ unsigned warp_max(unsigned value) {
+#if __CUDA_ARCH__ >= 800
+    return __reduce_max_sync(ALL_LANES, value);
+#else
+    for (int step = 16; step > 0; step /= 2) value = max(value, __shfl_xor_sync(ALL_LANES, value, step));
+    return value;
+#endif
+}
+
 __device__ float scale_of(unsigned amax) { return fmaxf(__uint_as_float(amax), AMAX_FLOOR) / LARGEST; }
 
 // E4M3 s eeee mmm: rounded to nearest even, saturated.
@@ -136,7 +146,7 @@ extern "C" __global__ void reference_fine_grained_kernel(const float* x, unsigne
         const long long col = block % blocks_per_row * BLOCK + lane;
         const long long i = block / blocks_per_row * cols + col;
         const float4 v = col < cols ? load4(x, i) : make_float4(0, 0, 0, 0);
-        const float own = scale_of(__reduce_max_sync(ALL_LANES, magnitude(v)));
+        const float own = scale_of(warp_max(magnitude(v)));
         if (lane == 0) scale[block] = own;
         if (col < cols) store4(q, i, encode4(v, own));
     }
@@ -157,7 +167,7 @@ extern "C" __global__ void reference_block_wise_kernel(const float* x, unsigned 
         unsigned most = 0;
         for (int row = first_row + warp; row < end_row && col < cols; row += warps)
             most = max(most, magnitude(load4(x, start + (long long)row * cols)));
-        most = __reduce_max_sync(ALL_LANES, most);
+        most = warp_max(most);
         if (lane == 0) atomicMax(&amax, most);
         __syncthreads();
         const float own = scale_of(amax);

@@ -94,6 +94,8 @@ def outcome(check: Check) -> str:
 def word(check: Check) -> str:
     """The same in a column of cases; "" where the status says it all."""
     family = families.of(check.family)
+    if check.findings and all(finding.unwritten for finding in check.findings):
+        return "not written"
     words = {Status.PASSED: family.passed, Status.FAILED: family.failed, **STATUS_WORDS}
     return words.get(check.status, "")
 
@@ -103,9 +105,21 @@ def judged_on(result: Result) -> str:
     gpu = result.machine.get("gpu")
     name = str(gpu.get("name") or "GPU") if isinstance(gpu, Mapping) else ""
     on_gpu = [title for family_, title in COLUMNS.items() if _all_on_gpu(result, family_)]
+    there = f"Graded on {host(result)}. " if host(result) else ""
     if not name or not on_gpu:
-        return ""
-    return f"{' and '.join(on_gpu).capitalize()}: on the {name}. The rest: by the CPU engine."
+        return there.rstrip()
+    return f"{there}{' and '.join(on_gpu).capitalize()}: on the {name}. The rest: by the CPU engine."
+
+
+def host(result: Result) -> str:
+    """The machine of grade run --host; empty if it was graded here."""
+    return str(result.machine.get("host") or "")
+
+
+def repeated(result: Result, exercise: str) -> list[str]:
+    """The command that grades the same again."""
+    there = ["--host", host(result)] if host(result) else []
+    return ["grade", "run", exercise, result.submission.path, "--seed", str(result.seed), *there]
 
 
 def _all_on_gpu(result: Result, column: str) -> bool:

@@ -19,9 +19,9 @@ from grader.model.result import Status
 from reports import classroom_counts as counts
 from reports import text
 from reports.charts import Histogram, histogram
-from reports.classroom_rows import CaseOutcome, ClassMistake, StudentRow
+from reports.classroom_rows import AlikeGroup, CaseOutcome, ClassMistake, StudentRow
 
-__all__ = ["CaseOutcome", "ClassMistake", "StudentRow", "render", "render_leaderboard"]
+__all__ = ["AlikeGroup", "CaseOutcome", "ClassMistake", "StudentRow", "render", "render_leaderboard"]
 
 # Bars of the points: tenths of what can be had. Bars of the ratios: tenths of the baseline; what is faster than the
 # last is in it.
@@ -30,6 +30,7 @@ RATIO_STEP, RATIO_BARS = 0.1, 16
 
 SHOWN_MISTAKES = 15
 SHOWN_LEADERS = 20
+SHOWN_ALIKE = 30
 
 _HERE = Path(__file__).parent
 _ASSETS = _HERE / "assets"
@@ -47,7 +48,9 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters.update(readable=text.readable, plural=text.plural)
 
 
-def render(rows: Sequence[StudentRow], exercise: Exercise, *, real_names: bool = False) -> str:
+def render(
+    rows: Sequence[StudentRow], exercise: Exercise, alike: Sequence[AlikeGroup] = (), *, real_names: bool = False
+) -> str:
     """The instructor's page. It names students; only its leaderboard does not, unless `real_names`."""
     counted = counts.mistakes(rows)
     by_row: dict[str, list[counts.MistakeRow]] = {}
@@ -70,6 +73,8 @@ def render(rows: Sequence[StudentRow], exercise: Exercise, *, real_names: bool =
         mistakes_of=lambda row: by_row.get(row.student, []),
         ungraded=[row for row in rows if row.problem],
         leaders=counts.leaders(rows, exercise),
+        alike=alike,
+        by_student={row.student: row for row in rows},
         real_names=real_names,
     )
 
@@ -96,6 +101,7 @@ def _page(template: str, exercise: Exercise, *, script: str, **values: object) -
         script_hash=_content_hash(script),
         shown_mistakes=SHOWN_MISTAKES,
         shown_leaders=SHOWN_LEADERS,
+        shown_alike=SHOWN_ALIKE,
         most=sum(exercise.points.values()),
         **values,
     )

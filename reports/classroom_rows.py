@@ -23,7 +23,12 @@ VERDICT_STATUS = {
     Verdict.ERROR: Status.ERROR,
     None: Status.SKIPPED,
 }
-_MISTAKE_TITLES = {"too-slow": "Too slow", "launch": "Does not launch", "rules": "Against the rules"}
+_MISTAKE_TITLES = {
+    "too-slow": "Too slow",
+    "not-written": "Not written yet",
+    "launch": "Does not launch",
+    "rules": "Against the rules",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,15 @@ class ClassMistake:
     @property
     def key(self) -> tuple[str, str]:
         return self.kind, self.name or self.detail
+
+
+@dataclass(frozen=True)
+class AlikeGroup:
+    """Students whose submissions look like copies; `share` of the code, and `how` in words."""
+
+    students: tuple[str, ...]
+    share: float
+    how: str
 
 
 @dataclass(frozen=True)

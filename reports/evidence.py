@@ -27,7 +27,7 @@ class Evidence:
 
 
 def of(problem: Problem, hints: tuple[HtmlHint, ...], machine: Mapping[str, Any]) -> Evidence:
-    wrong = [o for o in problem.occurrences if problem.kind == "wrong-values"]
+    wrong = [o for o in problem.occurrences if problem.kind == "wrong-values" and not problem.unwritten]
     drawn = [(o.case, found) for o in wrong if (found := picture.draw(o.measured))]
     advice = (speed.advice(o.measured, machine) for o in speed.slowest_first(problem))
     too_slow = [(o.case, o.measured) for o in problem.occurrences if problem.kind == "speed"]

@@ -40,8 +40,18 @@ class Guide:
             return (HtmlHint(section.title, _html(section.text)),)
         if problem.kind not in ("speed", "wrong-values"):
             return ()
-        about_speed = problem.kind == "speed"
+        return self._opened(about_speed=problem.kind == "speed")
+
+    def of_speed(self) -> tuple[HtmlHint, ...]:
+        return self._opened(about_speed=True)
+
+    def _opened(self, *, about_speed: bool) -> tuple[HtmlHint, ...]:
         return tuple(HtmlHint(q.title, _html(q.text)) for q in self._questions if q.about_speed == about_speed)
+
+
+def about_speed(exercise: Exercise | None) -> tuple[HtmlHint, ...]:
+    """What comes after a kernel that is right."""
+    return Guide(exercise).of_speed()
 
 
 def by_problem(exercise: Exercise | None, problems: Iterable[Problem]) -> dict[str, tuple[HtmlHint, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from grader.model.result import Check, Result, Status
-from reports.cases import outcome
+from reports.cases import against, outcome
 from reports.text import readable
 
 RUBRIC = ("total", "correctness", "performance", "quality")
@@ -28,6 +28,7 @@ class Moved:
     what: str
     before: float
     now: float
+    of: str = ""  # what a ratio is a share of: "cuBLAS"
 
     @property
     def better(self) -> bool:
@@ -57,7 +58,7 @@ class Changes:
         parts += [f"points {readable(m.before)} to {readable(m.now)}" for m in self.points if m.what == "total"]
         parts += [f"fixed: {_some(self.fixed)}"] if self.fixed else []
         parts += [f"new: {_some(self.broken)}"] if self.broken else []
-        parts += [f"{m.what} {m.before:.2f} to {m.now:.2f} of cuBLAS" for m in self.ratios[:2]]
+        parts += [f"{m.what} {m.before:.2f} to {m.now:.2f} of {m.of}" for m in self.ratios[:2]]
         if not parts:
             return "the same file, the same outcome" if self.same_file else "no check has a different outcome"
         return "; ".join(parts)
@@ -79,7 +80,7 @@ def changes(now: Result, before: Result) -> Changes:
             and was != is_now
         ),
         ratios=tuple(
-            Moved(new.case or new.id, was, is_now)
+            Moved(new.case or new.id, was, is_now, against(new.measurements))
             for old, new in pairs
             if (was := old.measurements.ratio) is not None
             if (is_now := new.measurements.ratio) is not None

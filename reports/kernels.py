@@ -28,15 +28,4 @@ def right(result: Result, exercise: Exercise) -> tuple[str, ...]:
     if not complete or not findings or not all(named([finding]) for finding in findings):
         return ()
     wrong = named(findings)
-    return tuple(name for name in _with_outputs(exercise) if name not in wrong)
-
-
-def _with_outputs(exercise: Exercise) -> tuple[str, ...]:
-    """An output that several kernels take is the last one's: it is right only if all of them are."""
-    last = {
-        parameter.key: kernel.name
-        for kernel in exercise.kernels
-        for parameter in kernel.parameters
-        if parameter.is_pointer and "const" not in parameter.ctype
-    }
-    return tuple(dict.fromkeys(last.values()))
+    return tuple(name for name in exercise.makers if name not in wrong)

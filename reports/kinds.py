@@ -28,6 +28,9 @@ KINDS = {
         "Does not compile", "Fix the first error first, then run again: later errors are often caused by it."
     ),
     "compile-warning": KindText("Compiler warning", "Read it now: warnings like this are often your next bug."),
+    "narrow-offset": KindText(
+        "Offset in 32 bits", "Convert the first factor, so that the whole product has 64 bits; it costs nothing here."
+    ),
     "missing-kernel": KindText(
         "Kernel not found",
         'Keep the name that problem.md gives, and extern "C": without it C++ changes the name.',
@@ -96,6 +99,11 @@ KINDS = {
         "Take the first wrong element and work out by hand which inputs your kernel reads for it.",
         at_fault=False,
     ),
+    "uncoalesced": KindText(
+        "Uncoalesced access",
+        "Let threadIdx.x run along a row, and threadIdx.y from row to row: then the threads of a warp access "
+        "neighbouring addresses. If both are swapped, swap them back.",
+    ),
     "speed": KindText(
         "Too slow", "See below which resources your kernel leaves unused, and take the hints one at a time."
     ),
@@ -127,6 +135,22 @@ FINER: dict[tuple[str, str], Finer] = {
     ("out-of-bounds", Detail.DYNAMIC_SHARED): Finer(
         "The size of an extern __shared__ array is launch->shared_bytes, in bytes: compare it with the largest "
         "index times sizeof(float). If it is large enough, find the index that runs past the end."
+    ),
+    ("out-of-bounds", Detail.NOT_REQUESTED): Finer(
+        "launch->shared_bytes is 0. Set it in the launch function to the size of the extern __shared__ array, in "
+        "bytes: launch->shared_bytes = 2 * TILE * TILE * sizeof(float).",
+        "No dynamic shared memory was requested",
+    ),
+    **{
+        (kind, Detail.FLAT_BLOCK): Finer(
+            "Launch a block of two dimensions, launch->block = dim3(TILE, TILE), or compute row and column from "
+            "threadIdx.x: / TILE and % TILE.",
+            "The block has one dimension, the kernel two",
+        )
+        for kind in ("out-of-bounds", "uninitialised-read", "race", "barrier-divergence", "wrong-values")
+    },
+    ("wrong-values", Detail.UNSET_VARIABLE): Finer(
+        "Give the variable a value where it is declared: float sum = 0.0f.", "A variable was never set"
     ),
     ("uninitialised-read", Detail.GLOBAL_MEMORY): Finer(
         "Outputs start out uninitialised. Store a value before you read one back: C[i] = sum, not C[i] += sum."
@@ -219,6 +243,10 @@ FINER: dict[tuple[str, str], Finer] = {
         "Find out which thread should store what this loop waits for, and whether it gets there; of other blocks, "
         "only those with a lower index are sure to run. If the loop waits for no other thread, check its condition."
     ),
+    ("did-not-finish", Detail.NO_EFFECT): Finer(
+        "k + 1 computes a number and drops it: to advance a counter, write k += 1. A comparison, i == 1, does not "
+        "assign either."
+    ),
     ("did-not-finish", Detail.RECURSION): Finer(
         "Check the condition that ends the recursion: does it become true for every argument?"
     ),
@@ -236,6 +264,9 @@ FINER: dict[tuple[str, str], Finer] = {
     ("trap", Detail.ASSERTION): Finer(
         "Find out why the condition of the assert() is false here.", "Assertion failed"
     ),
+    ("wrong-values", Detail.UNTOUCHED): Finer("", "Not written yet"),
+    ("wrong-values", Detail.NOT_WRITTEN): Finer("", "Not written yet"),
+    ("wrong-values", Detail.STEP_LEFT): Finer("", "Not finished yet"),
     ("wrong-values", Detail.ONE_SHARED_ARRAY): Finer(
         "Declare one extern __shared__ array, and point each part to its own offset in it: "
         "float* b_tile = memory + TILE * TILE. Then count both in launch->shared_bytes."

@@ -85,10 +85,11 @@ def make(path: str, source: str, problems: Iterable[Problem]) -> Listing:
     code = highlight.lines(source)
     shown = code[:SHOWN_LINES]
     notes = _place([p for p in problems if PurePath(p.file).name == name and 1 <= p.line <= len(shown)])
-    lines = []
-    for number, text in enumerate(shown, start=1):
-        beside = notes.get(number, ())
-        lines.append(Line(number, text, beside, tuple(note.problem for note in beside)))
+    guilty: dict[int, list[Problem]] = {}
+    for problem in (note.problem for beside in notes.values() for note in beside):
+        for line in {problem.line, *problem.lines}:  # of a race both accesses
+            guilty.setdefault(line, []).append(problem)
+    lines = [Line(n, text, notes.get(n, ()), tuple(guilty.get(n, ()))) for n, text in enumerate(shown, start=1)]
     return Listing(name, tuple(lines), len(code) - len(shown))
 
 

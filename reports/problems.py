@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from grader.model.details import Detail, Role
 from grader.model.measurements import NOTHING, Measurements
-from grader.model.result import Check, Finding, Result, Status
+from grader.model.result import Check, Finding, Related, Result, Status
 from reports.kinds import kind_of, next_step, title
 
 WARNING = "compile-warning"
@@ -17,6 +18,12 @@ EXPLAINED_STEP = "That mistake would produce exactly these numbers. Find it in y
 
 # Kind, file, lines.
 _Key = tuple[str, str, frozenset[int]]
+
+# Details whose next step says more than that the mistake is known.
+OWN_STEPS = (Detail.UNSET_VARIABLE, Detail.FLAT_BLOCK)
+
+# What a wrong index does where it leaves an array.
+SYMPTOMS = ("out-of-bounds", "uninitialised-read")
 
 # Of a mistake that shows in more cases, only this many are named.
 SHOWN_CASES = 4
@@ -55,11 +62,36 @@ class Problem:
 
     @property
     def next_step(self) -> str:
-        if self.is_explained:
+        if self.unwritten:
+            return f"Write {self.steps[0].name} on line {self.steps[0].line}: so far it is as in the starter."
+        if self.first.detail == Detail.STEP_LEFT:
+            return f"Go on with {self.steps[0].name} on line {self.steps[0].line}: so far it is as in the starter."
+        if self.is_explained and self.first.detail not in OWN_STEPS:
             return EXPLAINED_STEP + ("; the hint explains it." if self.hint else ".")
         if self.kind == COMPILE_ERROR and self.alone:
             return ""  # the compiler has said it all
         return next_step(self.first)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether it only says what the student has not written yet."""
+        return self.first.unwritten
+
+    @property
+    def steps(self) -> tuple[Related, ...]:
+        """The steps of the starter that are left, in their order."""
+        found = {one.name: one for o in self.occurrences for one in o.finding.related if one.role == Role.TODO}
+        return tuple(sorted(found.values(), key=lambda one: one.line))
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(o.finding.kernel for o in self.occurrences if o.finding.kernel))
+
+    @property
+    def left(self) -> str:
+        """ "not written yet: encode_e4m3_kernel, encode_e5m2_kernel (TODO 2 on line 30)"."""
+        steps = ", ".join(f"{step.name} on line {step.line}" for step in self.steps)
+        return f"not written yet: {', '.join(self.kernels)} ({steps})"
 
     @property
     def is_explained(self) -> bool:
@@ -68,7 +100,9 @@ class Problem:
 
     @property
     def at_fault(self) -> bool:
-        """Whether `line` is the guilty one."""
+        """Whether `line` is the guilty one, or the one to go on with."""
+        if self.unwritten:
+            return True
         return self.line > 0 and kind_of(self.kind).at_fault
 
     @property
@@ -79,6 +113,10 @@ class Problem:
     @property
     def lines(self) -> tuple[int, ...]:
         """The guilty line, and for a race the line of the other access, which is as guilty."""
+        if self.first.detail == Detail.STEP_LEFT:
+            return (self.steps[0].line,)
+        if self.first.detail == Detail.UNSET_VARIABLE:
+            return tuple(one.line for one in self.first.related if one.role == Role.UNSET)
         if not self.at_fault:
             return ()
         return self.first.guilty_lines
@@ -101,6 +139,8 @@ class Problem:
     @property
     def others(self) -> tuple[Occurrence, ...]:
         """The further cases, where they say something else than the first."""
+        if self.unwritten:
+            return ()
         return tuple(o for o in self.occurrences[1:] if o.finding.message != self.first.message)
 
     @property
@@ -112,9 +152,30 @@ class Problem:
 
 
 def problems(result: Result) -> tuple[Problem, ...]:
-    """What made required checks fail, in grading order, speed last: the first is the one to start with."""
+    """What made required checks fail, the one to start with first: in grading order, but causes before symptoms.
+
+    Speed comes last but for what is not written yet.
+    """
     failed = sorted(filter(_withholds, result.checks), key=lambda check: check.rubric == "performance")
-    return _merge("problem", False, failed)
+    found = _merge("problem", False, failed)
+    explained = {kernel for one in found if one.is_explained for kernel in one.kernels}
+    ordered = sorted(found, key=lambda one: _rank(one, explained))
+    return tuple(replace(one, id=f"problem-{number}") for number, one in enumerate(ordered, start=1))
+
+
+def _rank(problem: Problem, explained: Collection[str]) -> tuple[bool, bool, int]:
+    """Of the kernel that changed since the last run first; then hard faults, named mistakes, other wrong values.
+
+    A wrong index reads past an array in some cases: there its name says more than the fault.
+    """
+    first = problem.first
+    if problem.kind in SYMPTOMS and (not first.kernel or first.kernel in explained) and explained:
+        kind = 2
+    elif problem.kind == "wrong-values":
+        kind = 1 if problem.is_explained else 3
+    else:
+        kind = 0
+    return problem.unwritten, not any(o.finding.changed for o in problem.occurrences), kind
 
 
 def advice(result: Result) -> tuple[Problem, ...]:
@@ -152,7 +213,8 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
         if not findings and check.status is Status.FAILED:
             findings = (Finding(check.family, "", 0, check.message or check.reason or "failed"),)
         for at, finding in enumerate(findings):
-            key = (finding.kind, finding.file, frozenset(finding.guilty_lines))
+            lines: frozenset[int] = frozenset() if finding.unwritten else frozenset(finding.guilty_lines)
+            key = (finding.kind, finding.file, lines)
             measured = NOTHING if at else check.measurements
             groups.setdefault(key, []).append(Occurrence(check.case or "", finding, measured))
     of_kind = Counter(kind for (kind, _, _), occurrences in groups.items() for _ in occurrences)
@@ -162,12 +224,18 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
             mild,
             kind,
             file,
-            occurrences[0].finding.line,
+            _line(occurrences),
             tuple(occurrences),
             of_kind[kind] == 1,
         )
         for number, ((kind, file, _), occurrences) in enumerate(_by_cause(groups).items(), start=1)
     )
+
+
+def _line(occurrences: Sequence[Occurrence]) -> int:
+    """Of what is not written, the first step: kernels may need several."""
+    lines = [o.finding.line for o in occurrences]
+    return min(lines) if occurrences[0].finding.unwritten else lines[0]
 
 
 def _by_cause(groups: Mapping[_Key, list[Occurrence]]) -> dict[_Key, list[Occurrence]]:

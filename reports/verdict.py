@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from grader.model import families
+from grader.model.details import Detail
 from grader.model.families import SPEED
 from grader.model.measurements import Measurements
 from grader.model.result import Result, Status, Verdict
 from reports.cases import against
 from reports.problems import Problem
 from reports.text import as_ratio, plural
+
+SHOWN_STEPS = 4  # of those left to write, by name
 
 BEFORE_SPEED = {family.name for family in families.before(SPEED)}
 
@@ -44,6 +47,12 @@ def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
     if not problems:
         return Words("Not passed", "The Result says so, but contains no failed check.")
     first = problems[0]
+    if first.unwritten:
+        return Words("Not written yet", _left(first))
+    problems = tuple(problem for problem in problems if not problem.unwritten)
+    if first.first.detail == Detail.STEP_LEFT:
+        step = first.steps[0]
+        return Words("Not finished yet", f"{step.name} on line {step.line} is still as in the starter.")
     place = f" on line {first.line}" if first.at_fault else ""
     if first.kind == "compile-error":
         where = "; the first" + (place or " below") if len(problems) > 1 else place or ", below"
@@ -54,6 +63,20 @@ def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
     if len(problems) == 1:
         return Words(headline, f"1 problem to fix: {what}.")
     return Words(headline, f"{len(problems)} problems to fix. Start with: {what}.")
+
+
+def _left(problem: Problem) -> str:
+    """What is left to write, where nothing of what is written is wrong."""
+    first, *further = problem.steps
+    begin = "This is the starter as it came. Begin" if problem.first.detail == Detail.UNTOUCHED else "Go on"
+    names = [step.name for step in further]
+    shown = _listed(names) if len(names) <= SHOWN_STEPS else f"{names[0]} and {len(names) - 1} more"
+    then = f"; {shown} {'is' if len(names) == 1 else 'are'} left after it" if names else ""
+    return f"{begin} with {first.name} on line {first.line}{then}."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _too_slow(result: Result) -> str:

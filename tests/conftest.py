@@ -21,6 +21,7 @@ LONGEST = (
     "ptx/test_findings.py",
     "kernels/test_correct.py",
     "batch/test_slurm.py",
+    "remote/test_host.py",
     "reports/test_browser.py",
     "kernels/test_fp8_correct.py",
     "kernels/test_moe_correct.py",

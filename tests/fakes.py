@@ -110,7 +110,12 @@ def right(arrays: Arrays) -> Outcome:
 def pack(config: LaunchConfig) -> np.ndarray:
     """A Launch as a launch function leaves it in memory."""
     fields = (*config.grid, *config.block, config.shared_bytes, config.variant, config.workspace_bytes, 0, 0)
-    return np.frombuffer(struct.pack("<3I3IIiQii", *fields), np.uint8)
+    data = struct.pack("<3I3IIiQii3Ii", *fields, *config.cluster, len(config.tensor_maps))
+    for m in config.tensor_maps:
+        sizes = (m.offset, *m.dim, *m.stride, *m.box, *m.element_stride)
+        modes = (m.interleave, m.swizzle, m.l2_promotion, m.fill)
+        data += struct.pack("<3i4xQ5Q4Q5I5I4i", m.array, m.type, m.rank, *sizes, *modes)
+    return np.frombuffer(data.ljust(1280, b"\0"), np.uint8)
 
 
 class FakeExecutor:

@@ -3,12 +3,14 @@
 A page is one session in a copy of the project: its ```sh blocks follow each other in one shell. What stands above a
 block decides about it, as a comment that a reader does not see:
 
-    <!-- needs: gpu -->     not run here, but listed as skipped; or: cluster, network, platform, terminal, time
+    <!-- needs: gpu -->     not run here, but listed as skipped; or: cluster, network, platform, terminal, time,
+                            torch
     <!-- exits: 1 -->       its last command ends so
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -29,15 +31,18 @@ from tests.ci.course import GIT
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
+GUIDES = sorted(
+    file for folder in ("benchmarks", "examples", "exercises") for file in (ROOT / folder).rglob("README.md")
+)
 
 FENCE = re.compile(r"((?:^<!-- [^\n]* -->\n)*)^(```+)(\w*)\n(.*?)^\2$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"<!-- (needs|exits): (\w+) -->")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)?(#[^)\s]*)?\)")
 
-NEEDS = ("cluster", "gpu", "network", "platform", "terminal", "time")
+NEEDS = ("cluster", "gpu", "network", "platform", "terminal", "time", "torch")
 
 # What a reader starts with: the project as it is cloned, but for what no page uses.
-COPIED = ("exercises", "docs", "benchmarks", "grader", "README.md", "pyproject.toml", "Makefile")
+COPIED = ("exercises", "docs", "benchmarks", "examples", "grader", "README.md", "pyproject.toml", "Makefile")
 
 PAGE_SECONDS = 100
 
@@ -65,7 +70,8 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 def is_run(block: Block) -> bool:
-    return not block.needs or (block.needs == "gpu" and machine.gpus() > 0)
+    has = {"gpu": machine.gpus() > 0, "torch": importlib.util.find_spec("torch") is not None}
+    return not block.needs or has.get(block.needs, False)
 
 
 def named(page: Path) -> str:
@@ -159,7 +165,7 @@ def test_no_command_hides_in_another_kind_of_block(page: Path) -> None:
     assert typed == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", [*PAGES, *GUIDES], ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     for file, anchor in LINK.findall(page.read_text()):
         target = page.parent / file if file else page

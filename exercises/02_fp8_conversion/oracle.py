@@ -119,13 +119,16 @@ def _judge_codes(case: Case, name: str, encoder: Encoder, got: np.ndarray, right
     x, random = _data(case, "x"), _data(case, "random") if encoder.by_chance else None
     at = int(np.argmax(wrong))
     cause = why_encoded(got, right, wrong, x, encoder.fmt, random)
-    made = "still 0xff" if _unwritten(cause) else f"got {_code(got[at], encoder.fmt)}"
+    want, made = _code(right[at], encoder.fmt), "" if _unwritten(cause) else _code(got[at], encoder.fmt)
     drawn = "" if random is None else f", random[{at}] = 0x{random[at]:08x}{_threshold(x[at])}"
+    first = f"x[{at}] = {_plain(x[at])} (0x{_bits(x[at]):08x}){drawn}"
     return Judged(
         name,
         wrong,
-        sentence=f"x[{at}] = {_plain(x[at])} (0x{_bits(x[at]):08x}){drawn}: "
-        f"expected {_code(right[at], encoder.fmt)}, {made}",
+        sentence=_sentence(first, want, made),
+        first=first,
+        expected=want,
+        got=made,
         example={
             "format": encoder.fmt.name,
             "input": float(x[at]),
@@ -146,9 +149,25 @@ def _judge_values(name: str, codes: np.ndarray, fmt: Format, got: np.ndarray, ri
         return Judged(name, wrong)
     at = int(np.argmax(wrong))
     cause = why_decoded(got, right, wrong, codes, fmt)
-    made = "nothing was written" if _unwritten(cause) else f"got {_value(got[at])}"
-    sentence = f"x[{at}] = 0x{codes[at]:02x}: expected {_value(right[at])}, {made}"
-    return Judged(name, wrong, sentence=sentence, detail=Detail.CONVERSION, **_explained(cause))
+    first, want, made = (
+        f"x[{at}] = 0x{codes[at]:02x}",
+        _value(right[at]),
+        "" if _unwritten(cause) else _value(got[at]),
+    )
+    return Judged(
+        name,
+        wrong,
+        sentence=_sentence(first, want, made),
+        first=first,
+        expected=want,
+        got=made,
+        detail=Detail.CONVERSION,
+        **_explained(cause),
+    )
+
+
+def _sentence(first: str, want: str, made: str) -> str:
+    return f"{first}: expected {want}, {f'got {made}' if made else 'nothing was written'}"
 
 
 def _unwritten(cause: Cause | None) -> bool:

@@ -14,8 +14,8 @@ from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
 from reference_kernels.fp8 import E4M3, SIGN, decode, encode, midpoints
+from reference_kernels.mistakes import untouched
 from reference_kernels.mistakes.quantization import EACH, Quantized, explain_codes, explain_scales
-from reference_kernels.mistakes.untouched import untouched
 from reference_kernels.quantization import (
     AMAX_FLOOR,
     BLOCK_WISE,
@@ -335,7 +335,7 @@ def _judge_scales(output: Output, right: Quantized, scales: np.ndarray) -> Judge
     return Judged(
         output.scale,
         wrong,
-        sentence=_scale_sentence(right, scales, int(np.argmax(wrong))),
+        **_scale_words(right, scales, int(np.argmax(wrong))),
         cause=cause.sentence if cause else "",
         mistake=cause.name if cause else "",
         hint=cause.hint if cause else "",
@@ -349,11 +349,12 @@ def _judge_codes(output: Output, right: Quantized, codes: np.ndarray, scales: np
         return Judged(output.q, wrong)
     first = int(np.argmax(wrong))
     cause = explain_codes(right, codes, scales, wrong)
-    sentence, example = _code_sentence(right, codes, scales, first)
+    written = cause is None or cause.name != untouched.NAME
+    words, example = _code_words(right, codes, scales, first, written=written)
     return Judged(
         output.q,
         wrong,
-        sentence=sentence,
+        **words,
         cause=cause.sentence if cause else "",
         mistake=cause.name if cause else "",
         hint=cause.hint if cause else "",
@@ -394,27 +395,34 @@ def _surely_right(right: Quantized, codes: np.ndarray, scales: np.ndarray) -> np
 # ---- the first wrong element in words
 
 
-def _scale_sentence(right: Quantized, scales: np.ndarray, first: int) -> str:
+def _words(first: str, want: str, got: str) -> dict[str, str]:
+    found = f"got {got}" if got else "nothing was written"
+    return {"sentence": f"{first}: expected {want}, {found}", "first": first, "expected": want, "got": got}
+
+
+def _scale_words(right: Quantized, scales: np.ndarray, first: int) -> dict[str, str]:
     """ "scale[3][1], of x[3][128 to 255]: amax 0.9731 / 448: expected 0.002172, got 0.97"."""
     amax, expected, got = (array.ravel()[first] for array in (right.amax, right.scales, scales))
     made = f"amax {amax!s} / 448" if amax >= AMAX_FLOOR else f"amax {amax!s}, below the floor: 1e-06 / 448"
     index = np.unravel_index(first, scales.shape)
-    is_now = "nothing was written" if untouched(scales).ravel()[first] else f"got {got!s}"
-    return f"scale{_subscript(index)}, of x{_extent(right, first)}: {made}: expected {expected!s}, {is_now}"
+    place = f"scale{_subscript(index)}, of x{_extent(right, first)}: {made}"
+    return _words(place, f"{expected!s}", "" if untouched.untouched(scales).ravel()[first] else f"{got!s}")
 
 
-def _code_sentence(right: Quantized, codes: np.ndarray, scales: np.ndarray, first: int) -> tuple[str, dict[str, Any]]:
+def _code_words(
+    right: Quantized, codes: np.ndarray, scales: np.ndarray, first: int, *, written: bool
+) -> tuple[dict[str, str], dict[str, Any]]:
     """The sentence, and the example for the report to draw."""
     x, got = right.x.ravel()[first], int(codes.ravel()[first])
     own = scales.ravel()[right.blocks_of(np.array([first]))[0]]
     index = _subscript(np.unravel_index(first, codes.shape))
     begin = f"x{index} = {x!s} ({_bits(x):#010x})"
     if not (own > 0 and np.isfinite(own)):
-        return f"{begin}, and its scale is {own!s}: with such a scale no byte is correct", {}
+        return {"sentence": f"{begin}, and its scale is {own!s}: with such a scale no byte is correct"}, {}
     with np.errstate(over="ignore"):
         quotient = np.float32(x / own)
     expected = int(encode(np.array([quotient]))[0])
-    sentence = f"{begin}, scale {own!s}: x / scale = {quotient!s}: expected {_code(expected)}, got {_code(got)}"
+    place = f"{begin}, scale {own!s}: x / scale = {quotient!s}"
     example = {
         "format": "E4M3",
         "input": float(quotient),
@@ -422,7 +430,7 @@ def _code_sentence(right: Quantized, codes: np.ndarray, scales: np.ndarray, firs
         "expected": expected,
         "got": got,
     }
-    return sentence, example
+    return _words(place, _code(expected), _code(got) if written else ""), example
 
 
 def _code(code: int) -> str:

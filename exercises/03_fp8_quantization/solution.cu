@@ -32,9 +32,15 @@ __device__ float amax_of(float4 v) {
 }
 
 // Returns the largest of the warp's 32 values to every lane. Non-negative floats compare like their bits, so
-// the integer maximum of a warp works for them; it is a single instruction.
+// the integer maximum of a warp works for them; from compute capability 8.0 on, it is a single instruction.
 __device__ float warp_max(float value) {
+#if __CUDA_ARCH__ >= 800
     return __uint_as_float(__reduce_max_sync(ALL_LANES, __float_as_uint(value)));
+#else
+    for (int step = WARP / 2; step > 0; step /= 2)
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, step));
+    return value;
+#endif
 }
 
 // Returns the largest value of the block to every thread. One barrier is enough: after it, every warp reduces

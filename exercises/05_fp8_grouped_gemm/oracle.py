@@ -5,35 +5,25 @@ Called by the grader (exercises/README.md): required, extra, from_spec, another,
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
+from reference_kernels import grouped_gemm_cases as cases
 from reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, quantized, to_bf16
 from reference_kernels.fp8_grouped_gemm_error import bound_of, right_elements
 from reference_kernels.grouped_gemm import group_offsets
+from reference_kernels.grouped_gemm_cases import Sizes
 from reference_kernels.mistakes.fp8_grouped_gemm import explain
 from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, spread
-
-REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
-    "uniform": ((128,) * 4, 256, 256),
-    "variable": ((64, 128, 32, 256, 16, 192, 96, 48), 512, 512),
-    "imbalanced": ((1, 10, 100, 1000), 1024, 1024),
-    "small": ((8, 12, 16, 24, 32, 8, 16, 12, 20, 28, 16, 8, 24, 32, 16, 12), 128, 128),
-}
 
 OUTPUT = "C_concat"
 UNWRITTEN = 0xFFFF  # an output arrives with every bit set, which is a NaN that arithmetic does not make
 
 MAX_GROUPS = 64
-MAX_WORK = 1111 * 1024 * 1024  # multiply-adds of `imbalanced`, the largest case: no case needs more
-MAX_ELEMENTS = 64 << 20  # of A and B: many empty groups have a large B and no work
-
-Sizes = tuple[Sequence[int], int, int]  # M_sizes, K, N
 
 
 # ---- cases
@@ -41,15 +31,14 @@ Sizes = tuple[Sequence[int], int, int]  # M_sizes, K, N
 
 def required(seed: int) -> Iterator[Case]:
     """The four cases on which speed is measured too, with values drawn from the seed."""
-    for name, (m_sizes, k, n) in REQUIRED.items():
-        yield make_case(name, m_sizes, k, n, seed=seed, required=True)
+    for name, sizes in cases.REQUIRED.items():
+        yield make_case(name, sizes, seed=seed, required=True)
 
 
 def extra(seed: int) -> Iterator[Case]:
     """Awkward shapes, drawn from the seed too; together less than a tenth of the work of `imbalanced`."""
     for name, draw in EXTRA.items():
-        m_sizes, k, n = draw(_generator(seed, name, "shape"))
-        yield make_case(name, m_sizes, k, n, seed=seed)
+        yield make_case(name, draw(cases.generator(seed, name, "shape")), seed=seed)
 
 
 def from_spec(spec: Mapping[str, Any], seed: int, name: str) -> Case:
@@ -57,15 +46,7 @@ def from_spec(spec: Mapping[str, Any], seed: int, name: str) -> Case:
 
     Raises ValueError with a message that names the wrong field and what it should be.
     """
-    unknown = sorted(set(spec) - {"M_sizes", "K", "N"})
-    if unknown:
-        raise ValueError(f"secret case {name!r}: unknown field {unknown[0]!r}; known are M_sizes, K and N")
-    for field in ("M_sizes", "K", "N"):
-        if field not in spec:
-            raise ValueError(f"secret case {name!r}: {field} is missing")
-    m_sizes, k, n = spec["M_sizes"], spec["K"], spec["N"]
-    _validate(name, m_sizes, k, n)
-    return make_case(name, m_sizes, k, n, seed=seed, secret=True)
+    return make_case(name, cases.from_spec(spec, name, MAX_GROUPS), seed=seed, secret=True)
 
 
 def another(case: Case, seed: int) -> Case:
@@ -73,28 +54,20 @@ def another(case: Case, seed: int) -> Case:
     k, n = case.arguments["K"], case.arguments["N"]
     assert isinstance(k, int)
     assert isinstance(n, int)
-    return make_case(case.name, _data(case, "M_sizes").tolist(), k, n, seed=seed, required=case.required)
+    return make_case(case.name, (_data(case, "M_sizes").tolist(), k, n), seed=seed, required=case.required)
 
 
-def make_case(
-    name: str,
-    m_sizes: Sequence[int],
-    k: int,
-    n: int,
-    *,
-    seed: int,
-    required: bool = False,
-    secret: bool = False,
-) -> Case:
+def make_case(name: str, sizes: Sizes, *, seed: int, required: bool = False, secret: bool = False) -> Case:
     """One problem. Its values depend only on the name, the sizes and the seed.
 
     Quantized are numbers uniform in [-1, 1). The scales of B are nearly equal then: the largest of 16384 such numbers
     is always close to 1, and no result shows whose scale was taken. So in all but the required cases, each block has
     a magnitude of its own.
     """
-    rng = _generator(seed, name, "values")
+    m_sizes, k, n = sizes
+    rng = cases.generator(seed, name, "values")
     rows, groups = sum(m_sizes), len(m_sizes)
-    A, B = _uniform(rng, (rows, k)), _uniform(rng, (groups, n, k))
+    A, B = cases.uniform(rng, (rows, k)), cases.uniform(rng, (groups, n, k))
     if not required:
         A *= spread(_magnitudes(rng, FINE_GRAINED.scale_shape(A.shape)), FINE_GRAINED, A.shape)
         B *= spread(_magnitudes(rng, BLOCK_WISE.scale_shape(B.shape)), BLOCK_WISE, B.shape)
@@ -117,19 +90,6 @@ def make_case(
     )
 
 
-def _generator(seed: int, name: str, purpose: str) -> np.random.Generator:
-    """A separate stream per case, so that a single case can be generated again."""
-    return np.random.default_rng([seed, *f"{purpose} {name}".encode()])
-
-
-def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """FP32 in [-1, 1)."""
-    values = rng.random(shape, dtype=np.float32)
-    values *= 2
-    values -= 1
-    return values
-
-
 def _magnitudes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """From 1/4 to 4, as many above 1 as below."""
     return np.exp2(rng.uniform(-2, 2, shape)).astype(np.float32)
@@ -144,28 +104,15 @@ def _data(case: Case, name: str) -> np.ndarray:
 # ---- extra cases
 
 
-def _odd16(rng: np.random.Generator, low: int, high: int) -> int:
-    """An odd multiple of 16, which no tile of 32 or more divides. low and high count odd multiples."""
-    return 16 * (2 * int(rng.integers(low, high)) + 1)
-
-
 def _ragged(rng: np.random.Generator, low: int, high: int) -> int:
     """An odd multiple of 16 between 128 * low and 128 * high: the last block of 128 is ragged."""
-    return 128 * int(rng.integers(low, high)) + _odd16(rng, 0, 4)
-
-
-def _prime(rng: np.random.Generator, low: int, high: int) -> int:
-    primes = [p for p in range(max(2, low), high) if all(p % d for d in range(2, math.isqrt(p) + 1))]
-    return int(rng.choice(primes))
-
-
-def _rows(rng: np.random.Generator, groups: int, low: int, high: int) -> list[int]:
-    return [int(m) for m in rng.integers(low, high, size=groups)]
+    return 128 * int(rng.integers(low, high)) + cases.odd16(rng, 0, 4)
 
 
 def _empty_groups(rng: np.random.Generator) -> Sizes:
     """The first, the last and a group in between have no rows."""
-    return [0, *_rows(rng, 2, 1, 70), 0, *_rows(rng, 2, 1, 70), 0], _ragged(rng, 1, 2), _odd16(rng, 1, 4)
+    m_sizes = [0, *cases.rows(rng, 2, 1, 70), 0, *cases.rows(rng, 2, 1, 70), 0]
+    return m_sizes, _ragged(rng, 1, 2), cases.odd16(rng, 1, 4)
 
 
 def _one_row(rng: np.random.Generator) -> Sizes:
@@ -176,73 +123,26 @@ def _single_rows(rng: np.random.Generator) -> Sizes:
     return [1] * int(rng.integers(3, 9)), _ragged(rng, 1, 3), 16 * int(rng.integers(1, 9))
 
 
-def _prime_rows(rng: np.random.Generator) -> Sizes:
-    return [_prime(rng, 3, 130) for _ in range(3)], 16 * int(rng.integers(2, 9)), _odd16(rng, 1, 5)
-
-
-def _hot_group(rng: np.random.Generator) -> Sizes:
-    """One expert gets every token."""
-    m_sizes = [0] * int(rng.integers(4, 9))
-    m_sizes[int(rng.integers(len(m_sizes)))] = int(rng.integers(200, 400))
-    return m_sizes, 16 * int(rng.integers(4, 9)), 16 * int(rng.integers(4, 9))
-
-
-def _many_groups(rng: np.random.Generator) -> Sizes:
-    """The maximum number of groups, each with a few rows or none."""
-    m_sizes = _rows(rng, MAX_GROUPS - 1, 0, 10)
-    return [*m_sizes, int(rng.integers(1, 10))], _odd16(rng, 1, 3), 16 * int(rng.integers(1, 5))
-
-
-def _narrow(rng: np.random.Generator) -> Sizes:
-    """The smallest K and N that the exercise allows."""
-    return _rows(rng, 3, 1, 50), 16, 16
-
-
 def _short_blocks(rng: np.random.Generator) -> Sizes:
     """Less than one block of scales along K, a little more than one along N."""
-    return _rows(rng, 3, 5, 60), 48, 144
+    return cases.rows(rng, 3, 5, 60), 48, 144
 
 
 def _ragged_blocks(rng: np.random.Generator) -> Sizes:
     """Two or three whole blocks and a ragged one, along K and N."""
-    return _rows(rng, 3, 20, 90), _ragged(rng, 2, 4), _ragged(rng, 2, 4)
+    return cases.rows(rng, 3, 20, 90), _ragged(rng, 2, 4), _ragged(rng, 2, 4)
 
 
-EXTRA: dict[str, Callable[[np.random.Generator], Sizes]] = {
+_SHARED = cases.draws(MAX_GROUPS)
+
+EXTRA: dict[str, cases.Draw] = {
     "empty-groups": _empty_groups,
     "one-row": _one_row,
     "single-rows": _single_rows,
-    "prime-rows": _prime_rows,
-    "hot-group": _hot_group,
-    "many-groups": _many_groups,
-    "narrow": _narrow,
+    **{name: _SHARED[name] for name in ("prime-rows", "hot-group", "many-groups", "narrow")},
     "short-blocks": _short_blocks,
     "ragged-blocks": _ragged_blocks,
 }
-
-
-def _validate(name: str, m_sizes: Any, k: Any, n: Any) -> None:
-    where = f"secret case {name!r}"
-    if not isinstance(m_sizes, (list, tuple)) or not m_sizes:
-        raise ValueError(f"{where}: M_sizes must be a list of row counts, such as [3, 0, 17]")
-    for m in m_sizes:
-        if not _is_int(m) or m < 0:
-            raise ValueError(f"{where}: M_sizes holds {m!r}; a row count is a whole number of at least 0")
-    if len(m_sizes) > MAX_GROUPS:
-        raise ValueError(f"{where}: {len(m_sizes)} groups; the limit is {MAX_GROUPS}")
-    if sum(m_sizes) < 1:
-        raise ValueError(f"{where}: every group is empty; at least one row is needed")
-    for field, value in (("K", k), ("N", n)):
-        if not _is_int(value) or value < 16 or value % 16:
-            raise ValueError(f"{where}: {field} is {value!r}; it must be a positive multiple of 16")
-    if sum(m_sizes) * k * n > MAX_WORK:
-        raise ValueError(f"{where}: more work than the case imbalanced (sum M * K * N at most {MAX_WORK})")
-    if (sum(m_sizes) + len(m_sizes) * n) * k > MAX_ELEMENTS:
-        raise ValueError(f"{where}: the inputs have more than {MAX_ELEMENTS} values")
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 # ---- expected outputs, and the judge
@@ -265,11 +165,12 @@ def judge(case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, 
     row, column = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
     want, got = _first_wrong(operands, bits, exact, int(row), int(column))
     group, local = _place(case, int(row))
-    found = f"got {got}" if got else "nothing was written"
+    first, found = f"group {group}, row {local}, column {column}", f"got {got}" if got else "nothing was written"
     yield Judged(
         OUTPUT,
         wrong,
-        sentence=f"group {group}, row {local}, column {column}: expected {want}, {found}",
+        sentence=f"{first}: expected {want}, {found}",
+        first=first,
         cause=cause.sentence if cause else "",
         mistake=cause.name if cause else "",
         hint=cause.hint if cause else "",

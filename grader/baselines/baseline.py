@@ -62,6 +62,7 @@ class Baseline(ABC):
     peak: ClassVar[Peak | None] = None  # the units that bound it; None: memory alone
     routes: ClassVar[Mapping[str, Route]]
     math_mode: ClassVar[str] = ""
+    least_capability: ClassVar[tuple[int, int]] = (0, 0)  # of a GPU that its library runs on
 
     enqueue: Mapping[str, Enqueue]  # by route; those that this problem and this library have
     unavailable: Mapping[str, str] = {}  # by route, why not

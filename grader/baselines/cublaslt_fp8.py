@@ -18,7 +18,7 @@ A, A_SCALES, B, B_SCALES, C = "A_concat", "A_scales", "B_concat", "B_scales", "C
 
 
 class CublasltFp8(Baseline):
-    """Raises reference_kernels.cublas.CublasError where cuBLASLt is missing or refuses: it wants Hopper."""
+    """Raises reference_kernels.cublas.CublasError where cuBLASLt is missing or refuses."""
 
     name = "cublaslt"
     label = "cuBLASLt"
@@ -30,6 +30,7 @@ class CublasltFp8(Baseline):
         "streams": Route("cuBLASLt, parallel streams"),
         SINGLE_MATRIX: Route("cuBLASLt, one matrix with as many FLOPs", decides=False),
     }
+    least_capability = (9, 0)
     math_mode = "E4M3, scales of 1x128 and 128x128, FP32 accumulation, BF16 results"
 
     def __init__(self, problem: Mapping[str, Any], device: Device) -> None:

@@ -35,8 +35,8 @@ class Peak(msgspec.Struct, frozen=True):
         return in_a_clock * gpu.sm_count * gpu.clock_hz
 
 
-# Multiply-adds outside the tensor cores: 64 lanes on compute capability 8.0, 128 elsewhere.
-FP32_UNITS = Peak("the FP32 units", {(8, 0): 128}, otherwise=256)
+# Multiply-adds outside the tensor cores: 64 lanes on compute capability 7.5 and 8.0, 128 elsewhere.
+FP32_UNITS = Peak("the FP32 units", {(7, 5): 128, (8, 0): 128}, otherwise=256)
 
 # The fastest type that the tensor cores have: FP8, where there is one. The unknown is generous on purpose.
 TENSOR_CORES = Peak("the tensor cores", {8: 4096, 9: 8192, 10: 32768, 11: 32768, 12: 8192}, otherwise=65536)

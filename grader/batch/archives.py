@@ -12,7 +12,9 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from grader.batch import filenames
 from grader.batch.found import Found, Unreadable, is_litter
@@ -40,18 +42,18 @@ _BROKEN = (
 
 
 class Archive:
-    """A zip file; the students' files are written below `unpacked`."""
+    """A zip file; the students' files are written below `unpacked`. `name`: what errors call it."""
 
-    def __init__(self, file: Path, unpacked: Path) -> None:
+    def __init__(self, file: Path | IO[bytes], unpacked: Path, name: str = "") -> None:
         self._unpacked = unpacked
         self._written = 0
         try:
             self._zip = zipfile.ZipFile(file)
         except _BROKEN as error:
-            raise UsageError(f"{file} is not a readable zip: {_reason(error)}; download it again") from None
+            raise UsageError(f"{name or file} is not a readable zip: {_reason(error)}; download it again") from None
         self._members = self._zip.infolist()
         if len(self._members) > MAX_MEMBERS:
-            raise UsageError(f"{file} contains {len(self._members):,} files; the limit is {MAX_MEMBERS:,}")
+            raise UsageError(f"{name or file} contains {len(self._members):,} files; the limit is {MAX_MEMBERS:,}")
 
     def list(self) -> Sequence[Found]:
         """In path order; folders that exist only as part of a file's path are not listed."""
@@ -68,19 +70,19 @@ class Archive:
         except _BROKEN as error:
             raise Unreadable(f"{found.place.name} cannot be read from the zip: {_reason(error)}") from None
 
+    def modified(self, found: Found) -> float:
+        """A zip's own clock has no time zone; only the order counts."""
+        try:
+            return datetime(*self._members[found.member].date_time).timestamp()
+        except (ValueError, OverflowError):
+            return 0.0
+
     def fetch(self, found: Found, student: str, name: str) -> Path:
         content = self.read(found, submission.MAX_BYTES)  # one byte more is enough to know that it is too large
         self._written += len(content)
         if self._written > MAX_UNPACKED:
             raise Unreadable(f"the zip unpacks to more than {MAX_UNPACKED >> 30} GiB; {name} was not unpacked")
-        file = self._unpacked / filenames.stem(student) / filenames.stem(name)
-        try:
-            self._unpacked.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.parent.mkdir(exist_ok=True)
-            file.write_bytes(content)
-        except OSError as error:
-            raise GraderError(f"cannot unpack into {self._unpacked}: {error.strerror}") from None
-        return file
+        return keep(content, self._unpacked, student, name)
 
     def _found(self, number: int, member: zipfile.ZipInfo) -> Found:
         name = _name(member)
@@ -95,6 +97,18 @@ class Archive:
         elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             problem = f"{place.name} is not a regular file"
         return Found(place, folder=name.endswith("/"), problem=problem, member=number)
+
+
+def keep(content: bytes, unpacked: Path, student: str, name: str) -> Path:
+    """Writes a student's file below `unpacked`."""
+    file = unpacked / filenames.stem(student) / filenames.stem(name)
+    try:
+        unpacked.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    except OSError as error:
+        raise GraderError(f"cannot unpack into {unpacked}: {error.strerror}") from None
+    return file
 
 
 def _name(member: zipfile.ZipInfo) -> str:

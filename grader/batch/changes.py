@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from grader.batch.ledger import Grading
+from grader.batch.entry import Submitted
+from grader.batch.ledger import Grading, Ledger, LedgerEvent
 from grader.model import families
 from grader.model.result import Check
 
@@ -29,6 +30,38 @@ class GradingChanges(msgspec.Struct, frozen=True):
     causes: tuple[str, ...]
     checks: tuple[CheckChange, ...]
     points: tuple[float | None, float | None]
+
+
+class Regraded(msgspec.Struct, frozen=True):
+    """A student's last two gradings."""
+
+    submitted: Submitted
+    before: LedgerEvent
+    after: LedgerEvent
+
+    @property
+    def changed(self) -> bool:
+        """Whether the grade or the verdict is another."""
+        old, new = self.before.grading, self.after.grading
+        return (old.verdict, _total(old)) != (new.verdict, _total(new))
+
+    @property
+    def points(self) -> tuple[float | None, float | None]:
+        return _total(self.before.grading), _total(self.after.grading)
+
+
+def regraded(ledger: Ledger, since: str = "", after: int = 0) -> list[Regraded]:
+    """Students of the batch who were graded more than once, in the batch's order.
+
+    The last time at `since` or later, a time of the ledger's, UTC ("2026-03-01 09:30:00", or the beginning of one),
+    and after the event with the number `after`.
+    """
+    found = []
+    for one in ledger.enrolled():
+        events = ledger.history(one.submitted.student)
+        if len(events) > 1 and events[-1].at >= since and events[-1].number > after:
+            found.append(Regraded(one.submitted, events[-2], events[-1]))
+    return found
 
 
 def between(before: Grading, after: Grading) -> GradingChanges:

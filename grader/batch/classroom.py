@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grader import files
-from grader.batch import gradebook, mistakes, outcomes, pseudonyms
+from grader.batch import alike, gradebook, mistakes, outcomes, pseudonyms, worker
 from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status, Verdict
@@ -26,10 +26,26 @@ def pages(entries: Sequence[Entry], exercise: Exercise, out: Path, *, real_names
     """By file name. `out` stores the key of the pseudonyms."""
     rows = rows_of(entries, exercise, pseudonyms.key_of(out))
     made = {
-        PAGE: classroom.render(rows, exercise, real_names=real_names),
+        PAGE: classroom.render(rows, exercise, alike_of(entries, exercise), real_names=real_names),
         LEADERBOARD: classroom.render_leaderboard(rows, exercise, real_names=real_names),
     }
     return {name: page.encode(errors="replace") for name, page in made.items()}
+
+
+def alike_of(entries: Sequence[Entry], exercise: Exercise) -> tuple[classroom.AlikeGroup, ...]:
+    """Submissions that look like copies of each other. Two who submitted together (Gradescope) are one."""
+    sources, seen = {}, set()
+    for entry in gradebook.in_order(entries):
+        text = worker.graded_text(entry.submitted.path, entry.result) if entry.result else None
+        together = entry.submitted.identifiers.get("Submission")
+        if text is not None and together not in seen:
+            sources[entry.submitted.student] = text
+        seen |= {together} if together else set()
+    try:
+        starter = exercise.starter.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        starter = ""
+    return alike.groups(sources, starter)
 
 
 def rows_of(entries: Sequence[Entry], exercise: Exercise, key: bytes) -> tuple[classroom.StudentRow, ...]:
@@ -47,7 +63,7 @@ def _row(entry: Entry, exercise: Exercise, pseudonym: str) -> classroom.StudentR
         name=submitted.name,
         pseudonym=pseudonym,
         verdict=result.verdict if result else None,
-        points=outcomes.total(entry),
+        points=outcomes.final(entry),
         complete=outcomes.complete(entry),
         cases=cases,
         mistakes=mistakes.of(result) if result else (),

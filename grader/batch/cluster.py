@@ -11,6 +11,7 @@ import logging
 import os
 import runpy
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -30,15 +31,20 @@ INSTALL = "python -m pip install 'cuda-kernel-grader[cluster]'"
 # set aside.
 MOST_SENT = 3
 
+STOP_SECONDS = 0.5  # until a request to stop is noticed
 
-def engine(config: Any, *, gpu: bool) -> BatchEngine:
-    """`config` is a parsl.Config; with `gpu`, each of its workers sees one GPU (available_accelerators)."""
+
+def engine(config: Any, *, gpu: bool, stop: threading.Event | None = None) -> BatchEngine:
+    """`config` is a parsl.Config; with `gpu`, each of its workers sees one GPU (available_accelerators).
+
+    Once `stop` is set, it ends, with tasks left.
+    """
 
     def run(tasks: Sequence[Task]) -> Finishing:
         with _parsl(config) as submit:
             sent = {submit(_packed(task, gpu=gpu)): (task, 1) for task in tasks}
-            while sent:
-                done, _ = wait(sent, return_when=FIRST_COMPLETED)
+            while sent and not (stop and stop.is_set()):
+                done, _ = wait(sent, timeout=STOP_SECONDS if stop else None, return_when=FIRST_COMPLETED)
                 for future in done:
                     task, times = sent.pop(future)
                     lost = future.exception()

@@ -47,6 +47,10 @@ class SubmissionSource(Protocol):
         """At most `limit` + 1 bytes. Raises Unreadable."""
         ...
 
+    def modified(self, found: Found) -> float:
+        """When it was last changed, comparable within this source; 0 if unknown."""
+        ...
+
     def fetch(self, found: Found, student: str, name: str) -> Path:
         """A path that the grader can open; if a file has to be written, it gets the name `name`.
 
@@ -89,6 +93,12 @@ class Folder:
             return files.start(found.path, limit + 1)
         except OSError as error:
             raise Unreadable(f"{found.place.name} cannot be read: {error.strerror}") from None
+
+    def modified(self, found: Found) -> float:
+        try:
+            return found.path.stat().st_mtime if found.path else 0.0
+        except OSError:
+            return 0.0
 
     def fetch(self, found: Found, student: str, name: str) -> Path:  # noqa: ARG002 - it stays where it is
         self.read(found, 0)  # fails if it cannot be read

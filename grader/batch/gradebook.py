@@ -32,9 +32,9 @@ def in_order(entries: Sequence[Entry]) -> list[Entry]:
 def header(exercise: Exercise) -> list[str]:
     """For each case with points of its own: whether it is right (clean and correct), fast enough, and its ratio."""
     return [
-        *("student", "name", "verdict", *RUBRIC, "total", "max"),
+        *("student", "name", "verdict", *RUBRIC, "total", "max", "days late", "percent lost", "final"),
         *(f"{case}{what}" for case in outcomes.cases(exercise) for what in ("", " speed", " ratio")),
-        *("extra cases", "late", "problem", "comment", "seed", "sha256", "report"),
+        *("extra cases", "late", "problem", "note", "comment", "seed", "sha256", "report"),
     ]
 
 
@@ -50,11 +50,15 @@ def _row(entry: Entry, exercise: Exercise) -> list[table.Cell]:
         manual,
         outcomes.total(entry),
         float(points.max if points else sum(exercise.points.values())),
+        float(entry.lateness.days),
+        entry.lateness.percent,
+        outcomes.final(entry),
         *(cell for case in outcomes.cases(exercise) for cell in _case(entry, case)),
         _further(entry, exercise),
         "yes" if submitted.late else "no",
         outcomes.problem(entry),
-        entry.manual.comment,
+        submitted.note,
+        entry.manual.said,
         str(result.seed) if result else "",
         result.submission.sha256 if result else "",
         entry.report,

@@ -53,6 +53,22 @@ def exercise_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each of these files, by its path in `folder`, to be compared with another copy of the exercise."""
+    try:
+        return {
+            file.relative_to(folder).as_posix().encode(errors="replace").decode(): file_hash(file)
+            for file in sorted(_files(folder))
+        }
+    except OSError as error:
+        raise GraderError(f"{error.filename}: {error.strerror}") from None
+
+
+def file_hash(file: Path) -> str:
+    """Raises OSError."""
+    return hashlib.sha256(files.read(file, MAX_BYTES)).hexdigest()
+
+
 def secret_hash(secret: Secret | None) -> str:
     return hashlib.sha256(msgspec.json.encode(secret)).hexdigest() if secret else ""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
-from grader.batch import outputs, workplace
+from grader.batch import late, outputs, who, workplace
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.ledger import Ledger
 from grader.errors import UsageError
 from grader.exercise import catalog
 from grader.model.exercise import Exercise
+
+AUTOMATIC = ("correctness", "performance", "quality")  # points awarded automatically
 
 
 def exercise_of(ledger: Ledger, exercises: Path | None) -> Exercise:
@@ -24,25 +26,32 @@ def exercise_of(ledger: Ledger, exercises: Path | None) -> Exercise:
 
 
 def entry_of(ledger: Ledger, exercise: Exercise, student: str) -> Entry:
-    """Raises UsageError, with similar names, if the batch has no such student."""
+    """By any of the student's identifiers. Raises UsageError, with similar names, if there is no such student."""
     made = {entry.submitted.student: entry for entry in outputs.entries(ledger, exercise)}
-    if student not in made:
-        raise UsageError(unknown(student, list(made)))
-    return made[student]
+    return made[who.find(student, [entry.submitted for entry in made.values()]).student]
 
 
-def unknown(student: str, students: list[str]) -> str:
-    near = difflib.get_close_matches(student, students, 3, 0.5)
-    return f"there is no student {student!r} in this batch" + (f"; similar: {', '.join(near)}" if near else "")
+def share(entry: Entry, exercise: Exercise) -> float:
+    """The points that are the instructor's to give: of quality what no rule gives; where the grader could not even
+    judge what is right, all but what it gave."""
+    points = entry.result.points if entry.result else None
+    if points is None or points.correctness is None:
+        return sum(exercise.points.values()) - sum(getattr(points, rubric, None) or 0.0 for rubric in AUTOMATIC)
+    return exercise.points["quality"] - sum(rule.points for rule in exercise.quality)
 
 
 def give(ledger: Ledger, exercise: Exercise, out: Path, student: str, given: ManualPoints) -> Entry:
-    """Kept when regrading. The gradebook and the student's report show it when this returns."""
-    entry_of(ledger, exercise, student)
-    outputs.remove(student, out)  # the report shows the previous points
-    ledger.give(student, exercise.name, given)
-    _write(ledger, exercise, out)
+    """By id; kept when regrading. The gradebook and the student's report show it when this returns."""
+    give_all(ledger, exercise, out, {student: given})
     return entry_of(ledger, exercise, student)
+
+
+def give_all(ledger: Ledger, exercise: Exercise, out: Path, given: Mapping[str, ManualPoints]) -> None:
+    """The same for many, by id: all or none."""
+    for student in given:
+        outputs.remove(student, out)  # the report shows the previous points
+    ledger.give_all(exercise.name, given)
+    _write(ledger, exercise, out)
 
 
 def purge(ledger: Ledger, exercise: Exercise | None, out: Path, student: str) -> list[Path]:
@@ -58,6 +67,10 @@ def purge(ledger: Ledger, exercise: Exercise | None, out: Path, student: str) ->
     removed = outputs.forget(student, out)
     for file in handed_in:
         workplace.remove(file, out.absolute())
+    rule = ledger.settings().get(outputs.LATE, "")
+    known = [one.submitted for one in ledger.enrolled()]
+    if (kept := late.without(rule, student, known)) != rule:
+        ledger.keep({outputs.LATE: kept})
     ledger.purge(student)
     if exercise is not None:
         _write(ledger, exercise, out)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from grader import files
-from grader.batch import choice, identity, lanes, roster, worker
+from grader.batch import choice, class_list, identity, lanes, late, outputs, roster, who, worker
 from grader.batch.entry import Submitted
 from grader.batch.identity import Conditions
 from grader.batch.ledger import FILE, Enrolled, Ledger
@@ -38,6 +38,9 @@ class Batch(msgspec.Struct, frozen=True):
     replace: bool = False  # students in the ledger but not in `submissions` leave the batch
     trust: bool = False  # grade even if this machine cannot confine submissions
     real_names: bool | None = None  # on the leaderboards, instead of pseudonyms
+    students: tuple[str, ...] = ()  # only these are graded now; by any identifier
+    roster: Path | None = None  # the class as the platform lists it
+    late: Path | None = None  # the rule for late work, which the ledger keeps
 
 
 class Accepted(NamedTuple):
@@ -49,6 +52,7 @@ class Accepted(NamedTuple):
     todo: dict[str, Source]  # not graded yet, each distinct content once, by key
     gpus: dict[int, int]  # GPUs of this machine for `todo`: number of lanes, by GPU number
     leaving: list[str]  # students in the batch so far
+    waiting: frozenset[str]  # keys that are not graded now, because only some students are
 
 
 def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
@@ -58,14 +62,31 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     settings, known = _begun(batch.out)
     _same_exercise(batch, settings)
     submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked, batch.exercise.name)]
+    if batch.roster is None:
+        submitted = class_list.kept(submitted, [one.submitted for one in known])
+    else:
+        submitted = class_list.apply(class_list.read(batch.roster), submitted)
     leaving = _leaving(batch, known, submitted)
     conditions = _conditions(batch, settings, here=here)
     enrolled, sources = _enrolled(submitted, conditions)
     todo = _not_settled(batch.out, sources)
+    chosen = _chosen(batch, enrolled)
+    waiting = frozenset(todo) - chosen
+    todo = {key: source for key, source in todo.items() if key in chosen}
     gpus = lanes.usable(batch.gpus, required=True) if todo and here and conditions.device == "cuda" else {}
     for change in _changes(settings, conditions):
         note(change)
-    return Accepted(_settings(batch, conditions), conditions, enrolled, todo, gpus, leaving)
+    kept = _settings(batch, conditions)
+    if batch.late is not None:
+        kept[outputs.LATE] = late.read(batch.late, [one.submitted for one in enrolled])
+    return Accepted(kept, conditions, enrolled, todo, gpus, leaving, waiting)
+
+
+def _chosen(batch: Batch, enrolled: Sequence[Enrolled]) -> frozenset[str]:
+    """The keys of the students to be graded. Raises UsageError if there is no such student."""
+    known = [one.submitted for one in enrolled]
+    wanted = {who.find(name, known).student for name in batch.students}
+    return frozenset(one.key for one in enrolled if not batch.students or one.submitted.student in wanted)
 
 
 def _apart(batch: Batch) -> None:
@@ -165,7 +186,8 @@ def _same_exercise(batch: Batch, settings: dict[str, str]) -> None:
 def _leaving(batch: Batch, known: Sequence[Enrolled], submitted: Sequence[Submitted]) -> list[str]:
     """Naming another class's folder by mistake must not drop this class from its gradebook. Raises UsageError."""
     handed_in = {one.student for one in submitted}
-    left_out = [one.submitted.student for one in known if one.submitted.student not in handed_in]
+    seen = [one.submitted for one in known if one.submitted.problem != class_list.NOT_SUBMITTED]
+    left_out = [one.student for one in seen if one.student not in handed_in]
     if left_out and not batch.replace:
         are = "1 student is" if len(left_out) == 1 else f"{len(left_out)} students are"
         raise UsageError(

@@ -7,11 +7,13 @@ Anything that matches no platform's layout is treated as plain folders and files
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
 
 import msgspec
 
 from grader.batch import platforms
+from grader.batch.entry import Platform
 from grader.batch.found import Found, SubmissionSource, Unreadable
 from grader.errors import UsageError
 
@@ -22,7 +24,8 @@ NOT_HANDED_IN = frozenset({".csv", ".html", ".json", ".log", ".md", ".toml", ".x
 EXERCISES = "exercises"
 
 # If exactly one file has such a name, it is preferred to a student's other files.
-TAKEN_FIRST = frozenset({"starter.cu", "solution.cu"})
+STARTER = "starter.cu"
+TAKEN_FIRST = frozenset({STARTER, "solution.cu"})
 
 # Gradescope's file contains the output of every submission.
 MAX_METADATA = 64 << 20
@@ -31,7 +34,8 @@ _ROOT = PurePosixPath()
 
 
 class HandedIn(msgspec.Struct, frozen=True):
-    """One student's files. `called` maps files that the platform renamed to the student's own names."""
+    """One student's files. `called` maps files that the platform renamed to the student's own names; `uploads` are
+    the numbers that it gave them, in the order of their uploads."""
 
     student: str
     name: str = ""
@@ -39,7 +43,10 @@ class HandedIn(msgspec.Struct, frozen=True):
     identifiers: dict[str, str] = {}
     files: tuple[Found, ...] = ()
     called: dict[PurePosixPath, str] = {}
+    uploads: dict[PurePosixPath, int] = {}
     problem: str = ""
+    platform: Platform = ""
+    at: datetime | None = None
 
     def name_of(self, found: Found) -> str:
         return self.called.get(found.place) or found.place.name
@@ -73,10 +80,10 @@ def gradescope(source: SubmissionSource, found: Sequence[Found]) -> list[HandedI
     metadata = _gradescope_metadata(found)
     if metadata is None:
         return []
-    submitters = platforms.gradescope(_text(source, metadata))
+    submissions = platforms.gradescope(_text(source, metadata))
     below = _by_top(found, metadata.place.parent)
     result = []
-    for folder, people in submitters.items():
+    for folder, (people, at) in submissions.items():
         files = below.pop(folder, ())
         missing = "" if files else f"{folder} is listed in {platforms.GRADESCOPE_METADATA} but does not exist"
         for person in people or (platforms.Submitter("", "", ""),):
@@ -88,6 +95,8 @@ def gradescope(source: SubmissionSource, found: Sequence[Found]) -> list[HandedI
                     identifiers={key: value for key, value in identifiers.items() if value},
                     files=files,
                     problem=missing,
+                    platform="gradescope",
+                    at=at,
                 )
             )
     return result + _plain(below)
@@ -125,6 +134,7 @@ def moodle(found: Sequence[Found]) -> list[HandedIn]:
             named.id or named.name,
             name="" if named.name == "Participant" else named.name,
             identifiers={"Identifier": f"Participant {named.id}"} if named.id else {},
+            platform="moodle",
         )
         called = {one.place: named.file for one in files} if named.file else {}
         students[student] = _with(group, files, called)
@@ -132,13 +142,14 @@ def moodle(found: Sequence[Found]) -> list[HandedIn]:
 
 
 def canvas(found: Sequence[Found]) -> list[HandedIn]:
-    """If most .cu files are named in Canvas's way. A file that came another way belongs to one more student.
+    """If there are more files named in Canvas's way than .cu files that are not. One of those, which came another
+    way, belongs to one more student.
 
     A single name proves nothing next to another file: alice_1_2_final.cu may be Alice's own name for it.
     """
     named = {one.place: platforms.canvas(one.place.name) for one in found if len(one.place.parts) == 1}
-    sources = [bool(named.get(one.place)) for one in found if is_source(one.place.name) and not one.folder]
-    theirs, others_ = sources.count(True), sources.count(False)
+    theirs = sum(bool(named.get(one.place)) and not one.folder for one in found)
+    others_ = sum(is_source(one.place.name) and not one.folder and not named.get(one.place) for one in found)
     if others_ and (theirs < 2 or others_ >= theirs):
         return []
     students: dict[
@@ -152,8 +163,11 @@ def canvas(found: Sequence[Found]) -> list[HandedIn]:
             continue
         identifiers = {} if name.user.startswith("anon_") else {"ID": name.user}
         student = (name.user, name.name)
-        group = students.get(student) or HandedIn(name.user, name=name.name, identifiers=identifiers)
-        group = msgspec.structs.replace(group, late=group.late or name.late)
+        group = students.get(student) or HandedIn(
+            name.user, name=name.name, identifiers=identifiers, platform="canvas"
+        )
+        uploads = {**group.uploads, one.place: name.file_id}
+        group = msgspec.structs.replace(group, late=group.late or name.late, uploads=uploads)
         students[student] = _with(group, (one,), {one.place: name.file or one.place.name})
     return [*map(_last_of_each, students.values()), *plain(others)] if students else []
 

@@ -58,6 +58,7 @@ class LedgerEvent(msgspec.Struct, frozen=True):
 
     at: str
     grading: Grading
+    number: int  # grows with every event in the ledger
 
 
 class Ledger:
@@ -156,7 +157,17 @@ class Ledger:
 
     def history(self, student: str) -> list[LedgerEvent]:
         """Oldest first."""
-        return [LedgerEvent(at, self._grading(row)) for at, *row in self._rows(_HISTORY, student)]
+        return [LedgerEvent(at, self._grading(row), number) for number, at, *row in self._rows(_HISTORY, student)]
+
+    def last_event(self) -> int:
+        """The number of the last event; 0 without one."""
+        ((number,),) = self._rows("SELECT COALESCE(MAX(id), 0) FROM history")
+        return self._read(number, int)
+
+    def credit(self, student: str, exercise: str, key: str) -> None:
+        """The same for a student who is in no batch."""
+        with self._writing():
+            self._credit(student, exercise, key)
 
     def _credit(self, student: str, exercise: str, key: str) -> None:
         """From now on its grading, if there is one, is the student's."""
@@ -165,17 +176,21 @@ class Ledger:
     # What an instructor gave
 
     def manual(self, exercise: str) -> dict[str, ManualPoints]:
-        rows = self._rows("SELECT student, points, comment FROM manual WHERE exercise = ?", exercise)
-        read = (self._read(row, tuple[str, float | None, str]) for row in rows)
-        return {student: ManualPoints(points, comment) for student, points, comment in read}
+        rows = self._rows("SELECT student, points, comment, items FROM manual WHERE exercise = ?", exercise)
+        return {student: self._manual(rest) for student, *rest in rows}
 
     def give(self, student: str, exercise: str, given: ManualPoints) -> None:
-        """Replaces what was given before; with nothing given, removes it."""
+        self.give_all(exercise, {student: given})
+
+    def give_all(self, exercise: str, given: Mapping[str, ManualPoints]) -> None:
+        """By student: replaces what was given before; with nothing given, removes it. All or none."""
         with self._writing():
-            self._run("DELETE FROM manual WHERE student = ? AND exercise = ?", student, exercise)
-            if given != ManualPoints():
-                row = (student, exercise, given.points, given.comment, _now())
-                self._run("INSERT INTO manual VALUES (?, ?, ?, ?, ?)", *row)
+            for student, one in given.items():
+                self._run("DELETE FROM manual WHERE student = ? AND exercise = ?", student, exercise)
+                if one != ManualPoints():
+                    items = msgspec.json.encode(one.items).decode()
+                    row = (student, exercise, one.points, one.comment, _now(), items)
+                    self._run(ledger_schema.GIVE, *row)
 
     # Forgetting
 
@@ -207,6 +222,13 @@ class Ledger:
         try:
             return msgspec.json.decode(kept, type=Submitted, dec_hook=_path)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            raise self._damaged(str(error)) from None
+
+    def _manual(self, row: Sequence[Any]) -> ManualPoints:
+        points, comment, items = self._read(row, tuple[float | None, str, str])
+        try:
+            return ManualPoints(points, comment, msgspec.json.decode(items, type=dict[str, float]))
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise self._damaged(str(error)) from None
 
     def _read(self, value: object, type_: type[_T]) -> _T:
@@ -267,7 +289,7 @@ _COLUMNS = (
 _PLAIN = ("number", "sha256", "verdict", "problem", "finished", "seconds", "attempts")
 _GRADING = f"SELECT {_COLUMNS} FROM grading"  # noqa: S608 - names of ours
 _HISTORY = (
-    f"SELECT history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
+    f"SELECT history.id, history.at, {_COLUMNS} FROM history JOIN grading ON grading.id = history.grading "  # noqa: S608
     "WHERE student = ? ORDER BY history.id"
 )
 

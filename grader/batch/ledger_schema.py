@@ -64,7 +64,10 @@ _FIRST = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# items: of the instructor's rubric, as JSON.
+_RUBRIC = ("ALTER TABLE manual ADD COLUMN items TEXT NOT NULL DEFAULT '{}'",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RUBRIC)
 
 # Only failed gradings are replaced.
 RECORD = """
@@ -77,6 +80,8 @@ RECORD = """
         attempts = attempts + 1
     WHERE NOT settled
 """
+
+GIVE = "INSERT INTO manual (student, exercise, points, comment, at, items) VALUES (?, ?, ?, ?, ?, ?)"
 
 # (student, exercise, at, key, student, exercise): unless it is the student's current grading.
 CREDIT = """

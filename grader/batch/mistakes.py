@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from grader.model.details import Detail
 from grader.model.families import COMPILE
 from grader.model.result import Check, Finding, Result, Status
 from reports.classroom import ClassMistake
 
 TOO_SLOW = "too-slow"
+NOT_WRITTEN, UNTOUCHED = "not-written", "the starter as it came"
 UNEXPLAINED = "not one of the exercise's known mistakes"
 
 
@@ -32,6 +34,8 @@ def _of_check(check: Check) -> Iterator[ClassMistake]:
 def _mistake(finding: Finding) -> ClassMistake:
     if finding.kind == "compile-error":
         return ClassMistake(finding.kind, finding.detail or finding.message)
+    if finding.unwritten:
+        return ClassMistake(NOT_WRITTEN, UNTOUCHED if finding.detail == Detail.UNTOUCHED else "")
     if finding.kind == "wrong-values":
         return ClassMistake(finding.kind, finding.cause or UNEXPLAINED, finding.hint, finding.mistake)
     return ClassMistake(finding.kind, "", finding.hint)

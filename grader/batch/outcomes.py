@@ -64,6 +64,12 @@ def total(entry: Entry) -> float | None:
     return known.total if known else entry.manual.points
 
 
+def final(entry: Entry) -> float | None:
+    """`total` without what late work lost: the grade."""
+    points = total(entry)
+    return None if points is None else round(points - entry.lateness.lost(points), 2)
+
+
 def complete(entry: Entry) -> bool:
     """Whether `total` is final: every part of the rubric was judged, or the instructor gave points without a Result.
 

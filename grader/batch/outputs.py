@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 import reports
 from grader import files
-from grader.batch import classroom, filenames, gradebook, worker, workplace
-from grader.batch.entry import Entry, ManualPoints, Submitted
+from grader.batch import classroom, feedback, filenames, gradebook, late, who, worker, workplace
+from grader.batch.entry import Entry, Lateness, ManualPoints, Submitted
 from grader.batch.exports.formats import FORMATS
 from grader.batch.ledger import Enrolled, Grading, Ledger
-from grader.errors import GraderError, UsageError, at_fault
+from grader.errors import GraderError, at_fault
 from grader.model import codec
 from grader.model.exercise import Exercise
-from grader.model.result import Check, Points, Result
+from grader.model.result import Points, Result
 
 RESULTS = "results"
 REPORTS = "reports"
+
+LATE = "late"  # the setting that holds the instructor's rule for late work
 
 NOT_YET = "not graded yet"
 
@@ -33,7 +34,14 @@ def entries(ledger: Ledger, exercise: Exercise) -> list[Entry]:
     enrolled = ledger.enrolled()
     gradings = ledger.gradings(one.key for one in enrolled if one.key)
     given = ledger.manual(exercise.name)
-    return [_entry(one, gradings.get(one.key), given.get(one.submitted.student, ManualPoints())) for one in enrolled]
+    lateness = late.lateness(ledger.settings().get(LATE, ""), [one.submitted for one in enrolled])
+    return [
+        msgspec.structs.replace(
+            _entry(one, gradings.get(one.key), given.get(one.submitted.student, ManualPoints())),
+            lateness=lateness.get(one.submitted.student, Lateness()),
+        )
+        for one in enrolled
+    ]
 
 
 def write(made: Sequence[Entry], exercise: Exercise, out: Path, *, real_names: bool) -> None:
@@ -80,15 +88,6 @@ def exported(out: Path) -> list[Path]:
     return [out / place for place in places if (out / place).exists()]
 
 
-def source(submitted: Submitted, result: Result) -> str | None:
-    """The source for the report, if the file is still the graded version."""
-    try:
-        read = worker.source(submitted.path) if submitted.path else None
-    except UsageError:
-        return None
-    return read.text if read and read.sha256 == result.submission.sha256 else None
-
-
 def _entry(one: Enrolled, grading: Grading | None, manual: ManualPoints) -> Entry:
     submitted = one.submitted
     if submitted.problem:
@@ -104,7 +103,7 @@ def _entry(one: Enrolled, grading: Grading | None, manual: ManualPoints) -> Entr
 def personal(result: Result, submitted: Submitted, manual: ManualPoints) -> Result:
     """The Result under the student's own file name, with the instructor's points."""
     name = submitted.path.name.encode(errors="replace").decode() if submitted.path else worker.NAME
-    checks = tuple(_renamed(check, name) for check in result.checks)
+    checks = tuple(worker.named(check, name) for check in result.checks)
     return msgspec.structs.replace(
         result,
         submission=msgspec.structs.replace(result.submission, path=name),
@@ -118,17 +117,6 @@ def with_manual(points: Points, manual: ManualPoints) -> Points:
         return points
     total = round((points.total or 0.0) + manual.points, 2)
     return msgspec.structs.replace(points, manual=manual.points, total=total)
-
-
-def _renamed(check: Check, name: str) -> Check:
-    def plain(value: Any) -> Any:
-        if isinstance(value, str):
-            return value.replace(worker.NAME, name)
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-    return check if name == worker.NAME else msgspec.convert(plain(msgspec.to_builtins(check)), Check)
 
 
 def _write_result(entry: Entry, out: Path) -> None:
@@ -149,7 +137,12 @@ def _write_report(entry: Entry, exercise: Exercise, out: Path) -> str:
     result = entry.result
 
     def write() -> None:
-        html = reports.render(result, exercise, source(entry.submitted, result), comment=entry.manual.comment)
+        html = reports.render(
+            result,
+            exercise,
+            worker.graded_text(entry.submitted.path, result),
+            comment=feedback.from_instructor(entry),
+        )
         files.write(page, html.encode(errors="replace"))
 
     return _guarded(f"the report of {entry.submitted.student}", write)
@@ -173,8 +166,13 @@ def _holds(file: Path, content: bytes) -> bool:
         return False
 
 
-def could_not_be_graded(made: Sequence[Entry]) -> list[Entry]:
-    """Those for which the grader or the machine failed, or that were never reached; not the submission's fault."""
+def could_not_be_graded(made: Sequence[Entry], students: Sequence[str] = ()) -> list[Entry]:
+    """Those for which the grader or the machine failed, or that were never reached; not the submission's fault.
+
+    With `students`, only of these, by any identifier.
+    """
+    wanted = {who.find(name, [one.submitted for one in made]).student for name in students}
+    asked = [one for one in made if not wanted or one.submitted.student in wanted]
     return [
-        one for one in made if not one.submitted.problem and (one.result is None or one.result.verdict == "error")
+        one for one in asked if not one.submitted.problem and (one.result is None or one.result.verdict == "error")
     ]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 GRADESCOPE_EXPORT = re.compile(r"assignment_\d+_export")
@@ -35,13 +36,18 @@ _MOODLE = re.compile(
 )
 
 
+# As Ruby writes a time: "utc: 2026-09-17 03:00:17.246586000 Z".
+_UTC = re.compile(r"\b(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.\d+)? (?:Z|UTC|\+00:00)")
+
+
 class CanvasName(NamedTuple):
-    """`file` is the student's own file name; "" for a text or a link."""
+    """`file` is the student's own file name; "" for a text or a link. `file_id` grows with every upload."""
 
     name: str
     user: str
     late: bool
     file: str
+    file_id: int = 0
 
 
 class MoodleName(NamedTuple):
@@ -50,6 +56,11 @@ class MoodleName(NamedTuple):
     name: str
     id: str
     file: str
+
+
+class GradescopeSubmission(NamedTuple):
+    submitters: tuple[Submitter, ...]
+    at: datetime | None  # when it was created
 
 
 class Submitter(NamedTuple):
@@ -61,12 +72,19 @@ class Submitter(NamedTuple):
 def canvas(name: str) -> CanvasName | None:
     digits = _CANVAS_DIGITS.fullmatch(name)
     if digits is not None:
-        return CanvasName(digits["name"], digits["user"], digits["late"] is not None, digits["file"])
+        late = digits["late"] is not None
+        return CanvasName(digits["name"], digits["user"], late, digits["file"], _file_id(digits["file_id"]))
     match = _CANVAS.fullmatch(name)
     if match is None:
         return None
     user = match["user"] or f"anon_{match['anonymous']}"
-    return CanvasName(match["name"] or "", user, match["late"] is not None, match["file"] or "")
+    late, file_id = match["late"] is not None, _file_id(match["file_id"])
+    return CanvasName(match["name"] or "", user, late, match["file"] or "", file_id)
+
+
+def _file_id(digits: str | None) -> int:
+    """0 for what no database would number."""
+    return int(digits) if digits and len(digits) < 20 else 0
 
 
 def canvas_again(name: str) -> tuple[str, int]:
@@ -80,24 +98,29 @@ def moodle(name: str) -> MoodleName | None:
     return MoodleName(match["name"].strip(), match["id"] or "", match["file"] or "") if match else None
 
 
-def gradescope(metadata: str) -> dict[str, tuple[Submitter, ...]]:
-    """The submitters of each submission, by its folder.
+def gradescope(metadata: str) -> dict[str, GradescopeSubmission]:
+    """Who submitted each submission and when, by its folder.
 
     Reads only the few relevant lines, not YAML: the rest of the file contains the output of submissions and
     values of Ruby's own types.
     """
-    submissions: dict[str, tuple[Submitter, ...]] = {}
-    for name, lines in _blocks(metadata.splitlines(), indent=0):
-        for key, below in _blocks(lines, indent=2):
-            if key == ":submitters":
-                submissions[name] = tuple(_submitters(below))
-        submissions.setdefault(name, ())
-    return submissions
+    return {
+        name: _submission(dict(_blocks(lines, indent=2))) for name, lines in _blocks(metadata.splitlines(), indent=0)
+    }
+
+
+def _submission(blocks: dict[str, list[str]]) -> GradescopeSubmission:
+    time = next(filter(None, map(_UTC.search, blocks.get(":created_at", ()))), None)
+    try:
+        at = datetime.fromisoformat(f"{time[1]}T{time[2]}+00:00") if time else None
+    except ValueError:
+        at = None
+    return GradescopeSubmission(tuple(_submitters(blocks.get(":submitters", []))), at)
 
 
 def _blocks(lines: list[str], indent: int) -> Iterator[tuple[str, list[str]]]:
-    """Each key at this indentation, with the lines below it."""
-    start = re.compile(rf" {{{indent}}}(?P<key>[^\s#-][^\n]*?):(?:\s.*)?")
+    """Each key at this indentation, with what follows it, then the lines below it."""
+    start = re.compile(rf" {{{indent}}}(?P<key>[^\s#-][^\n]*?):(?P<value>\s.*)?")
     key: str | None = None
     below: list[str] = []
     for line in lines:
@@ -105,7 +128,7 @@ def _blocks(lines: list[str], indent: int) -> Iterator[tuple[str, list[str]]]:
         if match:
             if key is not None:
                 yield key, below
-            key, below = _scalar(match["key"]), []
+            key, below = _scalar(match["key"]), [match["value"] or ""]
         else:
             below.append(line)
     if key is not None:

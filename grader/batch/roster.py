@@ -7,8 +7,9 @@ Supported are
 
 Of several .cu files, the one named starter.cu or solution.cu is used, if there is exactly one. In a repository made
 by grade start, the exercise's own starter.cu is used. If a file was resubmitted to Canvas under the same name, the
-last one is used. Anything else is a problem for that student: a program should not guess which file counts. One
-student's problem does not affect the others.
+last one is used. Without a .cu file, a text file that is a kernel, pasted text or the student's own zip is used, with
+a note. Anything else is a problem for that student: a program should not guess which file counts. One student's
+problem does not affect the others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import msgspec
 from grader.batch import choice, layouts, student_list
 from grader.batch.archives import Archive
 from grader.batch.entry import Submitted
-from grader.batch.found import Folder
+from grader.batch.found import Folder, SubmissionSource
 from grader.errors import UsageError
 
 
@@ -34,15 +35,15 @@ def read(path: Path, unpacked: Path, exercise: str = "") -> tuple[Submitted, ...
     to the batch and is not a student. Raises UsageError if `path` is none of the above, or contains no submission.
     """
     if path.is_dir():
-        submitted = _in_folder(Folder(path, left_out=unpacked.parent), exercise)
+        submitted = _each(Folder(path, left_out=unpacked.parent), exercise, unpacked)
     elif not path.exists():
         raise UsageError(f"{path} does not exist")
     elif not path.is_file():
         raise UsageError(f"{path} is not a regular file; expected a folder of submissions, a zip or a CSV list")
     elif path.suffix.lower() == ".csv":
-        submitted = student_list.read(path, exercise)
+        submitted = student_list.read(path, exercise, unpacked)
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-        submitted = _in_zip(Archive(path, unpacked), exercise)
+        submitted = _each(Archive(path, unpacked), exercise, unpacked)
     else:
         one = "; to grade a single submission, use grade run" if path.suffix.lower() == ".cu" else ""
         raise UsageError(f"{path} is not a folder of submissions, a zip or a CSV list{one}")
@@ -51,13 +52,9 @@ def read(path: Path, unpacked: Path, exercise: str = "") -> tuple[Submitted, ...
     return _each_once(submitted)
 
 
-def _in_folder(source: Folder, exercise: str) -> list[Submitted]:
-    return [choice.take(source, group, exercise) for group in layouts.groups(source, source.list())]
-
-
-def _in_zip(source: Archive, exercise: str) -> list[Submitted]:
-    found = layouts.without_root(source.list())
-    return [choice.take(source, group, exercise) for group in layouts.groups(source, found)]
+def _each(source: SubmissionSource, exercise: str, unpacked: Path) -> list[Submitted]:
+    found = source.list() if isinstance(source, Folder) else layouts.without_root(source.list())
+    return [choice.take(source, group, exercise, unpacked) for group in layouts.groups(source, found)]
 
 
 def _each_once(submitted: Iterable[Submitted]) -> tuple[Submitted, ...]:

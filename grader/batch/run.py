@@ -5,15 +5,17 @@ The ledger decides what is left to do, so an interrupted batch resumes with the 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from grader import executors, machine
-from grader.batch import choice, lanes, outputs, schedule, worker, workplace
+from grader.batch import choice, lanes, late, outputs, schedule, worker, workplace
 from grader.batch.entry import Entry
 from grader.batch.identity import Conditions
 from grader.batch.intake import Accepted, Batch, accept
@@ -82,21 +84,39 @@ def run(batch: Batch, watch: Watch, elsewhere: Elsewhere | None = None) -> list[
             return made
 
 
+def preview(batch: Batch, note: Callable[[str], None], *, here: bool) -> Accepted:
+    """What `run` would do. Writes nothing; raises what `run` would."""
+    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
+        return accept(batch, Path(folder) / "unpacked", note, here=here)
+
+
 def _begin(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch) -> None:
     """Students who leave are removed first: if it is killed here, the next call still knows them."""
     for student in accepted.leaving:
         outputs.forget(student, batch.out)
     for file in outputs.exported(batch.out) if accepted.leaving else ():
         watch.note(f"{file} was exported earlier and may still contain {choice.some(accepted.leaving)}")
+    _forget_lateness(batch, accepted, ledger)
     ledger.keep(accepted.settings)
     ledger.enrol(accepted.enrolled, accepted.conditions.exercise)
     workplace.tidy(batch.out, (one.submitted.path for one in accepted.enrolled if one.submitted.path))
 
 
+def _forget_lateness(batch: Batch, accepted: Accepted, ledger: Ledger) -> None:
+    """Removes the pages that say something else of late work than they will; they are written again."""
+    before, known = ledger.settings().get(outputs.LATE, ""), [one.submitted for one in ledger.enrolled()]
+    after = accepted.settings.get(outputs.LATE, before)
+    was = late.lateness(before, known)
+    will_be = late.lateness(after, [one.submitted for one in accepted.enrolled])
+    for student in was.keys() | will_be.keys():
+        if was.get(student) != will_be.get(student):
+            outputs.remove(student, batch.out)
+
+
 def _grade(batch: Batch, accepted: Accepted, ledger: Ledger, watch: Watch, elsewhere: Elsewhere | None) -> None:
-    _, conditions, enrolled, todo, gpus, _ = accepted
+    conditions, enrolled, todo, gpus = accepted.conditions, accepted.enrolled, accepted.todo, accepted.gpus
     jobs = 0 if elsewhere else min(batch.jobs or _jobs(gpus), max(1, len(todo)))
-    done = sum(one.key != "" and one.key not in todo for one in enrolled)
+    done = sum(one.key != "" and one.key not in todo and one.key not in accepted.waiting for one in enrolled)
     watch.began(BatchPlan(len(enrolled), done, len(todo), conditions.seed, conditions.device, jobs, tuple(gpus)))
     if not todo:
         return

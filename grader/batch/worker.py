@@ -7,6 +7,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,9 +19,10 @@ from grader.exercise.shared_oracle import SharedOracle
 from grader.exercise.submission import Source
 from grader.grading import pipeline
 from grader.grading.gpu_lane import GpuChoice
+from grader.grading.pipeline import OnProgress
 from grader.model.execution import Executor
 from grader.model.exercise import Exercise
-from grader.model.result import Result, Status
+from grader.model.result import Check, Result, Status
 from grader.sandbox.children import Children
 from grader.sandbox.runner import OpenExecutor, RunnerError
 
@@ -75,7 +77,11 @@ class Spare:
 
 def source(path: Path) -> Source:
     """The student's file under the common name. Raises UsageError if it cannot be read."""
-    read = submission.read(path)
+    return unnamed(submission.read(path))
+
+
+def unnamed(read: Source) -> Source:
+    """The same file under the common name."""
     problem = read.problem
     if problem is not None:
         message = problem.message.replace(read.name, NAME, 1)
@@ -83,12 +89,40 @@ def source(path: Path) -> Source:
     return msgspec.structs.replace(read, path=Path(NAME), problem=problem)
 
 
-def grade(task: Task, children: Children | None = None, open_cpu: OpenExecutor | None = None) -> Graded:
+def named(check: Check, name: str) -> Check:
+    """The check of an unnamed file, under the student's own name for it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace(NAME, name)
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return check if name == NAME else msgspec.convert(plain(msgspec.to_builtins(check)), Check)
+
+
+def graded_text(path: Path | None, result: Result) -> str | None:
+    """The source that was graded, if the file still is that."""
+    try:
+        read = source(path) if path else None
+    except UsageError:
+        return None
+    return read.text if read and read.sha256 == result.submission.sha256 else None
+
+
+def grade(
+    task: Task,
+    children: Children | None = None,
+    open_cpu: OpenExecutor | None = None,
+    on_progress: OnProgress = lambda _: None,
+) -> Graded:
     """Never raises an error that a submission can cause. With `open_cpu`, its first child may already be running."""
     began = time.monotonic()
     children = children or Children()
     try:
-        result, problem = _grade(task, children, open_cpu or children.opener(partial(_open_cpu, task))), ""
+        open_cpu = open_cpu or children.opener(partial(_open_cpu, task))
+        result, problem = _grade(task, children, open_cpu, on_progress), ""
     except (GraderError, UsageError, RunnerError) as error:
         result, problem = None, str(error)
     except Exception as error:
@@ -100,7 +134,7 @@ def _open_cpu(task: Task) -> Executor:
     return executors.open_cpu(workers=task.threads or None, memory_bytes=task.memory_bytes or None)
 
 
-def _grade(task: Task, children: Children, open_cpu: OpenExecutor) -> Result:
+def _grade(task: Task, children: Children, open_cpu: OpenExecutor, on_progress: OnProgress) -> Result:
     gpu = None
     if task.gpu is not None:
         open_cuda = children.opener(partial(executors.open_cuda, task.gpu))
@@ -112,6 +146,7 @@ def _grade(task: Task, children: Children, open_cpu: OpenExecutor) -> Result:
         open_executor=open_cpu,
         secret=task.secret,
         gpu=gpu,
+        on_progress=on_progress,
         open_oracle=lambda exercise: oracle(exercise, task.exercise_hash),
     )
 

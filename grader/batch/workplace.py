@@ -52,6 +52,11 @@ def unpacking(out: Path) -> Iterator[Path]:
         raise
 
 
+def is_unpacked(file: Path) -> bool:
+    """Whether it lies where a call unpacked it to, which the next download replaces."""
+    return any(folder.name.startswith(UNPACKED) for folder in file.parents)
+
+
 def tidy(out: Path, submissions: Iterable[Path]) -> None:
     """Removes unpacked folders that contain none of these: from an earlier zip, or a killed call."""
     used = {folder for file in submissions for folder in files.real(file).parents}

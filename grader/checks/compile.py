@@ -48,13 +48,15 @@ def _signature_findings(exercise: Exercise, filename: str, compilation: Compilat
             yield _missing(kernel.name, kernel.signature(), filename, compilation)
         for compiled in found.values():
             workspace = signature.ends_in_workspace(kernel, compiled)
-            parameters = (*kernel.parameters, signature.WORKSPACE) if workspace else kernel.parameters
-            yield from _mismatch(compiled, parameters, kernel.signature(workspace=workspace), filename)
+            parameters = signature.parameters(kernel, workspace=workspace)
+            widths, declaration = signature.without_tensor_maps(compiled), kernel.signature(workspace=workspace)
+            yield from _mismatch(compiled, widths, parameters, declaration, filename)
         launch, declaration = by_name.get(kernel.launch_name), signature.of_launch(kernel)
         if launch is None:
             yield _missing(kernel.launch_name, declaration, filename, compilation)
         else:
-            yield from _mismatch(launch, signature.launch_parameters(kernel), declaration, filename)
+            parameters = signature.launch_parameters(kernel)
+            yield from _mismatch(launch, launch.parameter_bytes, parameters, declaration, filename)
 
 
 def _missing(name: str, declaration: str, filename: str, compilation: Compilation) -> Finding:
@@ -68,10 +70,14 @@ def _missing(name: str, declaration: str, filename: str, compilation: Compilatio
 
 
 def _mismatch(
-    compiled: CompiledKernel, parameters: Sequence[Parameter], declaration: str, filename: str
+    compiled: CompiledKernel,
+    actual: tuple[int, ...],
+    parameters: Sequence[Parameter],
+    declaration: str,
+    filename: str,
 ) -> Iterator[Finding]:
     """PTX keeps nothing but the number of parameters and their widths, so that is what can be said."""
-    actual, expected = compiled.parameter_bytes, signature.widths(parameters)
+    expected = signature.widths(parameters)
     if actual == expected:
         return
     if len(actual) != len(expected):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ _PATH = click.Path(path_type=Path)
     default=None,
     help="Names on the leaderboards; remembered. Default: pseudonyms, so that the class may see them.",
 )
+@click.option("--roster", metavar="FILE", type=_PATH, help="The class as Canvas, Moodle or Gradescope lists it.")
+@click.option("--student", "students", metavar="S", multiple=True, help="Grade only this student now; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Show what would be graded; write nothing.")
+@click.option("--late", metavar="FILE", type=_PATH, help="Rule for late work, a TOML file; remembered.")
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 def command(
     submissions: Path,
@@ -52,6 +57,10 @@ def command(
     trust: bool,
     replace: bool,
     real_names: bool | None,
+    roster: Path | None,
+    students: tuple[str, ...],
+    dry_run: bool,
+    late: Path | None,
     exercises: Path | None,
 ) -> int:
     """Grade every submission in SUBMISSIONS: a folder, a zip from Canvas, Moodle or Gradescope, or a CSV list.
@@ -93,7 +102,15 @@ def command(
         replace=replace,
         trust=trust,
         real_names=real_names,
+        roster=roster,
+        students=students,
+        late=late,
     )
+    if dry_run:
+        with confine.required(trust=trust or engine == "parsl"):
+            _preview(batch, here=engine == "local")
+        return exits.PASSED
+    began = _last_event(out)
     # What other machines have, their own children find out.
     with confine.required(trust=trust or engine == "parsl"), progress() as watch:
         try:
@@ -101,7 +118,51 @@ def command(
         finally:
             watch.close()
             _say_what_is_there(batch, watch.summary)
-    return exits.ERROR if could_not_be_graded(made) else exits.PASSED
+    _say_what_changed(batch, began)
+    return exits.ERROR if could_not_be_graded(made, students) else exits.PASSED
+
+
+def _preview(batch: Batch, *, here: bool) -> None:
+    from grader.batch.run import preview
+    from grader.cli.wrap import wrapped
+    from reports.text import inert, plural
+
+    accepted = preview(batch, lambda text: click.echo(inert(text), err=True), here=here)
+    for one in accepted.enrolled:
+        submitted = one.submitted
+        state = "left for later" if one.key in accepted.waiting else "already graded"
+        state = "to grade" if one.key in accepted.todo else state
+        said = submitted.problem or "; ".join(filter(None, (state, submitted.place, submitted.note)))
+        click.echo(wrapped(inert(f"{submitted.called}: {said}"), further="    "))
+    for student in accepted.leaving:
+        click.echo(f"{inert(student)}: leaves the batch")
+    where = "GPU" if accepted.conditions.device == "cuda" else "CPU"
+    todo = plural(len(accepted.todo), "submission")
+    click.echo(f"{plural(len(accepted.enrolled), 'student')}; {todo} to grade on the {where}. Nothing was written.")
+
+
+def _last_event(out: Path) -> int:
+    """Of the batch so far; 0 if there is none."""
+    from grader.batch.ledger import FILE, Ledger
+
+    if not (out / FILE).is_file():
+        return 0
+    with Ledger(out) as ledger:
+        return ledger.last_event()
+
+
+def _say_what_changed(batch: Batch, began: int) -> None:
+    """Whose earlier grade is another since that event."""
+    from grader.batch import changes
+    from grader.batch.ledger import Ledger
+    from reports.text import plural
+
+    with Ledger(batch.out) as ledger:
+        changed = sum(one.changed for one in changes.regraded(ledger, after=began))
+    if changed:
+        click.echo(
+            f"{plural(changed, 'grade')} changed: {shlex.join(['grade', 'ledger', str(batch.out), 'changed'])}"
+        )
 
 
 def _elsewhere(file: Path) -> Elsewhere:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from grader.batch import outputs
+from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.run import BatchPlan
 from grader.batch.worker import Graded
@@ -22,6 +23,12 @@ VERDICTS = ("passed", "incomplete", "failed", "error")
 SHOWN_PROBLEMS = 10
 SHOWN_NAMES = 3  # of students who submitted the same file
 BAR_WIDTH = 10  # leaves room for the rest of the line
+# The remedy for whatever was not taken.
+NOT_TAKEN = (
+    "To grade them, put each one's starter.cu in the place of what is there (unpack a zip first), or list students "
+    "and files in a CSV file, and run the command again. Or give points by hand: grade points."
+)
+DAYS_UNKNOWN = "How late is not known, so one day counts: list the days under [days_late] in the --late file."
 STEADY = 3  # gradings before a rate is meaningful
 
 
@@ -125,19 +132,29 @@ def summary(entries: Sequence[Entry]) -> str:
     waiting = sum(entry.problem == outputs.NOT_YET for entry in entries)
     if waiting:
         parts.append(f"{waiting} not graded yet")
-    problems = [(entry.submitted.student, _problem(entry)) for entry in entries if _problem(entry)]
+    problems = [(entry.submitted.called, _problem(entry)) for entry in entries if _problem(entry)]
     if problems:
         parts.append(f"{len(problems)} without a grade")
     lines = [f"{plural(len(entries), 'student')}: {', '.join(parts) or 'none graded'}"]
-    lines += [
-        wrapped(inert(f"{student}: {problem}"), indent="  ", further="    ")
-        for student, problem in problems[:SHOWN_PROBLEMS]
-    ]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more; see the column `problem` of the gradebook")
+    lines += _listed(problems, "problem")
+    if any(entry.submitted.problem for entry in entries):
+        lines.append(wrapped(NOT_TAKEN))
+    notes = [(entry.submitted.called, entry.submitted.note) for entry in entries if entry.submitted.note]
+    lines += ["Please check:", *_listed(notes, "note")] if notes else []
+    unsure = [entry.submitted.called for entry in entries if not entry.lateness.known]
+    if unsure:
+        lines.append(wrapped(inert(f"Late by at least a day: {some(unsure)}. {DAYS_UNKNOWN}")))
     if waiting:
         lines.append("Run the same command again to resume.")
     return "\n".join(lines)
+
+
+def _listed(said: Sequence[tuple[str, str]], column: str) -> list[str]:
+    lines = [
+        wrapped(inert(f"{student}: {text}"), indent="  ", further="    ") for student, text in said[:SHOWN_PROBLEMS]
+    ]
+    more = len(said) - SHOWN_PROBLEMS
+    return [*lines, f"  and {more} more; see the column `{column}` of the gradebook"] if more > 0 else lines
 
 
 def _problem(entry: Entry) -> str:

@@ -8,15 +8,25 @@ import sys
 from collections.abc import Iterator
 from ctypes.util import find_library
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from grader import machine
 from grader.cli import exits
 
+if TYPE_CHECKING:
+    from grader.timing.clocks import Installed
+
 PYTHON = (3, 11)
 PIP = "install with: python -m pip install"
+
+# What a GPU older than that cannot run. A kernel that needs it is not timed there, and loses nothing.
+LACKS = {
+    (8, 0): "not exercise 05, nor kernels with BF16, asynchronous copies or __reduce_max_sync",
+    (8, 9): "not exercise 05, which needs FP8 instructions",
+    (9, 0): "exercise 05 runs but is not timed",
+}
 
 
 class Part(NamedTuple):
@@ -30,12 +40,20 @@ class Part(NamedTuple):
 @click.command("doctor")
 def command() -> int:
     """Show what this machine can judge, what is missing and what to install."""
-    cpu, gpu = list(_cpu_parts()), list(_gpu_parts())
+    cpu, gpus = list(_cpu_parts()), machine.gpus()
+    timing, tools = [_gpu(gpus), _cublas()], list(_tools())
     _print("Required for grading", cpu)
-    _print("Needed to measure speed, or optional", gpu)
+    _print("Required by grade batch and grade ci", [_confined()])
+    if gpus:
+        _print("Required to measure speed", timing)
+        _print("Optional", tools)
+    else:
+        _print("Only to measure speed", timing[:1])
+        rest = ", ".join(part.name for part in (*timing[1:], *tools))
+        _say(f"Without a GPU, none of these is needed: {rest}.", indent="  ")
+        click.echo()
     can_grade = not any(part.missing for part in cpu)
-    # The first two GPU parts are the ones that timing needs.
-    can_time = can_grade and not any(part.missing for part in gpu[:2])
+    can_time = can_grade and not any(part.missing for part in timing)
     if not can_grade:
         _say("This machine cannot grade yet. Install what is missing above.")
         return exits.ERROR
@@ -54,13 +72,10 @@ def _cpu_parts() -> Iterator[Part]:
     yield _exercises()
 
 
-def _gpu_parts() -> Iterator[Part]:
-    yield _gpu()
-    yield _cublas()
+def _tools() -> Iterator[Part]:
     yield _package("torch", "torch", "torch>=2.11,<2.14")
     yield _tool("ncu", "install cuda-nsight-compute-13-0 from NVIDIA's packages for your system")
     yield _tool("compute-sanitizer", "install cuda-sanitizer-13-0 from NVIDIA's packages for your system")
-    yield _confined()
 
 
 def _python() -> Part:
@@ -104,15 +119,30 @@ def _exercises() -> Part:
     return Part("exercises", f"{len(list(folder.glob('*/exercise.toml')))} in {folder}")
 
 
-def _gpu() -> Part:
-    count = machine.gpus()
+def _gpu(count: int) -> Part:
     if not count:
-        return Part("NVIDIA GPU", "", "needs a GPU of compute capability 8.0 or newer, with driver 580 or newer")
+        return Part("NVIDIA GPU", "", "needs a GPU of compute capability 7.5 or newer, with driver 580 or newer")
     from grader.timing import clocks
 
-    names = ", ".join(clocks.gpu_names()) or str(count)
+    gpus = clocks.installed()
+    names = ", ".join(map(_described, gpus)) or str(count)
     driver = clocks.driver_version() or machine.driver_version() or "unknown"
-    return Part("NVIDIA GPU", f"{names}; driver {driver}")
+    known = [gpu.capability for gpu in gpus if gpu.capability]
+    cuda = clocks.driver_cuda()
+    missing = None
+    if known and max(known) < machine.LEAST_CAPABILITY:
+        missing = "needs a GPU of compute capability 7.5 or newer"
+    elif cuda is not None and cuda < machine.LEAST_CUDA:
+        missing = f"its driver runs CUDA {cuda // 1000}.{cuda % 1000 // 10}, and CUDA 13 is needed: {machine.DRIVER}"
+    return Part("NVIDIA GPU", f"{names}; driver {driver}", missing)
+
+
+def _described(gpu: Installed) -> str:
+    """With what it lacks."""
+    if gpu.capability is None:
+        return gpu.name
+    lacks = next((lacks for least, lacks in LACKS.items() if gpu.capability < least), "")
+    return "{} (compute capability {}.{}{})".format(gpu.name, *gpu.capability, f": {lacks}" if lacks else "")
 
 
 def _cublas() -> Part:

@@ -61,7 +61,7 @@ def command(
         named = ledger.real_names() if real_names is None else real_names
     place = out or folder / chosen.place
     read = None if template is None else _read(template)
-    made = chosen.export(entries, exercise, Order(place, read, column, so_far, named))
+    made = chosen.export(entries, exercise, Order(place, folder, read, column, so_far, named))
     for name, content in made.files.items():
         files.write(place / name, content)
     for note in made.notes:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from grader.cli.numbers import SEED
+from grader.cli.wrap import wrapped
 from grader.errors import UsageError
+
+if TYPE_CHECKING:
+    from grader.model.exercise import Exercise
 
 _PATH = click.Path(path_type=Path)
 
@@ -41,3 +46,20 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
     content = autograder.build(chosen, seed=seed, secret=secret)
     files.write(zip_file, content)
     click.echo(f"{zip_file}: {len(content) / 1e6:.1f} MB. Upload it under Configure Autograder.", err=True)
+    click.echo(wrapped(_points(chosen)), err=True)
+
+
+def _points(exercise: Exercise) -> str:
+    """What to enter in the assignment's settings: Gradescope's container has no GPU, and nobody to judge quality."""
+    by_rule = float(sum(rule.points for rule in exercise.quality))
+    given = exercise.points["correctness"] + by_rule
+    by_hand = exercise.points["quality"] - by_rule
+    said = (
+        f"In the assignment's settings, enter {given:g} as autograder points: {exercise.points['correctness']} for "
+    )
+    said += f"correctness, {by_rule:g} for quality."
+    if exercise.points["performance"]:
+        said += f" The {exercise.points['performance']} for speed need a GPU."
+    if by_hand:
+        said += f" The other {by_hand:g} for quality are yours: add manual grading, or use grade points."
+    return said

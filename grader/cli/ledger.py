@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 
+WIDEST_NAME = 40  # of a student's id and name, in the list
 NONE = "none"  # as a verdict: nothing was graded
 
 
@@ -53,11 +55,12 @@ def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
         entries = [entry for entry in _entries(ledger, at) if not verdict or _verdict(entry) in verdict]
     from grader.batch import outcomes
 
-    width = max((len(_shown(entry.submitted.student)) for entry in entries), default=0)
-    for entry in entries:
-        total = _number(outcomes.total(entry))
+    named = [_shown(f"{entry.submitted.student} {entry.submitted.name}".rstrip()) for entry in entries]
+    width = min(max(map(len, named), default=0), WIDEST_NAME)
+    for entry, name in zip(entries, named, strict=True):
+        total = _number(outcomes.final(entry))
         why = entry.submitted.problem or entry.problem
-        line = f"{_shown(entry.submitted.student):{width}}  {_verdict(entry):10}  {total:>6}  "
+        line = f"{_cut(name, width):{width}}  {_verdict(entry):10}  {total:>6}  "
         click.echo((line + _cut(_shown(why), WIDTH - len(line))).rstrip())
     return exits.PASSED
 
@@ -69,22 +72,30 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
     """Show STUDENT's grade as grade run does."""
     import msgspec
 
-    from grader.batch import instructor, outputs
+    from grader.batch import instructor, worker, workplace
     from grader.cli.terminal import console, print_result
 
     with _open(at) as ledger:
         exercise = instructor.exercise_of(ledger, at[1])
         entry = instructor.entry_of(ledger, exercise, student)
     submitted, result = entry.submitted, entry.result
+    student = submitted.student
     path = str(from_here(submitted.path)) if submitted.path else ""
-    source = outputs.source(submitted, result) if result else None
-    late = ", late" if submitted.late else ""
+    unpacked = submitted.path is not None and workplace.is_unpacked(submitted.path)
+    source = worker.graded_text(submitted.path, result) if result else None
+    late = f", {entry.lateness.said}" if entry.lateness.said else ", late" if submitted.late else ""
     click.echo(f"{_shown(student)}{f' ({_shown(submitted.name)})' if submitted.name else ''}{late}")
     if path:
         gone = result is not None and source is None
-        click.echo(_shown(path) + (" (since it was graded, changed or removed)" if gone else ""))
-    if entry.manual.points is not None or entry.manual.comment:
-        click.echo(f"By hand: {_number(entry.manual.points)} {_shown(entry.manual.comment)}".rstrip())
+        shown = submitted.place if unpacked else path
+        click.echo(_shown(shown) + (" (since it was graded, changed or removed)" if gone else ""))
+    if unpacked and submitted.path is not None:
+        path = submitted.path.name  # where it was unpacked to lasts until the next download
+        click.echo(f"Source: {shlex.join(['grade', 'ledger', str(at[0]), 'source', student])} > {shlex.quote(path)}")
+    if submitted.note:
+        click.echo(f"Note: {_shown(submitted.note)}")
+    if entry.manual != type(entry.manual)():
+        click.echo(f"From you: {_number(entry.manual.points)} {_shown(entry.manual.said)}".rstrip())
     if result is None:
         click.echo(_shown(submitted.problem or entry.problem))
         return exits.PASSED
@@ -92,6 +103,25 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
     # With its full path, which the command to repeat needs.
     result = msgspec.structs.replace(result, submission=msgspec.structs.replace(result.submission, path=path))
     print_result(console(), result, exercise, source)
+    return exits.PASSED
+
+
+@command.command()
+@click.argument("student")
+@click.pass_obj
+def source(at: tuple[Path, Path | None], student: str) -> int:
+    """Print STUDENT's file as it was graded, for grade run."""
+    from grader.batch import who, worker
+
+    with _open(at) as ledger:
+        enrolled = {one.submitted.student: one for one in ledger.enrolled()}
+    one = enrolled[who.find(student, [one.submitted for one in enrolled.values()]).student]
+    if one.submitted.path is None:
+        raise UsageError(f"{one.submitted.student}: {one.submitted.problem}")
+    read = worker.source(one.submitted.path)
+    if read.sha256 != one.sha256:
+        raise UsageError(f"{one.submitted.path} changed since it was graded; run grade batch again")
+    sys.stdout.buffer.write(read.content)
     return exits.PASSED
 
 
@@ -142,18 +172,62 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
     return exits.PASSED
 
 
+@command.command("alike")
+@click.pass_obj
+def alike_(at: tuple[Path, Path | None]) -> int:
+    """List submissions that look like copies of each other."""
+    from grader.batch import classroom, instructor, outputs
+    from reports.text import plural
+
+    with _open(at) as ledger:
+        exercise = instructor.exercise_of(ledger, at[1])
+        entries = outputs.entries(ledger, exercise)
+    names = {one.submitted.student: one.submitted.name for one in entries}
+    found = classroom.alike_of(entries, exercise)
+    for group in found:
+        students = [f"{student} ({names[student]})" if names[student] else student for student in group.students]
+        click.echo(wrapped(_shown(f"{', '.join(students)}: {group.how}"), further="    "))
+    hint = "; a hint, not proof: compare the files yourself" if found else ""
+    click.echo(f"{plural(len(found), 'group')} of submissions that look alike{hint}")
+    return exits.PASSED
+
+
+@command.command()
+@click.option("--since", metavar="TIME", default="", help='Only gradings since, in UTC: "2026-03-01 09:30".')
+@click.pass_obj
+def changed(at: tuple[Path, Path | None], since: str) -> int:
+    """List whose grade changed when they were last graded again."""
+    from grader.batch import changes
+    from reports.text import plural
+
+    with _open(at) as ledger:
+        found = changes.regraded(ledger, since)
+    another = [one for one in found if one.changed]
+    named = [_cut(_shown(f"{one.submitted.student} {one.submitted.name}".rstrip()), WIDEST_NAME) for one in another]
+    width = max(map(len, named), default=0)
+    for one, name in zip(another, named, strict=True):
+        was, now = map(_number, one.points)
+        verdicts = dict.fromkeys((one.before.grading.verdict, one.after.grading.verdict))
+        causes = changes.between(one.before.grading, one.after.grading).causes
+        line = f"{name:{width}}  {was:>5} -> {now:5}  {' -> '.join(verdicts)}"
+        click.echo(f"{line}; {'; '.join(causes)}" if causes else line)
+    same = len(found) - len(another)
+    click.echo(f"{plural(len(another), 'grade')} changed; {same} graded again with the same outcome")
+    return exits.PASSED
+
+
 @command.command()
 @click.argument("student")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
     """Remove everything that DIR holds about STUDENT."""
-    from grader.batch import instructor, outputs
+    from grader.batch import instructor, outputs, who
 
     folder, exercises = at
     with _open(at) as ledger:
         if not ledger.knows(student):
-            raise UsageError(instructor.unknown(student, [one.submitted.student for one in ledger.enrolled()]))
+            student = who.find(student, [one.submitted for one in ledger.enrolled()]).student
         if not (yes or _agreed(student, folder)):
             click.echo("nothing was removed")
             return exits.PASSED
@@ -192,15 +266,15 @@ def _entries(ledger: Ledger, at: tuple[Path, Path | None]) -> list[Entry]:
 
 def _events(ledger: Ledger, student: str) -> list[LedgerEvent]:
     """Raises UsageError if there is none."""
-    from grader.batch import instructor
+    from grader.batch import who
 
-    events = ledger.history(student)
+    events = ledger.history(student)  # also of one who left
     if events:
         return events
-    enrolled = {one.submitted.student: one.submitted for one in ledger.enrolled()}
-    if student in enrolled:
-        raise UsageError(f"{student} has not been graded yet: {enrolled[student].problem or 'run grade batch again'}")
-    raise UsageError(instructor.unknown(student, list(enrolled)))
+    one = who.find(student, [one.submitted for one in ledger.enrolled()])
+    if events := ledger.history(one.student):
+        return events
+    raise UsageError(f"{one.student} has not been graded yet: {one.problem or 'run grade batch again'}")
 
 
 def _verdict(entry: Entry) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from grader import files
 from grader.cli.streams import say
+from grader.exercise.submission import Source
 from grader.model.exercise import Exercise
 from grader.model.result import Result
+from reports.problems import problems
 
 
-def remember(exercise: Exercise, result: Result, file: Path, tell: Callable[[str], None] = say) -> None:
+def remember(exercise: Exercise, result: Result, source: Source, tell: Callable[[str], None] = say) -> None:
     """The exercise's own solution and wrong kernels are not attempts."""
     from grader import progress
 
-    folder, resolved = exercise.folder.resolve(), files.real(file)
+    folder, resolved = exercise.folder.resolve(), files.real(source.path)
     if resolved == folder / "starter.cu" or not resolved.is_relative_to(folder):
-        progress.remember(exercise, result, tell)
+        found = problems(result)
+        progress.remember(exercise, result, tell, source.text, found[0].hint if found else "")

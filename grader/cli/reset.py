@@ -26,26 +26,36 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
     It asks first, and keeps your version next to it as starter.cu.1.bak, starter.cu.2.bak and so on. Your progress in
     grade list is kept.
     """
-    from grader.exercise import catalog
-    from grader.files import publish
+    from grader.exercise import catalog, original
 
     chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
     starter = from_here(chosen.starter)
     try:
-        original = _original(chosen).read_bytes()
+        original_file = original.file(chosen)
+        if original_file is None:
+            raise _no_original(chosen)
+        came = original_file.read_bytes()
         written = starter.read_bytes() if starter.exists() else None
-        if written == original:
+        if written == came:
             click.echo(f"{starter} is as it was at the start.")
             return
-        if written is not None:
-            if not (yes or _agreed(starter)):
-                click.echo("Nothing was changed.")
-                return
-            click.echo(f"Your version is kept as {_back_up(starter, written)}")
-        publish(starter.resolve(), original, mode=0o644)
+        if written is not None and not (yes or _agreed(starter)):
+            click.echo("Nothing was changed.")
+            return
+        if kept := restore(starter, written, came):
+            click.echo(f"Your version is kept as {kept}")
     except OSError as error:
         raise GraderError(f"{error.filename or starter}: {error.strerror}; {starter} was not changed") from None
     click.echo(f"{starter} is as it was at the start.")
+
+
+def restore(starter: Path, written: bytes | None, came: bytes) -> Path | None:
+    """Puts the original there. Returns where the student's own version is kept, if there was one. Raises OSError."""
+    from grader.files import publish
+
+    kept = None if written is None else _back_up(starter, written)
+    publish(starter.resolve(), came, mode=0o644)
+    return kept
 
 
 def _agreed(starter: Path) -> bool:
@@ -59,20 +69,8 @@ def _agreed(starter: Path) -> bool:
         raise
 
 
-def _original(exercise: Exercise) -> Path:
-    """Where grade start put it; otherwise in the exercise installed with the grader."""
-    from grader import progress
-    from grader.exercise import catalog
-
-    folder = exercise.folder.resolve()
-    started = folder.parent.parent / progress.OWN / "originals" / exercise.name / exercise.starter.name
-    if started.is_file():
-        return started
-    for shipped in (catalog.INSTALLED, catalog.BESIDE):
-        file = shipped / exercise.name / exercise.starter.name
-        if file.is_file() and file.parent.resolve() != folder:
-            return file
-    raise UsageError(
+def _no_original(exercise: Exercise) -> UsageError:
+    return UsageError(
         f"there is no original of {exercise.name} here;\n"
         "grade start keeps one in the folder it creates. If the file is in git, this restores\n"
         f"its last committed version:\n  git restore {from_here(exercise.starter)}"

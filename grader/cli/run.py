@@ -8,6 +8,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from grader.model.result import Result
 
 # Needed at the end; a thread imports them while the child works.
-_LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
+_LATER = ("grader.cli.deliver", "grader.cli.terminal")
+_LATER_FOR_HTML = (*_LATER, "reports.report")
 
 
 @click.command("run")
@@ -42,6 +44,7 @@ _LATER = ("grader.cli.deliver", "grader.cli.terminal", "reports")
 @click.option("--since", metavar="EARLIER", type=PATH, help="Show what changed since an earlier --json file.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--gpu", metavar="N", type=Whole(0), help="Use this GPU; implies --device cuda.")
+@click.option("--host", metavar="NAME", help="Grade on that machine of your course, over SSH.")
 @click.option("--sanitize", is_flag=True, help="With a GPU: also run compute-sanitizer.")
 @click.option("--profile", is_flag=True, help="With a GPU: add ncu's counters to the result.")
 @click.option("--seed", metavar="N", type=SEED, help="Repeat a run with this seed.")
@@ -58,6 +61,7 @@ def command(
     since: Path | None,
     device: str,
     gpu: int | None,
+    host: str | None,
     sanitize: bool,
     profile: bool,
     seed: int | None,
@@ -82,7 +86,9 @@ def command(
     # The oracle's products take 0.1 s on one thread. With several, OpenBLAS spins on the cores that the child
     # needs and takes longer. It reads this variable when NumPy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with Standby() as standby:
+    if host is not None and (device != "auto" or gpu is not None or sanitize or profile or secret):
+        raise click.UsageError("with --host, leave out --device, --gpu, --sanitize, --profile and --secret")
+    with Standby() if host is None else contextlib.nullcontext() as standby:
         from grader.cli.deliver import Destinations, deliver
         from grader.exercise import catalog, submission
         from grader.exercise import secret as secret_cases
@@ -92,22 +98,27 @@ def command(
         read = file or from_here(chosen.starter)
         to.check([read, *_files_of(chosen), *([secret] if secret else [])])
         Destinations(html=html_file).check([since] if since else [])  # --json may overwrite it
-        if file is None and not read.exists():
-            raise UsageError(f"{read} does not exist; grade reset {exercise} restores the original")
-        source = submission.read(read)
+        source = submission.read(_there(read, exercise) if file is None else read)
         hidden = secret_cases.read(secret) if secret else None
         earlier = read_earlier(since, chosen.name) if since else None  # --json may name the same file
-        choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
+        _import_later(_LATER_FOR_HTML if html_file or browser else _LATER)
+        choice = _gpu(device, gpu, sanitize=sanitize, profile=profile) if host is None else host
         result = _grade(chosen, source, seed, hidden, standby, choice)
 
     from grader.cli.remember import remember
 
-    named = str(since) if since else ""
-    written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier, since_name=named)
+    written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier, since_name=str(since or ""))
     if hidden is None:  # an instructor's run is not an attempt
-        remember(chosen, result, source.path)
+        remember(chosen, result, source)
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR
+
+
+def _there(starter: Path, exercise: str) -> Path:
+    """Raises UsageError if the starter was removed."""
+    if not starter.exists():
+        raise UsageError(f"{starter} does not exist; grade reset {exercise} restores the original")
+    return starter
 
 
 def _files_of(exercise: Exercise) -> Iterator[Path]:
@@ -132,17 +143,35 @@ def _grade(
     source: Source,
     seed: int,
     secret: Secret | None,
-    standby: Standby,
-    gpu: GpuChoice | None,
+    standby: Standby | None,
+    where: GpuChoice | str | None,
 ) -> Result:
+    """`where`: also on this GPU; or, without `standby`, on the host of that name."""
+    from grader import progress
     from grader.cli.status import StatusLine
-    from grader.grading import pipeline
 
-    threading.Thread(target=_import, args=(_LATER,), daemon=True).start()
+    before = partial(progress.last_source, exercise)
     with StatusLine() as line:
+        if isinstance(where, str) or standby is None:
+            from grader.remote import client
+
+            return client.grade(str(where), exercise, source, seed=seed, on_progress=line.show, before=before)
+        from grader.grading import pipeline
+
         return pipeline.grade(
-            exercise, source, seed=seed, open_executor=standby.open, secret=secret, gpu=gpu, on_progress=line.show
+            exercise,
+            source,
+            seed=seed,
+            open_executor=standby.open,
+            secret=secret,
+            gpu=where,
+            on_progress=line.show,
+            before=before,
         )
+
+
+def _import_later(modules: tuple[str, ...]) -> None:
+    threading.Thread(target=_import, args=(modules,), daemon=True).start()
 
 
 def _import(modules: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A Result in 80 columns: verdict, cases, what is wrong, what to do, points, how to repeat it.
+"""A Result on a terminal: verdict, cases, what is wrong, what to do, points, how to repeat it.
 
 The words are those of the HTML report. Without `verbose` it fits on a screen: what has no room is shortened, the
 least useful first.
@@ -17,15 +17,18 @@ from rich.text import Text
 
 from grader.cli import case_table, excerpt
 from grader.cli.case_table import INDENT
+from grader.model.execution import UNCOALESCED
 from grader.model.exercise import Exercise
 from grader.model.families import LAUNCH
-from grader.model.result import Check, Result, Status, Verdict
-from reports import history, kernels, speed
-from reports.problems import COMPILE_ERROR, Problem, advice, grader_errors, not_judged, problems
+from grader.model.result import Check, Result, Verdict
+from reports import cases, history, kernels, speed
+from reports.points import Part, account
+from reports.problems import COMPILE_ERROR, Occurrence, Problem, advice, grader_errors, not_judged, problems
 from reports.text import inert, plural, readable
 from reports.verdict import words
 
-WIDTH = 80
+WIDTH = 80  # where no terminal says how wide it is
+PROSE = 100  # longer lines are hard to read; code and tables have the whole width
 
 SCREEN = 23  # lines, where no terminal says that it has more: 24, less one
 
@@ -36,20 +39,23 @@ STYLES = {
     Verdict.ERROR: "bold magenta",
 }
 MANY_LINES = 1000  # with more, printf decides how long a kernel takes
-SHOWN_OPEN = 2  # without -v, of the grader's errors, and of what was not judged
 LAST = "the last attempt"
 
 
 class Verbosity(NamedTuple):
-    """How much is shown. Lines of a message, of the next step, of what is left open; 0 cuts nothing."""
+    """How much is shown. Lines of a message and of what is left open; 0 cuts nothing.
+
+    Which number was expected and what came instead is never cut, nor is the next step.
+    """
 
     notes: int
     context: int  # lines of code before and after those that matter
     further: int  # problems beside the first, a line each
     message: int = 0
-    next_step: int = 0
     left_open: int = 0
+    reasons: int = 2  # that are shown, of the grader's errors and of what was not judged
     merged: bool = False  # cases with the same outcome are one row
+    blanks: bool = True  # an empty line between the parts
 
 
 EVERYTHING = Verbosity(notes=99, context=excerpt.CONTEXT_VERBOSE, further=99)
@@ -60,9 +66,10 @@ SHORTER = (
     Verbosity(notes=1, context=excerpt.CONTEXT, further=1, message=3),
     Verbosity(notes=1, context=excerpt.CONTEXT, further=1, message=3, merged=True),
     Verbosity(notes=1, context=0, further=0, message=3, left_open=2, merged=True),
-    Verbosity(notes=0, context=0, further=0, message=2, next_step=2, left_open=1, merged=True),
-    Verbosity(notes=0, context=0, further=0, message=1, next_step=2, left_open=1, merged=True),
-    Verbosity(notes=0, context=0, further=0, message=1, next_step=1, left_open=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=2, left_open=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, left_open=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True, blanks=False),
 )
 
 Lines = list[Text]
@@ -75,9 +82,9 @@ class _Console(Console):
 
 
 def console(*, to_stderr: bool = False) -> Console:
-    """Plain where piped or where NO_COLOR is set; never wider than 80 columns."""
+    """Plain where piped or where NO_COLOR is set; 80 columns where it is no terminal."""
     made = _Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
-    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    made.width = made.width if made.is_terminal else WIDTH
     return made
 
 
@@ -118,6 +125,7 @@ class _Page:
         since_name: str,
     ) -> None:
         self._result, self._exercise, self._source, self._width = result, exercise, source, width
+        self._prose = min(width, PROSE)
         self._since, self._since_name = since, since_name
         self._problems = problems(result)
 
@@ -127,12 +135,13 @@ class _Page:
             self._cases(detail),
             *self._all_problems(self._problems, detail),
             *self._open_ends(detail),
+            self._further(),
             self._quality() if detail is not EVERYTHING else [],
             *(self._all_problems(advice(self._result), detail) if detail is EVERYTHING else ()),
             self._footer(detail),
         )
         filled = [part for part in parts if part]
-        return [line for at, part in enumerate(filled) for line in ([Text("")] * (at > 0) + part)]
+        return [line for at, part in enumerate(filled) for line in ([Text("")] * (at > 0 and detail.blanks) + part)]
 
     def within(self, most: int) -> Lines:
         lines = self.lines(SHORTER[0])
@@ -177,6 +186,20 @@ class _Page:
         names = kernels.right(self._result, self._exercise) if self._exercise else ()
         return self._say(f"right in every case: {', '.join(names)}", style="green", most=2) if names else []
 
+    def _further(self) -> Lines:
+        """What to do where nothing is wrong."""
+        right = self._result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE) and not self._problems
+        if not right or self._exercise is None:
+            return []
+        slow = next((one for one in advice(self._result) if one.kind == UNCOALESCED), None)
+        if slow is not None:
+            told = f"Next: make it fast. Line {slow.line}: {slow.first.message}."
+            return self._say(told, indent="", most=3)
+        if self._result.verdict is Verdict.PASSED:
+            return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
+        number = self._exercise.number.lstrip("0")
+        return self._say(f"Next: make it fast; grade hint {number} shows the hints about speed.", indent="")
+
     def _quality(self) -> Lines:
         """What cost points where nothing else is wrong; only -v has room for all of it."""
         check = next((check for check in self._result.checks if check.rubric == "quality"), None)
@@ -189,38 +212,45 @@ class _Page:
 
     def _all_problems(self, found: Sequence[Problem], detail: Verbosity) -> Iterator[Lines]:
         """The first in full; without -v of the others no more than where they are."""
-        shown, rest = (found, ()) if detail is EVERYTHING else (found[:1], found[1:])
+        left = [problem for problem in found[1:] if problem.unwritten]
+        written = [problem for problem in found if problem not in left]
+        shown, rest = (written, []) if detail is EVERYTHING else (written[:1], written[1:])
         for problem in shown[:-1]:
             yield self._problem(problem, detail)
         for problem in shown[-1:]:
             also = [self._cut(f"also: {_in_brief(other, self._exercise)}") for other in rest[: detail.further]]
             more = len(rest) - len(also)
             tail = [Text(f"and {more} more; -v shows all", "dim")] if more else []
-            yield self._problem(problem, detail) + also + tail
+            todo = [line for one in left for line in self._say(one.left, indent="", style="dim", most=2)]
+            yield self._problem(problem, detail) + also + tail + todo
 
     def _problem(self, problem: Problem, detail: Verbosity) -> Lines:
         lines = [self._cut(_heading(problem, self._exercise), "bold yellow" if problem.mild else "bold red")]
-        for text in self._messages(problem, detail):
-            lines += self._say(text, most=detail.message)
+        for text, most in self._messages(problem, detail):
+            lines += self._say(text, most=most)
         if self._source is not None:
             width = self._width - len(INDENT)
             code = excerpt.lines(self._source, problem.lines, width, context=detail.context)
             lines += [Text(INDENT) + line for line in code]
         if step := self._next_step(problem):
-            lines += self._say(f"Next: {step}", most=detail.next_step)
+            lines += self._say(f"Next: {step}")
         if problem.hint:
             lines.append(Text(f"{INDENT}Hint: {_hint(problem.hint, self._exercise)}", "cyan"))
         return lines
 
-    def _messages(self, problem: Problem, detail: Verbosity) -> list[str]:
-        """What the first case shows, and with -v every case; all of it where there are no cases."""
+    def _messages(self, problem: Problem, detail: Verbosity) -> list[tuple[str, int]]:
+        """What the first case shows, and with -v every case; all of it where there are no cases. Each with the
+        lines that it may have."""
         if problem.kind == "speed" and (slow := [speed.slow(o.case, o.measured) for o in problem.occurrences]):
-            return list(filter(None, slow)) or [o.finding.message for o in problem.occurrences]
-        shown = problem.occurrences if detail is EVERYTHING or not problem.cases else problem.occurrences[:1]
-        named = detail is EVERYTHING and len(problem.cases) > 1
-        messages = [f"{o.case}: {o.finding.message}" if named else o.finding.message for o in shown]
+            said = list(filter(None, slow)) or [o.finding.message for o in problem.occurrences]
+            return [(text, detail.message) for text in said]
+        if problem.unwritten:
+            return [(problem.left, 0)]
+        everything = detail is EVERYTHING
+        shown = problem.occurrences if everything or not problem.cases else problem.occurrences[:1]
         notes = [note for o in shown for note in o.finding.notes]
-        return list(dict.fromkeys(messages + notes[: detail.notes]))
+        messages = list(_by_message(shown)) if everything else [text for o in shown for text in _parts(o, detail)]
+        return list(dict.fromkeys(messages + [(note, detail.message) for note in notes[: detail.notes]]))
 
     def _next_step(self, problem: Problem) -> str:
         said = (speed.advice(o.measured, self._result.machine) for o in speed.slowest_first(problem))
@@ -234,7 +264,7 @@ class _Page:
             name = checks[0].id if len(checks) == 1 else f"{judged} ({plural(len(checks), 'case')})"
             unjudged.append((f"Not judged: {name}: {why}", "yellow"))
         for found in (errors, unjudged):
-            shown = found if detail is EVERYTHING else found[:SHOWN_OPEN]
+            shown = found if detail is EVERYTHING else found[: detail.reasons]
             lines = [
                 line
                 for text, style in shown
@@ -246,14 +276,14 @@ class _Page:
     def _footer(self, detail: Verbosity) -> Lines:
         result = self._result
         number = self._exercise.number.lstrip("0") if self._exercise else result.exercise
-        command = ["grade", "run", number, result.submission.path, "--seed", str(result.seed)]
-        again = Text(inert(shlex.join(command)))
+        again = Text(inert(shlex.join(cases.repeated(result, number))))
         seed = Text(f"Seed {result.seed}; to repeat: ")
         repeat = [seed + again] if len(seed) + len(again) <= self._width else [seed, Text(INDENT) + again]
         for line in repeat:
             line.rstrip()
         printed = [] if detail is EVERYTHING else self._how_much_was_printed()
-        return printed + self._say(_points(result, self._exercise), indent="") + repeat
+        there = self._say(f"Graded on {cases.host(result)}.", indent="") if cases.host(result) else []
+        return printed + there + self._say(_points(result, self._exercise), indent="") + repeat
 
     def _how_much_was_printed(self) -> Lines:
         count = sum(len(_printed(check).splitlines()) for check in self._result.checks)
@@ -268,10 +298,10 @@ class _Page:
         parts = [
             part
             for line in inert(text).splitlines()
-            for part in textwrap.wrap(line, self._width - len(indent), break_on_hyphens=False) or [""]
+            for part in textwrap.wrap(line, self._prose - len(indent), break_on_hyphens=False) or [""]
         ]
         if most and len(parts) > most:
-            parts = [*parts[: most - 1], textwrap.shorten(" ".join(parts[most - 1 :]), self._width - len(indent))]
+            parts = [*parts[: most - 1], textwrap.shorten(" ".join(parts[most - 1 :]), self._prose - len(indent))]
             parts[-1] = parts[-1].replace("[...]", "...")
         return [Text(indent + part, style) for part in parts]
 
@@ -285,8 +315,33 @@ def _printed(check: Check) -> str:
     return check.measurements.printed or ""
 
 
+def _by_message(occurrences: Sequence[Occurrence]) -> Iterator[tuple[str, int]]:
+    """Each sentence once, with the cases that say it."""
+    cases: dict[str, list[str]] = {}
+    for occurrence in occurrences:
+        cases.setdefault(occurrence.finding.message, []).append(occurrence.case)
+    for message, named in cases.items():
+        yield (f"{', '.join(named)}: {message}" if len(occurrences) > 1 and all(named) else message), 0
+
+
+def _parts(occurrence: Occurrence, detail: Verbosity) -> Iterator[tuple[str, int]]:
+    """A message in parts, where it may have only so many lines."""
+    finding = occurrence.finding
+    if not (detail.message and finding.first and finding.expected):
+        yield finding.message, detail.message
+        return
+    if finding.cause:
+        yield f"{finding.cause}.", detail.message
+    got = f"got {finding.got}" if finding.got else "nothing was written"
+    yield f"{finding.first}: expected {finding.expected}, {got}", 0
+    if finding.extent and detail.message > 1:
+        yield finding.extent, 1
+
+
 def _heading(problem: Problem, exercise: Exercise | None, what: str = "") -> str:
     """ "starter.cu:31: race (uniform and 3 more)", "starter.cu, decode_kernel: wrong-values (uniform)"."""
+    if problem.unwritten:
+        return f"{inert(problem.file)}:{problem.line}: not written yet"
     place = inert(problem.file) + (f":{problem.line}" if problem.at_fault else _kernel(problem, exercise))
     more = f" and {len(problem.cases) - 1} more" if len(problem.cases) > 1 else ""
     where = f" ({inert(problem.cases[0])}{more})" if problem.cases else ""
@@ -317,27 +372,15 @@ def _hint(anchor: str, exercise: Exercise | None) -> str:
 
 
 def _points(result: Result, exercise: Exercise | None) -> str:
-    """ "Points: 52 of 100 (correctness 40/40, quality 12/20, performance not judged)"."""
-    points = result.points
-    parts, unknown = [], []
-    for rubric in ("correctness", "performance", "quality"):
-        given = getattr(points, rubric)
-        of = f"/{exercise.points[rubric]}" if exercise and rubric in exercise.points else ""
-        why = " until a required case is right" if rubric == "quality" and _is_withheld(result, exercise) else ""
-        if given is None:
-            unknown.append(rubric)
-        else:
-            parts.append(f"{rubric} {readable(given)}{of}{why}")
-    if unknown:
-        parts.append(f"{' and '.join(filter(None, (', '.join(unknown[:-1]), unknown[-1])))} not judged")
-    if points.total is None:
-        return f"Points: {', '.join(parts)}"
-    return f"Points: {readable(points.total)} of {readable(points.max)} ({', '.join(parts)})"
+    """ "Points: 52 of the 52 that can be given here (correctness 40/40, quality 12/12); 48 open: ..."."""
+    found = account(result, exercise)
+    given = [part for part in found.parts if part.given is not None]
+    listed = ", ".join(" ".join(filter(None, (f"{one.name} {_of(one)}", one.why))) for one in given)
+    open_ = f"; {found.said_open}" if found.said_open else ""
+    if found.total is None:
+        return f"Points: none yet{open_}"
+    return f"Points: {found.said} ({listed}){open_}"
 
 
-def _is_withheld(result: Result, exercise: Exercise | None) -> bool:
-    """Whether the points for quality wait for a case that is right, as grader.points says."""
-    if exercise is None or result.points.quality != 0:
-        return False
-    results = (check for check in result.checks if check.rubric == "correctness" and check.case in exercise.cases)
-    return not any(check.status is Status.PASSED for check in results)
+def _of(part: Part) -> str:
+    return readable(part.given) + (f"/{readable(part.of)}" if part.of is not None else "")

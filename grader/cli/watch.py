@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @click.argument("file", required=False, type=PATH)
 @click.option("--exercises", metavar="DIR", type=PATH, help="Folder of the exercises.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
-def command(exercise: str | None, file: Path | None, exercises: Path | None, device: str) -> int:
+@click.option("--host", metavar="NAME", default="", help="With the key g, grade on that machine, over SSH.")
+def command(exercise: str | None, file: Path | None, exercises: Path | None, device: str, host: str) -> int:
     """Grade FILE (default: the exercise's starter.cu) again at every save.
 
     Without EXERCISE, it opens the first one that is not correct yet. The small cases come first, so that the first
@@ -35,7 +36,10 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
       h  hint; again for the next one
       d  details: everything that was found
       r  grade again, with different values
-      s  the solution, if there is one and your kernel is correct
+      g  with --host NAME: grade on that machine, which has a GPU
+      s  the solution, once your kernel is correct
+      l  list the exercises and how far you are
+      x  restore the original starter (press it twice; yours is kept)
       n  next exercise (you stay on this one until you press it)
       q  quit
 
@@ -57,7 +61,7 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
         submission.read(file)
     events: SimpleQueue[Event] = SimpleQueue()
     with Gradings(events.put, device=device) as gradings, Keys(events.put) as keys:
-        Session(events, gradings, folder, listens=keys.works).run(chosen, file)
+        Session(events, gradings, folder, listens=keys.works, host=host).run(chosen, file)
     return exits.PASSED
 
 

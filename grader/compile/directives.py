@@ -77,6 +77,9 @@ def _problem(name: str, target: str) -> str:
         return f"#{name} is not allowed; use #include"
     if target[:1] in TYPOGRAPHIC:
         return f'{target} stands in typographic quotes (U+{ord(target[0]):04X}); type plain ones: "'
+    if target[:1] in ('"', "<") and not _is_quoted(target):
+        closing = '"' if target[0] == '"' else ">"
+        return f"#include {target}: the closing {closing} is missing"
     if not _is_quoted(target):
         return "an #include must name its header directly, not through a macro"
     return "" if _is_inside(target) else f"#include {target}: only headers from the include folders are allowed"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from grader.compile import entries, recipe, toolkit
+from grader.compile import brackets, entries, recipe, toolkit
 from grader.compile.diagnostics import FRAME, PTXAS, Diagnostic
 from grader.compile.directives import Include
 from grader.compile.includes import line_leading_to
-from grader.compile.remedies import advise
+from grader.compile.remedies import Place, advise
 from grader.model.details import Role
 from grader.model.result import Finding, Related
 
@@ -21,6 +21,7 @@ MAX_FINDINGS = 50
 MAX_MESSAGE = 400
 MAX_NOTES = 8
 MAX_WORDS = 3
+MAX_GUESSES = 10  # of what was meant; what comes later follows from the first
 MAX_LOG_LINE = 200
 MAX_LOG = 200_000
 
@@ -30,6 +31,19 @@ REDEFINED = "incompatible redefinition of macro"
 # Details, of which the first is the effect of the second.
 MISREAD = 'attribute "…" does not apply here'
 UNDEFINED = 'identifier "…" is undefined'
+
+# Details that tell of a brace, and of what follows from one.
+OF_BRACES = (
+    "linkage specification is not allowed",
+    'at the end of the file: expected a "…"',
+    "expected a declaration",
+    'this declaration may not have extern "C" linkage',
+)
+AFTER_BRACES = ('expected a "…"', "expected a statement")
+
+UNFINISHED = 'a ";" is missing at the end of this line'
+_ENDS = re.compile(r"[\w)\]\"'}]$")  # what may stand before a semicolon
+_MACRO = re.compile(r"[ \t]*#[ \t]*define[ \t]+(?P<name>\w+)[ \t]+(?:(?P<equals>=)|[^;\n]*;[ \t]*(?://.*)?$)")
 
 _QUOTED = re.compile(r'"[^"]*"')
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*|\(")  # a lambda is named by the bracket of its parameters
@@ -41,6 +55,7 @@ class Reader:
     def __init__(self, text: str, includes: Iterable[Include], ptx: str = "") -> None:
         self.text, self.includes, self.ptx = text, tuple(includes), ptx
         self.lines = text.split("\n")
+        self._guesses = MAX_GUESSES
 
     def findings(self, diagnostics: Iterable[Diagnostic]) -> tuple[Finding, ...]:
         """Merges equal findings: a wrong header would give the same one for each of its lines."""
@@ -54,7 +69,28 @@ class Reader:
             key = (finding.kind, finding.line, same)
             known = found.get(key)
             found[key] = msgspec.structs.replace(known, count=known.count + 1) if known else finding
-        return _without_fallout(tuple(found.values()))[:MAX_FINDINGS]
+        return self._causes_first(_without_fallout(tuple(found.values())))[:MAX_FINDINGS]
+
+    def _causes_first(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """What the compiler does not name itself: a brace, or a macro that has too much in it."""
+        errors = [finding for finding in findings if finding.kind == "compile-error"]
+        if not errors:
+            return findings
+        if any(finding.detail in OF_BRACES for finding in errors) and (brace := brackets.guilty(self.text)):
+            noticed = f"noticed on line {errors[0].line}"
+            rest = tuple(f for f in findings if f.detail not in (*OF_BRACES, *AFTER_BRACES) or f.line < brace.line)
+            return (_finding("compile-error", brace.line, brace.message, 0, [noticed]), *rest)
+        return (*self._macros(errors), *findings)
+
+    def _macros(self, errors: Sequence[Finding]) -> Iterator[Finding]:
+        """`#define TILE = 16` and `#define TILE 16;`, where something is wrong with a line that uses it."""
+        used = " ".join(self._line(finding.line) for finding in errors)
+        for number, line in enumerate(self.lines, start=1):
+            macro = _MACRO.match(line)
+            if macro and re.search(rf"\b{macro['name']}\b", used):
+                odd = "=" if macro["equals"] else ";"
+                message = f'the "{odd}" becomes a part of {macro["name"]} wherever it stands: remove it'
+                yield _finding("compile-error", number, message)
 
     def _finding(self, diagnostic: Diagnostic) -> Finding | None:
         if diagnostic.severity == "remark" or "assembly aborted due to errors" in diagnostic.message:
@@ -75,24 +111,42 @@ class Reader:
 
     def _in_submission(self, kind: str, diagnostic: Diagnostic) -> Finding:
         column = self._column(diagnostic)
-        advice = advise(diagnostic.message, self._identifier(diagnostic.line, column), self._line(diagnostic.line))
+        if end := self._unfinished(diagnostic, column):
+            note = f"noticed on line {diagnostic.line}"
+            return _finding(kind, end, UNFINISHED, 0, [note, *_details(diagnostic)], _frames(diagnostic))
+        self._guesses -= 1
+        text = self.text if self._guesses >= 0 else ""
+        at = Place(self._identifier(diagnostic.line, column), self._line(diagnostic.line), text)
+        advice = advise(diagnostic.message, at)
         notes = [advice.note, *_details(diagnostic)]
         return _finding(
             kind, diagnostic.line, advice.message or diagnostic.message, column, notes, _frames(diagnostic)
         )
 
+    def _unfinished(self, diagnostic: Diagnostic, column: int) -> int:
+        """The line that lacks its semicolon, where the compiler names the first word of the next; 0 if none does."""
+        line = self._line(diagnostic.line)
+        if not column or line[: column - 1].strip():
+            return 0
+        end = diagnostic.line - 1
+        while end and not _without_comment(self._line(end)):
+            end -= 1
+        code = _without_comment(self._line(end))
+        lacks = diagnostic.message.startswith(('expected a ";"', "expected an expression")) and _ENDS.search(code)
+        return end if lacks else 0
+
     def _in_header(self, kind: str, diagnostic: Diagnostic) -> Finding | None:
         line = self._first_frame(diagnostic) or line_leading_to(toolkit.display_name(diagnostic.file), self.includes)
         if kind == "compile-warning" and (line == 0 or diagnostic.message.startswith(REDEFINED)):
             return None  # internal to NVIDIA's headers
-        advice = advise(diagnostic.message, "")
+        advice = advise(diagnostic.message)
         notes = [_in_header(diagnostic), advice.note, *_details(diagnostic)]
         return _finding(kind, line, advice.message or diagnostic.message, 0, notes, _frames(diagnostic))
 
     def _from_ptxas(self, kind: str, diagnostic: Diagnostic) -> Finding:
         kernel = re.search(r"'([\w$]+)'", diagnostic.message)
         line = self._line_of_ptx(diagnostic.line) or (entries.line_of(kernel[1], self.text) if kernel else 0)
-        advice = advise(diagnostic.message, "")
+        advice = advise(diagnostic.message)
         return _finding(kind, line, advice.message or f"ptxas: {diagnostic.message}", 0, [advice.note])
 
     def _line_of_ptx(self, ptx_line: int) -> int:
@@ -122,6 +176,10 @@ class Reader:
             return ""
         match = _IDENTIFIER.match(self.lines[line - 1], column - 1)
         return match.group() if match else ""
+
+
+def _without_comment(line: str) -> str:
+    return line.partition("//")[0].strip()
 
 
 def is_allowed(file: str) -> bool:

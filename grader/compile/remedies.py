@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from grader.compile import lookalikes, recipe, toolkit
+from grader.compile import guesses, lookalikes, recipe, toolkit
 
 DEVICE_ONLY = "a submission contains only device code; the grader allocates, copies, launches and measures"
 
@@ -47,20 +47,35 @@ class Advice(NamedTuple):
     note: str = ""
 
 
-def advise(message: str, name: str, line: str = "") -> Advice:
-    """`name` is the identifier in the source at the position of the message, or the "(" of a lambda. `line` is its
-    whole line."""
-    if message.startswith("unrecognized token") and (odd := lookalikes.first(line)):
+class Place(NamedTuple):
+    """Where a message points to. `name`: the identifier there, or the "(" of a lambda; `text`: the whole source."""
+
+    name: str = ""
+    line: str = ""
+    text: str = ""
+
+
+NOWHERE = Place()
+
+
+def advise(message: str, at: Place = NOWHERE) -> Advice:
+    if message.startswith("unrecognized token") and (odd := lookalikes.first(at.line)):
         return Advice(lookalikes.describe(odd), f"type it again; {lookalikes.instead(odd)}")
-    if message.startswith("declaration is incompatible with previous") and EXTERN_SHARED.search(line):
-        return Advice(note=ONE_ARRAY)
     for pattern, answer in _ANSWERS:
-        if match := re.search(pattern, message):
-            return answer(match, name)
-    return Advice()
+        if (match := re.search(pattern, message)) and (advice := answer(match, at)) != Advice():
+            return advice
+    return Advice(note=_of_line(at.line))
 
 
-def _host_function(_: re.Match[str], name: str) -> Advice:
+def _of_line(line: str) -> str:
+    """What a line looks like, whatever the compiler says of it."""
+    if loop := re.search(r"\bfor\s*\(([^;]*)\)", line):
+        return "the three parts of a for are separated by semicolons" if "," in loop[1] else ""
+    return ""
+
+
+def _host_function(_: re.Match[str], at: Place) -> Advice:
+    name = at.name
     if name == "main":
         return Advice("main is host code", f"remove it: {DEVICE_ONLY}")
     if name == "(":
@@ -74,22 +89,25 @@ def _host_function(_: re.Match[str], name: str) -> Advice:
     )
 
 
-def _host_variable(_: re.Match[str], name: str) -> Advice:
-    return Advice(f"{name or 'this'} is a host variable", "make it constexpr, __constant__ or __device__")
+def _host_variable(_: re.Match[str], at: Place) -> Advice:
+    return Advice(f"{at.name or 'this'} is a host variable", "make it constexpr, __constant__ or __device__")
 
 
-def _undefined(match: re.Match[str], _: str) -> Advice:
+def _undefined(match: re.Match[str], at: Place) -> Advice:
     name = match["name"]
     for header, names in HOMES.items():
         if re.fullmatch(names, name):
             quoted = f'"{header}"' if header == "grader.cuh" else f"<{header}>"
             return Advice(note=f"add #include {quoted}")
+    if re.search(rf"\bfor\s*\(\s*{re.escape(name)}\s*=", at.line):
+        return Advice(note=f"declare it there: int {name} = ...")
     if re.fullmatch(HOST_NAMES, name):
         return Advice(note=DEVICE_ONLY)
-    return Advice()
+    meant = guesses.meant(name, at.text)
+    return Advice(note=f"did you mean {meant}?" if meant else "")
 
 
-def _not_in_std(match: re.Match[str], _: str) -> Advice:
+def _not_in_std(match: re.Match[str], _: Place) -> Advice:
     name = match["name"]
     for header, names in STD_HOMES.items():
         if re.fullmatch(names, name):
@@ -99,10 +117,12 @@ def _not_in_std(match: re.Match[str], _: str) -> Advice:
     return Advice(f"std::{name} is not available on a device", DEVICE_ONLY)
 
 
-def _no_header(match: re.Match[str], _: str) -> Advice:
+def _no_header(match: re.Match[str], _: Place) -> Advice:
     name = match["name"]
     if _has_device_version(name):
         return Advice(f"there is no header <{name}> for device code", f"its device version is <cuda/std/{name}>")
+    if close := guesses.header(name, recipe.headers()):
+        return Advice(f'there is no header "{name}"', f'did you mean #include "{close}"?')
     ours = "grader.cuh, CUDA's own headers (cuda_fp8.h, mma.h, cuda/std/...) and " + ", ".join(_c_headers())
     return Advice(f'there is no header "{name}" for device code', f"{DEVICE_ONLY}; available headers: {ours}")
 
@@ -116,15 +136,51 @@ def _c_headers() -> list[str]:
     return [name for name in recipe.headers() if name.endswith(".h")]
 
 
-def _host_call(match: re.Match[str], _: str) -> Advice:
+def _host_call(match: re.Match[str], _: Place) -> Advice:
     return Advice(note=f"write __device__ before the definition of {match['name']}")
 
 
-def _launch(_: re.Match[str], __: str) -> Advice:
-    return Advice("<<<...>>> launches a kernel from host code", DEVICE_ONLY)
+def _launch(_: re.Match[str], __: Place) -> Advice:
+    return Advice(
+        "<<<...>>> launches a kernel, and here the grader does that",
+        "remove this line; the launch function only sets launch->grid and launch->block",
+    )
 
 
-def _shared(match: re.Match[str], _: str) -> Advice:
+def _two_types(_: re.Match[str], at: Place) -> Advice:
+    return Advice(note=ONE_ARRAY) if EXTERN_SHARED.search(at.line) else Advice()
+
+
+def _pointer_member(_: re.Match[str], at: Place) -> Advice:
+    return Advice(f"{at.name or 'this'} is a pointer", f"write {at.name or 'it'}-> instead of {at.name or 'it'}.")
+
+
+def _wrong_type(match: re.Match[str], _: Place) -> Advice:
+    given, wanted = match["given"], match["wanted"]
+    if given == f"const {wanted}":
+        return Advice(note=f"the inputs are read-only: declare it {given}")
+    if given.removesuffix("*").rstrip() == wanted:
+        return Advice(note=f"a * is missing: declare it {given}")
+    if given.endswith("*") and wanted.endswith("*"):
+        return Advice(note=f"cast the address: reinterpret_cast<{wanted}>(...)")
+    return Advice()
+
+
+def _assigned(_: re.Match[str], at: Place) -> Advice:
+    compared = re.search(r"\b(?:if|while)\s*\([^=]*[^=<>!]=[^=]", at.line)
+    return Advice(note="= assigns; == compares" if compared else "what stands left of the = is const")
+
+
+def _comma_index(_: re.Match[str], at: Place) -> Advice:
+    index = re.search(r"\b(\w+)\s*\[([^\[\]()]+),\s*([^\[\]()]+)\]", at.line)
+    return Advice(note=f"write {index[1]}[{index[2].strip()}][{index[3].strip()}]" if index else "")
+
+
+def _not_called(_: re.Match[str], __: Place) -> Advice:
+    return Advice(note="is a comma or an operator missing before the parenthesis?")
+
+
+def _shared(match: re.Match[str], _: Place) -> Advice:
     used, most = int(match["used"], 16), int(match["most"], 16)
     return Advice(
         f"{match['kernel']} declares {used} bytes of __shared__ memory; a block can have {most}",
@@ -132,7 +188,17 @@ def _shared(match: re.Match[str], _: str) -> Advice:
     )
 
 
-_ANSWERS: list[tuple[str, Callable[[re.Match[str], str], Advice]]] = [
+_ANSWERS: list[tuple[str, Callable[[re.Match[str], Place], Advice]]] = [
+    (r"^declaration is incompatible with previous", _two_types),
+    (r"^expression must have class type but it has type \"[^\"]*\*\"", _pointer_member),
+    (
+        r'^a value of type "(?P<given>[^"]*)" cannot be used to initialize an entity of type "(?P<wanted>[^"]*)"',
+        _wrong_type,
+    ),
+    (r"^expression must be a modifiable lvalue", _assigned),
+    (r"^expression must have (?:arithmetic|pointer-to-object|integral)", _comma_index),
+    (r"^expression preceding parentheses of apparent call", _not_called),
+    (r"required runtime APIs are not declared", _launch),
     (r"^A function without execution space annotations", _host_function),
     (r"^A namespace scope variable without memory space annotations", _host_variable),
     (r'^cannot open source file "(?P<name>[^"]+)"', _no_header),

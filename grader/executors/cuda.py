@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from grader.compile.toolkit import ToolkitMissing
+from grader.machine import DRIVER, LEAST_CAPABILITY, LEAST_CUDA
 from grader.sandbox import confine
 from grader.sandbox.channel import MAX_MESSAGE_BYTES
 from grader.sandbox.messages import (
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_SENT_BYTES = MAX_MESSAGE_BYTES - (1 << 20)
-LEAST_CUDA = 13000  # of CuPy and NVRTC; an older driver cannot load their output
 
 
 class CudaEngine:
@@ -136,13 +136,12 @@ class CudaEngine:
                 raise SetupError(f"the GPU cannot be used: {error}; is its driver 580 or newer?") from None
         if self._gpu.driver_cuda < LEAST_CUDA:
             raise SetupError(
-                f"the driver runs CUDA {self._gpu.driver_cuda // 1000}; the grader needs CUDA 13: "
-                "install NVIDIA's driver 580 or newer"
+                f"the driver runs CUDA {self._gpu.driver_cuda // 1000}; the grader needs CUDA 13: {DRIVER}"
             )
-        if self._gpu.compute_capability < (8, 0):
+        if self._gpu.compute_capability < LEAST_CAPABILITY:
             major, minor = self._gpu.compute_capability
             raise SetupError(
-                f"{self._gpu.name} has compute capability {major}.{minor}; the grader needs 8.0 or newer"
+                f"{self._gpu.name} has compute capability {major}.{minor}; the grader needs 7.5 or newer"
             )
         return self._gpu
 

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from cupy_backends.cuda.api import driver, runtime
 
-from grader.model.execution import Gpu, Invocation
+from grader.executors import extended_launch
+from grader.model.execution import Gpu, Invocation, Mapped
 
 CudaError = (driver.CUDADriverError, runtime.CUDARuntimeError)
 
@@ -110,6 +111,9 @@ class Kernels:
         if config.shared_bytes > _DEFAULT_SHARED:
             driver.funcSetAttribute(function, _SHARED_CARVEOUT, _MAX_CARVEOUT)
         driver.funcSetAttribute(function, _MAX_DYNAMIC_SHARED, config.shared_bytes)
+        if any(config.cluster):
+            extended_launch.launch(function, config, stream, ctypes.addressof(addresses))
+            return
         driver.launchKernel(
             function, *config.grid, *config.block, config.shared_bytes, stream, ctypes.addressof(addresses), 0
         )
@@ -143,10 +147,12 @@ class Kernels:
 
 
 def _argument(
-    argument: str | tuple[int, int], pointers: Callable[[str], int]
-) -> ctypes.c_uint64 | ctypes.c_int32 | ctypes.c_int64:
+    argument: str | tuple[int, int] | Mapped, pointers: Callable[[str], int]
+) -> ctypes.c_uint64 | ctypes.c_int32 | ctypes.c_int64 | ctypes.Array[ctypes.c_uint64]:
     if isinstance(argument, str):
         return ctypes.c_uint64(pointers(argument))
+    if isinstance(argument, Mapped):
+        return extended_launch.encode(argument.map, pointers(argument.array))
     value, width = argument
     return ctypes.c_int64(value) if width == 8 else ctypes.c_int32(value)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from grader import ptx
 from grader.compile import recipe, toolkit
-from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation
+from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation, Mapped
 from grader.model.result import Finding, Related
 from grader.ptx.syntax import Location
 from grader.sandbox.messages import ArenaSlot, Ran, Run
@@ -24,6 +24,10 @@ INSTRUCTIONS_PER_BYTE = 1000
 BARRIERS_PER_BYTE = 0.5
 LEAST_INSTRUCTIONS = 300_000_000
 LEAST_BARRIERS = 100_000
+# Of the barriers, those that blocks pass with nothing new in global memory. At most two for each k, where a tile is
+# one element deep; of a K of 1024 at once in four blocks.
+STALE_PER_BYTE = 0.004
+LEAST_STALE = 10_000
 
 
 def prepare() -> None:
@@ -80,6 +84,7 @@ class CpuSubmission:
             grid=invocation.config.grid,
             block=invocation.config.block,
             shared_bytes=invocation.config.shared_bytes,
+            cluster=invocation.config.cluster if any(invocation.config.cluster) else None,
             arguments=_arguments(invocation, request.slots, arrays, filled),
             workers=request.workers,
             limits=_limits(arrays, request.seconds),
@@ -102,15 +107,16 @@ def _limits(arrays: dict[str, np.ndarray], seconds: float) -> ptx.Limits:
         instructions=max(LEAST_INSTRUCTIONS, INSTRUCTIONS_PER_BYTE * size),
         barriers=max(LEAST_BARRIERS, int(BARRIERS_PER_BYTE * size)),
         seconds=seconds,
+        stale=max(LEAST_STALE, int(STALE_PER_BYTE * size)),
     )
 
 
 def _arguments(
     invocation: Invocation, slots: tuple[ArenaSlot, ...], arrays: dict[str, np.ndarray], filled: dict[str, np.ndarray]
-) -> list[ptx.Buffer | int]:
+) -> list[ptx.Argument]:
     """Of an output, only what earlier invocations wrote may be read."""
     access = {slot.name: slot.access for slot in slots}
-    arguments: list[ptx.Buffer | int] = []
+    arguments: list[ptx.Argument] = []
     called = invocation.called or invocation.arguments
     for argument, name in zip(invocation.arguments, called, strict=True):
         if isinstance(argument, str):
@@ -118,9 +124,28 @@ def _arguments(
             initialised = how != "out"
             given = ptx.Buffer(str(name), arrays[argument], how != "in", initialised, filled.get(argument))
             arguments.append(given)
+        elif isinstance(argument, Mapped):
+            arguments.append(_tensor_map(argument, invocation.arguments.index(argument.array)))
         else:
             arguments.append(argument[0])
     return arguments
+
+
+def _tensor_map(argument: Mapped, array: int) -> ptx.TensorMap:
+    """`array`: the number of the argument that is its array."""
+    described, rank = argument.map, argument.map.rank
+    return ptx.TensorMap(
+        array=array,
+        type=described.type,
+        offset=described.offset,
+        dim=described.dim[:rank],
+        stride=described.stride[: rank - 1],
+        box=described.box[:rank],
+        step=described.steps,
+        interleave=described.interleave,
+        swizzle=described.swizzle,
+        fill=described.fill,
+    )
 
 
 def _sum(total: Ran, execution: ptx.Execution) -> Ran:

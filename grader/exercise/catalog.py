@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ INSTALLED = Path(__file__).parents[1] / "_exercises"
 BESIDE = Path(__file__).parents[2] / "exercises"
 
 MAX_BYTES = 1 << 20  # for an exercise.toml, which has a few kilobytes
+
+Content = TypeVar("Content")
 
 
 def exercises_folder(given: Path | None = None, start: Path | None = None) -> Path:
@@ -77,19 +80,7 @@ def sound(folder: Path, tell: Callable[[str], None]) -> tuple[Exercise, ...]:
 
 def read(folder: Path) -> Exercise:
     """The exercise in `folder`. Raises ExerciseError, which names the file, the line and the problem."""
-    file = folder / "exercise.toml"
-    try:
-        text = files.read(file, MAX_BYTES).decode("utf-8-sig")
-        content = msgspec.toml.decode(text, type=_File)
-        _check(content)
-    except OSError as error:
-        raise ExerciseError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ExerciseError(f"{file} is not UTF-8 text") from None
-    except RecursionError:
-        raise ExerciseError(f"{file} is nested too deeply") from None
-    except msgspec.DecodeError as error:
-        raise ExerciseError(_located(file, text, str(error))) from None
+    content = decoded(folder / "exercise.toml", _File, _check)
     return Exercise(
         name=folder.resolve().name,
         title=content.title,
@@ -111,8 +102,26 @@ def read(folder: Path) -> Exercise:
         speed_cases=content.speed_cases or content.cases,
         forbidden=content.forbidden,
         judge_source=content.judge_source,
+        starter_sha256=content.starter_sha256,
         best_known_us=content.best_known_us,
     )
+
+
+def decoded(file: Path, kind: type[Content], check: Callable[[Content], None]) -> Content:
+    """A TOML file as a value. `check` raises ValidationError. Raises ExerciseError as `read` does."""
+    try:
+        text = files.read(file, MAX_BYTES).decode("utf-8-sig")
+        content = msgspec.toml.decode(text, type=kind)
+        check(content)
+    except OSError as error:
+        raise ExerciseError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ExerciseError(f"{file} is not UTF-8 text") from None
+    except RecursionError:
+        raise ExerciseError(f"{file} is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise ExerciseError(_located(file, text, str(error))) from None
+    return content
 
 
 class _Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +145,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speed_cases: tuple[str, ...] = ()
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""
+    starter_sha256: str = ""
     best_known_us: dict[str, dict[str, float]] = {}
     floors: tuple[Floor, ...] = ()
 
@@ -144,15 +154,33 @@ def _check(content: _File) -> None:
     """Checks of an exercise.toml beyond its types. Raises ValidationError, worded like msgspec's."""
     if not content.kernels:
         raise _invalid("has no [[kernels]]")
+    _check_kernels(content)
+    if not content.cases:
+        raise _invalid("has no required cases", "cases")
+    _check_speed(content)
+    given = sum(rule.points for rule in content.quality)
+    if given > content.points.quality:
+        raise _invalid(
+            f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality",
+            "points.quality",
+        )
+
+
+def _check_kernels(content: _File) -> None:
     for index, kernel in enumerate(content.kernels):
         if not kernel.name.endswith("_kernel"):
             raise _invalid(f"kernel {kernel.name!r}: the name must end in _kernel", f"kernels[{index}].name")
+        if not kernel.weight >= 0:
+            raise _invalid(f"kernel {kernel.name!r}: the weight must not be negative", f"kernels[{index}].weight")
         if kernel.judge and not content.judge_source:
             raise _invalid(
                 f"kernel {kernel.name!r} has a judge, but there is no judge_source", f"kernels[{index}].judge"
             )
-    if not content.cases:
-        raise _invalid("has no required cases", "cases")
+    if not any(kernel.weight for kernel in content.kernels):
+        raise _invalid("no kernel has a weight above 0", "kernels[0].weight")
+
+
+def _check_speed(content: _File) -> None:
     if content.baseline not in (known := registry.names()):
         raise _invalid(f"baseline {content.baseline!r} must be one of {', '.join(known)}", "baseline")
     routes, timed = registry.find(content.baseline).baseline.routes, content.speed_cases or content.cases
@@ -161,12 +189,6 @@ def _check(content: _File) -> None:
             raise _invalid(f"{floor.route!r} must be one of {', '.join(routes)}", f"floors[{index}].route")
         if missing := [name for name in floor.cases if name not in timed]:
             raise _invalid(f"the speed of {missing[0]!r} is not judged", f"floors[{index}].cases")
-    given = sum(rule.points for rule in content.quality)
-    if given > content.points.quality:
-        raise _invalid(
-            f"quality rules give {given:g} points, more than the {content.points.quality} of points.quality",
-            "points.quality",
-        )
 
 
 def _invalid(what: str, key: str = "") -> msgspec.ValidationError:

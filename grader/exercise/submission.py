@@ -32,6 +32,11 @@ class Source(msgspec.Struct, frozen=True):
         return self.path.name.encode(errors="replace").decode()
 
     @property
+    def printable_path(self) -> str:
+        """File names may contain bytes that JSON text cannot."""
+        return str(self.path).encode(errors="replace").decode()
+
+    @property
     def text(self) -> str:
         return self.content.decode(errors="replace")
 

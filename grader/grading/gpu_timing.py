@@ -65,6 +65,8 @@ class GpuTiming:
 
     def check(self, case: Case, plans: Plans) -> Check:
         """speed[CASE]. Raises GraderError if the child dies for no known reason."""
+        if self._gpu.compute_capability < self._baseline.baseline.least_capability:
+            return speed.not_judged(self._exercise, case.name, self._too_old())
         sets = inputs.together(
             [one.result() for one in self._sets[case.name]], self._exercise, self._baseline.baseline
         )
@@ -108,6 +110,11 @@ class GpuTiming:
         )
         self.version = timing.version
         return timing
+
+    def _too_old(self) -> str:
+        baseline = self._baseline.baseline
+        least, has = ("{}.{}".format(*one) for one in (baseline.least_capability, self._gpu.compute_capability))
+        return f"{baseline.label} needs compute capability {least} for this, and the {self._gpu.name} has {has}"
 
     def _is_across(self, case: Case, timing: Timing) -> bool:
         floors = self._exercise.floors_of(case.name)

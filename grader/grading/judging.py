@@ -13,6 +13,7 @@ from grader.diagnosis import picture, tolerance
 from grader.diagnosis.search import Search
 from grader.errors import GraderError
 from grader.exercise.oracle import Oracle
+from grader.grading.written import Written
 from grader.launching.plan import Plan
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.judged import Judged
@@ -23,10 +24,17 @@ class Judging:
     """Judges the cases of one submission, in any thread. `oracle` is called when needed."""
 
     def __init__(
-        self, exercise: Exercise, filename: str, oracle: Callable[[], Oracle], *, explain: bool = True
+        self,
+        exercise: Exercise,
+        filename: str,
+        oracle: Callable[[], Oracle],
+        *,
+        explain: bool = True,
+        written: Written | None = None,
     ) -> None:
-        """Without `explain`, does not look for the mistake."""
+        """Without `explain`, does not look for the mistake; without `written`, takes every kernel as written."""
         self._exercise, self._filename, self._oracle = exercise, filename, oracle
+        self._written = written or Written(exercise, "")
         self._search = Search(lambda case, right: oracle().mistakes(case, right)) if explain else None
 
     def correct(
@@ -45,10 +53,26 @@ class Judging:
         forgotten = sorted(set(expected) - {one.output for one in known})
         if forgotten:
             raise GraderError(f"judge in oracle.py does not judge the output {forgotten[0]}")
+        if any(one.wrong.any() for one in known):  # what the student has written comes first
+            known = tuple(sorted(known, key=lambda one: self._written.order(one.output)))
         check = correct.judge(
             case, known, outputs, filename=self._filename, origins=origins(self._exercise, case, plans), unset=unset
         )
+        check = self._written.told(check)
         return check if case.secret else _pictured(check, case, known, outputs, expected)
+
+    def right_kernels(
+        self, case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+    ) -> tuple[str, ...]:
+        """Those of whose outputs every element is right."""
+        judged: Iterable[Judged] | None = self._oracle().judge(case, outputs, expected)
+        if judged is None:
+            judged = tolerance.judge(case, outputs, expected, tolerance=self._exercise.tolerance)
+        wrong = {one.output for one in judged if one.wrong.any()}
+        outputs_of = {
+            kernel.name: {p.key for p in kernel.parameters if p.is_output} for kernel in self._exercise.kernels
+        }
+        return tuple(name for name in self._exercise.makers if not wrong & outputs_of[name])
 
 
 def _pictured(

@@ -10,7 +10,7 @@ import msgspec
 from grader.grading.steps import after
 from grader.model import families
 from grader.model.exercise import Case
-from grader.model.families import CORRECT, MEMORY, RULES, SPEED
+from grader.model.families import COMPILE, CORRECT, MEMORY, RULES, SPEED
 from grader.model.result import Check, Status
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ BAD = (Status.FAILED, Status.ERROR)
 
 def both(cpu: Sequence[Check], gpu: GpuChecks, cases: Sequence[Case]) -> list[Check]:
     """In the CPU's order, every id once."""
-    if gpu.unusable:
-        return [_speed_without_gpu(check, gpu.unusable) for check in cpu]
     theirs = {check.id: check for check in gpu.checks}
+    if unusable := gpu.unusable or _lacks_an_instruction(cpu, theirs, gpu.differs):
+        return [_speed_without_gpu(check, unusable) for check in cpu]
     merged = {check.id: _one(check, theirs.get(check.id)) for check in cpu}
     waited_for = (merged.get(family.id()) for family in families.before_cases())
     stopped = next((check for check in waited_for if check and check.status in BAD), None)
@@ -31,6 +31,17 @@ def both(cpu: Sequence[Check], gpu: GpuChecks, cases: Sequence[Case]) -> list[Ch
         _case(case, merged, theirs, stopped)
     further = [c for c in gpu.checks if c.id not in merged and not stopped]
     return [_timed_here(check) for check in _with_gpu_only(list(merged.values()), further, theirs)]
+
+
+def _lacks_an_instruction(cpu: Sequence[Check], theirs: Mapping[str, Check], gpu: str) -> str:
+    """Why what compiles for the CPU, which stands for an H200, does not compile for another kind of GPU; empty if it
+    does. That is no fault of the submission's.
+    """
+    failed = theirs.get(COMPILE.id())
+    compiles = any(check.family == COMPILE.name and check.status is Status.PASSED for check in cpu)
+    if not gpu or not compiles or failed is None or failed.status is not Status.FAILED:
+        return ""
+    return f"{gpu} cannot run it: {failed.findings[0].placed if failed.findings else failed.message}"
 
 
 def _with_gpu_only(merged: list[Check], further: list[Check], theirs: Mapping[str, Check]) -> list[Check]:
@@ -71,7 +82,8 @@ def _case(case: Case, merged: dict[str, Check], theirs: dict[str, Check], stoppe
         numbers = merged[correct]  # the GPU's registers happened to contain a suitable value
     if numbers.status is Status.FAILED and accesses.status is Status.FAILED:
         # One cause, one red line: the wrong numbers follow from the faulty accesses.
-        numbers = after(accesses, CORRECT, case.name) or numbers
+        skipped = after(accesses, CORRECT, case.name) or numbers
+        numbers = skipped.measured(right_kernels=merged[correct].measurements.right_kernels)
     merged[correct] = numbers
     if speed in merged:
         own = theirs.get(speed, merged[speed])

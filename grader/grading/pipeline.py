@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from grader import machine
 from grader.checks import memory, quality, rules, speed
+from grader.exercise import original
 from grader.exercise.oracle import Expected, Oracle
 from grader.exercise.secret import Secret
 from grader.exercise.submission import Source
-from grader.grading import hints, merge, points, runs, secrecy
-from grader.grading.inputs import Inputs
+from grader.grading import endless, flat, hints, merge, points, runs, secrecy
+from grader.grading.inputs import Inputs, size
 from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
 from grader.grading.steps import Failure, after, attempt, did_not_finish, error, guarded, shown
+from grader.grading.written import Written
 from grader.launching.plan import blame_grid
 from grader.model import families
-from grader.model.execution import Compilation, Executor, Outcome
+from grader.model.execution import OUT_OF_TIME, UNCOALESCED, Compilation, Executor, Outcome
 from grader.model.exercise import Case, Exercise
 from grader.model.families import COMPILE, CORRECT, LAUNCH, MEMORY, QUALITY, RULES, SPEED
 from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, geometric_mean, verdict_of
@@ -32,10 +34,16 @@ from grader.sandbox.runner import OpenExecutor, Runner
 if TYPE_CHECKING:
     from grader.grading.gpu_lane import GpuChecks, GpuChoice, GpuLane
 
-# A kernel that hangs usually does so on most cases, and each takes its whole time limit.
+# A kernel that hangs usually does so on most cases, and each takes its whole time limit. So the smallest case is run
+# first, and if that hangs, the smallest required one decides whether the others are tried.
 MAX_UNFINISHED = 2
 
+LEAST_WIDTH = 8  # threads along x, of which a warp's transactions depend on what neighbours access
+
 MOST_BESIDE = 4  # threads that generate cases and expected outputs
+
+
+_CASE = re.compile(r"^\w+\[(.+?)\]")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -45,6 +53,12 @@ class Progress(msgspec.Struct, frozen=True):
     done: int = 0
     of: int = 0
     checks: tuple[Check, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """ "uniform, case 3 of 13": for a student, who knows no check by its id."""
+        at = f", case {self.done + 1} of {self.of}" if self.done < self.of else ""
+        return _CASE.sub(r"\1", self.doing) + at
 
 
 OnProgress = Callable[[Progress], None]
@@ -62,9 +76,10 @@ def grade(
     quickest_first: bool = False,
     on_progress: OnProgress = lambda _: None,
     open_oracle: Callable[[Exercise], Oracle] = Oracle,
+    before: Callable[[], str | None] = lambda: None,
 ) -> Result:
     """With `only`, only that case; with `gpu`, also on that GPU, in parallel. With `quickest_first`, small cases
-    come before large ones; otherwise the exercise's order is kept.
+    come before large ones; otherwise the exercise's order is kept. `before`: the source of the student's last run.
 
     Raises GraderError if the exercise itself is broken, or a required GPU cannot be used. Every child is
     always closed.
@@ -76,9 +91,10 @@ def grade(
             exercise, seed, beside, open_oracle=open_oracle, secret=secret, only=only, quickest_first=quickest_first
         )
         facts = beside.submit(machine.describe)
-        judging = Judging(exercise, source.name, inputs.oracle.result)
+        written = Written(exercise, source.text, partial(original.text, exercise, source.path), before)
+        judging = Judging(exercise, source.name, inputs.oracle.result, written=written)
         lane = _lane(gpu, exercise, source, inputs, judging) if gpu else None
-        grading = _Grading(exercise, source, runner, on_progress, judging)
+        grading = _Grading(exercise, source, runner, on_progress, judging, written)
         with _alongside(lane if gpu and not gpu.after_cpu else None) as measured:
             found = grading.checks(inputs)
             if lane is not None:
@@ -89,12 +105,13 @@ def grade(
                     theirs = msgspec.structs.replace(theirs, checks=lane.sanitized() + theirs.checks)
                 found = merge.both(found, theirs, inputs.cases.result())
             found = secrecy.together(found, inputs.cases.result())
+        found = [written.placed(check) if check.family == MEMORY.name else check for check in found]
         known = hints.sections(exercise) if any(check.findings for check in found) else frozenset()
         checks = tuple(hints.give(check, known) for check in found)
         return Result(
             schema=SCHEMA_VERSION,
             exercise=exercise.name,
-            submission=Submission(_printable(source.path), source.sha256),
+            submission=Submission(source.printable_path, source.sha256),
             verdict=verdict_of(checks),
             points=points.of(exercise, checks),
             seed=seed,
@@ -148,18 +165,34 @@ class _Beside(ThreadPoolExecutor):
         self.shutdown(wait=True, cancel_futures=True)
 
 
+def _with_rows_of_threads(compiled: Check, plans: Mapping[str, Plans]) -> Check:
+    """Without remarks on what neighbours along x access, where a kernel has few or none there."""
+    wide = {plan.kernel for of_case in plans.values() for plan in of_case if plan.config.block[0] >= LEAST_WIDTH}
+    kept = tuple(one for one in compiled.findings if one.kind != UNCOALESCED or one.kernel in wide)
+    return msgspec.structs.replace(compiled, findings=kept)
+
+
 class _Grading:
     """Runs the checks; only this class defines which check depends on which."""
 
     def __init__(
-        self, exercise: Exercise, source: Source, runner: Runner[Executor], on_progress: OnProgress, judging: Judging
+        self,
+        exercise: Exercise,
+        source: Source,
+        runner: Runner[Executor],
+        on_progress: OnProgress,
+        judging: Judging,
+        written: Written,
     ) -> None:
         self._exercise = exercise
         self._source = source
         self._runner = runner
         self._on_progress = on_progress
         self._judging = judging
+        self._written = written
         self._unfinished: list[Check] = []
+        self._most_unfinished = MAX_UNFINISHED
+        self._finished = False  # whether any case has
         self._runs: Runs  # set after compilation
 
     def checks(self, inputs: Inputs) -> list[Check]:
@@ -169,18 +202,39 @@ class _Grading:
         todo = inputs.cases.result()
         self._runs = Runs(self._exercise, self._source.text, self._source.name, compilation, self._runner.run)
         launched, plans = self._launch(compiled, todo)
-        expected = {case.name: inputs.expect(case) for case in Runs.can_run(launched, todo, plans)}
-        checks = [compiled, launched]
-        for index, case in enumerate(todo):
-            if case.name in expected:
-                self._on_progress(Progress(MEMORY.id(case.name), index, len(todo), tuple(checks)))
-                checks += self._case(case, plans[case.name], expected.pop(case.name))
-            else:
-                checks += self._not_run(case, launched)
+        self._warnings = compilation.findings
+        checks = [_with_rows_of_threads(compiled, plans), launched]
+        checks += list(self._cases(inputs, checks, todo, plans))
         checks += self._speed_elsewhere(todo, checks)
         checks.append(after(compiled, RULES) or rules.judge(self._exercise, compilation, self._source.name))
         checks.append(self._quality(compiled, compilation))
         return checks
+
+    def _cases(
+        self, inputs: Inputs, before: Sequence[Check], todo: Sequence[Case], plans: dict[str, Plans]
+    ) -> Iterator[Check]:
+        """In the order of `todo`, whatever the order in which they are run. `before`: what has been judged."""
+        launched = before[-1]
+        left = Runs.can_run(launched, todo, plans)
+        expected = {
+            case.name: inputs.expect(case) for case in sorted(left, key=lambda one: one is not self._next(left))
+        }
+        done: dict[str, list[Check]] = {}
+        while left:
+            case = self._next(left)
+            left = [one for one in left if one is not case]
+            told = (*before, *(check for checks in done.values() for check in checks))
+            self._on_progress(Progress(MEMORY.id(case.name), len(done), len(todo), told))
+            done[case.name] = self._case(case, plans[case.name], expected.pop(case.name))
+        for case in todo:
+            yield from done[case.name] if case.name in done else self._not_run(case, launched)
+
+    def _next(self, left: Sequence[Case]) -> Case:
+        """As long as none has finished, the smallest: a kernel that hangs costs least there."""
+        shown = [case for case in left if not case.secret]
+        if self._finished or not shown:
+            return left[0]
+        return min(shown, key=lambda case: (bool(self._unfinished) and not case.required, size(case)))
 
     def _launch(self, compiled: Check, cases: Sequence[Case]) -> tuple[Check, dict[str, Plans]]:
         """A launch function that does not end on one case does not end on others either."""
@@ -200,24 +254,51 @@ class _Grading:
         if correct_check is None:
             judge = partial(self._correct, case, plans, outcome, expected)
             correct_check = guarded(judge, CORRECT, case.name)
+        elif memory_check.findings and not case.secret:
+            alone = attempt(partial(self._right_alone, case, plans, expected, memory_check))
+            right = None if isinstance(alone, Failure) else alone
+            correct_check = correct_check.measured(right_kernels=right or None)
         return [shown(case, check) for check in (memory_check, correct_check, *self._speed(case, correct_check))]
 
     def _memory(self, case: Case, plans: Plans) -> tuple[Check, Outcome]:
         """Runs the kernels; their outcome goes on to `correct`."""
-        if len(self._unfinished) == MAX_UNFINISHED:
+        if len(self._unfinished) >= self._most_unfinished:
             reason = f"{self._unfinished[0].id} did not finish"
             return Check(MEMORY.id(case.name), Status.SKIPPED, reason=reason, case=case.name), Outcome()
         outcome = attempt(partial(self._runs.outcome, case, plans))
         if isinstance(outcome, Failure):
             return error(MEMORY, outcome, case.name), Outcome()
         outcome = blame_grid(outcome, plans)
-        check = memory.judge(case, outcome)
-        if did_not_finish(check.findings):
+        check = endless.explained(memory.judge(case, outcome), self._warnings)
+        check = flat.explained(check, plans, self._source.text)
+        too_slow = outcome.unsupported is not None and outcome.unsupported.kind == OUT_OF_TIME
+        if did_not_finish(check.findings) or (too_slow and self._unfinished):
             self._unfinished.append(check)
+            if endless.is_certain(check):
+                self._most_unfinished = 1
+        self._finished = self._finished or not (too_slow or did_not_finish(check.findings))
         return check, outcome
 
+    def _right_alone(self, case: Case, plans: Plans, expected: Future[Expected], failed: Check) -> tuple[str, ...]:
+        """The kernels that are right without the faulty ones: each earns its points by itself."""
+        makers = self._exercise.makers
+        names = {kernel: name for name, kernels in makers.items() for kernel in kernels}
+        placed = self._written.placed(failed).findings
+        faulty = {names[finding.kernel] for finding in placed if finding.kernel in names}
+        if len(makers) < 2 or (did_not_finish(placed) and not all(finding.kernel for finding in placed)):
+            return ()
+        left = [name for name in makers if name not in faulty]
+        if not faulty:  # a function that several of them call
+            left = [name for name in left if not self._runs.outcome(case, plans, makers[name]).findings]
+        kernels = {kernel for name in left for kernel in makers[name]}
+        outcome = self._runs.outcome(case, plans, kernels) if kernels else Outcome()
+        if outcome.findings or outcome.unsupported or not kernels:
+            return ()
+        return self._judging.right_kernels(case, outcome.outputs, expected.result())
+
     def _correct(self, case: Case, plans: Plans, outcome: Outcome, expected: Future[Expected]) -> Check:
-        return self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
+        check = self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
+        return flat.explained(check, plans, self._source.text)
 
     def _speed(self, case: Case, correct_check: Check) -> list[Check]:
         if not case.required:
@@ -245,8 +326,3 @@ class _Grading:
     def _quality(self, compiled: Check, compilation: Compilation) -> Check:
         judge = partial(quality.judge, self._exercise, compilation, self._source.text, self._source.name)
         return after(compiled, QUALITY) or guarded(judge, QUALITY)
-
-
-def _printable(path: Path) -> str:
-    """File names may contain bytes that JSON text cannot."""
-    return str(path).encode(errors="replace").decode()

@@ -1,6 +1,7 @@
 """Points by rubric.
 
-correctness: equal shares, one for each correct required case, and one if all other cases are correct.
+correctness: equal shares, one for each correct required case, and one if all other cases are correct. Where an
+            exercise has several kernels, each earns its part of a share by itself, by their weights.
 performance: equal shares, one for each deciding case that is fast enough; null if speed was not judged, which on a
             CPU includes wrong cases, because the GPU has the last word on numbers.
             A submission that uses what the exercise forbids gets no points for correctness and performance.
@@ -26,15 +27,18 @@ BEFORE_SPEED = {family.name for family in families.before(SPEED)}
 
 
 class Share(msgspec.Struct, frozen=True):
-    """Points given only if all of these checks pass. `further`: for cases that are not required."""
+    """Points given if all of these checks pass, or the `part` of them that was earned all the same. `further`: for
+    cases that are not required."""
 
     checks: tuple[Check, ...]
     points: float
     further: bool = False
+    part: float = 0.0
 
     @property
     def earned(self) -> float:
-        return self.points if all(check.status is Status.PASSED for check in self.checks) else 0.0
+        passed = all(check.status is Status.PASSED for check in self.checks)
+        return self.points if passed else self.points * self.part
 
 
 def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
@@ -48,7 +52,8 @@ def of(exercise: Exercise, checks: Sequence[Check]) -> Points:
     performance = _performance(exercise, checks, lost=lost)
     if any(families.of(check.family).voids and check.status is Status.FAILED for check in checks):
         correctness, performance = 0.0, 0.0
-    quality = _quality(checks, earned=correctness is None or _any_right(exercise, checks))
+    failed = verdict_of(tuple(checks)) is Verdict.FAILED
+    quality = _quality(checks, earned=_any_right(exercise, checks) or (correctness is None and not failed))
     known = [part for part in (correctness, performance, quality) if part is not None]
     return Points(
         correctness=correctness,
@@ -65,8 +70,28 @@ def correctness_shares(exercise: Exercise, checks: Sequence[Check]) -> list[Shar
     groups = [(check,) for check in judged if check.case in exercise.cases]
     others = tuple(check for check in judged if check.case not in exercise.cases)
     points = exercise.points["correctness"] / (len(groups) + bool(others) or 1)
-    shares = [Share(group, points) for group in groups]
-    return [*shares, Share(others, points, further=True)] if others else shares
+    shares = [Share(group, points, part=_part(exercise, group)) for group in groups]
+    if not others:
+        return shares
+    return [*shares, Share(others, points, further=True, part=_part(exercise, others))]
+
+
+def _part(exercise: Exercise, checks: Sequence[Check]) -> float:
+    """The weights of the kernels that are right in all of these cases."""
+    right = set(exercise.weights)
+    for check in checks:
+        right &= right_kernels(exercise, check)
+    return sum(exercise.weights[name] for name in right)
+
+
+def right_kernels(exercise: Exercise, check: Check) -> set[str]:
+    """Of a check of results: the kernels whose outputs are right, as far as findings tell them apart."""
+    if check.status is Status.PASSED:
+        return set(exercise.makers)
+    wrong = {finding.kernel for finding in check.findings}
+    if check.status is Status.FAILED and wrong and wrong <= set(exercise.makers):
+        return set(exercise.makers) - wrong
+    return set(check.measurements.right_kernels or ())
 
 
 def performance_shares(exercise: Exercise, checks: Sequence[Check]) -> list[Share]:
@@ -102,9 +127,9 @@ def _sharing(rubric: Rubric, checks: Sequence[Check]) -> list[Check]:
 
 
 def _any_right(exercise: Exercise, checks: Sequence[Check]) -> bool:
-    judged = _sharing("correctness", checks)
-    wrong = {check.case for check in judged if check.status is not Status.PASSED}
-    return any(check.case in exercise.cases and check.case not in wrong for check in judged)
+    """A required case, or a kernel in one."""
+    judged = (check for check in _sharing("correctness", checks) if check.case in exercise.cases)
+    return any(right_kernels(exercise, check) for check in judged)
 
 
 def _earned(shares: Sequence[Share]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from grader.checks import compile as compile_check
@@ -12,7 +12,7 @@ from grader.grading.steps import Failure, attempt, did_not_finish, error
 from grader.launching import invocations
 from grader.launching.plan import H200, DeviceLimits, Plan, plan_launch, request_launch
 from grader.model.execution import Compilation, Invocation, Outcome
-from grader.model.exercise import Array, Case, Exercise
+from grader.model.exercise import Array, Case, Exercise, Kernel
 from grader.model.families import COMPILE, LAUNCH
 from grader.model.result import Check, Status
 
@@ -92,7 +92,13 @@ class Runs:
             for kernel in self._exercise.kernels
         )
 
-    def outcome(self, case: Case, plans: Plans) -> Outcome:
-        """Of all kernels, in order."""
+    def outcome(self, case: Case, plans: Plans, only: Collection[str] | None = None) -> Outcome:
+        """Of all kernels, in order; or of those that `only` names, on the same arrays."""
         kernels = self._exercise.kernels
-        return self._run(invocations.of(kernels, case, plans), invocations.arrays(kernels, case, plans))
+        launched = [(kernel, plan) for kernel, plan in zip(kernels, plans, strict=True) if _wanted(kernel, only)]
+        called = invocations.of([kernel for kernel, _ in launched], case, [plan for _, plan in launched])
+        return self._run(called, invocations.arrays(kernels, case, plans))
+
+
+def _wanted(kernel: Kernel, only: Collection[str] | None) -> bool:
+    return only is None or kernel.name in only

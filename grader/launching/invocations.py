@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from grader.launching.plan import Plan
-from grader.model.execution import Invocation, LaunchConfig
+from grader.model.execution import Invocation, LaunchConfig, Mapped
 from grader.model.exercise import Array, Case, Exercise, Kernel
 from grader.sandbox.messages import JUDGES_VERDICT, Judges
 
@@ -46,7 +46,7 @@ def judges(exercise: Exercise, case: Case) -> Judges | None:
     return Judges(exercise.judge_source, tuple(calls))
 
 
-def _arguments(kernel: Kernel, case: Case) -> list[str | tuple[int, int]]:
+def _arguments(kernel: Kernel, case: Case) -> list[str | tuple[int, int] | Mapped]:
     values = [(parameter, case.arguments[parameter.key]) for parameter in kernel.parameters]
     return [p.key if isinstance(value, Array) else (value, p.bytes) for p, value in values]
 
@@ -57,4 +57,9 @@ def _invocation(kernel: Kernel, case: Case, plan: Plan) -> Invocation:
     if plan.takes_workspace:
         arguments.append(WORKSPACE)
         called.append(WORKSPACE)
+    for number, described in enumerate(plan.config.tensor_maps):
+        array = arguments[described.array]
+        assert isinstance(array, str)  # the plan has seen to it
+        arguments.append(Mapped(array, described))
+        called.append(f"tensor_map[{number}]")
     return Invocation(plan.kernel, plan.config, tuple(arguments), tuple(called))

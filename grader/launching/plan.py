@@ -10,18 +10,32 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from grader.launching import launch_source, signature
-from grader.model.execution import GRID_TOO_LARGE, Compilation, CompiledKernel, Invocation, LaunchConfig, Outcome
+from grader.launching import launch_source, signature, tensor_map_limits
+from grader.model.execution import (
+    GRID_TOO_LARGE,
+    Compilation,
+    CompiledKernel,
+    Invocation,
+    LaunchConfig,
+    Mapped,
+    Outcome,
+    TensorMap,
+)
 from grader.model.exercise import Array, Case, Kernel
 from grader.model.result import Finding
 
-# struct Launch of grader.cuh: grid, block, shared_bytes, variant, workspace_bytes, sm_count, max_shared_bytes
-_LAYOUT = struct.Struct("<3I3IIiQii")
+# struct Launch of grader.cuh: grid, block, shared_bytes, variant, workspace_bytes, sm_count, max_shared_bytes,
+# cluster, tensor_maps; then MAX_TENSOR_MAPS of struct TensorMap: array, type, rank, offset, dim, stride, box,
+# element_stride, interleave, swizzle, l2_promotion, fill
+_LAYOUT = struct.Struct("<3I3IIiQii3Ii")
+_TENSOR_MAP = struct.Struct("<3i4xQ5Q4Q5I5I4i")
+LAUNCH_BYTES = _LAYOUT.size + signature.MAX_TENSOR_MAPS * _TENSOR_MAP.size
 
 SM_COUNT = 132  # the device that the CPU reports: an H200
 MAX_SHARED_BYTES = 232_448  # per block, static plus dynamic, compute capability 9.0
 MAX_WORKSPACE_BYTES = 64 << 20
 MAX_BLOCK_THREADS = 1024
+MAX_CLUSTER_BLOCKS = 8  # that every device of compute capability 9.0 can launch
 MAX_BLOCK = (1024, 1024, 64)
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 REGISTERS_PER_BLOCK = 65_536
@@ -58,9 +72,9 @@ def request_launch(
     """The launch function is a kernel too: one thread that gets the problem and fills in a Launch."""
     values = {p.key: case.arguments[p.key] for p in kernel.launch_parameters}
     arrays = [msgspec.structs.replace(v, access="in") for v in values.values() if isinstance(v, Array)]
-    given = _LAYOUT.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, *limits)
+    given = _LAYOUT.pack(*[0] * 9, *limits, *[0] * 4).ljust(LAUNCH_BYTES, b"\0")
     arrays.append(Array("launch", np.frombuffer(given, np.uint8).copy(), access="inout"))
-    arguments: list[str | tuple[int, int]] = [
+    arguments: list[str | tuple[int, int] | Mapped] = [
         p.key if isinstance(values[p.key], Array) else (_integer(values[p.key]), p.bytes)
         for p in kernel.launch_parameters
     ]
@@ -79,17 +93,18 @@ def plan_launch(
     if outcome.findings or outcome.unsupported:
         return Plan(findings=outcome.findings, unsupported=outcome.unsupported, printed=outcome.printed)
     config = decode_launch(outcome.outputs["launch"])
+    maps = tensor_map_count(outcome.outputs["launch"])
     launcher = next(k for k in compilation.kernels if k.name == kernel.launch_name)
     compiled = signature.variants(kernel, compilation).get(config.variant)
     findings = tuple(
         Finding(
             "bad-launch",
             filename,
-            launch_source.line_of(source, launcher.line, problem.member),
+            launch_source.line_of(source, launcher.line, problem.member.partition("[")[0]),
             f"{kernel.launch_name}: {problem.text}",
             kernel=kernel.name,
         )
-        for problem in _problems(config, kernel, compiled, limits)
+        for problem in _problems(config, maps, kernel, compiled, limits)
     )
     return Plan(
         kernel=compiled.name if compiled else "",
@@ -104,8 +119,23 @@ def plan_launch(
 
 
 def decode_launch(launch: np.ndarray) -> LaunchConfig:
-    gx, gy, gz, bx, by, bz, shared, variant, workspace, _, _ = _LAYOUT.unpack(launch.tobytes())
-    return LaunchConfig((gx, gy, gz), (bx, by, bz), shared, variant, workspace)
+    """Of tensor maps, no more than there is room for."""
+    data = launch.tobytes()
+    gx, gy, gz, bx, by, bz, shared, variant, workspace, _, _, cx, cy, cz, maps = _LAYOUT.unpack_from(data)
+    described = (_tensor_map(data, i) for i in range(max(0, min(maps, signature.MAX_TENSOR_MAPS))))
+    return LaunchConfig((gx, gy, gz), (bx, by, bz), shared, variant, workspace, (cx, cy, cz), tuple(described))
+
+
+def tensor_map_count(launch: np.ndarray) -> int:
+    """launch->tensor_maps as the launch function leaves it."""
+    return int(_LAYOUT.unpack_from(launch.tobytes())[-1])
+
+
+def _tensor_map(data: bytes, index: int) -> TensorMap:
+    fields = _TENSOR_MAP.unpack_from(data, _LAYOUT.size + index * _TENSOR_MAP.size)
+    array, type_, rank, offset, *rest = fields
+    dim, stride, box, step = rest[:5], rest[5:9], rest[9:14], rest[14:19]
+    return TensorMap(array, type_, rank, offset, tuple(dim), tuple(stride), tuple(box), tuple(step), *rest[19:])
 
 
 def blame_grid(outcome: Outcome, plans: Sequence[Plan]) -> Outcome:
@@ -129,8 +159,9 @@ class LaunchProblem(NamedTuple):
 
 
 def _problems(
-    config: LaunchConfig, kernel: Kernel, compiled: CompiledKernel | None, limits: DeviceLimits
+    config: LaunchConfig, maps: int, kernel: Kernel, compiled: CompiledKernel | None, limits: DeviceLimits
 ) -> Iterator[LaunchProblem]:
+    """`maps`: launch->tensor_maps, which may be more than `config` has."""
     if compiled is None:
         name = kernel.variant_name(config.variant)
         yield LaunchProblem("variant", f"variant is {config.variant}, but there is no kernel {name}")
@@ -140,6 +171,7 @@ def _problems(
     yield from _cluster_problems(config, compiled)
     yield from _shared_problems(config, compiled, limits)
     yield from _workspace_problems(config, kernel, compiled)
+    yield from _tensor_map_problems(config, maps, kernel, compiled)
 
 
 def _dimension_problems(config: LaunchConfig) -> Iterator[LaunchProblem]:
@@ -173,12 +205,29 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
 
 
 def _cluster_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[LaunchProblem]:
-    """cuLaunchKernel refuses a grid that __cluster_dims__ does not divide."""
-    for axis, blocks, size in zip("xyz", config.grid, compiled.cluster or (1, 1, 1), strict=True):
+    """The driver refuses a grid that the cluster does not divide, and two sizes that differ."""
+    asked, declared = config.cluster, compiled.cluster
+    text = f"__cluster_dims__({', '.join(map(str, declared or ()))}) of {compiled.name}"
+    if not any(asked):
+        yield from _undivided(config.grid, declared or (1, 1, 1), text)
+        return
+    for axis, size in zip("xyz", asked, strict=True):
+        if size == 0:
+            yield LaunchProblem("cluster", f"launch->cluster.{axis} is 0; it must be at least 1")
+    blocks = prod(asked)
+    if blocks > MAX_CLUSTER_BLOCKS:
+        most = f"the maximum is {MAX_CLUSTER_BLOCKS}"
+        yield LaunchProblem("cluster", f"launch->cluster is {_by(asked)}, {blocks} blocks; {most}")
+    elif declared and asked != declared:
+        yield LaunchProblem("cluster", f"launch->cluster is {_by(asked)}, but {text} says otherwise")
+    elif blocks:
+        yield from _undivided(config.grid, asked, f"launch->cluster {_by(asked)}")
+
+
+def _undivided(grid: Sequence[int], cluster: Sequence[int], what: str) -> Iterator[LaunchProblem]:
+    for axis, blocks, size in zip("xyz", grid, cluster, strict=True):
         if size and blocks % size:
-            declared = ", ".join(map(str, compiled.cluster or ()))
-            text = f"__cluster_dims__({declared}) of {compiled.name} needs a multiple of {size}"
-            yield LaunchProblem("grid", f"launch->grid.{axis} is {blocks}; {text}")
+            yield LaunchProblem("grid", f"launch->grid.{axis} is {blocks}; {what} needs a multiple of {size}")
 
 
 def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: DeviceLimits) -> Iterator[LaunchProblem]:
@@ -202,6 +251,27 @@ def _workspace_problems(config: LaunchConfig, kernel: Kernel, compiled: Compiled
         texts.append(f"{compiled.name} takes a workspace, but launch->workspace_bytes is 0")
     for text in texts:
         yield LaunchProblem("workspace_bytes", text)
+
+
+def _tensor_map_problems(
+    config: LaunchConfig, maps: int, kernel: Kernel, compiled: CompiledKernel
+) -> Iterator[LaunchProblem]:
+    most = signature.MAX_TENSOR_MAPS
+    if not 0 <= maps <= most:
+        yield LaunchProblem("tensor_maps", f"launch->tensor_maps is {maps}; it must be from 0 to {most}")
+        return
+    declared = signature.tensor_maps(compiled)
+    if maps != declared:
+        has = f"{compiled.name} ends in {declared} parameters const __grid_constant__ CUtensorMap"
+        yield LaunchProblem("tensor_maps", f"launch->tensor_maps is {maps}, but {has}")
+    workspace = signature.takes_workspace(kernel, compiled)
+    parameters = signature.parameters(kernel, workspace=workspace)
+    for i, described in enumerate(config.tensor_maps):
+        if not 0 <= described.array < len(parameters) or not parameters[described.array].is_pointer:
+            text = f"is {described.array}; that is the number of no array of {compiled.name}, counted from 0"
+            yield LaunchProblem("array", f"launch->tensor_map[{i}].array {text}")
+        for member, text in tensor_map_limits.refused(described):
+            yield LaunchProblem(member, f"launch->tensor_map[{i}].{member} {text}")
 
 
 def _integer(value: Array | int) -> int:

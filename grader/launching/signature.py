@@ -10,6 +10,8 @@ from grader.model.exercise import Kernel, Parameter
 
 WORKSPACE = Parameter("workspace", "void*")
 LAUNCH = Parameter("launch", "Launch*")
+TENSOR_MAP_BYTES = 128  # of a CUtensorMap; no exercise has another parameter of that size
+MAX_TENSOR_MAPS = 8
 
 
 def of_launch(kernel: Kernel) -> str:
@@ -33,12 +35,29 @@ def variants(kernel: Kernel, compilation: Compilation) -> dict[int, CompiledKern
     return {int(match[1] or 0): compiled for match, compiled in matches if match}
 
 
+def tensor_maps(compiled: CompiledKernel) -> int:
+    """How many CUtensorMaps it declares as its last parameters."""
+    widths = compiled.parameter_bytes
+    others = next((i for i in range(len(widths), 0, -1) if widths[i - 1] != TENSOR_MAP_BYTES), 0)
+    return len(widths) - others
+
+
+def without_tensor_maps(compiled: CompiledKernel) -> tuple[int, ...]:
+    """The widths of its other parameters."""
+    return compiled.parameter_bytes[: len(compiled.parameter_bytes) - tensor_maps(compiled)]
+
+
 def ends_in_workspace(kernel: Kernel, compiled: CompiledKernel) -> bool:
     """Whether it is declared with an extra parameter that is a pointer; the others may be wrong."""
-    widths = compiled.parameter_bytes
+    widths = without_tensor_maps(compiled)
     return len(widths) == len(kernel.parameters) + 1 and widths[-1] == WORKSPACE.bytes
 
 
 def takes_workspace(kernel: Kernel, compiled: CompiledKernel) -> bool:
-    """A kernel that uses a workspace declares an extra last parameter."""
-    return compiled.parameter_bytes == widths((*kernel.parameters, WORKSPACE))
+    """A kernel that uses a workspace declares an extra parameter behind its own."""
+    return without_tensor_maps(compiled) == widths((*kernel.parameters, WORKSPACE))
+
+
+def parameters(kernel: Kernel, *, workspace: bool) -> tuple[Parameter, ...]:
+    """All that are not tensor maps: a tensor map names one by its number."""
+    return (*kernel.parameters, WORKSPACE) if workspace else kernel.parameters

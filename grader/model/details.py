@@ -11,7 +11,11 @@ class Detail(StrEnum):
     # out-of-bounds; without a detail it is past the end
     BEFORE_START = "before-start"
     STRAY_POINTER = "stray-pointer"  # the address lies in no array
+    NOT_REQUESTED = "shared-not-requested"  # of dynamic shared memory, of which the launch asked for none
     DYNAMIC_SHARED = "dynamic-shared"  # past the end of what the launch asked for
+
+    # also of other faults: the kernel reads threadIdx.y, and the block has only one thread along y
+    FLAT_BLOCK = "flat-block"
 
     # uninitialised-read
     GLOBAL_MEMORY = "global-memory"  # an output that nothing has written yet
@@ -52,6 +56,7 @@ class Detail(StrEnum):
     # did-not-finish
     WAITS_FOR_OTHERS = "waits-for-others"  # the loop reads what other threads may change
     RECURSION = "recursion"
+    NO_EFFECT = "no-effect"  # the compiler warns of an expression that does nothing
 
     # trap
     ASSERTION = "assertion"
@@ -59,7 +64,11 @@ class Detail(StrEnum):
     # wrong-values: the bits of the input alone say what is right; and beside them a random number
     CONVERSION = "conversion"
     STOCHASTIC_CONVERSION = "stochastic-conversion"
+    UNSET_VARIABLE = "unset-variable"  # its result is infinite, and a variable was never set
     ONE_SHARED_ARRAY = "one-shared-array"  # several extern __shared__ arrays, which are one
+    UNTOUCHED = "untouched"  # the whole submission is the starter as it came
+    NOT_WRITTEN = "not-written"  # the kernel needs what is still as in the starter
+    STEP_LEFT = "step-left"  # of a kernel that has been begun, a step is still as in the starter
 
 
 class Role(StrEnum):
@@ -69,5 +78,7 @@ class Role(StrEnum):
     CALL = "call"  # calls the student's function that holds the finding's line; the innermost call comes first
     COPY = "copy"  # starts the asynchronous copy that was not waited for
     WAIT = "wait"  # where other threads wait instead
+    LOOP = "loop"  # where a loop that never ends still was
     UNSET = "unset"  # may use a variable that nothing has set
+    TODO = "todo"  # a step of the starter that is still as it came
     INSTANTIATION = "instantiation"  # of the template that holds the finding's line

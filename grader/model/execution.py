@@ -23,6 +23,9 @@ class Resources(msgspec.Struct, frozen=True):
     global_bytes: int = 0  # __device__ variables of the module
 
 
+UNCOALESCED = "uncoalesced"  # a finding's kind: how a kernel accesses memory, which is right, but slow
+
+
 class CompiledKernel(msgspec.Struct, frozen=True):
     """An `extern "C" __global__` function found in the PTX."""
 
@@ -36,7 +39,7 @@ class CompiledKernel(msgspec.Struct, frozen=True):
 
 
 class Compilation(msgspec.Struct, frozen=True):
-    """NVRTC's result. `findings` are errors and warnings (kind compile-error, compile-warning)."""
+    """NVRTC's result. `findings`: its errors and warnings, and offsets that are computed in 32 bits."""
 
     ok: bool
     kernels: tuple[CompiledKernel, ...] = ()
@@ -48,6 +51,31 @@ class Compilation(msgspec.Struct, frozen=True):
     unread: str = ""  # why `opcodes` is empty: this package cannot read the PTX, though the assembler can
 
 
+class TensorMap(msgspec.Struct, frozen=True):
+    """What cuTensorMapEncodeTiled takes; enums are those of cuda.h. `array` is a parameter's number.
+
+    As a launch function leaves it: whatever the rank, `dim`, `box` and `element_stride` have 5 members, `stride` 4.
+    """
+
+    array: int
+    type: int
+    rank: int
+    offset: int  # bytes
+    dim: tuple[int, ...]  # elements, innermost first
+    stride: tuple[int, ...]  # bytes
+    box: tuple[int, ...]
+    element_stride: tuple[int, ...]  # 0 stands for 1
+    interleave: int = 0
+    swizzle: int = 0
+    l2_promotion: int = 0
+    fill: int = 0
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The element strides that the driver is given."""
+        return tuple(step or 1 for step in self.element_stride[: self.rank])
+
+
 class LaunchConfig(msgspec.Struct, frozen=True):
     """How to launch a kernel; filled in by a launch function."""
 
@@ -56,17 +84,26 @@ class LaunchConfig(msgspec.Struct, frozen=True):
     shared_bytes: int = 0
     variant: int = 0
     workspace_bytes: int = 0
+    cluster: Dim3 = (0, 0, 0)  # all 0: as the kernel's __cluster_dims__ says
+    tensor_maps: tuple[TensorMap, ...] = ()
+
+
+class Mapped(msgspec.Struct, frozen=True):
+    """An argument that is a tensor map of the array of that name."""
+
+    array: str
+    map: TensorMap
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """One kernel launch: `arguments` are names of arrays or integers with their width in bytes.
+    """One kernel launch: `arguments` are names of arrays, integers with their width in bytes, or tensor maps.
 
     `called`: their names in the submission, for findings; empty if these are the arrays' own names.
     """
 
     kernel: str
     config: LaunchConfig
-    arguments: tuple[str | tuple[int, int], ...]
+    arguments: tuple[str | tuple[int, int] | Mapped, ...]
     called: tuple[str, ...] = ()
 
 

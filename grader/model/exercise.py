@@ -28,6 +28,10 @@ class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.ctype.endswith("*")
 
     @property
+    def is_output(self) -> bool:
+        return self.is_pointer and "const" not in self.ctype
+
+    @property
     def bytes(self) -> int:
         """Width in PTX, where every pointer is an untyped .u64."""
         return 8 if self.is_pointer or self.ctype == "long long" else 4
@@ -40,6 +44,7 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: tuple[Parameter, ...]
     launch_parameters: tuple[Parameter, ...]  # without the last one, Launch*
     judge: str = ""  # in Exercise.judge_source: counts this kernel's wrong elements on the device
+    weight: float = 1.0  # its part of the points for correctness, relative to the other kernels
 
     @property
     def launch_name(self) -> str:
@@ -125,11 +130,33 @@ class Exercise(msgspec.Struct, frozen=True):
     speed_cases: tuple[str, ...] = ()  # cases whose speed is judged; that of the other required cases is only shown
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""  # the file in reference_kernels with the device judges
+    starter_sha256: str = ""  # of starter.cu as it came, for folders that keep no copy of it
     best_known_us: dict[str, dict[str, float]] = {}  # by GPU, then case: time of the project's fastest kernel
 
     def floors_of(self, case: str) -> dict[str, float]:
         """By route, the ratio that this case must also reach."""
         return {floor.route: floor.ratio for floor in self.floors if case in floor.cases}
+
+    @property
+    def makers(self) -> dict[str, tuple[str, ...]]:
+        """By each kernel that is the last to write an output: all kernels that have a part in its outputs."""
+        writers: dict[str, list[str]] = {}
+        for kernel in self.kernels:
+            for parameter in kernel.parameters:
+                if parameter.is_output:
+                    writers.setdefault(parameter.key, []).append(kernel.name)
+        found: dict[str, dict[str, None]] = {}
+        for names in writers.values():
+            found.setdefault(names[-1], {}).update(dict.fromkeys(names))
+        return {last: tuple(names) for last, names in found.items()}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By each of these last kernels: its share of the points for a case, together 1."""
+        given = {kernel.name: kernel.weight for kernel in self.kernels}
+        found = {last: sum(given[name] for name in names) for last, names in self.makers.items()}
+        whole = sum(found.values()) or 1.0
+        return {last: weight / whole for last, weight in found.items()}
 
     @property
     def number(self) -> str:

@@ -20,8 +20,9 @@ class Judged(msgspec.Struct, frozen=True):
     cause: str = ""  # the common mistake that gives exactly these elements; "" if unknown
     mistake: str = ""  # its name, the same whatever numbers its sentence holds
     hint: str = ""  # anchor in problem.md
-    expected: str = ""  # of the first wrong element, as the sentence writes them
-    got: str = ""
+    first: str = ""  # the first wrong element: "x[3] = 0.1 (0x3dcccccd)"
+    expected: str = ""  # of it, as the sentence writes them
+    got: str = ""  # "" if nothing was written
     detail: str = ""  # a details.Detail: what is known of the wrong element
     example: dict[str, Any] = {}
     largest: float | None = None  # largest absolute error, where that means something

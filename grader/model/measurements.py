@@ -132,6 +132,9 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     run_seconds: Seconds | None = None
     printed: str | None = None
 
+    # Of a case that cannot be judged as a whole: correct.
+    right_kernels: tuple[str, ...] | None = None  # whose outputs are right all the same
+
     # Explanations of wrong numbers: correct.
     tolerance: float | None = None  # absolute, for every element
     unset_lines: tuple[int, ...] | None = None  # lines that may read a variable that was never set

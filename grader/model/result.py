@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from grader.model import families
-from grader.model.details import Role
+from grader.model.details import Detail, Role
 from grader.model.families import Rubric
 from grader.model.measurements import NOTHING, Measurements
 
@@ -38,6 +38,7 @@ class Related(msgspec.Struct, frozen=True):
     line: int
     file: str = ""
     access: str = ""  # read or write, of a race's other side
+    name: str = ""  # of a step: "TODO 2"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -60,12 +61,20 @@ class Finding(msgspec.Struct, frozen=True):
     space: str = ""  # of the array: global, shared, local
     access: str = ""  # read or write
     related: tuple[Related, ...] = ()
-    kernel: str = ""  # that the finding is about, where it has no better line
+    kernel: str = ""  # that the finding is about, if that is known
+    changed: bool = False  # whether that kernel has changed since the last run
     output: str = ""  # that holds wrong values
     mistake: str = ""  # the name of the mistake that explains them
     cause: str = ""  # the same as a sentence, without a full stop
-    expected: str = ""  # of the first wrong element
-    got: str = ""
+    first: str = ""  # where the first wrong element is: "group 3, row 9, column 0"
+    expected: str = ""  # of that element
+    got: str = ""  # "" if nothing was written
+    extent: str = ""  # how many elements are wrong, and where they lie
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether it is about code that the student has not written yet."""
+        return self.detail in (Detail.UNTOUCHED, Detail.NOT_WRITTEN)
 
     @property
     def placed(self) -> str:

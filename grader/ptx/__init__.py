@@ -2,13 +2,15 @@
 
 from grader.ptx.engine import Execution, GridTooLarge, Program, prepare
 from grader.ptx.facts import Related, Report
-from grader.ptx.launch import Buffer, Limits
+from grader.ptx.launch import Argument, Buffer, Limits
 from grader.ptx.parsing.errors import PtxError
 from grader.ptx.parsing.module import parse
 from grader.ptx.syntax import Function, Module, Param
+from grader.ptx.tensor_maps import TensorMap
 from grader.ptx.unsupported import OutOfTime, Unsupported
 
 __all__ = [
+    "Argument",
     "Buffer",
     "Execution",
     "Function",
@@ -21,6 +23,7 @@ __all__ = [
     "PtxError",
     "Related",
     "Report",
+    "TensorMap",
     "Unsupported",
     "parse",
     "prepare",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
@@ -13,7 +13,7 @@ from grader.ptx.analysis.unwritten import Place
 from grader.ptx.explain import Explainer, submission_frame
 from grader.ptx.facts import Report
 from grader.ptx.jit import NativeKernel, compile_kernel, runtime
-from grader.ptx.launch import Buffer, Dim3, Fault, Launch, Limits, place_variables
+from grader.ptx.launch import Argument, Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.lowering.memory import RESERVED
 from grader.ptx.machine import (
@@ -32,6 +32,7 @@ from grader.ptx.unsupported import OutOfTime, Unsupported
 MAX_BLOCKS = 1 << 24  # more would not end today
 # By one thread since its last barrier, if it is in a loop when the time is up. Correct kernels need a thousandth.
 MANY_INSTRUCTIONS = 100_000_000
+GROUPS = "/include/cooperative_groups"  # how the paths of their headers go on
 
 Lowering = Callable[..., Lowered]  # as lower
 
@@ -59,7 +60,7 @@ class Program:
 
     def __init__(self, module: Module, lowering: Lowering = lower) -> None:
         self.module, self._lowering = module, lowering
-        self._kernels: dict[tuple[str, frozenset[int], frozenset[Place]], NativeKernel] = {}
+        self._kernels: dict[tuple[str, Dim3, frozenset[int], frozenset[Place]], NativeKernel] = {}
         self._variables = place_variables(module)
 
     def run(
@@ -69,21 +70,24 @@ class Program:
         grid: Dim3,
         block: Dim3,
         shared_bytes: int = 0,
-        arguments: Sequence[Buffer | int],
+        cluster: Dim3 | None = None,
+        arguments: Sequence[Argument],
         workers: int | None = None,
         limits: Limits | None = None,
         seed: int = 0,
     ) -> Execution:
         """Run one launch. Buffers are modified in place; errors of the kernel are returned as findings.
 
-        The same seed gives the same outputs and findings, whatever the number of workers.
+        `cluster`: blocks of a cluster; None: as the kernel says itself. The same seed gives the same outputs and
+        findings, whatever the number of workers.
 
         Raises KeyError if there is no such kernel, ValueError if arguments or sizes do not fit it.
         """
         started = time.perf_counter()
-        self._check(kernel, grid, block, shared_bytes, arguments)
+        cluster = cluster or self.module.kernels[kernel].cluster
+        self._check(kernel, grid, block, cluster, shared_bytes, arguments)
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
-        compiled = self._compiled(kernel, read_only)
+        compiled = self._compiled(kernel, cluster, read_only)
         if message := _too_much(compiled.lowered, prod(block)):
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         jitted = time.perf_counter()
@@ -93,7 +97,7 @@ class Program:
             arguments,
             workers or len(os.sched_getaffinity(0)),
         )
-        compiled, launch = runs.run(partial(self._compiled, kernel, read_only))
+        compiled, launch = runs.run(partial(self._compiled, kernel, cluster, read_only))
         faults = launch.faults()
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         if lacking := [fault for fault in faults if fault.kind is Kind.UNSUPPORTED]:
@@ -106,7 +110,7 @@ class Program:
                 "and some millions of fences and flags in a launch"
             )
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
-        findings = _without_reserved(explainer.reports(faults))
+        findings = _without_reserved(explainer.reports([f for f in faults if not _is_cudas_own(f, compiled.lowered)]))
         finished = time.perf_counter()
         unset = frozenset(submission_frame(at).line for at in compiled.lowered.unset)
         return Execution(findings, launch.printer.text(), jitted - started, finished - jitted, unset)
@@ -117,24 +121,28 @@ class Program:
         message = f"too slow for this CPU: {seconds:.0f} s on each core, {so_far}"
         return OutOfTime(message, Location("", self.module.kernels[kernel].line, 0))
 
-    def _check(self, kernel: str, grid: Dim3, block: Dim3, shared: int, arguments: Sequence[object]) -> None:
+    def _check(
+        self, kernel: str, grid: Dim3, block: Dim3, cluster: Dim3, shared: int, arguments: Sequence[object]
+    ) -> None:
         function = self.module.kernels[kernel]
         if len(arguments) != len(function.parameters):
             raise ValueError(f"{kernel} takes {len(function.parameters)} arguments, not {len(arguments)}")
         if min(*grid, *block) < 1 or prod(block) > STAMP_STEP or not 0 <= shared <= MAX_SHARED_BYTES:
             raise ValueError(f"{kernel} cannot be launched with grid {grid}, block {block}, {shared} bytes")
+        if min(cluster) < 1 or any(blocks % size for blocks, size in zip(grid, cluster, strict=True)):
+            raise ValueError(f"{kernel} cannot be launched with grid {grid} in clusters of {cluster}")
         if prod(grid) > MAX_BLOCKS:
             raise GridTooLarge(
                 f"a grid of {prod(grid)} blocks is too large for the CPU", Location("", function.line, 0)
             )
 
     def _compiled(
-        self, kernel: str, read_only: frozenset[int], unwritten: frozenset[Place] = frozenset()
+        self, kernel: str, cluster: Dim3, read_only: frozenset[int], unwritten: frozenset[Place] = frozenset()
     ) -> NativeKernel:
         """`unwritten`: loads that read what nothing wrote, whose values are followed."""
-        key = (kernel, read_only, unwritten)
+        key = (kernel, cluster, read_only, unwritten)
         if key not in self._kernels:
-            function = self.module.kernels[kernel]
+            function = replace(self.module.kernels[kernel], cluster=cluster)
             given = (unwritten,) if unwritten else ()
             lowered = self._lowering(self.module, function, read_only, *given)
             try:
@@ -143,6 +151,15 @@ class Program:
                 message = f"the CPU engine does not understand the PTX of {kernel}"
                 raise Unsupported(message, Location("", function.line, 0)) from error
         return self._kernels[key]
+
+
+def _is_cudas_own(fault: Fault, lowered: Lowered) -> bool:
+    """A race of cooperative groups with themselves: for tiles of several warps, lanes read scratch memory that the
+    warp writes again with no __syncwarp() in between."""
+    start, size = lowered.shared_arrays.get(RESERVED, (0, 0))
+    numbers = (fault.site, fault.other_site)
+    here = fault.kind is Kind.RACE and start <= fault.address < start + size
+    return here and all(GROUPS in lowered.sites[number].location.file for number in numbers)
 
 
 def _without_reserved(reports: list[Report]) -> tuple[Report, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from grader.ptx.analysis.around import WORD
 from grader.ptx.jit import NativeKernel, make_semaphores, print_to, runtime
 from grader.ptx.lowering.memory import function_addresses, variable_windows
 from grader.ptx.machine import (
@@ -62,6 +63,7 @@ from grader.ptx.printing import Printer
 from grader.ptx.runtime.shadow import SLOTS
 from grader.ptx.structs import Struct, as_bytes, pointer_to
 from grader.ptx.syntax import NOWHERE, Module, Variable
+from grader.ptx.tensor_maps import TENSOR_MAP_BYTES, TensorMap, encode
 from grader.ptx.unsupported import Unsupported
 
 ARRAY_ALIGN = 512  # bytes: cudaMalloc's
@@ -101,13 +103,18 @@ class Buffer:
         return READABLE | (WRITABLE if self.writable else 0) | (INITIALISED if self.initialised else 0)
 
 
+Argument = Buffer | int | TensorMap
+
+
 @dataclass(frozen=True)
 class Limits:
-    """instructions: per thread between two barriers. barriers: per block. seconds: processor time per core in use."""
+    """instructions: per thread between two barriers. barriers: per block; stale: of these, with nothing new in global
+    memory. seconds: processor time per core in use."""
 
     instructions: int = 4_000_000_000
     barriers: int = 2_000_000
     seconds: float = 60.0
+    stale: int = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ def place_variables(module: Module) -> Placed:
     placed = {}
     for name, window in windows.items():
         variable = module.variables[name]
-        data = np.zeros(max(variable.size, 1), np.uint8)
+        data = np.zeros(variable.size + WORD, np.uint8)
         if variable.data:
             data[: len(variable.data)] = np.frombuffer(variable.data, np.uint8)
         for offset, symbol, addend in variable.relocations:
@@ -159,7 +166,7 @@ class Launch:
         grid: Dim3,
         block: Dim3,
         shared_bytes: int,
-        arguments: Sequence[Buffer | int],
+        arguments: Sequence[Argument],
         limits: Limits,
         seed: int,
         *,
@@ -174,6 +181,7 @@ class Launch:
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
         self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, with its cells
+        self.padded: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # a buffer, and a longer copy
         self.windows = self._kept(np.zeros(WINDOWS * WINDOW.size, np.uint8))
         for window, data, variable in variables.values():
             self._open_window(window, data, variable.size, READABLE | INITIALISED)
@@ -186,6 +194,7 @@ class Launch:
             windows=pointer_to(self.windows),
             budget=limits.instructions,
             barriers=limits.barriers,
+            stale=limits.stale,
             thread_index=pointer_to(self._kept(_thread_indices(block))),
             fault_limit=FAULT_LIMIT,
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
@@ -247,6 +256,10 @@ class Launch:
         chance = (self.seed + 1) * 0x9E37_79B9_7F4A_7C15 + window * 0xBF58_476D_1CE4_E5B9
         return (chance >> 20) % PLACES * ARRAY_ALIGN
 
+    def _address_of(self, parameter: int) -> int:
+        """Where the array of a parameter starts, as the kernel sees it."""
+        return kernel_address(PARAM_WINDOW + parameter) + self._moved(PARAM_WINDOW + parameter)
+
     def _named(self, address: int) -> int:
         """As explain.py knows it."""
         window = (address >> WINDOW_BITS) - FIRST_WINDOW
@@ -254,8 +267,8 @@ class Launch:
             return address
         return address - (FIRST_WINDOW << WINDOW_BITS) - self._moved(window)
 
-    def _bind(self, arguments: Sequence[Buffer | int]) -> np.ndarray[Any, Any]:
-        """The parameter block: arrays by address, everything else by value."""
+    def _bind(self, arguments: Sequence[Argument]) -> np.ndarray[Any, Any]:
+        """The parameter block: arrays by address, everything else by value. Raises ValueError."""
         low = self.lowered
         block = self._kept(np.zeros(max(low.parameter_bytes, 8), np.uint8))
         ends = [*low.parameter_offsets, low.parameter_bytes][1:]
@@ -263,12 +276,13 @@ class Launch:
             if isinstance(argument, Buffer):
                 if not argument.data.flags.c_contiguous:
                     raise ValueError(f"{argument.name} is not contiguous")
-                self._open_window(
-                    PARAM_WINDOW + i, argument.data, argument.data.nbytes, argument.flags, argument.filled
-                )
-                block[start : start + 8] = as_bytes(
-                    kernel_address(PARAM_WINDOW + i) + self._moved(PARAM_WINDOW + i), 8
-                )
+                data = self._with_whole_words(argument)
+                self._open_window(PARAM_WINDOW + i, data, argument.data.nbytes, argument.flags, argument.filled)
+                block[start : start + 8] = as_bytes(self._address_of(i), 8)
+            elif isinstance(argument, TensorMap):
+                if end - start < TENSOR_MAP_BYTES or not isinstance(arguments[argument.array], Buffer):
+                    raise ValueError(f"parameter {i} is no tensor map, or its array none")
+                block[start : start + TENSOR_MAP_BYTES] = encode(argument, self._address_of(argument.array))
             else:
                 size = min(end - start, 8)
                 block[start : start + size] = as_bytes(argument, size)
@@ -276,6 +290,15 @@ class Launch:
         if low.allocates:
             self._open_window(HEAP_WINDOW, np.zeros(HEAP_BYTES, np.uint8), HEAP_BYTES, READABLE | WRITABLE)
         return block
+
+    def _with_whole_words(self, buffer: Buffer) -> np.ndarray[Any, Any]:
+        """The array, with room for the rest of its last word if the kernel may touch that."""
+        if not self.lowered.overhangs or buffer.data.nbytes % WORD == 0:
+            return buffer.data
+        copy = np.concatenate([buffer.data.reshape(-1).view(np.uint8), np.zeros(WORD, np.uint8)])
+        if buffer.writable:
+            self.padded.append((buffer.data, copy))
+        return copy
 
     def _worker(self, number: int) -> Struct:
         low, threads = self.lowered, self.threads
@@ -327,6 +350,8 @@ class Launch:
                 self.record.set(stop=TIME_IS_UP)
             for thread in threads:
                 thread.join()
+            for data, copy in self.padded:
+                data.reshape(-1).view(np.uint8)[:] = copy[:-WORD]
             for filled, stamps in self.filled:
                 filled[:] = (stamps != 0).repeat(self.lowered.global_granule)[: len(filled)]
 

@@ -17,7 +17,7 @@ Compile = Callable[[frozenset[Place]], NativeKernel]  # takes the loads whose va
 class Runs:
     """Each starts with the buffers as they were given."""
 
-    def __init__(self, make: Callable[..., Launch], arguments: Sequence[Buffer | int], workers: int) -> None:
+    def __init__(self, make: Callable[..., Launch], arguments: Sequence[object], workers: int) -> None:
         """`make`: a Launch of a kernel."""
         writable = [a for a in arguments if isinstance(a, Buffer) and a.writable]
         self._arrays = [array for b in writable for array in (b.data, b.filled) if array is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from collections.abc import Iterator
-from ctypes import byref, c_uint, c_ulonglong, c_void_p
+from ctypes import byref, c_int, c_uint, c_ulonglong, c_void_p
 from typing import Self
 
 import msgspec
@@ -85,17 +85,41 @@ def driver_version() -> str | None:
     return None
 
 
-def gpu_names() -> list[str]:
-    """The name of every GPU in the machine, in NVML's order; empty if NVML is missing."""
-    names = []
+class Installed(msgspec.Struct, frozen=True):
+    """A GPU in the machine. `capability`: its compute capability."""
+
+    name: str = "unknown GPU"
+    capability: tuple[int, int] | None = None
+
+
+def installed() -> list[Installed]:
+    """Every GPU in the machine, in NVML's order; empty if NVML is missing."""
+    found = []
     with contextlib.suppress(OSError, AttributeError), _nvml() as library:
         count, device, text = c_uint(), c_void_p(), ctypes.create_string_buffer(_TEXT)
+        major, minor = c_int(), c_int()
         library.nvmlDeviceGetCount_v2(byref(count))
         for index in range(count.value):
-            failed = library.nvmlDeviceGetHandleByIndex_v2(c_uint(index), byref(device))
-            failed = failed or library.nvmlDeviceGetName(device, text, c_uint(_TEXT))
-            names.append("unknown GPU" if failed else text.value.decode(errors="replace"))
-    return names
+            failed = (
+                library.nvmlDeviceGetHandleByIndex_v2(c_uint(index), byref(device))
+                or library.nvmlDeviceGetName(device, text, c_uint(_TEXT))
+                or library.nvmlDeviceGetCudaComputeCapability(device, byref(major), byref(minor))
+            )
+            name = text.value.decode(errors="replace")
+            found.append(Installed() if failed else Installed(name, (major.value, minor.value)))
+    return found
+
+
+def driver_cuda() -> int | None:
+    """The newest CUDA version that the driver runs, as 13000, without starting it; None if it is missing.
+
+    It is that of libcuda, which a forward-compatibility package may replace.
+    """
+    version = c_int()
+    with contextlib.suppress(OSError, AttributeError):
+        if ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(byref(version)) == 0:
+            return version.value
+    return None
 
 
 @contextlib.contextmanager

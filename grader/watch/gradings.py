@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from grader import executors
+from grader import executors, progress
 from grader.errors import GraderError, UsageError, at_fault
 from grader.exercise import catalog
 from grader.exercise.submission import Source
@@ -23,6 +23,9 @@ from grader.model.exercise import Exercise
 from grader.model.result import Check, Result
 from grader.sandbox.child import Child
 from grader.sandbox.process import resident_bytes
+
+if TYPE_CHECKING:
+    from grader.remote.client import Connection
 
 ENDS_IN_SECONDS = 5.0  # a cancelled grading only finishes its current matrix product
 
@@ -87,12 +90,16 @@ class Gradings:
             with suppress(OSError):  # tried again, and reported, when it is needed
                 self._warm = executors.open_cpu()
 
-    def begin(self, folder: Path, source: Source, seed: int) -> int:
-        """Grades a submission to the exercise in `folder`; returns the number of its events."""
+    def begin(self, folder: Path, source: Source, seed: int, host: str = "") -> int:
+        """Grades a submission to the exercise in `folder`, on `host` if one is named; returns the number of its
+        events."""
         self.cancel()
         self._number += 1
-        self._running = _WatchedGrading(self._number, self._tell, self._taken())
-        self._running.start(folder, source, seed, self._device)
+        self._running = _WatchedGrading(self._number, self._tell, None if host else self._taken())
+        if host:
+            self._running.start_on(host, folder, source, seed)
+        else:
+            self._running.start(folder, source, seed, self._device)
         return self._number
 
     def _taken(self) -> Child | None:
@@ -110,13 +117,14 @@ class Gradings:
 
 
 class _WatchedGrading:
-    """Keeps track of every child that the pipeline opens, so that another thread can end them."""
+    """Keeps track of what it opens, children or a connection, so that another thread can end it."""
 
     def __init__(self, number: int, tell: Callable[[Told], None], warm: Child | None) -> None:
         self._number = number
         self._tell = tell
         self._first = warm
         self._children: list[Child] = [warm] if warm else []
+        self._connection: Connection | None = None
         self._cancelled = False
         self._opening = threading.Lock()
         self._thread = threading.Thread(name=f"grader-watch-{number}", daemon=True, target=self._run)
@@ -126,11 +134,17 @@ class _WatchedGrading:
         self._what = partial(self._grade, folder, source, seed, device)
         self._thread.start()
 
+    def start_on(self, host: str, folder: Path, source: Source, seed: int) -> None:
+        self._what = partial(self._grade_on, host, folder, source, seed)
+        self._thread.start()
+
     def cancel(self) -> None:
         with self._opening:
             self._cancelled = True
             for child in self._children:
                 child.process.kill()
+            if self._connection is not None:
+                self._connection.kill()
 
     def join(self) -> None:
         self._thread.join(ENDS_IN_SECONDS)
@@ -161,8 +175,25 @@ class _WatchedGrading:
             gpu=self._gpu(device),
             quickest_first=True,
             on_progress=self._progress,
+            before=partial(progress.last_source, exercise),
         )
         return GradingDone(self._number, exercise, source, in_order(result, exercise))
+
+    def _grade_on(self, host: str, folder: Path, source: Source, seed: int) -> GradingDone:
+        from grader.remote import client
+
+        exercise = catalog.read(folder)
+        result = client.grade(
+            host,
+            exercise,
+            source,
+            seed=seed,
+            on_progress=self._progress,
+            before=partial(progress.last_source, exercise),
+            asks=False,  # the keys are ours
+            connected=self._connected,
+        )
+        return GradingDone(self._number, exercise, source, result)
 
     def _progress(self, progress: Progress) -> None:
         if self._cancelled:
@@ -186,6 +217,12 @@ class _WatchedGrading:
             child = open_child()
             self._children.append(child)
             return child
+
+    def _connected(self, connection: Connection) -> None:
+        with self._opening:
+            if self._cancelled:
+                raise Cancelled
+            self._connection = connection
 
 
 def in_order(result: Result, exercise: Exercise) -> Result:

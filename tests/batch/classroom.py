@@ -29,7 +29,7 @@ class Child(FakeExecutor):
         self._does = ""
 
     def compile(self, source: bytes, filename: str) -> Compilation:
-        self._does = source.decode().split("\n", 1)[0].removeprefix("// ").split(" ")[0]
+        self._does = source.decode(errors="replace").split("\n", 1)[0].removeprefix("// ").split(" ")[0]
         self._school.compiled.append(source)
         return super().compile(source, filename)
 

@@ -9,6 +9,7 @@ import pytest
 
 from grader.batch import classroom, mistakes, pseudonyms
 from grader.errors import GraderError
+from grader.model.details import Detail
 from grader.model.result import Finding, Status
 from tests.batch.class_of import (
     BROKEN,
@@ -55,6 +56,12 @@ def test_rows_hold_what_is_known() -> None:
 def test_why_somebody_has_no_points(entry, why: str) -> None:  # type: ignore[no-untyped-def]
     (row,) = classroom.rows_of((entry,), EXERCISE, KEY)
     assert row.problem == why
+
+
+def test_code_not_written_yet_is_no_wrong_result() -> None:
+    finding = msgspec.structs.replace(wrong_values(""), detail=Detail.UNTOUCHED)
+    (mistake,) = mistakes.of(wrong(finding))
+    assert (mistake.title, mistake.detail) == ("Not written yet", "the starter as it came")
 
 
 def test_mistakes_are_told_once_and_without_what_is_the_students_own() -> None:

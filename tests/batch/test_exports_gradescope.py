@@ -10,15 +10,19 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from grader.batch.exports import autograder, gradescope, run_autograder, wheel
 from grader.cli.command import invoke
 from grader.exercise import catalog
-from grader.model.result import Result
+from grader.model.result import Check, Result, Status, Verdict
 from tests.batch.class_of import (
+    CASES,
     EXERCISE,
+    FURTHER,
     RACE,
+    checks_of,
     does_not_compile,
     grader_error,
     not_timed,
@@ -84,29 +88,73 @@ def results(result: Result) -> dict[str, Any]:
     return checked(gradescope.results(result, EXERCISE))
 
 
-@pytest.mark.parametrize("result", [passed(), slow(), not_timed(), wrong(), wrong(RACE), does_not_compile()])
+def forbidden() -> Result:
+    """Everything is right, but it uses what the exercise forbids."""
+    result = passed()
+    checks = (*result.checks, Check("rules", Status.FAILED, "uses wmma"))
+    points = msgspec.structs.replace(result.points, correctness=0.0, performance=0.0, total=12.0)
+    return msgspec.structs.replace(result, checks=checks, points=points, verdict=Verdict.FAILED)
+
+
+def nothing_right() -> Result:
+    """The rules of quality are followed, and give nothing as long as no required case is right."""
+    result = wrong()
+    points = msgspec.structs.replace(result.points, correctness=0.0, quality=0.0, total=0.0)
+    race = dict.fromkeys((*CASES, *FURTHER), RACE)
+    return msgspec.structs.replace(result, checks=tuple(checks_of(race, gpu=False)), points=points)
+
+
+def shared_otherwise() -> Result:
+    """As under another rule for sharing points than today's."""
+    result = wrong()
+    points = msgspec.structs.replace(result.points, correctness=21.5, total=33.5)
+    return msgspec.structs.replace(result, points=points)
+
+
+def thirds() -> Result:
+    """Shares that hundredths do not hold."""
+    result = passed()
+    checks = tuple(check for check in result.checks if check.case not in ("small", *FURTHER))
+    return msgspec.structs.replace(result, checks=checks)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        *(passed(), slow(), not_timed(), wrong(), wrong(RACE), does_not_compile(), passed(manual=7.5)),
+        *(forbidden(), nothing_right(), shared_otherwise(), thirds()),
+    ],
+)
 def test_the_tests_add_up_to_the_score(result: Result) -> None:
     read = results(result)
     assert read["score"] == result.points.total
-    assert sum(test.get("score", 0) for test in read["tests"]) == pytest.approx(read["score"])
+    assert sum(test.get("score", 0) for test in read["tests"]) == pytest.approx(read["score"], abs=1e-9)
+
+
+def test_a_score_that_is_withheld_is_not_shown_as_earned() -> None:
+    tests = {test["name"]: test for test in results(nothing_right())["tests"]}
+    assert (tests["quality"]["score"], tests["quality"]["max_score"]) == (0.0, 12.0)
+    assert "status" not in tests["quality"]
+    assert tests["quality"]["output"].startswith("These points count once")
+    assert {results(forbidden())["tests"][n].get("score", 0.0) for n in range(6)} == {0.0}
 
 
 def test_what_a_passed_submission_shows() -> None:
     read = results(passed())
     tests = {test["name"]: test for test in read["tests"]}
-    assert (tests["correct[uniform]"]["score"], tests["correct[uniform]"]["max_score"]) == (8.0, 8.0)
-    assert (tests["speed[small]"]["score"], tests["speed[small]"]["max_score"]) == (10.0, 10.0)
+    assert (tests["uniform"]["score"], tests["uniform"]["max_score"]) == (8.0, 8.0)
+    assert (tests["small, speed"]["score"], tests["small, speed"]["max_score"]) == (10.0, 10.0)
     assert (tests["quality"]["score"], tests["quality"]["max_score"]) == (12.0, 12.0)
-    assert tests["correct, extra cases"]["score"] == 8.0
-    assert "score" not in tests["memory[uniform]"]
-    assert tests["memory[uniform]"]["status"] == "passed"
+    assert (tests["extra cases"]["score"], tests["extra cases"]["output"]) == (8.0, "2 of 2 right")
+    assert (tests["uniform"]["status"], tests["uniform"]["output"]) == ("passed", "passed")
+    assert len(tests) == 10
     assert read["leaderboard"][0] == {"name": "lowest ratio", "value": 0.71}
     assert {entry["name"] for entry in read["leaderboard"][1:]} == {f"{case} ratio" for case in EXERCISE.cases}
 
 
 def test_what_is_not_judged_has_neither_points_nor_a_colour() -> None:
     read = results(not_timed())
-    speed = next(test for test in read["tests"] if test["name"] == "speed[uniform]")
+    speed = next(test for test in read["tests"] if test["name"] == "uniform, speed")
     assert {"score", "max_score", "status"}.isdisjoint(speed)
     assert speed["output"].startswith("not judged: needs an NVIDIA GPU")
     assert "performance: not judged here" in read["output"]
@@ -115,11 +163,25 @@ def test_what_is_not_judged_has_neither_points_nor_a_colour() -> None:
 
 def test_findings_say_where() -> None:
     read = results(wrong(RACE))
-    memory = next(test for test in read["tests"] if test["name"] == "memory[variable]")
-    assert memory["status"] == "failed"
-    assert "starter.cu:33: race: thread (3,0,0) overwrites As[0][3]" in memory["output"]
-    assert "(64 times)" in memory["output"]
-    assert memory["tags"] == ["memory", "variable", "cpu"]
+    tests = {test["name"]: test for test in read["tests"]}
+    assert tests["variable"]["status"] == "failed"
+    assert tests["variable"]["output"].splitlines()[:2] == [
+        "Race between threads on line 33",
+        "thread (3,0,0) overwrites As[0][3] while thread (9,0,0) may still read it.",
+    ]
+    assert tests["variable"]["output"].splitlines()[2].startswith("Next: Put a __syncthreads()")
+    assert tests["imbalanced"]["output"] == "Race between threads on line 33: as in variable"
+    assert tests["extra cases"]["output"].splitlines() == [
+        "1 of 2 right",
+        "Race between threads on line 33: as in variable",
+    ]
+
+
+def test_a_wrong_result_has_its_next_step_once() -> None:
+    text = json.dumps(results(wrong())["tests"])
+    assert text.count("rows of the last tile are never stored. First wrong element") == 1
+    assert text.count("Next: That mistake would produce exactly these numbers") == 1
+    assert "problem.md#ragged-tiles" in text
 
 
 def test_an_error_of_the_grader_scores_nowhere() -> None:
@@ -223,10 +285,10 @@ def test_a_submission_is_graded(unpacked: Path) -> None:
     read = hand_in(unpacked, **{"mine.cu": source, "notes.txt": "see mine.cu"})
     compiled = next(test for test in read["tests"] if test["name"] == "compile")
     assert compiled["status"] == "failed"
-    assert "mine.cu:" in compiled["output"]
+    assert compiled["output"].startswith("Does not compile on line ")
     assert read["score"] == 0.0
     assert read["extra_data"]["seed"] == 5
-    assert "memory[secret-1]" in {test["name"] for test in read["tests"]}
+    assert "0 of " in next(test["output"] for test in read["tests"] if test["name"] == "extra cases")
 
 
 def test_nothing_to_grade_says_what_to_do(unpacked: Path) -> None:
@@ -249,6 +311,9 @@ def test_grade_gradescope(
     out = tmp_path / "autograder.zip"
     assert invoke(["gradescope", "1", str(out)]) == 0
     assert zipfile.ZipFile(out).testzip() is None
+    said = " ".join(capsys.readouterr().err.split())
+    assert "enter 52 as autograder points: 40 for correctness, 12 for quality. The 40 for speed need a GPU." in said
+    assert "The other 8 for quality are yours" in said
     assert invoke(["gradescope", "1", str(out), "--secret", str(tmp_path / "nowhere.toml")]) == 2
     assert invoke(["gradescope", "77", str(out)]) == 2
     (tmp_path / "file").write_text("")

@@ -79,7 +79,7 @@ def test_moodle_comments_are_no_markup() -> None:
     submitted = msgspec.structs.replace(LATE.submitted, student="dave@example.edu")
     heidi = msgspec.structs.replace(LATE, submitted=submitted)
     filled = moodle.fill(WORKSHEET.encode(), (heidi,), EXERCISE)
-    assert rows_of(filled.content)[4][10].endswith("by hand 7.5. well explained; 5 &lt; 6 &amp; more")
+    assert rows_of(filled.content)[4][10].endswith("from your instructor 7.5. well explained; 5 &lt; 6 &amp; more")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from grader.model.result import Check, Points, Result, Status, Submission, verdi
 
 WHERE = Conditions("01_double", "hash", 7, "cpu")
 ADA = Enrolled(Submitted("ada", path=Path("/there/ada.cu"), identifiers={"ID": "1"}), "sha-a", "key-a")
+AT = datetime(2026, 9, 21, 23, 59, tzinfo=UTC)
 BOB = Enrolled(Submitted("bob", problem="nothing was handed in"))
 
 
@@ -35,7 +37,7 @@ def graded(status: Status = Status.PASSED) -> Graded:
 
 
 def test_what_was_enrolled_comes_back(tmp_path: Path) -> None:
-    odd = Enrolled(Submitted("odd", path=Path(os.fsdecode(b"/there/\xff.cu")), late=True), "s", "k")
+    odd = Enrolled(Submitted("odd", path=Path(os.fsdecode(b"/there/\xff.cu")), late=True, at=AT), "s", "k")
     with Ledger(tmp_path, create=True) as ledger:
         ledger.enrol([ADA, BOB, odd], "01_double")
     with Ledger(tmp_path) as ledger:
@@ -89,6 +91,19 @@ def test_manual_points_are_kept_by_exercise_and_can_be_taken_back(tmp_path: Path
         assert ledger.manual("01_double") == {}
 
 
+def test_what_was_given_under_an_older_version_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger_schema, "MIGRATIONS", ledger_schema.MIGRATIONS[:1])
+        Ledger(tmp_path, create=True).__exit__(None, None, None)
+    with sqlite3.connect(tmp_path / FILE) as database:
+        database.execute("INSERT INTO manual VALUES ('ada', '01_double', 6.5, 'good', '2026-01-01 00:00:00')")
+    with Ledger(tmp_path) as ledger:
+        assert ledger.manual("01_double") == {"ada": ManualPoints(6.5, "good")}
+        given = ManualPoints(6.0, "better", {"names": 2.0, "comments": 4.0})
+        ledger.give("ada", "01_double", given)
+        assert ledger.manual("01_double") == {"ada": given}
+
+
 def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Ledger(tmp_path, create=True) as ledger:
         ledger.enrol([ADA], "01_double")
@@ -100,7 +115,7 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path, monkeypatch: pyte
         assert ledger.gradings(["key-a"])["key-a"].result == graded().result
     with sqlite3.connect(tmp_path / FILE) as database:
         assert database.execute("SELECT section FROM student").fetchall() == [("A",)]
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (len(ledger_schema.MIGRATIONS),)
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +239,9 @@ def test_an_emptied_ledger_is_no_new_one(tmp_path: Path) -> None:
         "UPDATE grading SET verdict = X'FF'",
         "INSERT INTO setting VALUES ('seed', 'x')",
         "INSERT INTO setting VALUES ('exercise', X'FF')",
-        "INSERT INTO manual VALUES ('alice', '01', 'x', 'y', 'z')",
+        "INSERT INTO manual VALUES ('alice', '01', 'x', 'y', 'z', '{}')",
+        "INSERT INTO manual VALUES ('alice', '01', 1.0, 'y', 'z', '{\"a\": \"b\"}')",
+        "INSERT INTO manual VALUES ('alice', '01', 1.0, 'y', 'z', ?)",
     ],
 )
 def test_rows_that_are_damaged_name_the_file(tmp_path: Path, statement: str) -> None:

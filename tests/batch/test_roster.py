@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from grader.batch import archives, filenames, roster
+from grader.batch import archives, filenames, roster, unwrapping
 from grader.batch.entry import Submitted
 from grader.errors import UsageError
 from grader.exercise import submission
@@ -26,15 +27,20 @@ def folder(root: Path, *names: str) -> Path:
             file.mkdir(parents=True)
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"{KERNEL}// {name}\n")
+            file.write_text(content_of(name))
     return root
+
+
+def content_of(name: str) -> str:
+    """A kernel, or what stands beside one."""
+    return f"{KERNEL}// {name}\n" if name.lower().endswith((".cu", ".cu.txt", ".cpp", ".cuh")) else f"see {name}\n"
 
 
 def zipped(root: Path, *names: str, **contents: bytes) -> Path:
     file = root / "handed_in.zip"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            archive.writestr(name, "" if name.endswith("/") else f"{KERNEL}// {name}\n")
+            archive.writestr(name, "" if name.endswith("/") else content_of(name))
         for name, content in contents.items():
             archive.writestr(name, content)
     return file
@@ -70,7 +76,8 @@ def test_a_folder_for_each_student_and_flat_files(tmp_path: Path) -> None:
 def test_what_is_no_submission_is_a_problem_and_not_forgotten(tmp_path: Path) -> None:
     students = read(folder(tmp_path, "alice.cu", "bob.zip", "carol/report.pdf", "carol/notes.txt", "dave/"))
     assert graded(students["alice"])
-    assert students["bob"].problem == "no .cu file, only bob.zip"
+    assert "bob.zip is not a readable zip" in students["bob"].problem
+    assert "ask for the starter.cu" in students["bob"].problem
     assert students["carol"].problem == "no .cu file, only notes.txt, report.pdf"
     assert students["dave"].problem == "the submission folder is empty"
 
@@ -554,6 +561,178 @@ def test_a_kernel_beside_the_exercises_is_still_for_nobody_to_guess(tmp_path: Pa
     assert "2 .cu files" in ada.problem
 
 
+def test_a_solution_beside_the_starter_of_a_repository_is_no_question(tmp_path: Path) -> None:
+    root = folder(tmp_path, "ada/exercises/01_one/starter.cu", "ada/exercises/01_one/solution.cu")
+    (ada,) = roster.read(root, tmp_path / "out", "01_one")
+    assert graded(ada) == "ada/exercises/01_one/starter.cu"
+    assert ada.note == ""
+
+
+# A kernel in another form
+
+
+@pytest.mark.parametrize("name", ["starter.cu.txt", "kernel.cpp", "kernel.cuh"])
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_a_kernel_under_another_name_is_taken_and_said(tmp_path: Path, name: str, kind: str) -> None:
+    names = (f"ada/{name}", "ada/notes.txt", "bob.cu")
+    path = folder(tmp_path / "in", *names) if kind == "folder" else zipped(tmp_path, *names)
+    students = read(path, tmp_path / "out")
+    assert graded(students["ada"]) == f"ada/{name}"
+    assert students["ada"].note == f"{name} was graded as if it were called starter.cu"
+    assert students["bob"].note == ""
+
+
+def test_a_report_that_quotes_a_kernel_is_none(tmp_path: Path) -> None:
+    root = folder(tmp_path, "ada/notes.txt", "bob/a.cpp", "bob/b.cpp", "cyd.cu")
+    (root / "ada" / "notes.txt").write_text(f"My kernel is\n{KERNEL}")
+    students = read(root, tmp_path / "out")
+    assert students["ada"].problem == "no .cu file, only notes.txt"
+    assert students["bob"].problem == "2 files hold a kernel, bob/a.cpp, bob/b.cpp: keep one, as starter.cu"
+
+
+# As Canvas wraps a text entry (text_entry_page.html.erb), and its editor the student's text.
+PASTED = """<!DOCTYPE html><html><head><title>Exercise 1: Doe, Jane</title></head><body>
+<h1>Exercise 1: Doe, Jane</h1>
+<div style="padding: 20px;">
+  <p>#include &lt;cmath&gt;</p>
+<p>__global__ void k() {<br>&nbsp; &nbsp; if (1 &lt; 2 &amp;&amp; true) {}<br />}</p>
+<p>&nbsp;</p>
+<pre>// kept
+    as it is</pre>
+</div></body></html>"""
+UNPASTED = """#include <cmath>
+__global__ void k() {
+    if (1 < 2 && true) {}
+}
+
+// kept
+    as it is
+"""
+
+
+@pytest.mark.parametrize("name", ["doejane_1_text.html", "Jane Doe_1_assignsubmission_onlinetext/onlinetext.html"])
+def test_pasted_text_is_a_kernel(tmp_path: Path, name: str) -> None:
+    other = "Bo_2_assignsubmission_file/x.cu" if "/" in name else "roe_2_3_x.cu"
+    one = read(zipped(tmp_path, other, **{name: PASTED.encode()}), tmp_path / "out")["1"]
+    assert one.path and one.path.name == "pasted.cu"
+    assert one.path.read_text() == UNPASTED
+    assert one.note == f"pasted text was graded: {name.split('/')[-1]}"
+
+
+HOSTILE = (
+    "<",
+    "<!",
+    "<!--",
+    "<![CDATA[",
+    "<?",
+    "<a ",
+    "</",
+    "&",
+    "&#x",
+    "<a",
+    "<title>",
+    "<p>",
+    "<a/",
+    '<a a="',
+    "&#9",
+)
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_hostile_page_takes_no_longer_than_its_length(piece: str) -> None:
+    """html.parser needs minutes for some of these."""
+    began = time.process_time()
+    unwrapping.pasted(piece + piece[-1] * 5000 + piece * (submission.MAX_BYTES // len(piece)))
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("inside", "taken"),
+    [
+        (("starter.cu", "notes.txt"), "starter.cu"),
+        (("my-kernels/exercises/01_one/starter.cu", "my-kernels/exercises/02_two/starter.cu"), None),
+    ],
+)
+@pytest.mark.parametrize("outside", ["doejane_1_2_my-kernels.zip", "1/my-kernels.zip", "1.zip"])
+def test_a_students_own_zip(tmp_path: Path, inside: tuple[str, ...], taken: str | None, outside: str) -> None:
+    content = zipped(tmp_path, *inside).read_bytes()
+    students = {
+        one.student: one
+        for one in roster.read(
+            zipped(tmp_path, "doebo_2_3_starter.cu", "bo/x.cu", **{outside: content}), tmp_path / "out", "01_one"
+        )
+    }
+    taken = taken or "my-kernels/exercises/01_one/starter.cu"
+    assert graded(students["1"]) == taken
+    name = "1.zip" if outside == "1.zip" else "my-kernels.zip"
+    assert students["1"].note == f"taken from {name}: {taken}"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.zip").write_bytes(content)
+    (unpacked,) = roster.read(tmp_path / "in", tmp_path / "out", "01_one")
+    assert unpacked.path and unpacked.path.is_relative_to(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("inside", "says"),
+    [
+        ({"a.cu": b"1", "b.cu": b"2"}, "in k.zip: 2 .cu files, a.cu, b.cu: keep one"),
+        ({"k.zip": b"PK"}, "in k.zip: no .cu file, only k.zip"),
+        ({}, "in k.zip: the submission folder is empty"),
+    ],
+)
+def test_a_students_zip_without_a_kernel_says_what_is_in_it(
+    tmp_path: Path, inside: dict[str, bytes], says: str
+) -> None:
+    content = zipped(tmp_path, **inside).read_bytes()
+    students = read(zipped(tmp_path, "bo.cu", **{"ada/k.zip": content}), tmp_path / "out")
+    assert students["ada"].problem.startswith(says)
+
+
+def test_a_students_zip_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grader.batch.unwrapping.MAX_ZIP", 10)
+    content = zipped(tmp_path, "starter.cu").read_bytes()
+    students = read(zipped(tmp_path, "bo.cu", **{"ada/k.zip": content}), tmp_path / "out")
+    assert "k.zip is larger than" in students["ada"].problem
+
+
+def test_zips_alone_are_canvass_too(tmp_path: Path) -> None:
+    """One .cu file that came another way does not make them anything else."""
+    content = zipped(tmp_path, "starter.cu").read_bytes()
+    names = {f"doe{name}_{n}_1{n}_k.zip": content for n, name in enumerate("abc", start=1)}
+    students = read(zipped(tmp_path, "by_mail.cu", **names), tmp_path / "out")
+    assert set(students) == {"1", "2", "3", "by_mail"}
+
+
+# Which of several files
+
+
+def test_what_is_not_graded_beside_the_starter_is_said(tmp_path: Path) -> None:
+    names = ["doejane_1_5_starter.cu", "doejane_1_9_second.cu", "roe_2_7_kernel.cu", "roe_2_8_helper.cuh"]
+    students = read(zipped(tmp_path, *names), tmp_path / "out")
+    assert students["1"].note == f"only {names[0]} is graded, not {names[1]}; {names[1]} is newer"
+    assert students["2"].note == f"only {names[2]} is graded, not {names[3]}"
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder", "canvas"])
+def test_of_several_files_the_newest_is_named(tmp_path: Path, kind: str) -> None:
+    if kind == "canvas":
+        students = read(zipped(tmp_path, "doe_1_7_a.cu", "doe_1_9_b.cu", "doe_1_8_c.cu"), tmp_path / "out")
+        assert "(the newest is doe_1_9_b.cu)" in students["1"].problem
+        return
+    root = folder(tmp_path / "in", "ada/a.cu", "ada/b.cu", "bo/a.cu", "bo/b.cu")
+    for name in ("ada/a.cu", "bo/a.cu", "bo/b.cu"):
+        os.utime(root / name, (1e9, 1e9))
+    path = root
+    if kind == "zip":
+        path = tmp_path / "class.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in root.rglob("*.cu"):
+                archive.write(file, file.relative_to(root))
+    students = read(path, tmp_path / "out")
+    assert "(the newest is ada/b.cu)" in students["ada"].problem
+    assert "newest" not in students["bo"].problem
+
+
 # Names that look alike
 
 
@@ -563,6 +742,12 @@ def test_folders_equal_but_for_their_unicode_form_are_not_one(tmp_path: Path) ->
     students = read(folder(tmp_path, f"{composed}/starter.cu", f"{decomposed}/starter.cu", "bob.cu"))
     assert set(students) == {composed, "bob"}
     assert "submitted 2 times, under names that differ only in their Unicode form" in students[composed].problem
+
+
+def test_a_zip_with_names_in_the_old_code_page_of_dos(tmp_path: Path) -> None:
+    file = zipped(tmp_path, "J1rgen/starter.cu", "ada/starter.cu")
+    file.write_bytes(file.read_bytes().replace(b"J1rgen", "Jürgen".encode("cp437")))
+    assert set(read(file, tmp_path / "out")) == {"Jürgen", "ada"}
 
 
 def test_a_zip_of_shift_jis_names(tmp_path: Path) -> None:

@@ -81,6 +81,13 @@ def test_a_workspace_is_one_more_pointer_and_the_last(exercise: Exercise) -> Non
     assert judged(exercise, changed(KERNEL, parameter_bytes=(8, 8, 8, 4, 8))).status is Status.PASSED
 
 
+@pytest.mark.parametrize("widths", [(8, 8, 8, 4, 128), (8, 8, 8, 4, 8, 128, 128)])
+def test_tensor_maps_are_more_parameters_behind_all_others(exercise: Exercise, widths: tuple[int, ...]) -> None:
+    assert judged(exercise, changed(KERNEL, parameter_bytes=widths)).status is Status.PASSED
+    (finding,) = judged(exercise, changed(KERNEL, parameter_bytes=(128, *widths))).findings
+    assert finding.kind == "wrong-signature"
+
+
 def test_what_is_wrong_beside_a_workspace_is_named_with_the_workspace_in_the_signature(exercise: Exercise) -> None:
     (finding,) = judged(exercise, changed(KERNEL, parameter_bytes=(8, 8, 8, 8, 8))).findings
     assert finding.message == "double_kernel: parameter 4 (cols) has 8 bytes; int has 4"

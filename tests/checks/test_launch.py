@@ -8,8 +8,17 @@ import pytest
 
 from grader.checks import launch
 from grader.exercise import catalog
+from grader.launching import invocations
 from grader.launching.plan import Plan, plan_launch, request_launch
-from grader.model.execution import Compilation, CompiledKernel, LaunchConfig, Outcome, Resources
+from grader.model.execution import (
+    Compilation,
+    CompiledKernel,
+    LaunchConfig,
+    Mapped,
+    Outcome,
+    Resources,
+    TensorMap,
+)
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Finding, Status
 from tests.fakes import COMPILED, KERNELS, LAUNCH, SOURCE, changed, pack, write_exercise
@@ -58,9 +67,10 @@ def test_the_launch_function_gets_the_problem_and_a_zeroed_launch(exercise: Exer
     assert set(by_name) == {"M_sizes", "launch"}
     assert (by_name["M_sizes"].access, by_name["launch"].access) == ("in", "inout")
     given = by_name["launch"].data
-    assert given.nbytes == 48
+    assert given.nbytes == 1280
     assert not given[:40].any()
-    assert given[40:].view(np.int32).tolist() == [132, 232448]
+    assert given[40:48].view(np.int32).tolist() == [132, 232448]
+    assert not given[48:].any()
 
 
 @pytest.mark.parametrize(
@@ -135,6 +145,98 @@ def test_clusters_divide_the_grid(exercise: Exercise) -> None:
         "launch->grid.x is 5; __cluster_dims__(2, 1, 1) of double_kernel needs a multiple of 2"
     )
     assert finding.line == 11
+
+
+@pytest.mark.parametrize(
+    ("cluster", "grid", "says", "line"),
+    [
+        ((2, 1, 1), (5, 1, 1), "launch->grid.x is 5; launch->cluster 2×1×1 needs a multiple of 2", 11),
+        ((3, 3, 1), (3, 3, 1), "launch->cluster is 3×3×1, 9 blocks; the maximum is 8", 12),
+        ((2, 0, 1), (4, 1, 1), "launch->cluster.y is 0; it must be at least 1", 12),
+    ],
+)
+def test_the_cluster_of_a_launch_divides_its_grid(
+    exercise: Exercise, cluster: tuple[int, int, int], grid: tuple[int, int, int], says: str, line: int
+) -> None:
+    assert not planned(exercise, config(grid=(4, 3, 1), cluster=(2, 3, 1))).findings
+    (finding,) = planned(exercise, config(grid=grid, cluster=cluster)).findings
+    assert says in finding.message
+    assert finding.line == line
+
+
+def test_a_launch_cannot_contradict_cluster_dims(exercise: Exercise) -> None:
+    compilation = changed(KERNELS[0], cluster=(2, 1, 1))
+    assert not planned(exercise, config(grid=(4, 1, 1), cluster=(2, 1, 1)), compilation).findings
+    (finding,) = planned(exercise, config(grid=(4, 1, 1), cluster=(4, 1, 1)), compilation).findings
+    assert (
+        "launch->cluster is 4×1×1, but __cluster_dims__(2, 1, 1) of double_kernel says otherwise" in finding.message
+    )
+
+
+TILES = TensorMap(
+    array=0,
+    type=7,  # float
+    rank=2,
+    offset=0,
+    dim=(64, 10, 0, 0, 0),
+    stride=(256, 0, 0, 0),
+    box=(32, 8, 0, 0, 0),
+    element_stride=(0, 0, 0, 0, 0),
+    swizzle=3,
+)
+WITH_MAP = changed(KERNELS[0], parameter_bytes=(8, 8, 8, 4, 128))
+
+
+def test_a_tensor_map_becomes_an_argument_of_the_kernel(exercise: Exercise) -> None:
+    plan = planned(exercise, config(tensor_maps=(TILES,)), WITH_MAP)
+    assert plan.findings == ()
+    (invocation,) = invocations.of(exercise.kernels, CASE, [plan])
+    assert invocation.arguments == ("x", "y", "M_sizes", (8, 4), Mapped("x", TILES))
+    assert invocation.called[-1] == "tensor_map[0]"
+
+
+def test_a_tensor_map_may_describe_the_workspace(exercise: Exercise) -> None:
+    compilation = changed(KERNELS[0], parameter_bytes=(8, 8, 8, 4, 8, 128))
+    of_workspace = msgspec.structs.replace(TILES, array=4)
+    plan = planned(exercise, config(workspace_bytes=4096, tensor_maps=(of_workspace,)), compilation)
+    assert (plan.findings, plan.takes_workspace) == ((), True)
+    (invocation,) = invocations.of(exercise.kernels, CASE, [plan])
+    assert invocation.arguments[-2:] == ("workspace", Mapped("workspace", of_workspace))
+
+
+def test_as_many_tensor_maps_as_parameters(exercise: Exercise) -> None:
+    (more,) = planned(exercise, config(tensor_maps=(TILES, TILES)), WITH_MAP).findings
+    assert "launch->tensor_maps is 2, but double_kernel ends in 1 parameters" in more.message
+    (fewer,) = planned(exercise, LAUNCH, WITH_MAP).findings
+    assert "launch->tensor_maps is 0" in fewer.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"array": 3}, "array is 3; that is the number of no array of double_kernel"),
+        ({"type": 13}, "type is 13; it must be a CU_TENSOR_MAP_DATA_TYPE_*"),
+        ({"rank": 6}, "rank is 6; it must be from 1 to 5"),
+        ({"offset": 8}, "offset is 8; it must be a multiple of 16"),
+        ({"dim": (64, 0, 0, 0, 0)}, "dim[1] is 0; it must be from 1 to 2^32"),
+        ({"stride": (250, 0, 0, 0)}, "stride[0] is 250; it must be a multiple of 16 bytes"),
+        ({"stride": (1 << 40, 0, 0, 0)}, "stride[0] is 1099511627776; it must be less than 2^40 bytes"),
+        ({"box": (32, 257, 0, 0, 0)}, "box[1] is 257; it must be from 1 to 256"),
+        ({"box": (3, 8, 0, 0, 0)}, "box[0] is 3 elements, 12 bytes; it must be a multiple of 16 bytes"),
+        ({"box": (64, 8, 0, 0, 0)}, "box[0] is 64 elements, 256 bytes; this swizzle allows at most 128 bytes"),
+        ({"element_stride": (1, 9, 0, 0, 0)}, "element_stride[1] is 9; it must be from 1 to 8"),
+        ({"swizzle": 4}, "swizzle is 4; it must be from 0 to 3"),
+        ({"interleave": 1}, "interleave needs a rank of at least 3"),
+        ({"type": 2, "fill": 1}, "fill can be NaN only for a floating-point type"),
+    ],
+)
+def test_what_the_driver_refuses_of_a_tensor_map_is_named(
+    exercise: Exercise, changes: dict[str, object], says: str
+) -> None:
+    bad = msgspec.structs.replace(TILES, **changes)
+    (finding,) = planned(exercise, config(tensor_maps=(bad,)), WITH_MAP).findings
+    assert finding.kind == "bad-launch"
+    assert f"launch->tensor_map[0].{says}" in finding.message
 
 
 def test_registers_bound_the_block(exercise: Exercise) -> None:

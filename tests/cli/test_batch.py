@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_points_beyond_the_instructors_share_are_refused(
     assert grade("points", "out", "ada", "--points", points) == status
     assert (f"--points {points}: you can give 0 to 8 points by hand" in grade.err) == (status == 2)
     grade("points", "out", "ada")
-    assert f"by hand      {points if status == 0 else '-':>6} of 8\n" in grade.out
+    assert f"from you     {points if status == 0 else '-':>6}, at most 8\n" in grade.out
 
 
 def test_what_was_given_before_there_was_a_grade_is_kept_and_noted(grade: Grade, school: School) -> None:
@@ -178,6 +179,110 @@ def test_who_the_grader_failed_may_get_all_points_by_hand(grade: Grade, school: 
     assert grade("points", "out", "ada", "--points", "100") == 0
     assert "100 of 100" in grade.out
     assert grade("points", "out", "ada", "--points", "101") == 2
+
+
+def test_points_by_item_of_a_rubric(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    batch(grade)
+    assert grade("points", "out", "ada", "--item", "comments=4", "--item", "names=2.5", "--comment", "Neat.") == 0
+    assert "from you        6.5, at most 8" in grade.out
+    assert "comments 4, names 2.5. Neat." in grade.out
+    assert "comments 4, names 2.5. Neat." in Path("out/reports/ada.html").read_text()
+    assert grade("points", "out", "ada", "--points", "7") == 0
+    assert "comments" not in grade.out
+    for wrong in ("names", "=3", "names=x", "names=nan"):
+        assert grade("points", "out", "ada", "--item", wrong) == 2
+        assert "expected NAME=N" in grade.err
+    assert grade("points", "out", "ada", "--item", "a=8", "--item", "b=1") == 2
+    assert grade("points", "out", "ada", "--points", "1", "--item", "b=1") == 2
+
+
+LISTED = """student,name,file,SIS Login ID,Email
+101,"Lovelace, Ada",submissions/ada/ada.cu,ada1815,ada@example.edu
+102,"Babbage, Charles",submissions/bob/bob.cu,cb,charles@example.edu
+103,"Lovelace, Byron",,bl,byron@example.edu
+"""
+
+
+@pytest.fixture
+def listed(grade: Grade, school: School) -> Grade:
+    school.hand_in_all(["ada", "bob"])
+    Path("list.csv").write_text(LISTED)
+    assert grade("batch", "list.csv", "--exercise", "1", "--out", "out") == 0
+    return grade
+
+
+@pytest.mark.parametrize("who", ["101", "ADA1815", "ada@example.edu", "Ada Lovelace", "lovelace, ada", "ada"])
+def test_a_student_is_found_by_any_identifier(listed: Grade, who: str) -> None:
+    assert listed("points", "out", who, "--points", "3") == 0
+    assert listed.out.startswith("101 (Lovelace, Ada)\n")
+    assert listed("ledger", "out", "history", who) == 0
+    assert listed("ledger", "out", "show", who) == 0
+
+
+@pytest.mark.parametrize(
+    ("who", "says"), [("lovelace", "no student 'lovelace'"), ("adda", "similar: 101"), ("", "''")]
+)
+def test_a_student_who_is_not_clear_is_refused(listed: Grade, who: str, says: str) -> None:
+    assert listed("points", "out", who, "--points", "3") == 2
+    assert says in listed.err
+
+
+def test_points_for_many_from_a_list(listed: Grade) -> None:
+    Path("points.csv").write_text(
+        "Login;Naming;Comments;Comment\nada1815;2;3,5;Clear.\ncharles@example.edu;;1;\nbl;;;see me\n\n"
+    )
+    assert listed("points", "out", "--from", "points.csv") == 0
+    assert listed.out.splitlines() == [
+        "101: 5.5 Naming 2, Comments 3.5. Clear.",
+        "102: 1 Comments 1.",
+        "103: - see me",
+        "points for 3 students",
+    ]
+    book = Path("out/gradebook.csv").read_text()
+    assert '"Naming 2, Comments 3.5. Clear."' in book
+    assert listed("points", "out", "--from", "points.csv") == 0
+    assert listed.out == "points for 0 students; 3 had them already\n"
+    Path("points.csv").write_text("student,comment\n101,Very clear.\n")
+    assert listed("points", "out", "--from", "points.csv") == 0
+    assert "101: 5.5 Naming 2, Comments 3.5. Very clear." in listed.out
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("student,points\n101,3\n999,4\n", "points.csv:3: there is no student '999'"),
+        ("student,points\n101,3\n\nada1815,4\n", "points.csv:4: a second line for 101; the first is line 2"),
+        ("student,points\n101,9\n", "points.csv:2: 9 points for 101: you can give 0 to 8"),
+        ("student,points\n101,-1\n", "points.csv:2: -1 points"),
+        ("student,points\n101,lots\n", "points.csv:2: column 'points': 'lots' is not a number"),
+        ("student,section\n101,B\n", "points.csv:2: column 'section': 'B' is not a number"),
+        ("student,points,a,b\n101,5,2,2\n", "points.csv:2: 5 points, but the items add up to 4"),
+        ("student,login,points\n101,cb,2\n", "points.csv:2: student '101' and login 'cb' are different students"),
+        ("student,points\n,2\n", "points.csv:2: this line names no student"),
+        ("who,points\n101,2\n", "points.csv:1: no column names the student; the first line has who, points"),
+        ("student,name\n101,Ada\n", "points.csv:1: no column gives anything"),
+        ("student,points,Points\n101,1,2\n", "points.csv:1: there are two columns 'points'"),
+        ("", "points.csv:1: no column names the student; the first line has nothing"),
+        ('student,comment\n101,"a\nb"\n999,c\n', "points.csv:4: there is no student '999'"),
+    ],
+)
+def test_a_list_of_points_with_a_mistake_changes_nothing(listed: Grade, lines: str, says: str) -> None:
+    Path("points.csv").write_text(lines)
+    before = Path("out/gradebook.csv").read_bytes()
+    assert listed("points", "out", "--from", "points.csv") == 2
+    assert says in " ".join(listed.err.split())
+    assert Path("out/gradebook.csv").read_bytes() == before
+
+
+def test_a_list_of_points_that_is_none(listed: Grade) -> None:
+    assert listed("points", "out", "--from", "nowhere.csv") == 2
+    assert "nowhere.csv: No such file" in listed.err
+    Path("points.csv").write_bytes("student,comment\n101,José\n".encode("latin-1"))
+    assert listed("points", "out", "--from", "points.csv") == 2
+    assert "is not UTF-8" in listed.err
+    assert listed("points", "out", "101", "--from", "points.csv") == 2
+    assert listed("points", "out") == 2
 
 
 def test_who_handed_in_nothing_may_get_all_points_by_hand(grade: Grade, school: School) -> None:
@@ -232,6 +337,65 @@ def test_the_ledger_says_why_a_grade_changed(grade: Grade, school: School) -> No
     assert grade("ledger", "out", "why", "nobody") == 2
 
 
+def test_after_a_regrade_the_class_is_told_whose_grade_changed(grade: Grade, school: School) -> None:
+    school.hand_in_all(["ada", "bob"])
+    school.hand_in("cyd", "wrong")
+    batch(grade, "--seed", "7")
+    assert "changed" not in grade.out
+    school.hand_in("bob", "wrong")
+    assert batch(grade, "--seed", "8") == 0
+    assert "1 grade changed: grade ledger out changed\n" in grade.out
+    assert grade("ledger", "out", "changed") == 0
+    first, *rest = grade.out.splitlines()
+    assert first.startswith("bob     52 -> 0      incomplete -> failed; a different submission: ")
+    assert first.endswith("; seed 8 instead of 7")
+    assert rest == ["1 grade changed; 2 graded again with the same outcome"]
+    assert grade("ledger", "out", "changed", "--since", "2999-01-01") == 0
+    assert grade.out == "0 grades changed; 0 graded again with the same outcome\n"
+    assert batch(grade) == 0
+    assert "changed" not in grade.out
+
+
+def test_only_some_students_are_graded(grade: Grade, school: School) -> None:
+    school.hand_in_all(["ada", "bob", "cyd"])
+    assert batch(grade, "--student", "bob", "--student", "ADA") == 0
+    assert school.gradings() == 2
+    assert "3 students; 2 to grade" in grade.err
+    assert "1 not graded yet" in grade.out
+    assert batch(grade, "--student", "nobody") == 2
+    assert "there is no student 'nobody'" in grade.err
+    assert batch(grade) == 0
+    assert school.gradings() == 3
+
+
+def test_a_dry_run_says_what_would_be_graded_and_writes_nothing(grade: Grade, school: School) -> None:
+    school.hand_in_all(["ada", "bob"])
+    (school.submissions / "bob" / "helper.cuh").write_text("//")
+    (school.submissions / "cyd").mkdir()
+    assert batch(grade, "--dry-run") == 0
+    assert not Path("out").exists()
+    assert grade.out.splitlines() == [
+        "ada: to grade; ada/ada.cu",
+        "bob: to grade; bob/bob.cu; only bob/bob.cu is graded, not bob/helper.cuh",
+        "cyd: the submission folder is empty",
+        "3 students; 2 submissions to grade on the CPU. Nothing was written.",
+    ]
+    batch(grade, "--student", "ada")
+    before = {file: file.read_bytes() for file in Path("out").rglob("*") if file.is_file()}
+    assert batch(grade, "--dry-run", "--student", "bob") == 0
+    assert "ada: already graded; ada/ada.cu" in grade.out
+    assert {file: file.read_bytes() for file in Path("out").rglob("*") if file.is_file()} == before
+    school.hand_in("dan")
+    assert batch(grade, "--dry-run", "--student", "bob") == 0
+    assert "dan: left for later" in grade.out
+    Path("submissions/ada/ada.cu").unlink()
+    Path("submissions/ada").rmdir()
+    assert batch(grade, "--dry-run") == 2
+    assert batch(grade, "--dry-run", "--replace") == 0
+    assert "ada: leaves the batch" in grade.out
+    assert school.gradings() == 1
+
+
 def test_the_ledger_shows_a_grade_with_its_lines_and_how_to_repeat_it(grade: Grade, school: School) -> None:
     file = school.hand_in("ada", "races")
     batch(grade, "--seed", "7")
@@ -243,6 +407,25 @@ def test_the_ledger_shows_a_grade_with_its_lines_and_how_to_repeat_it(grade: Gra
     assert grade("ledger", "out", "show", "ada") == 0
     assert "submissions/ada/ada.cu (since it was graded, changed or removed)" in grade.out
     assert "2 * x" not in grade.out
+
+
+def test_a_source_from_a_zip_is_shown_by_its_name_there_and_can_be_had(grade: Grade, school: School) -> None:
+    """Where it was unpacked to is nobody's to remember."""
+    file = school.hand_in("ada", "races")
+    with zipfile.ZipFile("class.zip", "w") as archive:
+        archive.write(file, "doeada_101_9001_starter.cu")
+    assert grade("batch", "class.zip", "--exercise", "1", "--out", "out", "--seed", "7") == 0
+    assert grade("ledger", "out", "show", "101") == 0
+    assert ".unpacked" not in grade.out
+    assert grade.out.splitlines()[1:3] == [
+        "doeada_101_9001_starter.cu",
+        "Source: grade ledger out source 101 > starter.cu",
+    ]
+    assert "to repeat: grade run 1 starter.cu --seed 7\n" in grade.out
+    assert grade("ledger", "out", "source", "doeada") == 0
+    assert grade.out.encode() == file.read_bytes()
+    assert grade("ledger", "out", "list") == 0
+    assert grade.out.startswith("101 doeada")
 
 
 def test_purge_asks_first(grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch) -> None:

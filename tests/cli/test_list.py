@@ -35,6 +35,37 @@ def test_shows_the_objectives_and_which_exercises_practise_them(grade: Grade) ->
     ]
 
 
+COURSE = """
+[[objectives]]
+text = "Read a page"
+sections = ["../examples/README.md#page", "../examples/README.md#other"]
+
+[[objectives]]
+text = "Learn to double"
+"""
+
+
+def test_the_course_says_their_order_and_what_is_to_be_read(grade: Grade) -> None:
+    write_exercise(Path("exercises/02_triple"), toml=TRIPLE)
+    Path("exercises/objectives.toml").write_text(COURSE)
+    assert grade("list") == 0
+    assert grade.out.splitlines()[2:] == [
+        "",
+        "Learning objectives: 0 of 3 reached",
+        "  [-] Read a page (examples/README.md)",
+        "  [ ] Learn to double (1, 2)",
+        "  [ ] Count (2)",
+        "  [ ] not yet; [-] to read; no exercise of these practises it",
+    ]
+
+
+def test_objectives_that_cannot_be_read_are_named(grade: Grade) -> None:
+    Path("exercises/objectives.toml").write_text("[[objectives]]\ntext = 3\n")
+    assert grade("list") == 0
+    assert "objectives.toml:2: Expected `str`, got `int` (objectives[0].text)" in grade.err
+    assert "  [ ] Learn to double (1)" in grade.out
+
+
 def test_objectives_fit_into_half_a_terminal(grade: Grade, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     long = "Learn to double every row of a matrix that has many of them"
@@ -49,7 +80,19 @@ def test_a_run_shows_in_the_list(grade: Grade) -> None:
     grade("run", "1")
     grade("list")
     assert grade.out.startswith("01_double  right, 52 of 100  Double every row")
-    assert "  [~] Learn to double (1)\n  [~] all correct, speed still open" in grade.out
+    assert "  [~] Learn to double (1)\n  [~] all correct; only speed is open, which needs a GPU" in grade.out
+
+
+def test_the_attempts_at_one_exercise(grade: Grade) -> None:
+    grade("list", "1")
+    assert grade.out == "01_double: not tried yet\n"
+    grade("run", "1")
+    grade("run", "1")
+    grade("list", "1")
+    first, *attempts = grade.out.splitlines()
+    assert first == "01_double: right, 52 of 100; 2 runs"
+    assert len(attempts) == 2
+    assert all(line.endswith("UTC  right   52 of 100") for line in attempts)
 
 
 def test_an_objective_is_as_far_as_its_last_exercise(grade: Grade) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from grader.cli import start
 from grader.exercise import catalog
 from tests.cli.conftest import Grade
 from tests.fakes import SOURCE
@@ -30,10 +31,16 @@ def files(folder: Path) -> list[str]:
 
 def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
     assert course("start", "mine") == 0
-    assert [name for name in files(Path("mine")) if not name.startswith(".github/")] == [
+    assert files(Path("mine")) == [
+        ".clang-format",
+        ".clangd",
         ".gitignore",
+        ".grade/include/cuda.h",
+        ".grade/include/editor.h",
+        ".grade/include/grader.cuh",
         ".grade/originals/01_double/starter.cu",
         "README.md",
+        "compile_flags.txt",
         "exercises/01_double/exercise.toml",
         "exercises/01_double/oracle.py",
         "exercises/01_double/problem.md",
@@ -43,13 +50,46 @@ def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
     assert "grade watch 1" in course.out
 
 
-def test_the_workflows_go_where_github_looks(course: Grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shutil.copytree(start.TEMPLATES / "student", tmp_path / "templates" / "student")
-    (tmp_path / "templates" / "ci").mkdir()
-    (tmp_path / "templates" / "ci" / "grade.yml").write_text("on: pull_request")
-    monkeypatch.setattr(start, "TEMPLATES", tmp_path / "templates")
-    course("start", "mine")
-    assert Path("mine/.github/workflows/grade.yml").read_text() == "on: pull_request"
+def test_editors_find_the_header_and_the_format(course: Grade) -> None:
+    assert course("start", "mine") == 0
+    flags = Path("mine/compile_flags.txt").read_text().splitlines()
+    assert {"-I.grade/include", "-include.grade/include/editor.h"} < set(flags)
+    root = Path(__file__).parents[2]
+    assert Path("mine/.clang-format").read_text() == (root / ".clang-format").read_text()
+    assert (
+        Path("mine/.grade/include/grader.cuh").read_text()
+        == (root / "grader" / "compile" / "include" / "grader.cuh").read_text()
+    )
+    readme = Path("mine/README.md").read_text()
+    assert "COMMAND-FOR-A-SHELL" not in readme
+    assert sys.prefix in readme or sys.executable in readme
+
+
+def test_copies_the_course_s_objectives(course: Grade) -> None:
+    Path("exercises/objectives.toml").write_text("objectives = []")
+    assert course("start", "mine") == 0
+    assert Path("mine/exercises/objectives.toml").read_text() == "objectives = []"
+
+
+def test_the_workflows_of_a_named_grader_run_that_commit_of_it(course: Grade) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert course("start", "mine", "--grader", f"course/grader.x@{commit.upper()}") == 0
+    workflows = Path("mine/.github/workflows")
+    assert files(workflows) == ["grade-gpu.yml", "grade.yml"]
+    for workflow in workflows.iterdir():
+        text = workflow.read_text()
+        assert f"uses: course/grader.x/.github/actions/grade@{commit}\n" in text
+        assert not re.search("GRADER_[RC]", text)
+
+
+@pytest.mark.parametrize(
+    "grader", ["course/grader", "course/grader@main", "grader@" + "0" * 40, f"a/b/c@{'0' * 40}", f"a/b@{'0' * 40}\nx"]
+)
+def test_a_grader_is_named_by_its_commit(course: Grade, grader: str) -> None:
+    """Whoever owns the name that a workflow uses, or may move a branch of it, runs code in every course."""
+    assert course("start", "mine", "--grader", grader) == 2
+    assert "40 digits of a commit" in course.err
+    assert not Path("mine").exists()
 
 
 def test_what_was_copied_grades(course: Grade, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -100,7 +101,7 @@ def narrow(columns: int, name: str) -> list[str]:
 def test_half_a_terminal_still_shows_every_result(name: str) -> None:
     lines = narrow(40, name)
     at = next(number for number, line in enumerate(lines) if line.startswith("  case"))
-    header, *rows = lines[at : lines.index("", at)]
+    header, *rows = takewhile(lambda line: line.startswith("  "), lines[at:])
     assert header.split()[:3] == ["case", "memory", "result"]
     column = header.index("result")
     assert {row[column:].split()[0] for row in rows} <= {"right", "wrong", "-"}
@@ -160,7 +161,7 @@ def test_many_errors_and_reasons_fit_too() -> None:
     result = msgspec.structs.replace(samples.SITUATIONS["race"], checks=(bad, *unjudged, *errors))
     lines = printed(result)
     assert len(lines) <= SCREEN
-    assert lines.count("and 7 more; -v shows all") == 2
+    assert sum("more; -v shows all" in line for line in lines) == 2
 
 
 def test_a_case_that_only_speed_has_is_a_row_of_its_own() -> None:
@@ -218,8 +219,8 @@ def test_wrong_values_of_several_kernels_can_be_told_apart() -> None:
     lines = of_several(
         samples.correct("uniform", 1.0, 3, encoded, decoded), samples.correct("small", 1.0, 3, encoded)
     )
-    assert "starter.cu, encode_kernel: wrong-values (uniform and 1 more)" in lines
-    assert "also: starter.cu, decode_kernel: wrong-values (uniform)" in lines
+    assert "starter.cu, decode_kernel: wrong-values (uniform)" in lines  # its mistake is known
+    assert "also: starter.cu, encode_kernel: wrong-values (uniform and 1 more)" in lines
     assert not any("right in every case" in line for line in lines)
 
 
@@ -297,8 +298,8 @@ def test_why_quality_has_no_points_is_told_until_a_required_case_is_right(exerci
         return " ".join(shown(exercise, FakeExecutor(compute=compute)).split("Points: ")[1].split())
 
     even, ragged, extra = 8, 6, 1  # rows
-    assert "quality 0/20 until a required case is right" in points(())
-    assert "quality 0/20 until a required case is right" in points((extra,))
+    assert "quality 0/12 until a required case is right" in points(())
+    assert "quality 0/12 until a required case is right" in points((extra,))
     assert "until" not in points((even,))
     assert "until" not in points((even, ragged, extra))
 

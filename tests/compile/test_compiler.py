@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.compile import recipe
+from grader.compile import brackets, recipe
 from grader.compile.compiler import compile_text
 from grader.model.execution import Compilation
 from grader.model.result import Finding
@@ -140,11 +140,80 @@ def test_several_errors_are_several_findings() -> None:
     assert {f.detail for f in found} == {'identifier "…" is undefined'}
 
 
-def test_an_unclosed_brace_is_found_at_the_end() -> None:
-    error = only_error("__global__ void f() {\n  int x = 1;\n\n")
-    assert error.line == 2
-    assert 'expected a "}"' in error.message
-    assert any('to match this "{"' in note and "line 1" in note for note in error.notes)
+BODY = """#include "grader.cuh"
+#define TILE 16
+extern "C" __global__ void kernel(const float* x,
+                                  float* y) {
+    const int i = threadIdx.x;
+    for (int k = 0; k < TILE; ++k) {
+        y[i] += x[k];
+    }
+
+    // not the end
+    y[i] *= 2.0f;
+}
+
+extern "C" __global__ void launch_it(Launch* launch) {
+    launch->grid = dim3(1);
+    launch->block = dim3(TILE);
+}
+"""
+IT_IS = "declare it const float *"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line", "says"),
+    [
+        ("threadIdx.x;", "threadIdx.x", 5, 'a ";" is missing at the end of this line'),
+        ("y[i] += x[k];\n    }", "y[i] += x[k];", 6, 'the "{" on this line is never closed'),
+        ("*= 2.0f;\n}", "*= 2.0f;", 4, 'the "{" on this line is never closed'),
+        ("    }\n\n", "    }}\n\n", 8, 'one "}" too many: it ends what begins on line 4'),
+        ("TILE 16", "TILE = 16", 2, 'the "=" becomes a part of TILE'),
+        ("TILE 16", "TILE 16;", 2, 'the ";" becomes a part of TILE'),
+        ("launch->grid = dim3(1);", "kernel<<<1, TILE>>>(0, 0);", 15, "here the grader does that"),
+        ("launch->grid", "launch.grid", 15, "launch is a pointer"),
+        ('"grader.cuh"', '"grader.cuh', 1, 'the closing " is missing'),
+    ],
+)
+def test_the_guilty_line_is_named_and_not_the_one_where_it_is_noticed(
+    right: str, wrong: str, line: int, says: str
+) -> None:
+    assert right in BODY
+    error = errors(BODY.replace(right, wrong))[0]
+    assert (error.line, says in error.message) == (line, True), error
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "note"),
+    [
+        ("threadIdx", "threadidx", "did you mean threadIdx?"),
+        ("y[i] *= 2.0f;", "__syncthread();", "did you mean __syncthreads?"),
+        ("y[i] *= 2.0f;", "syncthreads();", "did you mean __syncthreads?"),
+        ("y[i] *= 2.0f;", "atomicadd(&y[i], 1.0f);", "did you mean atomicAdd?"),
+        ("x[k]", "xs[k]", ""),
+        ("int k = 0", "k = 0", "declare it there: int k = ..."),
+        ("int k = 0; k < TILE; ++k", "int k = 0, k < TILE, ++k", "separated by semicolons"),
+        ("const int i = threadIdx.x;", "float* z = x; const int i = *z;", IT_IS),
+        ("const int i = threadIdx.x;", "const float z = x; const int i = z[0];", IT_IS),
+        (
+            "const int i = threadIdx.x;",
+            "const float4* z = x; const int i = z[0].x;",
+            "reinterpret_cast<const float4 *>",
+        ),
+        ("y[i] *= 2.0f;", "if (i = 3) y[i] = 0.0f;", "= assigns; == compares"),
+        ('"grader.cuh"', '"grader.h"', 'did you mean #include "grader.cuh"?'),
+    ],
+)
+def test_what_was_probably_meant_is_said(right: str, wrong: str, note: str) -> None:
+    assert right in BODY
+    notes = errors(BODY.replace(right, wrong))[0].notes
+    assert any(note in one for one in notes) if note else notes == ()
+
+
+def test_braces_are_matched_in_time() -> None:
+    assert brackets.guilty("int f() " + "{" * 20_000) is not None
+    assert brackets.guilty("(" * 20_000 + ")" * 20_000 + " {}" * 20_000) is None
+    assert brackets.guilty("int f() {}\n}\n") == (2, 'this "}" closes nothing: there is one "}" too many')
 
 
 def test_warnings_do_not_fail() -> None:

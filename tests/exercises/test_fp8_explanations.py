@@ -66,11 +66,27 @@ def _scaled_down(case: Case, outputs: Outputs) -> None:
     outputs["e4m3"][:] = encode(np.where(np.isnan(x), x, again))
 
 
+def _packed_with_too_many_bits(case: Case, outputs: Outputs) -> None:
+    """The adder rounds |min(x, 448)|, and four codes are packed into a word as they come."""
+    x = data(case, "x")
+    with np.errstate(all="ignore"):
+        magnitude = np.abs(np.minimum(x, np.float32(448)))
+        exponent = np.maximum(magnitude.view(np.uint32) & 0x7F800000, 121 << 23)
+        magic = exponent + (20 << 23)
+        steps = (magnitude + magic.view(np.float32)).view(np.uint32) - magic
+    codes = ((exponent >> 23) - 121 << 3) + steps
+    codes = np.where(np.isnan(x), 0x7F, codes).astype(np.uint32) | (x.view(np.uint32) >> 24 & 0x80)
+    fours = codes[: len(x) // 4 * 4].reshape(-1, 4)
+    words = np.bitwise_or.reduce(fours << np.uint32([0, 8, 16, 24]), axis=1)
+    outputs["e4m3"][:] = np.concatenate([words.astype("<u4").view(np.uint8), codes[fours.size :].astype(np.uint8)])
+
+
 CONVERSIONS = {
     "signalling NaN become the largest finite value": _quiet_alone,
     "negative NaN become the largest negative value": _positive_alone,
     "what is below the smallest subnormal becomes zero": _nothing_below_the_smallest,
     "it rounds twice: scaled down to FP32's subnormals": _scaled_down,
+    "only positive numbers saturate: fminf compares x before its sign": _packed_with_too_many_bits,
 }
 
 

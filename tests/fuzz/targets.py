@@ -26,7 +26,7 @@ from grader.model.execution import Outcome as Ran
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result, Status
 from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
-from reports.render import render
+from reports import render
 from tests.fuzz import cases, cuda, ptx
 from tests.fuzz.children import Children
 

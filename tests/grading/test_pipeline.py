@@ -10,10 +10,11 @@ import pytest
 from grader.errors import GraderError, UsageError
 from grader.exercise import catalog, submission
 from grader.exercise.secret import Secret
-from grader.grading import pipeline
+from grader.grading import endless, pipeline
 from grader.grading.pipeline import Progress
 from grader.model import codec
-from grader.model.execution import Compilation, LaunchConfig, Outcome
+from grader.model.details import Detail
+from grader.model.execution import UNCOALESCED, Compilation, LaunchConfig, Outcome
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout
@@ -183,7 +184,7 @@ def test_each_case_is_launched_as_it_asked(exercise: Exercise) -> None:
     executor = FakeExecutor(launch=lambda arrays: LaunchConfig(grid=(len(arrays["M_sizes"]), 1, 1), block=(32, 1, 1)))
     grade(exercise, executor)
     kernels = [i for i in executor.ran if i.kernel == "double_kernel"]
-    assert [i.config.grid[0] for i in kernels] == [2, 3, 1]
+    assert [i.config.grid[0] for i in kernels] == [1, 2, 3]  # the smallest case first
     assert kernels[0].arguments == ("x", "y", "M_sizes", (8, 4))
 
 
@@ -227,9 +228,42 @@ def test_after_two_cases_that_hang_the_others_are_not_waited_for(
         return hang
 
     result = grade(exercise, FakeExecutor(compute=compute))
-    assert len(runs) == 2
-    assert check(result, "memory[one-row]").status is Status.SKIPPED
-    assert check(result, "memory[one-row]").reason == "memory[even] did not finish"
+    assert [len(arrays["x"]) for arrays in runs] == [1, 6]  # the smallest, and the smallest that is required
+    assert check(result, "memory[even]").status is Status.SKIPPED
+    assert check(result, "memory[even]").reason == "memory[one-row] did not finish"
+    assert result.points.correctness == 0
+    assert result.points.quality == 0
+
+
+def test_a_loop_that_the_compiler_warned_of_is_tried_once(exercise: Exercise) -> None:
+    warning = Finding("compile-warning", "starter.cu", 4, endless.NO_EFFECT, column=9)
+    unused = Finding("compile-warning", "starter.cu", 3, "unused")
+    compilation = msgspec.structs.replace(COMPILED, findings=(unused, warning))
+    executor = FakeExecutor(compilation=compilation, compute=lambda _: Outcome(findings=(ENDLESS,)))
+    result = grade(exercise, executor)
+    assert sum(invocation.kernel == "double_kernel" for invocation in executor.ran) == 1
+    (finding,) = check(result, "memory[one-row]").findings
+    assert (finding.kind, finding.line, finding.detail) == ("did-not-finish", 4, Detail.NO_EFFECT)
+    assert finding.related[-1].line == ENDLESS.line
+    assert "has no effect" in check(result, "memory[one-row]").message
+
+
+@pytest.mark.parametrize(("block", "said"), [((64, 1, 1), True), ((1, 64, 1), False)])
+def test_what_neighbours_access_matters_where_there_are_some(
+    exercise: Exercise, block: tuple[int, int, int], said: bool
+) -> None:
+    remark = Finding(UNCOALESCED, "starter.cu", 6, "a row apart", kernel="double_kernel")
+    compilation = msgspec.structs.replace(COMPILED, findings=(remark,))
+    launch = msgspec.structs.replace(LAUNCH, block=block)
+    result = grade(exercise, FakeExecutor(compilation=compilation, launch=launch))
+    assert bool(check(result, "compile").findings) == said
+    assert result.points.quality == 12  # it costs nothing
+
+
+def test_a_case_that_hangs_costs_that_case(exercise: Exercise) -> None:
+    result = grade(exercise, only_rows(1, Outcome(findings=(ENDLESS,))))
+    assert statuses(result)["correct[even]"] == statuses(result)["correct[ragged]"] == "passed"
+    assert result.points.correctness == pytest.approx(26.67)
 
 
 def test_too_much_memory_is_the_submissions_fault(exercise: Exercise) -> None:
@@ -241,12 +275,12 @@ def test_too_much_memory_is_the_submissions_fault(exercise: Exercise) -> None:
 def test_a_dead_child_is_an_error_and_costs_its_case_alone(exercise: Exercise) -> None:
     executor = only_rows(6, ChildDied("the child died of signal 11"))
     result = grade(exercise, executor)
+    assert executor.opened == executor.closed
     assert check(result, "memory[ragged]").status is Status.ERROR
     assert "signal 11" in check(result, "memory[ragged]").message
     assert check(result, "correct[ragged]").reason == "memory[ragged] ended in an error"
     assert (statuses(result)["correct[even]"], statuses(result)["correct[one-row]"]) == ("passed", "passed")
     assert (result.verdict, result.points.correctness) == (Verdict.ERROR, None)
-    assert (executor.opened, executor.closed) == (2, 2)
 
 
 def test_a_child_that_dies_while_compiling_is_an_error(exercise: Exercise) -> None:
@@ -359,9 +393,9 @@ def test_progress_names_each_case_as_it_begins(exercise: Exercise) -> None:
     seen: list[Progress] = []
     grade(exercise, FakeExecutor(), on_progress=seen.append)
     assert [p.doing for p in seen if p.doing.startswith("memory")] == [
+        "memory[one-row]",
         "memory[even]",
         "memory[ragged]",
-        "memory[one-row]",
     ]
     assert [(p.done, p.of) for p in seen if p.doing.startswith("memory")] == [(0, 3), (1, 3), (2, 3)]
 

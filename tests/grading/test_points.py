@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from grader.exercise import catalog
 from grader.grading import points
-from grader.model.exercise import Exercise
+from grader.model.exercise import Exercise, Kernel, Parameter
 from grader.model.measurements import read
-from grader.model.result import Check, Status
+from grader.model.result import Check, Finding, Status
 from tests.fakes import write_exercise
 
 PASSED, FAILED, SKIPPED = Status.PASSED, Status.FAILED, Status.SKIPPED
@@ -43,6 +44,54 @@ def quality(given: float) -> Check:
 )
 def test_correctness_is_shared_out(exercise: Exercise, statuses: dict[str, Status], expected: float | None) -> None:
     assert points.of(exercise, of_cases("correct", **statuses)).correctness == expected
+
+
+def kernel(name: str, output: str, weight: float = 1.0) -> Kernel:
+    return Kernel(name, (Parameter("x", "const float*"), Parameter("y", "float*", output)), (), weight=weight)
+
+
+@pytest.fixture
+def several(exercise: Exercise) -> Exercise:
+    """Three outputs, the last of which two kernels make; half of the points are the first one's."""
+    kernels = (kernel("a", "of_a", 2), kernel("b", "of_b"), kernel("c", "of_c", 0), kernel("d", "of_c"))
+    return msgspec.structs.replace(exercise, kernels=kernels)
+
+
+def wrong(*kernels: str, case: str = "even") -> Check:
+    findings = tuple(Finding("wrong-values", "a.cu", 1, "", kernel=name) for name in kernels)
+    return Check(f"correct[{case}]", FAILED, case=case, findings=findings)
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        (wrong("b"), 15),
+        (wrong("d"), 15),
+        (wrong("a"), 10),
+        (wrong("a", "b", "d"), 0),
+        (wrong(""), 0),
+        (Check("correct[even]", SKIPPED, case="even"), 0),
+        (Check("correct[even]", SKIPPED, case="even", measurements=read({"right_kernels": ["a", "d"]})), 15),
+    ],
+)
+def test_each_kernel_earns_its_part_of_a_case(several: Exercise, check: Check, expected: float) -> None:
+    ragged = Check("correct[ragged]", FAILED, case="ragged")
+    given = points.of(several, [check, ragged, quality(8)])
+    assert given.correctness == expected
+    assert given.quality == (8 if expected else 0)
+
+
+def test_of_all_other_cases_a_kernel_earns_its_part_where_it_is_right_in_each(several: Exercise) -> None:
+    right = of_cases("correct", even=PASSED, ragged=PASSED)
+    given = points.of(several, [*right, wrong("a", case="one"), wrong("b", case="two")])
+    assert given.correctness == pytest.approx(40 / 3 * 2.25, abs=0.01)
+
+
+def test_what_never_ends_gains_nothing(exercise: Exercise) -> None:
+    """The other cases were not tried, or took too long."""
+    checks = [Check("memory[even]", FAILED, case="even"), *of_cases("correct", even=SKIPPED, ragged=NOT_JUDGED)]
+    given = points.of(exercise, [*checks, quality(8)])
+    assert (given.correctness, given.quality) == (None, 0)
 
 
 def test_what_is_forbidden_earns_nothing(exercise: Exercise) -> None:

@@ -11,6 +11,8 @@ SOURCE = """extern "C" __global__ void launch_double(int n, Launch* launch)
     if (launch->variant == 2) { launch->grid.y = 2; }
     (*launch).shared_bytes=48;
     launch->grid_size = 4;
+    TensorMap& tiles = launch->tensor_map[0];
+    tiles.stride[0] = 4 * n;
 }
 
 void other(Launch* launch)
@@ -26,6 +28,7 @@ void other(Launch* launch)
         ("shared_bytes", 6),
         ("variant", 6),  # compared, not assigned: beside the others, then
         ("block", 6),  # in a comment, and in another function
+        ("stride", 9),  # of a tensor map, whatever it is called
     ],
 )
 def test_the_line_that_assigns_a_member(member: str, line: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from grader import ptx
 from grader.compile import nvrtc, recipe
+from grader.launching.plan import LAUNCH_BYTES
 from grader.ptx.definition import interpreter
 from grader.ptx.definition.interpreter import InterpreterError
 from grader.ptx.definition.semantics import UnknownInstruction
@@ -394,7 +395,7 @@ def test_whole_kernels_give_the_same_bits(name: str) -> None:
     built = nvrtc.build(text, recipe.PTX_ARCH)
     module = ptx.parse(built.ptx)
     rows, k, n = np.array([3], np.int32), 16, 16
-    launch = np.zeros(12, np.uint32)
+    launch = np.zeros(LAUNCH_BYTES // 4, np.uint32)
     interpreter.run(module, "launch_grouped_gemm", (1, 1, 1), (1, 1, 1), [rows, k, n, 1, launch])
     grid, block = tuple(launch[:3].tolist()), tuple(launch[3:6].tolist())
     random = np.random.default_rng(3)

@@ -68,6 +68,35 @@ def test_tiles_of_more_than_a_warp() -> None:
     assert run(body).findings == ()
 
 
+def test_threads_of_a_tile_of_several_warps_exchange_values() -> None:
+    before = """
+        #include <cooperative_groups.h>
+        #include <cooperative_groups/reduce.h>
+        namespace cg = cooperative_groups;
+        template <int SIZE> __device__ int check(int t) {
+            auto part = cg::tiled_partition<SIZE>(cg::this_thread_block());
+            bool right = part.shfl(t, 5) == t / SIZE * SIZE + 5;
+            right &= cg::reduce(part, 1, cg::plus<int>()) == SIZE;
+            right &= part.any(t == SIZE + 1) == (t / SIZE == 1);
+            part.sync();
+            return right;
+        }
+    """
+    body = "atomicAdd(&state[t % 64], check<64>(t) + check<128>(t) + check<256>(t));"
+    ran = test_findings.run(body, before=before, block=512)
+    assert ran.findings == ()
+    assert (ran.state == 3 * 8).all()
+
+
+def test_a_tile_of_several_warps_orders_nothing_without_its_barrier() -> None:
+    body = """
+        __shared__ int s[64];
+        auto part = cooperative_groups::tiled_partition<64>(cooperative_groups::this_thread_block());
+        s[t] = part.shfl(t, 5);
+        out[t] = s[63 - t];"""
+    assert kinds(body) == [("race", "s")]
+
+
 def test_a_parameter_cannot_be_written() -> None:
     body = """
         asm volatile("{ .reg .u64 a; mov.b64 a, k_param_0; cvta.param.u64 a, a; st.u64 [a], a; }" ::: "memory");

@@ -21,6 +21,7 @@ from tests.ptx.warp_kernels import (
     LAYOUTS,
     MMA,
     NUMPY,
+    SPARSE,
     STRIDE,
     WMMA,
     declare,
@@ -31,7 +32,9 @@ from tests.ptx.warp_kernels import (
     move,
     patterns,
     product_kernel,
+    sparse_problem,
     store_kernel,
+    times,
     transpose_kernel,
     wmma_kernel,
     wmma_memory,
@@ -71,7 +74,18 @@ def test_a_product_is_numpys(opcode: str) -> None:
     shape = fragments.product(opcode)
     a, b, c = integers(opcode)
     got, expected = multiplied(opcode, patterns(shape.a, a), patterns(shape.b, b), patterns(shape.c, c))
-    assert got == expected == patterns(shape.d, a @ b + c)
+    assert got == expected == patterns(shape.d, times(opcode, a, b) + c)
+
+
+@pytest.mark.parametrize("opcode", SPARSE)
+def test_a_sparse_product_is_numpys(opcode: str) -> None:
+    shape, problem = fragments.product(opcode), sparse_problem(opcode)
+    text, _, writes = product_kernel(opcode, problem.selector)
+    target = np.zeros((LANES, writes), np.uint8)
+    assert run(text, problem.source, target) == ()
+    assert matrix.gather(shape.d, target.view(f"u{shape.d.register_bits // 8}").tolist()) == problem.expected
+    words, selected = [[int(word)] for word in problem.metadata], [[problem.selector]] * LANES
+    assert matrix.gather(shape.d, matrix.multiply(opcode, *problem.lanes, words, selected)) == problem.expected
 
 
 @pytest.mark.parametrize("opcode", WMMA)
@@ -176,7 +190,13 @@ def test_wmma_stores_what_it_loads(type_: str, loaded: str, stored: str) -> None
 
 @pytest.mark.parametrize(
     ("which", "shape", "type_"),
-    [(w, s, t) for t, shapes in fragments.WMMA_SHAPES.items() for s in shapes for w in "ab"],
+    [
+        (w, s, t)
+        for t, shapes in fragments.WMMA_SHAPES.items()
+        if fragments.ELEMENT_BITS[t] >= 8
+        for s in shapes
+        for w in "ab"
+    ],
 )
 @pytest.mark.parametrize("layout", ["row", "col"])
 def test_wmma_loads_factors_where_the_product_looks_for_them(which: str, shape: str, type_: str, layout: str) -> None:
@@ -256,7 +276,7 @@ def test_a_product_that_half_of_the_warp_misses() -> None:
 
 
 @pytest.mark.parametrize("opcode", ["mma.sync.aligned.m16n8k64.row.col.s32.s4.s4.s32",
-                                    "mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32",
+                                    "mma.sync.aligned.m8n8k4.row.col.f32.bf16.bf16.f32",
                                     "mma.sp.sync.aligned.m16n8k16.row.col.f32.tf32.tf32.f32"])  # fmt: skip
 def test_an_unknown_product_is_refused_by_name(opcode: str) -> None:
     body = [".reg .b32 %r<4>;", f"{opcode} {{%r0}}, {{%r1}}, {{%r2}}, {{%r3}};"]

@@ -50,6 +50,9 @@ MACROS = r"""
         :: "r"(AT(to)), "l"(from), "r"((unsigned)(n)), "r"(AT(bar)))
 #define STORE(to, from, n) \
     ASM("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" :: "l"(to), "r"(AT(from)), "r"((unsigned)(n)))
+#define REDUCE(how, to, from, n) \
+    ASM("cp.reduce.async.bulk.global.shared::cta.bulk_group." how " [%0], [%1], %2;" \
+        :: "l"(to), "r"(AT(from)), "r"((unsigned)(n)))
 #define COMMIT() asm volatile("cp.async.bulk.commit_group;" ::: "memory")
 #define BULK_WAIT() asm volatile("cp.async.bulk.wait_group 0;" ::: "memory")
 #define BULK_WAIT_READ(n) asm volatile("cp.async.bulk.wait_group.read " #n ";" ::: "memory")
@@ -207,6 +210,16 @@ RIGHT = {
             sum += __shfl_xor_sync(~0u, other + s[i & 1][63 - t], 3) - __shfl_xor_sync(~0u, 63 - t + i, 3);
         }
         out[t] = sum + t - 4 * (t ^ 3) - 6;""",
+    "bulk reductions": """
+        SHARED int s[64]; s[t] = in[t] / 2; out[t] = in[t] - in[t] / 2; state[t] = 99;
+        __threadfence(); PROXY_FENCE(); __syncthreads();
+        if (t == 0) { REDUCE("add.s32", out, s, 256); REDUCE("min.u32", state, s, 256); COMMIT(); BULK_WAIT(); }
+        __syncthreads(); out[t] += state[t] - in[t] / 2;""",
+    "a bulk reduction of halves": """
+        SHARED __half s[64]; __half* sums = (__half*)state; s[t] = in[t]; sums[t] = 1;
+        PROXY_FENCE(); __syncthreads();
+        if (t == 0) { REDUCE("add.noftz.f16", sums, s, 128); COMMIT(); BULK_WAIT(); }
+        __syncthreads(); out[t] = (int)(float)sums[t] - 1;""",
     "a bulk load that a bulk store passes on": ONE.format(count=1)
     + """
         if (t == 0) {
@@ -310,6 +323,18 @@ WRONG = {
         "a bulk store in no group": """
             SHARED int s[64]; s[t] = in[t]; PROXY_FENCE(); __syncthreads();
             if (t == 0) { STORE(out, s, 256); BULK_WAIT(); }  // <-- here""",
+        "shared memory changes while a bulk reduction reads it": """
+            SHARED int s[64]; s[t] = in[t]; PROXY_FENCE(); __syncthreads();
+            if (t == 0) { REDUCE("add.s32", state, s, 256); COMMIT(); }
+            s[t] = 0;  // <-- here
+            if (t == 0) BULK_WAIT();""",
+        "no proxy fence before a bulk reduction": """
+            SHARED int s[64]; s[t] = in[t]; __syncthreads();
+            if (t == 0) { REDUCE("add.s32", state, s, 256); COMMIT(); BULK_WAIT(); }  // <-- here""",
+        "a sum that is read before the block knows of its bulk reduction": """
+            SHARED int s[64]; s[t] = in[t]; PROXY_FENCE(); __syncthreads();
+            if (t == 0) { REDUCE("add.s32", state, s, 256); COMMIT(); BULK_WAIT(); }
+            out[t] = state[t];  // <-- here""",
         "two threads fill one place by bulk store": """
             SHARED int s[64]; s[t] = in[t]; PROXY_FENCE(); __syncthreads();
             if (t % 32 == 0) { STORE(out, s, 256); COMMIT(); BULK_WAIT(); }  // <-- here""",
@@ -381,6 +406,9 @@ WRONG = {
             COPY4(s + t, in + t); COPIES_ARRIVE(&bar, ".noinc");
             __syncthreads();
             out[t] = s[63 - t];  // <-- here""",
+        "a bulk reduction of an output that nobody cleared": """
+            SHARED int s[64]; s[t] = in[t]; PROXY_FENCE(); __syncthreads();
+            if (t == 0) { REDUCE("max.s32", out, s, 256); COMMIT(); BULK_WAIT(); }  // <-- here""",
         "a bulk store of what nobody wrote": """
             SHARED int s[64]; if (t < 60) s[t] = 1; PROXY_FENCE(); __syncthreads();
             if (t == 0) { STORE(out, s, 256); COMMIT(); BULK_WAIT(); }  // <-- here""",
@@ -414,6 +442,9 @@ WRONG = {
         + """
             if (t == 0) { EXPECT(&bar, 256); LOAD(s + 32, in, 256, &bar); }  // <-- here
             WAIT(&bar, 0); out[t] = t;""",
+        "a bulk reduction past the array": """
+            SHARED int s[64]; s[t] = in[t]; PROXY_FENCE(); __syncthreads();
+            if (t == 0) { REDUCE("add.s32", state + 32, s, 256); COMMIT(); BULK_WAIT(); }  // <-- here""",
         "a bulk store past the output": """
             SHARED int s[64]; s[t] = in[t]; PROXY_FENCE(); __syncthreads();
             if (t == 0) { STORE(out + 32, s, 256); COMMIT(); BULK_WAIT(); }  // <-- here""",
@@ -490,6 +521,10 @@ def test_a_bulk_store_without_a_proxy_fence_names_the_store() -> None:
 
 
 REFUSED = {
+    "cp.reduce.async.bulk.shared::cluster": """
+        SHARED int s[64]; __shared__ u64 bar;
+        ASM("cp.reduce.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes.add.u32"
+            " [%0], [%1], 16, [%2];" :: "r"(AT(s)), "r"(AT(s + 16)), "r"(AT(&bar)));""",
     "cp.async.bulk.shared::cluster.shared::cta": """
         SHARED int s[64]; __shared__ u64 bar;
         ASM("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], 16, [%2];"
@@ -498,10 +533,6 @@ REFUSED = {
         SHARED int s[64]; __shared__ u64 bar;
         ASM("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster"
             " [%0], [%1], 16, [%2], %3;" :: "r"(AT(s)), "l"(in), "r"(AT(&bar)), "h"((short)1));""",
-    "cp.reduce.async.bulk": """
-        SHARED int s[64];
-        ASM("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.s32 [%0], [%1], 256;"
-            :: "l"(out), "r"(AT(s)));""",
     "cp.async.bulk.tensor": """
         SHARED int s[64]; __shared__ u64 bar;
         ASM("cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2}], [%3];"

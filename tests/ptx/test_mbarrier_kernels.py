@@ -12,6 +12,7 @@ import pytest
 from grader import ptx
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
+from grader.launching.plan import LAUNCH_BYTES
 from grader.ptx.definition import interpreter
 from tests.ptx.test_findings import run
 
@@ -123,7 +124,7 @@ class Problem:
     @cached_property
     def launch(self) -> list[int]:
         """Grid, block, bytes of shared memory."""
-        launch = np.zeros(12, np.uint32)
+        launch = np.zeros(LAUNCH_BYTES // 4, np.uint32)
         arguments = [np.array([self.rows], np.int32), self.k, self.n, 1, launch]
         interpreter.run(self.module, "launch_grouped_gemm", (1, 1, 1), (1, 1, 1), arguments)
         return launch[:7].tolist()

@@ -86,7 +86,9 @@ def _multiplied(opcode: str, matrices: list[np.ndarray], folder: Path) -> np.nda
 def test_a_gpu_multiplies_as_the_definition_says(opcode: str, tmp_path: Path) -> None:
     shape = fragments.product(opcode)
     a, b, c = warp_kernels.integers(opcode)
-    assert _multiplied(opcode, [a, b, c], tmp_path).tolist() == warp_kernels.patterns(shape.d, a @ b + c)
+    assert _multiplied(opcode, [a, b, c], tmp_path).tolist() == warp_kernels.patterns(
+        shape.d, warp_kernels.times(opcode, a, b) + c
+    )
     if shape.d.type == "s32":
         return
     random = np.random.default_rng(1)
@@ -102,9 +104,19 @@ def test_a_gpu_multiplies_as_the_definition_says(opcode: str, tmp_path: Path) ->
     codes = f"u{shape.d.bits // 8}"
     expected = np.array(matrix.gather(shape.d, matrix.multiply(opcode, *lanes)), codes).view(type_).astype(np.float64)
     got = _multiplied(opcode, [left, right, start], tmp_path).astype(codes).view(type_).astype(np.float64)
-    size = (abs(start.astype(np.float64)) + abs(left.astype(np.float64)) @ abs(right.astype(np.float64))).ravel()
+    magnitudes = (abs(x.astype(np.float64)) for x in (left, right))
+    size = (abs(start.astype(np.float64)) + warp_kernels.times(opcode, *magnitudes)).ravel()
     worst = (abs(got - expected) / size).max()
     assert worst <= ACCURACY[shape.d.type]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("opcode", warp_kernels.SPARSE)
+def test_a_gpu_finds_the_elements_of_a_sparse_matrix_as_the_definition_does(opcode: str, tmp_path: Path) -> None:
+    shape, problem = fragments.product(opcode), warp_kernels.sparse_problem(opcode)
+    text, _, writes = warp_kernels.product_kernel(opcode, problem.selector)
+    got = _run(text, problem.source, np.zeros((warp_kernels.LANES, writes), np.uint8), tmp_path)
+    assert matrix.gather(shape.d, got.view(f"u{shape.d.register_bits // 8}").tolist()) == problem.expected
 
 
 @pytest.mark.gpu

@@ -70,7 +70,8 @@ def test_an_instruction_without_a_row_is_named_with_its_line(text: str) -> None:
         ("cp.async.bulk.wait_group.read", "cp.async.bulk.wait_group"),
         ("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes", "cp.async.bulk"),
         ("barrier.cta.red.popc.aligned.u32", "barrier.cta.red"),
-        ("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32", ""),
+        ("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32", "cp.reduce.async.bulk"),
+        ("fma.rn.oob.relu.f16x2", "fma.rn.oob"),
     ],
 )
 def test_the_longest_row_that_an_opcode_starts_with_counts(text: str, row: str) -> None:

@@ -6,13 +6,14 @@ Their kernel is called `k` and takes the addresses of what it reads and of what 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from itertools import product as every
 
 import ml_dtypes
 import numpy as np
 
-from grader.ptx.definition import fragments
+from grader.ptx.definition import fragments, matrix, sparse
 from grader.ptx.definition.fragments import Fragment
 from tests.ptx.one_instruction import HEADER
 
@@ -41,14 +42,25 @@ MMA = [
     for saturate in ((False, True) if total == "s32" else (False,))
 ]
 MMA += [f"mma.sync.aligned.{shape}.row.col.s32.b1.b1.s32.and.popc" for shape in fragments.MMA_SHAPES["b1"]]
+MMA += [
+    f"mma.sync.aligned.m8n8k4.{a}.{b}.{total}.f16.f16.{total}"
+    for (a, b), total in zip(LAYOUTS, ("f32", "f16", "f32", "f16"), strict=True)
+]
 DIFFERS = [opcode.replace(".and.", ".xor.") for opcode in MMA if ".and." in opcode]
+SPARSE = [
+    f"mma.sp{'::ordered_metadata' * (shape == shapes[0])}.sync.aligned.{shape}.row.col.{total}.{a}.{b}.{total}"
+    for type_, shapes in sparse.SHAPES.items()
+    for shape in shapes
+    for a, b in _inputs(type_)[-1:]
+    for total in fragments.SUMS[type_]
+]
 WMMA = [
-    f"wmma.mma.sync.aligned.{a}.{b}.{shape}."
+    f"wmma.mma{'.and.popc' * (type_ == 'b1')}.sync.aligned.{a}.{b}.{shape}."
     + (f"{total}.{total}" if type_ == "f16" else f"{total}.{type_}.{type_}.{total}")
     for type_, shapes in fragments.WMMA_SHAPES.items()
     for shape in shapes
     for total in fragments.SUMS[type_]
-    for a, b in LAYOUTS[1:3]
+    for a, b in (LAYOUTS[1:2] if fragments.ELEMENT_BITS[type_] < 8 else LAYOUTS[1:3])
 ]
 
 
@@ -84,8 +96,8 @@ def kernel(body: list[str], reads: int, writes: int) -> str:
 
 
 @cache
-def product_kernel(opcode: str) -> tuple[str, int, int]:
-    """Text, and the bytes of a lane that it reads and writes."""
+def product_kernel(opcode: str, selector: int = 0) -> tuple[str, int, int]:
+    """Text, and the bytes of a lane that it reads and writes. Of mma.sp: the metadata comes last."""
     shape = fragments.product(opcode)
     body, names, at = [], [], 0
     for letter, fragment in zip("abcd", (shape.a, shape.b, shape.c, shape.d), strict=True):
@@ -98,7 +110,12 @@ def product_kernel(opcode: str) -> tuple[str, int, int]:
             at += len(registers) * bits // 8
         else:
             writes = len(registers) * bits // 8
-            body.append(f"{opcode} {names[3]}, {names[0]}, {names[1]}, {names[2]};")
+            operands = [names[3], *names[:3]]
+            if shape.sparsity:
+                body += [".reg .b32 %which;", f"ld.global.b32 %which, [%in+{at}];"]
+                operands += ["%which", str(selector)]
+                at += 4
+            body.append(f"{opcode} {', '.join(operands)};")
             body += move("st", registers, bits, 0, "%out")
     return kernel(body, at, writes), at, writes
 
@@ -192,11 +209,15 @@ def wmma_memory(opcode: str, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.
     shape = fragments.product(opcode)
     a_layout, b_layout = re.findall(r"\.(row|col)", opcode)
     stored = (a if a_layout == "row" else a.T, b if b_layout == "row" else b.T, c)
-    pieces = [
-        np.ascontiguousarray(x).astype(NUMPY[f.type])
-        for x, f in zip(stored, (shape.a, shape.b, shape.c), strict=True)
-    ]
-    return np.concatenate([piece.reshape(-1).view(np.uint8) for piece in pieces])
+    pieces = zip(stored, (shape.a, shape.b, shape.c), strict=True)
+    return np.concatenate([_stored(np.ascontiguousarray(x), f) for x, f in pieces])
+
+
+def _stored(matrix: np.ndarray, fragment: Fragment) -> np.ndarray:
+    if fragment.bits >= 8:
+        return matrix.astype(NUMPY[fragment.type]).reshape(-1).view(np.uint8)
+    bits = matrix.reshape(-1, 1) >> np.arange(fragment.bits) & 1  # lowest first
+    return np.packbits(bits.astype(np.uint8).reshape(-1), bitorder="little")
 
 
 def integers(opcode: str) -> list[np.ndarray]:
@@ -205,3 +226,65 @@ def integers(opcode: str) -> list[np.ndarray]:
     low = 0 if {"u8", "u4", "b1"} & set(opcode.split(".")) else -4
     most = 2 if shape.a.bits == 1 else 5
     return [random.integers(low, most, (f.rows, f.columns)) for f in (shape.a, shape.b, shape.c)]
+
+
+def times(opcode: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A times B; of four products in one, each A times its own B, one under the other."""
+    parts = fragments.product(opcode).parts
+    pairs = zip(np.split(a, parts), np.split(b, parts), strict=True)
+    return np.concatenate([left @ right for left, right in pairs])
+
+
+# Sparse products ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SparseProblem:
+    lanes: tuple[list[list[int]], ...]  # registers of A, B and C
+    metadata: np.ndarray  # a word of each lane
+    selector: int
+    source: np.ndarray  # what the kernel reads
+    expected: list[int]  # bit patterns of D
+
+
+def sparse_problem(opcode: str) -> SparseProblem:
+    """Half of each chunk of A is stored, by chance; the rest is zero."""
+    shape, random = fragments.product(opcode), np.random.default_rng(len(opcode))
+    assert shape.sparsity
+    stored, b, c = integers(opcode)
+    chunk, depth = shape.sparsity.chunk, shape.sparsity.depth
+    # Two of four elements, two of four pairs; or the halves of one of two elements.
+    pairs = [(0, 1), (2, 3)] if chunk == 2 else [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    chosen = random.choice(np.array(pairs), (16, depth // chunk))
+    wide = np.zeros((16, depth), int)
+    for row, place in np.ndindex(*chosen.shape[:2]):
+        halves = [int(i) * chunk + h for i in chosen[row, place] for h in range(chunk)]
+        columns = sorted({place * chunk + half // 4 for half in halves})
+        wide[row, columns] = stored[row, place * chunk // 2 : (place + 1) * chunk // 2]
+    selector = int(random.integers(4 // shape.sparsity.contributors))
+    words = _metadata(chosen, by_row=shape.a.bits < 16, selector=selector)
+    parts = [(shape.a, stored), (shape.b, b), (shape.c, c)]
+    lanes = tuple(matrix.scatter(f, patterns(f, values)) for f, values in parts)
+    brought = [lanes_as_bytes(f, rows) for (f, _), rows in zip(parts, lanes, strict=True)]
+    source = np.concatenate([*brought, words.view(np.uint8).reshape(LANES, 4)], axis=1)
+    return SparseProblem(lanes, words, selector, np.ascontiguousarray(source), patterns(shape.d, wide @ b + c))
+
+
+def _metadata(chosen: np.ndarray, *, by_row: bool, selector: int) -> np.ndarray:
+    """A word of each lane, as the figures of the ISA show it; what is not selected is noise.
+
+    `chosen`: the two indices of each chunk of each row. `by_row`: a word is of one row, not of two.
+    """
+    bits = (chosen[..., 0] | chosen[..., 1] << 2).astype(np.uint32)
+    words = np.random.default_rng(5).integers(0, 1 << 32, LANES, np.uint32)
+    per = 8 if by_row else 4  # chunks of a row in a word
+    parts = bits.shape[1] // per
+    for row, part in np.ndindex(8, parts):
+        chunks = slice(part * per, (part + 1) * per)
+        upper, lower = (sum(int(x) << 4 * i for i, x in enumerate(bits[row + below, chunks])) for below in (0, 8))
+        lane = 4 * row + selector * parts * (2 if by_row else 1)
+        if by_row:
+            words[lane + 2 * part], words[lane + 2 * part + 1] = upper, lower
+        else:
+            words[lane + part] = upper | lower << 16
+    return words

@@ -12,7 +12,7 @@ from grader.diagnosis import picture
 from grader.diagnosis.mismatch import Region
 from grader.model import codec
 from grader.model.details import Detail, Role
-from grader.model.exercise import Exercise
+from grader.model.exercise import Exercise, QualityRule
 from grader.model.measurements import Measurements, read
 from grader.model.result import (
     SCHEMA_VERSION,
@@ -38,6 +38,7 @@ EXERCISE = Exercise(
     kernels=(),
     points={"correctness": 40, "performance": 40, "quality": 20},
     cases=CASES,
+    quality=(QualityRule("no-warnings", 12),),
 )
 
 # A student's kernel; line 29 returns before a barrier, line 38 lacks one.

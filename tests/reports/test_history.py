@@ -9,7 +9,7 @@ from reports.history import changes
 from tests.reports import samples
 
 
-def test_faster_and_mended() -> None:
+def test_faster_and_fixed() -> None:
     found = changes(samples.on_h200("solution"), samples.on_h200("tile16"))
     assert found.verdict == ("failed", "passed")
     assert [(t.check, t.before, t.now) for t in found.fixed] == [
@@ -20,6 +20,21 @@ def test_faster_and_mended() -> None:
     assert [(m.what, m.before, m.now) for m in found.points] == [("total", 72, 92), ("performance", 20, 40)]
     assert [m.what for m in found.ratios] == list(samples.CASES)
     assert found.sentence.startswith("failed, now passed; points 72 to 92; fixed: speed[variable], speed[imbalanced]")
+
+
+def test_a_ratio_is_a_share_of_what_it_was_timed_against() -> None:
+    slow, fast = samples.on_h200("tile16"), samples.on_h200("solution")
+    assert "of cuBLAS" in changes(fast, slow).sentence
+    assert "of cuBLASLt" in changes(timed_against(fast, "cuBLASLt"), timed_against(slow, "cuBLASLt")).sentence
+    assert "of the device copy" in changes(timed_against(fast, "the device copy"), slow).sentence
+
+
+def timed_against(result: Result, baseline: str) -> Result:
+    checks = tuple(
+        msgspec.structs.replace(c, measurements=msgspec.structs.replace(c.measurements, against=baseline))
+        for c in result.checks
+    )
+    return msgspec.structs.replace(result, checks=checks)
 
 
 def test_the_other_way_round_it_is_worse() -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from grader.model.measurements import LaunchedKernel, plain, read
 from grader.model.result import Result
-from reports import occupancy, roofline, speed
+from reports import occupancy, render, roofline, speed
 from reports.cases import Cell, tables
 from reports.problems import problems
-from reports.render import render
 from reports.verdict import words
 from tests.reports import samples
 

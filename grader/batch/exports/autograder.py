@@ -30,13 +30,14 @@ def build(exercise: Exercise, *, seed: int | None = None, secret: Path | None = 
 
 
 def _files(exercise: Exercise, seed: int | None, secret: Path | None) -> dict[str, bytes]:
+    setup = SETUP.replace("WHEEL", wheel.NAME).encode()
+    return {"setup.sh": setup, "run_autograder": RUN.encode(), **packed(exercise, seed, secret)}
+
+
+def packed(exercise: Exercise, seed: int | None = None, secret: Path | None = None) -> dict[str, bytes]:
+    """By name: what `unattended` grades with, and the grader itself. Raises OSError if a file cannot be read."""
     options = [exercise.name, *([] if seed is None else ["--seed", str(seed)])]
-    files = {
-        "setup.sh": SETUP.replace("WHEEL", wheel.NAME).encode(),
-        "run_autograder": RUN.encode(),
-        wheel.NAME: wheel.build(),
-        "constraints.txt": wheel.constraints().encode(),
-    }
+    files = {wheel.NAME: wheel.build(), "constraints.txt": wheel.constraints().encode()}
     for file in sorted(exercise.folder.rglob("*")):
         place = file.relative_to(exercise.folder)
         if file.is_file() and LEFT_OUT.isdisjoint(place.parts):

@@ -13,9 +13,10 @@ from grader.model.exercise import Exercise
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the instructor requested. `place`: the file or folder to write."""
+    """What the instructor requested. `place`: the file or folder to write; `folder`: the batch's."""
 
     place: Path
+    folder: Path = Path()
     template: bytes | None = None  # the platform's export, to be filled in
     column: str = ""
     so_far: bool = False  # include points of submissions that are not fully graded

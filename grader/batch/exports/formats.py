@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grader.batch.exports.canvas import Canvas
+from grader.batch.exports.feedback import Feedback
 from grader.batch.exports.format import ExportFormat
 from grader.batch.exports.gradescope import Gradescope
 from grader.batch.exports.moodle import Moodle
@@ -12,5 +13,6 @@ FORMATS: dict[str, ExportFormat] = {
     "canvas": Canvas(),
     "moodle": Moodle(),
     "gradescope": Gradescope(),
+    "feedback": Feedback(),
     "class": Pages(),
 }

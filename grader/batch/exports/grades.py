@@ -36,7 +36,7 @@ def of(entry: Entry, *, so_far: bool) -> float | None:
 
     A platform shows this number as the grade; 52 of 100, without saying that speed was not measured, would be wrong.
     """
-    return outcomes.total(entry) if so_far or outcomes.complete(entry) else None
+    return outcomes.final(entry) if so_far or outcomes.complete(entry) else None
 
 
 def as_file(filled: Filled, entries: Sequence[Entry], *, so_far: bool) -> Exported:

@@ -14,7 +14,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from grader.batch import outcomes, table
+from grader.batch import feedback
 from grader.batch.choice import some
 from grader.batch.entry import Entry
 from grader.batch.exports import grades
@@ -64,8 +64,9 @@ def fill(worksheet: bytes, entries: Sequence[Entry], exercise: Exercise, *, so_f
         possible = _number(maximum) or most
         scales.add(possible)
         _put(sheet, row, columns[GRADE], _like(maximum, grades.scaled(points, most, possible)))
+        # Moodle reads comments as HTML.
         if columns[COMMENTS] is not None and not sheet.cell(row, columns[COMMENTS]):
-            _put(sheet, row, columns[COMMENTS], _comment(entry, exercise))
+            _put(sheet, row, columns[COMMENTS], html.escape(feedback.comment(entry, exercise), quote=False))
         graded += 1
     notes = list(grades.notes(entries, found, so_far=so_far))
     notes += [grades.rescaled(most, possible) for possible in sorted(scales - {most})]
@@ -124,17 +125,3 @@ def _like(maximum: str, grade: float) -> str:
     """With two decimals and the worksheet's decimal separator."""
     shown = f"{grade:.2f}"
     return shown.replace(".", ",") if "," in maximum else shown
-
-
-def _comment(entry: Entry, exercise: Exercise) -> str:
-    """Points by rubric, then the instructor's comment. Moodle reads it as HTML."""
-    points = outcomes.points(entry)
-    parts = [
-        f"{rubric} {table.number(given)} of {most}"
-        for rubric, most in exercise.points.items()
-        if points and (given := getattr(points, rubric, None)) is not None
-    ]
-    if entry.manual.points is not None:
-        parts.append(f"by hand {table.number(entry.manual.points)}")
-    text = "; ".join(parts) + "." if parts else ""
-    return html.escape(f"{text} {entry.manual.comment}".strip(), quote=False)

@@ -52,8 +52,10 @@ def _registers(thread: State, instruction: Instruction) -> list[list[int]]:
 
 def _fragments(thread: State, instruction: Instruction) -> list[list[int]]:
     shape = product(instruction.opcode)
-    pairs = zip(instruction.operands[1:], (shape.a, shape.b, shape.c), strict=True)
-    return [[thread.read(r, f"b{f.register_bits}") for r in items_of(o)] for o, f in pairs]
+    sources, extra = instruction.operands[1:4], instruction.operands[4:]
+    pairs = zip(sources, (shape.a, shape.b, shape.c), strict=True)
+    brought = [[thread.read(r, f"b{f.register_bits}") for r in items_of(o)] for o, f in pairs]
+    return brought + [[thread.read(o, "b32")] for o in extra]
 
 
 def _row(thread: State, instruction: Instruction) -> bytes:

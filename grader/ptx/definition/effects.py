@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from grader.ptx.definition import mbarrier, semantics
 from grader.ptx.definition.atomic import ATOMICS
+from grader.ptx.definition.computation import unpack
+from grader.ptx.definition.formats import FORMATS, decode
 from grader.ptx.definition.fragments import wmma_fragment
 from grader.ptx.definition.spaces import InterpreterError
 from grader.ptx.definition.state import LOCAL_WINDOW, SHARED_WINDOW, State
@@ -136,11 +138,12 @@ def _fragment_cells(thread: State, instruction: Instruction, operands: Sequence[
     shape = next(m for m in mods if m.startswith("m") and m[1].isdigit())
     layout = "col" if "col" in mods else "row"
     fragment = wmma_fragment(mods[1] if mods[1] in "ab" else "c", shape, op.type, layout)
-    base, size = thread.read(operands[0], "u64"), fragment.bits // 8
+    base, size = thread.read(operands[0], "u64"), max(fragment.bits // 8, 1)
     least = fragment.columns if layout == "row" else fragment.rows
     stride = thread.read(operands[1], "u32") if len(operands) > 1 else least
-    offsets = (r * stride + c if layout == "row" else c * stride + r for r, c in fragment.places[thread.lane])
-    return [thread.at(op.space, base + offset * size, size) for offset in offsets]
+    by_byte = fragment.places[thread.lane][:: max(8 // fragment.bits, 1)]
+    offsets = (r * stride + c if layout == "row" else c * stride + r for r, c in by_byte)
+    return [thread.at(op.space, base + offset * fragment.bits // 8, size) for offset in offsets]
 
 
 def _load_fragment(thread: State, instruction: Instruction) -> None:
@@ -163,6 +166,20 @@ def _store_fragment(thread: State, instruction: Instruction) -> None:
 
 def _trap(_thread: State, _: Instruction) -> None:
     raise InterpreterError("trap")
+
+
+def _fuse(thread: State, instruction: Instruction) -> None:
+    """fma.oob is fma, but a NaN that stands for what lies outside a tensor gives 0. Which NaN is left open."""
+    opcode = instruction.opcode.replace(".oob", "")
+    target, *sources = instruction.operands
+    type_ = instruction.op.type
+    values = [thread.read(source, type_) for source in sources]
+    halves = [half for value in values[:2] for half in unpack(value, BITS[type_] // 16, 16)]
+    if any(decode(FORMATS[type_.removesuffix("x2")], half).is_nan for half in halves):
+        raise InterpreterError(f"{instruction.opcode} of NaN")
+    result = semantics.evaluate(opcode, values)
+    assert isinstance(result, int)
+    thread.write(target, type_, result)
 
 
 def _policy(thread: State, instruction: Instruction) -> None:
@@ -195,6 +212,7 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "mov": _move,
     "trap": _trap,
     "createpolicy": _policy,
+    "fma.rn.oob": _fuse,
     "mapa": _map_address,
     "getctarank": _rank,
     "cvta": _to_or_from_generic,

@@ -21,11 +21,21 @@ from grader.ptx.definition.fragments import LANES, Fragment, Product, product
 Registers = Sequence[int]  # one lane's, as bit patterns
 
 
-def multiply(opcode: str, a: Sequence[Registers], b: Sequence[Registers], c: Sequence[Registers]) -> list[list[int]]:
-    """mma and wmma.mma: the registers of D in each lane. Raises UnknownShape."""
+def multiply(
+    opcode: str,
+    a: Sequence[Registers],
+    b: Sequence[Registers],
+    c: Sequence[Registers],
+    metadata: Sequence[Registers] = (),
+    selector: Sequence[Registers] = (),
+) -> list[list[int]]:
+    """mma and wmma.mma: the registers of D in each lane. The last two are mma.sp's. Raises UnknownShape."""
     shape = product(opcode)
-    matrices = [gather(fragment, lanes) for fragment, lanes in ((shape.a, a), (shape.b, b), (shape.c, c))]
-    return scatter(shape.d, _product(shape, *matrices))
+    left, right, start = (gather(fragment, lanes) for fragment, lanes in ((shape.a, a), (shape.b, b), (shape.c, c)))
+    where = list(range(shape.depth)) * shape.a.rows
+    if shape.sparsity:
+        where = shape.sparsity.columns([words[0] for words in metadata], selector[0][0])
+    return scatter(shape.d, _product(shape, left, right, start, where))
 
 
 def gather(fragment: Fragment, lanes: Sequence[Registers]) -> list[int]:
@@ -49,13 +59,16 @@ def scatter(fragment: Fragment, matrix: Sequence[int]) -> list[list[int]]:
     return lanes
 
 
-def _product(shape: Product, a: Sequence[int], b: Sequence[int], c: Sequence[int]) -> list[int]:
+def _product(shape: Product, a: Sequence[int], b: Sequence[int], c: Sequence[int], where: Sequence[int]) -> list[int]:
+    """`where`: the row of B that each element of A meets."""
     columns, depth = shape.b.columns, shape.depth
     element = _fused if shape.d.type == "f64" else _integer if shape.d.type == "s32" else _floating
     results = []
     for i, start in enumerate(c):
         row, column = divmod(i, columns)
-        factors = [(a[row * depth + k], b[k * columns + column]) for k in range(depth)]
+        above = row * shape.parts // shape.a.rows * (shape.b.rows // shape.parts)
+        places = range(row * depth, (row + 1) * depth)
+        factors = [(a[place], b[(above + where[place]) * columns + column]) for place in places]
         results.append(element(shape, start, factors))
     return results
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.spaces import InterpreterError
 from grader.ptx.definition.state import State
 from grader.ptx.syntax import Address, Instruction, Operand
@@ -137,6 +138,21 @@ def _bulk_copy(thread: State, instruction: Instruction) -> None:
             barrier.bytes -= size
 
 
+def _bulk_reduce(thread: State, instruction: Instruction) -> None:
+    """From shared to global memory, element by element. Operands: destination, source, bytes."""
+    op, operands = instruction.op, instruction.operands
+    size, to, source = (thread.read(operands[i], type_) for i, type_ in ((2, "u32"), (0, "u64"), (1, "u64")))
+    if size % 16 or instruction.modifiers[3:5] != ("global", "shared::cta"):
+        raise InterpreterError(f"{instruction.opcode} of {size} bytes is not known")
+    operation = ATOMICS[next(m for m in op.modifiers if m in ATOMICS)]
+    for at in range(0, size, op.element_bytes):
+        cell, given = (
+            thread.at(space, base + at, op.element_bytes) for space, base in (("global", to), ("shared", source))
+        )
+        old, value = (int.from_bytes(data, "little") for data in (cell, given))
+        cell[:] = operation(op.type, False, old, value).to_bytes(len(cell), "little")
+
+
 def _nothing(_thread: State, _: Instruction) -> None:
     """Bulk copies complete at once, so their groups have nothing to wait for."""
 
@@ -151,6 +167,7 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "mbarrier.pending_count": _pending_count,
     "cp.async.mbarrier.arrive": _arrive_after_copies,
     "cp.async.bulk": _bulk_copy,
+    "cp.reduce.async.bulk": _bulk_reduce,
     "cp.async.bulk.commit_group": _nothing,
     "cp.async.bulk.wait_group": _nothing,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grader.ptx.analysis.around import inside
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
 from grader.ptx.lowering.kernel import KernelBuilder
@@ -39,11 +40,20 @@ def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
         return _local_pointer(u, source, op.bytes)
     looks = u.looks.acquires(ins)
     space = "global" if op.space == "param" else op.space  # a parameter whose address was taken
-    pointer = checked(u, "read", space, source, op.bytes, strong=looks or id(ins) in u.looks.guesses)
+    meant = inside(ins)
+    width = op.bytes if meant is None else 1
+    pointer = checked(u, "read", space, meant or source, width, strong=looks or id(ins) in u.looks.guesses)
+    if meant is not None:
+        pointer = peeked(u, space, address_of(u, source), 1)
     if looks:
         u.acquire()  # after the checks: it orders what follows, and not itself
         synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))
     return pointer
+
+
+def peeked(u: KernelBuilder, space: str, address: Value, width: int) -> Value:
+    """Host address of an access that is not checked, or is elsewhere; in no array, the sink's."""
+    return u.f.call("ptr", f"{space}_peek", u.worker, address, u.f.const("i32", width))
 
 
 def synchronise(u: KernelBuilder, op: Opcode, address: Value, how: Value) -> None:

@@ -1,8 +1,8 @@
-"""cp.async, cp.async.bulk and cp.async.mbarrier.arrive.
+"""cp.async, cp.async.bulk, cp.reduce.async.bulk and cp.async.mbarrier.arrive.
 
 PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy". The runtime's part is in copies.py,
 flights.py and bulk_copies.py. Of the bulk copies, those between global memory and the block's own shared memory are
-supported.
+supported; of the reductions, those into global memory.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 from grader.ptx.analysis.flow import Block
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
+from grader.ptx.lowering.arithmetic import llvm_type
+from grader.ptx.lowering.atomics import combine
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mbarriers import SPACES, use_of
-from grader.ptx.machine import HEADER, WORKER
+from grader.ptx.machine import DROPS, HEADER, WORKER
 from grader.ptx.runtime.bulk_copies import CHUNK
 from grader.ptx.syntax import Immediate, Instruction, Operand, Register
 
 LOAD = ("global", "mbarrier::complete_tx::bytes")  # modifiers after the space of the destination
 STORE = ("global", "shared::cta", "bulk_group")
+HINTS = {"L2::cache_hint", "noftz"}  # noftz: of halves, whose subnormals always count here
+REDUCTIONS = {"add", "min", "max", "inc", "dec", "and", "or", "xor"}
 
 
 def is_asynchronous(blocks: list[Block]) -> bool:
@@ -134,6 +138,29 @@ def bulk_copy(u: KernelBuilder, ins: Instruction) -> None:
     u.passes()
 
 
+def bulk_reduce(u: KernelBuilder, ins: Instruction) -> None:
+    """Operands: destination in global memory, source in shared memory, bytes [, cache policy]."""
+    f, op, mods = u.f, ins.op, [m for m in ins.modifiers[3:] if m not in HINTS]
+    if tuple(mods[:3]) != STORE or len(mods) != 5 or mods[3] not in REDUCTIONS or op.element_bytes not in (2, 4, 8):
+        raise u.unsupported()
+    size = u.value(ins.operands[2], "u32")
+    target, source = (address_of(u, operand) for operand in ins.operands[:2])
+    site = f.const("i32", u.site(CHUNK, opcode=f"red.global.{op.type}.bulk", strong=True) | DROPS)
+    source_site = f.const("i32", u.site(CHUNK, opcode="ld.shared.bulk"))
+    arguments = (u.worker, u.me, target, source, size, site, source_site)
+    good = f.call("i32", "bulk_good", *arguments, f.const("i32", 0)).ne(0)
+    with f.when(good & size.ne(0)):
+        with f.count(size.zext("i64") >> 4) as k:
+            at = k << 4
+            place = f.call("ptr", "bulk_target", u.worker, u.me, target + at, source + at, *arguments[4:])
+            given = u.shared_host.at(source + at)
+            for start in range(0, CHUNK, op.element_bytes):
+                value = given.at(start).load(llvm_type(op.type), 1)
+                combine(u, mods[3], op, target, place.at(start), [value])
+        f.call("void", "bulk_reads", *arguments, f["frame"])
+    u.passes()
+
+
 def policy(u: KernelBuilder, ins: Instruction) -> None:
     """createpolicy: cache policies are ignored."""
     u.assign(ins.operands[0], u.f.const("i64", 0))
@@ -147,6 +174,7 @@ HANDLERS = {
     "cp.async.wait_all": wait_all,
     "cp.async.mbarrier.arrive": arrive,
     "cp.async.bulk": bulk_copy,
+    "cp.reduce.async.bulk": bulk_reduce,
     "cp.async.bulk.commit_group": bulk_commit_group,
     "cp.async.bulk.wait_group": bulk_wait_group,
     "createpolicy": policy,

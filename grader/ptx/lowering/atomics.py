@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from grader.ptx.analysis.looks import is_looked_at
+from grader.ptx.analysis.around import WORD, inside
+from grader.ptx.analysis.looks import FLOATS, is_looked_at
 from grader.ptx.ir import Value
-from grader.ptx.lowering.accesses import check, synchronise
+from grader.ptx.lowering.accesses import check, peeked, synchronise
 from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.arithmetic import llvm_type
 from grader.ptx.lowering.arithmetic.floating import flush
@@ -14,6 +15,7 @@ from grader.ptx.lowering.shared_cells import clamped
 from grader.ptx.machine import (
     BLIND,
     CHANGES,
+    COUNTS,
     DROPS,
     FIRST_WINDOW,
     KEEPS,
@@ -24,12 +26,13 @@ from grader.ptx.machine import (
     WINDOW_BITS,
 )
 from grader.ptx.opcodes.opcode import Opcode
-from grader.ptx.syntax import Instruction, Operand, items_of
+from grader.ptx.syntax import Instruction, items_of
 from grader.ptx.types import BITS, is_signed
 
 OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
               "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
 OVERWRITES = {"exch": BLIND, "cas": TRIES}  # when the result is unused
+COUNTING = {"add", "inc", "dec"}
 HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
 
 
@@ -41,33 +44,39 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
         raise u.unsupported()
     if op.element_bytes < 4 and op.type not in HALVES and operation != "cas":
         raise u.unsupported()
-    operands = list(ins.operands)
+    operands, meant = list(ins.operands), inside(ins)
+    if meant is not None:
+        operands.pop()
     destination = operands.pop(0) if ins.traits.result else None
     if {"release", "acq_rel"} & set(mods):
         u.fence(wide=not op.is_of_block_scope)
     looked_at = is_looked_at(ins, u.used)
     flags = 0 if looked_at else DROPS | OVERWRITES.get(operation, 0)
-    address, width = address_of(u, operands[0]), u.f.const("i32", op.bytes)
+    if operation in COUNTING and op.type not in FLOATS:
+        flags |= COUNTS
+    address = address_of(u, operands[0])
     if op.space == "shared":
         pointer, _ = clamped(u, address, op.bytes, 0)
     else:
-        pointer = u.f.call("ptr", f"{op.space}_peek", u.worker, address, width)
+        pointer = peeked(u, op.space, address, op.bytes if meant is None else 1)
     sources = [items_of(operand) for operand in operands[1:]]
     targets = items_of(destination) if destination is not None else [None] * op.count
     changed, given = u.f.const("i1", 0), []
     for k, values in enumerate(zip(*sources, strict=True)):
         place = pointer.at(k * op.element_bytes)
-        if operation == "add" and op.type == "f32" and op.space != "shared":
-            given.append(_flushing_sum(u, op, address, place, values[0]))
-        else:
-            given.append(_apply(u, operation, op.type, place, list(values)))
+        type_ = f"b{BITS[op.type]}" if operation == "cas" else op.type
+        given.append(combine(u, operation, op, address, place, [u.value(value, type_) for value in values]))
         changed = changed | _bits(place.load(given[-1].type)).ne(_bits(given[-1]))
     # One that changes nothing only reads; but if its result is unused, in another order it might change something.
     quiet = QUIET if looked_at or operation in OVERWRITES else 0
     site = u.site(op.bytes, strong=True) | flags
     site_now = u.f.select(changed, u.f.const("i32", site), u.f.const("i32", site | quiet))
     # The result of an exchange is often unused: then it is a store.
-    check(u, "write" if operation == "exch" else "update", op.space, address, op.bytes, site_now)
+    direction = "write" if operation == "exch" else "update"
+    if meant is None:
+        check(u, direction, op.space, address, op.bytes, site_now)
+    else:
+        _check_bytes(u, direction, op.space, address, address_of(u, meant), (_bits(given[0]), pointer, site_now))
     for target, old in zip(targets, given, strict=True):
         if target is not None:
             u.assign(target, old)
@@ -78,18 +87,36 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
         u.acquire()  # after all else: it orders what follows, and not itself
 
 
+def _check_bytes(
+    u: KernelBuilder, direction: str, space: str, word: Value, meant: Value, what: tuple[Value, Value, Value]
+) -> None:
+    """Of a word, the byte that is meant and all that changed. `what`: the old word, where it lies, and the site."""
+    old, pointer, site = what
+    check(u, direction, space, meant, 1, site)
+    changed = old ^ pointer.load(old.type)
+    for k in range(WORD):
+        at = word + k
+        with u.f.when((changed >> 8 * k & 0xFF).ne(0) & at.ne(meant)):
+            check(u, direction, space, at, 1, site)
+
+
 def _bits(value: Value) -> Value:
     width = {"float": 32, "double": 64, "half": 16, "bfloat": 16}.get(value.type)
     return value.bitcast(f"i{width}") if width else value
 
 
-def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operands: list[Operand]) -> Value:
-    """Combine memory with the operands. Returns the old value."""
-    f, kind = u.f, llvm_type(type_)
+def combine(
+    u: KernelBuilder, operation: str, op: Opcode, address: Value, pointer: Value, values: list[Value]
+) -> Value:
+    """Combine memory with the values. Returns the old one. `pointer`: the place of `address`."""
+    f, type_ = u.f, op.type
+    kind = llvm_type(type_)
     if operation == "cas":
-        expected, new = (u.value(operand, f"b{BITS[type_]}") for operand in operands)
+        expected, new = values
         return _exchange(pointer, expected, new)[0]
-    value = u.value(operands[0], type_)
+    (value,) = values
+    if operation == "add" and type_ == "f32" and op.space != "shared":
+        return _flushing_sum(u, op, address, pointer, value)
     if type_ in HALVES and operation != "exch":
         return _of_halves(u, operation, type_, pointer, value)
     name = OPERATIONS[operation]
@@ -100,9 +127,9 @@ def _apply(u: KernelBuilder, operation: str, type_: str, pointer: Value, operand
     return f.emit(kind, f"atomicrmw {name} ptr {pointer}, {value.typed} seq_cst")
 
 
-def _flushing_sum(u: KernelBuilder, op: Opcode, address: Value, pointer: Value, operand: Operand) -> Value:
+def _flushing_sum(u: KernelBuilder, op: Opcode, address: Value, pointer: Value, value: Value) -> Value:
     """In global memory an FP32 sum takes subnormals for zero and gives none; in shared memory it is ordinary."""
-    f, value = u.f, u.value(operand, "f32")
+    f = u.f
     in_shared = f.const("i1", 0)
     if op.space == "generic":
         in_shared = ((address >> WINDOW_BITS) - FIRST_WINDOW).eq(SHARED_WINDOW)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from grader.ptx.analysis.around import name_what_is_inside
 from grader.ptx.analysis.bitfields import merging_loads
 from grader.ptx.analysis.calls import expand_calls
 from grader.ptx.analysis.carry import name_the_carry
 from grader.ptx.analysis.clusters import join_cluster_barriers
 from grader.ptx.analysis.flow import blocks_of
+from grader.ptx.analysis.fused import fuse_products
 from grader.ptx.analysis.gaps import leave_out_gaps
 from grader.ptx.analysis.looks import looks_of
 from grader.ptx.analysis.meeting_places import meeting_places
@@ -75,7 +77,9 @@ class KernelBuilder:
         unwritten: frozenset[Place],
     ) -> None:
         self.function = expand_calls(module, function)
+        fuse_products(self.function)
         leave_out_gaps(self.function)
+        name_what_is_inside(self.function)
         followed = follow_unwritten(self.function, unwritten)
         self.followed = {id(load): number for number, load in enumerate(followed, 1)}
         name_the_carry(self.function)

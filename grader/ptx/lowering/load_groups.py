@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from grader.ptx.analysis.around import inside
 from grader.ptx.analysis.pointers import MANY
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.ir import Value
@@ -89,7 +90,7 @@ class Loads:
         op = ins.op
         if not ins.traits.loads or op.is_strong or ins.guard or ins in self.speculated:
             return None
-        if id(ins) in u.looks.guesses or id(ins) in u.followed:
+        if id(ins) in u.looks.guesses or id(ins) in u.followed or inside(ins) is not None:
             return None
         source = ins.operands[1]
         if not isinstance(source, Address) or isinstance(source.base, Immediate) or not op.element_bytes:

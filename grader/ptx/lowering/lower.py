@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from grader.ptx.analysis.around import inside
 from grader.ptx.analysis.looks import BetweenBlocks
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.shapes import Frame, SharedMap
@@ -37,6 +38,7 @@ class Lowered:
     allocates: bool  # with malloc
     asynchronous: bool  # its copies count as accesses of machine.ASYNC_THREAD
     own_barriers: bool  # it uses mbarriers or named barriers
+    overhangs: bool  # it may access a whole word around the last bytes of an array
     between_blocks: BetweenBlocks
     lacking: dict[int, Unsupported]  # by site: what a thread that gets there would need
     unset: list[Location]  # where registers that may be uninitialised are first read
@@ -73,6 +75,7 @@ def lower(
         calls.allocates(kernel.blocks),
         async_copies.is_asynchronous(kernel.blocks),
         any(i.traits.on_mbarrier or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
+        any(inside(i) is not None for b in kernel.blocks for i in b.instructions),
         kernel.looks.between_blocks,
         kernel.lacking,
         _first_reads(kernel),

@@ -11,6 +11,7 @@ from functools import cache
 
 from grader.ptx.definition.formats import FORMATS, decode
 from grader.ptx.definition.fragments import LANES, Fragment, Product, UnknownShape, product
+from grader.ptx.definition.sparse import Index, Sparsity
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import intrinsic
 from grader.ptx.lowering.arithmetic.narrow import narrowed, widened
@@ -27,7 +28,10 @@ COLUMNS = 8  # of D, computed at once
 def bring_fragments(u: KernelBuilder, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
     shape = _product(u, ins.opcode)
     fragments = (shape.a, shape.b, shape.c)
-    return [w for o, fragment in zip(sources, fragments, strict=True) for w in _words(u, o, fragment)]
+    if len(sources) != len(fragments) + shape.extra_words:
+        raise u.unsupported()
+    words = [w for o, fragment in zip(sources, fragments, strict=False) for w in _words(u, o, fragment)]
+    return words + [u.value(o, "b32") for o in sources[len(fragments) :]]
 
 
 def _product(u: KernelBuilder, opcode: str) -> Product:
@@ -66,7 +70,7 @@ def multiply(u: KernelBuilder, ins: Instruction) -> None:
 def _multiplier(opcode: str) -> dict[str, str]:
     """A function that replaces the words of each lane, the registers of A, B and C, by those of D."""
     shape = product(opcode)
-    routine = Routine(opcode, "void", {"words": "ptr"})
+    routine = Routine(opcode.replace("::", "."), "void", {"words": "ptr"})
     f = routine.f
     number = _number_type(shape)
     matrices = [f.alloca(f"[{x.rows * x.columns} x {number}]", 64) for x in (shape.a, shape.b, shape.c)]
@@ -75,7 +79,9 @@ def _multiplier(opcode: str) -> dict[str, str]:
         for fragment, matrix in zip((shape.a, shape.b, shape.c), matrices, strict=True):
             _unpack(routine, fragment, number, at, lane, matrix)
             at = at.at(fragment.registers * fragment.register_bits // 8)
-    _multiply_rows(routine, shape, number, *matrices)
+    first = sum(x.registers * x.register_bits // 8 for x in (shape.a, shape.b, shape.c))
+    where = _columns(routine, shape.sparsity, f["words"].at(first), shape.a) if shape.sparsity else None
+    _multiply_rows(routine, shape, number, matrices, where)
     with f.count(f.const("i64", LANES)) as lane:
         _pack(routine, shape, number, f["words"].at(lane * MAIL_BYTES), lane, matrices[2])
     f.ret()
@@ -136,22 +142,46 @@ def _values(type_: str) -> str:
     return f"@values.{type_} = private constant [256 x double] [{text}]"
 
 
-def _multiply_rows(routine: Routine, shape: Product, number: str, a: Value, b: Value, c: Value) -> None:
-    """C += A·B, row by row, in ascending order of k."""
-    f = routine.f
+def _columns(routine: Routine, sparsity: Sparsity, words: Value, a: Fragment) -> Value:
+    """Of each element of a sparse A, row by row: its column. `words`: lane 0's metadata; its selector follows."""
+    f, count = routine.f, a.rows * a.columns
+    table = f"{f.name}.indices"
+    indices = [sparsity.index(*divmod(i, a.columns)) for i in range(count)]
+    text = ", ".join(f"i32 {x}" for index in indices for x in index)
+    routine.helper(table, f"@{table} = private constant [{len(Index._fields) * count} x i32] [{text}]")
+    columns = f.alloca(f"[{count} x i32]")
+    more = words.at(4).load("i32") * sparsity.contributors
+    with f.count(f.const("i64", count)) as i:
+        entry = f.const("ptr", f"@{table}").at(i * (4 * len(Index._fields)))
+        lane, shift, mask, first, step = (entry.at(4 * k).load("i32") for k in range(len(Index._fields)))
+        word = words.at(((lane + more) & (LANES - 1)).zext("i64") * MAIL_BYTES).load("i32")
+        columns.index("i32", i).store(first + ((word >> shift) & mask) * step)
+    return columns
+
+
+def _multiply_rows(routine: Routine, shape: Product, number: str, matrices: list[Value], where: Value | None) -> None:
+    """C += A·B, row by row, in ascending order of k. `where`: the row of B that each element of A meets."""
+    f, (a, b, c) = routine.f, matrices
     vector, size = f"<{COLUMNS} x {number}>", 4 if number == "i32" else 8
+    row_bytes = shape.b.columns * size
     with f.count(f.const("i64", shape.a.rows)) as row:
         left = a.at(row * (shape.depth * size))
+        right = b
+        if shape.parts > 1:
+            right = b.at(row.udiv(shape.a.rows // shape.parts) * (shape.b.rows // shape.parts * row_bytes))
         for first in range(0, shape.b.columns, COLUMNS):
-            sums = c.at(row * (shape.b.columns * size)).at(first * size)
+            sums = c.at(row * row_bytes).at(first * size)
             total = sums.load(vector, size)
             for k in range(shape.depth):
                 one = f.emit(vector, f"insertelement {vector} poison, {left.at(k * size).load(number).typed}, i64 0")
                 factor = f.emit(
                     vector, f"shufflevector {one.typed}, {vector} poison, <{COLUMNS} x i32> zeroinitializer"
                 )
-                right = b.at((k * shape.b.columns + first) * size).load(vector, size)
-                total = _add_product(routine, shape, factor, right, total)
+                met: Value | int = k * row_bytes
+                if where is not None:
+                    met = where.index("i32", row * shape.depth + k).load("i32").zext("i64") * row_bytes
+                across = right.at(met).at(first * size).load(vector, size)
+                total = _add_product(routine, shape, factor, across, total)
             sums.store(total, size)
 
 

@@ -16,6 +16,7 @@ from grader.ptx.lowering import (
     fences,
     mbarriers,
     stack,
+    tensor_bounds,
     unwritten,
     wmma,
 )
@@ -44,6 +45,7 @@ TABLES = Tables(
         **fences.HANDLERS,
         **mbarriers.HANDLERS,
         **stack.HANDLERS,
+        **tensor_bounds.HANDLERS,
         **unwritten.HANDLERS,
         **wmma.HANDLERS,
     },

@@ -34,13 +34,13 @@ class _Chunks:
         self.base = address_of(u, operands[0])
         stride = u.value(operands[1], "u32") if len(operands) > 1 else u.f.const("i32", least)
         self.stride = stride.zext("i64")
-        self.bytes = self.fragment.bits // 8
-        most = min(self.fragment.elements, self.inner, ROW_BYTES // self.bytes)
+        most = min(self.fragment.elements, self.inner, 8 * ROW_BYTES // self.fragment.bits)
         self.per_chunk = most if self.contiguous else 1
 
     @property
     def width(self) -> int:
-        return self.per_chunk * self.bytes
+        """Bytes. Elements of less than a byte lie side by side in a word."""
+        return self.per_chunk * self.fragment.bits // 8
 
     @property
     def starts(self) -> range:
@@ -53,7 +53,7 @@ class _Chunks:
         major, minor = position.udiv(self.inner), position & (self.inner - 1)
         if not self.contiguous:
             major, minor = minor, major
-        return self.base + (major.zext("i64") * self.stride + minor.zext("i64")) * self.bytes
+        return self.base + ((major.zext("i64") * self.stride + minor.zext("i64")) * self.fragment.bits >> 3)
 
     def pieces(self) -> int:
         """Bits that are loaded or stored at once: a register, or an element where elements are not adjacent."""

@@ -24,6 +24,7 @@ COMPUTATION: dict[str, Traits] = {
     "cvta": Traits(computes=True, pointer=PointerKind.SAME),
     "slct": Traits(computes=True, copies=True),
     "createpolicy": Traits(),
+    "fma.rn.oob": Traits(),
     "mapa": Traits(copies=True, pointer=PointerKind.SAME),
     "getctarank": Traits(),
 }
@@ -54,6 +55,9 @@ ASYNCHRONOUS: dict[str, Traits] = {
     **{f"cp.async.{name}": _COPY for name in ("ca", "cg", "commit_group", "wait_group", "wait_all")},
     **{f"cp.async.{name}": _BULK_COPY for name in
        ("mbarrier.arrive", "bulk", "bulk.commit_group", "bulk.wait_group")},
+    "cp.reduce.async.bulk": Traits(
+        result=False, reads=True, writes=True, atomic=True, asynchronous=True, arrives_later=True, by_element=True
+    ),
     "cp.async.bulk.prefetch.L2": Traits(result=False, hint=True),
     **{f"mbarrier.{name}": _MBARRIER for name in
        ("init", "inval", "arrive", "arrive_drop", "expect_tx", "complete_tx")},

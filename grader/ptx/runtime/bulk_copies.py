@@ -36,7 +36,16 @@ BULK = {
 
 
 def functions() -> list[Fn]:
-    return [bulk_good(), bulk_load(), bulk_store(), bulk_fence(), bulk_wait(), bulk_end()]
+    return [
+        bulk_good(),
+        bulk_load(),
+        bulk_store(),
+        bulk_target(),
+        bulk_reads(),
+        bulk_fence(),
+        bulk_wait(),
+        bulk_end(),
+    ]
 
 
 @contextmanager
@@ -115,7 +124,7 @@ def bulk_load() -> Fn:
 def bulk_store() -> Fn:
     """From shared to global memory: carried out at once; that it reads on is known until its group was waited for."""
     f = Fn("bulk_store", "void", {**BULK, "frame": "ptr"}, COLD)
-    width, null, zero = f.const("i32", CHUNK), f.const("ptr", "null"), f.const("i32", 0)
+    width, null = f.const("i32", CHUNK), f.const("ptr", "null")
     with f.when((_is_good(f, into_shared=False) & f["bytes"].ne(0)) ^ 1, likely=False):
         f.ret()
         f.label(f.fresh("dead"))
@@ -127,7 +136,29 @@ def bulk_store() -> Fn:
             shared = WORKER.get(f["w"], "shared").at(address)
             f.line(f"call void @llvm.memmove.p0.p0.i32(ptr {host}, ptr {shared}, i32 {CHUNK}, i1 false)")
             _note_reads(f, address)
+    f.call("void", "bulk_reads", *(f[name] for name in BULK), f["frame"])
+    f.ret()
+    return f
+
+
+def bulk_target() -> Fn:
+    """Of a reduction, 16 bytes of global memory and of shared memory: the host address of what it changes."""
+    f = Fn("bulk_target", "ptr", BULK, COLD)
+    width, null = f.const("i32", CHUNK), f.const("ptr", "null")
+    ok = f.call("i32", "shared_read", f["w"], f["me"], f["source"], width, f["source_site"])
+    host = f.call("ptr", "global_update", f["w"], f["me"], f["target"], width, f["site"], null)
+    with f.when(ok.ne(0)):
+        _note_reads(f, f["source"])
+        leave(f, host)
+    f.ret(WORKER.get(f["w"], "sink"))
+    return f
+
+
+def bulk_reads() -> Fn:
+    """A copy from shared memory has started: it reads on until its group was waited for."""
+    f = Fn("bulk_reads", "void", {**BULK, "frame": "ptr"}, COLD)
     nowhere, group = f.const("i64", NO_MBARRIER), HEADER.get(f["frame"], "bulk_group")
+    null, zero = f.const("ptr", "null"), f.const("i32", 0)
     flight = (nowhere, f["source"], null, f["bytes"], f["source_site"], f["me"] & (STAMP_STEP - 1), zero, group)
     f.call("void", "flight_start", f["w"], *flight)
     f.ret()

@@ -16,7 +16,7 @@ from reference_kernels.fp8 import Format, is_nan
 from reference_kernels.mistakes import untouched
 from reference_kernels.mistakes.fp8.chance import CHANCES
 from reference_kernels.mistakes.fp8.decoding import DECODINGS, Decoding
-from reference_kernels.mistakes.fp8.encoding import Draws, Encoding
+from reference_kernels.mistakes.fp8.encoding import Draws, Encoding, below
 from reference_kernels.mistakes.fp8.nans import NAN_MISTAKES
 from reference_kernels.mistakes.fp8.nearest import NEAREST
 from reference_kernels.mistakes.fp8.order import moved
@@ -90,7 +90,7 @@ def why_encoded(
     """Why these codes of x are wrong; None where no mistake that is known explains all of them."""
 
     def pick(at: Array) -> Encoding:
-        return Encoding(x[at], right[at], fmt, None if random is None else Draws(random, at))
+        return Encoding(x[at], right[at], fmt, None if random is None else Draws(random, at), below(x, at))
 
     output = Output(got, right, wrong, pick, Bytes(fmt))
     return _why(output, tuple(encodings(fmt, by_chance=random is not None)))

@@ -11,6 +11,8 @@ import numpy as np
 from reference_kernels.arrays import Array
 from reference_kernels.fp8 import E4M3, E5M2, SIGN, Format, encode, encode_stochastic, values
 
+FOUR = 4  # codes in a word
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -22,12 +24,16 @@ class Draws:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Vectors of one length; with `draws`, rounded by chance. FP64 holds all of it exactly."""
+    """Vectors of one length; with `draws`, rounded by chance. FP64 holds all of it exactly.
+
+    `below`: of the four in a word, the x of the byte below, of the next, and of the last; 0 where there is none.
+    """
 
     x: Array
     right: Array
     fmt: Format
     draws: Draws | None = None
+    below: tuple[Array, ...] = ()
 
     @cached_property
     def sign(self) -> Array:
@@ -119,6 +125,12 @@ class Encoding:
 
     def signed(self, code: Array | int) -> Array:
         return np.asarray(code).astype(np.uint8) | self.sign
+
+
+def below(x: Array, at: Array) -> tuple[Array, ...]:
+    """`Encoding.below` of these elements; the last few, fewer than four, are in no word."""
+    places = np.where(at // FOUR * FOUR + FOUR <= len(x), at % FOUR, 0)
+    return tuple(np.where(places >= k, x[at - np.minimum(k, places)], np.float32(0)) for k in range(1, FOUR))
 
 
 def last_step(fmt: Format) -> float:

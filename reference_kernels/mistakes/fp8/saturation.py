@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,25 +15,42 @@ from reference_kernels.mistakes.mistake import ANY_CODE, Mistake
 
 TO_NAN = "what is too large becomes NaN, not the largest finite value"
 TO_INF = "what is too large becomes Inf, not the largest finite value"
+BYTE = 8  # bits
 POSITIVE_ALONE = "only positive numbers saturate: fminf compares x before its sign is taken off"
 
 
 def _counted_on(e: Encoding) -> Array:
-    """Codes beyond the largest, as the exponent goes on counting: their low seven bits. Inf gives anything."""
+    """Codes beyond the largest, as the exponent goes on counting, without an end. Inf gives anything."""
     finite = np.where(e.beyond & ~e.infinite, e.magnitude, 1.0)
     exponent = np.frexp(finite)[1].astype(np.int64) - 1
     steps = np.rint(np.ldexp(finite, e.fmt.mantissa_bits - exponent)).astype(np.int64)
-    code = ((exponent - (1 - e.fmt.bias)) << e.fmt.mantissa_bits) + steps
-    return code & 0x7F
+    return ((exponent - (1 - e.fmt.bias)) << e.fmt.mantissa_bits) + steps
+
+
+def _out_of_reach(e: Encoding) -> Array:
+    """So large that adding 2^(23 - mantissa bits) times as much, to round, gives Inf; or Inf. Anything may come."""
+    return e.magnitude >= 2.0 ** (128 - (23 - e.fmt.mantissa_bits))
 
 
 def _runs_over(e: Encoding) -> Array:
-    return e.but(e.beyond & ~e.infinite, _counted_on(e))
+    return e.but(e.beyond & ~e.infinite, _counted_on(e) & 0x7F)
 
 
 def _negatives_run_over(e: Encoding) -> Array:
-    codes = e.but(e.beyond & ~e.infinite & (e.sign > 0), _counted_on(e)).astype(np.int16)
-    return np.where(e.infinite & (e.sign > 0), ANY_CODE, codes)
+    codes = e.but(e.beyond & (e.sign > 0), _counted_on(e) & 0x7F).astype(np.int16)
+    return np.where(_out_of_reach(e) & (e.sign > 0), ANY_CODE, codes)
+
+
+def _negatives_run_into_the_next(e: Encoding) -> Array:
+    """Four in a word: what has more than eight bits changes the byte above it."""
+    own = _negatives_run_over(e)
+    below = [replace(e, x=x, right=np.zeros_like(e.right), draws=None, below=()) for x in e.below]
+    anything = own == ANY_CODE
+    for one in below:
+        anything |= _out_of_reach(one) & (one.sign > 0)
+    for one in below[:1]:
+        own = np.where(one.beyond & (one.sign > 0), own | _counted_on(one) >> BYTE, own)
+    return np.where(anything, ANY_CODE, own)
 
 
 def _above(e: Encoding) -> Array:
@@ -55,6 +73,12 @@ def saturation(fmt: Format) -> Iterator[Mistake[Encoding]]:
     yield Mistake("inf-to-zero", "Inf becomes zero", SATURATION, lambda e: e.but(e.infinite, 0))
     yield Mistake("runs-over", "nothing saturates: an exponent that is too large runs over", SATURATION, _runs_over)
     yield Mistake("positives-saturate", POSITIVE_ALONE, SATURATION, _negatives_run_over)
+    yield Mistake(
+        "positives-saturate-packed",
+        f"{POSITIVE_ALONE}; the rest runs over into the next byte of its word",
+        SATURATION,
+        _negatives_run_into_the_next,
+    )
     yield Mistake("positives-saturate-else-nan", POSITIVE_ALONE, SATURATION,
                   lambda e: e.but(e.beyond & (e.sign > 0), nan))  # fmt: skip
     yield Mistake("positives-saturate-else-inf", POSITIVE_ALONE, SATURATION,

@@ -14,9 +14,10 @@ from markupsafe import Markup
 
 from grader.model.exercise import Exercise
 from grader.model.measurements import KernelResources
-from grader.model.result import Points, Result, Status
+from grader.model.result import Result, Status, Verdict
 from reports import cases, evidence, guide, history, listing, padding, roofline, speed, text
 from reports.evidence import Evidence
+from reports.points import account
 from reports.problems import Problem, advice, grader_errors, not_judged, problems
 from reports.verdict import words
 
@@ -32,8 +33,6 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(readable=text.readable, plural=text.plural, exact=text.exact, us=text.us)
-
-RUBRIC = ("correctness", "performance", "quality")
 
 
 def render(
@@ -65,11 +64,13 @@ def render(
         grader_errors=grader_errors(result),
         not_judged=not_judged(result),
         listing=code,
-        points=tuple(_points(result.points, exercise)),
+        account=account(result, exercise),
         other_checks=others,
         others_passed=all(check.status is Status.PASSED for check, _ in others),
         resources=_resources(result),
         printed=tuple(_printed(result)),
+        right=not found and result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE),
+        speed_hints=guide.about_speed(exercise),
         command=_command(result),
         machine=tuple(_flat(result.machine)),
         link_lines=lambda value: text.link_lines(value, linked),
@@ -122,14 +123,6 @@ def _content_hash(style: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
 
 
-def _points(points: Points, exercise: Exercise | None) -> Iterator[tuple[str, float | None, float | None]]:
-    """(rubric, given, of)."""
-    for rubric in RUBRIC:
-        yield rubric, getattr(points, rubric), exercise.points.get(rubric) if exercise else None
-    if points.manual is not None:
-        yield "by the instructor", points.manual, None
-
-
 def _resources(result: Result) -> Mapping[str, KernelResources]:
     """What ptxas says of each kernel, where a check measured it."""
     return next((check.measurements.kernels for check in result.checks if check.measurements.kernels), {})
@@ -143,7 +136,7 @@ def _printed(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _command(result: Result) -> str:
-    return shlex.join(["grade", "run", result.exercise, result.submission.path, "--seed", str(result.seed)])
+    return shlex.join(cases.repeated(result, result.exercise))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
