@@ -8,6 +8,11 @@ from enum import StrEnum
 class Detail(StrEnum):
     """A finding's `detail`, by the kinds that have it. A finding without one is the kind's plain form."""
 
+    # bad-launch
+    NOT_SET = "not-set"
+    ROUNDED_DOWN = "rounded-down"  # one component of a grid or a block is 0
+    TOO_MANY_THREADS = "too-many-threads"
+
     # out-of-bounds; without a detail it is past the end
     BEFORE_START = "before-start"
     STRAY_POINTER = "stray-pointer"  # the address lies in no array
