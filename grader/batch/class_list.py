@@ -63,7 +63,7 @@ def read(file: Path) -> list[Listed]:
         content = files.read(file, sheet.MAX_BYTES)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}; expected a class list, a CSV file") from None
-    found = sheet.read(content, str(file), FIRST)
+    found = sheet.read(content, str(file), FIRST, shown=("Student", "Identifier", "First Name"))
     if not any(found.find(name) is not None for name in IDENTIFIERS):
         raise UsageError(
             f"{file}:{found.header + 1}: no column tells students apart; expected one of {', '.join(IDENTIFIERS)}"

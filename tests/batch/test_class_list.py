@@ -61,7 +61,7 @@ def test_two_who_are_called_alike_are_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"a,b\n1,2\n", "roster.csv has no line that starts with Student or"),
+        (b"a,b\n1,2\n", "roster.csv has no line that starts with Student or Identifier or First Name"),
         (b"Student,Section\nAda,A\n", "roster.csv:1: no column tells students apart"),
         (b"Student,ID\n", "roster.csv lists no student"),
         (b"Student,ID\nJos\xe9,1\n", "roster.csv is not UTF-8"),
