@@ -106,7 +106,7 @@ def _summary(result: Result, exercise: Exercise) -> str:
         lines.append(f"{rubric}: {'not judged here' if part is None else f'{part:g} of {most}'}")
     if given.manual is not None:
         lines.append(f"from your instructor: {given.manual:g}")
-    lines.append(f"To repeat: grade run {exercise.name} starter.cu --seed {result.seed}")
+    lines.append(f"To repeat: {feedback.repeat(result)}")
     return "\n".join(lines)
 
 
