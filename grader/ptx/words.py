@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from grader.ptx.facts import Actor, Detail, Facts, Place, Side
-from grader.ptx.machine import ABSENT_LANE, BARRIER_NUMBER, MAX_COUNT, NAMED_BARRIERS, OWN_LANE, Kind, Misuse
+from grader.ptx.machine import (
+    ABSENT_LANE,
+    ARRIVES_AGAIN,
+    BARRIER_NUMBER,
+    MAX_COUNT,
+    NAMED_BARRIERS,
+    OWN_LANE,
+    Kind,
+    Misuse,
+)
 
 COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
                "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
@@ -48,6 +57,7 @@ def describe(place: Place, width: int) -> str:
         return f"address {place.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
     whole = place.offset % place.item == 0
     name = f"{place.array}[{place.offset // place.item}]" if whole else f"{place.array} + {place.offset} bytes"
+    name += f" of block {place.rank} of the cluster" if place.rank is not None else ""
     if place.offset >= 0 and place.offset + width <= place.size:
         return name
     if place.offset < 0:
@@ -132,14 +142,26 @@ def _divergence(facts: Facts) -> str:
     if facts.detail is Detail.BARRIER_NUMBER:
         number = facts.number & (BARRIER_NUMBER - 1)
         return f"{who(facts.actor)} uses barrier {number}, but a block has only barriers 0 to {NAMED_BARRIERS - 1}"
-    are = _count(facts.number, "thread")
+    whole = "cluster" if facts.detail is Detail.CLUSTER_BARRIER else "block"
+    are = f"{_count(facts.number, 'thread')} of the {whole}"
     if facts.other is None:
         verb = "reaches" if facts.number == 1 else "reach"
-        return f"{are} of the block never {verb} this barrier: {who(facts.actor)} has already returned"
+        return f"{are} never {verb} this barrier: {who(facts.actor)} has already returned"
     verb = "does" if facts.number == 1 else "do"
+    return f"{are} {verb} not wait here: {who(facts.actor)} waits at the barrier on line {facts.other.line}"
+
+
+def _left_block(facts: Facts) -> str:
     return (
-        f"{are} of the block {verb} not wait here: {who(facts.actor)} waits at the barrier on line {facts.other.line}"
+        f"{_accesses(facts)}, but nothing keeps that block from ending first: "
+        "let both blocks meet (cluster.sync()) before it returns"
     )
+
+
+def _cluster_order(facts: Facts) -> str:
+    if facts.number == ARRIVES_AGAIN:
+        return f"{who(facts.actor)} arrives at the barrier of the cluster again without having waited at it"
+    return f"{who(facts.actor)} waits at the barrier of the cluster without having arrived at it"
 
 
 def _counts_differ(facts: Facts) -> str:
@@ -225,6 +247,8 @@ _SENTENCES: dict[Kind, Callable[[Facts], str]] = {
     Kind.READ_ONLY_WRITE: lambda facts: f"{_accesses(facts)}, which is read-only",
     Kind.BARRIER_DIVERGENCE: _divergence,
     Kind.COUNTS_DIFFER: _counts_differ,
+    Kind.LEFT_BLOCK: _left_block,
+    Kind.CLUSTER_ORDER: _cluster_order,
     Kind.COLLECTIVE_MISMATCH: _mismatch,
     Kind.DID_NOT_FINISH: _not_finished,
     Kind.TRAP: _trap,

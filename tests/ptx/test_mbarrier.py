@@ -529,18 +529,10 @@ REFUSED = {
         SHARED int s[64]; __shared__ u64 bar;
         ASM("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], 16, [%2];"
             :: "r"(AT(s)), "r"(AT(s + 16)), "r"(AT(&bar)));""",
-    "multicast": """
-        SHARED int s[64]; __shared__ u64 bar;
-        ASM("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster"
-            " [%0], [%1], 16, [%2], %3;" :: "r"(AT(s)), "l"(in), "r"(AT(&bar)), "h"((short)1));""",
     "cp.async.bulk.tensor": """
         SHARED int s[64]; __shared__ u64 bar;
         ASM("cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2}], [%3];"
             :: "r"(AT(s)), "l"(in), "r"(0), "r"(AT(&bar)));""",
-    "st.async": """
-        SHARED int s[64]; __shared__ u64 bar;
-        ASM("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];"
-            :: "r"(AT(s)), "r"(1), "r"(AT(&bar)));""",
 }
 
 

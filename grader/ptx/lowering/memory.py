@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
@@ -73,13 +74,14 @@ def variable_windows(module: Module) -> dict[str, int]:
     return windows
 
 
+LEAST_BLOCK_BYTES = 1 << 18  # of the arena, for a block of a cluster: matrix descriptors have so many bits
 SHARED_LINE = 128  # bytes; no instruction asks for more, but by an array's own alignment
 
 
 @dataclass(frozen=True)
 class SharedLayout:
     map: SharedMap
-    addresses: dict[str, int]
+    addresses: dict[str, int]  # in a block's part of the arena, as in `arrays`
     arrays: dict[str, tuple[int, int]]  # name -> (start, size)
 
 
@@ -108,8 +110,20 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
     addresses |= {v.name: start for v in dynamic}
     static = sum(size for _, size in arrays.values())
     arena = _aligned(start + (MAX_SHARED_BYTES - static if dynamic else 0) + ARENA_TAIL, 1024)
-    polls = any(ins.base == POLL for block in blocks for ins in block.instructions)
-    map_ = SharedMap(tuple(arrays.values()), start, arena, granule(blocks, "shared"), polls, may_rewrite(blocks))
+    count = prod(function.cluster)
+    step = max(1 << (arena - 1).bit_length(), LEAST_BLOCK_BYTES) if count > 1 else arena
+    polls = count > 1 or any(ins.base == POLL for block in blocks for ins in block.instructions)
+    map_ = SharedMap(
+        tuple((at + rank * step, size) for rank in range(count) for at, size in arrays.values()),
+        start,
+        count * step,
+        granule(blocks, "shared"),
+        polls,
+        may_rewrite(blocks, in_cluster=count > 1),
+        count,
+        step,
+        bool(dynamic),
+    )
     return SharedLayout(map_, addresses, arrays)
 
 

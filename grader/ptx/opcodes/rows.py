@@ -55,6 +55,7 @@ ASYNCHRONOUS: dict[str, Traits] = {
     **{f"cp.async.{name}": _COPY for name in ("ca", "cg", "commit_group", "wait_group", "wait_all")},
     **{f"cp.async.{name}": _BULK_COPY for name in
        ("mbarrier.arrive", "bulk", "bulk.commit_group", "bulk.wait_group")},
+    "st.async": _BULK_COPY,
     "cp.reduce.async.bulk": Traits(
         result=False, reads=True, writes=True, atomic=True, asynchronous=True, arrives_later=True, by_element=True
     ),
@@ -98,6 +99,8 @@ def _matrices(kind: CollectiveKind, *, reads: bool = False, writes: bool = False
 COLLECTIVES: dict[str, Traits] = {
     **_barriers("bar", aligned=True),
     **_barriers("barrier", aligned=False),
+    "barrier.cluster.arrive": Traits(result=False, barrier=BarrierKind.CLUSTER, arrives=True),
+    "barrier.cluster.wait": Traits(result=False, barrier=BarrierKind.CLUSTER),
     "bar.warp": Traits(result=False, barrier=BarrierKind.WARP, collective=CollectiveKind.SYNC, masked=True),
     "shfl": _masked(CollectiveKind.SHUFFLE),
     "vote": _masked(CollectiveKind.VOTE),

@@ -8,6 +8,7 @@ from grader.ptx.ir import Fn
 from grader.ptx.runtime import (
     barriers,
     bulk_copies,
+    clusters,
     copies,
     crossings,
     faults,
@@ -45,6 +46,7 @@ PARTS = (
     phases,
     flights,
     bulk_copies,
+    clusters,
 )
 INTRINSICS = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
