@@ -17,7 +17,11 @@ from tests.batch.class_of import submitted
 from tests.batch.classroom import School
 
 EXPORTED = Path(__file__).parent / "exported"
-GRADESCOPE = "First Name,Last Name,SID,Email,Role,Sections\nAda,Lovelace,0012,ada@example.edu,Student,A\n"
+GRADESCOPE = (
+    "First Name,Last Name,SID,Email,Role,Sections\n"
+    "Alonzo,Church,,church@example.edu,Instructor,\n"
+    "Ada,Lovelace,0012,ada@example.edu,Student,A\n"
+)
 
 
 def test_canvas_numbers_become_people() -> None:
