@@ -99,6 +99,11 @@ KINDS = {
         "Take the first wrong element and work out by hand which inputs your kernel reads for it.",
         at_fault=False,
     ),
+    "uncoalesced": KindText(
+        "Uncoalesced access",
+        "Let threadIdx.x run along a row, and threadIdx.y from row to row: then the threads of a warp access "
+        "neighbouring addresses. If both are swapped, swap them back.",
+    ),
     "speed": KindText(
         "Too slow", "See below which resources your kernel leaves unused, and take the hints one at a time."
     ),
@@ -130,6 +135,22 @@ FINER: dict[tuple[str, str], Finer] = {
     ("out-of-bounds", Detail.DYNAMIC_SHARED): Finer(
         "The size of an extern __shared__ array is launch->shared_bytes, in bytes: compare it with the largest "
         "index times sizeof(float). If it is large enough, find the index that runs past the end."
+    ),
+    ("out-of-bounds", Detail.NOT_REQUESTED): Finer(
+        "launch->shared_bytes is 0. Set it in the launch function to the size of the extern __shared__ array, in "
+        "bytes: launch->shared_bytes = 2 * TILE * TILE * sizeof(float).",
+        "No dynamic shared memory was requested",
+    ),
+    **{
+        (kind, Detail.FLAT_BLOCK): Finer(
+            "Launch a block of two dimensions, launch->block = dim3(TILE, TILE), or compute row and column from "
+            "threadIdx.x: / TILE and % TILE.",
+            "The block has one dimension, the kernel two",
+        )
+        for kind in ("out-of-bounds", "uninitialised-read", "race", "barrier-divergence", "wrong-values")
+    },
+    ("wrong-values", Detail.UNSET_VARIABLE): Finer(
+        "Give the variable a value where it is declared: float sum = 0.0f.", "A variable was never set"
     ),
     ("uninitialised-read", Detail.GLOBAL_MEMORY): Finer(
         "Outputs start out uninitialised. Store a value before you read one back: C[i] = sum, not C[i] += sum."

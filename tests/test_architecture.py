@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -116,6 +117,15 @@ def test_reports_are_rendered_by_the_faces_alone() -> None:
 def test_checks_never_import_each_other() -> None:
     checks = {f"grader.checks.{check}" for check in CHECKS}
     assert [(a, b) for a, b in edges() if a in checks and b in checks] == []
+
+
+def test_torch_is_for_its_layers_alone() -> None:
+    """Grading needs none of it."""
+    layers, torch = "reference_kernels.torch_layers", re.compile(r"^\s*(?:import|from) torch\b", re.MULTILINE)
+    users = {name for name, file in FILES.items() if torch.search(file.read_text())}
+    assert f"{layers}.ops" in users
+    assert [name for name in sorted(users) if not within(name, layers)] == []
+    assert [name for name, target in edges() if within(target, layers) and not within(name, layers)] == []
 
 
 def test_there_are_no_import_cycles() -> None:

@@ -24,14 +24,19 @@ ALIKE = 0.7
 # With fewer fingerprints, two short kernels are alike by chance.
 FEWEST = 8
 
-# A passage in more submissions than this, and in more than a third of them, is not a sign of copying.
-MANY = 4
+# Characters; even a large kernel has a fifth of it.
+LONGEST = 250_000
+
+# A passage in more than a third of the submissions is how it is done, not a sign of copying; but of a small class it
+# takes more than 4, and of a large one 30 are enough.
+FEW, MANY = 4, 30
 
 IDENTICAL = "identical files"
 RENAMED = "identical but for names, numbers, comments and whitespace"
 
+# A text that never ends is a token too, or a line of quotes would be read again from each of them.
 _TOKEN = re.compile(
-    r"""//(?:\\\n|[^\n])*|/\*.*?(?:\*/|\Z)|(?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
+    r"""//(?:\\\n|[^\n])*|/\*.*?(?:\*/|\Z)|(?P<text>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)"""
     r"""|(?P<name>[^\W\d]\w*)|(?P<number>\.?\d(?:[eEpP][+-]|[\w.'])*)|(?P<sign>[^\s\w])""",
     re.DOTALL,
 )
@@ -49,7 +54,7 @@ def groups(sources: Mapping[str, str], starter: str) -> tuple[AlikeGroup, ...]:
     by_tokens: dict[tuple[str, ...], list[str]] = defaultdict(list)
     given = tokens(starter)
     for student, text in sources.items():
-        read = tokens(text)
+        read = tokens(text[:LONGEST])
         if read and read != given:
             by_text[text].append(student)
             by_tokens[read].append(student)
@@ -80,7 +85,7 @@ def _pairs(by_tokens: Mapping[tuple[str, ...], Sequence[str]], given: frozenset[
     for student, prints in own.items():
         for one in prints:
             holders[one].append(student)
-    common = {one for one, students in holders.items() if len(students) > max(MANY, len(own) / 3)}
+    common = {one for one, students in holders.items() if len(students) > min(max(FEW, len(own) / 3), MANY)}
     left = {student: prints - common for student, prints in own.items()}
     shared = Counter(
         pair for one, students in holders.items() if one not in common for pair in combinations(sorted(students), 2)

@@ -11,7 +11,7 @@ from grader.batch import archives
 from grader.batch.entry import Submitted
 from grader.batch.found import Folder, Found, SubmissionSource, Unreadable
 from grader.batch.layouts import EXERCISES, STARTER, TAKEN_FIRST, HandedIn, is_source
-from grader.batch.unwrapping import PASTED, archive, kernel, suffix
+from grader.batch.unwrapping import MOST_LOOKED_AT, PASTED, archive, kernel, may_be_kernel, suffix
 
 SHOWN = 5  # files or students named in a sentence
 
@@ -100,7 +100,8 @@ def _chosen(source: SubmissionSource, group: HandedIn, sources: Sequence[Found])
 
 def _text(source: SubmissionSource, group: HandedIn, unpacked: Path) -> Taken | None:
     """A kernel in a file of another name, or pasted; None if there is none."""
-    found = {one.place: content for one in group.files if (content := kernel(source, one, group.name_of(one)))}
+    texts = [one for one in group.files if may_be_kernel(one, group.name_of(one))][:MOST_LOOKED_AT]
+    found = {one.place: content for one in texts if (content := kernel(source, one, group.name_of(one)))}
     if not found:
         return None
     if len(found) > 1:

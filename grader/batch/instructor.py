@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from grader.batch import outputs, who, workplace
+from grader.batch import late, outputs, who, workplace
 from grader.batch.entry import Entry, ManualPoints
 from grader.batch.ledger import Ledger
 from grader.errors import UsageError
@@ -67,6 +67,10 @@ def purge(ledger: Ledger, exercise: Exercise | None, out: Path, student: str) ->
     removed = outputs.forget(student, out)
     for file in handed_in:
         workplace.remove(file, out.absolute())
+    rule = ledger.settings().get(outputs.LATE, "")
+    known = [one.submitted for one in ledger.enrolled()]
+    if (kept := late.without(rule, student, known)) != rule:
+        ledger.keep({outputs.LATE: kept})
     ledger.purge(student)
     if exercise is not None:
         _write(ledger, exercise, out)

@@ -18,6 +18,7 @@ The points themselves stay as they are; what is lost is subtracted in the gradeb
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import tomllib
@@ -72,6 +73,24 @@ def read(file: Path, students: Sequence[Submitted]) -> str:
     return text
 
 
+def without(text: str, student: str, students: Sequence[Submitted]) -> str:
+    """The rule without the lines that name this student, by whatever identifier."""
+    kept = []
+    for line in text.splitlines(keepends=True):
+        key = re.match(r"""\s*(?:"(?P<quoted>[^"]*)"|'(?P<literal>[^']*)'|(?P<bare>[\w-]+))\s*=""", line)
+        name = key and next(filter(None, key.groups()), "")
+        if not name or name in LatePolicy.__struct_fields__ or not _is(name, student, students):
+            kept.append(line)
+    return "".join(kept)
+
+
+def _is(name: str, student: str, students: Sequence[Submitted]) -> bool:
+    try:
+        return who.find(name, students).student == student
+    except UsageError:
+        return False
+
+
 def lateness(text: str, students: Sequence[Submitted]) -> dict[str, Lateness]:
     """By student, for those who are late or have an extension, under the policy that `read` accepted; "": none."""
     if not text:
@@ -104,10 +123,8 @@ def _by_student(days: dict[str, float], students: Sequence[Submitted]) -> dict[s
     """By id. Whoever has left the batch since has no days."""
     found = {}
     for name, value in days.items():
-        try:
+        with contextlib.suppress(UsageError):
             found[who.find(name, students).student] = value
-        except UsageError:
-            continue
     return found
 
 

@@ -11,7 +11,11 @@ class Detail(StrEnum):
     # out-of-bounds; without a detail it is past the end
     BEFORE_START = "before-start"
     STRAY_POINTER = "stray-pointer"  # the address lies in no array
+    NOT_REQUESTED = "shared-not-requested"  # of dynamic shared memory, of which the launch asked for none
     DYNAMIC_SHARED = "dynamic-shared"  # past the end of what the launch asked for
+
+    # also of other faults: the kernel reads threadIdx.y, and the block has only one thread along y
+    FLAT_BLOCK = "flat-block"
 
     # uninitialised-read
     GLOBAL_MEMORY = "global-memory"  # an output that nothing has written yet
@@ -66,6 +70,7 @@ class Detail(StrEnum):
     # wrong-values: the bits of the input alone say what is right; and beside them a random number
     CONVERSION = "conversion"
     STOCHASTIC_CONVERSION = "stochastic-conversion"
+    UNSET_VARIABLE = "unset-variable"  # its result is infinite, and a variable was never set
     ONE_SHARED_ARRAY = "one-shared-array"  # several extern __shared__ arrays, which are one
     UNTOUCHED = "untouched"  # the whole submission is the starter as it came
     NOT_WRITTEN = "not-written"  # the kernel needs what is still as in the starter

@@ -370,7 +370,9 @@ def _side_of(place: Place) -> Detail:
         return Detail.STRAY_POINTER
     if place.offset < 0:
         return Detail.BEFORE_START
-    return Detail.DYNAMIC_SHARED if place.is_dynamic else Detail.NONE
+    if place.is_dynamic:
+        return Detail.DYNAMIC_SHARED if place.size else Detail.NOT_REQUESTED
+    return Detail.NONE
 
 
 def _related(kind: Kind, other: Side | None) -> tuple[Related, ...]:

@@ -16,6 +16,7 @@ class Detail(StrEnum):
     NONE = ""
     BEFORE_START = "before-start"
     STRAY_POINTER = "stray-pointer"
+    NOT_REQUESTED = "shared-not-requested"
     DYNAMIC_SHARED = "dynamic-shared"
     GLOBAL_MEMORY = "global-memory"
     COPY_IN_FLIGHT = "copy-in-flight"

@@ -111,11 +111,13 @@ Argument = Buffer | int | TensorMap
 
 @dataclass(frozen=True)
 class Limits:
-    """instructions: per thread between two barriers. barriers: per block. seconds: processor time per core in use."""
+    """instructions: per thread between two barriers. barriers: per block; stale: of these, with nothing new in global
+    memory. seconds: processor time per core in use."""
 
     instructions: int = 4_000_000_000
     barriers: int = 2_000_000
     seconds: float = 60.0
+    stale: int = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,7 @@ class Launch:
             windows=pointer_to(self.windows),
             budget=limits.instructions,
             barriers=limits.barriers,
+            stale=limits.stale,
             thread_index=pointer_to(self._kept(np.tile(_thread_indices(block), (self.in_cluster, 1)))),
             fault_limit=FAULT_LIMIT,
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),

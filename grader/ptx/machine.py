@@ -71,6 +71,7 @@ TRIES = 0x0200_0000  # and it is a compare-and-swap
 QUIET = 0x0100_0000  # flag on the site of an atomic operation: this time it changed nothing, and counts as a look
 # Flag on a site: a load that keeps the rest of a word of which some bits are replaced, or whose value is followed.
 MERGES = 0x2000_0000
+COUNTS = MERGES  # the same flag on the site of an atomic operation: it counts, as a ticket or a number of arrivals
 
 LOCKS = 256  # of the shadow of global memory, for LOCK_BYTES of addresses each; and each has a cache line
 LOCK_SHIFT = 6
@@ -220,6 +221,8 @@ LAUNCH = Layout(
     windows="ptr",  # WINDOW records
     budget="i64",  # instructions that one thread may run
     barriers="i64",  # that a block may pass, phases of mbarriers among them
+    stale="i64",  # of these, with nothing new in global memory
+    stalled="i64",  # where blocks take turns: how many they have passed since there was something new
     running="i32",  # blocks that have begun and not ended
     waiting="i32",  # of these, the ones in which all that run wait in loops
     worn_out="i32",  # 1: in some block time came to stand still, and races were missed
@@ -294,6 +297,7 @@ WORKER = Layout(
     mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
     origins="ptr",  # i64 per cell of shared memory: of what was stored there and is what nothing wrote, which read it
     passed="i64",  # barriers and phases that this block has passed
+    fresh="i64",  # how many it had passed when it last changed global memory, but for what it draws from
     polls="i32",  # times that all threads waited in vain since an mbarrier changed
     flights="ptr",  # FLIGHT records: what mbarriers wait for
     flight_count="i32",

@@ -26,7 +26,7 @@ BLOCK = 128  # elements that share a scale
 CHUNK = 16  # the product copies rows in pieces of this many bytes
 WARP, THREADS, PRODUCT_THREADS = 32, 256, 128  # as in fp8_layers.cu
 BLOCKS_ON_AN_SM = 8  # of THREADS: what fits
-PRODUCTS_ON_AN_SM = 4  # of PRODUCT_THREADS
+PRODUCTS_ON_AN_SM = 2  # of PRODUCT_THREADS: each thread has 184 registers
 
 # DLPack has no FP8, and not every library BF16: those travel as integers.
 CARRIERS = {torch.float8_e4m3fn: torch.uint8, torch.bfloat16: torch.int16}

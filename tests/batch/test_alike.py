@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,13 @@ def test_short_or_odd_files_end() -> None:
     assert of(a="", b="", c="/* never ends", d="'\"", e="x" * 100_000, f="int a;", g="int b;") == [
         (("f", "g"), RENAMED)
     ]
+
+
+@pytest.mark.parametrize("piece", ['"', '\\"', "'", "\\'", "/*", "//\\\n", "a ", "1'", ".5e+", "{"])
+def test_a_hostile_source_takes_no_longer_than_its_length(piece: str) -> None:
+    began = time.process_time()
+    assert of(a=piece * 500_000, b="int a;") == []
+    assert time.process_time() - began < 10
 
 
 def test_only_the_instructor_is_told(school: School, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from grader.batch import feedback, gradebook, late, outcomes, platforms, run
 from grader.batch.entry import Lateness
 from grader.batch.exports import canvas, gradescope
 from grader.batch.intake import Batch
+from grader.batch.ledger import Ledger
 from grader.cli.command import invoke
 from grader.errors import UsageError
 from tests.batch.class_of import CLASS, EXERCISE, OPEN, not_timed, rows_of, submitted
@@ -170,6 +171,15 @@ def test_a_batch_keeps_the_rule_and_grades_nothing_again_for_it(
     assert batch(listed, "--late", listed.folder / "other.toml") == 0
     assert final(listed) == {"ada": "52", "bob": "52", "cyd": "52"}
     assert "days late" not in page.read_text()
+
+
+def test_who_is_purged_is_in_no_rule_any_more(listed: School) -> None:
+    (listed.folder / "late.toml").write_text(RULE + '[extensions]\nada = 1\n"bob" = 5\n')
+    assert batch(listed, "--late", listed.folder / "late.toml") == 0
+    assert invoke(["ledger", str(listed.out), "purge", "bob", "--yes"]) == 0
+    with Ledger(listed.out) as ledger:
+        assert ledger.settings()["late"] == RULE + "[extensions]\nada = 1\n"
+    assert b"bob" not in (listed.out / "ledger.sqlite").read_bytes()
 
 
 def test_a_rule_that_is_wrong_changes_nothing(listed: School, capsys: pytest.CaptureFixture[str]) -> None:

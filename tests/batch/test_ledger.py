@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from grader.model.result import Check, Points, Result, Status, Submission, verdi
 
 WHERE = Conditions("01_double", "hash", 7, "cpu")
 ADA = Enrolled(Submitted("ada", path=Path("/there/ada.cu"), identifiers={"ID": "1"}), "sha-a", "key-a")
+AT = datetime(2026, 9, 21, 23, 59, tzinfo=UTC)
 BOB = Enrolled(Submitted("bob", problem="nothing was handed in"))
 
 
@@ -35,7 +37,7 @@ def graded(status: Status = Status.PASSED) -> Graded:
 
 
 def test_what_was_enrolled_comes_back(tmp_path: Path) -> None:
-    odd = Enrolled(Submitted("odd", path=Path(os.fsdecode(b"/there/\xff.cu")), late=True), "s", "k")
+    odd = Enrolled(Submitted("odd", path=Path(os.fsdecode(b"/there/\xff.cu")), late=True, at=AT), "s", "k")
     with Ledger(tmp_path, create=True) as ledger:
         ledger.enrol([ADA, BOB, odd], "01_double")
     with Ledger(tmp_path) as ledger:

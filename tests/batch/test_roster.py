@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from grader.batch import archives, filenames, roster
+from grader.batch import archives, filenames, roster, unwrapping
 from grader.batch.entry import Submitted
 from grader.errors import UsageError
 from grader.exercise import submission
@@ -618,6 +619,33 @@ def test_pasted_text_is_a_kernel(tmp_path: Path, name: str) -> None:
     assert one.note == f"pasted text was graded: {name.split('/')[-1]}"
 
 
+HOSTILE = (
+    "<",
+    "<!",
+    "<!--",
+    "<![CDATA[",
+    "<?",
+    "<a ",
+    "</",
+    "&",
+    "&#x",
+    "<a",
+    "<title>",
+    "<p>",
+    "<a/",
+    '<a a="',
+    "&#9",
+)
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_hostile_page_takes_no_longer_than_its_length(piece: str) -> None:
+    """html.parser needs minutes for some of these."""
+    began = time.process_time()
+    unwrapping.pasted(piece + piece[-1] * 5000 + piece * (submission.MAX_BYTES // len(piece)))
+    assert time.process_time() - began < 5
+
+
 @pytest.mark.parametrize(
     ("inside", "taken"),
     [
@@ -714,6 +742,12 @@ def test_folders_equal_but_for_their_unicode_form_are_not_one(tmp_path: Path) ->
     students = read(folder(tmp_path, f"{composed}/starter.cu", f"{decomposed}/starter.cu", "bob.cu"))
     assert set(students) == {composed, "bob"}
     assert "submitted 2 times, under names that differ only in their Unicode form" in students[composed].problem
+
+
+def test_a_zip_with_names_in_the_old_code_page_of_dos(tmp_path: Path) -> None:
+    file = zipped(tmp_path, "J1rgen/starter.cu", "ada/starter.cu")
+    file.write_bytes(file.read_bytes().replace(b"J1rgen", "Jürgen".encode("cp437")))
+    assert set(read(file, tmp_path / "out")) == {"Jürgen", "ada"}
 
 
 def test_a_zip_of_shift_jis_names(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +182,11 @@ def test_results_are_combined_bit_for_bit(cpu: Cpu, k: int) -> None:
     out = np.empty((11, 24), np.uint16)
     cpu.run("combine", y, rows, weights, out, 11, 24, k, out=(3,), grid=2, block=64)
     np.testing.assert_array_equal(out, fp8_layers.combine(y, rows, weights))
+
+
+def test_without_torch_its_layers_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("reference_kernels.torch_layers")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"pip install 'cuda-kernel-grader\[torch\]'"):
+        importlib.import_module("reference_kernels.torch_layers")

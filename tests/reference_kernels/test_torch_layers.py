@@ -149,6 +149,17 @@ def test_a_state_dict_of_a_plain_layer_is_quantized_when_it_is_loaded() -> None:
         FP8Linear(32, 64, bias=False).load_state_dict(plain[0].state_dict())
 
 
+def test_the_linear_layers_of_a_model_can_be_replaced() -> None:
+    model = torch.nn.Sequential(plain_linear(32, 64), torch.nn.Sequential(torch.nn.SiLU(), plain_linear(64, 16)))
+    x = draw(5, 32)
+    before = model(x)
+    for name, child in list(model.named_modules()):
+        if isinstance(child, torch.nn.Linear):
+            model.set_submodule(name, FP8Linear.from_linear(child))
+    assert [type(m) for m in model.modules()].count(FP8Linear) == 2
+    assert 0 < relative(model(x), before) < 0.1
+
+
 @pytest.mark.parametrize("change", [lambda m: m.bfloat16(), lambda m: m.half(), lambda m: m.to("cpu", torch.float64)])
 def test_codes_and_scales_keep_their_types(change: Callable[[Any], Any]) -> None:
     for layer in (FP8Linear.from_linear(plain_linear(64, 32)), MoELayer.from_float(plain_moe(64, 32, 3, 1))):

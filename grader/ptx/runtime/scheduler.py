@@ -51,6 +51,7 @@ from grader.ptx.runtime.threads import (
     lanes_of,
     launch_of,
     mail_of,
+    note_news,
     record_at,
     threads_of,
 )
@@ -143,7 +144,8 @@ def prepare_block() -> Fn:
 
     values = {
         "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "draws": zero,
-        "drawing": zero, "released": zero, "split_site": zero, "idle": f.const("i64", 0), "passed": f.const("i64", 0),
+        "drawing": zero, "released": zero, "split_site": zero,
+        **dict.fromkeys(("idle", "passed", "fresh"), f.const("i64", 0)),
         "ctaid_x": first("x", block.urem(x)), "ctaid_y": first("y", row.urem(y)),
         "clock": LAUNCH.get(launch, "salt") + (block << 12),
         "ctaid_z": first("z", row.udiv(y)), "cluster_split": zero, "remote_low": f.const("i64", -1),
@@ -230,6 +232,7 @@ def wait_on() -> Fn:
     f = Fn("wait_on", "i32", {"w": "ptr"}, NOINLINE)
     launch = launch_of(f)
     one, zero = f.const("i32", 1), f.const("i32", 0)
+    note_news(f)  # who waits for others has nothing to show
     # Who drew on the way into the loop may wait there; who draws in the loop gets on.
     again, draws = WORKER.get(f["w"], "drawing"), WORKER.get(f["w"], "draws")
     WORKER.set(f["w"], "drawing", one)
@@ -327,7 +330,7 @@ def run_block() -> Fn:
             _let_others_draw(f)
         meets = WORKER.get(worker, "passed").ne(passed)
         # If nobody met, they spin or wait for a phase: there it will be said.
-        too_many = WORKER.get(worker, "passed").ugt(LAUNCH.get(launch, "barriers"))
+        too_many = WORKER.get(worker, "passed").ugt(LAUNCH.get(launch, "barriers")) | _goes_round(f, meets)
         with f.when(meets & (too_many | LAUNCH.get(launch, "stop").eq(TIME_IS_UP)), likely=False):
             zero = f.const("i32", 0)
             at = WORKER.get(worker, "barrier_site")
@@ -338,6 +341,15 @@ def run_block() -> Fn:
         LAUNCH.set(launch, "worn_out", f.const("i32", 1))
     f.ret()
     return f
+
+
+def _goes_round(f: Fn, meets: Value) -> Value:
+    """1 if for very long nothing new came into global memory, from this block or those that it takes turns with."""
+    launch, most = launch_of(f), LAUNCH.get(launch_of(f), "stale")
+    stale = WORKER.get(f["w"], "passed") - WORKER.get(f["w"], "fresh")
+    with f.when(meets & takes_turns(f)):
+        LAUNCH.set(launch, "stalled", LAUNCH.get(launch, "stalled") + 1)
+    return stale.ugt(most) | (takes_turns(f) & LAUNCH.get(launch, "stalled").ugt(most))
 
 
 def _let_others_draw(f: Fn) -> None:
