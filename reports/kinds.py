@@ -221,6 +221,18 @@ FINER: dict[tuple[str, str], Finer] = {
     ("race", Detail.UNFINISHED_COPY): Finer(
         "The thread that starts the copy must commit it to a group and wait for that group before it returns."
     ),
+    ("uninitialised-read", Detail.NO_TENSOR_MAP): Finer(
+        "Pass the address of a parameter const __grid_constant__ CUtensorMap, of the map with as many dimensions as "
+        "the instruction has coordinates.",
+        "No tensor map",
+    ),
+    ("misaligned-access", Detail.MISALIGNED_TILE): Finer(
+        "Declare the shared array with alignas(128), or alignas(1024) if its tiles are swizzled, and let each stage "
+        "start at a multiple of that."
+    ),
+    ("trap", Detail.REGISTER_COUNT): Finer(
+        "Give setmaxnreg a multiple of 8 from 24 to 256.", "No such number of registers"
+    ),
     ("race", Detail.LEFT_BLOCK): Finer(
         "A block that has returned may have lost its shared memory. End the kernel with a cluster.sync() that all "
         "threads of the cluster reach after their last access to shared memory of another block."

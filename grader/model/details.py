@@ -43,6 +43,9 @@ class Detail(StrEnum):
     OWN_BARRIERS = "own-barriers"  # within a block that has mbarriers or named barriers
     NO_PROXY_FENCE = "no-proxy-fence"  # a bulk copy of what threads stored
     UNFINISHED_COPY = "unfinished-copy"  # the block ends first
+    NO_TENSOR_MAP = "no-tensor-map"  # uninitialised-read: used as one without being one
+    MISALIGNED_TILE = "misaligned-tile"  # misaligned-access: of a tensor copy, in shared memory
+    REGISTER_COUNT = "register-count"  # trap: of setmaxnreg
     LEFT_BLOCK = "left-block"  # shared memory of another block of the cluster, which may have ended
 
     # barrier-divergence
