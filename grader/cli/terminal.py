@@ -17,6 +17,7 @@ from rich.text import Text
 
 from grader.cli import case_table, excerpt
 from grader.cli.case_table import INDENT
+from grader.model.execution import UNCOALESCED
 from grader.model.exercise import Exercise
 from grader.model.families import LAUNCH
 from grader.model.result import Check, Result, Verdict
@@ -190,6 +191,10 @@ class _Page:
         right = self._result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE) and not self._problems
         if not right or self._exercise is None:
             return []
+        slow = next((one for one in advice(self._result) if one.kind == UNCOALESCED), None)
+        if slow is not None:
+            told = f"Next: make it fast. Line {slow.line}: {slow.first.message}."
+            return self._say(told, indent="", most=3)
         if self._result.verdict is Verdict.PASSED:
             return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
         number = self._exercise.number.lstrip("0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -25,7 +25,7 @@ from grader.grading.steps import Failure, after, attempt, did_not_finish, error,
 from grader.grading.written import Written
 from grader.launching.plan import blame_grid
 from grader.model import families
-from grader.model.execution import OUT_OF_TIME, Compilation, Executor, Outcome
+from grader.model.execution import OUT_OF_TIME, UNCOALESCED, Compilation, Executor, Outcome
 from grader.model.exercise import Case, Exercise
 from grader.model.families import COMPILE, CORRECT, LAUNCH, MEMORY, QUALITY, RULES, SPEED
 from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, geometric_mean, verdict_of
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # A kernel that hangs usually does so on most cases, and each takes its whole time limit. So the smallest case is run
 # first, and if that hangs, the smallest required one decides whether the others are tried.
 MAX_UNFINISHED = 2
+
+LEAST_WIDTH = 8  # threads along x, of which a warp's transactions depend on what neighbours access
 
 MOST_BESIDE = 4  # threads that generate cases and expected outputs
 
@@ -163,6 +165,13 @@ class _Beside(ThreadPoolExecutor):
         self.shutdown(wait=True, cancel_futures=True)
 
 
+def _with_rows_of_threads(compiled: Check, plans: Mapping[str, Plans]) -> Check:
+    """Without remarks on what neighbours along x access, where a kernel has few or none there."""
+    wide = {plan.kernel for of_case in plans.values() for plan in of_case if plan.config.block[0] >= LEAST_WIDTH}
+    kept = tuple(one for one in compiled.findings if one.kind != UNCOALESCED or one.kernel in wide)
+    return msgspec.structs.replace(compiled, findings=kept)
+
+
 class _Grading:
     """Runs the checks; only this class defines which check depends on which."""
 
@@ -194,7 +203,7 @@ class _Grading:
         self._runs = Runs(self._exercise, self._source.text, self._source.name, compilation, self._runner.run)
         launched, plans = self._launch(compiled, todo)
         self._warnings = compilation.findings
-        checks = [compiled, launched]
+        checks = [_with_rows_of_threads(compiled, plans), launched]
         checks += list(self._cases(inputs, checks, todo, plans))
         checks += self._speed_elsewhere(todo, checks)
         checks.append(after(compiled, RULES) or rules.judge(self._exercise, compilation, self._source.name))

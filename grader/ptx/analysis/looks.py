@@ -17,6 +17,7 @@ from grader.ptx.analysis.registers import defs_and_uses, registers_of
 from grader.ptx.opcodes.rows import ALIGNED
 from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Address, Immediate, Instruction, Operand, Register, Symbol
+from grader.ptx.types import BITS
 
 ELSEWHERE = {"shared", "local", "param", "const"}  # not the memory of all blocks
 DECIDING = {"min", "max", "and", "or"}  # of no effect where a look says that it would have none
@@ -238,7 +239,8 @@ def _between_blocks(instructions: list[Instruction], polls: Set[int], used: Set[
         elif ins.traits.atomic:
             operation, looked_at = operation_of(ins), is_looked_at(ins, used)
             operations.add(operation)
-            meet |= looked_at or operation in ("exch", "cas") or ins.op.type in FLOATS
+            may_round = ins.op.type in FLOATS or ins.op.type not in BITS  # a tensor map has a type of its own
+            meet |= looked_at or operation in ("exch", "cas") or may_round
             draw |= looked_at
         elif ins.traits.loads:
             meet |= id(ins) in polls or (ins.op.is_strong and not is_volatile(ins))

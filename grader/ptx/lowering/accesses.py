@@ -8,6 +8,7 @@ from grader.ptx.analysis.around import WORD, inside
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
 from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.lowering.remote import note_remote
 from grader.ptx.lowering.shared_cells import clamped, larger, reduced, splat
 from grader.ptx.machine import BLIND, CHANGES, LOCK_BYTES, LOOKS, WORKER
 from grader.ptx.opcodes.opcode import Opcode
@@ -128,6 +129,8 @@ def check(
 ) -> Value:
     """`site`: with its flags, of which some may be known only as it runs."""
     f = u.f
+    if u.here.op.may_leave_block:
+        note_remote(u, space, address, width)
     arguments = [u.worker, u.me, address, f.const("i32", width), site]
     if direction != "read":
         arguments.append(_in_memory(u, values))
@@ -159,7 +162,7 @@ def _local_pointer(u: KernelBuilder, operand: Operand, width: int) -> Value:
 
 def store(u: KernelBuilder, ins: Instruction) -> None:
     op, (target, source, *_) = ins.op, ins.operands
-    if not op.element_bytes or "async" in op.modifiers:
+    if not op.element_bytes:
         raise u.unsupported()
     values = [u.value(item, f"b{8 * op.element_bytes}") for item in items_of(source)]
     if "release" in op.modifiers:
@@ -168,7 +171,7 @@ def store(u: KernelBuilder, ins: Instruction) -> None:
         pointer = parameter_pointer(u, target, op.bytes, writes=True)
     elif op.space == "local":
         pointer = _local_pointer(u, target, op.bytes)
-    elif op.space == "shared" and not op.is_strong:
+    elif op.space == "shared" and not op.is_strong and not (u.in_cluster and op.may_leave_block):
         pointer = _shared_store_pointer(u, target, op.bytes, values)
     else:
         flags = BLIND if op.is_strong else 0

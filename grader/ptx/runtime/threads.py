@@ -51,8 +51,17 @@ def threads_of(f: Fn) -> Iterator[tuple[Value, Value]]:
 
 
 def warps_of(f: Fn) -> Value:
-    """How many warps a block has."""
+    """How many warps there are: of all blocks of a cluster."""
     return (LAUNCH.get(launch_of(f), "threads") + 31) >> 5
+
+
+def warps_of_block(f: Fn) -> Value:
+    return (LAUNCH.get(launch_of(f), "block_threads") + 31) >> 5
+
+
+def rank_of(f: Fn, thread: Value) -> Value:
+    """Which block of its cluster a thread belongs to."""
+    return thread.udiv(LAUNCH.get(launch_of(f), "block_threads"))
 
 
 def lanes_of(f: Fn, first: Value) -> Value:
