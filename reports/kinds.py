@@ -221,6 +221,22 @@ FINER: dict[tuple[str, str], Finer] = {
     ("race", Detail.UNFINISHED_COPY): Finer(
         "The thread that starts the copy must commit it to a group and wait for that group before it returns."
     ),
+    ("uninitialised-read", Detail.NO_TENSOR_MAP): Finer(
+        "Pass the address of a parameter const __grid_constant__ CUtensorMap, of the map with as many dimensions as "
+        "the instruction has coordinates.",
+        "No tensor map",
+    ),
+    ("misaligned-access", Detail.MISALIGNED_TILE): Finer(
+        "Declare the shared array with alignas(128), or alignas(1024) if its tiles are swizzled, and let each stage "
+        "start at a multiple of that."
+    ),
+    ("trap", Detail.REGISTER_COUNT): Finer(
+        "Give setmaxnreg a multiple of 8 from 24 to 256.", "No such number of registers"
+    ),
+    ("race", Detail.LEFT_BLOCK): Finer(
+        "A block that has returned may have lost its shared memory. End the kernel with a cluster.sync() that all "
+        "threads of the cluster reach after their last access to shared memory of another block."
+    ),
     ("race", Detail.COPY_IN_FLIGHT): Finer(
         "Wait at the copy's mbarrier before reading, with the parity of the phase under way: 0 first, changing with "
         "every phase. The mbarrier must expect the bytes of all copies together.",
@@ -247,6 +263,15 @@ FINER: dict[tuple[str, str], Finer] = {
         "Give every bar.sync and bar.arrive of one barrier the same number: all threads that wait there and all that "
         "only arrive, together.",
         "The barrier's counts differ",
+    ),
+    ("barrier-divergence", Detail.CLUSTER_BARRIER): Finer(
+        "Every thread of every block of the cluster must arrive at the cluster's barrier, or have returned: take it "
+        "out of the condition, or let the others arrive too.",
+        "Not all threads reach the cluster's barrier",
+    ),
+    ("barrier-divergence", Detail.CLUSTER_ORDER): Finer(
+        "Each thread arrives once and waits once, in turn: cluster.sync() does both.",
+        "Wrong use of the cluster's barrier",
     ),
     ("barrier-divergence", Detail.MBARRIER_MISUSE): Finer(_COUNT_ARRIVALS, "Wrong use of an mbarrier"),
     ("did-not-finish", Detail.WAITS_FOR_OTHERS): Finer(

@@ -43,6 +43,10 @@ class Detail(StrEnum):
     OWN_BARRIERS = "own-barriers"  # within a block that has mbarriers or named barriers
     NO_PROXY_FENCE = "no-proxy-fence"  # a bulk copy of what threads stored
     UNFINISHED_COPY = "unfinished-copy"  # the block ends first
+    NO_TENSOR_MAP = "no-tensor-map"  # uninitialised-read: used as one without being one
+    MISALIGNED_TILE = "misaligned-tile"  # misaligned-access: of a tensor copy, in shared memory
+    REGISTER_COUNT = "register-count"  # trap: of setmaxnreg
+    LEFT_BLOCK = "left-block"  # shared memory of another block of the cluster, which may have ended
 
     # barrier-divergence
     COUNTS_DIFFER = "counts-differ"  # of one named barrier
@@ -53,6 +57,8 @@ class Detail(StrEnum):
     COOPERATIVE_LAUNCH = "cooperative-launch"  # grid.sync() without one
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
+    CLUSTER_BARRIER = "cluster-barrier"  # some threads of the cluster never arrive
+    CLUSTER_ORDER = "cluster-order"  # arrives twice without a wait in between, or waits without arriving
 
     # collective-mismatch; without a detail lanes of the mask never arrive
     ABSENT_LANE = "absent-lane"  # it reads a lane that the mask leaves out
