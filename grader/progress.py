@@ -24,6 +24,7 @@ from grader.model.result import Result, Status, Verdict
 
 SCHEMA = 1
 MAX_BYTES = 1 << 20
+MAX_ATTEMPTS = 20  # that are kept
 MAX_SOURCE = 100_000  # characters; twice what a large kernel has
 
 Say = Callable[[str], None]
@@ -56,6 +57,10 @@ class Record(msgspec.Struct, frozen=True):
     last: Attempt
     schema: int = SCHEMA
     source: str = ""  # of the last run
+    section: str = ""  # of problem.md, that explains what the last run found; "" once it was read
+    hints: int = 0  # of problem.md, that were opened
+    attempts: tuple[Attempt, ...] = ()  # the latest, the last one included
+    best_us: dict[str, float] = {}  # by case that was timed
 
 
 def stage_of(result: Result) -> Stage:
@@ -88,22 +93,51 @@ def last_source(exercise: Exercise) -> str | None:
     return record.source or None if record else None
 
 
-def remember(exercise: Exercise, result: Result, say: Say, source: str = "") -> Record:
+def remember(exercise: Exercise, result: Result, say: Say, source: str = "", section: str = "") -> Record:
     """Adds a run, of this `source`. A failure to save is reported; the grading is not affected."""
     before = read(exercise, say)
     attempt = Attempt(stage_of(result), result.verdict.value, result.points.total, result.points.max, _now())
     best = attempt if before is None or _rank(attempt) >= _rank(before.best) else before.best
     kept = source if len(source) <= MAX_SOURCE else ""
-    record = Record(exercise.name, 1 if before is None else before.runs + 1, best, attempt, source=kept)
+    earlier = before or Record(exercise.name, 0, attempt, attempt)
+    record = msgspec.structs.replace(
+        earlier,
+        runs=earlier.runs + 1,
+        best=best,
+        last=attempt,
+        source=kept,
+        section=section,
+        attempts=(*earlier.attempts, attempt)[-MAX_ATTEMPTS:],
+        best_us=_fastest(earlier.best_us, result),
+    )
+    _save(exercise, record, say)
+    return record
+
+
+def opened(exercise: Exercise, record: Record, say: Say, hints: int) -> None:
+    """Remembers that the section and so many hints were read."""
+    _save(exercise, msgspec.structs.replace(record, section="", hints=hints), say)
+
+
+def _fastest(before: dict[str, float], result: Result) -> dict[str, float]:
+    """Microseconds per case, of runs that were right."""
+    found = dict(before)
+    for check in result.checks:
+        time = check.measurements.time_us
+        if check.case and time is not None and check.rubric == "performance":
+            found[check.case] = min(time, found.get(check.case, time))
+    return found
+
+
+def _save(exercise: Exercise, record: Record, say: Say) -> None:
     file = _file(exercise)
     if file is None:
         say("your progress is not saved: there is no home folder; set XDG_STATE_HOME to a folder for it")
-        return record
+        return
     try:
         files.publish(file, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     except OSError as error:
         say(f"your progress is not saved: {file}: {error.strerror}")
-    return record
 
 
 def _rank(attempt: Attempt) -> tuple[int, float]:

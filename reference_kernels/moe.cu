@@ -9,7 +9,6 @@ typedef unsigned long long u64;
 constexpr double U = 5.9604644775390625e-8;      // 2^-24
 constexpr double TINY = 2.3509887016445750e-38;  // 2^-125
 constexpr double STEEPEST = 1.1;                 // slope of silu
-constexpr int DROPPED = -1;
 
 struct Verdict {
     u64 wrong;  // number of elements; starts as 0
@@ -174,13 +173,13 @@ extern "C" __global__ void judge_masked_scatter(const float* x, const int* exper
                                                 const float* A, int num_tokens, int num_experts, int top_k,
                                                 int hidden, int capacity, Verdict* verdict) {
     Tally tally;
-    const int assignments = num_tokens * top_k;
+    const int assignments = num_tokens * top_k, nowhere = num_experts * capacity;
     for (u64 assignment = start(); assignment < assignments; assignment += stride()) {
         const int place = slot[assignment], e = expert[assignment], sent = sent_to(expert, e, assignments);
         const int kept = min(sent, capacity);
-        if (place == DROPPED) {
+        if (place == nowhere) {
             int dropped = 0;
-            for (int i = 0; i < assignments; ++i) dropped += expert[i] == e && slot[i] == DROPPED;
+            for (int i = 0; i < assignments; ++i) dropped += expert[i] == e && slot[i] == nowhere;
             tally.add(dropped > sent - kept, assignment);
             continue;
         }
@@ -265,14 +264,15 @@ extern "C" __global__ void judge_masked_down(const float* h, const float* W_down
 
 // ---- combining -----------------------------------------------------------------------------------------
 
-__device__ void judge_sum(const float* out, const int* place, const float* weight, const float* y,
+// `places`: how many rows there are. A place from there on is no row: the assignment was dropped.
+__device__ void judge_sum(const float* out, const int* place, int places, const float* weight, const float* y,
                           int num_tokens, int top_k, int hidden, Verdict* verdict) {
     Tally tally;
     for (u64 i = start(); i < (u64)num_tokens * hidden; i += stride()) {
         double sum = 0, magnitude = 0;
         for (int choice = 0; choice < top_k; ++choice) {
             const u64 assignment = i / hidden * top_k + choice;
-            if (place[assignment] == DROPPED) continue;
+            if (place[assignment] >= places) continue;
             const double part =
                 (double)weight[assignment] * out[(u64)place[assignment] * hidden + i % hidden];
             sum += part;
@@ -286,11 +286,11 @@ __device__ void judge_sum(const float* out, const int* place, const float* weigh
 extern "C" __global__ void judge_combine(const float* out, const int* row, const float* weight,
                                          const float* y, int num_tokens, int top_k, int hidden,
                                          Verdict* verdict) {
-    judge_sum(out, row, weight, y, num_tokens, top_k, hidden, verdict);
+    judge_sum(out, row, num_tokens * top_k, weight, y, num_tokens, top_k, hidden, verdict);
 }
 
 extern "C" __global__ void judge_masked_combine(const float* out, const int* slot, const float* weight,
-                                                const float* y, int num_tokens, int top_k, int hidden,
-                                                Verdict* verdict) {
-    judge_sum(out, slot, weight, y, num_tokens, top_k, hidden, verdict);
+                                                const float* y, int num_tokens, int num_experts, int top_k,
+                                                int hidden, int capacity, Verdict* verdict) {
+    judge_sum(out, slot, num_experts * capacity, weight, y, num_tokens, top_k, hidden, verdict);
 }

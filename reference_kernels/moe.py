@@ -9,7 +9,8 @@ Each token is sent to the top_k experts with the largest logits. An expert is a 
 A token's result is the sum of its experts' rows, each times its weight: the softmax over all logits, at that expert.
 
 One *assignment* is a token and one of its experts. In the contiguous layout, the assignments' rows are stacked expert
-by expert; in the masked layout, each expert has room for `capacity` rows, and what does not fit is dropped.
+by expert; in the masked layout, each expert has room for `capacity` rows, and what does not fit is dropped. Its place
+is then one past the last; not -1, because that is what an output holds that nobody wrote.
 """
 
 # ruff: noqa: N806 - matrices are capital letters, as in the papers
@@ -24,8 +25,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
-
-DROPPED = -1  # the slot of an assignment that has no room
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -64,6 +63,11 @@ class Layer:
     def rows(self) -> int:
         return self.num_tokens * self.top_k
 
+    @property
+    def slots(self) -> int:
+        """Rows of the masked layout; also the slot of an assignment that is dropped."""
+        return self.num_experts * self.capacity
+
     @cached_property
     def kept(self) -> NDArray[np.intp]:
         """How many rows each expert has in the masked layout."""
@@ -95,9 +99,8 @@ def completed(layer: Layer, rng: np.random.Generator) -> Layer:
     out = grouped_gemm(h, layer.W_down, sizes).astype(np.float32)
     given |= {"A": A, "gate_up": gate_up, "h": h, "out": out}
     # An assignment's row is the same in both layouts.
-    room = layer.num_experts * layer.capacity
     for name in ("A", "h", "out"):
-        given[f"{name}_masked"] = moved(given[name], row, slot, room)
+        given[f"{name}_masked"] = moved(given[name], row, slot, layer.slots)
     return Layer(layer.logits, layer.x, layer.W_gate_up, layer.W_down, layer.top_k, layer.capacity, given)
 
 
@@ -131,12 +134,12 @@ def place(expert: Ints, offsets: ArrayLike, rng: np.random.Generator) -> Ints:
 
 
 def place_masked(expert: Ints, num_experts: int, capacity: int, rng: np.random.Generator) -> Ints:
-    """A slot for each assignment, e * capacity + i; DROPPED for what has no room, whichever that is."""
+    """A slot for each assignment, e * capacity + i; num_experts * capacity for those that have no room."""
     order = _by_expert(expert, rng)
     experts = expert.ravel()[order]
     number = np.arange(expert.size) - group_offsets(count(expert, num_experts))[experts]
     slot = np.empty(expert.size, np.int32)
-    slot[order] = np.where(number < capacity, experts * capacity + number, DROPPED)
+    slot[order] = np.where(number < capacity, experts * capacity + number, num_experts * capacity)
     return slot.reshape(expert.shape)
 
 
@@ -149,7 +152,7 @@ def _by_expert(expert: Ints, rng: np.random.Generator) -> NDArray[np.intp]:
 def scatter(x: Floats, place: Ints, room: int) -> Floats:
     """(room, hidden): the token of each assignment at its place; NaN where there is none."""
     A = np.full((room, x.shape[1]), np.nan, np.float32)
-    token, choice = np.nonzero(place != DROPPED)
+    token, choice = np.nonzero(place < room)
     A[place[token, choice]] = x[token]
     return A
 
@@ -157,7 +160,7 @@ def scatter(x: Floats, place: Ints, room: int) -> Floats:
 def moved(values: np.ndarray, row: Ints, slot: Ints, room: int) -> np.ndarray:
     """Rows of the contiguous layout in the masked one; NaN where nothing belongs."""
     result = np.full((room, values.shape[1]), np.nan, values.dtype)
-    kept = slot != DROPPED
+    kept = slot < room
     result[slot[kept]] = values[row[kept]]
     return result
 
@@ -179,6 +182,6 @@ def combine(out: Floats, place: Ints, weight: Floats) -> Doubles:
     y = np.zeros((len(place), out.shape[1]))
     for choice in range(place.shape[1]):
         at = place[:, choice]
-        kept = at != DROPPED
+        kept = at < len(out)
         y[kept] += weight[kept, choice, None].astype(np.float64) * out[at[kept]]
     return y

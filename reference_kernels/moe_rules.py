@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_kernels.grouped_gemm import group_offsets
-from reference_kernels.moe import DROPPED, Doubles, Floats, Ints, Layer, moved, sigmoid, softmax
+from reference_kernels.moe import Doubles, Floats, Ints, Layer, moved, scatter, sigmoid, softmax
 
 U = 2.0**-24
 TINY = 2.0**-125  # of a weight: what FP32 loses where it has only subnormals
@@ -43,11 +43,15 @@ Bools = NDArray[np.bool_]
 
 Outputs = Mapping[str, np.ndarray]
 Verdict = tuple[Bools, np.ndarray]  # which elements are wrong, and what they should be
+Rule = Callable[[Layer, Outputs, Outputs], Verdict]
 
 
 def judged(name: str, layer: Layer, got: Outputs, right: Outputs) -> Verdict:
     """One output. All of `got` have the shapes of `right`, and may hold anything."""
-    return RULES[name](layer, got, right)
+    if name in RULES:
+        return RULES[name](layer, got, right)
+    bound = BOUNDS[name](layer)
+    return beyond(got[name], right[name], bound) & ~np.isnan(bound), right[name]
 
 
 # ---- integers, and rows that are moved
@@ -73,85 +77,48 @@ def _weights(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
 
 
 def _rows(layer: Layer, got: Outputs, _: Outputs) -> Verdict:
-    """Within the rows of the assignment's expert. Whether a row is taken twice shows in A."""
+    """Each assignment has a row of its own, among those of its expert."""
     row, expert, offsets = got["scatter_row"], layer.given["expert"], layer.given["group_offsets"]
-    return (row < offsets[expert]) | (row >= offsets[expert + 1]), layer.given["row"]
+    wrong = (row < offsets[expert]) | (row >= offsets[expert + 1])
+    return wrong | _taken(layer, got["scatter_A"], row, ~wrong), layer.given["row"]
 
 
 def _slots(layer: Layer, got: Outputs, _: Outputs) -> Verdict:
-    """Within the expert's first rows; dropped only where there is no room for all, and no more than that."""
+    """The same; dropped are only those for which there is no room."""
     slot, expert = got["masked_scatter_slot"], layer.given["expert"]
-    first, dropped = expert * layer.capacity, slot == DROPPED
+    first, dropped = expert * layer.capacity, slot == layer.slots
     dropped_of = np.bincount(expert[dropped], minlength=layer.num_experts)
     too_many = (dropped_of > layer.given["M_sizes"] - layer.kept)[expert]
     outside = (slot < first) | (slot >= first + layer.kept[expert])
-    return np.where(dropped, too_many, outside), layer.given["slot"]
+    wrong = np.where(dropped, too_many, outside)
+    return wrong | _taken(layer, got["masked_scatter_A"], slot, ~wrong & ~dropped), layer.given["slot"]
 
 
-def _scattered(layer: Layer, A: Floats, place: Ints, wrong_place: Bools) -> Verdict:
-    """Only rows that a right place names are judged. Of two assignments that share a row, one misses its token."""
-    token, choice = np.nonzero(~wrong_place & (place != DROPPED))
-    at = place[token, choice]
-    wrong, wanted = np.zeros(A.shape, bool), np.full_like(A, np.nan)
-    np.logical_or.at(wrong, at, A[at].view(np.uint32) != layer.x[token].view(np.uint32))
-    wanted[at] = layer.x[token]
-    return wrong, wanted
+def _taken(layer: Layer, A: Floats, place: Ints, valid: Bools) -> Bools:
+    """Which places are another assignment's. Of those that share one, it belongs to the one that A has there."""
+    assignment = np.flatnonzero(valid)
+    at = place.ravel()[assignment]
+    there = (A[at].view(np.uint32) == layer.x[assignment // layer.top_k].view(np.uint32)).all(axis=1)
+    order = np.lexsort((assignment, ~there, at))
+    later = np.flatnonzero(np.diff(at[order]) == 0) + 1
+    taken = np.zeros(place.size, bool)
+    taken[assignment[order[later]]] = True
+    return taken.reshape(place.shape)
 
 
-def _rows_of_a(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    return _scattered(layer, got["scatter_A"], got["scatter_row"], _rows(layer, got, right)[0])
+def _copies(place: str, name: str) -> Rule:
+    """A cannot be judged as long as a place is wrong; then only rows that an assignment has."""
 
+    def rule(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
+        A, at = got[name], got[place]
+        wanted = scatter(layer.x, np.where(at < 0, len(A), at), len(A))
+        if RULES[place](layer, got, right)[0].any():
+            return np.zeros(A.shape, bool), wanted
+        named = ~np.isnan(wanted).any(axis=1, keepdims=True)
+        return (A.view(np.uint32) != wanted.view(np.uint32)) & named, wanted
 
-def _slots_of_a(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    return _scattered(layer, got["masked_scatter_A"], got["masked_scatter_slot"], _slots(layer, got, right)[0])
+    return rule
 
-
-# ---- sums
-
-
-def _gate_up(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = product_bound(layer.given["A"], layer.W_gate_up, layer.given["M_sizes"])
-    return beyond(got["gate_up_product"], right["gate_up_product"], bound), right["gate_up_product"]
-
-
-def _swiglu(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    return beyond(got["swiglu_h"], right["swiglu_h"], swiglu_bound(layer.given["gate_up"])), right["swiglu_h"]
-
-
-def _down(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = product_bound(layer.given["h"], layer.W_down, layer.given["M_sizes"])
-    return beyond(got["down_out"], right["down_out"], bound), right["down_out"]
-
-
-def _combine(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = combine_bound(layer.given["out"], layer.given["row"], layer.given["weight"])
-    return beyond(got["combine_y"], right["combine_y"], bound), right["combine_y"]
-
-
-def _masked(layer: Layer, name: str, got: Outputs, right: Outputs, bound: Doubles) -> Verdict:
-    """`bound` is that of the contiguous layout. Rows that no assignment has are not judged."""
-    row, slot = layer.given["row"], layer.given["slot"]
-    allowed = moved(bound, row, slot, len(right[name]))
-    return beyond(got[name], right[name], allowed) & ~np.isnan(allowed), right[name]
-
-
-def _masked_gate_up(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    g = layer.given
-    bound = gated_bound(g["gate_up"].astype(np.float64), product_bound(g["A"], layer.W_gate_up, g["M_sizes"]))
-    return _masked(layer, "masked_gate_up_h", got, right, bound)
-
-
-def _masked_down(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = product_bound(layer.given["h"], layer.W_down, layer.given["M_sizes"])
-    return _masked(layer, "masked_down_out", got, right, bound)
-
-
-def _masked_combine(layer: Layer, got: Outputs, right: Outputs) -> Verdict:
-    bound = combine_bound(layer.given["out_masked"], layer.given["slot"], layer.given["weight"])
-    return beyond(got["masked_combine_y"], right["masked_combine_y"], bound), right["masked_combine_y"]
-
-
-Rule = Callable[[Layer, Outputs, Outputs], Verdict]
 
 RULES: dict[str, Rule] = {
     "route_expert": _exact("route_expert"),
@@ -159,20 +126,60 @@ RULES: dict[str, Rule] = {
     "count_M_sizes": _exact("count_M_sizes"),
     "offsets_group_offsets": _exact("offsets_group_offsets"),
     "scatter_row": _rows,
-    "scatter_A": _rows_of_a,
+    "scatter_A": _copies("scatter_row", "scatter_A"),
+    "masked_scatter_slot": _slots,
+    "masked_scatter_A": _copies("masked_scatter_slot", "masked_scatter_A"),
+}
+
+
+# ---- what FP32 arithmetic may lose: for every element of an output; NaN where there is nothing to judge
+
+
+def _gate_up(layer: Layer) -> Doubles:
+    return product_bound(layer.given["A"], layer.W_gate_up, layer.given["M_sizes"])
+
+
+def _swiglu(layer: Layer) -> Doubles:
+    return swiglu_bound(layer.given["gate_up"])
+
+
+def _down(layer: Layer) -> Doubles:
+    return product_bound(layer.given["h"], layer.W_down, layer.given["M_sizes"])
+
+
+def _combine(layer: Layer) -> Doubles:
+    return combine_bound(layer.given["out"], layer.given["row"], layer.given["weight"])
+
+
+def _masked_gate_up(layer: Layer) -> Doubles:
+    return _in_slots(layer, gated_bound(layer.given["gate_up"].astype(np.float64), _gate_up(layer)))
+
+
+def _masked_down(layer: Layer) -> Doubles:
+    return _in_slots(layer, _down(layer))
+
+
+def _masked_combine(layer: Layer) -> Doubles:
+    return combine_bound(layer.given["out_masked"], layer.given["slot"], layer.given["weight"])
+
+
+def _in_slots(layer: Layer, bound: Doubles) -> Doubles:
+    """The masked layout has the same rows at other places."""
+    return moved(bound, layer.given["row"], layer.given["slot"], layer.slots)
+
+
+BOUNDS: dict[str, Callable[[Layer], Doubles]] = {
     "gate_up_product": _gate_up,
     "swiglu_h": _swiglu,
     "down_out": _down,
     "combine_y": _combine,
-    "masked_scatter_slot": _slots,
-    "masked_scatter_A": _slots_of_a,
     "masked_gate_up_h": _masked_gate_up,
     "masked_down_out": _masked_down,
     "masked_combine_y": _masked_combine,
 }
 
 
-# ---- bounds
+# ---- the bounds, as derived above
 
 
 def _exponential(x: Doubles) -> Doubles:
@@ -219,7 +226,7 @@ def combine_bound(out: Floats, place: Ints, weight: Floats) -> Doubles:
     """Of y (num_tokens, hidden)."""
     magnitude = np.zeros((len(place), out.shape[1]))
     for choice in range(place.shape[1]):
-        kept = place[:, choice] != DROPPED
+        kept = place[:, choice] < len(out)
         magnitude[kept] += np.abs(weight[kept, choice, None].astype(np.float64) * out[place[kept, choice]])
     return np.asarray(2 * place.shape[1] * U * magnitude)
 

@@ -99,6 +99,11 @@ KINDS = {
         "Take the first wrong element and work out by hand which inputs your kernel reads for it.",
         at_fault=False,
     ),
+    "uncoalesced": KindText(
+        "Uncoalesced access",
+        "Let threadIdx.x run along a row, and threadIdx.y from row to row: then the threads of a warp access "
+        "neighbouring addresses. If both are swapped, swap them back.",
+    ),
     "speed": KindText(
         "Too slow", "See below which resources your kernel leaves unused, and take the hints one at a time."
     ),
@@ -120,6 +125,16 @@ _CONVERT = "Convert the first wrong element by hand, bit by bit, and compare."
 
 # By kind and detail.
 FINER: dict[tuple[str, str], Finer] = {
+    ("bad-launch", Detail.NOT_SET): Finer(
+        "Set launch->grid and launch->block in the launch function, both of them, on every path."
+    ),
+    ("bad-launch", Detail.ROUNDED_DOWN): Finer(
+        "Round up when you count tiles, (n + TILE - 1) / TILE, and count those of the largest group: the first one "
+        "may be empty. Threads past the edge of the last tile then need a guard."
+    ),
+    ("bad-launch", Detail.TOO_MANY_THREADS): Finer(
+        "Use smaller tiles, or let each thread compute several elements: a block can have 1024 threads."
+    ),
     ("out-of-bounds", Detail.BEFORE_START): Finer(
         "Find the index that can fall below 0: a subtraction, or an index type that is too small."
     ),
@@ -130,6 +145,22 @@ FINER: dict[tuple[str, str], Finer] = {
     ("out-of-bounds", Detail.DYNAMIC_SHARED): Finer(
         "The size of an extern __shared__ array is launch->shared_bytes, in bytes: compare it with the largest "
         "index times sizeof(float). If it is large enough, find the index that runs past the end."
+    ),
+    ("out-of-bounds", Detail.NOT_REQUESTED): Finer(
+        "launch->shared_bytes is 0. Set it in the launch function to the size of the extern __shared__ array, in "
+        "bytes: launch->shared_bytes = 2 * TILE * TILE * sizeof(float).",
+        "No dynamic shared memory requested",
+    ),
+    **{
+        (kind, Detail.FLAT_BLOCK): Finer(
+            "Launch a block of two dimensions, launch->block = dim3(TILE, TILE), or compute row and column from "
+            "threadIdx.x: / TILE and % TILE.",
+            "Block of one dimension",
+        )
+        for kind in ("out-of-bounds", "uninitialised-read", "race", "barrier-divergence", "wrong-values")
+    },
+    ("wrong-values", Detail.UNSET_VARIABLE): Finer(
+        "Give the variable a value where it is declared: float sum = 0.0f.", "A variable was never set"
     ),
     ("uninitialised-read", Detail.GLOBAL_MEMORY): Finer(
         "Outputs start out uninitialised. Store a value before you read one back: C[i] = sum, not C[i] += sum."
@@ -195,6 +226,22 @@ FINER: dict[tuple[str, str], Finer] = {
     ("race", Detail.UNFINISHED_COPY): Finer(
         "The thread that starts the copy must commit it to a group and wait for that group before it returns."
     ),
+    ("uninitialised-read", Detail.NO_TENSOR_MAP): Finer(
+        "Pass the address of a parameter const __grid_constant__ CUtensorMap, of the map with as many dimensions as "
+        "the instruction has coordinates.",
+        "No tensor map",
+    ),
+    ("misaligned-access", Detail.MISALIGNED_TILE): Finer(
+        "Declare the shared array with alignas(128), or alignas(1024) if its tiles are swizzled, and let each stage "
+        "start at a multiple of that."
+    ),
+    ("trap", Detail.REGISTER_COUNT): Finer(
+        "Give setmaxnreg a multiple of 8 from 24 to 256.", "No such number of registers"
+    ),
+    ("race", Detail.LEFT_BLOCK): Finer(
+        "A block that has returned may have lost its shared memory. End the kernel with a cluster.sync() that all "
+        "threads of the cluster reach after their last access to shared memory of another block."
+    ),
     ("race", Detail.COPY_IN_FLIGHT): Finer(
         "Wait at the copy's mbarrier before reading, with the parity of the phase under way: 0 first, changing with "
         "every phase. The mbarrier must expect the bytes of all copies together.",
@@ -221,6 +268,15 @@ FINER: dict[tuple[str, str], Finer] = {
         "Give every bar.sync and bar.arrive of one barrier the same number: all threads that wait there and all that "
         "only arrive, together.",
         "The barrier's counts differ",
+    ),
+    ("barrier-divergence", Detail.CLUSTER_BARRIER): Finer(
+        "Every thread of every block of the cluster must arrive at the cluster's barrier, or have returned: take it "
+        "out of the condition, or let the others arrive too.",
+        "Not all threads reach the cluster's barrier",
+    ),
+    ("barrier-divergence", Detail.CLUSTER_ORDER): Finer(
+        "Each thread arrives once and waits once, in turn: cluster.sync() does both.",
+        "Wrong use of the cluster's barrier",
     ),
     ("barrier-divergence", Detail.MBARRIER_MISUSE): Finer(_COUNT_ARRIVALS, "Wrong use of an mbarrier"),
     ("did-not-finish", Detail.WAITS_FOR_OTHERS): Finer(

@@ -19,6 +19,9 @@ EXPLAINED_STEP = "That mistake would produce exactly these numbers. Find it in y
 # Kind, file, lines.
 _Key = tuple[str, str, frozenset[int]]
 
+# Details whose next step says more than that the mistake is known.
+OWN_STEPS = (Detail.UNSET_VARIABLE, Detail.FLAT_BLOCK)
+
 # What a wrong index does where it leaves an array.
 SYMPTOMS = ("out-of-bounds", "uninitialised-read")
 
@@ -63,7 +66,7 @@ class Problem:
             return f"Write {self.steps[0].name} on line {self.steps[0].line}: so far it is as in the starter."
         if self.first.detail == Detail.STEP_LEFT:
             return f"Go on with {self.steps[0].name} on line {self.steps[0].line}: so far it is as in the starter."
-        if self.is_explained:
+        if self.is_explained and self.first.detail not in OWN_STEPS:
             return EXPLAINED_STEP + ("; the hint explains it." if self.hint else ".")
         if self.kind == COMPILE_ERROR and self.alone:
             return ""  # the compiler has said it all
@@ -112,6 +115,8 @@ class Problem:
         """The guilty line, and for a race the line of the other access, which is as guilty."""
         if self.first.detail == Detail.STEP_LEFT:
             return (self.steps[0].line,)
+        if self.first.detail == Detail.UNSET_VARIABLE:
+            return tuple(one.line for one in self.first.related if one.role == Role.UNSET)
         if not self.at_fault:
             return ()
         return self.first.guilty_lines

@@ -14,6 +14,8 @@ from reports.cases import against
 from reports.problems import Problem
 from reports.text import as_ratio, plural
 
+SHOWN_STEPS = 4  # of those left to write, by name
+
 BEFORE_SPEED = {family.name for family in families.before(SPEED)}
 
 
@@ -68,7 +70,8 @@ def _left(problem: Problem) -> str:
     first, *further = problem.steps
     begin = "This is the starter as it came. Begin" if problem.first.detail == Detail.UNTOUCHED else "Go on"
     names = [step.name for step in further]
-    then = f"; {_listed(names)} {'is' if len(names) == 1 else 'are'} left after it" if names else ""
+    shown = _listed(names) if len(names) <= SHOWN_STEPS else f"{names[0]} and {len(names) - 1} more"
+    then = f"; {shown} {'is' if len(names) == 1 else 'are'} left after it" if names else ""
     return f"{begin} with {first.name} on line {first.line}{then}."
 
 

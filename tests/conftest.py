@@ -24,6 +24,7 @@ LONGEST = (
     "remote/test_host.py",
     "reports/test_browser.py",
     "kernels/test_fp8_correct.py",
+    "kernels/test_moe_correct.py",
     "ptx/test_mbarrier_kernels.py",
     "ci/test_action.py",
     "cli/test_watch.py",

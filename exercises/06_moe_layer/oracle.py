@@ -17,8 +17,9 @@ from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
 from reference_kernels import moe, moe_rules
 from reference_kernels.grouped_gemm import grouped_gemm
+from reference_kernels.mistakes.moe_layer import explain
 from reference_kernels.mistakes.untouched import untouched
-from reference_kernels.moe import DROPPED, Layer
+from reference_kernels.moe import Layer
 
 MAX_EXPERTS = 64
 MAX_WORK = 1111 * 3 * 256 * 128  # multiply-adds of `imbalanced`, the largest case, in one layout
@@ -158,7 +159,7 @@ def _arguments(layer: Layer) -> dict[str, Array | int]:
 
 def _output_shapes(layer: Layer) -> dict[str, tuple[int, int, Any]]:
     """Rows, columns (0: it is one-dimensional) and type of each output."""
-    tokens, experts, rows, room = layer.num_tokens, layer.num_experts, layer.rows, layer.num_experts * layer.capacity
+    tokens, experts, rows, room = layer.num_tokens, layer.num_experts, layer.rows, layer.slots
     return {
         "route_expert": (tokens, layer.top_k, np.int32),
         "route_weight": (tokens, layer.top_k, np.float32),
@@ -370,7 +371,7 @@ def _layer(case: Case) -> Layer:
 def expected(case: Case) -> dict[str, np.ndarray]:
     """Floats in FP64; NaN where the masked layout has no row."""
     layer = _layer(case)
-    g, room = layer.given, layer.num_experts * layer.capacity
+    g, room = layer.given, layer.slots
     gate_up = grouped_gemm(g["A"], layer.W_gate_up, g["M_sizes"])
     out = grouped_gemm(g["h"], layer.W_down, g["M_sizes"])
     return {
@@ -409,11 +410,15 @@ def judge(case: Case, outputs: Mapping[str, np.ndarray], expected: Mapping[str, 
         at = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
         want, value = SAYS.get(name, _number)(layer, wanted, at), SAYS.get(name, _number)(layer, got[name], at)
         missing = bool(untouched(got[name])[at])
+        cause = None if case.secret else explain(name, layer, got, wanted, wrong)
         yield Judged(
             name,
             wrong.ravel() if name in AS_A_LIST else wrong,
             sentence=f"{WHERE[name](layer, got, at)}: expected {want}, "
             f"{'nothing was written' if missing else f'got {value}'}",
+            cause=cause.sentence if cause else "",
+            mistake=cause.name if cause else "",
+            hint=cause.hint if cause else "",
             expected=want,
             got="" if missing else value,
         )
@@ -449,7 +454,7 @@ def _slot_or_range(layer: Layer, values: np.ndarray, at: At) -> str:
         return str(values[at])
     expert = layer.given["expert"][at]
     first, kept, sent = expert * layer.capacity, layer.kept[expert], layer.given["M_sizes"][expert]
-    dropped = f", or {DROPPED} for {sent - kept} of the {sent}" if sent > kept else ""
+    dropped = f", or {layer.slots} for {sent - kept} of the {sent}" if sent > kept else ""
     return f"one of the slots {first} to {first + kept - 1}{dropped}"
 
 

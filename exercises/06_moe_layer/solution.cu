@@ -367,16 +367,16 @@ extern "C" __global__ void launch_down(int num_tokens, int num_experts, int top_
 
 // ---- combining -----------------------------------------------------------------------------------------
 
-// One thread per four elements of y. `place` is where each assignment's row is: a row or a slot. A slot of -1
-// was dropped; a row never is.
-__device__ void combine(const float* out, const int* place, const float* weight, float* y, int num_tokens,
-                        int top_k, int hidden) {
+// One thread per four elements of y. `place` is where each assignment's row is among `places` rows or slots.
+// An assignment that was dropped has the place behind the last one.
+__device__ void combine(const float* out, const int* place, int places, const float* weight, float* y,
+                        int num_tokens, int top_k, int hidden) {
     const size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
     const int token = at / hidden, col = at % hidden;
     if (token >= num_tokens) return;
     float4 sum = make_float4(0, 0, 0, 0);
     for (int assignment = token * top_k; assignment < (token + 1) * top_k; ++assignment) {
-        if (place[assignment] < 0) continue;
+        if (place[assignment] == places) continue;
         const float w = weight[assignment];
         const float4 part = *(const float4*)&out[(size_t)place[assignment] * hidden + col];
         sum.x += w * part.x;
@@ -390,7 +390,7 @@ __device__ void combine(const float* out, const int* place, const float* weight,
 // Each token gathers its own rows, so nobody else writes its result and no atomics are needed.
 extern "C" __global__ void combine_kernel(const float* out, const int* row, const float* weight, float* y,
                                           int num_tokens, int top_k, int hidden) {
-    combine(out, row, weight, y, num_tokens, top_k, hidden);
+    combine(out, row, num_tokens * top_k, weight, y, num_tokens, top_k, hidden);
 }
 
 extern "C" __global__ void launch_combine(int num_tokens, int num_experts, int top_k, int hidden,
@@ -412,11 +412,11 @@ extern "C" __global__ void masked_scatter_kernel(const float* x, const int* expe
     const int assignment = blockIdx.x;
     if (threadIdx.x == 0) {
         const int e = expert[assignment], number = atomicAdd(&cursors[e], 1);
-        place = number < capacity ? e * capacity + number : -1;
+        place = number < capacity ? e * capacity + number : num_experts * capacity;
         slot[assignment] = place;
     }
     __syncthreads();
-    if (place < 0) return;  // the same for the whole block
+    if (place == num_experts * capacity) return;  // dropped; the same for the whole block
     copy_row(A + (size_t)place * hidden, x + (size_t)(assignment / top_k) * hidden, hidden);
 }
 
@@ -519,8 +519,9 @@ extern "C" __global__ void launch_masked_down(int num_tokens, int num_experts, i
 
 // A token that all its experts have dropped gets zeros.
 extern "C" __global__ void masked_combine_kernel(const float* out, const int* slot, const float* weight,
-                                                 float* y, int num_tokens, int top_k, int hidden) {
-    combine(out, slot, weight, y, num_tokens, top_k, hidden);
+                                                 float* y, int num_tokens, int num_experts, int top_k,
+                                                 int hidden, int capacity) {
+    combine(out, slot, num_experts * capacity, weight, y, num_tokens, top_k, hidden);
 }
 
 extern "C" __global__ void launch_masked_combine(int num_tokens, int num_experts, int top_k, int hidden,

@@ -194,7 +194,7 @@ extern "C" __global__ void masked_scatter_kernel(const float* x, const int* expe
     const int assignment = blockIdx.x, token = assignment / top_k, e = expert[assignment];
 
     // TODO 10: as TODO 4, but expert e has the slots e * capacity to (e + 1) * capacity - 1. If these are
-    // taken, the assignment is dropped: its slot is -1, and nothing is copied.
+    // taken, the assignment is dropped: its slot is num_experts * capacity, and nothing is copied.
 }
 
 extern "C" __global__ void launch_masked_scatter(int num_tokens, int num_experts, int top_k, int hidden,
@@ -234,12 +234,13 @@ extern "C" __global__ void launch_masked_down(int num_tokens, int num_experts, i
 
 // One thread per element of y.
 extern "C" __global__ void masked_combine_kernel(const float* out, const int* slot, const float* weight,
-                                                 float* y, int num_tokens, int top_k, int hidden) {
+                                                 float* y, int num_tokens, int num_experts, int top_k,
+                                                 int hidden, int capacity) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= num_tokens * hidden) return;
     const int token = i / hidden, col = i % hidden;
 
-    // TODO 13: as TODO 9. An assignment that was dropped adds nothing; its slot is -1.
+    // TODO 13: as TODO 9. An assignment that was dropped adds nothing; its slot is num_experts * capacity.
 }
 
 extern "C" __global__ void launch_masked_combine(int num_tokens, int num_experts, int top_k, int hidden,

@@ -5,6 +5,7 @@ A wrong kernel is run on the one case that it names, so that the whole exercise 
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -88,6 +89,11 @@ def gaps(exercise: Exercise) -> Iterator[Gap]:
             yield Gap(name, f"is missing; {step}")
         elif not (exercise.folder / name).read_bytes().strip():
             yield Gap(name, f"is empty; {step}")
+    starter = exercise.starter.read_bytes() if exercise.starter.is_file() else b""
+    if exercise.starter_sha256 and starter.strip():
+        digest = hashlib.sha256(starter).hexdigest()
+        if digest != exercise.starter_sha256:
+            yield Gap("exercise.toml", f'is older than starter.cu; set starter_sha256 = "{digest}"')
     wrong = _wrong(exercise)
     if not wrong:
         yield Gap("wrong/*.cu", f"is missing; add kernels with one mistake each; {FIRST_LINE}")

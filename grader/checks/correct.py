@@ -92,24 +92,26 @@ def _finding(
     called = f"{origin.called}: " if len(origin.called.split()) > 1 else ""
     extent = f"{_count(count, wrong.size)} wrong{_not_finite(actual.reshape(wrong.shape))}{where}"
     message = f"{called}{place}{judged.sentence}; {extent}"
-    if judged.cause:
-        message = f"{judged.cause}. First wrong element: {message}"
     lines = sorted(unset) if _has_infinity(actual) else []
-    overlap = _overlap(origin.dynamic_arrays) if not judged.cause else ()
+    unset_ = f"line {lines[0]} may use a variable that was never set" if lines else ""
+    cause = unset_ or judged.cause
+    if cause:
+        message = f"{cause}. First wrong element: {message}"
+    overlap = _overlap(origin.dynamic_arrays) if not cause else ()
     return Finding(
         "wrong-values",
         filename,
         origin.line,
         message,
         count=count,
-        notes=(*(f"line {line} may use a variable that was never set" for line in lines), *overlap),
+        notes=(*(f"line {line} may use a variable that was never set" for line in lines[1:]), *overlap),
         hint=judged.hint,
-        detail=judged.detail or (Detail.ONE_SHARED_ARRAY if overlap else ""),
+        detail=Detail.UNSET_VARIABLE if lines else judged.detail or (Detail.ONE_SHARED_ARRAY if overlap else ""),
         related=tuple(Related(Role.UNSET, line) for line in lines),
         kernel=origin.kernel,
         output=judged.output,
         mistake=judged.mistake,
-        cause=judged.cause,
+        cause=cause,
         first=judged.first or place.removesuffix(": "),
         expected=judged.expected,
         got=judged.got,

@@ -23,6 +23,7 @@ from grader.errors import GraderError, UsageError, at_fault
 VERBS = {
     "run": "Grade a submission.",
     "watch": "Grade at every save, with hints.",
+    "hint": "Show the next hint of an exercise.",
     "list": "List the exercises and your progress.",
     "start": "Copy the exercises into a folder of your own.",
     "reset": "Restore an exercise's original starter.cu.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import exits
+from grader.cli.complete import exercise_names
 from grader.cli.paths import PATH
 from grader.cli.streams import say
 
@@ -23,16 +24,19 @@ WIDTH, LEAST_WIDTH = 80, 20
 REACHED, RIGHT, OPEN, READ = "x", "~", " ", "-"
 LEGEND = {
     REACHED: "all its exercises passed",
-    RIGHT: "all correct, speed still open",
+    RIGHT: "all correct; only speed is open, which needs a GPU",
     OPEN: "not yet",
     READ: "to read; no exercise of these practises it",
 }
 
 
 @click.command("list")
+@click.argument("exercise", required=False, shell_complete=exercise_names)
 @click.option("--exercises", metavar="DIR", type=PATH, help="Folder of the exercises.")
-def command(exercises: Path | None) -> int:
+def command(exercise: str | None, exercises: Path | None) -> int:
     """List the exercises, your progress, and the learning objectives you have reached.
+
+    With EXERCISE, your latest attempts at it, and your best time for each case that was timed.
 
     After each exercise comes the best result of grade run or grade watch: passed; right, if every case is correct
     and only speed is open; or tried.
@@ -42,6 +46,9 @@ def command(exercises: Path | None) -> int:
     from grader.exercise import catalog
 
     folder = catalog.exercises_folder(exercises)
+    if exercise is not None:
+        _history(catalog.find(exercise, folder))
+        return exits.PASSED
     broken: list[str] = []
     found = catalog.sound(folder, broken.append)
     if found:
@@ -64,6 +71,22 @@ def _show(found: tuple[Exercise, ...], folder: Path) -> None:
     click.echo(f"\nin {folder}; grade one with: grade run {found[0].number.lstrip('0')}", err=True)
 
 
+def _history(exercise: Exercise) -> None:
+    from grader import progress
+
+    record = progress.read(exercise, say)
+    if record is None:
+        click.echo(f"{exercise.name}: not tried yet")
+        return
+    runs = "1 run" if record.runs == 1 else f"{record.runs} runs"
+    click.echo(f"{exercise.name}: {_state(record)}; {runs}")
+    for attempt in record.attempts:
+        points = "" if attempt.points is None else f"{attempt.points:g} of {attempt.of:g}"
+        click.echo(f"  {attempt.when.replace('T', ' ').replace('Z', ' UTC')}  {attempt.stage:6}  {points}".rstrip())
+    for case, time in record.best_us.items():
+        click.echo(f"  best time, {case}: {time:.4g} µs")
+
+
 def _state(record: Record | None) -> str:
     """ "right, 52 of 100"."""
     if record is None:
@@ -80,7 +103,9 @@ def _objectives(exercises: Iterable[Exercise], records: Mapping[str, Record | No
     marks = {each: _mark([records[one.name] for one in own]) for each, own in by_objective.items()}
     reached = sum(mark == REACHED for mark in marks.values())
     width = max(min(WIDTH, shutil.get_terminal_size().columns), LEAST_WIDTH)
-    click.echo(f"\nLearning objectives: {reached} of {len(marks)} reached")
+    but_for_speed = sum(mark == RIGHT for mark in marks.values())
+    more = f", and {but_for_speed} but for speed" if but_for_speed else ""
+    click.echo(f"\nLearning objectives: {reached} of {len(marks)} reached{more}")
     for objective, mark in marks.items():
         numbers = ", ".join(one.number.lstrip("0") for one in by_objective[objective])
         lines = textwrap.wrap(f"{objective.text} ({numbers or _pages(objective)})", width - 6)

@@ -9,6 +9,7 @@ from grader.cli.streams import say
 from grader.exercise.submission import Source
 from grader.model.exercise import Exercise
 from grader.model.result import Result
+from reports.problems import problems
 
 
 def remember(exercise: Exercise, result: Result, source: Source, tell: Callable[[str], None] = say) -> None:
@@ -17,4 +18,5 @@ def remember(exercise: Exercise, result: Result, source: Source, tell: Callable[
 
     folder, resolved = exercise.folder.resolve(), files.real(source.path)
     if resolved == folder / "starter.cu" or not resolved.is_relative_to(folder):
-        progress.remember(exercise, result, tell, source.text)
+        found = problems(result)
+        progress.remember(exercise, result, tell, source.text, found[0].hint if found else "")

@@ -27,7 +27,6 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
     grade list is kept.
     """
     from grader.exercise import catalog, original
-    from grader.files import publish
 
     chosen = catalog.find(exercise, catalog.exercises_folder(exercises))
     starter = from_here(chosen.starter)
@@ -40,15 +39,23 @@ def command(exercise: str, exercises: Path | None, yes: bool) -> None:
         if written == came:
             click.echo(f"{starter} is as it was at the start.")
             return
-        if written is not None:
-            if not (yes or _agreed(starter)):
-                click.echo("Nothing was changed.")
-                return
-            click.echo(f"Your version is kept as {_back_up(starter, written)}")
-        publish(starter.resolve(), came, mode=0o644)
+        if written is not None and not (yes or _agreed(starter)):
+            click.echo("Nothing was changed.")
+            return
+        if kept := restore(starter, written, came):
+            click.echo(f"Your version is kept as {kept}")
     except OSError as error:
         raise GraderError(f"{error.filename or starter}: {error.strerror}; {starter} was not changed") from None
     click.echo(f"{starter} is as it was at the start.")
+
+
+def restore(starter: Path, written: bytes | None, came: bytes) -> Path | None:
+    """Puts the original there. Returns where the student's own version is kept, if there was one. Raises OSError."""
+    from grader.files import publish
+
+    kept = None if written is None else _back_up(starter, written)
+    publish(starter.resolve(), came, mode=0o644)
+    return kept
 
 
 def _agreed(starter: Path) -> bool:

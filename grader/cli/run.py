@@ -88,8 +88,7 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if host is not None and (device != "auto" or gpu is not None or sanitize or profile or secret):
         raise click.UsageError("with --host, leave out --device, --gpu, --sanitize, --profile and --secret")
-    with contextlib.ExitStack() as stack:
-        standby = stack.enter_context(Standby()) if host is None else None
+    with Standby() if host is None else contextlib.nullcontext() as standby:
         from grader.cli.deliver import Destinations, deliver
         from grader.exercise import catalog, submission
         from grader.exercise import secret as secret_cases
@@ -99,27 +98,27 @@ def command(
         read = file or from_here(chosen.starter)
         to.check([read, *_files_of(chosen), *([secret] if secret else [])])
         Destinations(html=html_file).check([since] if since else [])  # --json may overwrite it
-        if file is None and not read.exists():
-            raise UsageError(f"{read} does not exist; grade reset {exercise} restores the original")
-        source = submission.read(read)
+        source = submission.read(_there(read, exercise) if file is None else read)
         hidden = secret_cases.read(secret) if secret else None
         earlier = read_earlier(since, chosen.name) if since else None  # --json may name the same file
         seed = secrets.randbelow(SEEDS) if seed is None else seed
-        later = _LATER_FOR_HTML if html_file or browser else _LATER
-        threading.Thread(target=_import, args=(later,), daemon=True).start()
-        if standby is None:
-            result = _grade_on(host or "", chosen, source, seed)
-        else:
-            choice = _gpu(device, gpu, sanitize=sanitize, profile=profile)
-            result = _grade(chosen, source, seed, hidden, standby, choice)
+        _import_later(_LATER_FOR_HTML if html_file or browser else _LATER)
+        choice = _gpu(device, gpu, sanitize=sanitize, profile=profile) if host is None else host
+        result = _grade(chosen, source, seed, hidden, standby, choice)
 
     from grader.cli.remember import remember
 
-    named = str(since) if since else ""
-    written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier, since_name=named)
+    written = deliver(result, chosen, source.text, to, verbose=verbose, since=earlier, since_name=str(since or ""))
     if hidden is None:  # an instructor's run is not an attempt
         remember(chosen, result, source)
     return exits.of(result.verdict, strict=strict) if written else exits.ERROR
+
+
+def _there(starter: Path, exercise: str) -> Path:
+    """Raises UsageError if the starter was removed."""
+    if not starter.exists():
+        raise UsageError(f"{starter} does not exist; grade reset {exercise} restores the original")
+    return starter
 
 
 def _files_of(exercise: Exercise) -> Iterator[Path]:
@@ -144,34 +143,35 @@ def _grade(
     source: Source,
     seed: int,
     secret: Secret | None,
-    standby: Standby,
-    gpu: GpuChoice | None,
+    standby: Standby | None,
+    where: GpuChoice | str | None,
 ) -> Result:
+    """`where`: also on this GPU; or, without `standby`, on the host of that name."""
     from grader import progress
     from grader.cli.status import StatusLine
-    from grader.grading import pipeline
 
+    before = partial(progress.last_source, exercise)
     with StatusLine() as line:
+        if isinstance(where, str) or standby is None:
+            from grader.remote import client
+
+            return client.grade(str(where), exercise, source, seed=seed, on_progress=line.show, before=before)
+        from grader.grading import pipeline
+
         return pipeline.grade(
             exercise,
             source,
             seed=seed,
             open_executor=standby.open,
             secret=secret,
-            gpu=gpu,
+            gpu=where,
             on_progress=line.show,
-            before=partial(progress.last_source, exercise),
+            before=before,
         )
 
 
-def _grade_on(host: str, exercise: Exercise, source: Source, seed: int) -> Result:
-    from grader import progress
-    from grader.cli.status import StatusLine
-    from grader.remote import client
-
-    before = partial(progress.last_source, exercise)
-    with StatusLine() as line:
-        return client.grade(host, exercise, source, seed=seed, on_progress=line.show, before=before)
+def _import_later(modules: tuple[str, ...]) -> None:
+    threading.Thread(target=_import, args=(modules,), daemon=True).start()
 
 
 def _import(modules: tuple[str, ...]) -> None:

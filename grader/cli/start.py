@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,18 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 COPIED = ("problem.md", "starter.cu", "exercise.toml", "oracle.py", "test.py")
 
 _GRADER = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9A-Fa-f]{40})", re.ASCII)
+
+# Files around the exercises, by their name among the templates.
+STUDENTS = {
+    "README.md": "README.md",
+    "gitignore": ".gitignore",
+    "clangd": ".clangd",
+    "clang-format": ".clang-format",
+    "editor.h": ".grade/include/editor.h",
+}
+INCLUDE = Path(__file__).parents[1] / "compile" / "include"
+EDITOR = ".grade/include"  # where editors find the headers
+HEADERS = ("grader.cuh", "cuda.h")
 
 # What must not exist yet. Other existing files (README.md of a new repository) are left as they are.
 OURS = ("exercises", ".grade")
@@ -103,6 +117,7 @@ def _start(folder: Path, source: Path, exercises: tuple[Exercise, ...], grader: 
             _copy(source / objectives.FILE, staging / "exercises" / objectives.FILE)
         for template, name in _further():
             _copy(template, staging / name)
+        _write_texts(staging)
         if grader is not None:
             _write_workflows(grader, staging / ".github" / "workflows")
         return _moved(staging, folder)
@@ -124,8 +139,27 @@ def _copy(source: Path, to: Path) -> None:
 
 def _further() -> Iterator[tuple[Path, str]]:
     """Files around the exercises, and their names in a student's repository."""
-    yield TEMPLATES / "student" / "README.md", "README.md"
-    yield TEMPLATES / "student" / "gitignore", ".gitignore"
+    for name, to in STUDENTS.items():
+        yield TEMPLATES / "student" / name, to
+    for header in HEADERS:
+        yield INCLUDE / header, f"{EDITOR}/{header}"
+
+
+def _write_texts(to: Path) -> None:
+    """What depends on where the grader is: how to have `grade` in a new shell, and where an editor finds headers."""
+    from grader.compile import toolkit
+
+    readme = to / "README.md"
+    activate = Path(sys.prefix) / "bin" / "activate"
+    shell = (
+        f". {shlex.quote(str(activate))}" if activate.is_file() else f"{shlex.quote(sys.executable)} -m grader list"
+    )
+    readme.write_text(readme.read_text(encoding="utf-8").replace("COMMAND-FOR-A-SHELL", shell), encoding="utf-8")
+    cuda: list[str] = []
+    with contextlib.suppress(toolkit.ToolkitMissing):  # grade doctor and grade run say so
+        cuda = [f"-isystem{folder}" for folder in toolkit.include_folders()]
+    flags = ["-xc++", "-std=c++17", f"-I{EDITOR}", *cuda, f"-include{EDITOR}/editor.h", "-Wno-unknown-pragmas"]
+    (to / "compile_flags.txt").write_text("\n".join(flags) + "\n", encoding="utf-8")
 
 
 def _write_workflows(grader: Grader, to: Path) -> None:

@@ -29,8 +29,7 @@ class StatusLine:
         self._write(CLEAR)
 
     def show(self, progress: Progress) -> None:
-        at = f"  case {progress.done + 1} of {progress.of}" if progress.done < progress.of else ""
-        text = f"grading: {progress.doing}{at}"
+        text = f"grading: {progress.said}"
         self._write(CLEAR + text[: shutil.get_terminal_size().columns - 1])
 
     def _write(self, text: str) -> None:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from grader.cli import case_table, excerpt
 from grader.cli.case_table import INDENT
+from grader.model.execution import UNCOALESCED
 from grader.model.exercise import Exercise
 from grader.model.families import LAUNCH
 from grader.model.result import Check, Result, Verdict
@@ -54,6 +55,7 @@ class Verbosity(NamedTuple):
     left_open: int = 0
     reasons: int = 2  # that are shown, of the grader's errors and of what was not judged
     merged: bool = False  # cases with the same outcome are one row
+    blanks: bool = True  # an empty line between the parts
 
 
 EVERYTHING = Verbosity(notes=99, context=excerpt.CONTEXT_VERBOSE, further=99)
@@ -67,6 +69,7 @@ SHORTER = (
     Verbosity(notes=0, context=0, further=0, message=2, left_open=1, merged=True),
     Verbosity(notes=0, context=0, further=0, message=1, left_open=1, merged=True),
     Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True),
+    Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True, blanks=False),
 )
 
 Lines = list[Text]
@@ -132,12 +135,13 @@ class _Page:
             self._cases(detail),
             *self._all_problems(self._problems, detail),
             *self._open_ends(detail),
+            self._further(),
             self._quality() if detail is not EVERYTHING else [],
             *(self._all_problems(advice(self._result), detail) if detail is EVERYTHING else ()),
             self._footer(detail),
         )
         filled = [part for part in parts if part]
-        return [line for at, part in enumerate(filled) for line in ([Text("")] * (at > 0) + part)]
+        return [line for at, part in enumerate(filled) for line in ([Text("")] * (at > 0 and detail.blanks) + part)]
 
     def within(self, most: int) -> Lines:
         lines = self.lines(SHORTER[0])
@@ -181,6 +185,20 @@ class _Page:
         """What is done already, where an exercise has several kernels."""
         names = kernels.right(self._result, self._exercise) if self._exercise else ()
         return self._say(f"right in every case: {', '.join(names)}", style="green", most=2) if names else []
+
+    def _further(self) -> Lines:
+        """What to do where nothing is wrong."""
+        right = self._result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE) and not self._problems
+        if not right or self._exercise is None:
+            return []
+        slow = next((one for one in advice(self._result) if one.kind == UNCOALESCED), None)
+        if slow is not None:
+            told = f"Next: make it fast. Line {slow.line}: {slow.first.message}."
+            return self._say(told, indent="", most=3)
+        if self._result.verdict is Verdict.PASSED:
+            return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
+        number = self._exercise.number.lstrip("0")
+        return self._say(f"Next: make it fast; grade hint {number} shows the hints about speed.", indent="")
 
     def _quality(self) -> Lines:
         """What cost points where nothing else is wrong; only -v has room for all of it."""

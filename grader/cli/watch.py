@@ -37,7 +37,9 @@ def command(exercise: str | None, file: Path | None, exercises: Path | None, dev
       d  details: everything that was found
       r  grade again, with different values
       g  with --host NAME: grade on that machine, which has a GPU
-      s  the solution, if there is one and your kernel is correct
+      s  the solution, once your kernel is correct
+      l  list the exercises and how far you are
+      x  restore the original starter (press it twice; yours is kept)
       n  next exercise (you stay on this one until you press it)
       q  quit
 

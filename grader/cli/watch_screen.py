@@ -52,8 +52,7 @@ class Screen:
         self._write(CLEAR_LINE)
         for _, checks in groupby(new, key=lambda check: check.case or check.id):
             self._out.print(_line(list(checks)), overflow="ellipsis", no_wrap=True)
-        at = f", case {progress.done + 1} of {progress.of}" if progress.done < progress.of else ""
-        self._write(f"  grading: {progress.doing}{at}")
+        self._write(f"  grading: {progress.said}")
 
     def verdict(self, exercise: Exercise, result: Result, source: str, *, verbose: bool = False) -> None:
         self._clear()
@@ -83,7 +82,7 @@ class Screen:
         """The last lines: the keys, and what watch waits for."""
         self._out.print()
         if keys:
-            self._out.print(Text("   ").join(Text.assemble((key, "bold"), f" {does}") for key, does in keys))
+            self._out.print(Text("  ").join(Text.assemble((key, "bold"), f" {does}") for key, does in keys))
         self._out.print(Text(waiting, "dim"), soft_wrap=True)
 
     def _title(self, exercise: Exercise) -> None:

@@ -10,8 +10,9 @@ from queue import SimpleQueue
 from grader import progress
 from grader.cli.paths import from_here
 from grader.cli.remember import remember
+from grader.cli.reset import restore
 from grader.cli.watch_screen import Screen
-from grader.exercise import catalog
+from grader.exercise import catalog, original
 from grader.exercise.submission import Source
 from grader.model.exercise import Exercise
 from grader.model.result import Verdict
@@ -48,7 +49,9 @@ class Session:
             "r": ("again", self._again),
             "g": (f"grade on {host}", self._on_host),
             "s": ("solution", self._solution),
-            "n": ("next exercise", self._next),
+            "l": ("list", self._list),
+            "x": ("reset", self._reset),
+            "n": ("next", self._next),
         }
 
     def run(self, exercise: Exercise, file: Path | None) -> None:
@@ -62,7 +65,9 @@ class Session:
 
     def _open(self, exercise: Exercise, file: Path) -> None:
         self._exercise, self._file = exercise, file
-        self._hints = Hints(exercise.folder)
+        record = progress.read(exercise, self._screen.say)
+        self._hints = Hints(exercise.folder, record.hints if record else 0)
+        self._resets = False  # whether x was pressed once
         self._source: Source | None = None
         self._graded: GradingDone | None = None
         self._number = 0  # of the current grading
@@ -87,6 +92,7 @@ class Session:
             case str() if event == REDRAW and self._graded:
                 self._show()
             case str() if event in self._offered():
+                self._resets = self._resets and event == "x"
                 self._keys[event][1]()
             case "s" if self._listens:
                 self._not_yet()
@@ -159,13 +165,15 @@ class Session:
 
     @property
     def _solution_file(self) -> Path:
-        return self._exercise.folder / "solution.cu"
+        return original.solution(self._exercise)
 
     def _hint(self) -> None:
         otherwise = (
             "No more hints." if self._right else "No more hints for now; those about speed come once it is correct."
         )
         self._screen.hint(self._hints.next(right=self._right), otherwise)
+        if record := progress.read(self._exercise, self._screen.say):
+            progress.opened(self._exercise, record, self._screen.say, self._hints.opened)
         self._wait()
 
     def _details(self) -> None:
@@ -193,6 +201,32 @@ class Session:
             self._screen.say(f"Not yet: the solution is shown once {right}.")
         else:
             self._screen.say(f"This exercise has no solution here: {from_here(self._solution_file)} does not exist.")
+
+    def _list(self) -> None:
+        lines = []
+        for exercise in catalog.sound(self._folder, self._screen.say):
+            record = progress.read(exercise, self._screen.say)
+            here = ">" if exercise.name == self._exercise.name else " "
+            lines.append(f"{here} {exercise.name}  {record.best.stage if record else 'not tried'}")
+        self._screen.text("Exercises", "\n".join(lines))
+        self._wait()
+
+    def _reset(self) -> None:
+        """The second x in a row puts the starter back."""
+        came = original.file(self._exercise)
+        if came is None or self._file.resolve() != self._exercise.starter.resolve():
+            self._screen.say("There is no original of this file here.")
+        elif not self._resets:
+            self._resets = True
+            self._screen.say(f"Press x again to put {self._file} back to what it was; your version is kept.")
+        else:
+            self._resets = False
+            try:
+                written = self._file.read_bytes() if self._file.exists() else None
+                kept = restore(self._file, written, came.read_bytes())
+                self._screen.say(f"Your version is kept as {kept}." if kept else "The original is back.")
+            except OSError as error:
+                self._screen.say(f"{error.filename or self._file}: {error.strerror}; nothing was changed.")
 
     def _next(self) -> None:
         exercises = catalog.sound(self._folder, self._screen.say)  # an author may be working on another

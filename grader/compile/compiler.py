@@ -15,6 +15,7 @@ from grader.compile import (
     recipe,
     resources,
     sizes,
+    strides,
     unannotated,
 )
 from grader.compile.compiled import Compiled
@@ -51,7 +52,7 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
     kernels = entries.kernels(ptx, text, recipe.SOURCE_NAME, resources.parse(built.log))
     if too_large := sizes.findings(ptx, text, kernels):
         return _failed(too_large, findings.log(too_large, built.log, text), start)
-    found += offsets.findings(ptx, recipe.SOURCE_NAME)
+    found += offsets.findings(ptx, recipe.SOURCE_NAME) + strides.findings(ptx, recipe.SOURCE_NAME)
     seconds = time.perf_counter() - start
     compilation = Compilation(True, kernels, found, log, seconds, opcodes=instructions, unread=unread)
     return Compiled(compilation, ptx, built.cubin)

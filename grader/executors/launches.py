@@ -24,6 +24,10 @@ INSTRUCTIONS_PER_BYTE = 1000
 BARRIERS_PER_BYTE = 0.5
 LEAST_INSTRUCTIONS = 300_000_000
 LEAST_BARRIERS = 100_000
+# Of the barriers, those that blocks pass with nothing new in global memory. At most two for each k, where a tile is
+# one element deep; of a K of 1024 at once in four blocks.
+STALE_PER_BYTE = 0.004
+LEAST_STALE = 10_000
 
 
 def prepare() -> None:
@@ -103,6 +107,7 @@ def _limits(arrays: dict[str, np.ndarray], seconds: float) -> ptx.Limits:
         instructions=max(LEAST_INSTRUCTIONS, INSTRUCTIONS_PER_BYTE * size),
         barriers=max(LEAST_BARRIERS, int(BARRIERS_PER_BYTE * size)),
         seconds=seconds,
+        stale=max(LEAST_STALE, int(STALE_PER_BYTE * size)),
     )
 
 

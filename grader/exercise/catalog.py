@@ -102,6 +102,7 @@ def read(folder: Path) -> Exercise:
         speed_cases=content.speed_cases or content.cases,
         forbidden=content.forbidden,
         judge_source=content.judge_source,
+        starter_sha256=content.starter_sha256,
         best_known_us=content.best_known_us,
     )
 
@@ -144,6 +145,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speed_cases: tuple[str, ...] = ()
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""
+    starter_sha256: str = ""
     best_known_us: dict[str, dict[str, float]] = {}
     floors: tuple[Floor, ...] = ()
 

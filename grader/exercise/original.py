@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from grader import files
@@ -25,12 +26,21 @@ def file(exercise: Exercise) -> Path | None:
     return None
 
 
+def solution(exercise: Exercise) -> Path:
+    """The exercise's own, or the one installed with the grader: grade start copies none."""
+    own = exercise.folder / "solution.cu"
+    shipped = (folder / exercise.name / own.name for folder in (catalog.INSTALLED, catalog.BESIDE))
+    return own if own.is_file() else next((found for found in shipped if found.is_file()), own)
+
+
 def text(exercise: Exercise, submission: Path) -> str | None:
     """None if there is none, or if the submission may be the only copy of it."""
-    found = file(exercise)
-    if found is None and files.real(submission) != files.real(exercise.starter):
-        found = exercise.starter
+    found = file(exercise) or exercise.starter
     try:
-        return None if found is None else files.read(found, MAX_BYTES).decode("utf-8-sig", errors="replace")
+        content = files.read(found, MAX_BYTES)
     except OSError:
         return None
+    may_be_edited = files.real(found) == files.real(submission)
+    if may_be_edited and hashlib.sha256(content).hexdigest() != exercise.starter_sha256:
+        return None
+    return content.decode("utf-8-sig", errors="replace")

@@ -83,12 +83,12 @@ def choose(
 class GpuChecks(msgspec.Struct, frozen=True):
     """The GPU's checks, or why there are none. `checks` contains memory[CASE] only if it failed.
 
-    `called`: the GPU, in sentences.
+    `differs`: the GPU in sentences, if it has other instructions than the one that the CPU stands for.
     """
 
     checks: tuple[Check, ...] = ()
     unusable: str = ""
-    called: str = ""
+    differs: str = ""
 
 
 class GpuLane:
@@ -203,7 +203,7 @@ class GpuLane:
                 return GpuChecks(unusable=str(failed))
             with ThreadPoolExecutor(min(MAKERS, os.cpu_count() or 1)) as makers:
                 try:
-                    return GpuChecks(tuple(self._checks(self._gpu, makers)), called=_called(self._gpu))
+                    return GpuChecks(tuple(self._checks(self._gpu, makers)), differs=_if_it_differs(self._gpu))
                 finally:
                     makers.shutdown(wait=False, cancel_futures=True)
         finally:
@@ -292,7 +292,9 @@ def _unfinished(check: Check) -> bool:
     return check.status is Status.SKIPPED or did_not_finish(check.findings)
 
 
-def _called(gpu: Gpu) -> str:
+def _if_it_differs(gpu: Gpu) -> str:
+    if recipe.gpu_arch(gpu.compute_capability) == recipe.ARCH:
+        return ""
     return "the {} (compute capability {}.{})".format(gpu.name, *gpu.compute_capability)
 
 

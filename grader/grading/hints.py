@@ -27,6 +27,8 @@ PITFALLS = {
 FINER: dict[tuple[str, str], tuple[str, ...]] = {
     # The launch function sets the size of dynamic shared memory, so that is the first place to look.
     ("out-of-bounds", Detail.DYNAMIC_SHARED): PITFALLS["bad-launch"],
+    ("out-of-bounds", Detail.NOT_REQUESTED): PITFALLS["bad-launch"],
+    **{(kind, Detail.FLAT_BLOCK): PITFALLS["bad-launch"] for kind in ("out-of-bounds", "uninitialised-read", "race")},
     # No barrier can fix a race between blocks.
     ("race", Detail.BETWEEN_BLOCKS): ("race-between-blocks", "out-of-range-rows", "missing-synchronization"),
     ("race", Detail.READ_BETWEEN_BLOCKS): ("race-between-blocks", "missing-synchronization"),

@@ -22,7 +22,7 @@ BAD = (Status.FAILED, Status.ERROR)
 def both(cpu: Sequence[Check], gpu: GpuChecks, cases: Sequence[Case]) -> list[Check]:
     """In the CPU's order, every id once."""
     theirs = {check.id: check for check in gpu.checks}
-    if unusable := gpu.unusable or _lacks_an_instruction(cpu, theirs, gpu.called):
+    if unusable := gpu.unusable or _lacks_an_instruction(cpu, theirs, gpu.differs):
         return [_speed_without_gpu(check, unusable) for check in cpu]
     merged = {check.id: _one(check, theirs.get(check.id)) for check in cpu}
     waited_for = (merged.get(family.id()) for family in families.before_cases())
@@ -34,13 +34,12 @@ def both(cpu: Sequence[Check], gpu: GpuChecks, cases: Sequence[Case]) -> list[Ch
 
 
 def _lacks_an_instruction(cpu: Sequence[Check], theirs: Mapping[str, Check], gpu: str) -> str:
-    """Why what compiles for the CPU, which stands for an H200, does not compile for this GPU; empty if it does.
-
-    That is no fault of the submission's.
+    """Why what compiles for the CPU, which stands for an H200, does not compile for another kind of GPU; empty if it
+    does. That is no fault of the submission's.
     """
     failed = theirs.get(COMPILE.id())
     compiles = any(check.family == COMPILE.name and check.status is Status.PASSED for check in cpu)
-    if not compiles or failed is None or failed.status is not Status.FAILED:
+    if not gpu or not compiles or failed is None or failed.status is not Status.FAILED:
         return ""
     return f"{gpu} cannot run it: {failed.findings[0].placed if failed.findings else failed.message}"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from grader.exercise import original
 from grader.exercise.oracle import Expected, Oracle
 from grader.exercise.secret import Secret
 from grader.exercise.submission import Source
-from grader.grading import endless, hints, merge, points, runs, secrecy
+from grader.grading import endless, flat, hints, merge, points, runs, secrecy
 from grader.grading.inputs import Inputs, size
 from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
@@ -24,7 +25,7 @@ from grader.grading.steps import Failure, after, attempt, did_not_finish, error,
 from grader.grading.written import Written
 from grader.launching.plan import blame_grid
 from grader.model import families
-from grader.model.execution import OUT_OF_TIME, Compilation, Executor, Outcome
+from grader.model.execution import OUT_OF_TIME, UNCOALESCED, Compilation, Executor, Outcome
 from grader.model.exercise import Case, Exercise
 from grader.model.families import COMPILE, CORRECT, LAUNCH, MEMORY, QUALITY, RULES, SPEED
 from grader.model.result import SCHEMA_VERSION, Check, Result, Status, Submission, geometric_mean, verdict_of
@@ -37,7 +38,12 @@ if TYPE_CHECKING:
 # first, and if that hangs, the smallest required one decides whether the others are tried.
 MAX_UNFINISHED = 2
 
+LEAST_WIDTH = 8  # threads along x, of which a warp's transactions depend on what neighbours access
+
 MOST_BESIDE = 4  # threads that generate cases and expected outputs
+
+
+_CASE = re.compile(r"^\w+\[(.+?)\]")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -47,6 +53,12 @@ class Progress(msgspec.Struct, frozen=True):
     done: int = 0
     of: int = 0
     checks: tuple[Check, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """ "uniform, case 3 of 13": for a student, who knows no check by its id."""
+        at = f", case {self.done + 1} of {self.of}" if self.done < self.of else ""
+        return _CASE.sub(r"\1", self.doing) + at
 
 
 OnProgress = Callable[[Progress], None]
@@ -153,6 +165,13 @@ class _Beside(ThreadPoolExecutor):
         self.shutdown(wait=True, cancel_futures=True)
 
 
+def _with_rows_of_threads(compiled: Check, plans: Mapping[str, Plans]) -> Check:
+    """Without remarks on what neighbours along x access, where a kernel has few or none there."""
+    wide = {plan.kernel for of_case in plans.values() for plan in of_case if plan.config.block[0] >= LEAST_WIDTH}
+    kept = tuple(one for one in compiled.findings if one.kind != UNCOALESCED or one.kernel in wide)
+    return msgspec.structs.replace(compiled, findings=kept)
+
+
 class _Grading:
     """Runs the checks; only this class defines which check depends on which."""
 
@@ -184,7 +203,7 @@ class _Grading:
         self._runs = Runs(self._exercise, self._source.text, self._source.name, compilation, self._runner.run)
         launched, plans = self._launch(compiled, todo)
         self._warnings = compilation.findings
-        checks = [compiled, launched]
+        checks = [_with_rows_of_threads(compiled, plans), launched]
         checks += list(self._cases(inputs, checks, todo, plans))
         checks += self._speed_elsewhere(todo, checks)
         checks.append(after(compiled, RULES) or rules.judge(self._exercise, compilation, self._source.name))
@@ -251,6 +270,7 @@ class _Grading:
             return error(MEMORY, outcome, case.name), Outcome()
         outcome = blame_grid(outcome, plans)
         check = endless.explained(memory.judge(case, outcome), self._warnings)
+        check = flat.explained(check, plans, self._source.text)
         too_slow = outcome.unsupported is not None and outcome.unsupported.kind == OUT_OF_TIME
         if did_not_finish(check.findings) or (too_slow and self._unfinished):
             self._unfinished.append(check)
@@ -277,7 +297,8 @@ class _Grading:
         return self._judging.right_kernels(case, outcome.outputs, expected.result())
 
     def _correct(self, case: Case, plans: Plans, outcome: Outcome, expected: Future[Expected]) -> Check:
-        return self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
+        check = self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
+        return flat.explained(check, plans, self._source.text)
 
     def _speed(self, case: Case, correct_check: Check) -> list[Check]:
         if not case.required:

@@ -8,10 +8,19 @@ from enum import StrEnum
 class Detail(StrEnum):
     """A finding's `detail`, by the kinds that have it. A finding without one is the kind's plain form."""
 
+    # bad-launch
+    NOT_SET = "not-set"
+    ROUNDED_DOWN = "rounded-down"  # one component of a grid or a block is 0
+    TOO_MANY_THREADS = "too-many-threads"
+
     # out-of-bounds; without a detail it is past the end
     BEFORE_START = "before-start"
     STRAY_POINTER = "stray-pointer"  # the address lies in no array
+    NOT_REQUESTED = "shared-not-requested"  # of dynamic shared memory, of which the launch asked for none
     DYNAMIC_SHARED = "dynamic-shared"  # past the end of what the launch asked for
+
+    # also of other faults: the kernel reads threadIdx.y, and the block has only one thread along y
+    FLAT_BLOCK = "flat-block"
 
     # uninitialised-read
     GLOBAL_MEMORY = "global-memory"  # an output that nothing has written yet
@@ -35,6 +44,10 @@ class Detail(StrEnum):
     OWN_BARRIERS = "own-barriers"  # within a block that has mbarriers or named barriers
     NO_PROXY_FENCE = "no-proxy-fence"  # a bulk copy of what threads stored
     UNFINISHED_COPY = "unfinished-copy"  # the block ends first
+    NO_TENSOR_MAP = "no-tensor-map"  # uninitialised-read: used as one without being one
+    MISALIGNED_TILE = "misaligned-tile"  # misaligned-access: of a tensor copy, in shared memory
+    REGISTER_COUNT = "register-count"  # trap: of setmaxnreg
+    LEFT_BLOCK = "left-block"  # shared memory of another block of the cluster, which may have ended
 
     # barrier-divergence
     COUNTS_DIFFER = "counts-differ"  # of one named barrier
@@ -45,6 +58,8 @@ class Detail(StrEnum):
     COOPERATIVE_LAUNCH = "cooperative-launch"  # grid.sync() without one
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
+    CLUSTER_BARRIER = "cluster-barrier"  # some threads of the cluster never arrive
+    CLUSTER_ORDER = "cluster-order"  # arrives twice without a wait in between, or waits without arriving
 
     # collective-mismatch; without a detail lanes of the mask never arrive
     ABSENT_LANE = "absent-lane"  # it reads a lane that the mask leaves out
@@ -61,6 +76,7 @@ class Detail(StrEnum):
     # wrong-values: the bits of the input alone say what is right; and beside them a random number
     CONVERSION = "conversion"
     STOCHASTIC_CONVERSION = "stochastic-conversion"
+    UNSET_VARIABLE = "unset-variable"  # its result is infinite, and a variable was never set
     ONE_SHARED_ARRAY = "one-shared-array"  # several extern __shared__ arrays, which are one
     UNTOUCHED = "untouched"  # the whole submission is the starter as it came
     NOT_WRITTEN = "not-written"  # the kernel needs what is still as in the starter

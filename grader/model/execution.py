@@ -23,6 +23,9 @@ class Resources(msgspec.Struct, frozen=True):
     global_bytes: int = 0  # __device__ variables of the module
 
 
+UNCOALESCED = "uncoalesced"  # a finding's kind: how a kernel accesses memory, which is right, but slow
+
+
 class CompiledKernel(msgspec.Struct, frozen=True):
     """An `extern "C" __global__` function found in the PTX."""
 

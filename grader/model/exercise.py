@@ -130,6 +130,7 @@ class Exercise(msgspec.Struct, frozen=True):
     speed_cases: tuple[str, ...] = ()  # cases whose speed is judged; that of the other required cases is only shown
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""  # the file in reference_kernels with the device judges
+    starter_sha256: str = ""  # of starter.cu as it came, for folders that keep no copy of it
     best_known_us: dict[str, dict[str, float]] = {}  # by GPU, then case: time of the project's fastest kernel
 
     def floors_of(self, case: str) -> dict[str, float]:

@@ -18,6 +18,7 @@ from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.lowering.memory import RESERVED
 from grader.ptx.machine import (
     ASYNC_WARP,
+    MAX_CLUSTER,
     MAX_LOCAL_BYTES,
     MAX_MEETINGS,
     MAX_PARAMETER_BYTES,
@@ -29,6 +30,7 @@ from grader.ptx.runs import Runs
 from grader.ptx.syntax import Location, Module
 from grader.ptx.unsupported import OutOfTime, Unsupported
 
+WARP = 32
 MAX_BLOCKS = 1 << 24  # more would not end today
 # By one thread since its last barrier, if it is in a loop when the time is up. Correct kernels need a thousandth.
 MANY_INSTRUCTIONS = 100_000_000
@@ -88,7 +90,7 @@ class Program:
         self._check(kernel, grid, block, cluster, shared_bytes, arguments)
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
         compiled = self._compiled(kernel, cluster, read_only)
-        if message := _too_much(compiled.lowered, prod(block)):
+        if message := _too_much(compiled.lowered, prod(block), prod(cluster)):
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         jitted = time.perf_counter()
         how = (self._variables, grid, block, shared_bytes, arguments, limits or Limits(), seed)
@@ -117,7 +119,7 @@ class Program:
 
     def _out_of_time(self, kernel: str, launch: Launch) -> OutOfTime:
         begun, seconds = launch.blocks - launch.blocks_left, launch.limits.seconds
-        so_far = f"with {begun} of {launch.blocks} blocks started"
+        so_far = f"with {begun * launch.in_cluster} of {launch.blocks * launch.in_cluster} blocks started"
         message = f"too slow for this CPU: {seconds:.0f} s on each core, {so_far}"
         return OutOfTime(message, Location("", self.module.kernels[kernel].line, 0))
 
@@ -158,7 +160,7 @@ def _is_cudas_own(fault: Fault, lowered: Lowered) -> bool:
     warp writes again with no __syncwarp() in between."""
     start, size = lowered.shared_arrays.get(RESERVED, (0, 0))
     numbers = (fault.site, fault.other_site)
-    here = fault.kind is Kind.RACE and start <= fault.address < start + size
+    here = fault.kind is Kind.RACE and start <= fault.address % lowered.shared.block_bytes < start + size
     return here and all(GROUPS in lowered.sites[number].location.file for number in numbers)
 
 
@@ -171,9 +173,9 @@ def _without_reserved(reports: list[Report]) -> tuple[Report, ...]:
     return tuple(report for report in reports if report.array != RESERVED)
 
 
-def _too_much(kernel: Lowered, threads: int) -> str:
+def _too_much(kernel: Lowered, threads: int, blocks: int) -> str:
     """Why this launch is not run; judged before any memory is asked for."""
-    shared = sum(size for _, size in kernel.shared.arrays)
+    shared = sum(size for _, size in kernel.shared_arrays.values())
     for wanted, most, what in (
         (kernel.frame.local_bytes, MAX_LOCAL_BYTES, "bytes of local memory for a thread"),
         (shared, MAX_SHARED_BYTES, "bytes of static shared memory for a block"),
@@ -181,8 +183,13 @@ def _too_much(kernel: Lowered, threads: int) -> str:
     ):
         if wanted > most:
             return f"the kernel needs {wanted} {what}; a GPU has at most {most}"
-    if kernel.asynchronous and threads > 32 * ASYNC_WARP:
-        return f"the CPU engine does not support asynchronous copies in a block of {threads} threads"
+    where = f"a block of {threads} threads" if blocks == 1 else f"a cluster of {blocks * threads} threads"
+    if kernel.asynchronous and blocks * threads > WARP * ASYNC_WARP:
+        return f"the CPU engine does not support asynchronous copies in {where}"
+    if blocks * threads > STAMP_STEP or blocks > MAX_CLUSTER:
+        return f"the CPU engine does not support {where}; {STAMP_STEP} threads in {MAX_CLUSTER} blocks are the most"
+    if blocks > 1 and threads % WARP:
+        return f"the CPU engine does not support clusters of blocks of {threads} threads, which are no whole warps"
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Protocol
 
 from grader.ptx import words
@@ -14,7 +15,6 @@ from grader.ptx.lowering.memory import variable_windows
 from grader.ptx.lowering.sites import WAITING, Site
 from grader.ptx.machine import (
     ABSENT_LANE,
-    ARENA_TAIL,
     ARGUMENTS_WINDOW,
     ASYNC_THREAD,
     BARRIER_NUMBER,
@@ -31,7 +31,7 @@ from grader.ptx.machine import (
     Misuse,
     window_base,
 )
-from grader.ptx.opcodes.traits import Flow
+from grader.ptx.opcodes.traits import BarrierKind, Flow
 from grader.ptx.syntax import Location, Module
 
 NAMES = {
@@ -53,6 +53,11 @@ NAMES = {
     Kind.UNFINISHED_COPY: "race",
     Kind.EARLY_READ: "race",
     Kind.COUNTS_DIFFER: "barrier-divergence",
+    Kind.LEFT_BLOCK: "race",
+    Kind.NO_TENSOR_MAP: "uninitialised-read",
+    Kind.MISALIGNED_TILE: "misaligned-access",
+    Kind.REGISTER_COUNT: "trap",
+    Kind.CLUSTER_ORDER: "barrier-divergence",
 }
 # Kinds that are no more than a detail of their public kind.
 DETAILS = {
@@ -63,8 +68,13 @@ DETAILS = {
     Kind.BULK_SIZE: Detail.BULK_SIZE,
     Kind.NO_PROXY_FENCE: Detail.NO_PROXY_FENCE,
     Kind.UNFINISHED_COPY: Detail.UNFINISHED_COPY,
+    Kind.LEFT_BLOCK: Detail.LEFT_BLOCK,
+    Kind.NO_TENSOR_MAP: Detail.NO_TENSOR_MAP,
+    Kind.MISALIGNED_TILE: Detail.MISALIGNED_TILE,
+    Kind.REGISTER_COUNT: Detail.REGISTER_COUNT,
+    Kind.CLUSTER_ORDER: Detail.CLUSTER_ORDER,
 }
-IN_BOUNDS = (Kind.RACE, Kind.EARLY_READ, Kind.UNINITIALISED_READ)  # only of what is memory
+IN_BOUNDS = (Kind.RACE, Kind.EARLY_READ, Kind.UNINITIALISED_READ, Kind.LEFT_BLOCK)  # only of what is memory
 TRAPS: dict[Flow | None, Detail] = {Flow.CALL: Detail.ASSERTION, Flow.SWITCH: Detail.BRANCH_INDEX}
 WITHOUT_MEMORY = (
     Kind.BARRIER_DIVERGENCE,
@@ -72,11 +82,12 @@ WITHOUT_MEMORY = (
     Kind.COLLECTIVE_MISMATCH,
     Kind.DID_NOT_FINISH,
     Kind.TRAP,
+    Kind.CLUSTER_ORDER,
+    Kind.REGISTER_COUNT,
 )
 WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
 TELLING = (Kind.BLOCK_RACE, Kind.COUNTS_DIFFER)  # of several faults at one line: what the others follow from
 DYNAMIC = "dynamic shared memory"
-DYNAMIC_LEAST = 1024  # bytes that an arena has more where the kernel declares an extern __shared__ array
 SCALAR_BYTES = 16
 IN_FLIGHT = 1  # the `other` of a read of what an asynchronous copy has not brought yet
 ORDER = ["did-not-finish", "barrier-divergence", "collective-mismatch", "misaligned-access", "out-of-bounds", "race",
@@ -184,7 +195,7 @@ class Explainer:
         address = fault.address
         if fault.kind in IN_BOUNDS and site.op.space == "generic" and not address >> WINDOW_BITS:
             address += window_base(SHARED_WINDOW)  # from its start, as the checks of shared memory know it
-        place = None if fault.kind in WITHOUT_MEMORY else self.place(site, address)
+        place = None if fault.kind in WITHOUT_MEMORY else self._seen_from(fault.thread, self.place(site, address))
         other = self._other(fault)
         x, y, z = self.block
         return Facts(
@@ -197,7 +208,7 @@ class Explainer:
             other=other,
             number=fault.address if fault.address and fault.kind in WAITS_ELSEWHERE else fault.other,
             instruction=site.op.base,
-            threads=fault.address if fault.kind is Kind.COUNTS_DIFFER else x * y * z,
+            threads=fault.address if fault.kind in (Kind.COUNTS_DIFFER, Kind.REGISTER_COUNT) else x * y * z,
             calls=_calls(site.location),
         )
 
@@ -226,8 +237,8 @@ class Explainer:
             case Kind.UNINITIALISED_READ:
                 in_flight = fault.other == IN_FLIGHT
                 return Detail.COPY_IN_FLIGHT if in_flight else _unwritten(place)
-            case Kind.BARRIER_DIVERGENCE if fault.address:
-                return Detail.BARRIER_NUMBER if fault.address & BARRIER_NUMBER else Detail.THREAD_COUNT
+            case Kind.BARRIER_DIVERGENCE:
+                return _detail_of_barrier(site, fault.address)
             case Kind.COLLECTIVE_MISMATCH if fault.address >= ABSENT_LANE:
                 return Detail.OWN_LANE if fault.address >= OWN_LANE else Detail.ABSENT_LANE
             case Kind.DID_NOT_FINISH:
@@ -256,7 +267,9 @@ class Explainer:
         if fault.kind in words.RACES:
             block = (fault.other >> 32) - 2 if fault.other >> 33 else fault.block
             actor = self._actor(fault.other % STAMP_STEP, block)
-        elif fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT and fault.other_site:
+        elif fault.other_site and (
+            fault.kind is Kind.STUCK_PHASE or (fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT)
+        ):
             actor = self._actor(ASYNC_THREAD, fault.block)
         elif fault.kind in (*WAITS_ELSEWHERE, Kind.COUNTS_DIFFER) and fault.other_site:
             actor = self._actor(fault.thread, fault.block)
@@ -268,11 +281,15 @@ class Explainer:
         return self.lowered.asynchronous and thread == ASYNC_THREAD
 
     def _actor(self, thread: int, block: int) -> Actor:
-        x, y, _ = self.block
-        gx, gy, _ = self.grid
-        at = (thread % x, thread // x % y, thread // (x * y))
-        where = (block % gx, block // gx % gy, block // (gx * gy))
-        return Actor(at, where, self._is_copy(thread))
+        """`block`: of a cluster all; `thread` counts through its blocks."""
+        rank, own = divmod(thread, prod(self.block))
+        if self._is_copy(thread):
+            rank, own = 0, thread
+        at = _position(own, self.block)
+        clusters = tuple(g // c for g, c in zip(self.grid, self.lowered.cluster, strict=True))
+        first, inside = _position(block, clusters), _position(rank, self.lowered.cluster)
+        x, y, z = (f * c + i for f, c, i in zip(first, self.lowered.cluster, inside, strict=True))
+        return Actor(at, (x, y, z), self._is_copy(thread))
 
     def place(self, site: Site, address: int) -> Place:
         """The array that an address belongs to, by the space of the instruction."""
@@ -301,22 +318,42 @@ class Explainer:
             return Place(readable(name), address - window_base(window), self.module.variables[name].size, 1, "global")
         return Place("", address, 0)
 
+    def _seen_from(self, thread: int, place: Place) -> Place:
+        """A place in the thread's own block needs no rank."""
+        return replace(place, rank=None) if place.rank == thread // prod(self.block) else place
+
     def _is_fragment_in_shared(self, site: Site, address: int) -> bool:
         """wmma takes generic pointers; checks of shared memory record offsets."""
         return site.op.base == "wmma" and address < self.lowered.shared.arena
 
     def _shared_place(self, address: int, site: Site) -> Place:
-        address = address - (1 << 64) if address >> 63 else address
+        address, shared = address - (1 << 64) if address >> 63 else address, self.lowered.shared
+        rank = None
+        if shared.blocks > 1 and 0 <= address < shared.arena:
+            rank, address = divmod(address, shared.block_bytes)
         item = 8 if site.op.traits.on_mbarrier else 4 if site.width >= 4 else site.width or 1
         arrays = [(start, size, readable(name)) for name, (start, size) in self.lowered.shared_arrays.items()]
-        shared = self.lowered.shared
-        if shared.arena - shared.dynamic_start >= ARENA_TAIL + DYNAMIC_LEAST:
+        if shared.has_dynamic:
             arrays.append((shared.dynamic_start, self.dynamic_shared, DYNAMIC))
         if not arrays:
             return Place("shared memory", address, 0, 1, "shared")
         # The array that it lies in or is closest to.
         start, size, name = min(arrays, key=lambda a: max(a[0] - address, address - (a[0] + a[1]) + 1, 0))
-        return Place(name, address - start, size, item, "shared", name == DYNAMIC)
+        return Place(name, address - start, size, item, "shared", name == DYNAMIC, rank)
+
+
+def _position(index: int, size: Sequence[int]) -> Dim3:
+    """The index in three dimensions, x the fastest."""
+    x, y, _ = size
+    return index % x, index // x % y, index // (x * y)
+
+
+def _detail_of_barrier(site: Site, number: int) -> Detail:
+    if site.op.traits.barrier is BarrierKind.CLUSTER:
+        return Detail.CLUSTER_BARRIER
+    if number:
+        return Detail.BARRIER_NUMBER if number & BARRIER_NUMBER else Detail.THREAD_COUNT
+    return Detail.NONE
 
 
 def _misalignment(site: Site, place: Place) -> Detail:
@@ -336,7 +373,9 @@ def _side_of(place: Place) -> Detail:
         return Detail.STRAY_POINTER
     if place.offset < 0:
         return Detail.BEFORE_START
-    return Detail.DYNAMIC_SHARED if place.is_dynamic else Detail.NONE
+    if place.is_dynamic:
+        return Detail.DYNAMIC_SHARED if place.size else Detail.NOT_REQUESTED
+    return Detail.NONE
 
 
 def _related(kind: Kind, other: Side | None) -> tuple[Related, ...]:

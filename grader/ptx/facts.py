@@ -16,6 +16,7 @@ class Detail(StrEnum):
     NONE = ""
     BEFORE_START = "before-start"
     STRAY_POINTER = "stray-pointer"
+    NOT_REQUESTED = "shared-not-requested"
     DYNAMIC_SHARED = "dynamic-shared"
     GLOBAL_MEMORY = "global-memory"
     COPY_IN_FLIGHT = "copy-in-flight"
@@ -34,6 +35,12 @@ class Detail(StrEnum):
     OWN_BARRIERS = "own-barriers"
     NO_PROXY_FENCE = "no-proxy-fence"
     UNFINISHED_COPY = "unfinished-copy"
+    LEFT_BLOCK = "left-block"
+    NO_TENSOR_MAP = "no-tensor-map"
+    MISALIGNED_TILE = "misaligned-tile"
+    REGISTER_COUNT = "register-count"
+    CLUSTER_BARRIER = "cluster-barrier"
+    CLUSTER_ORDER = "cluster-order"
     COUNTS_DIFFER = "counts-differ"
     THREAD_COUNT = "thread-count"
     PASSED_EARLY = "passed-early"
@@ -68,6 +75,7 @@ class Place:
     item: int = 1  # bytes of an element
     space: str = ""  # global, shared, local
     is_dynamic: bool = False  # as large as the launch says
+    rank: int | None = None  # in shared memory of another block of the cluster: that one's rank
 
     @property
     def elements(self) -> int:

@@ -74,6 +74,8 @@ def compile_kernel(lowered: Lowered) -> NativeKernel:
         arrays=pointer_to(arrays),
         array_count=len(lowered.shared.arrays),
         dynamic_start=lowered.shared.dynamic_start,
+        blocks=lowered.shared.blocks,
+        block_bytes=lowered.shared.block_bytes,
         stride=lowered.frame.stride,
         local_start=lowered.frame.local_start,
         local_bytes=lowered.frame.local_bytes,

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from grader.ptx.machine import (
     LOCKS,
     LOOK,
     MAIL_BYTES,
+    MAX_CLUSTER,
     MAX_FENCES,
     MAX_FLIGHTS,
     MAX_HEADS,
@@ -46,6 +48,7 @@ from grader.ptx.machine import (
     SEMAPHORE_AT,
     SHADOW_ARRAYS,
     SINK_BYTES,
+    STAGE_BYTES,
     STAMP_STEP,
     TIME_IS_UP,
     TURN_BYTES,
@@ -108,11 +111,13 @@ Argument = Buffer | int | TensorMap
 
 @dataclass(frozen=True)
 class Limits:
-    """instructions: per thread between two barriers. barriers: per block. seconds: processor time per core in use."""
+    """instructions: per thread between two barriers. barriers: per block; stale: of these, with nothing new in global
+    memory. seconds: processor time per core in use."""
 
     instructions: int = 4_000_000_000
     barriers: int = 2_000_000
     seconds: float = 60.0
+    stale: int = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -173,8 +178,9 @@ class Launch:
         """`serial`: one block runs at a time, whatever the number of workers."""
         self.compiled, self.lowered, self.limits, self.serial = compiled, compiled.lowered, limits, serial
         self.seed = seed
-        self.threads = block[0] * block[1] * block[2]
-        self.blocks = grid[0] * grid[1] * grid[2]
+        cluster, self.in_cluster = self.lowered.cluster, prod(self.lowered.cluster)
+        self.threads = prod(block) * self.in_cluster
+        self.blocks = prod(grid) // self.in_cluster  # clusters, if they have several
         self.printer = Printer(variables, lambda: self.record.set(mute=1))
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
@@ -187,12 +193,17 @@ class Launch:
         self.record.set(
             blocks=self.blocks,
             threads=self.threads,
+            block_threads=prod(block),
+            named_barriers=NAMED_BARRIERS * self.in_cluster,
+            clusters_x=grid[0] // cluster[0],
+            clusters_y=grid[1] // cluster[1],
             dynamic_shared=shared_bytes,
             arguments=pointer_to(self._bind(arguments)),
             windows=pointer_to(self.windows),
             budget=limits.instructions,
             barriers=limits.barriers,
-            thread_index=pointer_to(self._kept(_thread_indices(block))),
+            stale=limits.stale,
+            thread_index=pointer_to(self._kept(np.tile(_thread_indices(block), (self.in_cluster, 1)))),
             fault_limit=FAULT_LIMIT,
             locks=pointer_to(self._kept(np.zeros(LOCKS * LOCK_BYTES, np.uint8))),
             serial=int(serial),
@@ -203,8 +214,8 @@ class Launch:
         if serial and self.lowered.between_blocks.meet:
             self.record.set(signals=1)
             self.record.set(**{name: pointer_to(self._kept(array)) for name, array in self._order().items()})
-        for axis, g, b in zip("xyz", grid, block, strict=True):
-            self.record.set(**{f"grid_{axis}": g, f"block_{axis}": b})
+        for axis, g, c, b in zip("xyz", grid, cluster, block, strict=True):
+            self.record.set(**{f"grid_{axis}": g, f"cluster_{axis}": c, f"block_{axis}": b})
 
     def _order(self) -> dict[str, np.ndarray[Any, Any]]:
         """Room for what blocks signal to each other. Pages of it that nobody touches cost nothing."""
@@ -310,11 +321,12 @@ class Launch:
             "faults": faults,
             "sink": np.zeros(SINK_BYTES, np.uint8),
             "mail": np.zeros(-(-threads // 32) * 32 * MAIL_BYTES, np.uint8),  # of whole warps
-            "arrived": np.zeros(3 * NAMED_BARRIERS, np.uint32),
+            "arrived": np.zeros(3 * MAX_CLUSTER * NAMED_BARRIERS, np.uint32),
             "known": np.zeros((KNOWN_ROWS, WARPS), np.uint32),
             # Pages that are never touched cost nothing.
             "mbarriers": np.zeros(low.shared.arena // 8 * MBARRIER_BYTES, np.uint8),
             "flights": np.zeros((MAX_FLIGHTS + 1) * FLIGHT.size, np.uint8),
+            "stage": np.zeros(STAGE_BYTES, np.uint8),
         }
         worker = Struct(WORKER)
         worker.set(launch=self.record.address, program=self.compiled.program.address, number=number)

@@ -11,6 +11,9 @@ whatever the order of execution on a GPU would have been. Where threads stop for
 may be the next writer; so a cell also holds a read by another thread. Atomic accesses do not order each other; so it
 holds an earlier atomic write too, for who reads plainly what was changed atomically.
 
+A cluster of several blocks runs as if it were one block that has all their threads and, one part after the other, all
+their shared memory; only its barriers are each block's own. What holds within a block here holds within a cluster.
+
 Several OS threads run blocks and share the cells of global memory; who looks at some of them locks them.
 
 Barriers for some warps, and flags behind fences, order the accesses of some warps before those of others only:
@@ -68,6 +71,7 @@ TRIES = 0x0200_0000  # and it is a compare-and-swap
 QUIET = 0x0100_0000  # flag on the site of an atomic operation: this time it changed nothing, and counts as a look
 # Flag on a site: a load that keeps the rest of a word of which some bits are replaced, or whose value is followed.
 MERGES = 0x2000_0000
+COUNTS = MERGES  # the same flag on the site of an atomic operation: it counts, as a ticket or a number of arrivals
 
 LOCKS = 256  # of the shadow of global memory, for LOCK_BYTES of addresses each; and each has a cache line
 LOCK_SHIFT = 6
@@ -79,6 +83,7 @@ READABLE, WRITABLE, INITIALISED = 1, 2, 4  # flags of a window
 EXITED = 0
 ABORTED = -1  # it trapped or must stop: its block ends
 RUNNABLE = -2
+AT_CLUSTER = 1 << 25  # at the barrier of its cluster
 AT_PHASE = 1 << 26  # at an mbarrier whose phase is not complete; the frame says which
 AT_YIELD = 1 << 27  # in a loop that may wait for another thread
 AT_BARRIER = 1 << 28  # bar.sync 0, for all threads
@@ -132,6 +137,20 @@ class Kind(IntEnum):
     EARLY_READ = 16  # of shared memory that nothing has written: another thread does, and no barrier is between
     UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
     COUNTS_DIFFER = 18  # of one named barrier, at the same time
+    LEFT_BLOCK = 19  # an access to shared memory of another block of the cluster, which may have ended
+    NO_TENSOR_MAP = 21  # used as one; the `other` says why it is none
+    MISALIGNED_TILE = 22  # in shared memory: a tensor copy's end that is no multiple of 128
+    REGISTER_COUNT = 23  # of setmaxnreg
+    CLUSTER_ORDER = 20  # of arriving and waiting at the cluster's barrier; the `other` says what: ARRIVES_AGAIN, …
+
+
+# The `other` of a CLUSTER_ORDER record.
+ARRIVES_AGAIN = 1  # without having waited in between
+NEVER_ARRIVED = 2  # and waits
+
+
+# The `other` of a NO_TENSOR_MAP record. With OTHER_RANK, the map's rank is above.
+NOT_A_MAP, IN_LOCAL_MEMORY, OTHER_RANK = 0, 1, 2
 
 
 class Misuse(IntEnum):
@@ -145,6 +164,7 @@ class Misuse(IntEnum):
     PASSED_EARLY = 6  # a wait for a phase that was over, when another was due
 
 
+BYTES_BITS = 22  # of a number of bytes that an mbarrier waits for, with a sign
 MAX_COUNT = (1 << 20) - 1  # arrivals or bytes that an mbarrier can wait for
 
 
@@ -167,6 +187,8 @@ PROGRAM = Layout(
     arrays="ptr",  # i64 start and size of each static shared array
     array_count="i64",
     dynamic_start="i64",
+    blocks="i64",  # of a cluster
+    block_bytes="i64",  # of the arena, for each of them
     stride="i64",  # bytes of a frame
     local_start="i64",  # in a frame
     local_bytes="i64",
@@ -185,13 +207,22 @@ LAUNCH = Layout(
     block_x="i32",
     block_y="i32",
     block_z="i32",
-    threads="i32",
+    threads="i32",  # of a block; of a cluster all
+    block_threads="i32",
+    clusters_x="i32",  # of the grid
+    clusters_y="i32",
+    cluster_x="i32",  # blocks of a cluster
+    cluster_y="i32",
+    cluster_z="i32",
+    named_barriers="i32",  # of all blocks of a cluster
     dynamic_shared="i32",
     stop="i32",  # not 0: end as soon as possible; TIME_IS_UP or ENOUGH
     arguments="ptr",  # the parameter block
     windows="ptr",  # WINDOW records
     budget="i64",  # instructions that one thread may run
     barriers="i64",  # that a block may pass, phases of mbarriers among them
+    stale="i64",  # of these, with nothing new in global memory
+    stalled="i64",  # where blocks take turns: how many they have passed since there was something new
     running="i32",  # blocks that have begun and not ended
     waiting="i32",  # of these, the ones in which all that run wait in loops
     worn_out="i32",  # 1: in some block time came to stand still, and races were missed
@@ -252,7 +283,7 @@ WORKER = Layout(
     fault_count="i64",
     block="i64",
     block_stamp="i64",  # (block + 2) << 32
-    ctaid_x="i32",
+    ctaid_x="i32",  # of a cluster's first block
     ctaid_y="i32",
     ctaid_z="i32",
     live="i32",
@@ -266,11 +297,17 @@ WORKER = Layout(
     mbarriers="ptr",  # MBARRIER_BYTES per 8 bytes of shared memory
     origins="ptr",  # i64 per cell of shared memory: of what was stored there and is what nothing wrote, which read it
     passed="i64",  # barriers and phases that this block has passed
+    fresh="i64",  # how many it had passed when it last changed global memory, but for what it draws from
     polls="i32",  # times that all threads waited in vain since an mbarrier changed
     flights="ptr",  # FLIGHT records: what mbarriers wait for
     flight_count="i32",
     marks="i32",  # the last of COPY.mark
     proxied="i32",  # when a thread last ran fence.proxy.async
+    cluster_split="i32",  # 1: some thread has arrived at the cluster's barrier and did not wait at once
+    stage="ptr",  # STAGE_BYTES, for what tensor copies have read that has not arrived yet
+    staged="i64",  # where the next one goes
+    remote_low="i64",  # where threads used the shared memory of other blocks, from here
+    remote_high="i64",  # up to here
 )
 
 WINDOW = Layout(
@@ -333,7 +370,9 @@ COPY = Layout(target="i64", source="ptr", bytes="i32", filled="i32", site="i32",
 MAX_COPIES = 128
 
 # The head of a frame: where to go on, and what a thread at a barrier waits for. `count`: of threads; 0: all.
-HEADER = Layout(pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32", bulk_group="i32")
+HEADER = Layout(pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32", bulk_group="i32",
+                cluster="i32")  # fmt: skip
+NOT_ARRIVED, ARRIVED, COMPLETED = 0, 1, 2  # a thread at its cluster's barrier
 UNALIGNED = 0x8000_0000  # flag on a count: the threads of a warp may stand at different instructions
 FRAME_HEADER = (HEADER.size + 15) // 16 * 16
 
@@ -349,16 +388,21 @@ MBARRIER = Layout(
     witness="i32",  # one more than the thread that waited first
     witnessed="i32",  # the phase when it last went on
     again_site="i32",  # where it went on again in that same phase, or in the first, with nothing complete
-    pad="i32",
+    copy_site="i32",  # the last copy that arrived in this phase
+    came="i32",  # bytes that copies have brought in this phase
 )
 
 # A copy on its way. An mbarrier waits for a bulk copy to `target` in shared memory, or (no bytes) for those copies of
 # `thread` by cp.async that have a mark up to this one. Or (NO_MBARRIER) a bulk copy reads `target`, for a group.
+# `source` may be IN_FLIGHT_RECORD: then the bytes are `low` and `high`.
 FLIGHT = Layout(
-    mbarrier="i64", target="i64", source="ptr", bytes="i32", site="i32", thread="i32", mark="i32", group="i32"
-)
+    mbarrier="i64", target="i64", source="ptr", bytes="i32", site="i32", thread="i32", mark="i32", group="i32",
+    low="i64", high="i64",
+)  # fmt: skip
 NO_MBARRIER = -1
+IN_FLIGHT_RECORD = 1
 MAX_FLIGHTS = 1 << 14
+STAGE_BYTES = 1 << 23  # more than all shared memory of a cluster
 
 # Mail of a thread: what it brings to a warp collective, and what the collective gave to it.
 MAIL_WORDS = 32  # the registers of a matrix product, or less
@@ -376,11 +420,15 @@ MAIL_BROUGHT = MAIL.size
 MAIL_PUBLISHED = MAIL_BROUGHT + 4 * MAIL_WORDS
 MAIL_BYTES = MAIL_PUBLISHED + 4 * MAIL_WORDS
 NAMED_BARRIERS = 16
+MAX_CLUSTER = 8  # blocks
 WARPS = 32  # of a block at most
 RELEASED_ROW = WARPS  # of `known`: what the block's fences have released
 ARRIVED_ROW = WARPS + 1  # and what arrived at each named barrier
-LANES_RELEASED_ROW = ARRIVED_ROW + NAMED_BARRIERS  # per warp, with a time per lane: what its own fences have released
-LANES_ROW = LANES_RELEASED_ROW + WARPS  # per thread, with a time per lane of its warp
+# Per warp, with a time per lane: what its own fences have released.
+LANES_RELEASED_ROW = ARRIVED_ROW + MAX_CLUSTER * NAMED_BARRIERS
+CLUSTER_ROW = LANES_RELEASED_ROW + WARPS  # what has arrived at the cluster's barrier
+CLUSTER_DONE_ROW = CLUSTER_ROW + 1  # and what had arrived when it was last complete
+LANES_ROW = CLUSTER_DONE_ROW + 1  # per thread, with a time per lane of its warp
 ASYNC_WARP = ASYNC_THREAD >> 5
 KNOWN_ROWS = LANES_ROW + STAMP_STEP
 ROW_BYTES = 2 * 4 * WARPS  # of a thread's knowledge: a time per lane of its warp, and one per warp

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from grader.ptx.facts import Actor, Detail, Facts, Place, Side
-from grader.ptx.machine import ABSENT_LANE, BARRIER_NUMBER, MAX_COUNT, NAMED_BARRIERS, OWN_LANE, Kind, Misuse
+from grader.ptx.machine import (
+    ABSENT_LANE,
+    ARRIVES_AGAIN,
+    BARRIER_NUMBER,
+    BYTES_BITS,
+    IN_LOCAL_MEMORY,
+    MAX_COUNT,
+    NAMED_BARRIERS,
+    OTHER_RANK,
+    OWN_LANE,
+    Kind,
+    Misuse,
+)
 
 COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
                "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
@@ -49,6 +61,7 @@ def describe(place: Place, width: int) -> str:
         return f"address {place.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
     whole = place.offset % place.item == 0
     name = f"{place.array}[{place.offset // place.item}]" if whole else f"{place.array} + {place.offset} bytes"
+    name += f" of block {place.rank} of the cluster" if place.rank is not None else ""
     if place.offset >= 0 and place.offset + width <= place.size:
         return name
     if place.offset < 0:
@@ -133,14 +146,36 @@ def _divergence(facts: Facts) -> str:
     if facts.detail is Detail.BARRIER_NUMBER:
         number = facts.number & (BARRIER_NUMBER - 1)
         return f"{who(facts.actor)} uses barrier {number}, but a block has only barriers 0 to {NAMED_BARRIERS - 1}"
-    are = _count(facts.number, "thread")
+    whole = "cluster" if facts.detail is Detail.CLUSTER_BARRIER else "block"
+    are = f"{_count(facts.number, 'thread')} of the {whole}"
     if facts.other is None:
         verb = "reaches" if facts.number == 1 else "reach"
-        return f"{are} of the block never {verb} this barrier: {who(facts.actor)} has already returned"
+        return f"{are} never {verb} this barrier: {who(facts.actor)} has already returned"
     verb = "does" if facts.number == 1 else "do"
+    return f"{are} {verb} not wait here: {who(facts.actor)} waits at the barrier on line {facts.other.line}"
+
+
+def _left_block(facts: Facts) -> str:
     return (
-        f"{are} of the block {verb} not wait here: {who(facts.actor)} waits at the barrier on line {facts.other.line}"
+        f"{_accesses(facts)}, but nothing keeps that block from ending first: "
+        "let both blocks meet (cluster.sync()) before it returns"
     )
+
+
+def _no_tensor_map(facts: Facts) -> str:
+    uses = f"{who(facts.actor)} uses {_what(facts)} as a tensor map"
+    why = facts.number & 0xFF
+    if why == IN_LOCAL_MEMORY:
+        return f"{uses}, a copy in local memory: declare the parameter const __grid_constant__ CUtensorMap"
+    if why == OTHER_RANK:
+        return f"{uses}, which has rank {facts.number >> 8}: this instruction copies tiles of another rank"
+    return f"{uses}, but it is none"
+
+
+def _cluster_order(facts: Facts) -> str:
+    if facts.number == ARRIVES_AGAIN:
+        return f"{who(facts.actor)} arrives at the barrier of the cluster again without having waited at it"
+    return f"{who(facts.actor)} waits at the barrier of the cluster without having arrived at it"
 
 
 def _counts_differ(facts: Facts) -> str:
@@ -181,13 +216,23 @@ def _trap(facts: Facts) -> str:
 
 
 def _stuck(facts: Facts) -> str:
-    return f"{who(facts.actor)} waits here forever: {_missing(facts.number)} at {_what(facts)}"
+    said = f"{who(facts.actor)} waits here forever: {_missing(facts.number)} at {_what(facts)}"
+    came = facts.number >> BYTES_BITS & (1 << BYTES_BITS) - 1
+    if facts.other is None or not _bytes_missing(facts.number):
+        return said
+    expected = came + _bytes_missing(facts.number)
+    return f"{said}; it expects {expected} and got {came}, the last from the copy on line {facts.other.line}"
+
+
+def _bytes_missing(number: int) -> int:
+    """Less than 0: more have come."""
+    bytes_ = number & (1 << BYTES_BITS) - 1
+    return bytes_ - (bytes_ >> BYTES_BITS - 1 << BYTES_BITS)
 
 
 def _missing(number: int) -> str:
     """What a phase still waits for."""
-    arrivals, bytes_ = number >> 32, number & 0xFFFF_FFFF
-    bytes_ -= (bytes_ >> 31) << 32
+    arrivals, bytes_ = number >> 2 * BYTES_BITS, _bytes_missing(number)
     parts = [_count(arrivals, "arrival")] if arrivals else []
     if bytes_ > 0:
         parts.append(_count(bytes_, "byte"))
@@ -226,6 +271,16 @@ _SENTENCES: dict[Kind, Callable[[Facts], str]] = {
     Kind.READ_ONLY_WRITE: lambda facts: f"{_accesses(facts)}, which is read-only",
     Kind.BARRIER_DIVERGENCE: _divergence,
     Kind.COUNTS_DIFFER: _counts_differ,
+    Kind.LEFT_BLOCK: _left_block,
+    Kind.NO_TENSOR_MAP: _no_tensor_map,
+    Kind.MISALIGNED_TILE: lambda f: (
+        f"{who(f.actor)} copies a tile {'to' if f.writes else 'from'} {_what(f)}: "
+        "a tile of a tensor copy must start at a multiple of 128 bytes"
+    ),
+    Kind.REGISTER_COUNT: lambda f: (
+        f"setmaxnreg asks for {f.threads} registers; it must be a multiple of 8, from 24 to 256"
+    ),
+    Kind.CLUSTER_ORDER: _cluster_order,
     Kind.COLLECTIVE_MISMATCH: _mismatch,
     Kind.DID_NOT_FINISH: _not_finished,
     Kind.TRAP: _trap,

@@ -22,6 +22,7 @@ MAX_STARTS = 4
 # that took too long, the others get only the minimum.
 LEAST_SECONDS = 10.0
 SECONDS_PER_MIB = 12.0
+ENDLESS_SECONDS = 2.0  # after a run that was found endless: the other cases most likely are, too
 
 
 class Patience(NamedTuple):
@@ -53,7 +54,7 @@ class Runner(Generic[E]):
         self._source = source
         self._filename = filename
         self._starts = 0
-        self._hung = False
+        self._hung = self._endless = False
         self._executor: E | None = None
         self._unconfined: tuple[str, ...] = ()
 
@@ -109,12 +110,13 @@ class Runner(Generic[E]):
         except ChildDied as error:
             raise self._lost(error) from None
         self._hung = self._hung or _took_too_long(outcome)
+        self._endless = self._endless or _is_endless(outcome)
         return outcome
 
     def _seconds(self, arrays: tuple[Array, ...]) -> float:
         least = self._patience.least_seconds
         if self._hung:
-            return least
+            return min(least, ENDLESS_SECONDS) if self._endless else least
         return least + self._patience.seconds_per_mib * sum(array.data.nbytes for array in arrays) / (1 << 20)
 
     def _lost(self, error: ChildDied) -> RunnerError:
@@ -146,5 +148,8 @@ class Runner(Generic[E]):
 
 def _took_too_long(outcome: Outcome) -> bool:
     lacking = outcome.unsupported
-    endless = any(finding.kind == "did-not-finish" for finding in outcome.findings)
-    return endless or (lacking is not None and lacking.kind == OUT_OF_TIME)
+    return _is_endless(outcome) or (lacking is not None and lacking.kind == OUT_OF_TIME)
+
+
+def _is_endless(outcome: Outcome) -> bool:
+    return any(finding.kind == "did-not-finish" for finding in outcome.findings)

@@ -20,10 +20,23 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class Hints:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, opened: int = 0) -> None:
         self._file = folder / "problem.md"
         self._anchor = ""
-        self._opened = 0
+        self._opened = opened
+
+    @property
+    def opened(self) -> int:
+        """How many of problem.md's hints have been."""
+        return self._opened
+
+    def numbered(self, number: int) -> Hint | None:
+        """That hint of problem.md, from 1 on."""
+        questions = problem_text.questions(self._text())
+        if not 1 <= number <= len(questions):
+            return None
+        question = questions[number - 1]
+        return Hint(f"Hint {number} of {len(questions)}: {question.title}", question.text)
 
     def about(self, anchor: str) -> None:
         """Sets the section that the last grading referred to: an anchor of problem.md, or ""."""
@@ -31,10 +44,7 @@ class Hints:
 
     def next(self, *, right: bool) -> Hint | None:
         """The next hint, depending on whether the kernel is `right`; None if there are no more."""
-        try:
-            text = self._file.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return None
+        text = self._text()
         anchor, self._anchor = self._anchor, ""
         for section in problem_text.sections(text):
             if section.anchor == anchor and section.text:
@@ -44,6 +54,11 @@ class Hints:
             self._opened = max(self._opened, sum(not question.about_speed for question in questions))
         if self._opened >= len(questions) or (questions[self._opened].about_speed and not right):
             return None
-        question = questions[self._opened]
         self._opened += 1
-        return Hint(f"Hint {self._opened} of {len(questions)}: {question.title}", question.text)
+        return self.numbered(self._opened)
+
+    def _text(self) -> str:
+        try:
+            return self._file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""

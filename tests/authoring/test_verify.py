@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -120,6 +121,15 @@ def test_what_is_not_there_or_empty_is_a_gap(copied: Path, name: str, content: s
     (gap,) = verify.gaps(catalog.read(folder))
     assert gap.name == name
     assert gap.problem.startswith("is missing; " if content is None else "is empty; ")
+
+
+def test_a_starter_that_changed_needs_its_new_digest(copied: Path) -> None:
+    exercise = catalog.read(copied / EXERCISES[0].name)
+    exercise.starter.write_text(exercise.starter.read_text() + "// one more step\n")
+    (gap,) = verify.gaps(exercise)
+    assert gap.name == "exercise.toml"
+    digest = hashlib.sha256(exercise.starter.read_bytes()).hexdigest()
+    assert gap.problem.endswith(f'set starter_sha256 = "{digest}"')
 
 
 def test_an_exercise_without_wrong_kernels_proves_nothing(copied: Path) -> None:

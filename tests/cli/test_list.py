@@ -80,7 +80,19 @@ def test_a_run_shows_in_the_list(grade: Grade) -> None:
     grade("run", "1")
     grade("list")
     assert grade.out.startswith("01_double  right, 52 of 100  Double every row")
-    assert "  [~] Learn to double (1)\n  [~] all correct, speed still open" in grade.out
+    assert "  [~] Learn to double (1)\n  [~] all correct; only speed is open, which needs a GPU" in grade.out
+
+
+def test_the_attempts_at_one_exercise(grade: Grade) -> None:
+    grade("list", "1")
+    assert grade.out == "01_double: not tried yet\n"
+    grade("run", "1")
+    grade("run", "1")
+    grade("list", "1")
+    first, *attempts = grade.out.splitlines()
+    assert first == "01_double: right, 52 of 100; 2 runs"
+    assert len(attempts) == 2
+    assert all(line.endswith("UTC  right   52 of 100") for line in attempts)
 
 
 def test_an_objective_is_as_far_as_its_last_exercise(grade: Grade) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,15 @@ def files(folder: Path) -> list[str]:
 def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
     assert course("start", "mine") == 0
     assert files(Path("mine")) == [
+        ".clang-format",
+        ".clangd",
         ".gitignore",
+        ".grade/include/cuda.h",
+        ".grade/include/editor.h",
+        ".grade/include/grader.cuh",
         ".grade/originals/01_double/starter.cu",
         "README.md",
+        "compile_flags.txt",
         "exercises/01_double/exercise.toml",
         "exercises/01_double/oracle.py",
         "exercises/01_double/problem.md",
@@ -41,6 +48,21 @@ def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
         "exercises/01_double/test.py",
     ]
     assert "grade watch 1" in course.out
+
+
+def test_editors_find_the_header_and_the_format(course: Grade) -> None:
+    assert course("start", "mine") == 0
+    flags = Path("mine/compile_flags.txt").read_text().splitlines()
+    assert {"-I.grade/include", "-include.grade/include/editor.h"} < set(flags)
+    root = Path(__file__).parents[2]
+    assert Path("mine/.clang-format").read_text() == (root / ".clang-format").read_text()
+    assert (
+        Path("mine/.grade/include/grader.cuh").read_text()
+        == (root / "grader" / "compile" / "include" / "grader.cuh").read_text()
+    )
+    readme = Path("mine/README.md").read_text()
+    assert "COMMAND-FOR-A-SHELL" not in readme
+    assert sys.prefix in readme or sys.executable in readme
 
 
 def test_copies_the_course_s_objectives(course: Grade) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -100,7 +101,7 @@ def narrow(columns: int, name: str) -> list[str]:
 def test_half_a_terminal_still_shows_every_result(name: str) -> None:
     lines = narrow(40, name)
     at = next(number for number, line in enumerate(lines) if line.startswith("  case"))
-    header, *rows = lines[at : lines.index("", at)]
+    header, *rows = takewhile(lambda line: line.startswith("  "), lines[at:])
     assert header.split()[:3] == ["case", "memory", "result"]
     column = header.index("result")
     assert {row[column:].split()[0] for row in rows} <= {"right", "wrong", "-"}

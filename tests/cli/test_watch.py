@@ -141,7 +141,7 @@ def test_an_arrow_key_does_nothing(session: Session) -> None:
     session.shows("Waiting for the next save of exercises/01_first/starter.cu.")
     session.read(0.2)
     before = session.text
-    for keys in ("\x1b[D", "\x1bOq", "x"):
+    for keys in ("\x1b[D", "\x1bOq", "z"):
         session.press(keys)
         session.read(0.3)
     assert session.process.poll() is None

@@ -46,7 +46,7 @@ def test_what_comes_out_right_on_the_gpu_by_luck_is_not_right(exercise: Exercise
     result = grade(exercise, FakeGpu(), FakeExecutor(compute=infinite), after_cpu=True)
     correct = [c for c in result.checks if c.id.startswith("correct")]
     assert {(c.status, c.device) for c in correct} == {(Status.FAILED, "cpu")}
-    assert correct[0].findings[0].notes == ("line 4 may use a variable that was never set",)
+    assert correct[0].findings[0].cause == "line 4 may use a variable that was never set"
 
 
 def test_what_this_gpu_cannot_run_is_not_judged_there_and_named(exercise: Exercise) -> None:  # noqa: F811

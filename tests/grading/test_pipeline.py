@@ -14,7 +14,7 @@ from grader.grading import endless, pipeline
 from grader.grading.pipeline import Progress
 from grader.model import codec
 from grader.model.details import Detail
-from grader.model.execution import Compilation, LaunchConfig, Outcome
+from grader.model.execution import UNCOALESCED, Compilation, LaunchConfig, Outcome
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout
@@ -246,6 +246,18 @@ def test_a_loop_that_the_compiler_warned_of_is_tried_once(exercise: Exercise) ->
     assert (finding.kind, finding.line, finding.detail) == ("did-not-finish", 4, Detail.NO_EFFECT)
     assert finding.related[-1].line == ENDLESS.line
     assert "has no effect" in check(result, "memory[one-row]").message
+
+
+@pytest.mark.parametrize(("block", "said"), [((64, 1, 1), True), ((1, 64, 1), False)])
+def test_what_neighbours_access_matters_where_there_are_some(
+    exercise: Exercise, block: tuple[int, int, int], said: bool
+) -> None:
+    remark = Finding(UNCOALESCED, "starter.cu", 6, "a row apart", kernel="double_kernel")
+    compilation = msgspec.structs.replace(COMPILED, findings=(remark,))
+    launch = msgspec.structs.replace(LAUNCH, block=block)
+    result = grade(exercise, FakeExecutor(compilation=compilation, launch=launch))
+    assert bool(check(result, "compile").findings) == said
+    assert result.points.quality == 12  # it costs nothing
 
 
 def test_a_case_that_hangs_costs_that_case(exercise: Exercise) -> None:

@@ -24,13 +24,14 @@ class Several:
         self._kernels = exercise.kernels
         self._program = ptx.Program(ptx.parse(compiled.ptx))
 
-    def run(self, case: Case) -> tuple[tuple[ptx.Report, ...], dict[str, np.ndarray]]:
-        """Findings up to the first kernel that has some, and every output as it then is."""
+    def run(self, case: Case, only: str = "") -> tuple[tuple[ptx.Report, ...], dict[str, np.ndarray]]:
+        """Findings up to the first kernel that has some, and every output as it then is. `only`: a single kernel."""
         given: Given = {name: _given(name, value) for name, value in case.arguments.items()}
-        configs = [self._config(kernel, case, given) for kernel in self._kernels]
+        kernels = [kernel for kernel in self._kernels if only in ("", kernel.name)]
+        configs = [self._config(kernel, case, given) for kernel in kernels]
         workspace = np.zeros(max(1, *(config.workspace_bytes for config in configs)), np.uint8)
         findings: tuple[ptx.Report, ...] = ()
-        for kernel, config in zip(self._kernels, configs, strict=True):
+        for kernel, config in zip(kernels, configs, strict=True):
             arguments = [given[p.key] for p in kernel.parameters]
             if config.workspace_bytes:
                 arguments.append(ptx.Buffer("workspace", workspace, writable=True))

@@ -40,6 +40,7 @@ def run(
     seconds: float = SECONDS,
     instructions: int = 20_000_000,
     barriers: int = 200_000,
+    stale: int = 100_000,
 ) -> Ran:
     source = textwrap.dedent(before) + HEAD + textwrap.dedent(body) + "\n}\n"
     compiled = compile_text(source, PTX_ARCH)
@@ -56,7 +57,7 @@ def run(
             ptx.Buffer("state", state, writable=True),
         ],
         workers=workers,
-        limits=ptx.Limits(instructions, barriers, seconds),
+        limits=ptx.Limits(instructions, barriers, seconds, stale),
     )
     guilty = [i for i, line in enumerate(source.splitlines(), 1) if line.endswith("// <-- here")]
     return Ran(execution.findings, out, state, execution.printed, guilty)
@@ -1178,6 +1179,44 @@ def test_what_ran_long_enough_is_endless_though_the_time_is_up(end: str, monkeyp
         instructions=1 << 50,
     )
     assert [(report.kind, report.line) for report in ran.findings] == [("did-not-finish", ran.guilty[0])]
+
+
+GOES_ROUND = """
+    __shared__ int s[64]; __shared__ int drawn;
+    int tile = 0;
+    do {{
+        {draw}
+        s[t] = in[t]; __syncthreads();  // <-- here
+        int sum = s[63 - t] + tile; __syncthreads();  // <-- here
+        out[t] = sum - tile;
+    }} while (tile < 9 + in[0]);"""
+DRAWS = {
+    "the tile stays": "",
+    "what is drawn is dropped": "if (t == 0) atomicAdd(state, 1);",
+    "what is drawn is not taken over": """
+        if (t == 0) drawn = atomicAdd(state, 1);
+        __syncthreads();
+        if (drawn < 0) tile = 9;""",
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_loop_that_gives_the_same_again_and_again_is_named_soon(name: str, workers: int) -> None:
+    ran = run(GOES_ROUND.format(draw=DRAWS[name]), grid=1, workers=workers, stale=500, barriers=1 << 40)
+    assert [report.kind for report in ran.findings] == ["did-not-finish"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "for (int i = 0; i < 900; ++i) { __syncthreads(); if (t == 0 && i % 90 == 0) state[0] = i; }",
+        "for (int i = 0; i < 900; ++i) { __syncthreads(); if (t == 0 && i % 90 == 0) atomicMax(state, i); }",
+        "for (int i = 0; i < 900; ++i) { __syncthreads(); if (t == 0 && i % 90 == 0) atomicAdd((float*)state, 1); }",
+    ],
+)
+def test_a_long_loop_that_brings_something_new_is_none(body: str) -> None:
+    assert run(body, stale=100).findings == ()
 
 
 def test_more_syncwarps_than_stamps_can_tell_apart_are_not_judged() -> None:

@@ -125,6 +125,14 @@ def test_secret_cases_stay_redacted_and_progress_does_not_tell_how_far_they_got(
     assert not [step for step in doing if "secret-" in step.doing]
 
 
+def test_what_is_wrong_with_a_secret_case_is_for_the_instructor_alone(here: Machine) -> None:
+    here.place = msgspec.structs.replace(here.place, secret=Secret(({"sizes": [3, 0, 17]},)))
+    assert here.refusal(ASKED).startswith("it could not grade this. Try again; if it happens again, tell your")
+    with Ledger(here.place.folder) as ledger:
+        (event,) = ledger.history("ada")
+    assert "M_sizes is missing" in event.grading.problem
+
+
 @pytest.mark.parametrize(
     ("sent", "said"),
     [

@@ -51,6 +51,15 @@ def test_after_one_run_that_hung_the_next_is_not_waited_for_as_long() -> None:
     assert executor.deadlines[1] < executor.deadlines[0] / 5
 
 
+def test_after_one_that_was_found_endless_the_next_is_hardly_waited_for() -> None:
+    endless = Outcome(findings=(Finding("did-not-finish", "a.cu", 4, "still in this loop"),))
+    executor = Timed(endless, Outcome())
+    with Runner(executor.open, b"", "a.cu") as runner:
+        runner.run(KERNEL, array(48))
+        runner.run(KERNEL, array(20 * MIB))
+    assert executor.deadlines[1] <= executor.deadlines[0] / 5
+
+
 def test_after_one_that_was_too_slow_here_too() -> None:
     slow = Outcome(unsupported=Finding(OUT_OF_TIME, "a.cu", 4, "too slow for this CPU"))
     executor = Timed(slow, Outcome())

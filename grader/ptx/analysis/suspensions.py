@@ -31,9 +31,10 @@ def is_product(ins: Instruction) -> bool:
 
 
 def is_collective(ins: Instruction) -> bool:
-    """A collective of a warp, or a barrier of the block at which threads wait."""
+    """A collective of a warp, or a barrier of the block or the cluster at which threads wait."""
     traits = ins.traits
-    return traits.collective is not None or (traits.barrier is BarrierKind.BLOCK and not traits.arrives)
+    barrier = traits.barrier in (BarrierKind.BLOCK, BarrierKind.CLUSTER)
+    return traits.collective is not None or (barrier and not traits.arrives)
 
 
 def is_phase_wait(ins: Instruction) -> bool:

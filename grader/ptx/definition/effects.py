@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from grader.ptx.definition import mbarrier, semantics
+from grader.ptx.definition import mbarrier, semantics, tensor
 from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.computation import unpack
 from grader.ptx.definition.formats import FORMATS, decode
 from grader.ptx.definition.fragments import wmma_fragment
 from grader.ptx.definition.spaces import InterpreterError
-from grader.ptx.definition.state import LOCAL_WINDOW, SHARED_WINDOW, State
+from grader.ptx.definition.state import LOCAL_WINDOW, SHARED_STRETCH, SHARED_WINDOW, State
 from grader.ptx.syntax import Instruction, Operand, Pair, Vector, items_of
 from grader.ptx.types import BITS
 
 DISCARDED = 0x7F
+CLUSTER_MOST = 1 << 8  # more blocks than a cluster can have; a divisor of what generic addresses start with
 
 
 def compute(thread: State, instruction: Instruction) -> None:
@@ -95,7 +96,7 @@ def _atomic(thread: State, instruction: Instruction) -> None:
     operation = ATOMICS[next(m for m in op.modifiers if m in ATOMICS)]
     olds = [int.from_bytes(data, "little") for data in cells]
     for data, old, *arguments in zip(cells, olds, *values, strict=True):
-        in_shared = data.obj is thread.shared.obj
+        in_shared = any(data.obj is shared.obj for shared in thread.cluster)
         data[:] = operation(type_, in_shared, old, *arguments).to_bytes(len(data), "little")
     if target is not None:
         for register, old in zip(items_of(target), olds, strict=True):
@@ -188,16 +189,19 @@ def _policy(thread: State, instruction: Instruction) -> None:
 
 
 def _map_address(thread: State, instruction: Instruction) -> None:
-    """mapa, in a cluster of one block."""
-    target, address, rank = instruction.operands
-    if thread.read(rank, "u32") or thread.launch.cluster != (1, 1, 1):
-        raise InterpreterError("memory of another block")
-    thread.write(target, instruction.op.type, thread.read(address, instruction.op.type))
+    """mapa: the same variable of another block of the cluster."""
+    target, place, rank = instruction.operands
+    number, address = thread.read(rank, "u32"), thread.read(place, instruction.op.type)
+    if number >= len(thread.cluster):
+        raise InterpreterError(f"no block {number} in a cluster of {len(thread.cluster)}")
+    own = address // SHARED_STRETCH % CLUSTER_MOST
+    thread.write(target, instruction.op.type, address + (number - own) * SHARED_STRETCH)
 
 
 def _rank(thread: State, instruction: Instruction) -> None:
     """getctarank"""
-    thread.write(instruction.operands[0], "u32", 0)
+    address = thread.read(instruction.operands[1], instruction.op.type)
+    thread.write(instruction.operands[0], "u32", address // SHARED_STRETCH % CLUSTER_MOST)
 
 
 def _nothing(_thread: State, _: Instruction) -> None:
@@ -228,5 +232,6 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "wmma.load": _load_fragment,
     "wmma.store": _store_fragment,
     **mbarrier.EFFECTS,
+    **tensor.EFFECTS,
     **dict.fromkeys(("membar", "fence", "fence.mbarrier_init", "fence.proxy.async"), _nothing),
 }

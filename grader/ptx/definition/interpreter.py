@@ -15,15 +15,25 @@ from grader.ptx.definition.collectives import bring, take
 from grader.ptx.definition.computation import wrap
 from grader.ptx.definition.effects import EFFECTS, compute
 from grader.ptx.definition.mbarrier import is_complete
-from grader.ptx.definition.meetings import Answer, Arrival, Barrier, Meetings, Met, Phase, Place
+from grader.ptx.definition.meetings import (
+    LANES,
+    AllArrive,
+    Answer,
+    Arrival,
+    Barrier,
+    Meetings,
+    Met,
+    Phase,
+    Place,
+)
 from grader.ptx.definition.spaces import Dim3, GridState, InterpreterError, place_variables
 from grader.ptx.definition.state import State
 from grader.ptx.machine import NAMED_BARRIERS
-from grader.ptx.opcodes.traits import Flow
+from grader.ptx.opcodes.traits import BarrierKind, Flow
 from grader.ptx.syntax import Function, Instruction, Label, Module, Operand, Register, Symbol, Vector, items_of
+from grader.ptx.tensor_maps import TensorMap, encode
 
 DEEPEST_CALL = 64
-CLUSTER_BARRIER = NAMED_BARRIERS  # beside those of the block
 
 
 class _Exited(Exception):  # noqa: N818  (no error)
@@ -40,32 +50,49 @@ def run(
     block: Dim3,
     arguments: Sequence[Any],
     shared_bytes: int = 0,
+    cluster: Dim3 | None = None,
 ) -> None:
-    """Run a kernel. Arguments are ints, bytes (a struct by value), or objects with a writable buffer (pointers)."""
+    """Run a kernel. Arguments are ints, bytes (a struct by value), tensor maps, or objects with a writable buffer
+    (pointers).
+
+    `cluster`: blocks of a cluster; None: as the kernel says itself.
+    """
     launch = GridState(module, grid, block, shared_bytes)
     place_variables(launch)
     function = module.kernels[kernel]
-    launch.cluster = function.cluster
-    values = [a if isinstance(a, int | bytes) else launch.memory.map(a) for a in arguments]
+    launch.cluster = cluster or function.cluster
+    placed = [a if isinstance(a, int | bytes | TensorMap) else launch.memory.map(a) for a in arguments]
+    values = [_encoded(a, placed) if isinstance(a, TensorMap) else a for a in placed]
     parameters = {p.name: _parameter(v, p.bytes) for p, v in zip(function.parameters, values, strict=True)}
     launch.symbols |= {name: launch.memory.map(data) for name, data in parameters.items()}
-    for z in range(grid[2]):
-        for y in range(grid[1]):
-            for x in range(grid[0]):
-                _run_block(launch, function, parameters, (x, y, z))
+    for first in _positions(grid, launch.cluster):
+        _run_cluster(launch, function, parameters, first)
+
+
+def _positions(size: Dim3, step: Dim3 = (1, 1, 1)) -> list[Dim3]:
+    """The positions in a grid or a block, x the fastest."""
+    x, y, z = (range(0, count, by) for count, by in zip(size, step, strict=True))
+    return [(i, j, k) for k in z for j in y for i in x]
+
+
+def _encoded(described: TensorMap, placed: Sequence[int | bytes | TensorMap]) -> bytes:
+    array = placed[described.array]
+    assert isinstance(array, int)
+    return encode(described, array).tobytes()
 
 
 def _parameter(value: int | bytes, size: int) -> bytearray:
     return bytearray(value if isinstance(value, bytes) else wrap("b64", value).to_bytes(8, "little")[:size])
 
 
-def _run_block(launch: GridState, function: Function, parameters: dict[str, bytearray], block: Dim3) -> None:
-    """Runs threads in index order, each up to where it waits, until all have ended."""
-    shared = memoryview(bytearray(launch.static_bytes + launch.shared_bytes))
-    width, height, depth = launch.block
-    places = [(x, y, z) for z in range(depth) for y in range(height) for x in range(width)]
+def _run_cluster(launch: GridState, function: Function, parameters: dict[str, bytearray], first: Dim3) -> None:
+    """Runs the threads of its blocks in index order, each up to where it waits, until all have ended."""
+    places = _positions(launch.block)
+    stride = -(-len(places) // LANES) * LANES
+    inside = _positions(launch.cluster)
+    cluster = [memoryview(bytearray(launch.static_bytes + launch.shared_bytes)) for _ in inside]
     running: dict[int, Waiting] = {}
-    meetings = Meetings()
+    meetings = Meetings(stride)
 
     def advance(index: int, answer: Answer | None) -> None:
         try:
@@ -73,8 +100,12 @@ def _run_block(launch: GridState, function: Function, parameters: dict[str, byte
         except (StopIteration, _Exited):
             del running[index]
 
-    for index, place in enumerate(places):
-        running[index] = Thread(launch, shared, block, place, index, meetings).call(function, parameters)
+    for rank, (x, y, z) in enumerate(inside):
+        block = (first[0] + x, first[1] + y, first[2] + z)
+        for index, place in enumerate(places):
+            thread = Thread(launch, cluster, block, place, index, meetings)
+            running[rank * stride + index] = thread.call(function, parameters)
+    for index in list(running):
         advance(index, None)
     while running:
         for index, answer in meetings.released(set(running)).items():
@@ -91,10 +122,17 @@ class Thread(State):
     """A running thread: a generator that yields where it waits for others."""
 
     def __init__(
-        self, launch: GridState, shared: memoryview, block: Dim3, place: Dim3, index: int, meetings: Meetings
+        self,
+        launch: GridState,
+        cluster: Sequence[memoryview],
+        block: Dim3,
+        place: Dim3,
+        index: int,
+        meetings: Meetings,
     ) -> None:
-        super().__init__(launch, shared, block, place, index)
+        super().__init__(launch, cluster, block, place, index)
         self.meetings, self.depth = meetings, 0
+        self.index = self.rank * meetings.stride + index
 
     def call(self, function: Function, parameters: dict[str, bytearray]) -> Waiting:
         """Runs a function; `parameters` holds its parameters and results by name."""
@@ -177,14 +215,15 @@ class Thread(State):
     def _barrier(self, instruction: Instruction) -> Waiting:
         """bar.sync a{, b} waits; bar.red.op d, a{, b}, {!}p also combines a predicate of all threads."""
         mods, operands = instruction.modifiers, list(instruction.operands)
-        if "cluster" in mods:  # of one block
-            if self.launch.cluster != (1, 1, 1):
-                raise InterpreterError(f"{instruction.opcode} is not known")
-            if "wait" in mods:
-                yield Barrier(CLUSTER_BARRIER, None, 0)
+        if instruction.traits.barrier is BarrierKind.CLUSTER:
+            if instruction.traits.arrives:
+                self.arrived += 1
+                self.meetings.at_cluster[self.index] = self.arrived
+            else:
+                yield AllArrive(self.arrived)
             return
         if instruction.traits.arrives:
-            barrier = _existing(self.read(operands[0], "u32"))
+            barrier = (self.rank, _existing(self.read(operands[0], "u32")))
             self.meetings.arrived[barrier] = self.meetings.arrived.get(barrier, 0) + 1
             return
         target, predicate = None, 0

@@ -6,14 +6,14 @@ of the orders that a GPU may choose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.spaces import InterpreterError
-from grader.ptx.definition.state import State
-from grader.ptx.syntax import Address, Instruction, Operand
+from grader.ptx.definition.state import SHARED_STRETCH, State
+from grader.ptx.syntax import Address, Instruction, Operand, items_of
 
 SIZE = 8
 FIELDS = {"pending": 20, "expected": 20, "bytes": 22, "phase": 2}  # bits, from the lowest
@@ -127,15 +127,38 @@ def _bulk_copy(thread: State, instruction: Instruction) -> None:
     size = thread.read(operands[2], "u32")
     if size % 16:
         raise InterpreterError(f"a bulk copy of {size} bytes")
-    for at in range(0, size, 16):
-        target, source = (
-            thread.at(space, thread.read(operand, "u64") + at, 16)
-            for space, operand in zip(spaces, operands[:2], strict=True)
-        )
-        target[:] = source
-    if spaces[0] == "shared":
-        with _changed(thread, instruction, operands[3]) as barrier:
-            barrier.bytes -= size
+    target, source = (thread.read(operand, "u64") for operand in operands[:2])
+    for moved in moves(thread, operands[4:]):
+        for at in range(0, size, 16):
+            to = target + at + (moved if spaces[0] == "shared" else 0)
+            thread.at(spaces[0], to, 16)[:] = thread.at(spaces[1], source + at, 16)
+        if spaces[0] == "shared":
+            complete(thread, thread.read(operands[3], "u64") + moved, size)
+
+
+def moves(thread: State, mask: Sequence[Operand]) -> list[int]:
+    """By how much addresses in shared memory differ: with a mask, for each block of the cluster that it names."""
+    if not mask:
+        return [0]
+    blocks = thread.read(mask[0], "b16")
+    return [(rank - thread.rank) * SHARED_STRETCH for rank in range(len(thread.cluster)) if blocks >> rank & 1]
+
+
+def complete(thread: State, address: int, size: int) -> None:
+    """So many bytes have arrived that the mbarrier waits for."""
+    data = thread.at("shared", address, SIZE)
+    barrier = Mbarrier.read(data)
+    barrier.bytes -= size
+    barrier.write(data)
+
+
+def _store_async(thread: State, instruction: Instruction) -> None:
+    """Operands: target, value, mbarrier."""
+    target, source, place = instruction.operands
+    cells = thread.cells(instruction.op, target)
+    for value, data in zip(items_of(source), cells, strict=True):
+        data[:] = thread.read(value, instruction.op.type).to_bytes(len(data), "little")
+    complete(thread, thread.read(place, "u64"), instruction.op.bytes)
 
 
 def _bulk_reduce(thread: State, instruction: Instruction) -> None:
@@ -167,6 +190,7 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "mbarrier.pending_count": _pending_count,
     "cp.async.mbarrier.arrive": _arrive_after_copies,
     "cp.async.bulk": _bulk_copy,
+    "st.async": _store_async,
     "cp.reduce.async.bulk": _bulk_reduce,
     "cp.async.bulk.commit_group": _nothing,
     "cp.async.bulk.wait_group": _nothing,

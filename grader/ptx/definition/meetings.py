@@ -49,20 +49,29 @@ class Met(dict[int, Any]):
         return self._result
 
 
-Place = Barrier | Arrival | Phase
+@dataclass(frozen=True)
+class AllArrive:
+    """At the barrier of the cluster, for the given time: until all its threads have arrived so often."""
+
+    times: int
+
+
+Place = Barrier | Arrival | Phase | AllArrive
 Answer = list[int] | Met | bool
 
 
 @dataclass
 class Meetings:
-    """The waiting threads of a block, by index."""
+    """The waiting threads of a cluster, by index: those of each block are `stride` apart, a multiple of LANES."""
 
+    stride: int
     waits: dict[int, Place] = field(default_factory=dict)
-    arrived: dict[int, int] = field(default_factory=dict)  # per barrier: threads that arrived without waiting
+    arrived: dict[tuple[int, int], int] = field(default_factory=dict)  # at a block's barrier, without waiting
+    at_cluster: dict[int, int] = field(default_factory=dict)  # how often each thread arrived at the cluster's barrier
 
     def released(self, alive: set[int]) -> dict[int, Answer]:
         """The threads that may continue, each with what those that met brought."""
-        released = self._phase() or self._collective(alive) or self._barrier(alive)
+        released = self._phase() or self._collective(alive) or self._barrier(alive) or self._cluster(alive)
         if not released:
             raise InterpreterError(
                 f"{len(self.waits)} threads wait at barriers or collectives that will not complete"
@@ -94,17 +103,25 @@ class Meetings:
                     return {first + lane: met for lane in met}
         return {}
 
+    def _cluster(self, alive: set[int]) -> dict[int, Answer]:
+        """All threads that have not exited must have arrived."""
+        waits = {index: wait for index, wait in self.waits.items() if isinstance(wait, AllArrive)}
+        least = min((self.at_cluster.get(index, 0) for index in alive), default=0)
+        return {index: True for index, wait in waits.items() if wait.times <= least}
+
     def _barrier(self, alive: set[int]) -> dict[int, Answer]:
-        """All threads, or as many as the barrier counts; then warps count as a whole, including exited threads."""
+        """All threads of a block, or as many as the barrier counts; then warps count as a whole, including exited
+        threads."""
         barriers = {index: wait for index, wait in self.waits.items() if isinstance(wait, Barrier)}
-        for number in sorted({barrier.number for barrier in barriers.values()}):
-            met = {index: barrier for index, barrier in barriers.items() if barrier.number == number}
+        for block, number in sorted({(index // self.stride, barrier.number) for index, barrier in barriers.items()}):
+            mine = {index for index in alive if index // self.stride == block}
+            met = {i: barrier for i, barrier in barriers.items() if i in mine and barrier.number == number}
             counts = {barrier.threads for barrier in met.values()}
-            count, arrived = counts.pop(), self.arrived.get(number, 0)
+            count, arrived = counts.pop(), self.arrived.get((block, number), 0)
             warps = {index // LANES for index in met}
-            whole = all(index in met for index in alive if index // LANES in warps)
-            complete = whole and LANES * len(warps) + arrived == count if count else len(met) + arrived == len(alive)
+            whole = all(index in met for index in mine if index // LANES in warps)
+            complete = whole and LANES * len(warps) + arrived == count if count else len(met) + arrived == len(mine)
             if not counts and complete:
-                self.arrived[number] = 0
+                self.arrived[block, number] = 0
                 return {index: [barrier.predicate for barrier in met.values()] for index in met}
         return {}

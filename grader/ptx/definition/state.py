@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from math import prod
 
 from grader.ptx.definition.computation import number, wrap
@@ -16,11 +17,19 @@ SHARED_WINDOW = 1 << 60
 LOCAL_WINDOW = 1 << 61
 
 
+SHARED_STRETCH = 1 << 24  # between the shared memories of the blocks of a cluster
+
+
 class State:
     """One thread's registers, carry flag, local memory and asynchronous copies."""
 
-    def __init__(self, launch: GridState, shared: memoryview, block: Dim3, place: Dim3, index: int) -> None:
-        self.launch, self.shared, self.lane = launch, shared, index % 32
+    def __init__(
+        self, launch: GridState, cluster: Sequence[memoryview], block: Dim3, place: Dim3, index: int
+    ) -> None:
+        """`cluster`: the shared memory of each of its blocks. `index`: of the thread in its block."""
+        self.launch, self.cluster, self.lane = launch, cluster, index % 32
+        self.rank = rank_of(block, launch.cluster)
+        self.arrived = 0  # how often at the barrier of the cluster
         self.special = _special_registers(launch, block, place, index)
         self.local = bytearray()
         self.carry = 0
@@ -50,7 +59,9 @@ class State:
 
     def address_of(self, name: str) -> int:
         """A variable's address in its own state space."""
-        for table in (self.locals, self.launch.shared, self.launch.symbols):
+        if name in self.launch.shared and name not in self.locals:
+            return self.rank * SHARED_STRETCH + self.launch.shared[name]
+        for table in (self.locals, self.launch.symbols):
             if name in table:
                 return table[name]
         raise InterpreterError(f"{name} has no address")
@@ -79,7 +90,10 @@ class State:
         elif space == "generic" and address >= LOCAL_WINDOW:
             space, address = "local", address - LOCAL_WINDOW
         if space == "shared":
-            return inside(self.shared, address, size)
+            rank, offset = divmod(address, SHARED_STRETCH)
+            if rank >= len(self.cluster):
+                raise InterpreterError(f"no shared memory at {address:#x}")
+            return inside(self.cluster[rank], offset, size)
         if space == "local":
             return inside(memoryview(self.local), address, size)
         return self.launch.memory.at(address, size)
@@ -93,6 +107,12 @@ def _literal(immediate: Immediate, type_: str) -> int:
     source, target = ("<d", "<f") if width == 32 else ("<f", "<d")
     value = struct.unpack(source, immediate.bits.to_bytes(immediate.float_width // 8, "little"))[0]
     return int.from_bytes(struct.pack(target, value), "little")
+
+
+def rank_of(block: Dim3, cluster: Dim3) -> int:
+    """Which block of its cluster it is."""
+    x, y, z = (b % c for b, c in zip(block, cluster, strict=True))
+    return (z * cluster[1] + y) * cluster[0] + x
 
 
 def _special_registers(launch: GridState, block: Dim3, place: Dim3, index: int) -> dict[str, int]:
@@ -111,9 +131,8 @@ def _special_registers(launch: GridState, block: Dim3, place: Dim3, index: int) 
     registers = {
         f"{name}.{axis}": v for name, vector in vectors.items() for axis, v in zip("xyzw", (*vector, 0), strict=True)
     }
-    x, y, z = in_cluster
     registers |= {
-        "%cluster_ctarank": (z * cluster[1] + y) * cluster[0] + x,
+        "%cluster_ctarank": rank_of(block, cluster),
         "%cluster_nctarank": prod(cluster),
         "%is_explicit_cluster": int(cluster != (1, 1, 1)),
     }

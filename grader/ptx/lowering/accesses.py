@@ -8,6 +8,7 @@ from grader.ptx.analysis.around import inside
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
 from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.lowering.remote import note_remote
 from grader.ptx.lowering.shared_cells import clamped, larger, reduced, splat
 from grader.ptx.machine import BLIND, CHANGES, LOCK_BYTES, LOOKS, WORKER
 from grader.ptx.opcodes.opcode import Opcode
@@ -47,7 +48,8 @@ def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
         pointer = peeked(u, space, address_of(u, source), 1)
     if looks:
         u.acquire()  # after the checks: it orders what follows, and not itself
-        synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))
+        if id(ins) not in u.looks.idle:
+            synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))
     return pointer
 
 
@@ -113,6 +115,8 @@ def check(
 ) -> Value:
     """`site`: with its flags, of which some may be known only as it runs."""
     f = u.f
+    if u.here.op.may_leave_block:
+        note_remote(u, space, address, width)
     arguments = [u.worker, u.me, address, f.const("i32", width), site]
     if direction != "read":
         arguments.append(_in_memory(u, values))
@@ -144,7 +148,7 @@ def _local_pointer(u: KernelBuilder, operand: Operand, width: int) -> Value:
 
 def store(u: KernelBuilder, ins: Instruction) -> None:
     op, (target, source, *_) = ins.op, ins.operands
-    if not op.element_bytes or "async" in op.modifiers:
+    if not op.element_bytes:
         raise u.unsupported()
     values = [u.value(item, f"b{8 * op.element_bytes}") for item in items_of(source)]
     if "release" in op.modifiers:
@@ -153,7 +157,7 @@ def store(u: KernelBuilder, ins: Instruction) -> None:
         pointer = parameter_pointer(u, target, op.bytes, writes=True)
     elif op.space == "local":
         pointer = _local_pointer(u, target, op.bytes)
-    elif op.space == "shared" and not op.is_strong:
+    elif op.space == "shared" and not op.is_strong and not (u.in_cluster and op.may_leave_block):
         pointer = _shared_store_pointer(u, target, op.bytes, values)
     else:
         flags = BLIND if op.is_strong else 0

@@ -15,7 +15,7 @@ def address_of(u: KernelBuilder, operand: Operand) -> Value:
     if isinstance(base, Immediate):
         return f.const("i64", base.bits + operand.offset)
     if isinstance(base, Symbol):
-        return f.const("i64", u.symbol_address(base.name) + operand.offset)
+        return u.place_of(base.name, operand.offset)
     value = u.value(base, "u64")
     return value + operand.offset if operand.offset else value
 

@@ -1,11 +1,13 @@
 """cp.async, cp.async.bulk, cp.reduce.async.bulk and cp.async.mbarrier.arrive.
 
 PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy". The runtime's part is in copies.py,
-flights.py and bulk_copies.py. Of the bulk copies, those between global memory and the block's own shared memory are
-supported; of the reductions, those into global memory.
+flights.py and bulk_copies.py. Of the bulk copies, those between global and shared memory are supported; of the
+reductions, those into global memory.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from grader.ptx.analysis.flow import Block
 from grader.ptx.ir import Value
@@ -14,12 +16,14 @@ from grader.ptx.lowering.arithmetic import llvm_type
 from grader.ptx.lowering.atomics import combine
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mbarriers import SPACES, use_of
-from grader.ptx.machine import DROPS, HEADER, WORKER
+from grader.ptx.lowering.remote import in_block, note_remote
+from grader.ptx.machine import DROPS, HEADER, WORKER, Kind
 from grader.ptx.runtime.bulk_copies import CHUNK
 from grader.ptx.syntax import Immediate, Instruction, Operand, Register
 
 LOAD = ("global", "mbarrier::complete_tx::bytes")  # modifiers after the space of the destination
 STORE = ("global", "shared::cta", "bulk_group")
+MULTICAST = "multicast::cluster"
 HINTS = {"L2::cache_hint", "noftz"}  # noftz: of halves, whose subnormals always count here
 REDUCTIONS = {"add", "min", "max", "inc", "dec", "and", "or", "xor"}
 
@@ -121,21 +125,44 @@ def bulk_wait_group(u: KernelBuilder, ins: Instruction) -> None:
 def bulk_copy(u: KernelBuilder, ins: Instruction) -> None:
     """Operands: destination, source, bytes [, mbarrier of a load]."""
     f, mods = u.f, ins.modifiers[2:]
+    many = mods[-1] == MULTICAST
+    mods = mods[:-1] if many else mods
     loads = mods[1:] == LOAD and mods[0] in SPACES
-    if not loads and mods != STORE:
+    if not loads and (mods != STORE or many):
         raise u.unsupported()
     size = u.value(ins.operands[2], "u32")
     target, source = (address_of(u, operand) for operand in ins.operands[:2])
     spaces = ("shared", "global") if loads else ("global", "shared")
     opcodes = (f"{verb}.{space}.bulk" for verb, space in zip(("st", "ld"), spaces, strict=True))
     sites = (f.const("i32", u.site(CHUNK, opcode=opcode)) for opcode in opcodes)
-    arguments = (u.worker, u.me, target, source, size, *sites)
+    ends = tuple(sites)
     if loads:
         *_, mbarrier, site = use_of(u, ins, ins.operands[3])
-        f.call("void", "bulk_load", *arguments, mbarrier, site)
+        for to, signal in each_target(u, ins.operands[4:], target, mbarrier):
+            f.call("void", "bulk_load", u.worker, u.me, to, source, size, *ends, signal, site)
     else:
-        f.call("void", "bulk_store", *arguments, f["frame"])
+        f.call("void", "bulk_store", u.worker, u.me, target, source, size, *ends, f["frame"])
     u.passes()
+
+
+def each_target(
+    u: KernelBuilder, mask: tuple[Operand, ...], target: Value, mbarrier: Value
+) -> Iterator[tuple[Value, Value]]:
+    """Where a load goes, and the mbarrier it completes: with a mask, in each block of the cluster that it names."""
+    if not mask:
+        note_remote(u, "shared", target, CHUNK)
+        yield target, mbarrier
+        return
+    f, blocks = u.f, u.value(mask[0], "b16").zext("i32")
+    with f.when((blocks >> u.shared.blocks).ne(0), likely=False):
+        u.fail(Kind.TRAP)
+        f.label(f.fresh("dead"))
+    for rank in range(u.shared.blocks):
+        with f.when(((blocks >> rank) & 1).ne(0)):
+            number = f.const("i64", rank)
+            to = in_block(u, target, number)
+            note_remote(u, "shared", to, CHUNK)
+            yield to, in_block(u, mbarrier, number)
 
 
 def bulk_reduce(u: KernelBuilder, ins: Instruction) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grader.ptx.analysis.around import WORD, inside
-from grader.ptx.analysis.looks import is_looked_at
+from grader.ptx.analysis.looks import FLOATS, is_looked_at
 from grader.ptx.ir import Value
 from grader.ptx.lowering.accesses import check, peeked, synchronise
 from grader.ptx.lowering.addresses import address_of
@@ -15,6 +15,7 @@ from grader.ptx.lowering.shared_cells import clamped
 from grader.ptx.machine import (
     BLIND,
     CHANGES,
+    COUNTS,
     DROPS,
     FIRST_WINDOW,
     KEEPS,
@@ -31,6 +32,7 @@ from grader.ptx.types import BITS, is_signed
 OPERATIONS = {"add": "add", "and": "and", "or": "or", "xor": "xor", "exch": "xchg", "min": "min", "max": "max",
               "inc": "uinc_wrap", "dec": "udec_wrap"}  # fmt: skip
 OVERWRITES = {"exch": BLIND, "cas": TRIES}  # when the result is unused
+COUNTING = {"add", "inc", "dec"}
 HALVES = {"f16", "bf16", "f16x2", "bf16x2"}
 
 
@@ -50,6 +52,8 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
         u.fence(wide=not op.is_of_block_scope)
     looked_at = is_looked_at(ins, u.used)
     flags = 0 if looked_at else DROPS | OVERWRITES.get(operation, 0)
+    if operation in COUNTING and op.type not in FLOATS:
+        flags |= COUNTS
     address = address_of(u, operands[0])
     if op.space == "shared":
         pointer, _ = clamped(u, address, op.bytes, 0)
@@ -76,7 +80,7 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
     for target, old in zip(targets, given, strict=True):
         if target is not None:
             u.assign(target, old)
-    looks = LOOKS if looked_at else 0
+    looks = LOOKS if looked_at and id(ins) not in u.looks.idle else 0
     how = u.f.select(changed, u.f.const("i32", looks | CHANGES | KEEPS), u.f.const("i32", looks | KEEPS))
     synchronise(u, op, address, how)
     if destination is not None:

@@ -16,8 +16,6 @@ from grader.ptx.syntax import Instruction, Operand
 def deposit_barrier(u: KernelBuilder, ins: Instruction) -> int:
     """Write what the barrier needs to the frame. Returns what the thread waits for."""
     operands = list(ins.operands)
-    if not operands:  # of a cluster
-        raise u.unsupported()
     f, frame = u.f, u.f["frame"]
     if ins.traits.result:
         predicate = operands.pop()
@@ -33,12 +31,12 @@ def deposit_barrier(u: KernelBuilder, ins: Instruction) -> int:
 
 
 def _number(u: KernelBuilder, operand: Operand) -> Value:
-    """Which barrier; there are NAMED_BARRIERS."""
+    """Which barrier of the cluster; a block has NAMED_BARRIERS."""
     f, number = u.f, u.value(operand, "u32")
     with f.when(number.uge(NAMED_BARRIERS), likely=False):
         u.fail(Kind.BARRIER_DIVERGENCE, number.zext("i64") | BARRIER_NUMBER)
         f.label(f.fresh("dead"))
-    return number
+    return number + u.rank * NAMED_BARRIERS if u.in_cluster else number
 
 
 def _must_be_whole_warps(u: KernelBuilder, count: Value) -> None:
@@ -51,8 +49,6 @@ def _must_be_whole_warps(u: KernelBuilder, count: Value) -> None:
 
 def arrive(u: KernelBuilder, ins: Instruction) -> None:
     """bar.arrive: arrive without waiting."""
-    if not ins.operands:  # of a cluster
-        raise u.unsupported()
     count = u.value(ins.operands[1], "u32")
     _must_be_whole_warps(u, count)
     barrier = _number(u, ins.operands[0])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering import matrix_rows, products
+from grader.ptx.lowering import clusters, matrix_rows, products
 from grader.ptx.lowering.arithmetic import intrinsic
 from grader.ptx.lowering.barriers import BARRIERS, deposit_barrier
 from grader.ptx.lowering.kernel import KernelBuilder
@@ -181,6 +181,8 @@ def deposit(u: KernelBuilder, ins: Instruction) -> int:
     sources, u.here = u.here.operands or ins.operands[1:], ins  # findings point at the collective
     if ins.traits.barrier is BarrierKind.BLOCK:
         return deposit_barrier(u, ins)
+    if ins.traits.barrier is BarrierKind.CLUSTER:
+        return clusters.deposit_wait(u)
     collective = COLLECTIVES[ins.op.row]
     mask = u.f.const("i32", collective.lanes)
     if ins.traits.masked:

@@ -8,7 +8,17 @@ from grader.ptx.analysis.flow import Block, branch_targets
 from grader.ptx.ir import Value
 from grader.ptx.lowering.kernel import FUEL, KernelBuilder
 from grader.ptx.lowering.sites import WAITING, Site
-from grader.ptx.machine import ABORTED, AT_BARRIER, AT_PHASE, AT_YIELD, HEADER, UNALIGNED, Kind
+from grader.ptx.machine import (
+    ABORTED,
+    AT_BARRIER,
+    AT_NAMED,
+    AT_PHASE,
+    AT_YIELD,
+    HEADER,
+    NAMED_BARRIERS,
+    UNALIGNED,
+    Kind,
+)
 from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Instruction
 
@@ -45,12 +55,13 @@ def suspend(u: KernelBuilder, resume: Block, waits_for: int, site: int | None = 
 
 
 def barrier(u: KernelBuilder, ins: Instruction, resume: Block) -> None:
-    """__syncthreads()"""
+    """__syncthreads(). In a cluster it is one barrier among those of all blocks."""
     u.loads.settle(u)
-    count = 0 if ins.op.is_aligned else UNALIGNED
-    for name, value in {"barrier": 0, "count": count, "predicate": 0}.items():
-        HEADER.set(u.f["frame"], name, u.f.const("i32", value))
-    suspend(u, resume, AT_BARRIER)
+    f, count = u.f, u.f.const("i32", 0 if ins.op.is_aligned else UNALIGNED)
+    number = u.rank * NAMED_BARRIERS if u.in_cluster else f.const("i32", 0)
+    for name, value in {"barrier": number, "count": count, "predicate": f.const("i32", 0)}.items():
+        HEADER.set(f["frame"], name, value)
+    suspend(u, resume, AT_NAMED if u.in_cluster else AT_BARRIER)
 
 
 def poll(

@@ -17,13 +17,18 @@ def proxy_fence(u: KernelBuilder, _: Instruction) -> None:
     u.passes()
 
 
-def no_fence(_: KernelBuilder, __: Instruction) -> None:
-    """fence.mbarrier_init: here all threads see an initialised mbarrier at once."""
+def init_fence(u: KernelBuilder, _: Instruction) -> None:
+    """fence.mbarrier_init: for other blocks of the cluster; all threads of this one see an mbarrier at once.
+
+    It covers no more than mbarrier.init, but is taken for a fence of everything.
+    """
+    if u.in_cluster:
+        u.fence(wide=True)
 
 
 HANDLERS = {
     "fence": memory_fence,
     "membar": memory_fence,
     "fence.proxy.async": proxy_fence,
-    "fence.mbarrier_init": no_fence,
+    "fence.mbarrier_init": init_fence,
 }

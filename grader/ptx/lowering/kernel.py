@@ -13,7 +13,6 @@ from grader.ptx.analysis.around import name_what_is_inside
 from grader.ptx.analysis.bitfields import merging_loads
 from grader.ptx.analysis.calls import expand_calls
 from grader.ptx.analysis.carry import name_the_carry
-from grader.ptx.analysis.clusters import join_cluster_barriers
 from grader.ptx.analysis.flow import blocks_of
 from grader.ptx.analysis.fused import fuse_products
 from grader.ptx.analysis.gaps import leave_out_gaps
@@ -84,7 +83,6 @@ class KernelBuilder:
         followed = follow_unwritten(self.function, unwritten)
         self.followed = {id(load): number for number, load in enumerate(followed, 1)}
         name_the_carry(self.function)
-        join_cluster_barriers(self.function)
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)
         self.merging_loads = merging_loads(self.blocks)
@@ -121,6 +119,7 @@ class KernelBuilder:
         self.met.store(self._when_met())
         self.time = f.alloca("i32")
         self.passes()
+        self.rank, self.shared_base = self._rank()
         self.shared_host = WORKER.get(self.worker, "shared")
         self.shadow = SharedShadow(self.worker, 4 * self.shared.cells)
         self.fuel, self.turns = f.alloca("i64"), f.alloca("i32")
@@ -131,9 +130,22 @@ class KernelBuilder:
         layout = self.layout
         static = sum(size for name, (_, size) in layout.arrays.items() if name != RESERVED)
         reserved = layout.addresses.get(RESERVED, 0)
-        special = SpecialRegisters(self, self.worker, self.launch, static, reserved, self.function.cluster)
+        special = SpecialRegisters(self, self.worker, self.launch, static, self.shared_base + reserved, self.rank)
         self.registers = Registers(f, self.function.registers, self.frame_layout, self.unsupported)
-        self._operands = OperandAccess(f, self.registers, special, self.symbol_address, self.unsupported)
+        self._operands = OperandAccess(f, self.registers, special, self.place_of, self.unsupported)
+
+    def _rank(self) -> tuple[Value, Value]:
+        """Which block of its cluster the thread belongs to, and where the shared memory of that starts (i64)."""
+        f = self.f
+        if not self.in_cluster:
+            return f.const("i32", 0), f.const("i64", 0)
+        rank = f["tid"].udiv(LAUNCH.get(self.launch, "block_threads"))
+        return rank, rank.zext("i64") * self.shared.block_bytes
+
+    @property
+    def in_cluster(self) -> bool:
+        """Of more than one block."""
+        return self.shared.blocks > 1
 
     def _name_followed(self) -> None:
         """A table of the sites of loads that are followed, by their numbers."""
@@ -166,7 +178,13 @@ class KernelBuilder:
         """Write a destination, widening what is narrower than its register."""
         self._operands.assign(operand, value, signed=signed)
 
+    def place_of(self, name: str, offset: int = 0) -> Value:
+        """The address of a variable, i64, in its own state space."""
+        at = self.f.const("i64", self.symbol_address(name) + offset)
+        return self.shared_base + at if self.in_cluster and name in self.layout.addresses else at
+
     def symbol_address(self, name: str) -> int:
+        """The same, in the cluster's first block."""
         for known in (self.layout.addresses, self.frame_layout.locals):
             if name in known:
                 return known[name]
@@ -207,7 +225,7 @@ class KernelBuilder:
         """The last barrier of the block, or a later __syncwarp() or barrier of some threads."""
         time = self.barrier_time
         barriers = [i for b in self.blocks for i in b.instructions if i.traits.barrier]
-        if not all(map(is_plain_barrier, barriers)):
+        if self.in_cluster or not all(map(is_plain_barrier, barriers)):
             mail = WORKER.get(self.worker, "mail").at(self.f["tid"].zext("i64") * MAIL_BYTES)
             met = MAIL.get(mail, "met")
             time = self.f.select(met.ugt(time), met, time)

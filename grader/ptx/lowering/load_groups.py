@@ -92,6 +92,8 @@ class Loads:
             return None
         if id(ins) in u.looks.guesses or id(ins) in u.followed or inside(ins) is not None:
             return None
+        if u.in_cluster and op.space == "shared" and op.may_leave_block:
+            return None
         source = ins.operands[1]
         if not isinstance(source, Address) or isinstance(source.base, Immediate) or not op.element_bytes:
             return None

@@ -36,8 +36,9 @@ class Lowered:
     parameter_bytes: int
     asks_for_grid: bool  # where what all blocks share lies, as grid.sync() does
     allocates: bool  # with malloc
+    cluster: tuple[int, int, int]  # blocks of a cluster
     asynchronous: bool  # its copies count as accesses of machine.ASYNC_THREAD
-    own_barriers: bool  # it uses mbarriers or named barriers
+    own_barriers: bool  # it uses mbarriers or named barriers, or runs in clusters
     overhangs: bool  # it may access a whole word around the last bytes of an array
     between_blocks: BetweenBlocks
     lacking: dict[int, Unsupported]  # by site: what a thread that gets there would need
@@ -73,8 +74,10 @@ def lower(
         kernel.parameter_bytes,
         asks_for_grid(kernel.blocks),
         calls.allocates(kernel.blocks),
+        function.cluster,
         async_copies.is_asynchronous(kernel.blocks),
-        any(i.traits.on_mbarrier or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
+        kernel.in_cluster
+        or any(i.traits.on_mbarrier or is_named_barrier(i) for b in kernel.blocks for i in b.instructions),
         any(inside(i) is not None for b in kernel.blocks for i in b.instructions),
         kernel.looks.between_blocks,
         kernel.lacking,

@@ -1,7 +1,6 @@
 """mbarrier instructions. PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier".
 
-The runtime's part is in phases.py. `.shared::cluster` means this block's own memory: no supported instruction yields
-an address in another block.
+The runtime's part is in phases.py.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.kernel import KernelBuilder
+from grader.ptx.lowering.remote import note_remote
 from grader.ptx.machine import HEADER, SHARED_WINDOW, kernel_address
 from grader.ptx.runtime.phases import BYTES, DROPS, RELEASES, STAYS
 from grader.ptx.syntax import Address, Instruction, Operand
@@ -41,7 +41,10 @@ def use_of(u: KernelBuilder, ins: Instruction, operand: Operand) -> tuple[Value,
     name = ".".join((ins.base, *(m for m in ins.modifiers if m not in SPACES)))
     strong = ins.modifiers[0] != "init"
     site = u.site(BYTES, strong=strong, opcode=f"{name}.shared")
-    return u.worker, u.me, shared_address(u, operand, set(ins.modifiers)), u.f.const("i32", site)
+    address = shared_address(u, operand, set(ins.modifiers))
+    if ins.op.may_leave_block:
+        note_remote(u, "shared", address, BYTES)
+    return u.worker, u.me, address, u.f.const("i32", site)
 
 
 def init(u: KernelBuilder, ins: Instruction) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
@@ -73,13 +74,17 @@ def variable_windows(module: Module) -> dict[str, int]:
     return windows
 
 
+SWIZZLED_LINE = 1024  # bytes; what swizzles looks at so many of an address
+SWIZZLING = {"cp.async.bulk.tensor", "cp.reduce.async.bulk.tensor"}
+TILE_GRANULE = 2  # of what is stored by tensor map: only that knows how large an element is
+LEAST_BLOCK_BYTES = 1 << 18  # of the arena, for a block of a cluster: matrix descriptors have so many bits
 SHARED_LINE = 128  # bytes; no instruction asks for more, but by an array's own alignment
 
 
 @dataclass(frozen=True)
 class SharedLayout:
     map: SharedMap
-    addresses: dict[str, int]
+    addresses: dict[str, int]  # in a block's part of the arena, as in `arrays`
     arrays: dict[str, tuple[int, int]]  # name -> (start, size)
 
 
@@ -93,8 +98,9 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
     variables = {**module.variables, **function.variables}.values()
     shared = [v for v in variables if v.space == "shared" and v.name in used]
     at, packed, addresses, arrays = SHARED_GUARD, 0, {}, {}
+    line_bytes = SWIZZLED_LINE if any(i.op.row in SWIZZLING for b in blocks for i in b.instructions) else SHARED_LINE
     for variable in (v for v in shared if v.size):
-        packed, line = _aligned(packed, variable.align), max(variable.align, SHARED_LINE)
+        packed, line = _aligned(packed, variable.align), max(variable.align, line_bytes)
         at += (packed - at) % line
         packed += variable.size
         addresses[variable.name] = at
@@ -108,8 +114,20 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
     addresses |= {v.name: start for v in dynamic}
     static = sum(size for _, size in arrays.values())
     arena = _aligned(start + (MAX_SHARED_BYTES - static if dynamic else 0) + ARENA_TAIL, 1024)
-    polls = any(ins.base == POLL for block in blocks for ins in block.instructions)
-    map_ = SharedMap(tuple(arrays.values()), start, arena, granule(blocks, "shared"), polls, may_rewrite(blocks))
+    count = prod(function.cluster)
+    step = max(1 << (arena - 1).bit_length(), LEAST_BLOCK_BYTES) if count > 1 else arena
+    polls = count > 1 or any(ins.base == POLL for block in blocks for ins in block.instructions)
+    map_ = SharedMap(
+        tuple((at + rank * step, size) for rank in range(count) for at, size in arrays.values()),
+        start,
+        count * step,
+        granule(blocks, "shared"),
+        polls,
+        may_rewrite(blocks, in_cluster=count > 1),
+        count,
+        step,
+        bool(dynamic),
+    )
     return SharedLayout(map_, addresses, arrays)
 
 
@@ -119,6 +137,8 @@ def granule(blocks: list[Block], space: str) -> int:
     for ins in (i for b in blocks for i in b.instructions):
         if ins.traits.by_element and ins.op.space in (space, "generic"):
             widths.add(max(BITS.get(ins.op.type, 32) // 8, 1))
+        if space == "global" and ins.op.row in SWIZZLING and "bulk_group" in ins.modifiers:
+            widths.add(TILE_GRANULE)
     return min(widths)
 
 

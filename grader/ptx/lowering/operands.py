@@ -22,12 +22,12 @@ class OperandAccess:
         f: Fn,
         registers: Registers,
         special: SpecialRegisters,
-        address_of: Callable[[str], int],
+        place_of: Callable[[str, int], Value],
         unsupported: Callable[[], Unsupported],
     ) -> None:
-        """`address_of` returns the address of a variable in its own state space."""
+        """`place_of` returns the address of a variable, and so many bytes further, in its own state space."""
         self._f, self._registers, self._special = f, registers, special
-        self._address_of, self._unsupported = address_of, unsupported
+        self._place_of, self._unsupported = place_of, unsupported
 
     def value(self, operand: Operand, type_: str) -> Value:
         """An operand, in the LLVM type of PTX type `type_`."""
@@ -39,9 +39,9 @@ class OperandAccess:
         if isinstance(operand, Vector):
             return converted(self._packed(operand, BITS[type_]), kind)
         if isinstance(operand, Symbol):
-            return converted(self._f.const("i64", self._address_of(operand.name)), kind)
+            return converted(self._place_of(operand.name, 0), kind)
         if isinstance(operand, Address) and isinstance(operand.base, Symbol):
-            return converted(self._f.const("i64", self._address_of(operand.base.name) + operand.offset), kind)
+            return converted(self._place_of(operand.base.name, operand.offset), kind)
         raise self._unsupported()
 
     def assign(self, operand: Operand, value: Value, *, signed: bool = False) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from math import prod
 
 from grader.ptx.analysis.flow import Block
 from grader.ptx.ir import Value
@@ -28,6 +27,10 @@ ZERO = re.compile(r"%(envreg([1-57-9]|1[1-9]|2[0-9]|3[01])|pm[0-7](_64)?|current
 NO_AXIS = "w"  # of a vector with three elements: 0
 
 
+def _same(value: Value) -> Value:
+    return value
+
+
 def asks_for_reserved(blocks: list[Block]) -> bool:
     return any(IS_RESERVED.match(name) for name in _specials(blocks))
 
@@ -44,14 +47,13 @@ def _specials(blocks: list[Block]) -> set[str]:
 
 class SpecialRegisters:
     def __init__(
-        self, u: Unit, worker: Value, launch: Value, static_shared: int, reserved: int, cluster: tuple[int, int, int]
+        self, u: Unit, worker: Value, launch: Value, static_shared: int, reserved: Value, rank: Value
     ) -> None:
         """`static_shared`: bytes of the kernel's shared arrays. `reserved`: where CUDA's own shared memory starts.
-        `cluster`: blocks of a cluster in each direction."""
+        `rank`: which block of its cluster the thread belongs to."""
         self._u, self._f = u, u.f
         self._worker, self._launch, self._static_shared = worker, launch, static_shared
-        self._reserved = reserved
-        self._cluster = dict(zip("xyz", cluster, strict=True))
+        self._reserved, self._rank = reserved.trunc("i32"), rank
 
     def read(self, name: str) -> Value | None:
         """None if the register is unknown."""
@@ -68,14 +70,26 @@ class SpecialRegisters:
         return scalars[name]() if name in scalars else None
 
     def _vectors(self) -> dict[str, Callable[[str], Value]]:
-        f, cluster = self._f, self._cluster
+        f = self._f
+
+        def in_cluster(axis: str) -> Value:
+            return LAUNCH.get(self._launch, f"cluster_{axis}")
+
+        def position(axis: str) -> Value:
+            """Of the block in its cluster."""
+            if self._rank.name == "0":  # of one block
+                return self._rank
+            below = f.const("i32", 1)
+            for inner in "xyz"[: "xyz".index(axis)]:
+                below = below * in_cluster(inner)
+            return self._rank.udiv(below).urem(in_cluster(axis))
 
         def thread(axis: str) -> Value:
             table = LAUNCH.get(self._launch, "thread_index")
             return table.index("i32", f["tid"] * 4 + "xyz".index(axis)).load("i32")
 
         def block(axis: str) -> Value:
-            return WORKER.get(self._worker, f"ctaid_{axis}")
+            return WORKER.get(self._worker, f"ctaid_{axis}") + position(axis)
 
         def blocks(axis: str) -> Value:
             return LAUNCH.get(self._launch, f"grid_{axis}")
@@ -85,42 +99,43 @@ class SpecialRegisters:
             "ntid": lambda axis: LAUNCH.get(self._launch, f"block_{axis}"),
             "ctaid": block,
             "nctaid": blocks,
-            "clusterid": lambda axis: block(axis).udiv(cluster[axis]),
-            "nclusterid": lambda axis: blocks(axis).udiv(cluster[axis]),
-            "cluster_ctaid": lambda axis: block(axis).urem(cluster[axis]),
-            "cluster_nctaid": lambda axis: f.const("i32", cluster[axis]),
+            "clusterid": lambda axis: WORKER.get(self._worker, f"ctaid_{axis}").udiv(in_cluster(axis)),
+            "nclusterid": lambda axis: blocks(axis).udiv(in_cluster(axis)),
+            "cluster_ctaid": position,
+            "cluster_nctaid": in_cluster,
         }
 
     def _clusters(self) -> Scalars:
-        cluster, vectors = self._cluster, self._vectors()
-        size = prod(cluster.values())
-
-        def rank() -> Value:
-            x, y, z = (vectors["cluster_ctaid"](axis) for axis in "xyz")
-            return (z * cluster["y"] + y) * cluster["x"] + x
+        def size() -> Value:
+            x, y, z = (LAUNCH.get(self._launch, f"cluster_{axis}") for axis in "xyz")
+            return x * y * z
 
         return {
-            "%cluster_ctarank": rank,
-            "%cluster_nctarank": lambda: self._f.const("i32", size),
-            "%is_explicit_cluster": lambda: self._f.const("i1", int(size > 1)),
+            "%cluster_ctarank": lambda: self._rank,
+            "%cluster_nctarank": size,
+            "%is_explicit_cluster": lambda: size().ugt(1),
         }
 
     def _reserved_shared(self) -> Scalars:
         """PTX ISA, "%reserved_smem_offset_<…>"; cooperative groups take offset 1."""
         start = self._reserved
-        values = {"begin": start, "end": start + RESERVED_USED, "cap": RESERVED_BYTES, "0": start, "1": start}
-        return {f"%reserved_smem_offset_{name}": partial(self._f.const, "i32", at) for name, at in values.items()}
+        values = {"begin": start, "end": start + RESERVED_USED, "cap": self._f.const("i32", RESERVED_BYTES),
+                  "0": start, "1": start}  # fmt: skip
+        return {f"%reserved_smem_offset_{name}": partial(_same, at) for name, at in values.items()}
 
     def _lanes(self, lane: Value) -> Scalars:
         f, one = self._f, self._f.const("i32", 1)
+
+        def block_threads() -> Value:
+            return LAUNCH.get(self._launch, "block_threads")
 
         def below() -> Value:
             return (one << lane) - 1
 
         return {
             "%laneid": lambda: lane,
-            "%warpid": lambda: f["tid"] >> 5,
-            "%nwarpid": lambda: (LAUNCH.get(self._launch, "threads") + 31) >> 5,
+            "%warpid": lambda: (f["tid"] - self._rank * block_threads()) >> 5,
+            "%nwarpid": lambda: (block_threads() + 31) >> 5,
             "WARP_SZ": lambda: f.const("i32", 32),
             "%lanemask_eq": lambda: one << lane,
             "%lanemask_lt": below,
@@ -153,7 +168,9 @@ class SpecialRegisters:
 
     def _multiprocessor(self) -> Value:
         """Which it is depends on the seed."""
-        salted = WORKER.get(self._worker, "block") * SPREAD + LAUNCH.get(self._launch, "salt")
+        x, y, z = (LAUNCH.get(self._launch, f"cluster_{axis}") for axis in "xyz")
+        block = WORKER.get(self._worker, "block") * (x * y * z).zext("i64") + self._rank.zext("i64")
+        salted = block * SPREAD + LAUNCH.get(self._launch, "salt")
         return salted.urem(MULTIPROCESSORS).trunc("i32")
 
     def _clocks(self) -> Scalars:

@@ -32,9 +32,14 @@ class Opcode:
 
     @cached_property
     def space(self) -> str:
-        """The first state space among the modifiers. `shared::cluster` is this block's own shared memory here."""
+        """The first state space among the modifiers. `shared::cluster` may be another block's of the cluster."""
         spaces = (m.split("::")[0] for m in self.modifiers)
         return next((s for s in spaces if s in SPACES), "generic")
+
+    @property
+    def may_leave_block(self) -> bool:
+        """Could an address in shared memory be another block's?"""
+        return self.space == "generic" or "shared::cluster" in self.modifiers
 
     @cached_property
     def count(self) -> int:

@@ -41,9 +41,10 @@ MEMORY: dict[str, Traits] = {
         ("fence", "fence.mbarrier_init", "fence.proxy.async", "membar"), Traits(result=False, fence=True)
     ),
     **dict.fromkeys(
-        ("applypriority", "griddepcontrol", "pmevent", "prefetch", "prefetchu", "setmaxnreg"),
+        ("applypriority", "griddepcontrol", "pmevent", "prefetch", "prefetchu"),
         Traits(result=False, hint=True),
     ),
+    "setmaxnreg": Traits(result=False),
 }
 
 _COPY = Traits(result=False, writes=True, asynchronous=True)
@@ -55,9 +56,15 @@ ASYNCHRONOUS: dict[str, Traits] = {
     **{f"cp.async.{name}": _COPY for name in ("ca", "cg", "commit_group", "wait_group", "wait_all")},
     **{f"cp.async.{name}": _BULK_COPY for name in
        ("mbarrier.arrive", "bulk", "bulk.commit_group", "bulk.wait_group")},
+    "st.async": _BULK_COPY,
     "cp.reduce.async.bulk": Traits(
         result=False, reads=True, writes=True, atomic=True, asynchronous=True, arrives_later=True, by_element=True
     ),
+    "cp.async.bulk.tensor": _BULK_COPY,
+    "cp.reduce.async.bulk.tensor": Traits(
+        result=False, reads=True, writes=True, atomic=True, asynchronous=True, arrives_later=True
+    ),
+    "cp.async.bulk.prefetch.tensor": Traits(result=False, hint=True),
     "cp.async.bulk.prefetch.L2": Traits(result=False, hint=True),
     **{f"mbarrier.{name}": _MBARRIER for name in
        ("init", "inval", "arrive", "arrive_drop", "expect_tx", "complete_tx")},
@@ -98,6 +105,8 @@ def _matrices(kind: CollectiveKind, *, reads: bool = False, writes: bool = False
 COLLECTIVES: dict[str, Traits] = {
     **_barriers("bar", aligned=True),
     **_barriers("barrier", aligned=False),
+    "barrier.cluster.arrive": Traits(result=False, barrier=BarrierKind.CLUSTER, arrives=True),
+    "barrier.cluster.wait": Traits(result=False, barrier=BarrierKind.CLUSTER),
     "bar.warp": Traits(result=False, barrier=BarrierKind.WARP, collective=CollectiveKind.SYNC, masked=True),
     "shfl": _masked(CollectiveKind.SHUFFLE),
     "vote": _masked(CollectiveKind.VOTE),

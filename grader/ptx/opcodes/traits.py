@@ -22,6 +22,7 @@ class BarrierKind(Enum):
 
     BLOCK = auto()  # all threads of the block, or some of its warps
     WARP = auto()  # lanes of one warp: __syncwarp()
+    CLUSTER = auto()  # all threads of the cluster
     PHASE = auto()  # threads that test a phase of an mbarrier
 
 

@@ -5,13 +5,15 @@ PTX ISA, "Parallel Synchronization and Communication Instructions: bar, barrier"
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
+    ARRIVED,
     ARRIVED_ROW,
     AT_BARRIER,
+    AT_CLUSTER,
     AT_NAMED,
     AT_WARP,
     ENOUGH,
@@ -19,6 +21,7 @@ from grader.ptx.machine import (
     HEADER,
     LAUNCH,
     MAIL,
+    MAX_CLUSTER,
     NAMED_BARRIERS,
     RUNNABLE,
     UNALIGNED,
@@ -34,11 +37,16 @@ from grader.ptx.runtime.threads import (
     lanes_of,
     launch_of,
     mail_of,
+    rank_of,
     record_at,
     threads_of,
     warps_of,
+    warps_of_block,
 )
 from grader.ptx.runtime.times import advance_time, everywhere, join
+
+# At what threads may wait for good, and whether it must not be for the whole of their warp.
+STUCK_AT = ((AT_WARP, False), (AT_BARRIER | AT_NAMED, True), (AT_BARRIER | AT_NAMED, False), (AT_CLUSTER, False))
 
 
 def functions() -> list[Fn]:
@@ -65,7 +73,7 @@ def arrive() -> Fn:
 
 def _of_arrivals(f: Fn, row: int) -> Value:
     """1: the number of threads that the last arrival at barrier `id` gave, 2: its site."""
-    return WORKER.get(f["w"], "arrived").index("i32", f["id"] + row * NAMED_BARRIERS)
+    return WORKER.get(f["w"], "arrived").index("i32", f["id"] + row * MAX_CLUSTER * NAMED_BARRIERS)
 
 
 def release() -> Fn:
@@ -111,7 +119,7 @@ def has_arrived() -> Fn:
     wanted = f.select(count.ne(0), alive.load("i32"), lanes)
     split = aligned & differs.load("i32").ne(0)
     arrived = here.load("i32").ne(0) & here.load("i32").eq(wanted) & (split ^ 1)
-    f.ret(f.select(arrived, f.select(count.ne(0), count, warps_of(f) << 5), f.const("i32", 0)))
+    f.ret(f.select(arrived, f.select(count.ne(0), count, warps_of_block(f) << 5), f.const("i32", 0)))
     return f
 
 
@@ -218,26 +226,35 @@ def note_split() -> Fn:
 def stuck() -> Fn:
     """No thread can continue: say who waits, and name one thread that is missing there."""
     f = Fn("stuck", "void", {"w": "ptr"}, COLD)
-    thread, at = _first_to_wait(f)
+    thread, at = _first_to_wait(f, STUCK_AT)
     with f.when((at & AT_WARP).ne(0)):
         f.call("void", "mismatch", f["w"], thread)
         f.ret()
         f.label(f.fresh("dead"))
+    _name_missing(f, thread, at)
+    split_site = WORKER.get(f["w"], "split_site")
+    with f.when(split_site.ne(0)):
+        who, others = WORKER.get(f["w"], "split_thread"), WORKER.get(f["w"], "split_count").zext("i64")
+        record_at(f, Kind.BARRIER_DIVERGENCE, split_site, who, others, WORKER.get(f["w"], "split_other"))
+    with f.when((at & AT_CLUSTER).eq(0)):  # others may wait in vain for this block
+        thread, at = _first_to_wait(f, ((AT_CLUSTER, False),))
+        with f.when(at.ne(0)):
+            _name_missing(f, thread, at)
+    f.ret()
+    return f
+
+
+def _name_missing(f: Fn, thread: Value, at: Value) -> None:
+    """Say of the barrier where a thread waits, with status `at`, who is not there."""
     missing, who, where = _missing(f, thread, at)
     # If nobody is missing, the barrier is for more threads than there are.
     count = HEADER.get(frame_of(f, thread), "count") & (UNALIGNED - 1)
     too_many = f.select(missing.eq(0), count, f.const("i32", 0)).zext("i64")
     record_at(f, Kind.BARRIER_DIVERGENCE, at, who, missing.zext("i64"), where, too_many)
-    split_site = WORKER.get(f["w"], "split_site")
-    with f.when(split_site.ne(0)):
-        who, others = WORKER.get(f["w"], "split_thread"), WORKER.get(f["w"], "split_count").zext("i64")
-        record_at(f, Kind.BARRIER_DIVERGENCE, split_site, who, others, WORKER.get(f["w"], "split_other"))
-    f.ret()
-    return f
 
 
-def _first_to_wait(f: Fn) -> tuple[Value, Value]:
-    """A thread that waits, and its status.
+def _first_to_wait(f: Fn, kinds: Sequence[tuple[int, bool]]) -> tuple[Value, Value]:
+    """A thread that waits, at the first of these kinds that there is, and its status.
 
     A collective that waits is the cause; the barriers behind it wait because of it. Of barriers, one that is not for
     the whole of its warp comes first.
@@ -245,8 +262,7 @@ def _first_to_wait(f: Fn) -> tuple[Value, Value]:
     thread, at = f.alloca("i32"), f.alloca("i32")
     for variable in (thread, at):
         variable.store(f.const("i32", 0))
-    barriers = AT_BARRIER | AT_NAMED
-    for kind, of_split_warp in ((AT_WARP, False), (barriers, True), (barriers, False)):
+    for kind, of_split_warp in kinds:
         with threads_of(f) as (t, status):
             now = status.load("i32")
             with f.when((now & kind).ne(0) & at.load("i32").eq(0)):
@@ -259,14 +275,20 @@ def _first_to_wait(f: Fn) -> tuple[Value, Value]:
 
 
 def _missing(f: Fn, thread: Value, at: Value) -> tuple[Value, Value, Value]:
-    """How many threads are not where `thread` waits, one of them, of its warp if it can be, and that one's status."""
+    """How many threads are not where `thread` waits, one of them, of its warp if it can be, and that one's status.
+
+    Of its block, or of its cluster at the cluster's barrier, where they must have arrived.
+    """
     count, who, where = (f.alloca("i32") for _ in range(3))
     for variable, value in ((count, 0), (who, -1), (where, 0)):
         variable.store(f.const("i32", value))
     warp = thread >> 5
+    of_cluster = (at & AT_CLUSTER).ne(0)
     with threads_of(f) as (t, status):
         now = status.load("i32")
-        with f.when(now.ne(at)):
+        late = now.ne(EXITED) & HEADER.get(frame_of(f, t), "cluster").ne(ARRIVED)
+        elsewhere = now.ne(at) & rank_of(f, t).eq(rank_of(f, thread))
+        with f.when(f.select(of_cluster, late, elsewhere)):
             count.store(count.load("i32") + 1)
             closer = (t >> 5).eq(warp) & (who.load("i32") >> 5).ne(warp)
             with f.when(who.load("i32").eq(-1) | closer):

@@ -16,6 +16,7 @@ from grader.ptx.machine import (
     COPY,
     FLIGHT,
     HEADER,
+    IN_FLIGHT_RECORD,
     IN_FLIGHT_STAMP,
     MAX_COUNT,
     MAX_FLIGHTS,
@@ -49,8 +50,15 @@ def functions() -> list[Fn]:
     ]
 
 
-def _flight(f: Fn, i: Value) -> Value:
+def flight_at(f: Fn, i: Value) -> Value:
     return WORKER.get(f["w"], "flights").at((i * FLIGHT.size).zext("i64"))
+
+
+def _source(f: Fn, flight: Value) -> Value:
+    """The bytes that it brings."""
+    source = FLIGHT.get(flight, "source")
+    is_here = source.cast("ptrtoint", "i64").eq(IN_FLIGHT_RECORD)
+    return f.select(is_here, FLIGHT.at(flight, "low"), source)
 
 
 def flights_reset() -> Fn:
@@ -68,10 +76,10 @@ def flights_reset() -> Fn:
 
 def flight_start() -> Fn:
     """Something is on its way. A load for which there is no room arrives at once."""
-    arguments = {name: FLIGHT.type[name] for name in FLIGHT.type}
+    arguments = {name: FLIGHT.type[name] for name in FLIGHT.type if name not in ("low", "high")}
     f = Fn("flight_start", "void", {"w": "ptr", **arguments}, COLD)
     n = WORKER.get(f["w"], "flight_count")
-    entry = _flight(f, n)
+    entry = flight_at(f, n)
     for name in arguments:
         FLIGHT.set(entry, name, f[name])
     room = n.ult(MAX_FLIGHTS)
@@ -89,12 +97,12 @@ def ending(f: Fn, is_due: Callable[[Value], Value]) -> Iterator[Value]:
     kept = f.alloca("i32")
     kept.store(f.const("i32", 0))
     with f.count(WORKER.get(f["w"], "flight_count")) as i:
-        entry = _flight(f, i)
+        entry = flight_at(f, i)
         due = is_due(entry)
         with f.when(due):
             yield entry
         with f.when(due ^ 1):
-            f.line(MOVE.format(_flight(f, kept.load("i32")), entry, FLIGHT.size))
+            f.line(MOVE.format(flight_at(f, kept.load("i32")), entry, FLIGHT.size))
             kept.store(kept.load("i32") + 1)
     WORKER.set(f["w"], "flight_count", kept.load("i32"))
 
@@ -115,12 +123,15 @@ def flight_land() -> Fn:
     site, target = FLIGHT.get(f["flight"], "site"), FLIGHT.get(f["flight"], "target")
     thread = FLIGHT.get(f["flight"], "thread")
     with f.when(size.ne(0) & target.ne(-1)):
-        f.call("void", "bytes_land", f["w"], target, FLIGHT.get(f["flight"], "source"), size, size, site)
+        f.call("void", "bytes_land", f["w"], target, _source(f, f["flight"]), size, size, site)
     with f.when(size.eq(0)):
         f.call("void", "copies_land", f["w"], thread, FLIGHT.get(f["flight"], "mark"))
     mbarrier = mbarrier_at(f, address)
     with f.when(MBARRIER.get(mbarrier, "block").eq(WORKER.get(f["w"], "block") + 1)):
         MBARRIER.set(mbarrier, "bytes", MBARRIER.get(mbarrier, "bytes") - size)
+        with f.when(size.ne(0)):
+            MBARRIER.set(mbarrier, "came", MBARRIER.get(mbarrier, "came") + size)
+            MBARRIER.set(mbarrier, "copy_site", site)
         pending = MBARRIER.get(mbarrier, "pending")
         with f.when(size.eq(0) & pending.eq(0), likely=False):
             kind, what = f.const("i32", int(Kind.MISUSE)), f.const("i64", int(Misuse.TOO_MANY))

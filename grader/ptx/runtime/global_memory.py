@@ -5,6 +5,7 @@ from __future__ import annotations
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     BLIND,
+    COUNTS,
     DROPS,
     FIRST,
     FIRST_WINDOW,
@@ -32,6 +33,7 @@ from grader.ptx.runtime.order import (
     is_weak,
 )
 from grader.ptx.runtime.shadow import ACCESS, COLD, MANY, PEEK, STORE, GlobalCell, Slot, cells_of, locked
+from grader.ptx.runtime.threads import note_news
 
 LAST_WINDOW = WINDOWS - 1
 PLACE = {"window": "ptr", "offset": "i64"}
@@ -152,6 +154,7 @@ def cells_write() -> Fn:
         cell = GlobalCell(f["window"], first + k)
         untouched = (cell.write.stamp | cell.read.stamp).eq(0) & (f["site"] & QUIET).eq(0)
         with f.when(untouched):
+            note_news(f)
             cell.write.set(_mine(f), f["site"])
         with f.when(untouched ^ 1):
             f.call("void", "cell_write", *(f[name] for name in STORE), f["window"], f["offset"], first + k)
@@ -167,6 +170,9 @@ def cell_write() -> Fn:
     atomic = is_atomic_everywhere(f["site"])
     with f.when(atomic):
         _lost_update(f, cell, matters)
+    counts = atomic & (f["site"] & COUNTS).ne(0)
+    with f.when(matters & (counts ^ 1)):
+        note_news(f)
     _conflict_with_writes(f, cell, matters)
     global_conflict(f, cell.read, matters)
     seen = cell.read.stamp

@@ -8,6 +8,7 @@ from grader.ptx.ir import Fn
 from grader.ptx.runtime import (
     barriers,
     bulk_copies,
+    clusters,
     copies,
     crossings,
     faults,
@@ -20,6 +21,7 @@ from grader.ptx.runtime import (
     scheduler,
     shared_memory,
     signals,
+    tensor_copies,
     times,
     turns,
     unwritten,
@@ -45,6 +47,8 @@ PARTS = (
     phases,
     flights,
     bulk_copies,
+    clusters,
+    tensor_copies,
 )
 INTRINSICS = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)

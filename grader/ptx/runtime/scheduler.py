@@ -6,11 +6,15 @@ warp, so that warps run one after the other between two barriers; the shadow mem
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     ABORTED,
     ARENA_TAIL,
     AT_BARRIER,
+    AT_CLUSTER,
     AT_NAMED,
     AT_PHASE,
     AT_WARP,
@@ -28,6 +32,7 @@ from grader.ptx.machine import (
     LAST_TIME,
     LAUNCH,
     MAIL,
+    MAX_CLUSTER,
     NAMED_BARRIERS,
     RUBBISH,
     RUNNABLE,
@@ -46,6 +51,7 @@ from grader.ptx.runtime.threads import (
     lanes_of,
     launch_of,
     mail_of,
+    note_news,
     record_at,
     threads_of,
 )
@@ -94,10 +100,9 @@ def mark_guards() -> Fn:
     with f.count(of_program(f["w"], "array_count")) as i:
         entry = of_program(f["w"], "arrays").at(i << 4)
         clear(entry.load("i64"), entry.at(8).load("i64"))
-    # A launch may ask for dynamic shared memory of which the kernel has no array: there is no room for it.
-    start, asked = of_program(f["w"], "dynamic_start"), LAUNCH.get(launch_of(f), "dynamic_shared").zext("i64")
-    room = of_program(f["w"], "arena") - start - ARENA_TAIL
-    clear(start, f.select(asked.ult(room), asked, room))
+    with _blocks(f) as block:
+        start, size = _dynamic_shared(f)
+        clear(block + start, size)
     # Times start over. What earlier blocks left in these rows was older than all that this block asks for, until now.
     known, rows = WORKER.get(f["w"], "known"), LAUNCH.get(launch_of(f), "threads").zext("i64") + LANES_ROW
     f.line(fill.format(known, 0, rows * (4 * WARPS)))
@@ -107,26 +112,49 @@ def mark_guards() -> Fn:
     return f
 
 
+@contextmanager
+def _blocks(f: Fn) -> Iterator[Value]:
+    """Where the shared memory of each block of the cluster starts in the arena."""
+    with f.count(of_program(f["w"], "blocks")) as rank:
+        yield rank * of_program(f["w"], "block_bytes")
+
+
+def _dynamic_shared(f: Fn) -> tuple[Value, Value]:
+    """Where it starts in a block, and its bytes: of what a launch asks for, as much as there is room for.
+
+    A launch may ask for dynamic shared memory of which the kernel has no array.
+    """
+    start, asked = of_program(f["w"], "dynamic_start"), LAUNCH.get(launch_of(f), "dynamic_shared").zext("i64")
+    room = of_program(f["w"], "block_bytes") - start - ARENA_TAIL
+    return start, f.select(asked.ult(room), asked, room)
+
+
 def prepare_block() -> Fn:
     f = Fn("prepare_block", "void", {"w": "ptr", "block": "i64"}, NOINLINE)
     worker, launch, block = f["w"], launch_of(f), f["block"]
     with f.when(WORKER.get(worker, "now").ugt(LAST_STAMP) | WORKER.get(worker, "marked").eq(0)):
         f.call("void", "mark_guards", worker)
     now = advance_time(f)
-    x, y = LAUNCH.get(launch, "grid_x").zext("i64"), LAUNCH.get(launch, "grid_y").zext("i64")
+    x, y = LAUNCH.get(launch, "clusters_x").zext("i64"), LAUNCH.get(launch, "clusters_y").zext("i64")
     row = block.udiv(x)
     zero = f.const("i32", 0)
+
+    def first(axis: str, number: Value) -> Value:
+        return number.trunc("i32") * LAUNCH.get(launch, f"cluster_{axis}")
+
     values = {
         "base": now, "barrier": now, "block": block, "block_stamp": (block + 2) << 32, "draws": zero,
-        "drawing": zero, "released": zero, "split_site": zero, "idle": f.const("i64", 0), "passed": f.const("i64", 0),
-        "ctaid_x": block.urem(x).trunc("i32"), "ctaid_y": row.urem(y).trunc("i32"),
+        "drawing": zero, "released": zero, "split_site": zero,
+        **dict.fromkeys(("idle", "passed", "fresh"), f.const("i64", 0)),
+        "ctaid_x": first("x", block.urem(x)), "ctaid_y": first("y", row.urem(y)),
         "clock": LAUNCH.get(launch, "salt") + (block << 12),
-        "ctaid_z": row.udiv(y).trunc("i32"),
+        "ctaid_z": first("z", row.udiv(y)), "cluster_split": zero, "remote_low": f.const("i64", -1),
+        "remote_high": f.const("i64", 0),
     }  # fmt: skip
     for name, value in values.items():
         WORKER.set(worker, name, value)
     arrived = WORKER.get(worker, "arrived")
-    f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {12 * NAMED_BARRIERS}, i1 false)")
+    f.line(f"call void @llvm.memset.p0.i64(ptr {arrived}, i8 0, i64 {12 * MAX_CLUSTER * NAMED_BARRIERS}, i1 false)")
     f.call("void", "flights_reset", worker)
     f.call("void", "clean_up", worker)
     f.ret()
@@ -136,14 +164,12 @@ def prepare_block() -> Fn:
 def clean_up() -> Fn:
     """What earlier blocks of this worker left in shared memory, and what went to the sink, no block can rely on."""
     f = Fn("clean_up", "void", {"w": "ptr"}, NOINLINE)
-    shared, start = WORKER.get(f["w"], "shared"), of_program(f["w"], "dynamic_start")
-    asked = LAUNCH.get(launch_of(f), "dynamic_shared").zext("i64")
-    room = of_program(f["w"], "arena") - start
-    size = start + f.select(asked.ult(room), asked, room)
+    shared, asked = WORKER.get(f["w"], "shared"), LAUNCH.get(launch_of(f), "dynamic_shared").zext("i64")
     fill = "call void @llvm.memset.p0.i64(ptr {}, i8 {}, i64 {}, i1 false)"
     uses = of_program(f["w"], "array_count") | asked
-    with f.when(uses.ne(0)):
-        f.line(fill.format(shared, RUBBISH, size))
+    with f.when(uses.ne(0)), _blocks(f) as block:
+        start, size = _dynamic_shared(f)
+        f.line(fill.format(shared.at(block), RUBBISH, start + size))
     faults = WORKER.get(f["w"], "fault_count")
     with f.when(faults.ne(WORKER.get(f["w"], "sunk")), likely=False):
         WORKER.set(f["w"], "sunk", faults)
@@ -167,6 +193,7 @@ def resolve_block() -> Fn:
     with f.when(differs.load("i32").eq(0)):
         with f.when(first.eq(EXITED)):
             f.call("void", "bulk_end", f["w"])
+            f.call("void", "cluster_end", f["w"])
             f.ret(f.const("i32", 0))
             f.label(f.fresh("dead"))
         with f.when((first & AT_BARRIER).ne(0)):
@@ -178,10 +205,14 @@ def resolve_block() -> Fn:
     any_ = f.alloca("i32")
     any_.store(f.const("i32", 0))
     only_0 = (flags.load("i32") & AT_NAMED).eq(0)
-    barriers = f.select(only_0, f.const("i32", 1), f.const("i32", NAMED_BARRIERS))
+    barriers = f.select(only_0, f.const("i32", 1), LAUNCH.get(launch_of(f), "named_barriers"))
     with f.when((flags.load("i32") & (AT_NAMED | AT_BARRIER)).ne(0)), f.count(barriers) as barrier:
         any_.store(any_.load("i32") | f.call("i32", "resolve_named", f["w"], barrier))
     with f.when(any_.load("i32").ne(0)):
+        _note_progress(f)
+        f.ret(f.const("i32", 1))
+        f.label(f.fresh("dead"))
+    with f.when((flags.load("i32") & AT_CLUSTER).ne(0)), f.when(f.call("i32", "cluster_resolve", f["w"]).ne(0)):
         _note_progress(f)
         f.ret(f.const("i32", 1))
         f.label(f.fresh("dead"))
@@ -201,6 +232,7 @@ def wait_on() -> Fn:
     f = Fn("wait_on", "i32", {"w": "ptr"}, NOINLINE)
     launch = launch_of(f)
     one, zero = f.const("i32", 1), f.const("i32", 0)
+    note_news(f)  # who waits for others has nothing to show
     # Who drew on the way into the loop may wait there; who draws in the loop gets on.
     again, draws = WORKER.get(f["w"], "drawing"), WORKER.get(f["w"], "draws")
     WORKER.set(f["w"], "drawing", one)
@@ -256,7 +288,7 @@ def run_block() -> Fn:
     stride, kernel = of_program(worker, "stride"), of_program(worker, "kernel")
     with threads_of(f) as (t, at):
         mine = frames.at(t.zext("i64") * stride)
-        for name in ("pc", "copies", "group", "bulk_group"):
+        for name in ("pc", "copies", "group", "bulk_group", "cluster"):
             HEADER.set(mine, name, f.const("i32", 0))
         for name in ("met", "shuffled", "looked", "members"):
             MAIL.set(mail_of(f, t), name, f.const("i32", 0))
@@ -298,7 +330,7 @@ def run_block() -> Fn:
             _let_others_draw(f)
         meets = WORKER.get(worker, "passed").ne(passed)
         # If nobody met, they spin or wait for a phase: there it will be said.
-        too_many = WORKER.get(worker, "passed").ugt(LAUNCH.get(launch, "barriers"))
+        too_many = WORKER.get(worker, "passed").ugt(LAUNCH.get(launch, "barriers")) | _goes_round(f, meets)
         with f.when(meets & (too_many | LAUNCH.get(launch, "stop").eq(TIME_IS_UP)), likely=False):
             zero = f.const("i32", 0)
             at = WORKER.get(worker, "barrier_site")
@@ -309,6 +341,15 @@ def run_block() -> Fn:
         LAUNCH.set(launch, "worn_out", f.const("i32", 1))
     f.ret()
     return f
+
+
+def _goes_round(f: Fn, meets: Value) -> Value:
+    """1 if for very long nothing new came into global memory, from this block or those that it takes turns with."""
+    launch, most = launch_of(f), LAUNCH.get(launch_of(f), "stale")
+    stale = WORKER.get(f["w"], "passed") - WORKER.get(f["w"], "fresh")
+    with f.when(meets & takes_turns(f)):
+        LAUNCH.set(launch, "stalled", LAUNCH.get(launch, "stalled") + 1)
+    return stale.ugt(most) | (takes_turns(f) & LAUNCH.get(launch, "stalled").ugt(most))
 
 
 def _let_others_draw(f: Fn) -> None:

@@ -31,6 +31,12 @@ def gets_on(f: Fn) -> None:
         add_for_all(f, "waiting", -1)
 
 
+def note_news(f: Fn) -> None:
+    """The block changes what others see: it does not go round in circles."""
+    WORKER.set(f["w"], "fresh", WORKER.get(f["w"], "passed"))
+    LAUNCH.set(launch_of(f), "stalled", f.const("i64", 0))
+
+
 def add_for_all(f: Fn, name: str, number: int) -> None:
     """To a count that the workers of a launch share."""
     f.emit("i32", f"atomicrmw add ptr {LAUNCH.at(launch_of(f), name)}, i32 {number} seq_cst")
@@ -45,8 +51,17 @@ def threads_of(f: Fn) -> Iterator[tuple[Value, Value]]:
 
 
 def warps_of(f: Fn) -> Value:
-    """How many warps a block has."""
+    """How many warps there are: of all blocks of a cluster."""
     return (LAUNCH.get(launch_of(f), "threads") + 31) >> 5
+
+
+def warps_of_block(f: Fn) -> Value:
+    return (LAUNCH.get(launch_of(f), "block_threads") + 31) >> 5
+
+
+def rank_of(f: Fn, thread: Value) -> Value:
+    """Which block of its cluster a thread belongs to."""
+    return thread.udiv(LAUNCH.get(launch_of(f), "block_threads"))
 
 
 def lanes_of(f: Fn, first: Value) -> Value:

@@ -23,7 +23,7 @@ def move(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
 def to_address(u: Unit, mods: list[str], operands: list[Operand]) -> Value:
     """cvta: between addresses of a state space and generic ones. For global memory the two are the same."""
     value = u.value(operands[0], mods[-1])
-    window = {"shared": SHARED_WINDOW, "shared::cta": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(mods[-2])
+    window = {"shared": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(mods[-2].split("::")[0])
     if window is None:
         return value
     return value - kernel_address(window) if "to" in mods else value + kernel_address(window)

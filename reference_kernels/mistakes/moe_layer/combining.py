@@ -1,0 +1,94 @@
+"""The weighted sum of a token's rows, done wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Mistake
+from reference_kernels.mistakes.moe_layer.problem import CAPACITY, FORMATS, PRECISION, ROWS, WEIGHTED
+from reference_kernels.moe import combine
+
+
+def wrong_sums(out: np.ndarray, place: np.ndarray, weight: np.ndarray) -> Iterator[Mistake[np.ndarray]]:
+    """Of y. They take numbers of tokens. `out` may have rows that are nobody's."""
+    k, one = place.shape[1], np.ones_like(weight)
+
+    def with_other(
+        name: str, sentence: str, hint: str = WEIGHTED, *, places: np.ndarray = place, weights: np.ndarray = weight
+    ) -> Mistake[np.ndarray]:
+        return Mistake(name, sentence, hint, lambda at: combine(out, places[at], weights[at]))
+
+    yield with_other("unweighted", "the weights are missing: the rows are added as they are", weights=one)
+    yield with_other("weights-squared", "each row is multiplied by its weight twice", weights=weight**2)
+    if k == 2:
+        yield from _of_two(out, place, weight, with_other)
+    number = np.arange(place.size).reshape(place.shape)
+    if number.max() < len(out) and not np.isnan(out).any():
+        sentence = "the row of an assignment is taken to be its own number; it stands in row"
+        yield with_other("not-permuted", sentence, ROWS, places=number)
+    for name, (words, to) in FORMATS.items():
+        yield with_other(f"weights-{name}", f"the weights are rounded to {words}", PRECISION, weights=to(weight))
+        yield Mistake(f"y-{name}", f"y is rounded to {words}", PRECISION,
+                      lambda at, to=to: to(combine(out, place[at], weight[at])))  # type: ignore[misc]  # fmt: skip
+        yield Mistake(f"out-{name}", f"the rows of out are rounded to {words}", PRECISION,
+                      lambda at, to=to: combine(to(out), place[at], weight[at]))  # type: ignore[misc]  # fmt: skip
+
+
+def _of_two(
+    out: np.ndarray, place: np.ndarray, weight: np.ndarray, with_other: Callable[..., Mistake[np.ndarray]]
+) -> Iterator[Mistake[np.ndarray]]:
+    one = np.ones_like(weight)
+    first, last = place.copy(), place.copy()
+    first[:, 1], last[:, 0] = len(out), len(out)
+    yield with_other("first-choice-only", "only the first choice is in the sum", places=first)
+    yield with_other("last-choice-only", "only the last choice is in the sum: = in place of +=", places=last)
+    yield with_other("mean", "the sum is divided by top_k; the weights are all that counts", weights=weight / 2)
+    sentence = "both rows have the weight of the first choice"
+    yield with_other("weight-of-the-first", sentence, weights=weight[:, [0, 0]])
+    yield with_other("weights-exchanged", "the weights of the two choices are exchanged", weights=weight[:, ::-1])
+    sentence = "the rows of both choices are taken to be that of the first one"
+    yield with_other("row-of-the-first", sentence, places=place[:, [0, 0]])
+    sentence = "the weights are normalised to add up to 1"
+    normalised = weight / weight.sum(axis=1, keepdims=True)
+    yield with_other("normalised", sentence, weights=normalised)
+    dropped = place == len(out)
+    if dropped.any():
+        yield from _of_dropped(out, place, weight, dropped, with_other)
+    yield with_other("mean-unweighted", "the rows are averaged; they are to be weighted", weights=one / 2)
+
+
+def _of_dropped(
+    out: np.ndarray,
+    place: np.ndarray,
+    weight: np.ndarray,
+    dropped: np.ndarray,
+    with_other: Callable[..., Mistake[np.ndarray]],
+) -> Iterator[Mistake[np.ndarray]]:
+    def unwritten(which: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda at: np.where(which[at, None], UNWRITTEN, combine(out, place[at], weight[at]))
+
+    total, left = weight.sum(axis=1, keepdims=True), np.where(dropped, 0, weight).sum(axis=1, keepdims=True)
+    for name, whole in (("1", 1.0), ("all", total)):
+        sentence = "the weights of what is left are normalised again; those of the others stay as they are"
+        scaled = np.divide(weight * whole, left, out=np.zeros_like(weight), where=left > 0)
+        yield with_other(f"kept-normalised-{name}", sentence, CAPACITY, weights=scaled)
+    sentence = "a token's sum ends at a dropped choice; later ones still count"
+    yield with_other("ends-at-dropped", sentence, CAPACITY, places=np.where(dropped[:, :1], len(out), place))
+    sentence = (
+        "a token with a dropped choice gets no result at all: its other choice still counts, and without any y is 0"
+    )
+    yield Mistake("dropped-unwritten", sentence, CAPACITY, unwritten(np.asarray(dropped.any(axis=1))))
+    sentence = "a token that all its experts have dropped is never written; it gets zeros"
+    yield Mistake("all-dropped-unwritten", sentence, CAPACITY, unwritten(np.asarray(dropped.all(axis=1))))
+    sentence = "a dropped choice reads slot 0"
+    yield with_other("dropped-reads-0", sentence, CAPACITY, places=np.where(dropped, 0, place))
+    sentence = (
+        "rows that are nobody's hold NaN, and NaN times 0 is NaN: skip what is dropped, do not multiply it by 0"
+    )
+
+    def spoilt(at: np.ndarray) -> np.ndarray:
+        return np.where(dropped[at].any(axis=1)[:, None], ANYTHING, combine(out, place[at], weight[at]))
+
+    yield Mistake("dropped-times-0", sentence, CAPACITY, spoilt)
