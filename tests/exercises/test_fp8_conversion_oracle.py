@@ -410,7 +410,7 @@ def test_one_output_for_all_is_said_to_be() -> None:
     ("place", "says"),
     [
         (lambda i: i ^ 3, "reverse order"),
-        (lambda i: i ^ 1, "each two are swapped"),
+        (lambda i: i ^ 1, "every two neighbours are swapped"),
         (lambda i: i // 4 * 4, "hold the value of their first"),
         (lambda i: np.minimum(i + 1, i[-1]), "one place too early"),
         (lambda i: np.maximum(i - 1, 0), "one place too late"),
@@ -457,7 +457,7 @@ CAUSES = {
     "nan_lost": ("e5m2", "NaN becomes the largest finite value"),
     "negatives_become_nan": ("e5m2", "negative numbers become NaN"),
     "negatives_not_saturated": ("e4m3", "only positive numbers saturate"),
-    "normals_truncated": ("e4m3", "normal numbers are cut off, not rounded; subnormals are rounded"),
+    "normals_truncated": ("e4m3", "normal numbers are truncated, not rounded; subnormals are rounded"),
     "overflow_to_nan": ("e4m3", "too large becomes NaN"),
     "saturated_at_240": ("e4m3", "saturates too early, at 240"),
     "sign_in_the_exponent": ("from_e4m3", "the sign is read as a bit of the exponent"),

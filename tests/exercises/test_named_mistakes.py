@@ -20,8 +20,8 @@ NAMED = {
         "two_slices_of_three": ["part 3 of 3 of K (k from 160 to 255) is missing"],
     },
     "04_balanced_grouped_gemm": {
-        "first_tile_skipped": ["nobody computes tile 0 of the 128 tiles of 32 x 32"],
-        "last_tile_skipped": ["nobody computes the last of the 128 tiles of 32 x 32"],
+        "first_tile_skipped": ["no block computes tile 0 of the 128 tiles of 32 x 32"],
+        "last_tile_skipped": ["no block computes the last of the 128 tiles of 32 x 32"],
         "rest_of_the_chunk_dropped": ["of the 128 tiles of 32 x 32, only every fourth is computed"],
         "running_sum_of_32_groups": ["only 32 of 256 are computed"],
     },
