@@ -1,6 +1,6 @@
 """Resolves the name of a commit without ambiguity: a branch, a hash or HEAD, and a few steps back from it.
 
-Tags are never used: whoever may push can push one, under any name. Nor is a branch that could be confused with
+Tags are never used: anyone who can push can create one, under any name. Nor is a branch that could be confused with
 another one, or with a hash: then the full name is required.
 """
 
@@ -72,7 +72,7 @@ def usual(repository: Repository) -> tuple[str, ...]:
         return mains or (f"{HEADS}main", f"{HEADS}master")
     default = repository.default_of_origin() if "origin" in remotes else None
     if default is None:
-        why = "origin cannot be asked" if "origin" in remotes else "there is no remote called origin"
+        why = "origin cannot be reached" if "origin" in remotes else "there is no remote called origin"
         raise UsageError(
             f"nothing here says which branch is the default, and {why}. Name the base with --base REF, "
             "or once and for all: git remote set-head origin BRANCH."
@@ -145,7 +145,7 @@ def _unknown(repository: Repository, name: str) -> str:
     tag = repository.ref(f"refs/tags/{name.removeprefix('refs/tags/')}")
     if tag is not None:
         return f"{name} is a tag, which anybody who may push can make. Name its commit: {tag[:10]}"
-    return f"there is no commit {name} in {repository.root}; wanted is a branch, the hash of a commit, or HEAD"
+    return f"there is no commit {name} in {repository.root}; expected a branch, the hash of a commit, or HEAD"
 
 
 _SAY_WHICH = "Name the base by its full name: --base refs/remotes/origin/BRANCH."

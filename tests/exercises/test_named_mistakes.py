@@ -27,7 +27,7 @@ NAMED = {
     },
     "03_fp8_quantization": {
         "scale_of_the_row_above": ["another block's scale: those of block [1][0] with that of [0][0]"],
-        "scale_power_of_two": ["the scale is rounded up to a power of two, as UE8M0"] * 4,
+        "scale_power_of_two": ["the scale is rounded up to a power of two, as in UE8M0"] * 4,
         "scaled_twice": ["x is divided by the scale twice"] * 4,
         "shuffle_width_16": ["lanes 16 to 31 of each warp are left out of amax"],
     },
