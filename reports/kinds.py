@@ -125,6 +125,16 @@ _CONVERT = "Convert the first wrong element by hand, bit by bit, and compare."
 
 # By kind and detail.
 FINER: dict[tuple[str, str], Finer] = {
+    ("bad-launch", Detail.NOT_SET): Finer(
+        "Set launch->grid and launch->block in the launch function, both of them, on every path."
+    ),
+    ("bad-launch", Detail.ROUNDED_DOWN): Finer(
+        "Round up when you count tiles, (n + TILE - 1) / TILE, and count those of the largest group: the first one "
+        "may be empty. Threads past the edge of the last tile then need a guard."
+    ),
+    ("bad-launch", Detail.TOO_MANY_THREADS): Finer(
+        "Use smaller tiles, or let each thread compute several elements: a block can have 1024 threads."
+    ),
     ("out-of-bounds", Detail.BEFORE_START): Finer(
         "Find the index that can fall below 0: a subtraction, or an index type that is too small."
     ),
@@ -139,13 +149,13 @@ FINER: dict[tuple[str, str], Finer] = {
     ("out-of-bounds", Detail.NOT_REQUESTED): Finer(
         "launch->shared_bytes is 0. Set it in the launch function to the size of the extern __shared__ array, in "
         "bytes: launch->shared_bytes = 2 * TILE * TILE * sizeof(float).",
-        "No dynamic shared memory was requested",
+        "No dynamic shared memory requested",
     ),
     **{
         (kind, Detail.FLAT_BLOCK): Finer(
-            "Launch a block of two dimensions, launch->block = dim3(TILE, TILE), or compute row and column from "
+            "Launch a two-dimensional block, launch->block = dim3(TILE, TILE), or compute row and column from "
             "threadIdx.x: / TILE and % TILE.",
-            "The block has one dimension, the kernel two",
+            "Block of one dimension",
         )
         for kind in ("out-of-bounds", "uninitialised-read", "race", "barrier-divergence", "wrong-values")
     },
@@ -189,7 +199,7 @@ FINER: dict[tuple[str, str], Finer] = {
     ),
     ("race", Detail.BOTH_WRITE): Finer(
         "Two threads write one element: check the index and, if only one thread should write, the condition that "
-        "chooses it. Only if both writes are meant, put a __syncthreads() between them."
+        "chooses it. Only if both writes are intended, put a __syncthreads() between them."
     ),
     ("race", Detail.UNTRIED_SWAP): Finer(
         "When the compare-and-swap runs, the value may have changed since it was read, and nothing is stored. Try "
@@ -210,6 +220,18 @@ FINER: dict[tuple[str, str], Finer] = {
     ),
     ("race", Detail.UNFINISHED_COPY): Finer(
         "The thread that starts the copy must commit it to a group and wait for that group before it returns."
+    ),
+    ("uninitialised-read", Detail.NO_TENSOR_MAP): Finer(
+        "Pass the address of a parameter const __grid_constant__ CUtensorMap, of the map with as many dimensions as "
+        "the instruction has coordinates.",
+        "No tensor map",
+    ),
+    ("misaligned-access", Detail.MISALIGNED_TILE): Finer(
+        "Declare the shared array with alignas(128), or alignas(1024) if its tiles are swizzled, and let each stage "
+        "start at a multiple of that."
+    ),
+    ("trap", Detail.REGISTER_COUNT): Finer(
+        "Give setmaxnreg a multiple of 8 from 24 to 256.", "No such number of registers"
     ),
     ("race", Detail.LEFT_BLOCK): Finer(
         "A block that has returned may have lost its shared memory. End the kernel with a cluster.sync() that all "
@@ -267,7 +289,7 @@ FINER: dict[tuple[str, str], Finer] = {
         "Give the barrier a number from 0 to 15; __syncthreads() uses 0.", "No such barrier"
     ),
     ("trap", Detail.COOPERATIVE_LAUNCH): Finer(
-        "Let no block wait for all others: there is no cooperative launch here. Give each block work of its own, or "
+        "Let no block wait for all others: there is no cooperative launch here. Give each block separate work, or "
         "let the last block that counts itself done in the workspace do the rest.",
         "grid.sync() in an ordinary launch",
     ),

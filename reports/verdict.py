@@ -68,7 +68,7 @@ def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
 def _left(problem: Problem) -> str:
     """What is left to write, if nothing written so far is wrong."""
     first, *further = problem.steps
-    begin = "This is the starter as it came. Begin" if problem.first.detail == Detail.UNTOUCHED else "Go on"
+    begin = "This is the unchanged starter. Begin" if problem.first.detail == Detail.UNTOUCHED else "Go on"
     names = [step.name for step in further]
     shown = _listed(names) if len(names) <= SHOWN_STEPS else f"{names[0]} and {len(names) - 1} more"
     then = f"; {shown} {'is' if len(names) == 1 else 'are'} left after it" if names else ""

@@ -63,7 +63,7 @@ def read(file: Path) -> list[Listed]:
         content = files.read(file, sheet.MAX_BYTES)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}; expected a class list, a CSV file") from None
-    found = sheet.read(content, str(file), FIRST)
+    found = sheet.read(content, str(file), FIRST, shown=("Student", "Identifier", "First Name"))
     if not any(found.find(name) is not None for name in IDENTIFIERS):
         raise UsageError(
             f"{file}:{found.header + 1}: no column tells students apart; expected one of {', '.join(IDENTIFIERS)}"
@@ -148,10 +148,11 @@ def _key(text: str) -> str:
 
 
 def _listed(found: sheet.Sheet, row: int) -> Listed | None:
-    """None for lines that are no student's: of points possible, empty, or Canvas's test student."""
+    """None for lines that are no student's: of points possible, of an instructor, of Canvas's test student."""
     identifiers = {name: value for name in IDENTIFIERS if (value := found.cell(row, found.find(name)))}
     name = next(_names(found, row), "")
-    if not identifiers or name == CANVASS_OWN:
+    role = found.cell(row, found.find("Role")).casefold()
+    if not identifiers or name == CANVASS_OWN or role not in ("", "student"):
         return None
     return Listed(name, identifiers, _time(found.cell(row, found.find(MODIFIED))))
 

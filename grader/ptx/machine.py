@@ -138,12 +138,19 @@ class Kind(IntEnum):
     UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
     COUNTS_DIFFER = 18  # of one named barrier, at the same time
     LEFT_BLOCK = 19  # an access to shared memory of another block of the cluster, which may have ended
+    NO_TENSOR_MAP = 21  # used as one; the `other` says why it is none
+    MISALIGNED_TILE = 22  # in shared memory: a tensor copy's end that is no multiple of 128
+    REGISTER_COUNT = 23  # of setmaxnreg
     CLUSTER_ORDER = 20  # of arriving and waiting at the cluster's barrier; the `other` says what: ARRIVES_AGAIN, …
 
 
 # The `other` of a CLUSTER_ORDER record.
 ARRIVES_AGAIN = 1  # without having waited in between
 NEVER_ARRIVED = 2  # and waits
+
+
+# The `other` of a NO_TENSOR_MAP record. With OTHER_RANK, the map's rank is above.
+NOT_A_MAP, IN_LOCAL_MEMORY, OTHER_RANK = 0, 1, 2
 
 
 class Misuse(IntEnum):
@@ -157,6 +164,7 @@ class Misuse(IntEnum):
     PASSED_EARLY = 6  # a wait for a phase that was over, when another was due
 
 
+BYTES_BITS = 22  # of a number of bytes that an mbarrier waits for, with a sign
 MAX_COUNT = (1 << 20) - 1  # arrivals or bytes that an mbarrier can wait for
 
 
@@ -296,6 +304,8 @@ WORKER = Layout(
     marks="i32",  # the last of COPY.mark
     proxied="i32",  # when a thread last ran fence.proxy.async
     cluster_split="i32",  # 1: some thread has arrived at the cluster's barrier and did not wait at once
+    stage="ptr",  # STAGE_BYTES, for what tensor copies have read that has not arrived yet
+    staged="i64",  # where the next one goes
     remote_low="i64",  # where threads used the shared memory of other blocks, from here
     remote_high="i64",  # up to here
 )
@@ -378,7 +388,8 @@ MBARRIER = Layout(
     witness="i32",  # one more than the thread that waited first
     witnessed="i32",  # the phase when it last went on
     again_site="i32",  # where it went on again in that same phase, or in the first, with nothing complete
-    pad="i32",
+    copy_site="i32",  # the last copy that arrived in this phase
+    came="i32",  # bytes that copies have brought in this phase
 )
 
 # A copy on its way. An mbarrier waits for a bulk copy to `target` in shared memory, or (no bytes) for those copies of
@@ -391,6 +402,7 @@ FLIGHT = Layout(
 NO_MBARRIER = -1
 IN_FLIGHT_RECORD = 1
 MAX_FLIGHTS = 1 << 14
+STAGE_BYTES = 1 << 23  # more than all shared memory of a cluster
 
 # Mail of a thread: what it brings to a warp collective, and what the collective gave to it.
 MAIL_WORDS = 32  # the registers of a matrix product, or less

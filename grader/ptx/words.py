@@ -9,8 +9,11 @@ from grader.ptx.machine import (
     ABSENT_LANE,
     ARRIVES_AGAIN,
     BARRIER_NUMBER,
+    BYTES_BITS,
+    IN_LOCAL_MEMORY,
     MAX_COUNT,
     NAMED_BARRIERS,
+    OTHER_RANK,
     OWN_LANE,
     Kind,
     Misuse,
@@ -158,6 +161,16 @@ def _left_block(facts: Facts) -> str:
     )
 
 
+def _no_tensor_map(facts: Facts) -> str:
+    uses = f"{who(facts.actor)} uses {_what(facts)} as a tensor map"
+    why = facts.number & 0xFF
+    if why == IN_LOCAL_MEMORY:
+        return f"{uses}, a copy in local memory: declare the parameter const __grid_constant__ CUtensorMap"
+    if why == OTHER_RANK:
+        return f"{uses}, which has rank {facts.number >> 8}: this instruction copies tiles of another rank"
+    return f"{uses}, but it is none"
+
+
 def _cluster_order(facts: Facts) -> str:
     if facts.number == ARRIVES_AGAIN:
         return f"{who(facts.actor)} arrives at the barrier of the cluster again without having waited at it"
@@ -202,13 +215,23 @@ def _trap(facts: Facts) -> str:
 
 
 def _stuck(facts: Facts) -> str:
-    return f"{who(facts.actor)} waits here forever: {_missing(facts.number)} at {_what(facts)}"
+    said = f"{who(facts.actor)} waits here forever: {_missing(facts.number)} at {_what(facts)}"
+    came = facts.number >> BYTES_BITS & (1 << BYTES_BITS) - 1
+    if facts.other is None or not _bytes_missing(facts.number):
+        return said
+    expected = came + _bytes_missing(facts.number)
+    return f"{said}; it expects {expected} and got {came}, the last from the copy on line {facts.other.line}"
+
+
+def _bytes_missing(number: int) -> int:
+    """Less than 0: more have come."""
+    bytes_ = number & (1 << BYTES_BITS) - 1
+    return bytes_ - (bytes_ >> BYTES_BITS - 1 << BYTES_BITS)
 
 
 def _missing(number: int) -> str:
     """What a phase still waits for."""
-    arrivals, bytes_ = number >> 32, number & 0xFFFF_FFFF
-    bytes_ -= (bytes_ >> 31) << 32
+    arrivals, bytes_ = number >> 2 * BYTES_BITS, _bytes_missing(number)
     parts = [_count(arrivals, "arrival")] if arrivals else []
     if bytes_ > 0:
         parts.append(_count(bytes_, "byte"))
@@ -248,6 +271,14 @@ _SENTENCES: dict[Kind, Callable[[Facts], str]] = {
     Kind.BARRIER_DIVERGENCE: _divergence,
     Kind.COUNTS_DIFFER: _counts_differ,
     Kind.LEFT_BLOCK: _left_block,
+    Kind.NO_TENSOR_MAP: _no_tensor_map,
+    Kind.MISALIGNED_TILE: lambda f: (
+        f"{who(f.actor)} copies a tile {'to' if f.writes else 'from'} {_what(f)}: "
+        "a tile of a tensor copy must start at a multiple of 128 bytes"
+    ),
+    Kind.REGISTER_COUNT: lambda f: (
+        f"setmaxnreg asks for {f.threads} registers; it must be a multiple of 8, from 24 to 256"
+    ),
     Kind.CLUSTER_ORDER: _cluster_order,
     Kind.COLLECTIVE_MISMATCH: _mismatch,
     Kind.DID_NOT_FINISH: _not_finished,

@@ -6,8 +6,7 @@
     untouched.py   elements that were never written
 
 A folder for each subject holds its mistakes, a small file for each family: grouped_gemm, fp8, quantization,
-fp8_grouped_gemm,
-moe_layer.
+fp8_grouped_gemm, moe_layer.
 """
 
 from reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Cause, Mistake

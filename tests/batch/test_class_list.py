@@ -17,7 +17,11 @@ from tests.batch.class_of import submitted
 from tests.batch.classroom import School
 
 EXPORTED = Path(__file__).parent / "exported"
-GRADESCOPE = "First Name,Last Name,SID,Email,Role,Sections\nAda,Lovelace,0012,ada@example.edu,Student,A\n"
+GRADESCOPE = (
+    "First Name,Last Name,SID,Email,Role,Sections\n"
+    "Alonzo,Church,,church@example.edu,Instructor,\n"
+    "Ada,Lovelace,0012,ada@example.edu,Student,A\n"
+)
 
 
 def test_canvas_numbers_become_people() -> None:
@@ -61,7 +65,7 @@ def test_two_who_are_called_alike_are_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"a,b\n1,2\n", "roster.csv has no line that starts with Student or"),
+        (b"a,b\n1,2\n", "roster.csv has no line that starts with Student or Identifier or First Name"),
         (b"Student,Section\nAda,A\n", "roster.csv:1: no column tells students apart"),
         (b"Student,ID\n", "roster.csv lists no student"),
         (b"Student,ID\nJos\xe9,1\n", "roster.csv is not UTF-8"),

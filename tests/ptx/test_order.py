@@ -175,6 +175,16 @@ RACES = {
         if (t == 0) { atomicExch(state + 512 + b, 1); while (atomicAdd(state + 512 + b, 0) == 0) {} }
         __syncthreads();
         if (b == last) out[t] = state[t];  // <-- here""",
+    "a look that decides nothing": """
+        if (b == 0 && t == 0) { state[0] = 5; __threadfence(); atomicExch(state + 99, 1); }
+        if (b == 1 && t == 0) { int seen = atomicAdd(state + 99, 0); out[0] = state[0] + seen; }  // <-- here""",
+    "an acquiring load that decides nothing": """
+        Device flag(state[99]);
+        if (b == 0 && t == 0) { state[0] = 5; flag.store(1, cuda::std::memory_order_release); }
+        if (b == 1 && t == 0) {
+          out[1] = flag.load(cuda::std::memory_order_acquire);
+          out[0] = state[0];  // <-- here
+        }""",
     "a plain flag that is polled": """
         if (b == 0) { state[t] = in[t]; __threadfence(); __syncthreads(); if (t == 0) state[99] = 1; }
         if (b == 1) {
@@ -492,6 +502,15 @@ RIGHT = {
         Device flag(state[99]);
         if (b == 0 && t == 0) { state[0] = 7; flag.store(1, cuda::std::memory_order_release); }
         if (b == 1 && t == 0) out[0] = flag.load(cuda::std::memory_order_acquire) ? state[0] : 0;""",
+    "an atomic look at a sum": """
+        atomicAdd(state + 99, t);
+        if (t == 0) out[b] = Device(state[99]).load(cuda::std::memory_order_relaxed);""",
+    "a look that decides by a selection": """
+        if (b == 0 && t == 0) { state[0] = 5; __threadfence(); atomicExch(state + 99, 1); }
+        if (b == 1 && t == 0) {
+          int seen = atomicAdd(state + 99, 0);
+          out[0] = seen ? state[0] : -1;
+        }""",
     "sums of whole numbers": "atomicAdd(state + in[t] % 8, in[t]);",
     "the carry of a split tile": """
         volatile int* flag = state + 900;

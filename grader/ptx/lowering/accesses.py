@@ -48,7 +48,8 @@ def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
         pointer = peeked(u, space, address_of(u, source), 1)
     if looks:
         u.acquire()  # after the checks: it orders what follows, and not itself
-        synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))
+        if id(ins) not in u.looks.idle:
+            synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))
     return pointer
 
 

@@ -135,7 +135,7 @@ def bulk_store() -> Fn:
         with f.when(ok.ne(0)):
             shared = WORKER.get(f["w"], "shared").at(address)
             f.line(f"call void @llvm.memmove.p0.p0.i32(ptr {host}, ptr {shared}, i32 {CHUNK}, i1 false)")
-            _note_reads(f, address)
+            note_reads(f, address, f["source_site"])
     f.call("void", "bulk_reads", *(f[name] for name in BULK), f["frame"])
     f.ret()
     return f
@@ -148,7 +148,7 @@ def bulk_target() -> Fn:
     ok = f.call("i32", "shared_read", f["w"], f["me"], f["source"], width, f["source_site"])
     host = f.call("ptr", "global_update", f["w"], f["me"], f["target"], width, f["site"], null)
     with f.when(ok.ne(0)):
-        _note_reads(f, f["source"])
+        note_reads(f, f["source"], f["source_site"])
         leave(f, host)
     f.ret(WORKER.get(f["w"], "sink"))
     return f
@@ -165,7 +165,7 @@ def bulk_reads() -> Fn:
     return f
 
 
-def _note_reads(f: Fn, address: Value) -> None:
+def note_reads(f: Fn, address: Value, by_site: Value) -> None:
     """16 bytes of shared memory are being read; a thread's store to them needs a fence.proxy.async in between."""
     shadow, by = shared_shadow(f), of_program(f["w"], "shared_shift")
     base = WORKER.get(f["w"], "base")
@@ -176,11 +176,11 @@ def _note_reads(f: Fn, address: Value) -> None:
         stored = written.uge(base) & (written & ASYNC_THREAD).ne(ASYNC_THREAD)
         with f.when(stored & written.uge(WORKER.get(f["w"], "proxied")), likely=False):
             kind, who = f.const("i32", int(Kind.NO_PROXY_FENCE)), f["me"] & (STAMP_STEP - 1)
-            f.call("void", "record", f["w"], kind, f["source_site"], who, address, written.zext("i64"), site)
+            f.call("void", "record", f["w"], kind, by_site, who, address, written.zext("i64"), site)
         # If there is no room to record the copy, nothing could end it.
         with f.when(WORKER.get(f["w"], "flight_count").ult(MAX_FLIGHTS)):
             shadow.read.index("i32", cell).store(f.const("i32", BEING_READ_STAMP))
-            shadow.read_site.index("i32", cell).store(f["source_site"])
+            shadow.read_site.index("i32", cell).store(by_site)
 
 
 def bulk_fence() -> Fn:

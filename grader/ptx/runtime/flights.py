@@ -129,6 +129,9 @@ def flight_land() -> Fn:
     mbarrier = mbarrier_at(f, address)
     with f.when(MBARRIER.get(mbarrier, "block").eq(WORKER.get(f["w"], "block") + 1)):
         MBARRIER.set(mbarrier, "bytes", MBARRIER.get(mbarrier, "bytes") - size)
+        with f.when(size.ne(0)):
+            MBARRIER.set(mbarrier, "came", MBARRIER.get(mbarrier, "came") + size)
+            MBARRIER.set(mbarrier, "copy_site", site)
         pending = MBARRIER.get(mbarrier, "pending")
         with f.when(size.eq(0) & pending.eq(0), likely=False):
             kind, what = f.const("i32", int(Kind.MISUSE)), f.const("i64", int(Misuse.TOO_MANY))

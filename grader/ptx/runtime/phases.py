@@ -11,6 +11,7 @@ from __future__ import annotations
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     AT_PHASE,
+    BYTES_BITS,
     ENOUGH,
     HEADER,
     LAUNCH,
@@ -211,6 +212,8 @@ def turn() -> Fn:
         MBARRIER.set(mbarrier, "phase", MBARRIER.get(mbarrier, "phase") + 1)
         WORKER.set(f["w"], "passed", WORKER.get(f["w"], "passed") + 1)
         MBARRIER.set(mbarrier, "pending", MBARRIER.get(mbarrier, "expected"))
+        for name in ("came", "copy_site"):
+            MBARRIER.set(mbarrier, name, f.const("i32", 0))
         join(f, _completed_row(mbarrier), arriving_row(mbarrier))
     word = MBARRIER.get(mbarrier, "expected").zext("i64") << 42
     word = word | (MBARRIER.get(mbarrier, "pending").zext("i64") << 22)
@@ -295,10 +298,12 @@ def poll_again() -> Fn:
             with f.when(in_vain, likely=False):
                 address = HEADER.get(frames.at(t.zext("i64") * stride), "barrier").zext("i64")
                 mbarrier = mbarrier_at(f, address)
-                missing = MBARRIER.get(mbarrier, "pending").zext("i64") << 32
-                missing = missing | MBARRIER.get(mbarrier, "bytes").zext("i64")
-                kind, none = f.const("i32", int(Kind.STUCK_PHASE)), f.const("i32", 0)
-                f.call("void", "record", f["w"], kind, now & SITE_MASK, t, address, missing, none)
+                missing = MBARRIER.get(mbarrier, "pending").zext("i64") << 2 * BYTES_BITS
+                for name, shift in (("came", BYTES_BITS), ("bytes", 0)):
+                    part = MBARRIER.get(mbarrier, name).zext("i64") & ((1 << BYTES_BITS) - 1)
+                    missing = missing | (part << shift)
+                kind, copy = f.const("i32", int(Kind.STUCK_PHASE)), MBARRIER.get(mbarrier, "copy_site")
+                f.call("void", "record", f["w"], kind, now & SITE_MASK, t, address, missing, copy)
     with f.when(in_vain, likely=False):
         LAUNCH.set(WORKER.get(f["w"], "launch"), "stop", f.const("i32", ENOUGH))
     f.ret(in_vain.zext("i32") ^ 1)

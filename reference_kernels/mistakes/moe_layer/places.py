@@ -49,18 +49,17 @@ def wrong_slots(layer: Layer, slot: np.ndarray) -> Iterator[Cause]:
     expert, capacity = layer.given["expert"], layer.capacity
     starts = np.arange(layer.num_experts) * capacity
     sizes, kept = layer.given["M_sizes"], layer.kept
-    if (slot == layer.slots).all():
+    inside, started = slot != layer.slots, np.minimum(sizes, capacity)
+    if _permuted(slot, expert, starts + started, np.minimum(2 * started, capacity) - started, inside):
         sentence = (
-            "every assignment is dropped: the cursors do not start at 0; the workspace is zeroed only once, before "
-            "the first kernel, and scatter_kernel has used its own cursors since"
+            "the cursors do not start at 0: the workspace is zeroed only once, before the first kernel, and "
+            "scatter_kernel has counted its rows there since"
         )
-        yield Cause("all-dropped", sentence, CAPACITY)
-        return
+        yield Cause("cursors-used", sentence, CAPACITY)
     yield from _alike(slot, "slot")
     if _permuted(slot, expert, starts, sizes):
         sentence = "the capacity is ignored: assignments beyond it get slots of the next expert"
         yield Cause("capacity-ignored", sentence, CAPACITY)
-    inside = slot != layer.slots
     if _permuted(slot + starts[expert], expert, starts, kept, inside):
         sentence = "slots are counted from 0 in each expert: e * capacity is not added"
         yield Cause("slot-in-expert", sentence, CAPACITY)

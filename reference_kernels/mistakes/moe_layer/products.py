@@ -19,11 +19,11 @@ Rows = Mistake[np.ndarray]  # takes numbers of rows
 
 
 def of_gate_up(layer: Layer, right: np.ndarray) -> Iterator[Rows]:
-    yield from every_mistake(Problem(layer.given["A"], layer.W_gate_up, layer.given["M_sizes"], right))
+    yield from _of_any(Problem(layer.given["A"], layer.W_gate_up, layer.given["M_sizes"], right))
 
 
 def of_down(layer: Layer, right: np.ndarray) -> Iterator[Rows]:
-    yield from every_mistake(Problem(layer.given["h"], layer.W_down, layer.given["M_sizes"], right))
+    yield from _of_any(Problem(layer.given["h"], layer.W_down, layer.given["M_sizes"], right))
 
 
 def of_masked_down(layer: Layer, right: np.ndarray) -> Iterator[Rows]:
@@ -31,7 +31,7 @@ def of_masked_down(layer: Layer, right: np.ndarray) -> Iterator[Rows]:
     h = layer.given["h_masked"]
     problem = Problem(h[layer.present], layer.W_down, layer.kept, right)
     yield from _at_the_counts(problem, h)
-    yield from every_mistake(problem)
+    yield from _of_any(problem)
 
 
 def of_masked_gate_up(layer: Layer, gate_up: np.ndarray) -> Iterator[Rows]:
@@ -40,11 +40,24 @@ def of_masked_gate_up(layer: Layer, gate_up: np.ndarray) -> Iterator[Rows]:
     problem = Problem(A[layer.present], layer.W_gate_up, layer.kept, gate_up)
     for name, (sentence, function) in other_activations().items():
         yield Mistake(name, sentence, SWIGLU, _activated(lambda rows: gate_up[rows], function))
-    for mistake in (*_at_the_counts(problem, A), *every_mistake(problem)):
+    for mistake in (*_at_the_counts(problem, A), *_of_any(problem)):
         yield mistake._replace(gives=_activated(mistake.gives, swiglu))
     for name, (words, to) in FORMATS.items():
         sentence = f"h is rounded to {words}"
         yield Mistake(f"h-{name}", sentence, PRECISION, lambda rows, to=to: to(swiglu(gate_up[rows])))  # type: ignore[misc]
+
+
+def _of_any(p: Problem) -> Iterator[Rows]:
+    """What any grouped GEMM does wrong; TF32 also as cvt.rna rounds to it, ties away from zero."""
+    sentence = "the inputs were rounded to TF32 (10 mantissa bits)"
+    yield Mistake("tf32-away", sentence, PRECISION,
+                  lambda rows: p.product(_tf32(p.A[rows]), p.group[rows], lambda g: _tf32(p.B[g])))  # fmt: skip
+    yield from every_mistake(p)
+
+
+def _tf32(x: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
 def _at_the_counts(p: Problem, masked: np.ndarray) -> Iterator[Rows]:
