@@ -206,6 +206,11 @@ FINER: dict[tuple[str, str], Finer] = {
         "again with the value that it returns, until that is the expected one. A maximum or a sum needs no loop: "
         "atomicMax, atomicAdd."
     ),
+    ("race", Detail.UPDATE): Finer(
+        "Use atomicAdd, atomicMax or the like. Otherwise two threads can read the same value, and one update is "
+        "lost; no barrier prevents that. If each thread should have its own element, check the index.",
+        "Update that is not atomic",
+    ),
     ("race", Detail.BETWEEN_BLOCKS): Finer(
         "There is no barrier between blocks: only one block may write each element. Check the index: a missing "
         "guard on rows or columns, a wrong row length, blocks that compute the same index. For a sum over several "

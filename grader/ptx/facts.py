@@ -29,6 +29,7 @@ class Detail(StrEnum):
     PLAIN_READ = "plain-read"
     BOTH_WRITE = "both-write"
     UNTRIED_SWAP = "swap-not-tried-again"
+    UPDATE = "update"
     BLOCK_SCOPE = "block-scope"
     WITH_COPY = "with-copy"
     OWN_BARRIERS = "own-barriers"

@@ -266,6 +266,7 @@ WORKER = Layout(
     mail="ptr",  # MAIL_BYTES per thread
     clock="i64",  # moves on when it is read
     number="i32",  # among those that take turns
+    earlier="i64",  # what a poll sees that sees no more than it must
     draws="i32",  # since it got its turn: atomic operations that changed global memory, whose result is looked at
     drawing="i32",  # 1: all threads stood in loops, or at barriers behind them, when it last stopped
     sunk="i64",  # faults when the sink was last cleared
@@ -337,7 +338,9 @@ HISTORY = Layout(heads="i32", releases="i32", looks="i32", first_fence="i32", la
 FENCE = Layout(time="i32", barrier="i32", row="i32", before="i32")
 # `shuffled`, `lanes`: when its thread last met which lanes in a shuffle or vote.
 # `left`: what stood there before and goes on in it. `chain`: the first of all those that went on up to here.
+# `value`: what stood there then, 8 bytes or 4.
 RELEASE = Layout(
+    value="i64",
     shuffled="i32",
     lanes="i32",
     block="i32",

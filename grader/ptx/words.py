@@ -33,6 +33,7 @@ UNORDERED = {
     Detail.PLAIN_READ: ", and nothing orders a plain load with what other blocks do",
     Detail.BOTH_WRITE: ", with no barrier in between",
     Detail.UNTRIED_SWAP: ", and the value may change in between",
+    Detail.UPDATE: ", and the update is not atomic",
     Detail.BLOCK_SCOPE: ", and an atomic of block scope is atomic only within its own block",
     Detail.NO_PROXY_FENCE: ", with no fence.proxy.async in between",
 }

@@ -41,12 +41,14 @@ from grader.ptx.runtime.shadow import COLD, of_program
 from grader.ptx.runtime.threads import launch_of, mail_of
 
 TIMES = f"<{WARPS} x i32>"  # a row of them
+MOST_EARLY = 64  # updates that a poll may see one by one
 ALL = -1  # a row in which everything is known
 
 
 def functions() -> list[Fn]:
-    return [note_row(), covered(), note_fence(), synchronise(), knows_fence(), note_look(), note_release(),
-            fence_between(), released(), knows_look(), heard(), search(), visit(), apart()]  # fmt: skip
+    return [note_row(), covered(), note_fence(), synchronise(), poll_early(), knows_fence(), note_look(),
+            note_release(), fence_between(), released(), knows_look(), heard(), search(), visit(),
+            apart()]  # fmt: skip
 
 
 def _record(f: Fn, layout: Layout, name: str, i: Value) -> Value:
@@ -208,10 +210,58 @@ def synchronise() -> Fn:
         thread = f["me"] & (STAMP_STEP - 1)
         fenced = f.call("i1", "knows_fence", f["w"], thread)
         with f.when(fenced):
-            signal.store(f.call("i32", "note_release", f["w"], thread, goes_on))
+            release = f.call("i32", "note_release", f["w"], thread, goes_on)
+            signal.store(release)
+            RELEASE.set(_release(f, release), "value", _value(f, window, offset))
         with f.when(fenced ^ 1):
             signal.store(goes_on)
     f.ret()
+    return f
+
+
+def _value(f: Fn, window: Value, offset: Value) -> Value:
+    """What is in memory there: 8 bytes, or 4 at the end of the array."""
+    host, whole = WINDOW.get(window, "host").at(offset), (offset + 8).ule(WINDOW.get(window, "size"))
+    value = f.alloca("i64")
+    value.store(f.const("i64", 0))
+    with f.when(whole):
+        value.store(host.load("i64", 1))
+    with f.when((whole ^ 1) & (offset + 4).ule(WINDOW.get(window, "size"))):
+        value.store(host.load("i32", 1).zext("i64"))
+    return value.load("i64")
+
+
+def poll_early() -> Fn:
+    """Host address of what a poll at `address` sees: `current`, or an earlier value that it may still see.
+
+    Blocks run one after the other here, and who waits for a count would always find it complete. But a poll need not
+    see more than what its thread knows of, so it sees one update after the other, and a loop may end too soon.
+    """
+    f = Fn("poll_early", "ptr", {"w": "ptr", "me": "i32", "address": "i64", "current": "ptr"}, COLD)
+    window = f.call("ptr", "locate", f["w"], f["address"])
+    offset = f["address"] - WINDOW.get(window, "base")
+    known = LAUNCH.get(launch_of(f), "signals").ne(0) & (WINDOW.get(window, "flags") & WRITABLE).ne(0)
+    with f.when((known & offset.ult(WINDOW.get(window, "size"))) ^ 1):
+        leave(f, f["current"])
+    stands = WINDOW.get(window, "signal").index("i32", offset >> of_program(f["w"], "global_shift")).load("i32")
+    at, found, steps = f.alloca("i32"), f.alloca("i32"), f.alloca("i32")
+    at.store(stands)
+    found.store(stands)
+    steps.store(f.const("i32", 0))
+    own = WORKER.get(f["w"], "block").trunc("i32")
+    with f.loop() as done:
+        i = at.load("i32")
+        f.stop_when(done, i.eq(0) | steps.load("i32").uge(MOST_EARLY))
+        f.stop_when(done, RELEASE.get(_release(f, i), "block").eq(own))
+        f.stop_when(done, f.call("i1", "heard", f["w"], f["me"], i))
+        found.store(i)
+        at.store(RELEASE.get(_release(f, i), "left"))
+        steps.store(steps.load("i32") + 1)
+    with f.when(found.load("i32").eq(stands)):
+        leave(f, f["current"])
+    f.call("void", "note_look", f["w"], f["me"], found.load("i32"))
+    WORKER.set(f["w"], "earlier", RELEASE.get(_release(f, found.load("i32")), "value"))
+    f.ret(WORKER.at(f["w"], "earlier"))
     return f
 
 
