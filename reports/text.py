@@ -63,7 +63,7 @@ def as_ratio(ratio: float, threshold: float | None = None) -> str:
 
 
 def number(value: Any) -> float | None:
-    """A measurement as a float: JSON carries NaN and infinities by name. None where it is no number."""
+    """A measurement as a float: JSON carries NaN and infinities by name. None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -50,7 +50,7 @@ class Advice(NamedTuple):
 
 
 def of(result: Result) -> tuple[Advice, ...]:
-    """What made the submission fail, the one to start with first. A next step is said once."""
+    """What made the submission fail, the one to start with first. Each next step appears only once."""
     advice: list[Advice] = []
     for problem in found.problems(result)[:SHOWN_PROBLEMS]:
         one = _advice(problem)

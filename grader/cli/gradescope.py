@@ -50,7 +50,7 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
 
 
 def _points(exercise: Exercise) -> str:
-    """What to enter in the assignment's settings: Gradescope's container has no GPU, and nobody to judge quality."""
+    """What to enter in the settings: Gradescope's container cannot judge speed or hand-graded quality."""
     by_rule = float(sum(rule.points for rule in exercise.quality))
     given = exercise.points["correctness"] + by_rule
     by_hand = exercise.points["quality"] - by_rule

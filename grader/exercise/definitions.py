@@ -1,6 +1,6 @@
 """A CUDA source as its top-level definitions: which use which, and which a starter's TODOs ask for.
 
-No compiler: it reads text that may not compile. What it cannot make out is missing, so that nothing is said of it.
+No compiler: it reads text that may not compile. What it cannot make out is left out, and nothing is said about it.
 """
 
 from __future__ import annotations
