@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from grader.compile import brackets
 from grader.exercise.definitions import Definitions, same
 
 STARTERS = sorted((Path(__file__).parents[2] / "exercises").glob("*/starter.cu"))
@@ -71,8 +73,22 @@ def test_what_is_no_source_defines_nothing(text: str) -> None:
     assert Definitions(text).all == ()
 
 
-def test_a_source_of_brackets_alone_takes_no_time() -> None:
-    assert Definitions("int x = " + "{}" * 200_000).all == ()
+@pytest.mark.parametrize(
+    "text",
+    [
+        "int x = " + "{}" * 200_000,
+        "x " * 100_000 + "{}" * 100_000,
+        "/**/" * 100_000 + "{}" * 100_000,
+        '"\\' * 200_000,
+        "'\\" * 200_000,
+        "//TODO:\n" * 50_000 + "= {",
+    ],
+)
+def test_a_source_made_to_be_slow_takes_no_time(text: str) -> None:
+    began = time.process_time()
+    assert Definitions(text).all == ()
+    brackets.guilty(text)
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("starter", STARTERS, ids=lambda file: file.parent.name)
