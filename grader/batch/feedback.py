@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import NamedTuple
 
 from grader.batch import outcomes, table
@@ -61,6 +63,12 @@ def headline(result: Result) -> str:
     """ "Not correct yet. 2 problems to fix. Start with: race between threads on line 46."."""
     words = verdict.words(result, found.problems(result))
     return inert(f"{words.headline}. {words.sentence}")
+
+
+def repeat(result: Result) -> str:
+    """The command, under the student's own file name: where it lies is another matter on each machine."""
+    name = PurePath(result.submission.path).name
+    return shlex.join(["grade", "run", result.exercise, name, "--seed", str(result.seed)])
 
 
 def points(entry: Entry, exercise: Exercise) -> str:

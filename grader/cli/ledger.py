@@ -95,7 +95,8 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
     if submitted.note:
         click.echo(f"Note: {_name(submitted.note)}")
     if entry.manual != type(entry.manual)():
-        click.echo(f"From you: {_number(entry.manual.points)} {_shown(entry.manual.said)}".rstrip())
+        points = "" if entry.manual.points is None else f"{entry.manual.points:g} points"
+        click.echo(_shown(f"From you: {'; '.join(filter(None, (points, entry.manual.said)))}"))
     if result is None:
         click.echo(_shown(submitted.problem or entry.problem))
         return exits.PASSED

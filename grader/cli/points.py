@@ -84,10 +84,17 @@ def _give_to_many(ledger: Ledger, exercise: Exercise, folder: Path, file: Path) 
     if changed:
         instructor.give_all(ledger, exercise, folder, changed)
     for student, given in changed.items():
-        click.echo(f"{in_line(student)}: {_number(given.points)} {in_line(given.said)}".rstrip())
+        said = _given(given)
+        click.echo(in_line(f"{entries[student].submitted.called}: {said}"))
     same = len(wanted) - len(changed)
     click.echo(f"points for {plural(len(changed), 'student')}" + (f"; {same} had them already" if same else ""))
     return exits.PASSED
+
+
+def _given(given: ManualPoints) -> str:
+    """ "8 points; naming 4, comments 4. Clear."."""
+    points = "" if given.points is None else f"{given.points:g} point{'s' * (given.points != 1)}"
+    return "; ".join(filter(None, (points, given.said)))
 
 
 def _items(items: Iterable[str]) -> dict[str, float]:

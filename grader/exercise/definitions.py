@@ -109,8 +109,10 @@ def _definitions(text: str) -> Iterator[Definition]:
     function: bool | None = None  # whether the chunk is one; its first "{" tells
     for token in _tokens(text):
         if token.kind == "directive":
-            if not depth and (name := _DEFINED.match(token.text)):
-                yield Definition(name[1], token.line, token.line, tuple(token.text.split()))
+            if depth:  # it may change the code around it
+                chunk.append(msgspec.structs.replace(token, text=_directive(token.text)))
+            else:
+                yield from _macro(token)
             continue
         if token.text in ("}", ")", "]") and token.kind == "other":
             if not depth:  # the end of a namespace
@@ -131,6 +133,15 @@ def _definitions(text: str) -> Iterator[Definition]:
             if definition := _definition(chunk):
                 yield definition
             chunk, function = [], None
+
+
+def _macro(token: _Token) -> Iterator[Definition]:
+    if name := _DEFINED.match(token.text):
+        yield Definition(name[1], token.line, token.line, tuple(token.text.split()))
+
+
+def _directive(text: str) -> str:
+    return " ".join(text.partition("//")[0].split())
 
 
 def _code(chunk: Iterable[_Token]) -> Iterator[_Token]:

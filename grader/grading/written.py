@@ -127,7 +127,11 @@ class Written:
             return _not_written(finding, steps, untouched=self.untouched)
         changed = bool(self.changed & set(self._writers(finding.output)))
         finding = msgspec.structs.replace(finding, changed=changed)
-        if finding.cause or not (left := self.steps_left(finding.output)):
+        left = self.steps_left(finding.output)
+        if finding.cause and left:
+            note = f"{left[-1].name} on line {left[-1].line} is still as in the starter"
+            return msgspec.structs.replace(finding, notes=(*finding.notes, note))
+        if not left:
             return finding
         return msgspec.structs.replace(finding, detail=Detail.STEP_LEFT, related=(*finding.related, *_related(left)))
 

@@ -54,6 +54,9 @@ NAMES = {
     Kind.EARLY_READ: "race",
     Kind.COUNTS_DIFFER: "barrier-divergence",
     Kind.LEFT_BLOCK: "race",
+    Kind.NO_TENSOR_MAP: "uninitialised-read",
+    Kind.MISALIGNED_TILE: "misaligned-access",
+    Kind.REGISTER_COUNT: "trap",
     Kind.CLUSTER_ORDER: "barrier-divergence",
 }
 # Kinds that are no more than a detail of their public kind.
@@ -66,6 +69,9 @@ DETAILS = {
     Kind.NO_PROXY_FENCE: Detail.NO_PROXY_FENCE,
     Kind.UNFINISHED_COPY: Detail.UNFINISHED_COPY,
     Kind.LEFT_BLOCK: Detail.LEFT_BLOCK,
+    Kind.NO_TENSOR_MAP: Detail.NO_TENSOR_MAP,
+    Kind.MISALIGNED_TILE: Detail.MISALIGNED_TILE,
+    Kind.REGISTER_COUNT: Detail.REGISTER_COUNT,
     Kind.CLUSTER_ORDER: Detail.CLUSTER_ORDER,
 }
 IN_BOUNDS = (Kind.RACE, Kind.EARLY_READ, Kind.UNINITIALISED_READ, Kind.LEFT_BLOCK)  # only of what is memory
@@ -77,6 +83,7 @@ WITHOUT_MEMORY = (
     Kind.DID_NOT_FINISH,
     Kind.TRAP,
     Kind.CLUSTER_ORDER,
+    Kind.REGISTER_COUNT,
 )
 WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
 TELLING = (Kind.BLOCK_RACE, Kind.COUNTS_DIFFER)  # of several faults at one line: what the others follow from
@@ -201,7 +208,7 @@ class Explainer:
             other=other,
             number=fault.address if fault.address and fault.kind in WAITS_ELSEWHERE else fault.other,
             instruction=site.op.base,
-            threads=fault.address if fault.kind is Kind.COUNTS_DIFFER else x * y * z,
+            threads=fault.address if fault.kind in (Kind.COUNTS_DIFFER, Kind.REGISTER_COUNT) else x * y * z,
             calls=_calls(site.location),
         )
 
@@ -221,7 +228,8 @@ class Explainer:
                     return Detail.WITH_COPY
                 return self._detail_within(site, self.lowered.sites[fault.other_site])
             case Kind.BLOCK_RACE:
-                return _detail_between(site, self.lowered.sites[fault.other_site])
+                sides = site, self.lowered.sites[fault.other_site]
+                return Detail.UPDATE if _is_update(sides) else _detail_between(*sides)
             case Kind.OUT_OF_BOUNDS if place:
                 return _side_of(place)
             case Kind.MISALIGNED if place:
@@ -247,6 +255,8 @@ class Explainer:
         """Of a race of threads of one block."""
         if _is_untried_swap(sides):
             return Detail.UNTRIED_SWAP
+        if _is_update(sides):
+            return Detail.UPDATE
         if self.lowered.own_barriers:
             return Detail.OWN_BARRIERS
         return Detail.BOTH_WRITE if all(map(_is_write, sides)) else Detail.NONE
@@ -257,7 +267,9 @@ class Explainer:
         if fault.kind in words.RACES:
             block = (fault.other >> 32) - 2 if fault.other >> 33 else fault.block
             actor = self._actor(fault.other % STAMP_STEP, block)
-        elif fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT and fault.other_site:
+        elif fault.other_site and (
+            fault.kind is Kind.STUCK_PHASE or (fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT)
+        ):
             actor = self._actor(ASYNC_THREAD, fault.block)
         elif fault.kind in (*WAITS_ELSEWHERE, Kind.COUNTS_DIFFER) and fault.other_site:
             actor = self._actor(fault.thread, fault.block)
@@ -377,6 +389,12 @@ def _related(kind: Kind, other: Side | None) -> tuple[Related, ...]:
 
 def _access(writes: bool) -> str:
     return "write" if writes else "read"
+
+
+def _is_update(sides: Sequence[Site]) -> bool:
+    """Of one line: what lies between updates on two lines may well be a missing barrier."""
+    lines = {(at.file, at.line) for at in (submission_frame(side.location) for side in sides)}
+    return all(side.updates for side in sides) and len(lines) == 1
 
 
 def _is_write(site: Site) -> bool:

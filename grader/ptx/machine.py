@@ -58,15 +58,15 @@ UNSETTLED = 0x8000_0000  # on a read stamp: look at every later read, for the ce
 SHADOW_ARRAYS = 8  # of i32 per cell of shared memory
 GUARD_STAMP = 0xFFFF_FFFF
 SINK_BYTES = 1 << 16
-RUBBISH = 0x7F  # what a block finds in shared memory where nothing was written: a number that nobody expects
-IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that nobody has waited for
-BEING_READ_STAMP = 0xFFFF_FFFF  # read by a bulk copy that nobody has waited for
+RUBBISH = 0x7F  # what a block finds in shared memory where nothing was written: a number that no kernel expects
+IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that no thread has waited for
+BEING_READ_STAMP = 0xFFFF_FFFF  # read by a bulk copy that no thread has waited for
 ASYNC_THREAD = STAMP_STEP - 1  # who copies what an mbarrier waits for; a block that has such copies has fewer threads
 STRONG = 0x8000_0000  # flag on a site: atomic or volatile, so no race with its like
 BLOCK_SCOPE = 0x4000_0000  # flag on a strong site: so for the threads of its own block only
 FIRST = 0x1000_0000  # flag on the strong site of a write: nothing was there before
 BLIND = 0x0800_0000  # flag on a strong site: it overwrites, whatever was there
-DROPS = 0x0400_0000  # flag on the site of an atomic operation: nobody looks at what it gives
+DROPS = 0x0400_0000  # flag on the site of an atomic operation: its result is unused
 TRIES = 0x0200_0000  # and it is a compare-and-swap
 QUIET = 0x0100_0000  # flag on the site of an atomic operation: this time it changed nothing, and counts as a look
 # Flag on a site: a load that keeps the rest of a word of which some bits are replaced, or whose value is followed.
@@ -138,12 +138,19 @@ class Kind(IntEnum):
     UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
     COUNTS_DIFFER = 18  # of one named barrier, at the same time
     LEFT_BLOCK = 19  # an access to shared memory of another block of the cluster, which may have ended
+    NO_TENSOR_MAP = 21  # used as one; the `other` says why it is none
+    MISALIGNED_TILE = 22  # in shared memory: a tensor copy's end that is no multiple of 128
+    REGISTER_COUNT = 23  # of setmaxnreg
     CLUSTER_ORDER = 20  # of arriving and waiting at the cluster's barrier; the `other` says what: ARRIVES_AGAIN, …
 
 
 # The `other` of a CLUSTER_ORDER record.
 ARRIVES_AGAIN = 1  # without having waited in between
 NEVER_ARRIVED = 2  # and waits
+
+
+# The `other` of a NO_TENSOR_MAP record. With OTHER_RANK, the map's rank is above.
+NOT_A_MAP, IN_LOCAL_MEMORY, OTHER_RANK = 0, 1, 2
 
 
 class Misuse(IntEnum):
@@ -157,6 +164,7 @@ class Misuse(IntEnum):
     PASSED_EARLY = 6  # a wait for a phase that was over, when another was due
 
 
+BYTES_BITS = 22  # of a number of bytes that an mbarrier waits for, with a sign
 MAX_COUNT = (1 << 20) - 1  # arrivals or bytes that an mbarrier can wait for
 
 
@@ -258,6 +266,7 @@ WORKER = Layout(
     mail="ptr",  # MAIL_BYTES per thread
     clock="i64",  # moves on when it is read
     number="i32",  # among those that take turns
+    earlier="i64",  # what a poll sees that sees no more than it must
     draws="i32",  # since it got its turn: atomic operations that changed global memory, whose result is looked at
     drawing="i32",  # 1: all threads stood in loops, or at barriers behind them, when it last stopped
     sunk="i64",  # faults when the sink was last cleared
@@ -296,6 +305,8 @@ WORKER = Layout(
     marks="i32",  # the last of COPY.mark
     proxied="i32",  # when a thread last ran fence.proxy.async
     cluster_split="i32",  # 1: some thread has arrived at the cluster's barrier and did not wait at once
+    stage="ptr",  # STAGE_BYTES, for what tensor copies have read that has not arrived yet
+    staged="i64",  # where the next one goes
     remote_low="i64",  # where threads used the shared memory of other blocks, from here
     remote_high="i64",  # up to here
 )
@@ -327,7 +338,9 @@ HISTORY = Layout(heads="i32", releases="i32", looks="i32", first_fence="i32", la
 FENCE = Layout(time="i32", barrier="i32", row="i32", before="i32")
 # `shuffled`, `lanes`: when its thread last met which lanes in a shuffle or vote.
 # `left`: what stood there before and goes on in it. `chain`: the first of all those that went on up to here.
+# `value`: what stood there then, 8 bytes or 4.
 RELEASE = Layout(
+    value="i64",
     shuffled="i32",
     lanes="i32",
     block="i32",
@@ -378,7 +391,8 @@ MBARRIER = Layout(
     witness="i32",  # one more than the thread that waited first
     witnessed="i32",  # the phase when it last went on
     again_site="i32",  # where it went on again in that same phase, or in the first, with nothing complete
-    pad="i32",
+    copy_site="i32",  # the last copy that arrived in this phase
+    came="i32",  # bytes that copies have brought in this phase
 )
 
 # A copy on its way. An mbarrier waits for a bulk copy to `target` in shared memory, or (no bytes) for those copies of
@@ -391,6 +405,7 @@ FLIGHT = Layout(
 NO_MBARRIER = -1
 IN_FLIGHT_RECORD = 1
 MAX_FLIGHTS = 1 << 14
+STAGE_BYTES = 1 << 23  # more than all shared memory of a cluster
 
 # Mail of a thread: what it brings to a warp collective, and what the collective gave to it.
 MAIL_WORDS = 32  # the registers of a matrix product, or less

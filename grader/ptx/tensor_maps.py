@@ -16,6 +16,7 @@ from grader.ptx.structs import Struct
 TENSOR_MAP_BYTES = 128
 MAX_RANK = 5
 MAGIC = 0x70616D5F_726F736E  # what is none, or was changed, shows
+SWIZZLE_BYTES = (0, 32, 64, 128)  # that are swizzled together, by CU_TENSOR_MAP_SWIZZLE_*
 ELEMENT_BYTES = (1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4)  # by CU_TENSOR_MAP_DATA_TYPE_*
 
 # Sizes and strides of dimensions that there are not are 1 and 0, so that all maps have five.

@@ -9,8 +9,11 @@ from grader.ptx.machine import (
     ABSENT_LANE,
     ARRIVES_AGAIN,
     BARRIER_NUMBER,
+    BYTES_BITS,
+    IN_LOCAL_MEMORY,
     MAX_COUNT,
     NAMED_BARRIERS,
+    OTHER_RANK,
     OWN_LANE,
     Kind,
     Misuse,
@@ -20,16 +23,17 @@ COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", 
                "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
                "wmma": "the matrix product", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
                "movmatrix": "movmatrix"}  # fmt: skip
-# What is missing between the two sides of a race.
+# What is missing between the two accesses of a race.
 UNORDERED = {
     Detail.NONE: ", with no barrier in between",
-    Detail.WITH_COPY: ", and nothing waits in between",
+    Detail.WITH_COPY: ", and nothing waits for the copy in between",
     Detail.OWN_BARRIERS: ", and none of the kernel's barriers orders the two accesses",
     Detail.BETWEEN_BLOCKS: ", and blocks run in any order",
     Detail.READ_BETWEEN_BLOCKS: ", and blocks run in any order",
-    Detail.PLAIN_READ: ", and a plain load is ordered with nothing that other blocks do",
+    Detail.PLAIN_READ: ", and nothing orders a plain load with what other blocks do",
     Detail.BOTH_WRITE: ", with no barrier in between",
-    Detail.UNTRIED_SWAP: ", and nothing holds the value between the two",
+    Detail.UNTRIED_SWAP: ", and the value may change in between",
+    Detail.UPDATE: ", and the update is not atomic",
     Detail.BLOCK_SCOPE: ", and an atomic of block scope is atomic only within its own block",
     Detail.NO_PROXY_FENCE: ", with no fence.proxy.async in between",
 }
@@ -44,7 +48,7 @@ def message(facts: Facts) -> str:
 
 
 def notes(facts: Facts) -> tuple[str, ...]:
-    """Who stood on the other side of a race, and who calls the function that holds the line."""
+    """The other side of a race, and the calls that lead to the line."""
     found = [_other_side(facts.other)] if facts.other and facts.kind in RACES else []
     if facts.calls:
         found.append(f"called from line {', from line '.join(map(str, facts.calls))}")
@@ -52,7 +56,7 @@ def notes(facts: Facts) -> tuple[str, ...]:
 
 
 def describe(place: Place, width: int) -> str:
-    """The element, and how far outside of its array it lies."""
+    """The element, and how far outside its array it lies."""
     if not place.array:
         return f"address {place.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
     whole = place.offset % place.item == 0
@@ -153,9 +157,19 @@ def _divergence(facts: Facts) -> str:
 
 def _left_block(facts: Facts) -> str:
     return (
-        f"{_accesses(facts)}, but nothing keeps that block from ending first: "
-        "let both blocks meet (cluster.sync()) before it returns"
+        f"{_accesses(facts)}, but that block may have ended by then: "
+        "both blocks need a cluster.sync() before it returns"
     )
+
+
+def _no_tensor_map(facts: Facts) -> str:
+    uses = f"{who(facts.actor)} uses {_what(facts)} as a tensor map"
+    why = facts.number & 0xFF
+    if why == IN_LOCAL_MEMORY:
+        return f"{uses}, a copy in local memory: declare the parameter const __grid_constant__ CUtensorMap"
+    if why == OTHER_RANK:
+        return f"{uses}, which has rank {facts.number >> 8}: this instruction copies tiles of another rank"
+    return f"{uses}, but it is none"
 
 
 def _cluster_order(facts: Facts) -> str:
@@ -202,19 +216,29 @@ def _trap(facts: Facts) -> str:
 
 
 def _stuck(facts: Facts) -> str:
-    return f"{who(facts.actor)} waits here forever: {_missing(facts.number)} at {_what(facts)}"
+    said = f"{who(facts.actor)} waits here forever: {_missing(facts.number)} at {_what(facts)}"
+    came = facts.number >> BYTES_BITS & (1 << BYTES_BITS) - 1
+    if facts.other is None or not _bytes_missing(facts.number):
+        return said
+    expected = came + _bytes_missing(facts.number)
+    return f"{said}; it expects {expected} and got {came}, the last from the copy on line {facts.other.line}"
+
+
+def _bytes_missing(number: int) -> int:
+    """Less than 0: more have come."""
+    bytes_ = number & (1 << BYTES_BITS) - 1
+    return bytes_ - (bytes_ >> BYTES_BITS - 1 << BYTES_BITS)
 
 
 def _missing(number: int) -> str:
     """What a phase still waits for."""
-    arrivals, bytes_ = number >> 32, number & 0xFFFF_FFFF
-    bytes_ -= (bytes_ >> 31) << 32
+    arrivals, bytes_ = number >> 2 * BYTES_BITS, _bytes_missing(number)
     parts = [_count(arrivals, "arrival")] if arrivals else []
     if bytes_ > 0:
         parts.append(_count(bytes_, "byte"))
     text = " and ".join(parts) + (" is missing" if arrivals + max(bytes_, 0) == 1 else " are missing")
     if bytes_ < 0:
-        more = f"{_count(-bytes_, 'byte')} arrived that it was not told to expect"
+        more = f"{_count(-bytes_, 'byte')} arrived that it does not expect"
         return f"{text}, and {more}," if arrivals else more
     return text
 
@@ -248,6 +272,14 @@ _SENTENCES: dict[Kind, Callable[[Facts], str]] = {
     Kind.BARRIER_DIVERGENCE: _divergence,
     Kind.COUNTS_DIFFER: _counts_differ,
     Kind.LEFT_BLOCK: _left_block,
+    Kind.NO_TENSOR_MAP: _no_tensor_map,
+    Kind.MISALIGNED_TILE: lambda f: (
+        f"{who(f.actor)} copies a tile {'to' if f.writes else 'from'} {_what(f)}: "
+        "a tile of a tensor copy must start at a multiple of 128 bytes"
+    ),
+    Kind.REGISTER_COUNT: lambda f: (
+        f"setmaxnreg asks for {f.threads} registers; it must be a multiple of 8, from 24 to 256"
+    ),
     Kind.CLUSTER_ORDER: _cluster_order,
     Kind.COLLECTIVE_MISMATCH: _mismatch,
     Kind.DID_NOT_FINISH: _not_finished,

@@ -66,6 +66,13 @@ def test_comments_and_blanks_are_no_change() -> None:
     assert same(before, changed, "one_kernel")
 
 
+def test_a_directive_within_a_function_is_a_change() -> None:
+    text = "void f() {\n#pragma unroll\nfor (;;) g();\n}"
+    before = Definitions(text)
+    assert same(before, Definitions(text.replace("unroll", "unroll  // it\r")), "f")
+    assert not same(before, Definitions(text.replace("#pragma unroll", "#define g() h()")), "f")
+
+
 @pytest.mark.parametrize(
     "text", ["", "}", "(((", '"', "/*", "= {}{}{}", "extern", "struct", "int f(", "#define", "\0"]
 )

@@ -76,6 +76,7 @@ def test_a_step_left_of_a_kernel_that_was_begun() -> None:
     )
     (finding,) = written("1", begun).told(wrong("grouped_gemm_kernel", "C_concat", "a known mistake")).findings
     assert finding.detail == ""
+    assert finding.notes == ("TODO 4 on line 49 is still as in the starter",)
 
 
 def test_nothing_is_said_where_the_starter_is_not_known() -> None:

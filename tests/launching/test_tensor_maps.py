@@ -7,10 +7,12 @@ import numpy as np
 from grader import ptx
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
-from grader.launching import signature
-from grader.launching.plan import LAUNCH_BYTES, decode_launch
-from grader.model.execution import TensorMap
-from grader.model.exercise import Kernel, Parameter
+from grader.executors.launches import CpuSubmission
+from grader.launching import invocations, signature
+from grader.launching.plan import LAUNCH_BYTES, Plan, decode_launch
+from grader.model.execution import LaunchConfig, TensorMap
+from grader.model.exercise import Array, Case, Kernel, Parameter
+from grader.sandbox.messages import ArenaSlot, Run
 
 SOURCE = """
 #include "grader.cuh"
@@ -73,3 +75,43 @@ def test_the_grader_reads_what_a_launch_function_writes() -> None:
     )
     assert (config.cluster, config.tensor_maps[0]) == ((2, 1, 1), first)
     assert (config.tensor_maps[1].array, config.tensor_maps[1].fill) == (1, 1)
+
+
+TILES = """
+#include "grader.cuh"
+
+extern "C" __global__ void copy_kernel(const float* x, float* y, int n, const __grid_constant__ CUtensorMap from)
+{
+    alignas(128) __shared__ float tile[128];
+    __shared__ unsigned long long bar;
+    const unsigned to = (unsigned)__cvta_generic_to_shared(tile), at = (unsigned)__cvta_generic_to_shared(&bar);
+    if (threadIdx.x == 0) {
+        asm volatile("mbarrier.init.shared.b64 [%0], 1;" :: "r"(at) : "memory");
+        asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], 512;" :: "r"(at) : "memory");
+        asm volatile("cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                     " [%0], [%1, {%2}], [%3];"
+                     :: "r"(to), "l"(&from), "r"(128 * (int)blockIdx.x), "r"(at) : "memory");
+    }
+    __syncthreads();
+    for (unsigned done = 0; !done;)
+        asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }"
+                     : "=r"(done) : "r"(at) : "memory");
+    unsigned rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    for (int i = threadIdx.x; i < 128; i += 32) y[128 * blockIdx.x + i] = tile[i] + 1000 * rank;
+}
+"""
+
+
+def test_the_cpu_gets_the_maps_and_the_cluster_of_a_launch() -> None:
+    x = np.arange(256, dtype=np.float32)
+    y = np.zeros_like(x)
+    described = TensorMap(0, 7, 1, 0, (256, 0, 0, 0, 0), (0,) * 4, (128, 0, 0, 0, 0), (0,) * 5)
+    config = LaunchConfig((2, 1, 1), (32, 1, 1), cluster=(2, 1, 1), tensor_maps=(described,))
+    plan = Plan(kernel="copy_kernel", config=config)
+    case = Case("one", True, {"x": Array("x", x), "y": Array("y", y, "out"), "n": 256}, "")
+    slots = tuple(ArenaSlot(name, "<f4", x.shape, 0, access) for name, access in (("x", "in"), ("y", "out")))
+    request = Run(invocations.of((KERNEL,), case, [plan]), slots, 0, 20.0, 1)
+    ran = CpuSubmission(compile_text(TILES, PTX_ARCH).ptx).run(request, {"x": x, "y": y})
+    assert (ran.findings, ran.unsupported) == ((), None)
+    assert (y == x + 1000 * (np.arange(256) // 128)).all()

@@ -73,12 +73,30 @@ def test_a_race_between_blocks_wants_no_barrier(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reader", ["if (blockIdx.x) out[t] = state[t]; else state[t] = 1;", "if (t == 0) state[0] += 1;"]
+    "reader",
+    [
+        "if (blockIdx.x) out[t] = state[t]; else state[t] = 1;",
+        "if (t == 0) out[blockIdx.x] = state[0];\nif (t == 0) state[0] = 1;",
+    ],
 )
 def test_who_reads_what_another_block_stores_wants_a_signal_or_an_atomic(reader: str) -> None:
     step = advised("race", reader, grid=2)
     assert "atomicAdd" in step
     assert "__threadfence() and __syncthreads()" in step
+
+
+@pytest.mark.parametrize(
+    ("body", "grid"),
+    [
+        ("if (t == 0) state[0] += 1;", 2),
+        ("__shared__ int s; if (!t) s = 0;\n__syncthreads();\ns += in[t];\n__syncthreads(); out[t] = s;", 1),
+        ("__shared__ int s; if (!t) s = 0;\n__syncthreads();\ns = max(s, in[t]);\n__syncthreads(); out[t] = s;", 1),
+    ],
+)
+def test_an_update_that_is_not_atomic_is_not_sent_to_a_barrier(body: str, grid: int) -> None:
+    step = advised("race", body, grid=grid)
+    assert "atomicAdd" in step
+    assert "__syncthreads" not in step
 
 
 ANY_NAME = """extern "C" __global__ void k(int* NAME) { if (threadIdx.x == 0) NAME[0] = blockIdx.x; }"""

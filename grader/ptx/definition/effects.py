@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from grader.ptx.definition import mbarrier, semantics
+from grader.ptx.definition import mbarrier, semantics, tensor
 from grader.ptx.definition.atomic import ATOMICS
 from grader.ptx.definition.computation import unpack
 from grader.ptx.definition.formats import FORMATS, decode
@@ -232,5 +232,6 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "wmma.load": _load_fragment,
     "wmma.store": _store_fragment,
     **mbarrier.EFFECTS,
+    **tensor.EFFECTS,
     **dict.fromkeys(("membar", "fence", "fence.mbarrier_init", "fence.proxy.async"), _nothing),
 }

@@ -31,6 +31,7 @@ from grader.ptx.definition.state import State
 from grader.ptx.machine import NAMED_BARRIERS
 from grader.ptx.opcodes.traits import BarrierKind, Flow
 from grader.ptx.syntax import Function, Instruction, Label, Module, Operand, Register, Symbol, Vector, items_of
+from grader.ptx.tensor_maps import TensorMap, encode
 
 DEEPEST_CALL = 64
 
@@ -51,7 +52,8 @@ def run(
     shared_bytes: int = 0,
     cluster: Dim3 | None = None,
 ) -> None:
-    """Run a kernel. Arguments are ints, bytes (a struct by value), or objects with a writable buffer (pointers).
+    """Run a kernel. Arguments are ints, bytes (a struct by value), tensor maps, or objects with a writable buffer
+    (pointers).
 
     `cluster`: blocks of a cluster; None: as the kernel says itself.
     """
@@ -59,7 +61,8 @@ def run(
     place_variables(launch)
     function = module.kernels[kernel]
     launch.cluster = cluster or function.cluster
-    values = [a if isinstance(a, int | bytes) else launch.memory.map(a) for a in arguments]
+    placed = [a if isinstance(a, int | bytes | TensorMap) else launch.memory.map(a) for a in arguments]
+    values = [_encoded(a, placed) if isinstance(a, TensorMap) else a for a in placed]
     parameters = {p.name: _parameter(v, p.bytes) for p, v in zip(function.parameters, values, strict=True)}
     launch.symbols |= {name: launch.memory.map(data) for name, data in parameters.items()}
     for first in _positions(grid, launch.cluster):
@@ -70,6 +73,12 @@ def _positions(size: Dim3, step: Dim3 = (1, 1, 1)) -> list[Dim3]:
     """The positions in a grid or a block, x the fastest."""
     x, y, z = (range(0, count, by) for count, by in zip(size, step, strict=True))
     return [(i, j, k) for k in z for j in y for i in x]
+
+
+def _encoded(described: TensorMap, placed: Sequence[int | bytes | TensorMap]) -> bytes:
+    array = placed[described.array]
+    assert isinstance(array, int)
+    return encode(described, array).tobytes()
 
 
 def _parameter(value: int | bytes, size: int) -> bytearray:

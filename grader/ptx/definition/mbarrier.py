@@ -128,7 +128,7 @@ def _bulk_copy(thread: State, instruction: Instruction) -> None:
     if size % 16:
         raise InterpreterError(f"a bulk copy of {size} bytes")
     target, source = (thread.read(operand, "u64") for operand in operands[:2])
-    for moved in _moves(thread, operands[4:]):
+    for moved in moves(thread, operands[4:]):
         for at in range(0, size, 16):
             to = target + at + (moved if spaces[0] == "shared" else 0)
             thread.at(spaces[0], to, 16)[:] = thread.at(spaces[1], source + at, 16)
@@ -136,7 +136,7 @@ def _bulk_copy(thread: State, instruction: Instruction) -> None:
             complete(thread, thread.read(operands[3], "u64") + moved, size)
 
 
-def _moves(thread: State, mask: Sequence[Operand]) -> list[int]:
+def moves(thread: State, mask: Sequence[Operand]) -> list[int]:
     """By how much addresses in shared memory differ: with a mask, for each block of the cluster that it names."""
     if not mask:
         return [0]

@@ -74,6 +74,9 @@ def variable_windows(module: Module) -> dict[str, int]:
     return windows
 
 
+SWIZZLED_LINE = 1024  # bytes; what swizzles looks at so many of an address
+SWIZZLING = {"cp.async.bulk.tensor", "cp.reduce.async.bulk.tensor"}
+TILE_GRANULE = 2  # of what is stored by tensor map: only that knows how large an element is
 LEAST_BLOCK_BYTES = 1 << 18  # of the arena, for a block of a cluster: matrix descriptors have so many bits
 SHARED_LINE = 128  # bytes; no instruction asks for more, but by an array's own alignment
 
@@ -95,8 +98,9 @@ def lay_out_shared(module: Module, function: Function, blocks: list[Block]) -> S
     variables = {**module.variables, **function.variables}.values()
     shared = [v for v in variables if v.space == "shared" and v.name in used]
     at, packed, addresses, arrays = SHARED_GUARD, 0, {}, {}
+    line_bytes = SWIZZLED_LINE if any(i.op.row in SWIZZLING for b in blocks for i in b.instructions) else SHARED_LINE
     for variable in (v for v in shared if v.size):
-        packed, line = _aligned(packed, variable.align), max(variable.align, SHARED_LINE)
+        packed, line = _aligned(packed, variable.align), max(variable.align, line_bytes)
         at += (packed - at) % line
         packed += variable.size
         addresses[variable.name] = at
@@ -133,6 +137,8 @@ def granule(blocks: list[Block], space: str) -> int:
     for ins in (i for b in blocks for i in b.instructions):
         if ins.traits.by_element and ins.op.space in (space, "generic"):
             widths.add(max(BITS.get(ins.op.type, 32) // 8, 1))
+        if space == "global" and ins.op.row in SWIZZLING and "bulk_group" in ins.modifiers:
+            widths.add(TILE_GRANULE)
     return min(widths)
 
 

@@ -17,6 +17,7 @@ from grader.ptx.lowering import (
     mbarriers,
     stack,
     tensor_bounds,
+    tensor_copies,
     unwritten,
     wmma,
 )
@@ -46,6 +47,7 @@ TABLES = Tables(
         **mbarriers.HANDLERS,
         **stack.HANDLERS,
         **tensor_bounds.HANDLERS,
+        **tensor_copies.HANDLERS,
         **unwritten.HANDLERS,
         **wmma.HANDLERS,
     },

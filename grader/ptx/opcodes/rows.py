@@ -41,9 +41,10 @@ MEMORY: dict[str, Traits] = {
         ("fence", "fence.mbarrier_init", "fence.proxy.async", "membar"), Traits(result=False, fence=True)
     ),
     **dict.fromkeys(
-        ("applypriority", "griddepcontrol", "pmevent", "prefetch", "prefetchu", "setmaxnreg"),
+        ("applypriority", "griddepcontrol", "pmevent", "prefetch", "prefetchu"),
         Traits(result=False, hint=True),
     ),
+    "setmaxnreg": Traits(result=False),
 }
 
 _COPY = Traits(result=False, writes=True, asynchronous=True)
@@ -59,6 +60,11 @@ ASYNCHRONOUS: dict[str, Traits] = {
     "cp.reduce.async.bulk": Traits(
         result=False, reads=True, writes=True, atomic=True, asynchronous=True, arrives_later=True, by_element=True
     ),
+    "cp.async.bulk.tensor": _BULK_COPY,
+    "cp.reduce.async.bulk.tensor": Traits(
+        result=False, reads=True, writes=True, atomic=True, asynchronous=True, arrives_later=True
+    ),
+    "cp.async.bulk.prefetch.tensor": Traits(result=False, hint=True),
     "cp.async.bulk.prefetch.L2": Traits(result=False, hint=True),
     **{f"mbarrier.{name}": _MBARRIER for name in
        ("init", "inval", "arrive", "arrive_drop", "expect_tx", "complete_tx")},

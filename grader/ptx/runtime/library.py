@@ -21,6 +21,7 @@ from grader.ptx.runtime import (
     scheduler,
     shared_memory,
     signals,
+    tensor_copies,
     times,
     turns,
     unwritten,
@@ -47,6 +48,7 @@ PARTS = (
     flights,
     bulk_copies,
     clusters,
+    tensor_copies,
 )
 INTRINSICS = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)

@@ -1,9 +1,9 @@
 """mbarrier objects at run time: their counts, their phases, and what a completed phase orders.
 
-PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier". The state of each is kept beside shared
-memory, found by its address; shared memory holds a copy, so that a store over it shows.
+PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier". The state of each is kept next to
+shared memory, found by its address; shared memory holds a copy, so that a store that overwrites it is noticed.
 
-An arrival releases what its warp knows and did; a wait that sees the phase completed acquires all of it.
+An arrival releases what its warp did and knows; a wait that sees the phase completed acquires all of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from grader.ptx.ir import Fn, Value
 from grader.ptx.machine import (
     AT_PHASE,
+    BYTES_BITS,
     ENOUGH,
     HEADER,
     LAUNCH,
@@ -47,7 +48,7 @@ def mbarrier_at(f: Fn, address: Value) -> Value:
 
 
 def arriving_row(mbarrier: Value) -> Value:
-    """Per warp, what those know that have arrived: accesses before these times."""
+    """What the threads that have arrived know: for each warp, its accesses before this time."""
     return mbarrier.at(MBARRIER.size)
 
 
@@ -56,7 +57,7 @@ def _completed_row(mbarrier: Value) -> Value:
 
 
 def misuse(f: Fn, what: Misuse, detail: Value | None = None) -> None:
-    """`detail`: a number that the message names."""
+    """`detail`: a number for the message."""
     other = f.const("i64", int(what))
     fault(f, Kind.MISUSE, f["address"], other if detail is None else other | (detail.zext("i64") << 8))
 
@@ -66,7 +67,7 @@ def _block_number(f: Fn) -> Value:
 
 
 def _shown(f: Fn) -> Value:
-    """What shared memory holds at `address`."""
+    """The place in shared memory at `address`."""
     return WORKER.get(f["w"], "shared").at(f["address"])
 
 
@@ -74,7 +75,7 @@ def _shown(f: Fn) -> Value:
 
 
 def valid() -> Fn:
-    """1 if thread `me` may use the mbarrier at `address`. `changes`: it will not only look at it."""
+    """1 if thread `me` may use the mbarrier at `address`. `changes`: 1 if it will do more than test it."""
     f = Fn("mbarrier_valid", "i32", {**USE, "changes": "i32"}, COLD)
     address, width = f["address"], f.const("i32", BYTES)
     access = (f["w"], f["me"], address, width, f["site"])
@@ -125,7 +126,7 @@ def invalidate() -> Fn:
 
 
 def _overwrite(f: Fn) -> None:
-    """A plain write of this thread, which nothing of other threads may come close to; leaves where it must not be."""
+    """A plain write, which must not race with any access of another thread; returns early if it is not allowed."""
     width, null = f.const("i32", BYTES), f.const("ptr", "null")
     ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], width, f["site"], null, f["me"])
     with f.when(ok.eq(0) | (f["address"] & (BYTES - 1)).ne(0), likely=False):
@@ -137,7 +138,7 @@ def _overwrite(f: Fn) -> None:
 
 
 def arrive() -> Fn:
-    """arrive, arrive_drop and their .expect_tx, for `bytes` more. Returns the state before: pending count, phase."""
+    """arrive and arrive_drop, and .expect_tx for `bytes` more. Returns the state before: pending count and phase."""
     f = Fn("mbarrier_arrive", "i64", {**USE, "count": "i32", "bytes": "i32", "flags": "i32"}, COLD)
     ok = f.call("i32", "mbarrier_valid", *(f[name] for name in USE), f.const("i32", 1))
     with f.when(ok.eq(0), likely=False):
@@ -166,7 +167,7 @@ def arrive() -> Fn:
 
 
 def _blame_too_many(f: Fn, mbarrier: Value, pending: Value) -> None:
-    """More arrivals than are missing: the cause may be a wait that did not wait for this phase."""
+    """More arrivals than the phase waits for: the cause may be a wait that passed too early."""
     site = MBARRIER.get(mbarrier, "again_site")
     early = pending.eq(0) & site.ne(0)
     with f.when(early):
@@ -178,7 +179,7 @@ def _blame_too_many(f: Fn, mbarrier: Value, pending: Value) -> None:
 
 
 def release(f: Fn, mbarrier: Value) -> None:
-    """What this thread's warp knows and did so far is known to those who see the phase completed."""
+    """Threads that see the phase completed will know what this thread's warp did and knows so far."""
     row, warp = arriving_row(mbarrier), (f["me"] & (STAMP_STEP - 1)) >> 5
     join(f, row, known_row(f["w"], warp))
     row.index("i32", warp).store(advance_time(f))
@@ -203,7 +204,7 @@ def _expect(f: Fn, mbarrier: Value, more: Value) -> None:
 
 
 def turn() -> Fn:
-    """Something changed: if nothing is missing the phase completes and the next one starts."""
+    """Something changed: if nothing is missing any more, the phase completes and the next one starts."""
     f = Fn("mbarrier_turn", "void", {"w": "ptr", "address": "i64"}, COLD)
     mbarrier = mbarrier_at(f, f["address"])
     missing = MBARRIER.get(mbarrier, "pending") | MBARRIER.get(mbarrier, "bytes")
@@ -211,6 +212,8 @@ def turn() -> Fn:
         MBARRIER.set(mbarrier, "phase", MBARRIER.get(mbarrier, "phase") + 1)
         WORKER.set(f["w"], "passed", WORKER.get(f["w"], "passed") + 1)
         MBARRIER.set(mbarrier, "pending", MBARRIER.get(mbarrier, "expected"))
+        for name in ("came", "copy_site"):
+            MBARRIER.set(mbarrier, name, f.const("i32", 0))
         join(f, _completed_row(mbarrier), arriving_row(mbarrier))
     word = MBARRIER.get(mbarrier, "expected").zext("i64") << 42
     word = word | (MBARRIER.get(mbarrier, "pending").zext("i64") << 22)
@@ -228,9 +231,9 @@ def turn() -> Fn:
 
 
 def poll() -> Fn:
-    """1 if the phase is complete, or there is nothing to wait for. What is in flight arrives now and no sooner.
+    """1 if the phase is complete, or there is nothing to wait for. Copies in flight arrive here, and only here.
 
-    `value`: the state that an arrival gave, or (`parity` is 1) the parity of the phase.
+    `value`: the state that an arrival returned or, if `parity` is 1, the parity of the phase.
     """
     f = Fn("mbarrier_poll", "i32", {"w": "ptr", "address": "i64", "value": "i64", "parity": "i32"}, COLD)
     address, one = f["address"], f.const("i32", 1)
@@ -251,7 +254,7 @@ def poll() -> Fn:
 
 
 def wait() -> Fn:
-    """test_wait and try_wait: 1 if the phase is complete; then what was released is ordered before."""
+    """test_wait and try_wait: 1 if the phase is complete; what was released is then ordered before this thread."""
     f = Fn("mbarrier_wait", "i32", {**USE, "value": "i64", "parity": "i32", "acquires": "i32"}, COLD)
     ok = f.call("i32", "mbarrier_valid", *(f[name] for name in USE), f.const("i32", 0))
     with f.when(ok.eq(0), likely=False):
@@ -270,7 +273,7 @@ def wait() -> Fn:
 
 
 def _witness(f: Fn) -> None:
-    """Follow one thread's waits: does it go on twice in one phase, or before any has completed?"""
+    """Follow one thread's waits: does it pass twice in one phase, or before any phase has completed?"""
     mbarrier, me = mbarrier_at(f, f["address"]), (f["me"] & (STAMP_STEP - 1)) + 1
     witness, phase = MBARRIER.get(mbarrier, "witness"), MBARRIER.get(mbarrier, "phase")
     with f.when(witness.eq(0) | witness.eq(me)):
@@ -281,7 +284,7 @@ def _witness(f: Fn) -> None:
 
 
 def poll_again() -> Fn:
-    """All threads wait, some for a phase: these look again. 0: they have often enough, and the block ends."""
+    """All threads wait, some for a phase: those test it again. 0 if they have tried often enough: the block ends."""
     f = Fn("poll_again", "i32", {"w": "ptr"}, "noinline nounwind")
     polls = WORKER.get(f["w"], "polls") + 1
     WORKER.set(f["w"], "polls", polls)
@@ -295,10 +298,12 @@ def poll_again() -> Fn:
             with f.when(in_vain, likely=False):
                 address = HEADER.get(frames.at(t.zext("i64") * stride), "barrier").zext("i64")
                 mbarrier = mbarrier_at(f, address)
-                missing = MBARRIER.get(mbarrier, "pending").zext("i64") << 32
-                missing = missing | MBARRIER.get(mbarrier, "bytes").zext("i64")
-                kind, none = f.const("i32", int(Kind.STUCK_PHASE)), f.const("i32", 0)
-                f.call("void", "record", f["w"], kind, now & SITE_MASK, t, address, missing, none)
+                missing = MBARRIER.get(mbarrier, "pending").zext("i64") << 2 * BYTES_BITS
+                for name, shift in (("came", BYTES_BITS), ("bytes", 0)):
+                    part = MBARRIER.get(mbarrier, name).zext("i64") & ((1 << BYTES_BITS) - 1)
+                    missing = missing | (part << shift)
+                kind, copy = f.const("i32", int(Kind.STUCK_PHASE)), MBARRIER.get(mbarrier, "copy_site")
+                f.call("void", "record", f["w"], kind, now & SITE_MASK, t, address, missing, copy)
     with f.when(in_vain, likely=False):
         LAUNCH.set(WORKER.get(f["w"], "launch"), "stop", f.const("i32", ENOUGH))
     f.ret(in_vain.zext("i32") ^ 1)
