@@ -212,7 +212,7 @@ def _is_harmless(ins: Instruction, values: Set[str], place: tuple[str, int], flo
 
 
 def _looks(ins: Instruction, used: Set[str]) -> bool:
-    return is_looked_at(ins, used) or (ins.traits.loads and ins.op.is_strong)
+    return (ins.traits.atomic and is_looked_at(ins, used)) or (ins.traits.loads and ins.op.is_strong)
 
 
 def _is_decided_by(look: Instruction, flow: _Values) -> bool:
