@@ -3,7 +3,7 @@
 Comments, whitespace, names and numbers do not count. What is left is compared by fingerprints: of each run of
 `WINDOW` hashes of `LENGTH` tokens the smallest, so that a passage of WINDOW + LENGTH - 1 tokens in common is always
 noticed. (Schleimer, Wilkerson, Aiken: Winnowing. SIGMOD 2003. https://doi.org/10.1145/872757.872770)
-Passages of the exercise's starter are nobody's, and what many share is how it is done.
+Passages from the exercise's starter do not count, nor does what many students share.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 from reports.classroom import AlikeGroup
@@ -32,7 +32,7 @@ LONGEST = 250_000
 FEW, MANY = 4, 30
 
 IDENTICAL = "identical files"
-RENAMED = "identical but for names, numbers, comments and whitespace"
+RENAMED = "identical except for names, numbers, comments and whitespace"
 
 # A text that never ends is a token too, or a line of quotes would be read again from each of them.
 _TOKEN = re.compile(
@@ -48,8 +48,11 @@ _KEPT = re.compile(
 )
 
 
-def groups(sources: Mapping[str, str], starter: str) -> tuple[AlikeGroup, ...]:
-    """Of the sources by student: the most alike first. Whoever left the starter as it was is not compared."""
+def groups(sources: Mapping[str, str], starter: str, solution: str = "") -> tuple[AlikeGroup, ...]:
+    """Of the sources by student: the most alike first, then those that are alike to the exercise's own solution.
+
+    Whoever left the starter as it was is not compared.
+    """
     by_text: dict[str, list[str]] = defaultdict(list)
     by_tokens: dict[tuple[str, ...], list[str]] = defaultdict(list)
     given = tokens(starter)
@@ -63,7 +66,7 @@ def groups(sources: Mapping[str, str], starter: str) -> tuple[AlikeGroup, ...]:
     for alike in by_tokens.values():
         if len(alike) > 1 and tuple(alike) not in identical:
             found.append(AlikeGroup(tuple(alike), 1.0, RENAMED))
-    return (*found, *_pairs(by_tokens, _fingerprints(given)))
+    return (*found, *_pairs(by_tokens, _fingerprints(given)), *_like_solution(by_tokens, given, tokens(solution)))
 
 
 def tokens(text: str) -> tuple[str, ...]:
@@ -97,6 +100,18 @@ def _pairs(by_tokens: Mapping[tuple[str, ...], Sequence[str]], given: frozenset[
             share = count / shorter
             found.append(AlikeGroup(pair, share, f"{share:.0%} of the shorter one's own code"))
     return sorted(found, key=lambda group: (-group.share, group.students))
+
+
+def _like_solution(
+    by_tokens: Mapping[tuple[str, ...], Sequence[str]], given: Sequence[str], solution: Sequence[str]
+) -> Iterator[AlikeGroup]:
+    theirs = _fingerprints(solution) - _fingerprints(given)
+    for read, students in by_tokens.items():
+        own = _fingerprints(read) - _fingerprints(given)
+        shorter = min(len(own), len(theirs))
+        share = len(own & theirs) / shorter if shorter >= FEWEST else 0.0
+        if share >= ALIKE:
+            yield AlikeGroup(tuple(students), share, f"{share:.0%} of the exercise's own solution")
 
 
 def _fingerprints(read: Sequence[str]) -> frozenset[int]:

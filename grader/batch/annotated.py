@@ -31,7 +31,7 @@ def _above(entry: Entry, result: Result, exercise: Exercise, advice: tuple[feedb
     said += ["", *feedback.numbered(advice)] if advice else []
     by_hand = entry.manual.said
     said += ["", f"From your instructor: {by_hand}"] if by_hand else []
-    said += ["", f"To repeat: grade run {result.exercise} starter.cu --seed {result.seed}"]
+    said += ["", f"To repeat: {feedback.repeat(result)}"]
     said += ["Line numbers are those of your file, which begins below.", ""]
     return [f"// {line}".rstrip() for text in said for line in _wrapped(text)]
 

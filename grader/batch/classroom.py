@@ -41,11 +41,15 @@ def alike_of(entries: Sequence[Entry], exercise: Exercise) -> tuple[classroom.Al
         if text is not None and together not in seen:
             sources[entry.submitted.student] = text
         seen |= {together} if together else set()
+    return alike.groups(sources, _text(exercise.starter), _text(exercise.folder / "solution.cu"))
+
+
+def _text(file: Path) -> str:
+    """ "" if the exercise here has no such file."""
     try:
-        starter = exercise.starter.read_text(encoding="utf-8", errors="replace")
+        return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        starter = ""
-    return alike.groups(sources, starter)
+        return ""
 
 
 def rows_of(entries: Sequence[Entry], exercise: Exercise, key: bytes) -> tuple[classroom.StudentRow, ...]:

@@ -51,7 +51,7 @@ def make(batches: Sequence[Graded]) -> CourseGradebook:
     people: list[_Person] = []
     for batch in batches:
         _add(people, batch)
-    people.sort(key=lambda person: (words(person.name) or person.student.casefold(), person.student))
+    people.sort(key=lambda person: ((person.name or person.student).casefold(), person.student))
     most = {batch.exercise.name: float(sum(batch.exercise.points.values())) for batch in batches}
     header = ["student", "name", "email", *names, "total", "max", "not final"]
     partial = tuple(person.student for person in people if len(person.entries) < len(batches))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import NamedTuple
 
 from grader.batch import outcomes, table
@@ -48,7 +50,7 @@ class Advice(NamedTuple):
 
 
 def of(result: Result) -> tuple[Advice, ...]:
-    """What made the submission fail, the one to start with first. A next step is said once."""
+    """What made the submission fail, the one to start with first. Each next step appears only once."""
     advice: list[Advice] = []
     for problem in found.problems(result)[:SHOWN_PROBLEMS]:
         one = _advice(problem)
@@ -63,6 +65,12 @@ def headline(result: Result) -> str:
     return inert(f"{words.headline}. {words.sentence}")
 
 
+def repeat(result: Result) -> str:
+    """The command, under the student's own file name: where it lies is another matter on each machine."""
+    name = PurePath(result.submission.path).name
+    return shlex.join(["grade", "run", result.exercise, name, "--seed", str(result.seed)])
+
+
 def points(entry: Entry, exercise: Exercise) -> str:
     """ "correctness 16 of 40; quality 12 of 20; total 28 of 100"."""
     known = outcomes.points(entry)
@@ -73,7 +81,7 @@ def points(entry: Entry, exercise: Exercise) -> str:
     ]
     if entry.manual.points is not None:
         parts.append(f"from your instructor {table.number(entry.manual.points)}")
-    if entry.lateness.percent and (final := outcomes.final(entry)):
+    if entry.lateness.percent and (final := outcomes.final(entry)) is not None:
         parts.append(f"{entry.lateness.said}, so {table.number(final)}")
     return "; ".join(parts)
 

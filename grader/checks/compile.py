@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from grader.launching import signature
 from grader.model.execution import Compilation, CompiledKernel
@@ -11,6 +12,8 @@ from grader.model.exercise import Exercise, Parameter
 from grader.model.families import COMPILE
 from grader.model.measurements import KernelResources, Measurements
 from grader.model.result import Check, Finding, Status
+
+CLOSE = 0.75  # of difflib's ratio: a name that was probably meant
 
 
 def judge(exercise: Exercise, filename: str, compilation: Compilation) -> Check:
@@ -35,17 +38,18 @@ def unreadable(problem: Finding) -> Check:
 
 
 def _errors(filename: str, compilation: Compilation) -> tuple[Finding, ...]:
-    """Without the warnings: beside an error most are its echo. At least what the compiler said last."""
+    """The errors, without warnings, which mostly follow from the errors; or the compiler's last line."""
     errors = tuple(finding for finding in compilation.findings if finding.kind != "compile-warning")
     return errors or (Finding("compile-error", filename, 0, _last_line(compilation.log)),)
 
 
 def _signature_findings(exercise: Exercise, filename: str, compilation: Compilation) -> Iterator[Finding]:
     by_name = {compiled.name: compiled for compiled in compilation.kernels}
+    wanted = {name for kernel in exercise.kernels for name in (kernel.name, kernel.launch_name)}
     for kernel in exercise.kernels:
         found = signature.variants(kernel, compilation)
         if not found:
-            yield _missing(kernel.name, kernel.signature(), filename, compilation)
+            yield _missing(kernel.name, kernel.signature(), filename, compilation, wanted)
         for compiled in found.values():
             workspace = signature.ends_in_workspace(kernel, compiled)
             parameters = signature.parameters(kernel, workspace=workspace)
@@ -53,15 +57,22 @@ def _signature_findings(exercise: Exercise, filename: str, compilation: Compilat
             yield from _mismatch(compiled, widths, parameters, declaration, filename)
         launch, declaration = by_name.get(kernel.launch_name), signature.of_launch(kernel)
         if launch is None:
-            yield _missing(kernel.launch_name, declaration, filename, compilation)
+            yield _missing(kernel.launch_name, declaration, filename, compilation, wanted)
         else:
             parameters = signature.launch_parameters(kernel)
             yield from _mismatch(launch, launch.parameter_bytes, parameters, declaration, filename)
 
 
-def _missing(name: str, declaration: str, filename: str, compilation: Compilation) -> Finding:
+def _missing(
+    name: str, declaration: str, filename: str, compilation: Compilation, wanted: Collection[str]
+) -> Finding:
+    """`wanted`: the names of all kernels and launch functions of the exercise."""
     line, message = 0, f"no kernel named {name}; the file defines "
     message += ", ".join(k.name for k in compilation.kernels) or "none"
+    names = [k.name for k in compilation.kernels if k.name not in wanted and not k.name.startswith("_Z")]
+    for close in difflib.get_close_matches(name, names, 1, CLOSE):
+        line = next(k.line for k in compilation.kernels if k.name == close)
+        message = f"no kernel named {name}; this one is called {close}"
     for compiled in compilation.kernels:
         if re.match(rf"_Z\d*N?\d*{re.escape(name)}", compiled.name):
             line = compiled.line
@@ -76,7 +87,7 @@ def _mismatch(
     declaration: str,
     filename: str,
 ) -> Iterator[Finding]:
-    """PTX keeps nothing but the number of parameters and their widths, so that is what can be said."""
+    """PTX keeps only the number of parameters and their widths, so the message can name only those."""
     expected = signature.widths(parameters)
     if actual == expected:
         return

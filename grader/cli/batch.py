@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,24 +44,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--late", metavar="FILE", type=_PATH, help="Rule for late work, a TOML file; remembered.")
 @click.option("--exercises", metavar="DIR", type=_PATH, help="Folder of the exercises.")
 def command(
-    submissions: Path,
     exercise: str,
-    out: Path,
-    device: str,
-    gpus: tuple[int, ...],
-    seed: int | None,
     secret: Path | None,
-    jobs: int | None,
     engine: str,
     config: Path | None,
-    trust: bool,
-    replace: bool,
-    real_names: bool | None,
-    roster: Path | None,
-    students: tuple[str, ...],
     dry_run: bool,
-    late: Path | None,
     exercises: Path | None,
+    **asked: Any,  # the others are fields of Batch
 ) -> int:
     """Grade every submission in SUBMISSIONS: a folder, a zip from Canvas, Moodle or Gradescope, or a CSV list.
 
@@ -84,48 +73,45 @@ def command(
     from grader.exercise import secret as secret_cases
     from grader.sandbox import confine
 
-    if gpus and device == "cpu":
-        raise click.UsageError("--gpu implies --device cuda")
-    if (engine == "parsl") != (config is not None):
-        raise click.UsageError("--engine parsl and --config FILE must be used together")
-    if engine == "parsl" and (gpus or jobs):
-        raise click.UsageError("with --engine parsl, set the GPUs and the number of workers in FILE")
+    _check(engine, config, **asked)
     batch = Batch(
-        submissions=submissions,
         exercise=catalog.find(exercise, catalog.exercises_folder(exercises)),
-        out=out,
-        device=device,
-        gpus=gpus,
-        seed=seed,
         secret=secret_cases.read(secret) if secret else None,
-        jobs=jobs,
-        replace=replace,
-        trust=trust,
-        real_names=real_names,
-        roster=roster,
-        students=students,
-        late=late,
+        **asked,
     )
+    # What other machines have, their own children find out.
+    confined = confine.required(trust=batch.trust or engine == "parsl")
     if dry_run:
-        with confine.required(trust=trust or engine == "parsl"):
+        with confined:
             _preview(batch, here=engine == "local")
         return exits.PASSED
-    began = _last_event(out)
-    # What other machines have, their own children find out.
-    with confine.required(trust=trust or engine == "parsl"), progress() as watch:
+    began = _last_event(batch.out)
+    with confined, progress() as watch:
         try:
             made = run(batch, watch, _elsewhere(config) if config else None)
         finally:
             watch.close()
             _say_what_is_there(batch, watch.summary)
     _say_what_changed(batch, began)
-    return exits.ERROR if could_not_be_graded(made, students) else exits.PASSED
+    return exits.ERROR if could_not_be_graded(made, batch.students) else exits.PASSED
+
+
+def _check(
+    engine: str, config: Path | None, *, device: str, gpus: tuple[int, ...], jobs: int | None, **_: Any
+) -> None:
+    """Raises UsageError for options that contradict each other."""
+    if gpus and device == "cpu":
+        raise click.UsageError("--gpu implies --device cuda")
+    if (engine == "parsl") != (config is not None):
+        raise click.UsageError("--engine parsl and --config FILE must be used together")
+    if engine == "parsl" and (gpus or jobs):
+        raise click.UsageError("with --engine parsl, set the GPUs and the number of workers in FILE")
 
 
 def _preview(batch: Batch, *, here: bool) -> None:
     from grader.batch.run import preview
     from grader.cli.wrap import wrapped
-    from reports.text import inert, plural
+    from reports.text import in_line, inert, plural
 
     accepted = preview(batch, lambda text: click.echo(inert(text), err=True), here=here)
     for one in accepted.enrolled:
@@ -135,7 +121,7 @@ def _preview(batch: Batch, *, here: bool) -> None:
         said = submitted.problem or "; ".join(filter(None, (state, submitted.place, submitted.note)))
         click.echo(wrapped(inert(f"{submitted.called}: {said}"), further="    "))
     for student in accepted.leaving:
-        click.echo(f"{inert(student)}: leaves the batch")
+        click.echo(f"{in_line(student)}: leaves the batch")
     where = "GPU" if accepted.conditions.device == "cuda" else "CPU"
     todo = plural(len(accepted.todo), "submission")
     click.echo(f"{plural(len(accepted.enrolled), 'student')}; {todo} to grade on the {where}. Nothing was written.")

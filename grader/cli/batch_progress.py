@@ -12,12 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from grader.batch import outputs
 from grader.batch.choice import some
+from grader.batch.class_list import NOT_SUBMITTED
 from grader.batch.entry import Entry
 from grader.batch.run import BatchPlan
 from grader.batch.worker import Graded
 from grader.cli.terminal import console
 from grader.cli.wrap import NO_BREAK, wrapped
-from reports.text import inert, plural
+from reports.text import in_line, inert, plural
 
 VERDICTS = ("passed", "incomplete", "failed", "error")
 SHOWN_PROBLEMS = 10
@@ -25,10 +26,10 @@ SHOWN_NAMES = 3  # of students who submitted the same file
 BAR_WIDTH = 10  # leaves room for the rest of the line
 # The remedy for whatever was not taken.
 NOT_TAKEN = (
-    "To grade them, put each one's starter.cu in the place of what is there (unpack a zip first), or list students "
+    "To grade them, replace each submission with its starter.cu (unpack a zip first), or list students "
     "and files in a CSV file, and run the command again. Or give points by hand: grade points."
 )
-DAYS_UNKNOWN = "How late is not known, so one day counts: list the days under [days_late] in the --late file."
+DAYS_UNKNOWN = "It is not known how late, so one day counts: list the days under [days_late] in the --late file."
 STEADY = 3  # gradings before a rate is meaningful
 
 
@@ -136,9 +137,11 @@ def summary(entries: Sequence[Entry]) -> str:
     if problems:
         parts.append(f"{len(problems)} without a grade")
     lines = [f"{plural(len(entries), 'student')}: {', '.join(parts) or 'none graded'}"]
-    lines += _listed(problems, "problem")
-    if any(entry.submitted.problem for entry in entries):
+    nothing = [entry.submitted.called for entry in entries if entry.submitted.problem == NOT_SUBMITTED]
+    lines += _listed([one for one in problems if one[1] != NOT_SUBMITTED], "problem")
+    if any(entry.submitted.problem not in ("", NOT_SUBMITTED) for entry in entries):
         lines.append(wrapped(NOT_TAKEN))
+    lines += [wrapped(inert(f"{NOT_SUBMITTED}: {some(nothing)}"), indent="  ", further="    ")] if nothing else []
     notes = [(entry.submitted.called, entry.submitted.note) for entry in entries if entry.submitted.note]
     lines += ["Please check:", *_listed(notes, "note")] if notes else []
     unsure = [entry.submitted.called for entry in entries if not entry.lateness.known]
@@ -171,5 +174,5 @@ def _where(plan: BatchPlan) -> str:
 
 
 def _names(students: Sequence[str]) -> str:
-    shown = ", ".join(inert(student) for student in students[:SHOWN_NAMES])
+    shown = ", ".join(in_line(student) for student in students[:SHOWN_NAMES])
     return shown + (f" and {len(students) - SHOWN_NAMES} more" if len(students) > SHOWN_NAMES else "")

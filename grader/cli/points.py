@@ -75,7 +75,7 @@ def command(
 
 def _give_to_many(ledger: Ledger, exercise: Exercise, folder: Path, file: Path) -> int:
     from grader.batch import instructor, outputs, points_list
-    from reports.text import inert, plural
+    from reports.text import in_line, plural
 
     entries = {entry.submitted.student: entry for entry in outputs.entries(ledger, exercise)}
     found = points_list.read(file, list(entries.values()), lambda entry: instructor.share(entry, exercise))
@@ -84,10 +84,17 @@ def _give_to_many(ledger: Ledger, exercise: Exercise, folder: Path, file: Path) 
     if changed:
         instructor.give_all(ledger, exercise, folder, changed)
     for student, given in changed.items():
-        click.echo(f"{inert(student)}: {_number(given.points)} {inert(given.said)}".rstrip())
+        said = _given(given)
+        click.echo(in_line(f"{entries[student].submitted.called}: {said}"))
     same = len(wanted) - len(changed)
     click.echo(f"points for {plural(len(changed), 'student')}" + (f"; {same} had them already" if same else ""))
     return exits.PASSED
+
+
+def _given(given: ManualPoints) -> str:
+    """ "8 points; naming 4, comments 4. Clear."."""
+    points = "" if given.points is None else f"{given.points:g} point{'s' * (given.points != 1)}"
+    return "; ".join(filter(None, (points, given.said)))
 
 
 def _items(items: Iterable[str]) -> dict[str, float]:
@@ -129,10 +136,10 @@ def _changed(
 
 def _show(entry: Entry, exercise: Exercise) -> None:
     from grader.batch import instructor, outcomes
-    from reports.text import inert
+    from reports.text import in_line, inert
 
     points = outcomes.points(entry)
-    click.echo(inert(entry.submitted.called))
+    click.echo(in_line(entry.submitted.called))
     for rubric in instructor.AUTOMATIC:
         value = getattr(points, rubric, None)
         click.echo(f"  {rubric:12} {_number(value):>6} of {exercise.points[rubric]}")

@@ -32,6 +32,7 @@ FINER: dict[tuple[str, str], tuple[str, ...]] = {
     # No barrier can fix a race between blocks.
     ("race", Detail.BETWEEN_BLOCKS): ("race-between-blocks", "out-of-range-rows", "missing-synchronization"),
     ("race", Detail.READ_BETWEEN_BLOCKS): ("race-between-blocks", "missing-synchronization"),
+    ("race", Detail.UPDATE): ("race-between-blocks", "missing-synchronization"),  # the same atomics cure it
 }
 
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from grader.launching import launch_source, signature, tensor_map_limits
+from grader.model.details import Detail
 from grader.model.execution import (
     GRID_TOO_LARGE,
     Compilation,
@@ -103,6 +104,7 @@ def plan_launch(
             launch_source.line_of(source, launcher.line, problem.member.partition("[")[0]),
             f"{kernel.launch_name}: {problem.text}",
             kernel=kernel.name,
+            detail=problem.detail,
         )
         for problem in _problems(config, maps, kernel, compiled, limits)
     )
@@ -156,6 +158,7 @@ class LaunchProblem(NamedTuple):
 
     member: str
     text: str
+    detail: str = ""  # a details.Detail: what to do about it
 
 
 def _problems(
@@ -177,11 +180,11 @@ def _problems(
 def _dimension_problems(config: LaunchConfig) -> Iterator[LaunchProblem]:
     for name, size, limits in (("grid", config.grid, MAX_GRID), ("block", config.block, MAX_BLOCK)):
         if not any(size):
-            yield LaunchProblem(name, f"launch->{name} is not set; each component must be at least 1")
+            yield LaunchProblem(name, f"launch->{name} is not set; each component must be at least 1", Detail.NOT_SET)
             continue
         for axis, value, limit in zip("xyz", size, limits, strict=True):
             if value == 0:
-                yield LaunchProblem(name, f"launch->{name}.{axis} is 0; it must be at least 1")
+                yield LaunchProblem(name, f"launch->{name}.{axis} is 0; it must be at least 1", Detail.ROUNDED_DOWN)
             elif value > limit:
                 yield LaunchProblem(name, f"launch->{name}.{axis} is {value}; the maximum is {limit}")
 
@@ -192,7 +195,7 @@ def _block_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterator[
     block = f"block {_by(config.block)} has {threads} threads"
     registers = -(-compiled.resources.registers // 8) * 8 if compiled.resources else 0
     if threads > MAX_BLOCK_THREADS:
-        yield LaunchProblem("block", f"{block}; the maximum is {MAX_BLOCK_THREADS}")
+        yield LaunchProblem("block", f"{block}; the maximum is {MAX_BLOCK_THREADS}", Detail.TOO_MANY_THREADS)
     elif compiled.max_threads and threads > compiled.max_threads:
         yield LaunchProblem("block", f"{block}; __launch_bounds__ of {compiled.name} allows {compiled.max_threads}")
     elif compiled.resources and registers * WARP * -(-threads // WARP) > REGISTERS_PER_BLOCK:
@@ -213,7 +216,7 @@ def _cluster_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterato
         return
     for axis, size in zip("xyz", asked, strict=True):
         if size == 0:
-            yield LaunchProblem("cluster", f"launch->cluster.{axis} is 0; it must be at least 1")
+            yield LaunchProblem("cluster", f"launch->cluster.{axis} is 0; it must be at least 1", Detail.ROUNDED_DOWN)
     blocks = prod(asked)
     if blocks > MAX_CLUSTER_BLOCKS:
         most = f"the maximum is {MAX_CLUSTER_BLOCKS}"

@@ -8,6 +8,11 @@ from enum import StrEnum
 class Detail(StrEnum):
     """A finding's `detail`, by the kinds that have it. A finding without one is the kind's plain form."""
 
+    # bad-launch
+    NOT_SET = "not-set"
+    ROUNDED_DOWN = "rounded-down"  # one component of a grid or a block is 0
+    TOO_MANY_THREADS = "too-many-threads"
+
     # out-of-bounds; without a detail it is past the end
     BEFORE_START = "before-start"
     STRAY_POINTER = "stray-pointer"  # the address lies in no array
@@ -33,6 +38,7 @@ class Detail(StrEnum):
     PLAIN_READ = "plain-read"  # between blocks: a plain load of what is written atomically
     BOTH_WRITE = "both-write"  # within a block that has no other barriers
     UNTRIED_SWAP = "swap-not-tried-again"  # a read, and a compare-and-swap that may fail
+    UPDATE = "update"  # each side reads the element and stores it again, as in count[i]++
     BLOCK_SCOPE = "block-scope"  # between blocks, through an atomic of block scope
     WITH_COPY = "with-copy"  # an asynchronous copy is on one side
     OWN_BARRIERS = "own-barriers"  # within a block that has mbarriers or named barriers
@@ -59,6 +65,7 @@ class Detail(StrEnum):
 
     # collective-mismatch; without a detail lanes of the mask never arrive
     ABSENT_LANE = "absent-lane"  # it reads a lane that the mask leaves out
+    WHOLE_WARP = "whole-warp"  # a lane is missing where all must take part, as in a matrix product
     OWN_LANE = "own-lane"  # the mask leaves out the calling lane
 
     # did-not-finish

@@ -61,6 +61,7 @@ NAMES = {
     Kind.REGISTER_COUNT: "trap",
     Kind.CLUSTER_ORDER: "barrier-divergence",
 }
+WHOLE_WARP = ("mma", "wmma", "ldmatrix", "stmatrix", "movmatrix")  # have no mask: every lane takes part
 # Kinds that are no more than a detail of their public kind.
 DETAILS = {
     Kind.STUCK_PHASE: Detail.STUCK_MBARRIER,
@@ -234,7 +235,8 @@ class Explainer:
                     return Detail.WITH_COPY
                 return self._detail_within(site, self.lowered.sites[fault.other_site])
             case Kind.BLOCK_RACE:
-                return _detail_between(site, self.lowered.sites[fault.other_site])
+                sides = site, self.lowered.sites[fault.other_site]
+                return Detail.UPDATE if _is_update(sides) else _detail_between(*sides)
             case Kind.OUT_OF_BOUNDS if place:
                 return _side_of(place)
             case Kind.MISALIGNED if place:
@@ -245,7 +247,9 @@ class Explainer:
             case Kind.BARRIER_DIVERGENCE:
                 return _detail_of_barrier(site, fault.address)
             case Kind.COLLECTIVE_MISMATCH if fault.address >= ABSENT_LANE:
-                return Detail.OWN_LANE if fault.address >= OWN_LANE else Detail.ABSENT_LANE
+                of_all = site.op.base in WHOLE_WARP
+                missing = Detail.WHOLE_WARP if of_all else Detail.ABSENT_LANE
+                return Detail.OWN_LANE if fault.address >= OWN_LANE else missing
             case Kind.DID_NOT_FINISH:
                 return {"push": Detail.RECURSION, WAITING: Detail.WAITS_FOR_OTHERS}.get(site.opcode, Detail.NONE)
             case Kind.TRAP:
@@ -260,6 +264,8 @@ class Explainer:
         """Of a race of threads of one block."""
         if _is_untried_swap(sides):
             return Detail.UNTRIED_SWAP
+        if _is_update(sides):
+            return Detail.UPDATE
         if self.lowered.own_barriers:
             return Detail.OWN_BARRIERS
         return Detail.BOTH_WRITE if all(map(_is_write, sides)) else Detail.NONE
@@ -396,6 +402,12 @@ def _related(kind: Kind, other: Side | None) -> tuple[Related, ...]:
 
 def _access(writes: bool) -> str:
     return "write" if writes else "read"
+
+
+def _is_update(sides: Sequence[Site]) -> bool:
+    """Of one line: what lies between updates on two lines may well be a missing barrier."""
+    lines = {(at.file, at.line) for at in (submission_frame(side.location) for side in sides)}
+    return all(side.updates for side in sides) and len(lines) == 1
 
 
 def _is_write(site: Site) -> bool:

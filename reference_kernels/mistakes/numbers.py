@@ -1,4 +1,4 @@
-"""FP32 results under an absolute tolerance: when two agree, and what wrong ones say by themselves."""
+"""FP32 results with an absolute tolerance: when two agree, and what wrong ones show by themselves."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ ZERO_OR_LEFT_OUT = (
 )
 # What a shuffle gets from a lane that does not take part is undefined: the engine gives Inf, to be seen.
 INFINITE = (
-    "the wrong elements are all infinite: a sum that starts there, a division by 0, or a shuffle that reads from "
-    "lanes that have left"
+    "the wrong elements are all infinite: a sum that starts at infinity, a division by 0, or a shuffle that "
+    "reads from lanes that have exited"
 )
 
 Rows = Array  # numbers of rows
@@ -75,7 +75,7 @@ class Within(Agreement[Rows]):
 
 
 def output(got: Array, right: Array, wrong: Array, tolerance: float) -> Matrix:
-    """All of (rows, columns). Mistakes take numbers of rows."""
+    """All three arrays are (rows, columns). Mistakes take row numbers."""
     return Output(got, right, wrong, lambda rows: rows, Within(tolerance))
 
 
@@ -158,7 +158,7 @@ def _nearly_right(output: Matrix) -> Iterator[Cause]:
 
 
 def _elsewhere(close: float, name_row: Callable[[int], str], output: Matrix) -> Iterator[Cause]:
-    """A right value at the wrong place; or the right value plus one that belongs elsewhere."""
+    """A right value in the wrong place, or the right value plus one that belongs elsewhere."""
     if output.got.size > SEARCHED or output.got.shape[1] < NEIGHBOURS:
         return
     runs = _runs_of_wrong(output)
@@ -187,7 +187,7 @@ def _elsewhere(close: float, name_row: Callable[[int], str], output: Matrix) -> 
 
 
 def _runs_of_wrong(output: Matrix) -> list[tuple[int, int]]:
-    """Where NEIGHBOURS in a row are wrong; none where only some of what is wrong lies in such runs."""
+    """Where NEIGHBOURS in a row are wrong; none unless nearly all wrong elements are in such runs."""
     finite = output.wrong & np.isfinite(output.got)
     if finite.sum() != output.wrong.sum():
         return []
@@ -201,7 +201,7 @@ def _runs_of_wrong(output: Matrix) -> list[tuple[int, int]]:
 
 
 def _find(values: Array, searched: Array, close: float) -> tuple[int, int] | None:
-    """Where these neighbours stand in `searched`."""
+    """Where these neighbouring values occur in `searched`."""
     at = np.flatnonzero(np.abs(searched[:, : 1 - NEIGHBOURS] - values[0]) <= close)
     columns = searched.shape[1] - NEIGHBOURS + 1
     for place in at:

@@ -61,6 +61,13 @@ def test_whoever_left_the_starter_as_it_was_copied_from_nobody() -> None:
     assert of(ada=STARTER, bob=STARTER, cyd="// mine\n" + STARTER) == []
 
 
+def test_the_exercises_own_solution_is_named() -> None:
+    found = alike.groups({"ada": disguised(SOLUTION), "bob": shuffled(SOLUTION), **HONEST}, STARTER, SOLUTION)
+    own = [group for group in found if "solution" in group.how]
+    assert [group.students for group in own] == [("ada",), ("bob",)]
+    assert own[0].how == "100% of the exercise's own solution"
+
+
 def test_what_many_have_is_not_a_sign() -> None:
     """A passage that the lecture showed, in code that is otherwise everybody's own."""
     shown = SOLUTION.partition('extern "C" __global__ void grouped')[0]

@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from grader.batch import class_list
+from grader.batch import class_list, worker
 from grader.batch.class_list import NOT_SUBMITTED
+from grader.batch.ledger import Enrolled
 from grader.cli.command import invoke
 from grader.errors import UsageError
 from tests.batch.class_of import submitted
 from tests.batch.classroom import School
 
 EXPORTED = Path(__file__).parent / "exported"
-GRADESCOPE = "First Name,Last Name,SID,Email,Role,Sections\nAda,Lovelace,0012,ada@example.edu,Student,A\n"
+GRADESCOPE = (
+    "First Name,Last Name,SID,Email,Role,Sections\n"
+    "Alonzo,Church,,church@example.edu,Instructor,\n"
+    "Ada,Lovelace,0012,ada@example.edu,Student,A\n"
+)
 
 
 def test_canvas_numbers_become_people() -> None:
@@ -51,6 +56,28 @@ def test_folders_are_found_by_whatever_they_are_called(tmp_path: Path, student: 
     assert (found.student, found.name) == (student, "Ada Lovelace")
 
 
+def test_one_number_is_not_taken_for_another_kind() -> None:
+    """Who has left the course is nobody else, though somebody's login is the same number."""
+    listed = [class_list.Listed("Roe, Bob", {"ID": "102", "SIS Login ID": "999"})]
+    left, bob = class_list.apply(listed, [submitted("999", "doejane", identifiers={"ID": "999"})])
+    assert (left.name, left.identifiers) == ("doejane", {"ID": "999"})
+    assert (bob.student, bob.problem) == ("102", NOT_SUBMITTED)
+
+
+def test_when_a_file_was_submitted_is_known_of_that_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.cu"
+    file.write_text("// first\n")
+    listed = class_list.read(EXPORTED / "moodle_worksheet.csv")
+    one = submitted("1234567", path=file, identifiers={"Identifier": "Participant 1234567"})
+    (alice, *_) = class_list.apply(listed, [one])
+    before = Enrolled(alice, worker.source(file).sha256, "key")
+    (again, *_) = class_list.kept([one], [before])
+    assert (again.at, again.name, again.note) == (alice.at, "Alice Doe", "")
+    file.write_text("// second\n")
+    (changed, *_) = class_list.kept([one], [before])
+    assert (changed.at, changed.name, changed.note) == (None, "Alice Doe", class_list.NEW_FILE)
+
+
 def test_two_who_are_called_alike_are_nobody(tmp_path: Path) -> None:
     (tmp_path / "roster.csv").write_text(GRADESCOPE + "Ada,Lovelace,0013,other@example.edu,Student,B\n")
     found = class_list.apply(class_list.read(tmp_path / "roster.csv"), [submitted("Ada Lovelace")])
@@ -61,7 +88,7 @@ def test_two_who_are_called_alike_are_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"a,b\n1,2\n", "roster.csv has no line that starts with Student or"),
+        (b"a,b\n1,2\n", "roster.csv has no line that starts with Student or Identifier or First Name"),
         (b"Student,Section\nAda,A\n", "roster.csv:1: no column tells students apart"),
         (b"Student,ID\n", "roster.csv lists no student"),
         (b"Student,ID\nJos\xe9,1\n", "roster.csv is not UTF-8"),

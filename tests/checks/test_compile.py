@@ -61,6 +61,11 @@ def test_a_missing_kernel_is_named_with_what_was_expected(exercise: Exercise) ->
     assert SIGNATURE in finding.notes[0]
 
 
+def test_a_kernel_by_a_similar_name_is_found(exercise: Exercise) -> None:
+    (finding,) = judged(exercise, renamed(KERNEL, "doubled_kernel")).findings
+    assert (finding.line, finding.message) == (4, "no kernel named double_kernel; this one is called doubled_kernel")
+
+
 def test_a_missing_extern_c_is_recognised(exercise: Exercise) -> None:
     (finding,) = judged(exercise, renamed(KERNEL, "_Z13double_kernelPKfPfPKii")).findings
     assert (finding.kind, finding.line) == ("missing-kernel", 4)

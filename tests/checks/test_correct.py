@@ -71,7 +71,12 @@ def test_the_tolerance_is_for_each_element_alone(error: float) -> None:
 
 def test_infinity_may_come_of_a_variable_that_was_never_set() -> None:
     infinite = judged(changed(4, 7, math.inf), unset=frozenset({31, 8}))
-    assert infinite.findings[0].notes[0] == "line 8 may use a variable that was never set"
+    (finding,) = infinite.findings
+    assert finding.message.startswith("line 8 may use a variable that was never set. First wrong element: ")
+    assert (finding.detail, finding.notes) == (
+        Detail.UNSET_VARIABLE,
+        ("line 31 may use a variable that was never set",),
+    )
     assert judged(changed(4, 7, 0.5), unset=frozenset({8})).findings[0].notes == ()
 
 

@@ -234,9 +234,9 @@ def test_points_for_many_from_a_list(listed: Grade) -> None:
     )
     assert listed("points", "out", "--from", "points.csv") == 0
     assert listed.out.splitlines() == [
-        "101: 5.5 Naming 2, Comments 3.5. Clear.",
-        "102: 1 Comments 1.",
-        "103: - see me",
+        "101 (Lovelace, Ada): 5.5 points; Naming 2, Comments 3.5. Clear.",
+        "102 (Babbage, Charles): 1 point; Comments 1.",
+        "103 (Lovelace, Byron): see me",
         "points for 3 students",
     ]
     book = Path("out/gradebook.csv").read_text()
@@ -245,7 +245,7 @@ def test_points_for_many_from_a_list(listed: Grade) -> None:
     assert listed.out == "points for 0 students; 3 had them already\n"
     Path("points.csv").write_text("student,comment\n101,Very clear.\n")
     assert listed("points", "out", "--from", "points.csv") == 0
-    assert "101: 5.5 Naming 2, Comments 3.5. Very clear." in listed.out
+    assert "5.5 points; Naming 2, Comments 3.5. Very clear." in listed.out
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,33 @@ LEADS = {
         s[t / 2] = t;  // <-- here
         __syncthreads();
         out[t] = s[t / 2];"""),
+    "a count without an atomic": (
+        "race", "update", """
+        __shared__ int count[4];
+        if (t < 4) count[t] = 0;
+        __syncthreads();
+        for (int i = t; i < 200; i += 64) count[in[i % 64] % 4]++;  // <-- here
+        __syncthreads(); out[t] = count[t % 4];"""),
+    "blocks that add to one sum": (
+        "race", "update", """
+        if (t == 0) state[0] += in[blockIdx.x];  // <-- here
+        if (blockIdx.x == 0) out[t] = in[t];"""),
+    "a reduction without barriers": (
+        "race", "", """
+        __shared__ int s[64];
+        s[t] = in[t];
+        __syncthreads();
+        for (int n = 32; n > 0; n /= 2)
+            if (t < n) s[t] += s[t + n];  // <-- here
+        __syncthreads(); out[t] = s[0];"""),
+    "a shift to the left without a barrier": (
+        "race", "", """
+        __shared__ int s[65];
+        s[t] = in[t];
+        if (t == 0) s[64] = 0;
+        __syncthreads();
+        s[t] = s[t + 1];  // <-- here
+        __syncthreads(); out[t] = s[t];"""),
     "a compare-and-swap that is not tried again": (
         "race", "swap-not-tried-again", """
         __shared__ int most;
@@ -126,7 +153,7 @@ LEADS = {
 def test_the_cause_leads(name: str) -> None:
     kind, detail, body = LEADS[name]
     threads = 96 if detail == "counts-differ" else 64
-    blocks = 2 if detail.endswith(("plain-read", "between-blocks")) else 1
+    blocks = 2 if "blockIdx" in body else 1
     ran = run(body.replace("COPY", COPY), before=MACROS, block=threads, grid=blocks)
     lead = ran.findings[0]
     assert (lead.kind, lead.detail) == (kind, detail)

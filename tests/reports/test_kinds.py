@@ -73,12 +73,45 @@ def test_a_race_between_blocks_wants_no_barrier(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reader", ["if (blockIdx.x) out[t] = state[t]; else state[t] = 1;", "if (t == 0) state[0] += 1;"]
+    "reader",
+    [
+        "if (blockIdx.x) out[t] = state[t]; else state[t] = 1;",
+        "if (t == 0) out[blockIdx.x] = state[0];\nif (t == 0) state[0] = 1;",
+    ],
 )
 def test_who_reads_what_another_block_stores_wants_a_signal_or_an_atomic(reader: str) -> None:
     step = advised("race", reader, grid=2)
     assert "atomicAdd" in step
     assert "__threadfence() and __syncthreads()" in step
+
+
+@pytest.mark.parametrize(
+    ("body", "grid"),
+    [
+        ("if (t == 0) state[0] += 1;", 2),
+        ("__shared__ int s; if (!t) s = 0;\n__syncthreads();\ns += in[t];\n__syncthreads(); out[t] = s;", 1),
+        ("__shared__ int s; if (!t) s = 0;\n__syncthreads();\ns = max(s, in[t]);\n__syncthreads(); out[t] = s;", 1),
+    ],
+)
+def test_an_update_that_is_not_atomic_is_not_sent_to_a_barrier(body: str, grid: int) -> None:
+    step = advised("race", body, grid=grid)
+    assert "atomicAdd" in step
+    assert "__syncthreads" not in step
+
+
+def test_a_matrix_product_without_some_lanes_is_told_of_no_mask() -> None:
+    """mma.sync has none."""
+    product = """
+        if (t % 32 > 27) return;
+        int c[4] = {}; unsigned a[4] = {}, b[2] = {};
+        asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                     "{%0, %1, %2, %3};" : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        out[t] = c[0];"""
+    found = run(product, workers=1).findings[0]
+    assert (found.kind, found.detail) == ("collective-mismatch", "whole-warp")
+    assert "needs all 32 lanes" in found.message
+    assert "mask" not in found.message + next_step(as_data(found))
 
 
 ANY_NAME = """extern "C" __global__ void k(int* NAME) { if (threadIdx.x == 0) NAME[0] = blockIdx.x; }"""

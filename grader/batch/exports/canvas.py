@@ -62,7 +62,8 @@ def new(entries: Sequence[Entry], exercise: Exercise, *, so_far: bool = False) -
         name = entry.submitted.name or entry.submitted.student
         rows.append([name, *ids, "", grades.of(entry, so_far=so_far)])
     left = [entry.submitted.student for entry in entries if entry not in graded]
-    notes = (f"left out {grades.NOT_IN_FULL}: {some(left)}",) if left else ()
+    why = grades.NO_POINTS if so_far else grades.NOT_IN_FULL
+    notes = (f"left out {why}: {some(left)}",) if left else ()
     return Filled(table.encode(rows), len(graded), notes)
 
 

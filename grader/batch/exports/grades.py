@@ -15,6 +15,7 @@ from grader.batch.entry import Entry
 from grader.batch.exports.format import Exported
 from grader.errors import UsageError
 
+NO_POINTS = "because they have no points"
 NOT_IN_FULL = "because they are not fully graded (--so-far exports the points so far)"
 
 # How a student and a line are matched: by a key of each.
@@ -106,7 +107,7 @@ def notes(entries: Sequence[Entry], found: Mapping[int, Entry], *, so_far: bool)
     if absent:
         said.append(f"missing from the file, so without a grade there: {some(absent)}")
     if ungraded:
-        said.append(f"left unchanged {NOT_IN_FULL}: {some(sorted(ungraded))}")
+        said.append(f"left unchanged {NO_POINTS if so_far else NOT_IN_FULL}: {some(sorted(ungraded))}")
     return tuple(said)
 
 

@@ -52,8 +52,12 @@ def results(result: Result, exercise: Exercise, comment: str = "", lateness: Lat
     score = None if total is None else round(total - lateness.lost(total), 2)
     tests = list(gradescope_tests.of(result, exercise, comment, scored=not failed))
     if total and lateness.percent:
-        minus = {"name": lateness.said, "score": -lateness.lost(total), "max_score": 0.0, "visibility": "visible"}
-        tests.append(minus)
+        minus = {
+            "score": -lateness.lost(total),
+            "max_score": 0.0,
+            "output": f"{lateness.percent:g}% of {total:g} points",
+        }
+        tests.append({"name": lateness.said, **minus, "visibility": "visible"})
     return {
         **({} if score is None else {"score": score}),
         **_common(_summary(result, exercise)),
@@ -102,7 +106,7 @@ def _summary(result: Result, exercise: Exercise) -> str:
         lines.append(f"{rubric}: {'not judged here' if part is None else f'{part:g} of {most}'}")
     if given.manual is not None:
         lines.append(f"from your instructor: {given.manual:g}")
-    lines.append(f"To repeat: grade run {exercise.name} starter.cu --seed {result.seed}")
+    lines.append(f"To repeat: {feedback.repeat(result)}")
     return "\n".join(lines)
 
 

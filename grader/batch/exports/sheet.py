@@ -58,8 +58,9 @@ class Sheet(msgspec.Struct):
         return codecs.BOM_UTF8 + body if self.bom else body
 
 
-def read(content: bytes, name: str, first: Sequence[str]) -> Sheet:
-    """Reads a sheet whose header starts with one of the columns `first`. Raises UsageError, which names the file."""
+def read(content: bytes, name: str, first: Sequence[str], shown: Sequence[str] = ()) -> Sheet:
+    """Reads a sheet whose header starts with one of the columns `first`. Raises UsageError, which names the file, and
+    of these columns those `shown`, or all."""
     if len(content) > MAX_BYTES:
         raise UsageError(f"{name} is larger than {MAX_BYTES >> 20} MiB")
     try:
@@ -79,6 +80,8 @@ def read(content: bytes, name: str, first: Sequence[str]) -> Sheet:
         csv.field_size_limit(limit)
     header = next((at for at, row in enumerate(rows) if row and row[0].strip() in first), None)
     if header is None:
-        raise UsageError(f"{name} has no line that starts with {' or '.join(first)}: is it the right export?")
+        raise UsageError(
+            f"{name} has no line that starts with {' or '.join(shown or first)}: is it the right export?"
+        )
     line_end = "\r\n" if start.endswith("\r") else "\n"
     return Sheet(rows, header, delimiter, line_end, content.startswith(codecs.BOM_UTF8))

@@ -24,6 +24,7 @@ DECIDING = {"min", "max", "and", "or"}  # of no effect where a look says that it
 FLOATS = {"f16", "f16x2", "bf16", "bf16x2", "f32", "f64"}
 OPERATIONS = {"add", "min", "max", "and", "or", "xor", "inc", "dec", "exch", "cas"}
 MOVES = {"mov", "cvta", "add"}
+COMPARES = {"set", "setp", "slct"}  # selp follows one
 ADDRESSES = 1 << 64
 
 
@@ -35,6 +36,8 @@ class BetweenBlocks(NamedTuple):
 class Looks(NamedTuple):
     polls: frozenset[int]  # volatile loads that poll, by `id`
     guesses: frozenset[int]  # loads that do no harm, by `id`
+    waits: frozenset[int]  # loads, by `id`, that poll: volatile and other strong ones
+    idle: frozenset[int]  # strong loads and atomic operations whose value decides nothing, by `id`
     between_blocks: BetweenBlocks
 
     def acquires(self, load: Instruction) -> bool:
@@ -44,9 +47,11 @@ class Looks(NamedTuple):
 def looks_of(blocks: list[Block]) -> Looks:
     instructions = [i for b in blocks for i in b.instructions]
     flow = _Values(instructions)
-    polls = _polling(blocks, flow)
+    polls = _polling(blocks, flow, [i for i in instructions if i.traits.loads and is_volatile(i)])
+    waits = polls | _polling(blocks, flow, [i for i in instructions if i.traits.loads and i.op.is_strong])
     guesses = frozenset(id(i) for i in instructions if _guesses(i, flow))
-    return Looks(polls, guesses - polls, _between_blocks(instructions, polls, flow.used))
+    idle = frozenset(id(i) for i in instructions if _looks(i, flow.used) and not _is_decided_by(i, flow))
+    return Looks(polls, guesses - polls, waits, idle, _between_blocks(instructions, polls, flow.used))
 
 
 def is_volatile(ins: Instruction) -> bool:
@@ -119,8 +124,7 @@ class _Values:
 # Loads that poll ------------------------------------------------------------------------------------------------
 
 
-def _polling(blocks: list[Block], flow: _Values) -> frozenset[int]:
-    loads = [i for b in blocks for i in b.instructions if i.traits.loads and is_volatile(i)]
+def _polling(blocks: list[Block], flow: _Values, loads: list[Instruction]) -> frozenset[int]:
     if not loads:
         return frozenset()
     found = {id(load) for load in loads if any(_ends(load, loop, blocks, flow) for loop in _loops(blocks))}
@@ -184,6 +188,33 @@ def _is_harmless(ins: Instruction, values: Set[str], place: tuple[str, int], flo
     if not _decides(ins, place, flow):
         return False
     return operation_of(ins) == "cas" or not any(values & set(registers_of(o)) for o in ins.operands)
+
+
+# Looks that decide ----------------------------------------------------------------------------------------------
+
+
+def _looks(ins: Instruction, used: Set[str]) -> bool:
+    return is_looked_at(ins, used) or (ins.traits.loads and ins.op.is_strong)
+
+
+def _is_decided_by(look: Instruction, flow: _Values) -> bool:
+    """Could what the thread does next depend on what it saw? Not if that is only computed with and stored."""
+    values = flow.reached(set(registers_of(look.operands[0])))
+    users = {id(i): i for name in values for i in flow.readers[name]}.values()
+    return any(_is_decision(i, values) for i in users)
+
+
+def _is_decision(ins: Instruction, values: Set[str]) -> bool:
+    traits = ins.traits
+    if ins.guard in values or traits.branches or traits.collective is not None or traits.flow is Flow.CALL:
+        return True
+    if ins.base in COMPARES:
+        return True
+    if not _is_memory(ins):
+        return False
+    at = {name for o in ins.operands if isinstance(o, Address) for name in registers_of(o)}
+    to_others = traits.writes and ins.op.space in ("global", "generic")
+    return bool(at & values) or not to_others
 
 
 # Blocks ---------------------------------------------------------------------------------------------------------

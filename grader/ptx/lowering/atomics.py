@@ -80,7 +80,7 @@ def atomic(u: KernelBuilder, ins: Instruction) -> None:
     for target, old in zip(targets, given, strict=True):
         if target is not None:
             u.assign(target, old)
-    looks = LOOKS if looked_at else 0
+    looks = LOOKS if looked_at and id(ins) not in u.looks.idle else 0
     how = u.f.select(changed, u.f.const("i32", looks | CHANGES | KEEPS), u.f.const("i32", looks | KEEPS))
     synchronise(u, op, address, how)
     if destination is not None:

@@ -24,6 +24,7 @@ from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.speculated import speculated_loads
 from grader.ptx.analysis.suspensions import is_plain_barrier, split_collectives
 from grader.ptx.analysis.unwritten import Place, follow_unwritten
+from grader.ptx.analysis.updates import updates
 from grader.ptx.ir import Fn, Value
 from grader.ptx.lowering.memory import (
     RESERVED,
@@ -86,6 +87,7 @@ class KernelBuilder:
         split_collectives(self.function)
         self.blocks = blocks_of(self.function)
         self.merging_loads = merging_loads(self.blocks)
+        self.updates = updates(i for block in self.blocks for i in block.instructions)
         self.meeting_places = meeting_places(self.blocks)
         self.speculated = speculated_loads(self.blocks, self.followed.keys())
         self.looks = looks_of(self.blocks)
@@ -207,7 +209,7 @@ class KernelBuilder:
 
     def site(self, width: int = 0, *, strong: bool = False, opcode: str = "") -> int:
         """The index of a new site, with its flags. `opcode` names one access of an instruction that makes several."""
-        self.sites.append(Site(self.here.location, opcode or self.here.opcode, width))
+        self.sites.append(Site(self.here.location, opcode or self.here.opcode, width, id(self.here) in self.updates))
         drops = id(self.here) in self.merging_loads or id(self.here) in self.followed
         flags = STRONG if strong else MERGES if drops else 0
         if strong and self.here.op.is_of_block_scope:

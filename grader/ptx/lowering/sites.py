@@ -12,11 +12,12 @@ WAITING = "waiting"  # opcode of the site of a loop that reads what other thread
 
 @dataclass(frozen=True)
 class Site:
-    """`width` in bytes."""
+    """`width` in bytes. `updates`: one of the two accesses of an update."""
 
     location: Location
     opcode: str
     width: int = 0
+    updates: bool = False
 
     @property
     def op(self) -> Opcode:
