@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
 
@@ -42,6 +42,13 @@ class Layer:
     top_k: int
     capacity: int
     given: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], top_k: int, capacity: int) -> Layer:
+        """From every array by name."""
+        given = dict(arrays)
+        logits, x, W_gate_up, W_down = (given.pop(name) for name in ("logits", "x", "W_gate_up", "W_down"))
+        return cls(logits, x, W_gate_up, W_down, top_k, capacity, given)
 
     @property
     def num_tokens(self) -> int:
@@ -83,7 +90,7 @@ def completed(layer: Layer, rng: np.random.Generator) -> Layer:
     """The layer with every intermediate result, floats rounded to FP32. The order of an expert's rows is drawn."""
     expert, weight = route(layer.logits, layer.top_k)
     sizes = count(expert, layer.num_experts)
-    row = place(expert, group_offsets(sizes), rng)
+    row = place(expert, rng)
     slot = place_masked(expert, layer.num_experts, layer.capacity, rng)
     given: dict[str, np.ndarray] = {
         "expert": expert,
@@ -124,12 +131,10 @@ def count(expert: Ints, num_experts: int) -> Ints:
     return np.bincount(expert.ravel(), minlength=num_experts).astype(np.int32)
 
 
-def place(expert: Ints, offsets: ArrayLike, rng: np.random.Generator) -> Ints:
+def place(expert: Ints, rng: np.random.Generator) -> Ints:
     """A row for each assignment, among those of its expert, in any order."""
-    order = _by_expert(expert, rng)
     row = np.empty(expert.size, np.int32)
-    row[order] = np.arange(expert.size)
-    assert (np.diff(np.asarray(offsets)) == count(expert, len(np.asarray(offsets)) - 1)).all()
+    row[_by_expert(expert, rng)] = np.arange(expert.size)
     return row.reshape(expert.shape)
 
 

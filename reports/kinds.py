@@ -1,4 +1,4 @@
-"""What each kind of finding is called, and what a student does about it: plain data, by a finding's own data."""
+"""What each kind of finding is called, and what the student should do next: plain data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grader.model.result import Finding
 
 
 class KindText(NamedTuple):
-    """`at_fault`: the finding's line is the guilty one; else it only says which kernel is meant."""
+    """`at_fault`: the finding's line is the guilty one; otherwise it only shows which kernel is meant."""
 
     title: str
     next_step: str
@@ -17,7 +17,7 @@ class KindText(NamedTuple):
 
 
 class Finer(NamedTuple):
-    """What is said otherwise where the detail is known. Without a title, it is called as its kind is."""
+    """What to say instead if the detail is known. Without a title of its own, it keeps its kind's."""
 
     next_step: str
     title: str = ""
@@ -42,7 +42,7 @@ KINDS = {
         "Invalid launch",
         "Set this field of Launch to a valid value: grid and block at least 1, at most 1024 threads in a block, "
         "shared_bytes in bytes and per block, and a variant that has a kernel. A number of tiles is rounded up, "
-        "(n + TILE - 1) / TILE, so that a small problem has one, too.",
+        "(n + TILE - 1) / TILE, so that a small problem gets one, too.",
     ),
     "out-of-bounds": KindText(
         "Out of bounds",
@@ -119,7 +119,7 @@ KINDS = {
 COPIED_LATER = "Read before its copy has arrived"
 _COUNT_ARRIVALS = (
     "Count the threads that arrive at this mbarrier in each phase, and the bytes copied: both must be exactly what "
-    "it was told to expect."
+    "it expects."
 )
 _CONVERT = "Convert the first wrong element by hand, bit by bit, and compare."
 
@@ -153,7 +153,7 @@ FINER: dict[tuple[str, str], Finer] = {
     ),
     **{
         (kind, Detail.FLAT_BLOCK): Finer(
-            "Launch a block of two dimensions, launch->block = dim3(TILE, TILE), or compute row and column from "
+            "Launch a two-dimensional block, launch->block = dim3(TILE, TILE), or compute row and column from "
             "threadIdx.x: / TILE and % TILE.",
             "Block of one dimension",
         )
@@ -180,7 +180,7 @@ FINER: dict[tuple[str, str], Finer] = {
         "bytes: pad rows to 24), and the pointer to each fragment a multiple of 32 bytes."
     ),
     ("misaligned-access", Detail.OWN_ALIGNMENT): Finer(
-        "An array is aligned as its elements are, floats to 4 bytes. Declare it with the alignment that the access "
+        "An array is aligned as its elements are: floats to 4 bytes. Declare it with the alignment that the access "
         "needs, as in __shared__ __align__(16) float tile[...], or use a narrower access."
     ),
     ("misaligned-access", Detail.BULK_SIZE): Finer(
@@ -195,11 +195,11 @@ FINER: dict[tuple[str, str], Finer] = {
     ("race", Detail.PLAIN_READ): Finer(
         "A plain load may be made only once and kept in a register. Read a flag or counter that other blocks change "
         "with atomicAdd(p, 0) or through a volatile pointer, in the loop that waits, and run __threadfence() after "
-        "it. A sum that others add to is complete only in the next kernel, or after a counter says so."
+        "it. A sum that others add to is complete only in the next kernel, or once a counter shows it."
     ),
     ("race", Detail.BOTH_WRITE): Finer(
-        "Two threads write one element: check the index, and where one thread is meant to write, the condition that "
-        "chooses it. Only if both writes are meant, put a __syncthreads() between them."
+        "Two threads write one element: check the index and, if only one thread should write, the condition that "
+        "chooses it. Only if both writes are intended, put a __syncthreads() between them."
     ),
     ("race", Detail.UNTRIED_SWAP): Finer(
         "When the compare-and-swap runs, the value may have changed since it was read, and nothing is stored. Try "
@@ -299,7 +299,7 @@ FINER: dict[tuple[str, str], Finer] = {
         "Give the barrier a number from 0 to 15; __syncthreads() uses 0.", "No such barrier"
     ),
     ("trap", Detail.COOPERATIVE_LAUNCH): Finer(
-        "Let no block wait for all others: there is no cooperative launch here. Give each block work of its own, or "
+        "Let no block wait for all others: there is no cooperative launch here. Give each block separate work, or "
         "let the last block that counts itself done in the workspace do the rest.",
         "grid.sync() in an ordinary launch",
     ),
@@ -328,7 +328,7 @@ def next_step(finding: Finding) -> str:
 
 
 def title(finding: Finding) -> str:
-    """What it is called."""
+    """The finding's title."""
     finer = _finer(finding)
     return finer.title if finer and finer.title else kind_of(finding.kind).title
 

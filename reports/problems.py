@@ -63,9 +63,9 @@ class Problem:
     @property
     def next_step(self) -> str:
         if self.unwritten:
-            return f"Write {self.steps[0].name} on line {self.steps[0].line}: so far it is as in the starter."
+            return f"Write {self.steps[0].name} on line {self.steps[0].line}: it is still as in the starter."
         if self.first.detail == Detail.STEP_LEFT:
-            return f"Go on with {self.steps[0].name} on line {self.steps[0].line}: so far it is as in the starter."
+            return f"Go on with {self.steps[0].name} on line {self.steps[0].line}: it is still as in the starter."
         if self.is_explained and self.first.detail not in OWN_STEPS:
             return EXPLAINED_STEP + ("; the hint explains it." if self.hint else ".")
         if self.kind == COMPILE_ERROR and self.alone:

@@ -45,7 +45,7 @@ def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
     if failed == {"performance"}:
         return Words("Correct, but too slow", _too_slow(result))
     if not problems:
-        return Words("Not passed", "The Result says so, but contains no failed check.")
+        return Words("Not passed", "The result contains no failed check that explains why.")
     first = problems[0]
     if first.unwritten:
         return Words("Not written yet", _left(first))
@@ -66,9 +66,9 @@ def _failed(result: Result, problems: tuple[Problem, ...]) -> Words:
 
 
 def _left(problem: Problem) -> str:
-    """What is left to write, where nothing of what is written is wrong."""
+    """What is left to write, if nothing written so far is wrong."""
     first, *further = problem.steps
-    begin = "This is the starter as it came. Begin" if problem.first.detail == Detail.UNTOUCHED else "Go on"
+    begin = "This is the unchanged starter. Begin" if problem.first.detail == Detail.UNTOUCHED else "Go on"
     names = [step.name for step in further]
     shown = _listed(names) if len(names) <= SHOWN_STEPS else f"{names[0]} and {len(names) - 1} more"
     then = f"; {shown} {'is' if len(names) == 1 else 'are'} left after it" if names else ""

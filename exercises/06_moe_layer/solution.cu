@@ -1,28 +1,26 @@
 // A Mixture-of-Experts layer: the reference solution.
 //
 // 1. Routing. One thread per token finds the two largest logits in one pass and adds up the softmax in a
-//    second one. It compares with > and goes through the experts in order, so of equal logits the first
-//    stays.
+//    second one. It compares with > and goes through the experts in order, so among equal logits the first
+//    one wins.
 //
 // 2. Permutation. Counting and the running sum are tiny: one block each. Then every assignment (a token and
-// one
-//    of its experts) draws a row with an atomicAdd on its expert's cursor. The order within an expert is left
-//    to chance; nobody depends on it, because `row` says where each assignment went.
+//    one of its experts) draws a row with an atomicAdd on its expert's cursor. The order of the rows within
+//    an expert can change from run to run; no later stage depends on it, because `row` says where each
+//    assignment went.
 //
-// 3. Products. All four are the same tile multiplication. What differs is how a block finds its tile: in the
-//    contiguous layout it walks through the offsets; in the masked layout its indices say it, and a block
-//    beyond its expert's count returns. The host does not know the counts in either case, so the grid is as
-//    large as it may have to be.
+// 3. Products. All four are the same tile multiplication; only how a block finds its tile differs. In the
+//    contiguous layout, it walks through the offsets. In the masked layout, its indices give the tile, and a
+//    block beyond its expert's count returns. In both, the host does not know the counts, so the grid is as
+//    large as it could ever need to be.
 //
-// 4. Fusion. In the masked layout, gate and up are computed by one block: its tile holds 32 columns of the
-// gate
-//    and the same 32 columns of up. A thread then has both numbers that SwiGLU needs in its registers, and
-//    gate and up never go through memory.
+// 4. Fusion. In the masked layout, one block computes both gate and up: its tile holds 32 columns of the
+//    gate and the same 32 columns of up. A thread then has both numbers that SwiGLU needs in its registers,
+//    and gate and up never go through memory.
 //
 // 5. Two tile sizes. Tiles of 128 x 64 keep the multipliers busy, but a small problem has too few of them,
-// and
-//    an expert with a few rows wastes most of one. So each product has a second kernel with 32 x 64 tiles,
-//    and the launch function chooses.
+//    and an expert with a few rows wastes most of one. So each product has a second kernel with 32 x 64
+//    tiles, and the launch function chooses.
 //
 // How a tile is multiplied (registers, double buffering) is explained in the solution of exercise 01.
 #include "grader.cuh"
@@ -173,8 +171,8 @@ __device__ int column(int first_col, int at, int N) {
     return at < HALF ? col : N / 2 + col;
 }
 
-// One tile of A (M, K) @ B (K, N), in steps of TILE_K along K. Thread (x, y) gets rows y * THREAD_M and on,
-// and of each half of the tile, columns x * 4 and on. K and N are multiples of 16, so K has no partial step,
+// One tile of A (M, K) @ B (K, N), in steps of TILE_K along K. Thread (x, y) gets the rows from y * THREAD_M
+// and, in each half of the tile, the four columns from x * 4. K and N are multiples of 16, so K has no partial step,
 // and four neighbouring columns are inside or outside together.
 template <int THREAD_M, bool GATED>
 __device__ __forceinline__ void multiply_tile(const float* A, const float* B, int M, int N, int K,
@@ -271,7 +269,7 @@ __device__ __forceinline__ void store_tile(float* C, int M, int N, int first_row
 }
 
 // The expert that a row tile belongs to; num_experts if there is no such tile. `tile` becomes its number
-// within the expert. An expert without rows has no tiles, so it is passed.
+// within the expert. An expert without rows has no tiles and is skipped.
 __device__ int find_expert(const int* group_offsets, int num_experts, int tile_rows, int& tile) {
     for (int e = 0; e < num_experts; ++e) {
         const int tiles = ceil_div(group_offsets[e + 1] - group_offsets[e], tile_rows);
@@ -368,7 +366,7 @@ extern "C" __global__ void launch_down(int num_tokens, int num_experts, int top_
 // ---- combining -----------------------------------------------------------------------------------------
 
 // One thread per four elements of y. `place` is where each assignment's row is among `places` rows or slots.
-// An assignment that was dropped has the place behind the last one.
+// A dropped assignment has the place one past the last.
 __device__ void combine(const float* out, const int* place, int places, const float* weight, float* y,
                         int num_tokens, int top_k, int hidden) {
     const size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
@@ -387,7 +385,7 @@ __device__ void combine(const float* out, const int* place, int places, const fl
     *(float4*)&y[at] = sum;
 }
 
-// Each token gathers its own rows, so nobody else writes its result and no atomics are needed.
+// Each token gathers its own rows, so no other token writes its result and no atomics are needed.
 extern "C" __global__ void combine_kernel(const float* out, const int* row, const float* weight, float* y,
                                           int num_tokens, int top_k, int hidden) {
     combine(out, row, num_tokens * top_k, weight, y, num_tokens, top_k, hidden);
@@ -401,8 +399,8 @@ extern "C" __global__ void launch_combine(int num_tokens, int num_experts, int t
 
 // ---- the masked layout ---------------------------------------------------------------------------------
 
-// As scatter_kernel, without offsets: an expert's rows start at e * capacity. Who draws a number that is too
-// large is dropped.
+// As scatter_kernel, without offsets: an expert's rows start at e * capacity. An assignment
+// that draws a number that is too large is dropped.
 extern "C" __global__ void masked_scatter_kernel(const float* x, const int* expert, int* slot, float* A,
                                                  int num_tokens, int num_experts, int top_k, int hidden,
                                                  int capacity, void* workspace) {

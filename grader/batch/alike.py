@@ -3,7 +3,7 @@
 Comments, whitespace, names and numbers do not count. What is left is compared by fingerprints: of each run of
 `WINDOW` hashes of `LENGTH` tokens the smallest, so that a passage of WINDOW + LENGTH - 1 tokens in common is always
 noticed. (Schleimer, Wilkerson, Aiken: Winnowing. SIGMOD 2003. https://doi.org/10.1145/872757.872770)
-Passages of the exercise's starter are nobody's, and what many share is how it is done.
+Passages from the exercise's starter do not count, nor does what many students share.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONGEST = 250_000
 FEW, MANY = 4, 30
 
 IDENTICAL = "identical files"
-RENAMED = "identical but for names, numbers, comments and whitespace"
+RENAMED = "identical except for names, numbers, comments and whitespace"
 
 # A text that never ends is a token too, or a line of quotes would be read again from each of them.
 _TOKEN = re.compile(

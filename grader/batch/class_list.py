@@ -19,12 +19,15 @@ from pathlib import Path
 import msgspec
 
 from grader import files
+from grader.batch import worker
 from grader.batch.entry import Submitted
 from grader.batch.exports import sheet
 from grader.batch.exports.grades import words
+from grader.batch.ledger import Enrolled
 from grader.errors import UsageError
 
 NOT_SUBMITTED = "submitted nothing"
+NEW_FILE = "another file than before: --roster with a new class list says when it was submitted"
 
 # What tells students apart, as the platforms call it.
 IDENTIFIERS = (
@@ -88,24 +91,33 @@ def apply(listed: Sequence[Listed], submitted: Sequence[Submitted]) -> list[Subm
     return [*known.values(), *(one for one in nothing if one.student not in known)]
 
 
-def kept(submitted: Sequence[Submitted], before: Sequence[Submitted]) -> list[Submitted]:
+def kept(submitted: Sequence[Submitted], before: Sequence[Enrolled]) -> list[Submitted]:
     """With what an earlier list told, where this time there is none."""
-    earlier = {one.student: one for one in before}
+    earlier = {one.submitted.student: one for one in before}
     recalled = [_recalled(one, earlier[one.student]) if one.student in earlier else one for one in submitted]
-    nothing = [Listed(one.name, one.identifiers) for one in before if one.problem == NOT_SUBMITTED]
-    return apply(nothing, recalled)
+    absent = [one.submitted for one in before if one.submitted.problem == NOT_SUBMITTED]
+    return apply([Listed(one.name, one.identifiers) for one in absent], recalled)
 
 
-def _recalled(one: Submitted, before: Submitted) -> Submitted:
-    listed = {name: value for name, value in before.identifiers.items() if name not in one.identifiers}
+def _recalled(one: Submitted, before: Enrolled) -> Submitted:
+    """When it was submitted is known only of the same file; of another one, only the next list tells."""
+    known = before.submitted
+    listed = {name: value for name, value in known.identifiers.items() if name not in one.identifiers}
     if not listed:
         return one
-    return msgspec.structs.replace(
-        one,
-        name=before.name or one.name,
-        identifiers={**one.identifiers, **listed},
-        at=one.at or before.at,
-    )
+    at, note = one.at, one.note
+    if at is None and known.at is not None:
+        at = known.at if before.sha256 and before.sha256 == _sha256(one) else None
+        note = note if at else "; ".join(filter(None, (note, NEW_FILE)))
+    identifiers = {**one.identifiers, **listed}
+    return msgspec.structs.replace(one, name=known.name or one.name, identifiers=identifiers, at=at, note=note)
+
+
+def _sha256(one: Submitted) -> str:
+    try:
+        return worker.source(one.path).sha256 if one.path else ""
+    except UsageError:
+        return ""
 
 
 def _with(one: Submitted, person: Listed) -> Submitted:
@@ -119,15 +131,18 @@ def _with(one: Submitted, person: Listed) -> Submitted:
 
 def _shares_identifier(person: Listed, one: Submitted) -> bool:
     """Of the same column, so that a number of one kind is not taken for another's."""
-    theirs = one.identifiers
-    same = [name for name in person.identifiers if name in theirs]
-    if same:
-        return any(_key(person.identifiers[name]) == _key(theirs[name]) for name in same)
-    return False
+    return any(_key(person.identifiers[name]) == _key(one.identifiers[name]) for name in _same(person, one))
+
+
+def _same(person: Listed, one: Submitted) -> list[str]:
+    """What both the list and the download say of a student."""
+    return [name for name in person.identifiers if name in one.identifiers]
 
 
 def _is_called_so(person: Listed, one: Submitted) -> bool:
     """A folder or file that is called as any identifier or login of the student."""
+    if _same(person, one):
+        return False  # and they differ
     values = {value.casefold() for value in person.identifiers.values()}
     logins = {value.partition("@")[0] for value in values if "@" in value}
     return one.student.casefold() in values | logins
@@ -135,7 +150,7 @@ def _is_called_so(person: Listed, one: Submitted) -> bool:
 
 def _has_the_name(person: Listed, one: Submitted) -> bool:
     names = {words(text) for text in (one.name, one.student) if words(text)}
-    return bool(words(person.name)) and words(person.name) in names
+    return bool(words(person.name)) and words(person.name) in names and not _same(person, one)
 
 
 _WAYS: tuple[Callable[[Listed, Submitted], bool], ...] = (_shares_identifier, _is_called_so, _has_the_name)

@@ -63,7 +63,7 @@ def accept(batch: Batch, unpacked: Path, note: Note, *, here: bool) -> Accepted:
     _same_exercise(batch, settings)
     submitted = [_printable(one) for one in roster.read(batch.submissions, unpacked, batch.exercise.name)]
     if batch.roster is None:
-        submitted = class_list.kept(submitted, [one.submitted for one in known])
+        submitted = class_list.kept(submitted, known)
     else:
         submitted = class_list.apply(class_list.read(batch.roster), submitted)
     leaving = _leaving(batch, known, submitted)

@@ -79,7 +79,7 @@ def without(text: str, student: str, students: Sequence[Submitted]) -> str:
     for line in text.splitlines(keepends=True):
         key = re.match(r"""\s*(?:"(?P<quoted>[^"]*)"|'(?P<literal>[^']*)'|(?P<bare>[\w-]+))\s*=""", line)
         name = key and next(filter(None, key.groups()), "")
-        if not name or name in LatePolicy.__struct_fields__ or not _is(name, student, students):
+        if not name or name in LatePolicy.__struct_fields__ or not (name == student or _is(name, student, students)):
             kept.append(line)
     return "".join(kept)
 

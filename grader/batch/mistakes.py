@@ -10,7 +10,7 @@ from grader.model.result import Check, Finding, Result, Status
 from reports.classroom import ClassMistake
 
 TOO_SLOW = "too-slow"
-NOT_WRITTEN, UNTOUCHED = "not-written", "the starter as it came"
+NOT_WRITTEN, UNTOUCHED = "not-written", "the unchanged starter"
 UNEXPLAINED = "not one of the exercise's known mistakes"
 
 

@@ -27,7 +27,7 @@ _BEGINNING = re.compile(
 )
 _KERNEL = "__global__"
 
-# A student's text files that are looked at; the graded one is among the first, or nobody would find it.
+# How many of a student's text files are looked at; the kernel should be among the first.
 MOST_LOOKED_AT = 50
 
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][A-Za-z0-9]*|!doctype)", re.IGNORECASE)

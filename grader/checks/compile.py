@@ -38,7 +38,7 @@ def unreadable(problem: Finding) -> Check:
 
 
 def _errors(filename: str, compilation: Compilation) -> tuple[Finding, ...]:
-    """Without the warnings: beside an error most are its echo. At least what the compiler said last."""
+    """The errors, without warnings, which mostly follow from the errors; or the compiler's last line."""
     errors = tuple(finding for finding in compilation.findings if finding.kind != "compile-warning")
     return errors or (Finding("compile-error", filename, 0, _last_line(compilation.log)),)
 
@@ -87,7 +87,7 @@ def _mismatch(
     declaration: str,
     filename: str,
 ) -> Iterator[Finding]:
-    """PTX keeps nothing but the number of parameters and their widths, so that is what can be said."""
+    """PTX keeps only the number of parameters and their widths, so the message can name only those."""
     expected = signature.widths(parameters)
     if actual == expected:
         return

@@ -143,7 +143,7 @@ def _problem(exercise: Exercise, timings: Sequence[Timing], sets: Sets, gpu: Gpu
         disagree = [route for route, wrong in timing.verified.routes.items() if wrong]
         if disagree:
             label = registry.find(exercise.baseline).baseline.label
-            return f"{label}'s {disagree[0]} disagrees with the FP64 reference, so its time means nothing"
+            return f"{label}'s {disagree[0]} disagrees with the FP64 reference, so its time is meaningless"
         least = 1e6 * roofline.least_seconds(gpu, sets.work, read_bytes=sets.read_bytes)
         for what, us in (("the submission", timing.time_us), ("the baseline", timing.baseline_us)):
             if us < least:

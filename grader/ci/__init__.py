@@ -1,1 +1,1 @@
-"""What a change touches, and how a build server is told. The verb itself is grader.cli.ci."""
+"""What a change touches, and how a build server learns the outcome. The verb itself is grader.cli.ci."""

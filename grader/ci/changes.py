@@ -42,7 +42,7 @@ class Submissions:
     def __init__(self, pattern: str) -> None:
         """Raises UsageError if the pattern names no exercise."""
         if pattern.count(EXERCISE) != 1:
-            raise UsageError(f"--submissions {pattern}: say once where the exercise stands, as in hw/*/{EXERCISE}.cu")
+            raise UsageError(f"--submissions {pattern}: it must contain {EXERCISE} once, as in hw/*/{EXERCISE}.cu")
         self.pattern = pattern.removeprefix("./")
         parts = re.split(r"(\{exercise\}|\*)", self.pattern)
         kinds = {EXERCISE: "(?P<exercise>[^/]+?)", "*": "[^/]*"}

@@ -19,7 +19,7 @@ def folder(given: Path, repository: Repository) -> Path:
             raise UsageError(f"--out {given}: {part} is a link in the repository; name another folder")
     real = files.real(path)
     if _inside(real, repository) and repository.files("HEAD", real.relative_to(repository.root).as_posix()):
-        raise UsageError(f"--out {given}: the commit has files of its own there; name another folder")
+        raise UsageError(f"--out {given}: the commit itself has files there; name another folder")
     return real
 
 

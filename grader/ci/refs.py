@@ -1,6 +1,6 @@
 """Resolves the name of a commit without ambiguity: a branch, a hash or HEAD, and a few steps back from it.
 
-Tags are never used: whoever may push can push one, under any name. Nor is a branch that could be confused with
+Tags are never used: anyone who can push can create one, under any name. Nor is a branch that could be confused with
 another one, or with a hash: then the full name is required.
 """
 
@@ -72,9 +72,9 @@ def usual(repository: Repository) -> tuple[str, ...]:
         return mains or (f"{HEADS}main", f"{HEADS}master")
     default = repository.default_of_origin() if "origin" in remotes else None
     if default is None:
-        why = "origin cannot be asked" if "origin" in remotes else "there is no remote called origin"
+        why = "origin cannot be reached" if "origin" in remotes else "there is no remote called origin"
         raise UsageError(
-            f"nothing here says which branch is the default, and {why}. Name the base with --base REF, "
+            f"nothing here shows which branch is the default, and {why}. Name the base with --base REF, "
             "or once and for all: git remote set-head origin BRANCH."
         )
     return (default,)
@@ -124,7 +124,7 @@ def _branch(repository: Repository, name: str) -> Named | None:
 def _short(repository: Repository, name: str) -> Named | None:
     found = repository.abbreviated(name) if _SHORT_HASH.fullmatch(name) else ()
     if len(found) > 1:
-        raise UsageError(f"{name} is the start of {len(found)} commits; write more of it")
+        raise UsageError(f"{name} is the start of {len(found)} commits; write out more of its hash")
     return Named(name, found[0]) if found else None
 
 
@@ -144,8 +144,8 @@ def _stepped(repository: Repository, found: Named, steps: str) -> Named:
 def _unknown(repository: Repository, name: str) -> str:
     tag = repository.ref(f"refs/tags/{name.removeprefix('refs/tags/')}")
     if tag is not None:
-        return f"{name} is a tag, which anybody who may push can make. Name its commit: {tag[:10]}"
-    return f"there is no commit {name} in {repository.root}; wanted is a branch, the hash of a commit, or HEAD"
+        return f"{name} is a tag, which anyone who can push can create. Name its commit: {tag[:10]}"
+    return f"there is no commit {name} in {repository.root}; expected a branch, the hash of a commit, or HEAD"
 
 
 _SAY_WHICH = "Name the base by its full name: --base refs/remotes/origin/BRANCH."

@@ -183,7 +183,7 @@ class Repository:
         if len(content) > MOST_LISTED:
             raise UsageError(
                 f"git {arguments[0]} in {self._folder}: more than {MOST_LISTED >> 20} MiB of file names; "
-                "no course has as many files. Look at what the commit adds."
+                "no course has that many files. Look at what the commit adds."
             )
         return content
 

@@ -27,15 +27,15 @@ class Exercises(msgspec.Struct, frozen=True):
             return catalog.exercises_folder(self.path)
         if not any(path.endswith("/exercise.toml") for path in repository.files(base, self.inside)):
             raise UsageError(
-                f"no exercises in {self.inside}/ of the base, {base[:10]}: they are what grades.\n"
-                "Commit them to the base first, or name a folder that you trust with --exercises DIR."
+                f"no exercises in {self.inside}/ of the base, {base[:10]}; submissions are graded with those.\n"
+                "Commit the exercises to the base first, or name a folder that you trust with --exercises DIR."
             )
         repository.export(base, self.inside, scratch)
         for file in scratch.rglob("*"):
             if file.is_symlink() and files.real(file).is_relative_to(repository.root):
                 raise UsageError(
                     f"{file.relative_to(scratch)} of the base is a link to the files that are checked out, which are "
-                    "the change's. Commit a file in its place."
+                    "the change's. Commit a file instead."
                 )
         return scratch / self.inside
 

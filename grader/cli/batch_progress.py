@@ -26,10 +26,10 @@ SHOWN_NAMES = 3  # of students who submitted the same file
 BAR_WIDTH = 10  # leaves room for the rest of the line
 # The remedy for whatever was not taken.
 NOT_TAKEN = (
-    "To grade them, put each one's starter.cu in the place of what is there (unpack a zip first), or list students "
+    "To grade them, replace each submission with its starter.cu (unpack a zip first), or list students "
     "and files in a CSV file, and run the command again. Or give points by hand: grade points."
 )
-DAYS_UNKNOWN = "How late is not known, so one day counts: list the days under [days_late] in the --late file."
+DAYS_UNKNOWN = "It is not known how late, so one day counts: list the days under [days_late] in the --late file."
 STEADY = 3  # gradings before a rate is meaningful
 
 

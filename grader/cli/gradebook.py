@@ -20,7 +20,7 @@ _PATH = click.Path(path_type=Path)
 def command(folders: tuple[Path, ...], out: Path, exercises: Path | None) -> int:
     """Write one gradebook of several batches (grade batch --out DIR), a column for each exercise.
 
-    Students are matched by their identifiers, and by name where those say nothing else. What is not graded stays
+    Students are matched by their identifiers, and by name unless their identifiers differ. What is not graded stays
     empty; the column `not final` names it.
     """
     from grader import files

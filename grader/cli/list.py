@@ -26,7 +26,7 @@ LEGEND = {
     REACHED: "all its exercises passed",
     RIGHT: "all correct; only speed is open, which needs a GPU",
     OPEN: "not yet",
-    READ: "to read; no exercise of these practises it",
+    READ: "to read; no exercise here practises it",
 }
 
 
@@ -104,7 +104,7 @@ def _objectives(exercises: Iterable[Exercise], records: Mapping[str, Record | No
     reached = sum(mark == REACHED for mark in marks.values())
     width = max(min(WIDTH, shutil.get_terminal_size().columns), LEAST_WIDTH)
     but_for_speed = sum(mark == RIGHT for mark in marks.values())
-    more = f", and {but_for_speed} but for speed" if but_for_speed else ""
+    more = f", and {but_for_speed} except for speed" if but_for_speed else ""
     click.echo(f"\nLearning objectives: {reached} of {len(marks)} reached{more}")
     for objective, mark in marks.items():
         numbers = ", ".join(one.number.lstrip("0") for one in by_objective[objective])

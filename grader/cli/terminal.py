@@ -55,6 +55,7 @@ class Verbosity(NamedTuple):
     left_open: int = 0
     reasons: int = 2  # that are shown, of the grader's errors and of what was not judged
     merged: bool = False  # cases with the same outcome are one row
+    brief: bool = False  # points without their parts, and no command to repeat it if that takes a line of its own
     blanks: bool = True  # an empty line between the parts
 
 
@@ -69,7 +70,10 @@ SHORTER = (
     Verbosity(notes=0, context=0, further=0, message=2, left_open=1, merged=True),
     Verbosity(notes=0, context=0, further=0, message=1, left_open=1, merged=True),
     Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True),
-    Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True, blanks=False),
+    Verbosity(notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True, brief=True),
+    Verbosity(
+        notes=0, context=0, further=0, message=1, left_open=1, reasons=1, merged=True, brief=True, blanks=False
+    ),
 )
 
 Lines = list[Text]
@@ -220,7 +224,7 @@ class _Page:
         for problem in shown[-1:]:
             also = [self._cut(f"also: {_in_brief(other, self._exercise)}") for other in rest[: detail.further]]
             more = len(rest) - len(also)
-            tail = [Text(f"and {more} more; -v shows all", "dim")] if more else []
+            tail = [Text(f"and {more} more; -v shows all", "dim")] if more and not detail.brief else []
             todo = [line for one in left for line in self._say(one.left, indent="", style="dim", most=2)]
             yield self._problem(problem, detail) + also + tail + todo
 
@@ -279,11 +283,13 @@ class _Page:
         again = Text(inert(shlex.join(cases.repeated(result, number))))
         seed = Text(f"Seed {result.seed}; to repeat: ")
         repeat = [seed + again] if len(seed) + len(again) <= self._width else [seed, Text(INDENT) + again]
+        if detail.brief and len(repeat) > 1:
+            repeat = [Text(f"Seed {result.seed}")]
         for line in repeat:
             line.rstrip()
         printed = [] if detail is EVERYTHING else self._how_much_was_printed()
         there = self._say(f"Graded on {cases.host(result)}.", indent="") if cases.host(result) else []
-        return printed + there + self._say(_points(result, self._exercise), indent="") + repeat
+        return printed + there + self._say(_points(result, self._exercise, brief=detail.brief), indent="") + repeat
 
     def _how_much_was_printed(self) -> Lines:
         count = sum(len(_printed(check).splitlines()) for check in self._result.checks)
@@ -371,7 +377,7 @@ def _hint(anchor: str, exercise: Exercise | None) -> str:
     return f"{folder}problem.md#{inert(anchor)}"
 
 
-def _points(result: Result, exercise: Exercise | None) -> str:
+def _points(result: Result, exercise: Exercise | None, *, brief: bool = False) -> str:
     """ "Points: 52 of the 52 that can be given here (correctness 40/40, quality 12/12); 48 open: ..."."""
     found = account(result, exercise)
     given = [part for part in found.parts if part.given is not None]
@@ -379,7 +385,7 @@ def _points(result: Result, exercise: Exercise | None) -> str:
     open_ = f"; {found.said_open}" if found.said_open else ""
     if found.total is None:
         return f"Points: none yet{open_}"
-    return f"Points: {found.said} ({listed}){open_}"
+    return f"Points: {found.said}{open_}" if brief else f"Points: {found.said} ({listed}){open_}"
 
 
 def _of(part: Part) -> str:

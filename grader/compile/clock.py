@@ -57,7 +57,7 @@ _TIME = _Time(_stopped)  # for as long as the process lives
 
 
 def stop(library: str) -> bool:
-    """For a library that this process has loaded. False where it asks nobody for the time. Raises OSError."""
+    """For a library that this process has loaded. False if it does not ask for the time at all. Raises OSError."""
     loaded = ctypes.CDLL(library, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
     where = _LinkMap.from_address(loaded._handle)
     ours = ctypes.cast(_TIME, ctypes.c_void_p).value or 0

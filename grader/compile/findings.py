@@ -72,7 +72,7 @@ class Reader:
         return self._causes_first(_without_fallout(tuple(found.values())))[:MAX_FINDINGS]
 
     def _causes_first(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-        """What the compiler does not name itself: a brace, or a macro that has too much in it."""
+        """What the compiler does not name itself: a missing brace, or a macro with too much in it."""
         errors = [finding for finding in findings if finding.kind == "compile-error"]
         if not errors:
             return findings
@@ -89,7 +89,7 @@ class Reader:
             macro = _MACRO.match(line)
             if macro and re.search(rf"\b{macro['name']}\b", used):
                 odd = "=" if macro["equals"] else ";"
-                message = f'the "{odd}" becomes a part of {macro["name"]} wherever it stands: remove it'
+                message = f'the "{odd}" becomes part of {macro["name"]} wherever the macro is used: remove it'
                 yield _finding("compile-error", number, message)
 
     def _finding(self, diagnostic: Diagnostic) -> Finding | None:

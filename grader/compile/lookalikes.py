@@ -1,4 +1,4 @@
-"""Characters that look like one of C++'s, or like nothing, and are no part of it."""
+"""Characters that look like one of C++'s, or are invisible, but are not part of the language."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def first(line: str) -> str:
 
 
 def describe(character: str) -> str:
-    """ "U+037E (Greek question mark) is no character of C++"."""
+    """ "U+037E (Greek question mark) is not a character of C++"."""
     name = unicodedata.name(character, "a control character").capitalize()
-    return f"U+{ord(character):04X} ({name}) is no character of C++"
+    return f"U+{ord(character):04X} ({name}) is not a character of C++"
 
 
 def instead(character: str) -> str:

@@ -1,4 +1,4 @@
-"""Offsets that are computed in 32 bits though they span groups: right in every case here, and wrong for large models.
+"""Offsets that span groups but are computed in 32 bits: right in every case here, wrong for large models.
 
 Named are products of three sizes or indices (`group * K * N`), and those of a number from memory and another size
 (`group_offsets[group] * K`), if they become an address. Within one matrix, 32 bits are usually enough.

@@ -68,7 +68,7 @@ def advise(message: str, at: Place = NOWHERE) -> Advice:
 
 
 def _of_line(line: str) -> str:
-    """What a line looks like, whatever the compiler says of it."""
+    """What is probably wrong with a line, whatever the compiler says about it."""
     if loop := re.search(r"\bfor\s*\(([^;]*)\)", line):
         return "the three parts of a for are separated by semicolons" if "," in loop[1] else ""
     return ""
@@ -168,7 +168,7 @@ def _wrong_type(match: re.Match[str], _: Place) -> Advice:
 
 def _assigned(_: re.Match[str], at: Place) -> Advice:
     compared = re.search(r"\b(?:if|while)\s*\([^=]*[^=<>!]=[^=]", at.line)
-    return Advice(note="= assigns; == compares" if compared else "what stands left of the = is const")
+    return Advice(note="= assigns; == compares" if compared else "the left side of the = is const")
 
 
 def _comma_index(_: re.Match[str], at: Place) -> Advice:

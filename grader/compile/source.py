@@ -43,18 +43,18 @@ def decode(source: bytes, filename: str) -> str | Finding:
 
 
 def _is_something_else(text: str) -> str:
-    """Files that are no source, by their first line: no source can begin like that."""
+    """Files that are not source code, by their first line: no source can begin like that."""
     first, *_ = text.lstrip().split("\n", 1)
     start = first.strip()[:SHOWN]
     if LFS_POINTER.match(first):
         return (
-            "this is a Git LFS pointer, the file itself was not fetched: run git lfs pull, or store the file in Git"
+            "this is a Git LFS pointer; the file itself was not fetched: run git lfs pull, or store the file in Git"
         )
     if first.startswith("{") and NOTEBOOK.search(text):
         return "this is a notebook: save the cell that holds the kernel as a .cu file"
     for pattern, whose, end in FOREIGN:
         if pattern.match(first):
-            return f"this line is {whose}, no CUDA: remove {start}{end}"
+            return f"this line is {whose}, not CUDA: remove {start}{end}"
     return ""
 
 

@@ -30,7 +30,7 @@ SUMS = ("add", "sub")
 
 
 def findings(ptx: str, source_name: str) -> tuple[Finding, ...]:
-    """One for each kernel, at its first such line; none if the PTX cannot be read, which is said elsewhere."""
+    """One for each kernel, at its first such line; none if the PTX cannot be read, which is reported elsewhere."""
     try:
         module = parse(ptx)
     except PtxError:

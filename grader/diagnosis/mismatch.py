@@ -1,4 +1,4 @@
-"""Says in words where the wrong elements of a matrix lie: a partial tile, some columns, whole groups."""
+"""Describes where the wrong elements of a matrix are: a partial tile, some columns, whole groups."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rows(values: np.ndarray) -> np.ndarray:
 
 
 def regions(case: Case, name: str, count: int) -> Sequence[Region]:
-    """The groups, where the output's rows are those of M_sizes one under the other; else all rows as one."""
+    """The groups, if the output's rows are those of M_sizes, stacked; otherwise all rows as one region."""
     sizes = case.arguments.get("M_sizes")
     if isinstance(sizes, Array) and int(sizes.data.sum()) == count:
         ends = np.cumsum(sizes.data, dtype=np.int64).tolist()
@@ -50,7 +50,7 @@ def regions(case: Case, name: str, count: int) -> Sequence[Region]:
 
 
 def describe_line(wrong: np.ndarray) -> str:
-    """Where in a one-dimensional output the wrong elements lie; empty where no words are better than the count."""
+    """Where the wrong elements of a one-dimensional output are; empty if words say no more than the count."""
     at = np.flatnonzero(wrong)
     if at.size == wrong.size:
         return EVERY
@@ -76,7 +76,7 @@ def describe(wrong: np.ndarray, regions: Sequence[Region]) -> str:
     tiles = _row_tiles(parts)
     if tiles:
         tile = " or ".join(tiles)
-        return f"{_partial_tile(parts)} of {_names(parts, regions)} (rows that tiles of {tile} leave over)"
+        return f"{_partial_tile(parts)} of {_names(parts, regions)} (the rows that full tiles of {tile} leave over)"
     phrases: dict[str, list[int]] = {}
     for index, part in enumerate(parts):
         if part.any():
@@ -102,7 +102,7 @@ def _partial_tile(parts: Sequence[np.ndarray]) -> str:
 
 
 def _row_tiles(parts: Sequence[np.ndarray]) -> list[str]:
-    """The tile heights whose left-over rows are exactly the wrong rows of every region."""
+    """The tile heights whose partial last tile is exactly the wrong rows of every region."""
     trailing = [_trailing_rows(part) for part in parts]
     rows = [part.shape[0] for part in parts]
     if all(count in (0, height) for count, height in zip(trailing, rows, strict=True)):
@@ -111,7 +111,7 @@ def _row_tiles(parts: Sequence[np.ndarray]) -> list[str]:
 
 
 def _trailing_rows(part: np.ndarray) -> int | None:
-    """How many rows at the end are wrong, where all others are right and these are filled; else None."""
+    """How many rows at the end are wrong, if they are entirely wrong and all others right; otherwise None."""
     rows = np.flatnonzero(part.any(axis=1))
     if rows.size == 0:
         return 0

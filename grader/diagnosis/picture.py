@@ -19,7 +19,7 @@ EDGE = 16
 MOST_TILES = 4096  # in all regions together; as text so many bytes
 MOST_REGIONS = 64
 
-# As many values about the first wrong element as fit side by side on a phone.
+# As many values around the first wrong element as fit next to each other on a phone.
 VALUE_ROWS, VALUE_COLUMNS = 8, 6
 
 UNSET = "unset"
@@ -28,10 +28,10 @@ _CODE = {mark: code for code, mark in enumerate(MARKS)}
 
 
 def of_output(case: Case, judged: Judged, actual: np.ndarray, reference: np.ndarray) -> Picture:
-    """Raises ValueError where `reference` is of another kind than `actual`, or than the values that `judged` has."""
+    """Raises ValueError if `reference` is of a different kind than `actual`, or than the values in `judged`."""
     actual = actual if judged.values is None else judged.values
     if (actual.dtype.kind == "f") != (reference.dtype.kind == "f"):
-        raise ValueError(f"{actual.dtype} is not drawn beside {reference.dtype}")
+        raise ValueError(f"{actual.dtype} is not drawn next to {reference.dtype}")
     wrong = mismatch.rows(judged.wrong)
     regions = mismatch.regions(case, judged.output, len(wrong))
     return of(
@@ -55,7 +55,7 @@ def of(
 ) -> Picture:
     """All three arrays (rows, columns); `wrong` is True somewhere, the regions cover all rows.
 
-    Without `tolerance` a wrong element is wrong, and by how much is not asked: bytes of FP8.
+    Without `tolerance`, as for FP8 bytes, elements are only right or wrong, not more or less wrong.
     """
     codes = _codes(actual, reference, wrong, tolerance)
     shown = _shown(wrong, regions)
@@ -75,7 +75,7 @@ def of(
 
 
 def _codes(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray, tolerance: float | None) -> np.ndarray:
-    """For each element the place of its mark in MARKS."""
+    """For each element, the index of its mark in MARKS."""
     if tolerance is None:
         codes = np.where(wrong, _CODE[picture.WRONG], 0).astype(np.uint8)
     else:
@@ -90,7 +90,7 @@ def _codes(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray, toleran
 
 
 def _shown(wrong: np.ndarray, regions: Sequence[Region]) -> list[Region]:
-    """Those that have rows; where there are too many, those with something wrong first."""
+    """The regions that have rows; if there are too many, those with wrong elements first."""
     filled = [r for r in regions if r.stop > r.start]
     if len(filled) <= MOST_REGIONS:
         return filled
@@ -120,7 +120,7 @@ def _texts(codes: np.ndarray) -> tuple[str, ...]:
 def _closeup(
     actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray, codes: np.ndarray, regions: Sequence[Region]
 ) -> Closeup:
-    """Of the first wrong element: its tile, and what stands about it, a neighbour before it where there is one."""
+    """The first wrong element: its tile, and the values around it, starting one before it if possible."""
     region, row, column = mismatch.first(wrong, regions)
     rows, columns = region.stop - region.start, wrong.shape[1]
     top, left = row // EDGE * EDGE, column // EDGE * EDGE
@@ -144,7 +144,7 @@ def _closeup(
 
 
 def _numbers(values: np.ndarray) -> tuple[str, ...]:
-    """Floats to three digits, or UNSET where nothing was written; bytes as 0x3f."""
+    """Floats to three digits, or UNSET if nothing was written; bytes as 0x3f."""
     if values.dtype.kind != "f":
         return tuple(" ".join(f"{value:#04x}" for value in row) for row in values.tolist())
     missing = untouched(values).tolist()

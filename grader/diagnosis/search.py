@@ -1,4 +1,4 @@
-"""Which common mistake a submission made: what fitted one of its cases is tried first in the next."""
+"""Which common mistake a submission made: a mistake that fitted one case is tried first in the next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Search:
     def explain(
         self, case: Case, name: str, output: numbers.Matrix, expected: Expected, looks: Looks = ()
     ) -> Cause | None:
-        """What is wrong with this output of the case. A mistake that cannot be computed costs no verdict: None."""
+        """What is wrong with this output of the case. None if that fails: the verdict does not depend on it."""
         try:
             return self._explain(case, name, output, expected, looks)
         except Exception:

@@ -1,4 +1,4 @@
-"""Outputs held against FP64 references with an absolute tolerance: the rule of exercises that have no other."""
+"""Compares outputs with FP64 references, with an absolute tolerance: the default rule of an exercise."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _difference(actual: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _first_wrong(actual: np.ndarray, reference: np.ndarray, wrong: np.ndarray) -> tuple[str, str]:
-    """What was expected there, and what was got; "" where nothing was written."""
+    """The expected value there and the actual one; "" if nothing was written."""
     at = int(np.argmax(wrong))
     got = actual.reshape(-1)[at : at + 1]
     return f"{reference.flat[at]:.6g}", "" if untouched(got).any() else f"{got[0]:.6g}"
@@ -71,7 +71,7 @@ def _diagnose(
     wrong: np.ndarray,
     tolerance: float,
 ) -> Cause | None:
-    """Not for a secret case, of which nothing may be shown."""
+    """None for a secret case, which must not be revealed."""
     if search is None or case.secret:
         return None
     flat = mismatch.rows(wrong)

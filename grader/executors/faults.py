@@ -14,7 +14,7 @@ FAULTS = {
     702: ("did-not-finish", "was stopped by the driver's time limit"),
     714: ("out-of-bounds", "overran its stack"),
     715: ("trap", "reached an illegal instruction or __trap()"),
-    716: ("misaligned-access", "accessed an address that the width of the access does not divide"),
+    716: ("misaligned-access", "accessed an address that is not a multiple of the access's width"),
     717: ("out-of-bounds", "used an address of the wrong memory space"),
     718: ("out-of-bounds", "jumped to an address that holds no code"),
     719: ("out-of-bounds", "was stopped by the GPU after an access outside shared memory, or a trap"),

@@ -63,7 +63,7 @@ class CpuSubmission:
         except ptx.Unsupported as error:
             return Ran(unsupported=_unsupported(error.message, _in_submission(error.location)))
         except MemoryError:
-            message = "this machine has not enough memory to run the kernel"
+            message = "this machine does not have enough memory to run the kernel"
             return Ran(unsupported=_unsupported(message, Location("", 0, 0)))
         except ptx.PtxError as error:
             at = Location(error.file, error.line, 0)

@@ -58,15 +58,15 @@ UNSETTLED = 0x8000_0000  # on a read stamp: look at every later read, for the ce
 SHADOW_ARRAYS = 8  # of i32 per cell of shared memory
 GUARD_STAMP = 0xFFFF_FFFF
 SINK_BYTES = 1 << 16
-RUBBISH = 0x7F  # what a block finds in shared memory where nothing was written: a number that nobody expects
-IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that nobody has waited for
-BEING_READ_STAMP = 0xFFFF_FFFF  # read by a bulk copy that nobody has waited for
+RUBBISH = 0x7F  # what a block finds in shared memory where nothing was written: a number that no kernel expects
+IN_FLIGHT_STAMP = 0xFFFF_FFFE  # written by a cp.async that no thread has waited for
+BEING_READ_STAMP = 0xFFFF_FFFF  # read by a bulk copy that no thread has waited for
 ASYNC_THREAD = STAMP_STEP - 1  # who copies what an mbarrier waits for; a block that has such copies has fewer threads
 STRONG = 0x8000_0000  # flag on a site: atomic or volatile, so no race with its like
 BLOCK_SCOPE = 0x4000_0000  # flag on a strong site: so for the threads of its own block only
 FIRST = 0x1000_0000  # flag on the strong site of a write: nothing was there before
 BLIND = 0x0800_0000  # flag on a strong site: it overwrites, whatever was there
-DROPS = 0x0400_0000  # flag on the site of an atomic operation: nobody looks at what it gives
+DROPS = 0x0400_0000  # flag on the site of an atomic operation: its result is unused
 TRIES = 0x0200_0000  # and it is a compare-and-swap
 QUIET = 0x0100_0000  # flag on the site of an atomic operation: this time it changed nothing, and counts as a look
 # Flag on a site: a load that keeps the rest of a word of which some bits are replaced, or whose value is followed.
@@ -266,6 +266,7 @@ WORKER = Layout(
     mail="ptr",  # MAIL_BYTES per thread
     clock="i64",  # moves on when it is read
     number="i32",  # among those that take turns
+    earlier="i64",  # what a poll sees that sees no more than it must
     draws="i32",  # since it got its turn: atomic operations that changed global memory, whose result is looked at
     drawing="i32",  # 1: all threads stood in loops, or at barriers behind them, when it last stopped
     sunk="i64",  # faults when the sink was last cleared
@@ -337,7 +338,9 @@ HISTORY = Layout(heads="i32", releases="i32", looks="i32", first_fence="i32", la
 FENCE = Layout(time="i32", barrier="i32", row="i32", before="i32")
 # `shuffled`, `lanes`: when its thread last met which lanes in a shuffle or vote.
 # `left`: what stood there before and goes on in it. `chain`: the first of all those that went on up to here.
+# `value`: what stood there then, 8 bytes or 4.
 RELEASE = Layout(
+    value="i64",
     shuffled="i32",
     lanes="i32",
     block="i32",

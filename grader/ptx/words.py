@@ -23,16 +23,16 @@ COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", 
                "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
                "wmma": "the matrix product", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
                "movmatrix": "movmatrix"}  # fmt: skip
-# What is missing between the two sides of a race.
+# What is missing between the two accesses of a race.
 UNORDERED = {
     Detail.NONE: ", with no barrier in between",
-    Detail.WITH_COPY: ", and nothing waits in between",
+    Detail.WITH_COPY: ", and nothing waits for the copy in between",
     Detail.OWN_BARRIERS: ", and none of the kernel's barriers orders the two accesses",
     Detail.BETWEEN_BLOCKS: ", and blocks run in any order",
     Detail.READ_BETWEEN_BLOCKS: ", and blocks run in any order",
-    Detail.PLAIN_READ: ", and a plain load is ordered with nothing that other blocks do",
+    Detail.PLAIN_READ: ", and nothing orders a plain load with what other blocks do",
     Detail.BOTH_WRITE: ", with no barrier in between",
-    Detail.UNTRIED_SWAP: ", and nothing holds the value between the two",
+    Detail.UNTRIED_SWAP: ", and the value may change in between",
     Detail.UPDATE: ", and the update is not atomic",
     Detail.BLOCK_SCOPE: ", and an atomic of block scope is atomic only within its own block",
     Detail.NO_PROXY_FENCE: ", with no fence.proxy.async in between",
@@ -48,7 +48,7 @@ def message(facts: Facts) -> str:
 
 
 def notes(facts: Facts) -> tuple[str, ...]:
-    """Who stood on the other side of a race, and who calls the function that holds the line."""
+    """The other side of a race, and the calls that lead to the line."""
     found = [_other_side(facts.other)] if facts.other and facts.kind in RACES else []
     if facts.calls:
         found.append(f"called from line {', from line '.join(map(str, facts.calls))}")
@@ -56,7 +56,7 @@ def notes(facts: Facts) -> tuple[str, ...]:
 
 
 def describe(place: Place, width: int) -> str:
-    """The element, and how far outside of its array it lies."""
+    """The element, and how far outside its array it lies."""
     if not place.array:
         return f"address {place.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
     whole = place.offset % place.item == 0
@@ -157,8 +157,8 @@ def _divergence(facts: Facts) -> str:
 
 def _left_block(facts: Facts) -> str:
     return (
-        f"{_accesses(facts)}, but nothing keeps that block from ending first: "
-        "let both blocks meet (cluster.sync()) before it returns"
+        f"{_accesses(facts)}, but that block may have ended by then: "
+        "both blocks need a cluster.sync() before it returns"
     )
 
 
@@ -241,7 +241,7 @@ def _missing(number: int) -> str:
         parts.append(_count(bytes_, "byte"))
     text = " and ".join(parts) + (" is missing" if arrivals + max(bytes_, 0) == 1 else " are missing")
     if bytes_ < 0:
-        more = f"{_count(-bytes_, 'byte')} arrived that it was not told to expect"
+        more = f"{_count(-bytes_, 'byte')} arrived that it does not expect"
         return f"{text}, and {more}," if arrivals else more
     return text
 

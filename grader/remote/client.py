@@ -100,7 +100,7 @@ class Connection:
             except ValueError:
                 shown = text[:60].decode(errors="replace").strip()
                 raise GraderError(
-                    f"{self.host} does not answer as grade serve does, but with {shown!r}. Ask your instructor for "
+                    f"{self.host} does not answer like grade serve, but with {shown!r}. Ask your instructor for "
                     f"its name and account, or {HERE}"
                 ) from None
 
@@ -131,7 +131,7 @@ def grade(
     asks: bool = True,
     connected: Callable[[Connection], None] = lambda _: None,
 ) -> Result:
-    """The Result as if it had been made here, marked with the host. Raises GraderError, which says what to do next.
+    """The Result as if it had been graded here, marked with the host. Raises GraderError, which says what to do next.
 
     `before`: as in pipeline.grade. `connected` gets the connection, so that another thread can end it.
     """
@@ -146,7 +146,7 @@ def grade(
         if isinstance(hello, Refused):
             raise GraderError(f"{host}: {hello.why}; or {HERE}")
         if not isinstance(hello, Hello):
-            raise GraderError(f"{host} does not answer as grade serve does. Ask your instructor, or {HERE}")
+            raise GraderError(f"{host} does not answer like grade serve. Ask your instructor, or {HERE}")
         _compare(host, hello, exercise)
         connection.send(Request(__version__, exercise.name, seed, source.content))
         result = _result(host, answers, on_progress)
@@ -188,7 +188,7 @@ def _compare(host: str, hello: Hello, exercise: Exercise) -> None:
     different = [name for name, hash_ in theirs.items() if _hash(exercise.folder, name) != hash_]
     if different:
         raise GraderError(
-            f"{host} grades {exercise.name} by other files than yours: {', '.join(sorted(different))}. Get the "
+            f"{host} grades {exercise.name} with files other than yours: {', '.join(sorted(different))}. Get the "
             f"course's current exercises, or undo your changes, or {HERE}"
         )
 

@@ -31,7 +31,7 @@ LOCK, TICKETS, STARTS = ".queue.lock", ".tickets", ".starts.json"
 
 
 class Left(Exception):  # noqa: N818 - no error
-    """The student is gone, so nobody waits for the result."""
+    """The student has disconnected, so the result is no longer needed."""
 
 
 class Ticket(msgspec.Struct, frozen=True):

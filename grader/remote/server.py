@@ -41,7 +41,7 @@ REQUEST_SECONDS = 60.0  # the client sends at once; a slow network needs a few s
 HIDDEN_CASES = "the instructor's secret cases"
 IN_A_CLUSTER = "on the cluster"
 
-Send = Callable[[bytes], None]  # raises OSError once nobody reads
+Send = Callable[[bytes], None]  # raises OSError once the client is gone
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ def serve(place: Place, student: str, incoming: int, send: Send) -> None:
         with _watched(incoming) as (gone, children), confine.required(trust=place.config is not None):
             say(Done(_Visit(place, student, gone, children, say).result(request)))
     except (Left, BrokenPipeError, ConnectionError):
-        pass  # nobody is there to be told
+        pass  # the client is gone
     except (GraderError, UsageError) as error:
         _refuse(say, str(error))
     except Exception as error:

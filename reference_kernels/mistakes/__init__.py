@@ -1,9 +1,9 @@
-"""The mathematics done wrong: what common mistakes make of an output, and which of them explains a wrong one.
+"""What common mistakes do to an output, and which of them explains a wrong one.
 
-    mistake.py     one mistake, and the cause that is named
-    search.py      the one search: which mistake gives exactly these wrong elements
-    numbers.py     FP32 results under a tolerance, and what they say by themselves
-    untouched.py   what was never written
+    mistake.py     one mistake, and the cause that reports name
+    search.py      the search: which mistake gives exactly these wrong elements
+    numbers.py     FP32 results with a tolerance, and what they show by themselves
+    untouched.py   elements that were never written
 
 A folder for each subject holds its mistakes, a small file for each family: grouped_gemm, fp8, quantization,
 fp8_grouped_gemm, moe_layer.

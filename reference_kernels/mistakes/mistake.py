@@ -1,4 +1,4 @@
-"""A common mistake with what it makes of an output, and the cause that is named once one is found."""
+"""A common mistake, what it does to an output, and the cause that reports name once it is found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from reference_kernels.arrays import Array
 
-# Among the numbers that a mistake gives: the element stays as it arrived; or it depends on memory outside the arrays.
+# Special values that a mistake gives: the element is never written; it depends on memory outside the arrays.
 UNWRITTEN = math.inf
 ANYTHING = math.nan
 ANY_CODE = -1  # for ANYTHING, among FP8 codes
@@ -25,17 +25,17 @@ class Cause(NamedTuple):
 
 
 class Mistake(NamedTuple, Generic[T]):
-    """One common mistake, declared in one place. What it applies to is decided where it is yielded.
+    """One common mistake, declared in one place. The code that yields it decides where it applies.
 
-    `gives` takes some of the inputs, as the exercise's mistakes see them, and gives what a kernel with this mistake
-    and no other makes of them. It is called for a few first, and for more only where these agree.
+    `gives` takes some of the inputs, in the form that the exercise's mistakes take, and returns what a kernel with
+    this mistake and no other computes from them. It is called for a few first, for more only if these agree.
     """
 
     name: str  # unique within the exercise: "b-of-group-0"
     sentence: str  # "every group is multiplied by B of group 0"
     hint: str
     gives: Callable[[T], Array]
-    output: str = ""  # where an exercise has several outputs: the one that it spoils
+    output: str = ""  # if an exercise has several outputs: the one that it affects
 
     @property
     def cause(self) -> Cause:

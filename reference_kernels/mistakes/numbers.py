@@ -1,4 +1,4 @@
-"""FP32 results under an absolute tolerance: when two agree, and what wrong ones say by themselves."""
+"""FP32 results with an absolute tolerance: when two agree, and what wrong ones show by themselves."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ ZERO_OR_LEFT_OUT = (
 )
 # What a shuffle gets from a lane that does not take part is undefined: the engine gives Inf, to be seen.
 INFINITE = (
-    "the wrong elements are all infinite: a sum that starts there, a division by 0, or a shuffle that reads from "
-    "lanes that have left"
+    "the wrong elements are all infinite: a sum that starts at infinity, a division by 0, or a shuffle that "
+    "reads from lanes that have exited"
 )
 
 Rows = Array  # numbers of rows
@@ -75,7 +75,7 @@ class Within(Agreement[Rows]):
 
 
 def output(got: Array, right: Array, wrong: Array, tolerance: float) -> Matrix:
-    """All of (rows, columns). Mistakes take numbers of rows."""
+    """All three arrays are (rows, columns). Mistakes take row numbers."""
     return Output(got, right, wrong, lambda rows: rows, Within(tolerance))
 
 

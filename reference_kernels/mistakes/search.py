@@ -1,4 +1,4 @@
-"""Which mistake gives exactly these wrong elements. Names nothing rather than something that does not fit.
+"""Which mistake gives exactly these wrong elements. Names none rather than one that does not fit.
 
 There is one search, for FP8 bytes, scales and FP32 numbers. They differ in when two values agree: `Agreement`.
 """
@@ -26,11 +26,11 @@ MOST = 1 << 18  # wrong elements of a vector that are looked at in the end
 class Agreement(Generic[T]):
     """When what a kernel gave is what a mistake gives. Exact; a subclass says where it is not."""
 
-    likely = 1.0  # share of the wrong elements that a mistake reproduces, in the first few that are looked at
-    share = 1.0  # the same in all of them; and of the errors that it predicts this share is there
-    numbers = 0.5  # of the wrong elements this share has to be given by a value, and not by ANYTHING
-    few = 0  # with fewer wrong elements several mistakes may fit by chance: only one that fits alone is named
-    together = 1  # so many mistakes may explain an output together
+    likely = 1.0  # share of the wrong elements that a mistake must reproduce in the first few that are tried
+    share = 1.0  # the same in all of them; and the share of the errors it predicts that must be there
+    numbers = 0.5  # share of the wrong elements for which it must give a value, not ANYTHING
+    few = 0  # with fewer wrong elements, several mistakes may fit by chance: one is named only if no other fits
+    together = 1  # how many mistakes may explain an output together
 
     def same(self, part: Part[T], given: Array) -> Array:
         """Where the kernel gave what the mistake gives."""
@@ -41,15 +41,15 @@ class Agreement(Generic[T]):
         return np.asarray(part.right != given)
 
     def anything(self, given: Array) -> Array:
-        """Where nobody can say what the mistake gives."""
+        """Where it cannot be predicted what the mistake gives."""
         return np.zeros(given.shape, bool)
 
 
 @dataclass(frozen=True)
 class Output(Generic[T]):
-    """A wrong output beside the right one: a vector, or a matrix whose rows belong together.
+    """A wrong output next to the right one: a vector, or a matrix whose rows belong together.
 
-    `pick` gives the inputs of these elements, or rows, as its mistakes take them.
+    `pick` gives the inputs of the given elements or rows, in the form that the mistakes take.
     """
 
     got: Array
@@ -82,7 +82,7 @@ class Output(Generic[T]):
 
     @cached_property
     def parts(self) -> Sequence[Part[T]]:
-        """What a mistake is held against, in turn: most are ruled out for the price of the first."""
+        """What a mistake is compared with, in turn: most are ruled out by the first, at little cost."""
         if self.got.ndim > 1:
             every = np.arange(len(self.got))
             sample = np.union1d(spread(self.bad, SAMPLE_ROWS), spread(every, SAMPLE_ROWS))
@@ -118,7 +118,7 @@ class Fit(NamedTuple):
         return int(self.explained.sum()) >= share * self.wrong and self.seen >= share * self.predicted
 
     def predicts(self, numbers: float) -> bool:
-        """In a few elements, a mistake need not; in all of them it has to."""
+        """Required of a mistake over the whole output; not in a sample."""
         return self.reproduced >= numbers * self.wrong and self.predicted > 0
 
 
@@ -167,9 +167,9 @@ def _fit(part: Part[T], mistake: Mistake[T], agreement: Agreement[T]) -> Fit | N
 
 
 def _only(output: Output[T], mistakes: Iterable[Mistake[T]]) -> Cause | None:
-    """The one that gives these few and leaves right all that is right; None where there are two such.
+    """The only mistake that gives these few wrong elements and no others; None if several do.
 
-    What is right speaks for it, too: an output of a few elements says nothing.
+    Right elements are evidence, too, so an output of only a few elements proves nothing.
     """
     if output.wrong.size < output.agreement.few:
         return None
@@ -182,7 +182,9 @@ def _only(output: Output[T], mistakes: Iterable[Mistake[T]]) -> Cause | None:
 
 
 def _together(output: Output[T], partly: Sequence[tuple[Mistake[T], Array]]) -> Cause | None:
-    """The mistake that explains most, then the one that does of what is left; each leaves right what is right."""
+    """The mistake that explains most, then the one that explains most of the rest; none may predict an error where
+    the output is right.
+    """
     _, witnesses, *others = output.parts
     candidates = [(m, e) for m, e in partly if (fit := _fit(witnesses, m, output.agreement)) and not fit.predicted]
     chosen: list[Mistake[T]] = []
@@ -201,13 +203,13 @@ def _together(output: Output[T], partly: Sequence[tuple[Mistake[T], Array]]) -> 
 
 
 def joined(causes: Iterable[Cause]) -> Cause:
-    """Several that hold at once."""
+    """Several causes at once, as one."""
     every = list(causes)
     return Cause(" ".join(c.name for c in every), "; and ".join(c.sentence for c in every), every[0].hint)
 
 
 def spread(places: Array, count: int) -> Array:
-    """At most so many of them, evenly spread, the first and the last among them."""
+    """At most `count` of them, evenly spread, including the first and the last."""
     if len(places) <= count:
         return places
     return places[np.linspace(0, len(places) - 1, count).astype(np.intp)]
@@ -217,5 +219,5 @@ Look = Callable[[Output[T]], Iterator[Cause]]
 
 
 def explain(output: Output[T], mistakes: Iterable[Mistake[T]], looks: Iterable[Look[T]] = ()) -> Cause | None:
-    """A mistake that fits; where none does, what the values say by themselves."""
+    """A mistake that fits; if none does, what the values show by themselves."""
     return find(output, mistakes) or next((cause for look in looks for cause in look(output)), None)

@@ -1,7 +1,7 @@
-"""What was never written. An output arrives with every bit set, and a kernel may write just that: NaN is 0xff in FP8.
+"""Elements that were never written. Every bit of an output is set before the kernel, and 0xff is also an FP8 NaN.
 
-So a byte alone says nothing. Whole regions do, which is how elements are left out: the end, a range, the same part of
-each tile, some rows and columns.
+So a single byte proves nothing. Whole regions do, and elements are left out in regions: the end, a range, the same
+part of each tile, some rows and columns.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from reference_kernels.mistakes.mistake import Cause
 
 NAME, HINT = "never-written", "elements-never-written"
 
-# Of a whole output. A byte may be a NaN that the kernel wrote.
+# For a whole output. A byte may be a NaN that the kernel wrote.
 NO_ELEMENT = Cause(NAME, "no element was ever written", HINT)
 NO_BYTE = Cause(NAME, "every byte is still 0xff, as before the kernel: never written, or set to NaN everywhere", HINT)
 
 # Elements that a thread, a warp or a block takes at once: guesses, tried from the smallest.
 WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-FEW = 8  # elements somewhere in the middle that hold the same by chance
+FEW = 8  # elements somewhere in the middle that may hold the same by chance
 
 
 def untouched(values: Array) -> Array:
-    """Where every bit is set. Of floats that is a NaN which arithmetic does not make."""
+    """Where every bit is set: for floats, a NaN that arithmetic never produces."""
     bits = np.ascontiguousarray(values).view(f"u{values.itemsize}")
     return np.asarray(bits == np.iinfo(bits.dtype).max)
 
 
 def region(missing: Array, maybe: Array) -> str | None:
-    """Which elements of a vector were never written, in words; None where `missing` is no region.
+    """Which elements of a vector were never written, in words; None if `missing` is not a region.
 
-    `missing`: wrong, and as they arrived. `maybe`: as they arrived, and right: some NaN that was written, or was not.
+    `missing`: wrong, and every bit still set. `maybe`: right, and every bit set: a NaN, written or not.
     """
     at, n = np.flatnonzero(missing), missing.size
     if at.size == 0:

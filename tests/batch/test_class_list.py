@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from grader.batch import class_list
+from grader.batch import class_list, worker
 from grader.batch.class_list import NOT_SUBMITTED
+from grader.batch.ledger import Enrolled
 from grader.cli.command import invoke
 from grader.errors import UsageError
 from tests.batch.class_of import submitted
@@ -53,6 +54,28 @@ def test_folders_are_found_by_whatever_they_are_called(tmp_path: Path, student: 
     (tmp_path / "roster.csv").write_text(GRADESCOPE)
     (found,) = class_list.apply(class_list.read(tmp_path / "roster.csv"), [submitted(student)])
     assert (found.student, found.name) == (student, "Ada Lovelace")
+
+
+def test_one_number_is_not_taken_for_another_kind() -> None:
+    """Who has left the course is nobody else, though somebody's login is the same number."""
+    listed = [class_list.Listed("Roe, Bob", {"ID": "102", "SIS Login ID": "999"})]
+    left, bob = class_list.apply(listed, [submitted("999", "doejane", identifiers={"ID": "999"})])
+    assert (left.name, left.identifiers) == ("doejane", {"ID": "999"})
+    assert (bob.student, bob.problem) == ("102", NOT_SUBMITTED)
+
+
+def test_when_a_file_was_submitted_is_known_of_that_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.cu"
+    file.write_text("// first\n")
+    listed = class_list.read(EXPORTED / "moodle_worksheet.csv")
+    one = submitted("1234567", path=file, identifiers={"Identifier": "Participant 1234567"})
+    (alice, *_) = class_list.apply(listed, [one])
+    before = Enrolled(alice, worker.source(file).sha256, "key")
+    (again, *_) = class_list.kept([one], [before])
+    assert (again.at, again.name, again.note) == (alice.at, "Alice Doe", "")
+    file.write_text("// second\n")
+    (changed, *_) = class_list.kept([one], [before])
+    assert (changed.at, changed.name, changed.note) == (None, "Alice Doe", class_list.NEW_FILE)
 
 
 def test_two_who_are_called_alike_are_nobody(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_why_somebody_has_no_points(entry, why: str) -> None:  # type: ignore[no
 def test_code_not_written_yet_is_no_wrong_result() -> None:
     finding = msgspec.structs.replace(wrong_values(""), detail=Detail.UNTOUCHED)
     (mistake,) = mistakes.of(wrong(finding))
-    assert (mistake.title, mistake.detail) == ("Not written yet", "the starter as it came")
+    assert (mistake.title, mistake.detail) == ("Not written yet", "the unchanged starter")
 
 
 def test_mistakes_are_told_once_and_without_what_is_the_students_own() -> None:

@@ -27,7 +27,7 @@ def test_which_paths_are_submissions(pattern: str, path: str, exercise: str | No
 
 @pytest.mark.parametrize("pattern", ["starter.cu", "", "{exercise}/{exercise}.cu"])
 def test_a_pattern_names_the_exercise_once(pattern: str) -> None:
-    with pytest.raises(UsageError, match="say once where the exercise stands"):
+    with pytest.raises(UsageError, match=r"it must contain \{exercise\} once"):
         Submissions(pattern)
 
 

@@ -50,7 +50,7 @@ def test_nor_where_the_repository_is_reached_by_a_link(
 def test_a_folder_that_the_commit_fills_is_no_place(course: Course, repository: Repository, name: str) -> None:
     """Its links and files would be kept as ours."""
     course.change({"results/report.html": "mine"})
-    with pytest.raises(UsageError, match="the commit has files of its own there; name another folder"):
+    with pytest.raises(UsageError, match="the commit itself has files there; name another folder"):
         out.folder(Path(name), repository)
 
 

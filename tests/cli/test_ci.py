@@ -249,7 +249,7 @@ def test_exercises_in_another_folder_and_outside(
     ("arguments", "said"),
     [
         (("--base", "nowhere"), "there is no commit nowhere in"),
-        (("--submissions", "mine.cu"), "say once where the exercise stands"),
+        (("--submissions", "mine.cu"), "it must contain {exercise} once"),
         (("--exercises", "nothing"), "no exercises in nothing/ of the base"),
         (("--seed", "-1"), "--seed -1: expected a whole number"),
         (("file.cu",), "unexpected extra argument"),

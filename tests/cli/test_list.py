@@ -55,7 +55,7 @@ def test_the_course_says_their_order_and_what_is_to_be_read(grade: Grade) -> Non
         "  [-] Read a page (examples/README.md)",
         "  [ ] Learn to double (1, 2)",
         "  [ ] Count (2)",
-        "  [ ] not yet; [-] to read; no exercise of these practises it",
+        "  [ ] not yet; [-] to read; no exercise here practises it",
     ]
 
 

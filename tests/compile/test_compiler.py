@@ -84,7 +84,7 @@ def test_the_size_of_a_cluster_is_listed() -> None:
 def test_a_character_that_only_looks_right_is_named(character: str, name: str, like: str) -> None:
     mark, space = (character, " ") if character == "\u037e" else (";", character)
     (error, *_) = errors(f"__device__ int f() {{\n    int{space}a = 1{mark}\n    return a;\n}}\n")
-    assert (error.line, error.message) == (2, f"{name} is no character of C++")
+    assert (error.line, error.message) == (2, f"{name} is not a character of C++")
     assert any(like in note for note in error.notes)
 
 
@@ -168,8 +168,8 @@ IT_IS = "declare it const float *"
         ("y[i] += x[k];\n    }", "y[i] += x[k];", 6, 'the "{" on this line is never closed'),
         ("*= 2.0f;\n}", "*= 2.0f;", 4, 'the "{" on this line is never closed'),
         ("    }\n\n", "    }}\n\n", 8, 'one "}" too many: it ends what begins on line 4'),
-        ("TILE 16", "TILE = 16", 2, 'the "=" becomes a part of TILE'),
-        ("TILE 16", "TILE 16;", 2, 'the ";" becomes a part of TILE'),
+        ("TILE 16", "TILE = 16", 2, 'the "=" becomes part of TILE'),
+        ("TILE 16", "TILE 16;", 2, 'the ";" becomes part of TILE'),
         ("launch->grid = dim3(1);", "kernel<<<1, TILE>>>(0, 0);", 15, "here the grader does that"),
         ("launch->grid", "launch.grid", 15, "launch is a pointer"),
         ('"grader.cuh"', '"grader.cuh', 1, 'the closing " is missing'),

@@ -148,7 +148,7 @@ def test_infinities_that_were_written_are_not_taken_for_elements_that_never_were
     found = diagnosed(np.full(expected.shape, np.inf, np.float32), expected, mistakes(CASES[name], expected))
     assert found is not None
     assert found.name == "infinite"
-    assert "a shuffle that reads from lanes that have left" in found.sentence
+    assert "a shuffle that reads from lanes that have exited" in found.sentence
 
 
 def test_two_mistakes_at_once_are_not_taken_for_one() -> None:

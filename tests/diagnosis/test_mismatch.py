@@ -53,22 +53,23 @@ def last_rows(parts: list[np.ndarray], tile: int) -> None:
         (
             IMBALANCED,
             lambda m, g: last_rows(g, 16),
-            "the last partial tile of every group (rows that tiles of 16 or 32 leave over)",
+            "the last partial tile of every group (the rows that full tiles of 16 or 32 leave over)",
         ),
         (
             IMBALANCED,
             lambda m, g: last_rows(g, 128),
-            "the last partial tile of every group (rows that tiles of 128 leave over)",
+            "the last partial tile of every group (the rows that full tiles of 128 leave over)",
         ),
         (
             groups(128, 100, 64, 7),
             lambda m, g: last_rows(g, 32),
-            "the last partial tile of groups 1 and 3 (rows that tiles of 8 or 16 or 32 leave over)",
+            "the last partial tile of groups 1 and 3 (the rows that full tiles of 8 or 16 or 32 leave over)",
         ),
         (
             groups(128, 104, 64, 7),
             lambda m, g: [part[:, :16].fill(True) for part in (g[1][96:], g[3])],
-            "columns 0 to 15 in the last partial tile of groups 1 and 3 (rows that tiles of 16 or 32 leave over)",
+            "columns 0 to 15 in the last partial tile of groups 1 and 3 "
+            "(the rows that full tiles of 16 or 32 leave over)",
         ),
         (
             groups(*[16] * 64),

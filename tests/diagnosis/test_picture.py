@@ -140,5 +140,5 @@ def test_a_secret_case_has_none(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn_is_refused() -> None:
     codes = np.zeros((8, 16), np.uint16)
     judged = Judged("C", np.ones((8, 16), bool))
-    with pytest.raises(ValueError, match="uint16 is not drawn beside float64"):
+    with pytest.raises(ValueError, match="uint16 is not drawn next to float64"):
         picture.of_output(Case("odd", True, {}, ""), judged, codes, np.zeros((8, 16)))

@@ -78,7 +78,7 @@ def test_what_is_never_written_holds_another_rubbish_each_time(child: CudaChild)
         ("if (i == 0) y[n + 4] = 1;", "out-of-bounds", "outside y: 4 bytes, the first 16 bytes past the end"),
         ("if (i == 0) y[-1] = 1;", "out-of-bounds", "before the start"),
         ("if (i == 0) y[1ll << 40] = 1;", "out-of-bounds", "double_kernel accessed an address"),
-        ("*(float4*)(y + 1) = float4();", "misaligned-access", "the width of the access does not divide"),
+        ("*(float4*)(y + 1) = float4();", "misaligned-access", "not a multiple of the access"),
         ("const_cast<float*>(x)[7] = 1;", "read-only-write", "changed the input x, first at element 7"),
         ("atomicAdd(&counter, 1);", "read-only-write", "the __device__ variable counter"),
         ("if (i == 0) __trap();", "out-of-bounds", "after an access outside shared memory, or a trap"),

@@ -69,7 +69,7 @@ def test_the_starter_as_it_came() -> None:
     result = graded("1", starter("1", written=False), "narrow")
     said = words(result, problems(result))
     assert said.headline == "Not written yet"
-    assert said.sentence.startswith("This is the starter as it came. Begin with TODO 1 on line 34; ")
+    assert said.sentence.startswith("This is the unchanged starter. Begin with TODO 1 on line 34; ")
 
 
 @pytest.mark.parametrize(

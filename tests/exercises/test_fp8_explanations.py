@@ -84,7 +84,7 @@ def _packed_with_too_many_bits(case: Case, outputs: Outputs) -> None:
 CONVERSIONS = {
     "signalling NaN become the largest finite value": _quiet_alone,
     "negative NaN become the largest negative value": _positive_alone,
-    "what is below the smallest subnormal becomes zero": _nothing_below_the_smallest,
+    "values below the smallest subnormal become zero": _nothing_below_the_smallest,
     "it rounds twice: scaled down to FP32's subnormals": _scaled_down,
     "only positive numbers saturate: fminf compares x before its sign": _packed_with_too_many_bits,
 }

@@ -20,14 +20,14 @@ NAMED = {
         "two_slices_of_three": ["part 3 of 3 of K (k from 160 to 255) is missing"],
     },
     "04_balanced_grouped_gemm": {
-        "first_tile_skipped": ["nobody computes tile 0 of the 128 tiles of 32 x 32"],
-        "last_tile_skipped": ["nobody computes the last of the 128 tiles of 32 x 32"],
+        "first_tile_skipped": ["no block computes tile 0 of the 128 tiles of 32 x 32"],
+        "last_tile_skipped": ["no block computes the last of the 128 tiles of 32 x 32"],
         "rest_of_the_chunk_dropped": ["of the 128 tiles of 32 x 32, only every fourth is computed"],
         "running_sum_of_32_groups": ["only 32 of 256 are computed"],
     },
     "03_fp8_quantization": {
         "scale_of_the_row_above": ["another block's scale: those of block [1][0] with that of [0][0]"],
-        "scale_power_of_two": ["the scale is rounded up to a power of two, as UE8M0"] * 4,
+        "scale_power_of_two": ["the scale is rounded up to a power of two, as in UE8M0"] * 4,
         "scaled_twice": ["x is divided by the scale twice"] * 4,
         "shuffle_width_16": ["lanes 16 to 31 of each warp are left out of amax"],
     },

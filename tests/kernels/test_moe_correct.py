@@ -35,11 +35,10 @@ def cases() -> list[tuple[Case, dict[str, np.ndarray], dict[str, np.ndarray]]]:
 
 def layer_of(case: Case) -> Layer:
     arrays = {name: v.data for name, v in case.arguments.items() if isinstance(v, Array) and v.access == "in"}
-    inputs = [arrays.pop(name) for name in ("logits", "x", "W_gate_up", "W_down")]
     top_k, capacity = case.arguments["top_k"], case.arguments["capacity"]
     assert isinstance(top_k, int)
     assert isinstance(capacity, int)
-    return Layer(*inputs, top_k, capacity, arrays)
+    return Layer.of(arrays, top_k, capacity)
 
 
 def bounds(case: Case) -> dict[str, np.ndarray]:

@@ -48,7 +48,7 @@ class Kernel:
     def __init__(self, body: str) -> None:
         head = (
             HEAD
-            if "Device" in body
+            if "Device" in body or "cuda::" in body
             else HEAD.replace("#include <cuda/atomic>\n", "").replace(
                 "using Device = cuda::atomic_ref<int, cuda::thread_scope_device>;\n", ""
             )
@@ -175,6 +175,21 @@ RACES = {
         if (t == 0) { atomicExch(state + 512 + b, 1); while (atomicAdd(state + 512 + b, 0) == 0) {} }
         __syncthreads();
         if (b == last) out[t] = state[t];  // <-- here""",
+    "a wait for one arrival too few": """
+        if (b < last && t == 0) { state[b] = in[b]; __threadfence(); atomicAdd(state + 99, 1); }
+        if (b == last && t == 0) {
+          while (*(volatile int*)(state + 99) < last - 1) {}
+          int sum = 0;
+          for (int i = 0; i < last; ++i) sum += state[i];  // <-- here
+          out[0] = sum;
+        }""",
+    "a wait for any arrival": """
+        Device count(state[99]);
+        if (b < last && t == 0) { state[b] = in[b]; count.fetch_add(1, cuda::std::memory_order_release); }
+        if (b == last && t == 0) {
+          while (count.load(cuda::std::memory_order_acquire) == 0) {}
+          for (int i = 0; i < last; ++i) out[i] = state[i];  // <-- here
+        }""",
     "a look that decides nothing": """
         if (b == 0 && t == 0) { state[0] = 5; __threadfence(); atomicExch(state + 99, 1); }
         if (b == 1 && t == 0) { int seen = atomicAdd(state + 99, 0); out[0] = state[0] + seen; }  // <-- here""",
@@ -502,6 +517,18 @@ RIGHT = {
         Device flag(state[99]);
         if (b == 0 && t == 0) { state[0] = 7; flag.store(1, cuda::std::memory_order_release); }
         if (b == 1 && t == 0) out[0] = flag.load(cuda::std::memory_order_acquire) ? state[0] : 0;""",
+    "a wait for each arrival in turn": """
+        Device count(state[99]);
+        if (b < last && t == 0) { state[b] = in[b]; count.fetch_add(1, cuda::std::memory_order_release); }
+        if (b == last && t == 0)
+          for (int got = 0, now; got < last; got = now) {
+            while ((now = count.load(cuda::std::memory_order_acquire)) == got) {}
+            out[now] = now;
+          }""",
+    "a flag of one byte": """
+        cuda::atomic_ref<unsigned char, cuda::thread_scope_device> flag(((unsigned char*)state)[399]);
+        if (b == 0 && t == 0) { state[0] = 5; flag.store(1, cuda::std::memory_order_release); }
+        if (b == 1 && t == 0) { while (!flag.load(cuda::std::memory_order_acquire)) {} out[0] = state[0]; }""",
     "an atomic look at a sum": """
         atomicAdd(state + 99, t);
         if (t == 0) out[b] = Device(state[99]).load(cuda::std::memory_order_relaxed);""",

@@ -247,11 +247,14 @@ def test_no_other_program_runs_with_such_a_key(course: Course) -> None:
     [
         ("refuses", "refuses: its queue is full: 40 gradings are waiting; or"),
         ("older", "older runs version 0.0.9 of the grader, this is"),
-        ("changed", "changed grades 01_double by other files than yours: ../../key-ada, oracle.py. Get the course's"),
+        (
+            "changed",
+            "changed grades 01_double with files other than yours: ../../key-ada, oracle.py. Get the course's",
+        ),
         ("without-it", "without-it does not have exercise 01_double, only 02_triple. Ask your instructor"),
         ("confused", "the result from confused cannot be used: Object missing required field"),
         ("broken", "grade serve did not start on broken: ls: cannot access"),
-        ("shell", "shell does not answer as grade serve does, but with 'Welcome to the cluster'. Ask"),
+        ("shell", "shell does not answer like grade serve, but with 'Welcome to the cluster'. Ask"),
         ("stranger", "Permission denied (publickey).\nNext: give your instructor your public key"),
         ("nowhere.invalid", "Next: check the name, or add it to ~/.ssh/config"),
     ],

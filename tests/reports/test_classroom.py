@@ -17,7 +17,7 @@ import pytest
 from grader.model.exercise import Exercise
 from grader.model.result import Status, Verdict
 from reports import charts, classroom, classroom_counts
-from reports.classroom import CaseOutcome, ClassMistake, StudentRow
+from reports.classroom import AlikeGroup, CaseOutcome, ClassMistake, StudentRow
 from tests.reports.test_browser import CHROMIUM, FLAGS, flaws_of
 
 CASES = ("uniform", "small")
@@ -148,6 +148,16 @@ def test_mistakes_are_counted_by_student_and_the_most_common_comes_first() -> No
     assert "3 of 4 (75%)" in shown
 
 
+def test_submissions_that_look_alike_are_linked_and_no_more_than_a_screen_of_them() -> None:
+    first, second = CLASS[0], CLASS[1]
+    group = AlikeGroup((first.student, second.student), 1.0, "identical files")
+    shown = page(*CLASS, alike=(group,) * (classroom.SHOWN_ALIKE + 3))
+    assert shown.text.count("identical files") == classroom.SHOWN_ALIKE
+    assert "And 3 more" in shown.text
+    assert shown.links.count(first.link) == classroom.SHOWN_ALIKE + 1 + len(first.mistakes)
+    assert "look alike" not in page(*CLASS).text
+
+
 def test_rates_by_case() -> None:
     text = page(*CLASS).text
     assert "uniform 3 of 3 (100%) 1 of 2 (50%) 0.7 small 2 of 3 (67%) 2 of 2 (100%) 1.6" in text
@@ -232,7 +242,7 @@ def test_names_and_findings_are_text() -> None:
         problem=HOSTILE,
         report=f"javascript:{HOSTILE}",
     )
-    shown = page(row)
+    shown = page(row, alike=(AlikeGroup((HOSTILE,), 1.0, HOSTILE),))
     assert shown.tags.count("script") == 1
     assert "img" not in shown.tags
     assert not any(name.startswith("on") for name, _ in shown.attributes)
@@ -323,7 +333,8 @@ def chromium() -> Iterator[Any]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("class")
     rows = [*CLASS, *class_of(20)]
-    (folder / "class.html").write_text(classroom.render(rows, EXERCISE), encoding="utf-8")
+    alike = (AlikeGroup((rows[0].student, rows[1].student), 0.9, "90% of the shorter one's own code"),)
+    (folder / "class.html").write_text(classroom.render(rows, EXERCISE, alike), encoding="utf-8")
     (folder / "leaderboard.html").write_text(classroom.render_leaderboard(rows, EXERCISE), encoding="utf-8")
     return folder
 

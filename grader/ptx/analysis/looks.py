@@ -36,6 +36,7 @@ class BetweenBlocks(NamedTuple):
 class Looks(NamedTuple):
     polls: frozenset[int]  # volatile loads that poll, by `id`
     guesses: frozenset[int]  # loads that do no harm, by `id`
+    waits: frozenset[int]  # loads, by `id`, that poll: volatile and other strong ones
     idle: frozenset[int]  # strong loads and atomic operations whose value decides nothing, by `id`
     between_blocks: BetweenBlocks
 
@@ -46,10 +47,11 @@ class Looks(NamedTuple):
 def looks_of(blocks: list[Block]) -> Looks:
     instructions = [i for b in blocks for i in b.instructions]
     flow = _Values(instructions)
-    polls = _polling(blocks, flow)
+    polls = _polling(blocks, flow, [i for i in instructions if i.traits.loads and is_volatile(i)])
+    waits = polls | _polling(blocks, flow, [i for i in instructions if i.traits.loads and i.op.is_strong])
     guesses = frozenset(id(i) for i in instructions if _guesses(i, flow))
     idle = frozenset(id(i) for i in instructions if _looks(i, flow.used) and not _is_decided_by(i, flow))
-    return Looks(polls, guesses - polls, idle, _between_blocks(instructions, polls, flow.used))
+    return Looks(polls, guesses - polls, waits, idle, _between_blocks(instructions, polls, flow.used))
 
 
 def is_volatile(ins: Instruction) -> bool:
@@ -122,8 +124,7 @@ class _Values:
 # Loads that poll ------------------------------------------------------------------------------------------------
 
 
-def _polling(blocks: list[Block], flow: _Values) -> frozenset[int]:
-    loads = [i for b in blocks for i in b.instructions if i.traits.loads and is_volatile(i)]
+def _polling(blocks: list[Block], flow: _Values, loads: list[Instruction]) -> frozenset[int]:
     if not loads:
         return frozenset()
     found = {id(load) for load in loads if any(_ends(load, loop, blocks, flow) for loop in _loops(blocks))}

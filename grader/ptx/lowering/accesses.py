@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grader.ptx.analysis.around import inside
+from grader.ptx.analysis.around import WORD, inside
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
 from grader.ptx.lowering.kernel import KernelBuilder
@@ -49,7 +49,21 @@ def _load_pointer(u: KernelBuilder, ins: Instruction, source: Operand) -> Value:
     if looks:
         u.acquire()  # after the checks: it orders what follows, and not itself
         if id(ins) not in u.looks.idle:
-            synchronise(u, op, address_of(u, source), u.f.const("i32", LOOKS))
+            pointer = _seen(u, ins, address_of(u, source), pointer)
+    return pointer
+
+
+def _seen(u: KernelBuilder, ins: Instruction, address: Value, pointer: Value) -> Value:
+    """Where the value of a look is: in memory, or, of a poll, it may be an earlier one."""
+    f, current, meant = u.f, pointer, inside(ins)
+    if meant is not None:
+        address = address & -WORD  # where the atomics of its word signal
+    elif id(ins) in u.looks.waits and ins.op.reaches_other_blocks and ins.op.bytes <= 8:
+        pointer = f.call("ptr", "poll_early", u.worker, u.me, address, current)
+        with f.when(pointer.eq(current)):
+            synchronise(u, ins.op, address, f.const("i32", LOOKS))
+        return pointer
+    synchronise(u, ins.op, address, f.const("i32", LOOKS))
     return pointer
 
 

@@ -1,7 +1,7 @@
 """Bulk copies at run time. PTX ISA, "Asynchronous copy: cp.async.bulk" and "Async proxy".
 
-A load is in flight until somebody looks at its mbarrier (flights.py). A store is carried out at once, and reads on
-until its group was waited for. What threads stored before needs fence.proxy.async.
+A load is in flight until a thread tests its mbarrier (flights.py). A store is carried out at once, but counts as
+reading its source until its group has been waited for. It sees earlier stores only after fence.proxy.async.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _refuse_if(f: Fn, bad: Value, kind: Kind, end: str, address: Value, other: V
 
 
 def bulk_good() -> Fn:
-    """1 if both addresses and the size are multiples of 16 and what is in `shared` memory lies in an array.
+    """1 if both addresses and the size are multiples of 16, and the end in shared memory lies in an array.
 
     `shared`: 1 for the target, 0 for the source.
     """
@@ -94,7 +94,7 @@ def _is_good(f: Fn, *, into_shared: bool) -> Value:
 
 
 def bulk_load() -> Fn:
-    """From global to shared memory: in flight until somebody looks at the mbarrier."""
+    """From global to shared memory: in flight until a thread tests the mbarrier."""
     f = Fn("bulk_load", "void", {**BULK, "mbarrier": "i64", "mbarrier_site": "i32"}, COLD)
     zero, null, width = f.const("i32", 0), f.const("ptr", "null"), f.const("i32", CHUNK)
     ok = f.call("i32", "mbarrier_valid", f["w"], f["me"], f["mbarrier"], f["mbarrier_site"], zero)
@@ -122,7 +122,7 @@ def bulk_load() -> Fn:
 
 
 def bulk_store() -> Fn:
-    """From shared to global memory: carried out at once; that it reads on is known until its group was waited for."""
+    """From shared to global memory: carried out at once; counts as reading until its group is waited for."""
     f = Fn("bulk_store", "void", {**BULK, "frame": "ptr"}, COLD)
     width, null = f.const("i32", CHUNK), f.const("ptr", "null")
     with f.when((_is_good(f, into_shared=False) & f["bytes"].ne(0)) ^ 1, likely=False):
@@ -142,7 +142,7 @@ def bulk_store() -> Fn:
 
 
 def bulk_target() -> Fn:
-    """Of a reduction, 16 bytes of global memory and of shared memory: the host address of what it changes."""
+    """Check 16 bytes of a reduction from shared to global memory: the host address of what it changes."""
     f = Fn("bulk_target", "ptr", BULK, COLD)
     width, null = f.const("i32", CHUNK), f.const("ptr", "null")
     ok = f.call("i32", "shared_read", f["w"], f["me"], f["source"], width, f["source_site"])
@@ -155,7 +155,7 @@ def bulk_target() -> Fn:
 
 
 def bulk_reads() -> Fn:
-    """A copy from shared memory has started: it reads on until its group was waited for."""
+    """A copy from shared memory has started: it counts as reading until its group is waited for."""
     f = Fn("bulk_reads", "void", {**BULK, "frame": "ptr"}, COLD)
     nowhere, group = f.const("i64", NO_MBARRIER), HEADER.get(f["frame"], "bulk_group")
     null, zero = f.const("ptr", "null"), f.const("i32", 0)
@@ -166,7 +166,7 @@ def bulk_reads() -> Fn:
 
 
 def note_reads(f: Fn, address: Value, by_site: Value) -> None:
-    """16 bytes of shared memory are being read. What threads stored there needs fence.proxy.async between."""
+    """16 bytes of shared memory are being read; a thread's store to them needs a fence.proxy.async in between."""
     shadow, by = shared_shadow(f), of_program(f["w"], "shared_shift")
     base = WORKER.get(f["w"], "base")
     first = address >> by
@@ -177,14 +177,14 @@ def note_reads(f: Fn, address: Value, by_site: Value) -> None:
         with f.when(stored & written.uge(WORKER.get(f["w"], "proxied")), likely=False):
             kind, who = f.const("i32", int(Kind.NO_PROXY_FENCE)), f["me"] & (STAMP_STEP - 1)
             f.call("void", "record", f["w"], kind, by_site, who, address, written.zext("i64"), site)
-        # With no room to remember the copy nobody could end it.
+        # If there is no room to record the copy, nothing could end it.
         with f.when(WORKER.get(f["w"], "flight_count").ult(MAX_FLIGHTS)):
             shadow.read.index("i32", cell).store(f.const("i32", BEING_READ_STAMP))
             shadow.read_site.index("i32", cell).store(by_site)
 
 
 def bulk_fence() -> Fn:
-    """fence.proxy.async: bulk copies see what was stored before. Whose stores it orders is not tracked."""
+    """fence.proxy.async: bulk copies see earlier stores. Which threads' stores it orders is not tracked."""
     f = Fn("bulk_fence", "void", {"w": "ptr"}, COLD)
     WORKER.set(f["w"], "proxied", advance_time(f))
     f.ret()
@@ -192,7 +192,7 @@ def bulk_fence() -> Fn:
 
 
 def bulk_wait() -> Fn:
-    """All groups of thread `me` but the last `keep` have ended; a copy that is in no group yet has not."""
+    """All groups of thread `me` except the last `keep` have ended; a copy that is not yet in a group has not."""
     f = Fn("bulk_wait", "void", {"w": "ptr", "me": "i32", "keep": "i32", "frame": "ptr"}, COLD)
     groups, thread = HEADER.get(f["frame"], "bulk_group"), f["me"] & (STAMP_STEP - 1)
 
@@ -217,7 +217,7 @@ def _stop_reading(f: Fn, entry: Value, stamp: Value) -> None:
 
 
 def bulk_end() -> Fn:
-    """The block has ended: shared memory is gone, and no copy may still read it."""
+    """The block has ended: its shared memory is gone, so no copy may still be reading it."""
     f = Fn("bulk_end", "void", {"w": "ptr"}, COLD)
     with ending(f, lambda entry: FLIGHT.get(entry, "mbarrier").eq(NO_MBARRIER)) as entry:
         kind, none = f.const("i32", int(Kind.UNFINISHED_COPY)), f.const("i32", 0)

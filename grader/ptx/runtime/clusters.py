@@ -1,7 +1,7 @@
-"""Blocks of a cluster at run time: their barrier, and what they do to shared memory of one another.
+"""Blocks of a cluster at run time: their barrier, and their accesses to each other's shared memory.
 
 PTX ISA, "barrier.cluster": the barrier is complete once all threads of the cluster that have not exited have arrived.
-Like an mbarrier it keeps what has arrived, and who waits learns it.
+Like an mbarrier, it keeps what arriving threads know, and threads that wait learn it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def cluster_arrive() -> Fn:
 
 
 def cluster_resolve() -> Fn:
-    """All threads have stopped, some at the cluster's barrier: let go on who can. Returns 1 if anybody can."""
+    """All threads have stopped, some at the cluster's barrier: resume those that can go on. 1 if there are any."""
     f = Fn("cluster_resolve", "i32", {"w": "ptr"}, NOINLINE)
     late, missing, elsewhere, gone = (f.alloca("i32") for _ in range(4))
     for count in (late, missing, elsewhere, gone):
@@ -105,7 +105,7 @@ def cluster_resolve() -> Fn:
 
 
 def _complete(f: Fn, together: Value) -> None:
-    """Who waits goes on; who does not yet, will not have to. `together`: nobody did anything since arriving."""
+    """Waiting threads go on; the others will not have to wait. `together`: no thread did anything since arriving."""
     now = advance_time(f)
     WORKER.set(f["w"], "passed", WORKER.get(f["w"], "passed") + 1)
     WORKER.set(f["w"], "cluster_split", f.const("i32", 0))
@@ -121,7 +121,7 @@ def _complete(f: Fn, together: Value) -> None:
 
 
 def cluster_wait() -> Fn:
-    """Thread `me` goes on behind the barrier: it knows what those that arrived knew and did."""
+    """Thread `me` goes on after the barrier: it knows what the threads that arrived did and knew."""
     f = Fn("cluster_wait", "void", {"w": "ptr", "me": "i32"}, COLD)
     HEADER.set(frame_of(f, f["me"]), "cluster", f.const("i32", NOT_ARRIVED))
     row, warp = known_row(f["w"], f.const("i32", CLUSTER_DONE_ROW)), f["me"] >> 5
@@ -146,7 +146,7 @@ def note_remote() -> Fn:
 
 
 def known_to() -> Fn:
-    """1 if some warp of block `rank` knows what the stamp says: it is ordered before that block's end."""
+    """1 if some warp of block `rank` knows of the access with this stamp: it is ordered before that block's end."""
     f = Fn("known_to", "i1", {"w": "ptr", "rank": "i32", "stamp": "i32"}, "nounwind")
     warps = (LAUNCH.get(launch_of(f), "block_threads") + 31) >> 5
     who = (f["stamp"] & (STAMP_STEP - 1)) >> 5
@@ -160,9 +160,9 @@ def known_to() -> Fn:
 
 
 def cluster_end() -> Fn:
-    """The cluster has ended: was what a block did to another's shared memory done before that one ended?
+    """The cluster has ended: did all accesses to another block's shared memory come before that block's end?
 
-    A block may end, and its memory be another's, as soon as its threads have; so one of them must have waited.
+    A block may end, and its memory be reused, as soon as its threads have ended; so one of them must have waited.
     """
     f = Fn("cluster_end", "void", {"w": "ptr"}, COLD)
     shadow, by, base = shared_shadow(f), of_program(f["w"], "shared_shift"), WORKER.get(f["w"], "base")
@@ -195,7 +195,7 @@ def cluster_end() -> Fn:
 
 
 def store_async() -> Fn:
-    """st.async: `low` and `high` are in flight until somebody looks at the mbarrier."""
+    """st.async: `low` and `high` are in flight until a thread tests the mbarrier."""
     f = Fn(
         "store_async",
         "void",

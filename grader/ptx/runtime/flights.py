@@ -1,7 +1,7 @@
-"""Copies that an mbarrier waits for, at run time: by cp.async with cp.async.mbarrier.arrive, and in bulk.
+"""Copies that an mbarrier waits for, at run time: cp.async with cp.async.mbarrier.arrive, and bulk copies.
 
-They arrive when somebody looks at the mbarrier and no sooner, so that a read without a wait is seen. They arrive as
-the work of a thread of its own, which only those know of who have waited.
+They arrive only when a thread tests the mbarrier, so that a read without a wait is noticed. They count as the work of
+a separate thread, which is known only to threads that have waited.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def flight_at(f: Fn, i: Value) -> Value:
 
 
 def _source(f: Fn, flight: Value) -> Value:
-    """The bytes that it brings."""
+    """The bytes that it copies."""
     source = FLIGHT.get(flight, "source")
     is_here = source.cast("ptrtoint", "i64").eq(IN_FLIGHT_RECORD)
     return f.select(is_here, FLIGHT.at(flight, "low"), source)
 
 
 def flights_reset() -> Fn:
-    """A block starts: nothing is in flight."""
+    """A block starts with nothing in flight."""
     f = Fn("flights_reset", "void", {"w": "ptr"}, "noinline nounwind")
     zero = f.const("i32", 0)
     for name in ("flight_count", "polls", "proxied"):
@@ -75,7 +75,7 @@ def flights_reset() -> Fn:
 
 
 def flight_start() -> Fn:
-    """Something is on its way. A load for which there is no room arrives at once."""
+    """Record a copy in flight. If there is no room for it, a load arrives at once."""
     arguments = {name: FLIGHT.type[name] for name in FLIGHT.type if name not in ("low", "high")}
     f = Fn("flight_start", "void", {"w": "ptr", **arguments}, COLD)
     n = WORKER.get(f["w"], "flight_count")
@@ -93,7 +93,7 @@ def flight_start() -> Fn:
 
 @contextmanager
 def ending(f: Fn, is_due: Callable[[Value], Value]) -> Iterator[Value]:
-    """Each of the flights that end now; the others move to the front of the list."""
+    """Each flight that ends now; the others move to the front of the list."""
     kept = f.alloca("i32")
     kept.store(f.const("i32", 0))
     with f.count(WORKER.get(f["w"], "flight_count")) as i:
@@ -108,7 +108,7 @@ def ending(f: Fn, is_due: Callable[[Value], Value]) -> Iterator[Value]:
 
 
 def flights_land() -> Fn:
-    """Everything arrives that the mbarrier waits for."""
+    """Everything that the mbarrier waits for arrives."""
     f = Fn("flights_land", "void", {"w": "ptr", "mbarrier": "i64"}, COLD)
     with ending(f, lambda entry: FLIGHT.get(entry, "mbarrier").eq(f["mbarrier"])) as entry:
         f.call("void", "flight_land", f["w"], entry)
@@ -117,7 +117,7 @@ def flights_land() -> Fn:
 
 
 def flight_land() -> Fn:
-    """The bytes arrive, and the mbarrier counts them, or the arrival. One that is invalid by now counts nothing."""
+    """The bytes arrive, and the mbarrier counts them or the arrival; one that is no longer valid counts nothing."""
     f = Fn("flight_land", "void", {"w": "ptr", "flight": "ptr"}, COLD)
     address, size = FLIGHT.get(f["flight"], "mbarrier"), FLIGHT.get(f["flight"], "bytes")
     site, target = FLIGHT.get(f["flight"], "site"), FLIGHT.get(f["flight"], "target")
@@ -145,7 +145,7 @@ def flight_land() -> Fn:
 
 
 def copies_land() -> Fn:
-    """The copies of cp.async that `thread` started before its mark; the rest moves to the front of its list."""
+    """The cp.async copies that `thread` started before the mark arrive; the others move to the front of its list."""
     f = Fn("copies_land", "void", {"w": "ptr", "thread": "i32", "mark": "i32"}, COLD)
     frame = WORKER.get(f["w"], "frames").at(f["thread"].zext("i64") * of_program(f["w"], "stride"))
     kept = f.alloca("i32")
@@ -165,9 +165,9 @@ def copies_land() -> Fn:
 
 
 def bytes_land() -> Fn:
-    """`size` bytes arrive, `filled` of them from the source (none where that is null), the rest zero.
+    """`size` bytes arrive, `filled` of them from the source (none if it is null); the rest are zero.
 
-    Where a cell is in flight no longer, somebody wrote to it meanwhile.
+    A cell that is no longer in flight was written in the meantime.
     """
     arguments = {"w": "ptr", "target": "i64", "source": "ptr", "size": "i32", "filled": "i32", "site": "i32"}
     f = Fn("bytes_land", "void", arguments, COLD)
@@ -197,9 +197,9 @@ def bytes_land() -> Fn:
 
 
 def copies_arrive() -> Fn:
-    """cp.async.mbarrier.arrive: once the copies of `me` so far have arrived, so has the thread.
+    """cp.async.mbarrier.arrive: the thread arrives once all copies that `me` has started so far have arrived.
 
-    `more`: the arrival does not count among those that the mbarrier waits for already (no .noinc).
+    `more`: 1 if the arrival is in addition to those that the mbarrier already waits for (no .noinc).
     """
     f = Fn("copies_arrive", "void", {**USE, "frame": "ptr", "more": "i32"}, COLD)
     ok = f.call("i32", "mbarrier_valid", *(f[name] for name in USE), f.const("i32", 1))
@@ -227,7 +227,7 @@ def copies_arrive() -> Fn:
 
 
 def copies_seen() -> Fn:
-    """Thread `me` waits for copies itself: what an mbarrier waits for too arrives as it would there."""
+    """Thread `me` waits for its copies itself; those that an mbarrier also waits for arrive now."""
     f = Fn("copies_seen", "void", {"w": "ptr", "me": "i32"}, COLD)
     thread = f["me"] & (STAMP_STEP - 1)
     f.call("void", "copies_land", f["w"], thread, f.const("i32", -1))
@@ -237,5 +237,5 @@ def copies_seen() -> Fn:
 
 
 def knows_copies(f: Fn, thread: Value) -> None:
-    """What has arrived or been read so far is ordered before what the thread does from now on."""
+    """Everything that was copied so far is ordered before what the thread does from now on."""
     known_row(f["w"], thread >> 5).index("i32", ASYNC_WARP).store(advance_time(f))

@@ -1,4 +1,4 @@
-"""The checks of global and constant memory: which array, inside it, aligned, initialised, allowed, no race."""
+"""The checks of global and constant memory: inside an array, aligned, initialised, writable, no race."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def locate() -> Fn:
 
 
 def _global_place(f: Fn, window: Value) -> Value:
-    """Offset of an access in its array; records it and returns the sink where it is outside."""
+    """Offset of an access in its array; if it is outside, records the fault and returns the sink."""
     size, width = WINDOW.get(window, "size"), f["width"].zext("i64")
     offset = f["address"] - WINDOW.get(window, "base")
     inside = offset.ult(size) & (offset + width).ule(size)
@@ -91,7 +91,7 @@ def global_read() -> Fn:
 
 
 def cells_read() -> Fn:
-    """The cells of a read: was something written there, and is it ordered before; who reads is noted."""
+    """The cells of a read: whether each was written, and before this read; records who reads."""
     f = Fn("cells_read", "void", {**ACCESS, **PLACE}, COLD)
     initialised = (WINDOW.get(f["window"], "flags") & INITIALISED).ne(0)
     first, count = cells_of(f, f["offset"], "global_shift")
@@ -99,7 +99,7 @@ def cells_read() -> Fn:
         note_touch(f, f["window"], first + k, reading(f))
         cell = GlobalCell(f["window"], first + k)
         with f.when((cell.write.stamp.ne(0) | initialised) ^ 1, likely=False):
-            _note_read(f, cell)  # should another write it yet, the two are a race
+            _note_read(f, cell)  # if another thread writes it later, the two race
             with f.when((f["site"] & MERGES).eq(0)):
                 fault(f, Kind.UNINITIALISED_READ, f["address"])
             f.ret()
@@ -111,7 +111,7 @@ def cells_read() -> Fn:
 
 
 def _note_read(f: Fn, cell: GlobalCell) -> None:
-    """The first reader of a block stays, unless it is ordered before this one; and one of another block."""
+    """Keep the block's first reader, unless it is ordered before this one, and one reader of another block."""
     mine, seen = _mine(f), cell.read.stamp
     other_block = (seen >> 32).ne(mine >> 32)
     with f.when(other_block & seen.ne(0)):  # it would hide behind this block's own reads
@@ -125,7 +125,7 @@ def _note_read(f: Fn, cell: GlobalCell) -> None:
 
 
 def _keep(f: Fn, slot: Slot, stamp: Value, site: Value) -> None:
-    """Of two accesses the one that this one is not ordered after: who follows this one may not follow that."""
+    """Keep the earlier access if this one is not ordered after it: a later one may follow this one but not that."""
     with f.when(slot.stamp.eq(0) | (is_concurrent(f, slot.stamp) ^ 1)):
         slot.set(stamp, site)
 
@@ -146,7 +146,7 @@ def global_write() -> Fn:
 
 
 def cells_write() -> Fn:
-    """The cells of a write: is what was read and written there ordered before; who writes is noted."""
+    """The cells of a write: whether earlier reads and writes are ordered before it; records who writes."""
     f = Fn("cells_write", "void", {**STORE, **PLACE}, COLD)
     first, count = cells_of(f, f["offset"], "global_shift")
     with f.count(count) as k:
@@ -187,8 +187,8 @@ def cell_write() -> Fn:
         f.label(f.fresh("dead"))
     with f.when(atomic ^ 1):
         cell.elsewhere.clear()
-    # What this block did plainly before it became atomic is still not safe from the atomics of other blocks,
-    # but from those of blocks that have looked at what it left.
+    # A plain access of this block from before its atomics still races with the atomics of other blocks,
+    # except of blocks that have looked at the value it left.
     for slot in (cell.read, cell.write):
         before, site = slot.stamp, slot.site
         plain = (before >> 32).eq(mine >> 32) & (is_atomic_everywhere(site) ^ 1)
@@ -202,7 +202,7 @@ def cell_write() -> Fn:
 
 
 def _conflict_with_writes(f: Fn, cell: GlobalCell, matters: Value | None = None) -> None:
-    """Who has looked at an atomic write comes after it, and after those before it."""
+    """A block that has looked at an atomic write comes after it, and after the writes before it."""
     atomic = cell.write.site.uge(STRONG)
     with f.when(atomic ^ 1):
         global_conflict(f, cell.write, matters)
@@ -212,12 +212,12 @@ def _conflict_with_writes(f: Fn, cell: GlobalCell, matters: Value | None = None)
 
 
 def _was_seen(f: Fn, cell: GlobalCell) -> Value:
-    """1 if what lies elsewhere came before an atomic write of its own block that this block has looked at."""
+    """1 if the access in `elsewhere` came before an atomic write of its own block that this block has looked at."""
     return (cell.elsewhere.site & FIRST).ne(0) & _has_looked(f, cell)
 
 
 def _has_looked(f: Fn, cell: GlobalCell) -> Value:
-    """1 if an access of this block, ordered before this one, looked at what was last written to the cell."""
+    """1 if an earlier access of this block, ordered before this one, looked at the last value written to the cell."""
     found = f.alloca("i1")
     found.store(f.const("i1", 0))
     for slot in (cell.read, cell.write):
@@ -229,10 +229,10 @@ def _has_looked(f: Fn, cell: GlobalCell) -> Value:
 
 
 def _lost_update(f: Fn, cell: GlobalCell, matters: Value) -> None:
-    """Atomic operations do not race, but one that overwrites what another changed may come before or after it.
+    """Atomic operations do not race, but one that overwrites another's update may come before or after it.
 
-    Who has looked at the place since has decided by what stands there. But a swap that is tried once fails where
-    another comes between, and nobody knows.
+    A block that has looked at the element since then knows the value that it overwrites. But a compare-and-swap that
+    is tried only once fails unnoticed if another operation comes in between.
     """
     matters = matters & (f["site"] & QUIET).eq(0) & is_atomic_everywhere(f["site"])
 
@@ -253,7 +253,7 @@ def _lost_update(f: Fn, cell: GlobalCell, matters: Value) -> None:
 
 
 def _note_hidden(f: Fn, cell: GlobalCell) -> None:
-    """As in shared memory: another atomic write stays known to plain reads, of another block where there was one."""
+    """As in shared memory: plain reads must know one more atomic write, of another block if there was one."""
     both_atomic = is_weak(f, cell.write.site) ^ 1
     stamp, site, hidden = cell.write.stamp, cell.write.site, cell.hidden.stamp
     here = _mine(f) >> 32
@@ -269,7 +269,7 @@ def _note_hidden(f: Fn, cell: GlobalCell) -> None:
 
 
 def global_update() -> Fn:
-    """Host address for a checked atomic operation, or the sink's. Of what nothing wrote it is told once."""
+    """Host address for a checked atomic operation, or the sink's. An element never written is reported only once."""
     f = Fn("global_update", "ptr", STORE, COLD)
     window = f.call("ptr", "locate", f["w"], f["address"])
     offset = _global_place(f, window)
@@ -282,7 +282,7 @@ def global_update() -> Fn:
 
 
 def global_peek() -> Fn:
-    """Host address of what an atomic operation may change, or the sink's. Nothing is noted."""
+    """Host address of what an atomic operation may change, or the sink's. Records nothing."""
     f = Fn("global_peek", "ptr", PEEK, COLD)
     window = f.call("ptr", "locate", f["w"], f["address"])
     size, width = WINDOW.get(window, "size"), f["width"].zext("i64")
@@ -293,7 +293,7 @@ def global_peek() -> Fn:
 
 
 def global_read_many() -> Fn:
-    """The loads of a group from an array that no kernel may write, one by one."""
+    """Check the loads of a group one by one, in an array that kernels may not write."""
     f = Fn("global_read_many", "void", MANY, COLD)
     with f.count(f["n"]) as i:
         entry = f["table"].at(i * 16)

@@ -1,9 +1,9 @@
 """mbarrier objects at run time: their counts, their phases, and what a completed phase orders.
 
-PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier". The state of each is kept beside shared
-memory, found by its address; shared memory holds a copy, so that a store over it shows.
+PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier". The state of each is kept next to
+shared memory, found by its address; shared memory holds a copy, so that a store that overwrites it is noticed.
 
-An arrival releases what its warp knows and did; a wait that sees the phase completed acquires all of it.
+An arrival releases what its warp did and knows; a wait that sees the phase completed acquires all of it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def mbarrier_at(f: Fn, address: Value) -> Value:
 
 
 def arriving_row(mbarrier: Value) -> Value:
-    """Per warp, what those know that have arrived: accesses before these times."""
+    """What the threads that have arrived know: for each warp, its accesses before this time."""
     return mbarrier.at(MBARRIER.size)
 
 
@@ -57,7 +57,7 @@ def _completed_row(mbarrier: Value) -> Value:
 
 
 def misuse(f: Fn, what: Misuse, detail: Value | None = None) -> None:
-    """`detail`: a number that the message names."""
+    """`detail`: a number for the message."""
     other = f.const("i64", int(what))
     fault(f, Kind.MISUSE, f["address"], other if detail is None else other | (detail.zext("i64") << 8))
 
@@ -67,7 +67,7 @@ def _block_number(f: Fn) -> Value:
 
 
 def _shown(f: Fn) -> Value:
-    """What shared memory holds at `address`."""
+    """The place in shared memory at `address`."""
     return WORKER.get(f["w"], "shared").at(f["address"])
 
 
@@ -75,7 +75,7 @@ def _shown(f: Fn) -> Value:
 
 
 def valid() -> Fn:
-    """1 if thread `me` may use the mbarrier at `address`. `changes`: it will not only look at it."""
+    """1 if thread `me` may use the mbarrier at `address`. `changes`: 1 if it will do more than test it."""
     f = Fn("mbarrier_valid", "i32", {**USE, "changes": "i32"}, COLD)
     address, width = f["address"], f.const("i32", BYTES)
     access = (f["w"], f["me"], address, width, f["site"])
@@ -126,7 +126,7 @@ def invalidate() -> Fn:
 
 
 def _overwrite(f: Fn) -> None:
-    """A plain write of this thread, which nothing of other threads may come close to; leaves where it must not be."""
+    """A plain write, which must not race with any access of another thread; returns early if it is not allowed."""
     width, null = f.const("i32", BYTES), f.const("ptr", "null")
     ok = f.call("i32", "shared_write", f["w"], f["me"], f["address"], width, f["site"], null, f["me"])
     with f.when(ok.eq(0) | (f["address"] & (BYTES - 1)).ne(0), likely=False):
@@ -138,7 +138,7 @@ def _overwrite(f: Fn) -> None:
 
 
 def arrive() -> Fn:
-    """arrive, arrive_drop and their .expect_tx, for `bytes` more. Returns the state before: pending count, phase."""
+    """arrive and arrive_drop, and .expect_tx for `bytes` more. Returns the state before: pending count and phase."""
     f = Fn("mbarrier_arrive", "i64", {**USE, "count": "i32", "bytes": "i32", "flags": "i32"}, COLD)
     ok = f.call("i32", "mbarrier_valid", *(f[name] for name in USE), f.const("i32", 1))
     with f.when(ok.eq(0), likely=False):
@@ -167,7 +167,7 @@ def arrive() -> Fn:
 
 
 def _blame_too_many(f: Fn, mbarrier: Value, pending: Value) -> None:
-    """More arrivals than are missing: the cause may be a wait that did not wait for this phase."""
+    """More arrivals than the phase waits for: the cause may be a wait that passed too early."""
     site = MBARRIER.get(mbarrier, "again_site")
     early = pending.eq(0) & site.ne(0)
     with f.when(early):
@@ -179,7 +179,7 @@ def _blame_too_many(f: Fn, mbarrier: Value, pending: Value) -> None:
 
 
 def release(f: Fn, mbarrier: Value) -> None:
-    """What this thread's warp knows and did so far is known to those who see the phase completed."""
+    """Threads that see the phase completed will know what this thread's warp did and knows so far."""
     row, warp = arriving_row(mbarrier), (f["me"] & (STAMP_STEP - 1)) >> 5
     join(f, row, known_row(f["w"], warp))
     row.index("i32", warp).store(advance_time(f))
@@ -204,7 +204,7 @@ def _expect(f: Fn, mbarrier: Value, more: Value) -> None:
 
 
 def turn() -> Fn:
-    """Something changed: if nothing is missing the phase completes and the next one starts."""
+    """Something changed: if nothing is missing any more, the phase completes and the next one starts."""
     f = Fn("mbarrier_turn", "void", {"w": "ptr", "address": "i64"}, COLD)
     mbarrier = mbarrier_at(f, f["address"])
     missing = MBARRIER.get(mbarrier, "pending") | MBARRIER.get(mbarrier, "bytes")
@@ -231,9 +231,9 @@ def turn() -> Fn:
 
 
 def poll() -> Fn:
-    """1 if the phase is complete, or there is nothing to wait for. What is in flight arrives now and no sooner.
+    """1 if the phase is complete, or there is nothing to wait for. Copies in flight arrive here, and only here.
 
-    `value`: the state that an arrival gave, or (`parity` is 1) the parity of the phase.
+    `value`: the state that an arrival returned or, if `parity` is 1, the parity of the phase.
     """
     f = Fn("mbarrier_poll", "i32", {"w": "ptr", "address": "i64", "value": "i64", "parity": "i32"}, COLD)
     address, one = f["address"], f.const("i32", 1)
@@ -254,7 +254,7 @@ def poll() -> Fn:
 
 
 def wait() -> Fn:
-    """test_wait and try_wait: 1 if the phase is complete; then what was released is ordered before."""
+    """test_wait and try_wait: 1 if the phase is complete; what was released is then ordered before this thread."""
     f = Fn("mbarrier_wait", "i32", {**USE, "value": "i64", "parity": "i32", "acquires": "i32"}, COLD)
     ok = f.call("i32", "mbarrier_valid", *(f[name] for name in USE), f.const("i32", 0))
     with f.when(ok.eq(0), likely=False):
@@ -273,7 +273,7 @@ def wait() -> Fn:
 
 
 def _witness(f: Fn) -> None:
-    """Follow one thread's waits: does it go on twice in one phase, or before any has completed?"""
+    """Follow one thread's waits: does it pass twice in one phase, or before any phase has completed?"""
     mbarrier, me = mbarrier_at(f, f["address"]), (f["me"] & (STAMP_STEP - 1)) + 1
     witness, phase = MBARRIER.get(mbarrier, "witness"), MBARRIER.get(mbarrier, "phase")
     with f.when(witness.eq(0) | witness.eq(me)):
@@ -284,7 +284,7 @@ def _witness(f: Fn) -> None:
 
 
 def poll_again() -> Fn:
-    """All threads wait, some for a phase: these look again. 0: they have often enough, and the block ends."""
+    """All threads wait, some for a phase: those test it again. 0 if they have tried often enough: the block ends."""
     f = Fn("poll_again", "i32", {"w": "ptr"}, "noinline nounwind")
     polls = WORKER.get(f["w"], "polls") + 1
     WORKER.set(f["w"], "polls", polls)

@@ -73,7 +73,7 @@ def shared_read() -> Fn:
         last_site = shadow.write_site.index("i32", cell)
         shared_conflict(f, written, last_site.load("i32"))
         _conflict_with_first(f, written, last_site.load("i32"))
-        # Who reads back plainly what it changed atomically is no longer safe from the atomics of others.
+        # A thread that reads with a plain load what it changed atomically can race with other threads' atomics.
         updated = last_site.load("i32").uge(STRONG) & (last_site.load("i32") & BLIND).eq(0)
         with f.when(written.uge(barrier) & updated & f["site"].ult(STRONG)):
             hidden_site = shadow.hidden_site.index("i32", cell).load("i32")
@@ -85,14 +85,14 @@ def shared_read() -> Fn:
 
 
 def _conflict_with_first(f: Fn, written: Value, site: Value) -> None:
-    """Volatile and atomic accesses do not race, but who may come before the first write finds nothing there."""
+    """Volatile and atomic accesses do not race, but one that may come before the first write finds nothing there."""
     first = (f["site"] & site).uge(STRONG) & (site & FIRST).ne(0)
     with f.when(first, likely=False), f.when(is_unordered(f, written)):
         fault(f, Kind.EARLY_READ, f["address"], written.zext("i64"), site)
 
 
 def note_read(f: Fn, shadow: SharedShadow, cell: Value, is_ordered: Callable[[Value], Value]) -> None:
-    """The first reader stays, unless it is ordered before this one. Should it write later, another must be known."""
+    """Keep the first reader, unless it is ordered before this one, and another in case the first one writes later."""
     read = shadow.read.index("i32", cell)
     seen = read.load("i32") & (UNSETTLED - 1)
     barrier = WORKER.get(f["w"], "barrier")
@@ -109,7 +109,7 @@ def note_read(f: Fn, shadow: SharedShadow, cell: Value, is_ordered: Callable[[Va
 
 
 def shared_write() -> Fn:
-    """Check a write to shared memory and mark its cells with `stamp`. 0: it must not happen."""
+    """Check a write to shared memory and mark its cells with `stamp`. 0 if the write must not happen."""
     f = Fn("shared_write", "i32", {**STORE, "stamp": "i32"}, COLD)
     shadow = shared_shadow(f)
     check_alignment(f)
@@ -134,7 +134,7 @@ def shared_write() -> Fn:
             also.store(f.const("i32", 0))
         with f.when(f["site"].uge(STRONG)):
             _lost_update(f, shadow, cell, matters)
-        # What this thread did plainly before it became atomic is still not safe from the atomics of others.
+        # A plain write of this thread from before its atomics still races with other threads' atomics.
         last_site = shadow.write_site.index("i32", cell)
         strong = f["site"].uge(STRONG)
         with f.when(strong & (f["site"] & QUIET).eq(0)):
@@ -152,7 +152,7 @@ def shared_write() -> Fn:
 
 
 def _conflict_with_reader(f: Fn, seen: Value, site: Value, unwritten: Value, matters: Value) -> None:
-    """Who read what was not yet written was told so; if no copy writes it now, what is missing is a barrier."""
+    """A read before the first write was reported already; if no copy writes it now, a barrier is missing."""
     shared_conflict(f, seen, site, matters & (unwritten ^ 1))
     stored = f["stamp"].ne(IN_FLIGHT_STAMP)
     with f.when(unwritten & stored & is_weak(f, site), likely=False), f.when(is_unordered(f, seen)):
@@ -161,7 +161,7 @@ def _conflict_with_reader(f: Fn, seen: Value, site: Value, unwritten: Value, mat
 
 
 def _lost_update(f: Fn, shadow: SharedShadow, cell: Value, matters: Value) -> None:
-    """As in global memory: who overwrites atomically what others change, and who swaps and does not try again."""
+    """As in global memory: an atomic that overwrites others' updates, and a compare-and-swap tried only once."""
     written, site = shadow.write.index("i32", cell).load("i32"), shadow.write_site.index("i32", cell).load("i32")
     base, strong = WORKER.get(f["w"], "base"), (f["site"] & site).uge(STRONG)
     matters = matters & strong & (f["site"] & QUIET).eq(0) & written.uge(base) & written.ne(IN_FLIGHT_STAMP)
@@ -180,9 +180,9 @@ def _lost_update(f: Fn, shadow: SharedShadow, cell: Value, matters: Value) -> No
 
 
 def _note_hidden(f: Fn, shadow: SharedShadow, cell: Value) -> None:
-    """An atomic write hides the one before it: a plain read, though ordered after the last one, must know both.
+    """An atomic write hides the one before it: a plain read must know both, even if ordered after the last one.
 
-    The oldest that this thread is not ordered after stays: more threads are not ordered after that one.
+    Keep the oldest that this thread is not ordered after, because more threads are not ordered after that one.
     """
     hidden = shadow.hidden.index("i32", cell)
     written, site = shadow.write.index("i32", cell).load("i32"), shadow.write_site.index("i32", cell).load("i32")
@@ -195,7 +195,7 @@ def _note_hidden(f: Fn, shadow: SharedShadow, cell: Value) -> None:
 
 
 def shared_update() -> Fn:
-    """Check an atomic operation: a write that needs what is there. Of what nothing wrote it is told once."""
+    """Check an atomic operation: a write that also reads. An element never written is reported only once."""
     f = Fn("shared_update", "i32", {**STORE, "stamp": "i32"}, COLD)
     shadow = shared_shadow(f)
     first, count = _shared_cells(f)
@@ -211,7 +211,7 @@ def shared_update() -> Fn:
     with (
         f.when(ok.ne(0) & (f["site"] & QUIET).eq(0)),
         f.count(count) as k,
-    ):  # what needs what is there is no first write
+    ):  # a write that reads the old value is not a first write
         site = shadow.write_site.index("i32", first + k)
         site.store(site.load("i32") & ~FIRST)
     f.ret(ok)
@@ -219,7 +219,7 @@ def shared_update() -> Fn:
 
 
 def shared_peek() -> Fn:
-    """Host address of what an atomic operation may change, or the sink's. Nothing is noted."""
+    """Host address of what an atomic operation may change, or the sink's. Records nothing."""
     f = Fn("shared_peek", "ptr", PEEK, COLD)
     inside = f["address"].ule(of_program(f["w"], "arena") - f["width"].zext("i64"))
     f.ret(f.select(inside, WORKER.get(f["w"], "shared").at(f["address"]), WORKER.get(f["w"], "sink")))
@@ -229,7 +229,7 @@ def shared_peek() -> Fn:
 def shared_read_many() -> Fn:
     """Check the loads of a group one by one: `table` holds an (offset i64, site i32, pad) per load.
 
-    The usual case, the first read of good cells since a barrier, is settled here.
+    The usual case, the first read of good cells since a barrier, is handled here.
     """
     f = Fn("shared_read_many", "void", MANY, COLD)
     shadow = shared_shadow(f)

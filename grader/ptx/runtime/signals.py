@@ -1,8 +1,9 @@
-"""What blocks signal to each other: who released what, who looked at it, and what is ordered by that.
+"""Signals between blocks: who released what, who looked at it, and which accesses that orders.
 
-Blocks run one at a time here. A fence of a thread covers what that thread did and knew. A strong store or atomic
-operation behind it releases that, at its address, to whoever looks there; a look orders what its own thread does next
-and, behind a barrier, what others do. What a block looked at before it fenced goes on to who looks at its signals.
+Blocks run one at a time here. A thread's fence covers everything that this thread did and knew before it. A strong
+store or atomic operation after the fence releases this at its address. A thread that looks there acquires it: its own
+later accesses are ordered after it and, after a barrier, those of its block. Whatever a block looked at before its
+fence is passed on to those who look at its signals.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ from grader.ptx.runtime.shadow import COLD, of_program
 from grader.ptx.runtime.threads import launch_of, mail_of
 
 TIMES = f"<{WARPS} x i32>"  # a row of them
+MOST_EARLY = 64  # updates that a poll may see one by one
 ALL = -1  # a row in which everything is known
 
 
 def functions() -> list[Fn]:
-    return [note_row(), covered(), note_fence(), synchronise(), knows_fence(), note_look(), note_release(),
-            fence_between(), released(), knows_look(), heard(), search(), visit(), apart()]  # fmt: skip
+    return [note_row(), covered(), note_fence(), synchronise(), poll_early(), knows_fence(), note_look(),
+            note_release(), fence_between(), released(), knows_look(), heard(), search(), visit(),
+            apart()]  # fmt: skip
 
 
 def _record(f: Fn, layout: Layout, name: str, i: Value) -> Value:
@@ -77,7 +80,7 @@ def _threads(f: Fn) -> Value:
 
 
 def _new(f: Fn, counter: str, most: int, more: Value | int = 1) -> Value:
-    """The number of a new record. Where there is no room, everything counts as ordered from here on, and it is 0."""
+    """The number of a new record; 0 if there is no room. Then everything counts as ordered from here on."""
     launch = launch_of(f)
     last = LAUNCH.get(launch, counter)
     full = (last + more).uge(most)
@@ -94,7 +97,7 @@ def _lose_order(f: Fn) -> None:
 
 @contextmanager
 def _list(f: Fn, layout: Layout, name: str, first: Value) -> Iterator[tuple[str, Value, Value]]:
-    """Each record from `first` back: the label that ends the list, its number, its address."""
+    """Each record, from `first` back to the oldest: the label that ends the loop, its number, its address."""
     at = f.alloca("i32")
     at.store(first)
     with f.loop() as done:
@@ -109,7 +112,7 @@ def _list(f: Fn, layout: Layout, name: str, first: Value) -> Iterator[tuple[str,
 
 
 def note_row() -> Fn:
-    """The number of a row with what `thread` knows of its lanes and of other warps beyond the last barrier; or 0."""
+    """A row with what `thread` knows of its lanes and other warps since the last barrier: its number, or 0."""
     f = Fn("note_row", "i32", {"w": "ptr", "thread": "i32"}, COLD)
     rows = (lanes_row(f["w"], f["thread"]), known_row(f["w"], f["thread"] >> 5))
     lanes, warps = (row.load(TIMES, 4) for row in rows)
@@ -121,7 +124,9 @@ def note_row() -> Fn:
     with f.when(newer.eq(0)):
         leave(f, f.const("i32", 0))
     last = LAUNCH.get(launch_of(f), "row_count")
-    with f.when(last.eq(MAX_ROWS), likely=False):  # no more room: from here on threads know all of their block
+    with f.when(
+        last.eq(MAX_ROWS), likely=False
+    ):  # no more room: from here on, threads know everything that their block did
         leave(f, f.const("i32", ALL))
     row = last + 1
     LAUNCH.set(launch_of(f), "row_count", row)
@@ -137,7 +142,7 @@ def _row(f: Fn, row: Value) -> Value:
 
 
 def covered() -> Fn:
-    """1 if what stamp `what` says was ordered before a point in time of `thread`, of the same block."""
+    """1 if the access with stamp `what` is ordered before a point in time of `thread`, in the same block."""
     f = Fn(
         "covered", "i1",
         {"w": "ptr", "thread": "i32", "until": "i32", "barrier": "i32", "row": "i32", "what": "i32"}, "nounwind",
@@ -156,7 +161,7 @@ def covered() -> Fn:
 
 
 def note_fence() -> Fn:
-    """Thread `thread` ran a fence that other blocks can rely on; time has moved on behind it."""
+    """Thread `thread` ran a fence that other blocks can rely on; time has already advanced past it."""
     f = Fn("note_fence", "void", {"w": "ptr", "thread": "i32"}, COLD)
     history, threads = _own_history(f), _threads(f)
     with f.when(HISTORY.get(history, "heads").eq(0)):
@@ -184,7 +189,7 @@ def _head(f: Fn, heads: Value, thread: Value) -> Value:
 
 
 def synchronise() -> Fn:
-    """A strong access at `address` was carried out: thread `me` looks at what is released there, or releases."""
+    """A strong access at `address` has happened: thread `me` looks at what is released there, releases, or both."""
     f = Fn("synchronise", "void", {"w": "ptr", "me": "i32", "address": "i64", "how": "i32"}, COLD)
     window = f.call("ptr", "locate", f["w"], f["address"])
     offset = f["address"] - WINDOW.get(window, "base")
@@ -205,15 +210,63 @@ def synchronise() -> Fn:
         thread = f["me"] & (STAMP_STEP - 1)
         fenced = f.call("i1", "knows_fence", f["w"], thread)
         with f.when(fenced):
-            signal.store(f.call("i32", "note_release", f["w"], thread, goes_on))
+            release = f.call("i32", "note_release", f["w"], thread, goes_on)
+            signal.store(release)
+            RELEASE.set(_release(f, release), "value", _value(f, window, offset))
         with f.when(fenced ^ 1):
             signal.store(goes_on)
     f.ret()
     return f
 
 
+def _value(f: Fn, window: Value, offset: Value) -> Value:
+    """What is in memory there: 8 bytes, or 4 at the end of the array."""
+    host, whole = WINDOW.get(window, "host").at(offset), (offset + 8).ule(WINDOW.get(window, "size"))
+    value = f.alloca("i64")
+    value.store(f.const("i64", 0))
+    with f.when(whole):
+        value.store(host.load("i64", 1))
+    with f.when((whole ^ 1) & (offset + 4).ule(WINDOW.get(window, "size"))):
+        value.store(host.load("i32", 1).zext("i64"))
+    return value.load("i64")
+
+
+def poll_early() -> Fn:
+    """Host address of what a poll at `address` sees: `current`, or an earlier value that it may still see.
+
+    Blocks run one after the other here, and who waits for a count would always find it complete. But a poll need not
+    see more than what its thread knows of, so it sees one update after the other, and a loop may end too soon.
+    """
+    f = Fn("poll_early", "ptr", {"w": "ptr", "me": "i32", "address": "i64", "current": "ptr"}, COLD)
+    window = f.call("ptr", "locate", f["w"], f["address"])
+    offset = f["address"] - WINDOW.get(window, "base")
+    known = LAUNCH.get(launch_of(f), "signals").ne(0) & (WINDOW.get(window, "flags") & WRITABLE).ne(0)
+    with f.when((known & offset.ult(WINDOW.get(window, "size"))) ^ 1):
+        leave(f, f["current"])
+    stands = WINDOW.get(window, "signal").index("i32", offset >> of_program(f["w"], "global_shift")).load("i32")
+    at, found, steps = f.alloca("i32"), f.alloca("i32"), f.alloca("i32")
+    at.store(stands)
+    found.store(stands)
+    steps.store(f.const("i32", 0))
+    own = WORKER.get(f["w"], "block").trunc("i32")
+    with f.loop() as done:
+        i = at.load("i32")
+        f.stop_when(done, i.eq(0) | steps.load("i32").uge(MOST_EARLY))
+        f.stop_when(done, RELEASE.get(_release(f, i), "block").eq(own))
+        f.stop_when(done, f.call("i1", "heard", f["w"], f["me"], i))
+        found.store(i)
+        at.store(RELEASE.get(_release(f, i), "left"))
+        steps.store(steps.load("i32") + 1)
+    with f.when(found.load("i32").eq(stands)):
+        leave(f, f["current"])
+    f.call("void", "note_look", f["w"], f["me"], found.load("i32"))
+    WORKER.set(f["w"], "earlier", RELEASE.get(_release(f, found.load("i32")), "value"))
+    f.ret(WORKER.at(f["w"], "earlier"))
+    return f
+
+
 def knows_fence() -> Fn:
-    """1 if a thread ran a fence, or met others after one of its block was run."""
+    """1 if the thread ran a fence, or met other threads of its block after one of them ran one."""
     f = Fn("knows_fence", "i1", {"w": "ptr", "thread": "i32"}, "nounwind")
     heads, first = (HISTORY.get(_own_history(f), name) for name in ("heads", "first_fence"))
     with f.when(heads.eq(0)):
@@ -244,7 +297,7 @@ def note_look() -> Fn:
 
 
 def note_release() -> Fn:
-    """The number of a new release by `thread`, which goes on from `left`; that one's if it says the same."""
+    """The number of a new release by `thread`, which continues release `left`; `left` itself if nothing is new."""
     f = Fn("note_release", "i32", {"w": "ptr", "thread": "i32", "left": "i32"}, COLD)
     block, now = WORKER.get(f["w"], "block").trunc("i32"), WORKER.get(f["w"], "now")
     barrier, before = WORKER.get(f["w"], "barrier"), _release(f, f["left"])
@@ -275,7 +328,7 @@ def note_release() -> Fn:
 
 
 def fence_between() -> Fn:
-    """1 if `thread` ran a fence that what `what` says is ordered before, and that is ordered before the release."""
+    """1 if `thread` ran a fence that comes after the access with stamp `what` and before the release."""
     f = Fn("fence_between", "i1", {"w": "ptr", "thread": "i32", "release": "ptr", "what": "i32"}, "nounwind")
     names = ("thread", "time", "barrier", "row", "shuffled", "lanes")
     who, time, barrier, row, shuffled, lanes = (RELEASE.get(f["release"], name) for name in names)
@@ -285,7 +338,7 @@ def fence_between() -> Fn:
         f.stop_when(done, ran.ult(f["what"]))
         stamp = ran | f["thread"]
         signalled = f.call("i1", "covered", f["w"], who, time + STAMP_STEP, barrier, row, stamp)
-        told = _is_lane(stamp, who, lanes) & ran.ule(shuffled)  # by a shuffle behind that fence
+        told = _is_lane(stamp, who, lanes) & ran.ule(shuffled)  # by a shuffle after that fence
         signalled = signalled | told
         point = (ran, FENCE.get(fence, "barrier"), FENCE.get(fence, "row"))
         with f.when(signalled), f.when(f.call("i1", "covered", f["w"], f["thread"], *point, f["what"])):
@@ -295,7 +348,7 @@ def fence_between() -> Fn:
 
 
 def released() -> Fn:
-    """1 if this release says that `what` is done, of its own block: some thread's fence lies between the two."""
+    """1 if this release covers the access with stamp `what` of its block: some thread's fence lies between them."""
     f = Fn("released", "i1", {"w": "ptr", "release": "ptr", "what": "i32"}, "nounwind")
     history = _history(f, RELEASE.get(f["release"], "block"))
     with f.when(HISTORY.get(history, "last_fence").ult(f["what"])):
@@ -315,15 +368,15 @@ def released() -> Fn:
 
 @contextmanager
 def _knows(f: Fn, look: Value) -> Iterator[None]:
-    """Where thread `me` knows of a look of its block."""
+    """The code inside runs if thread `me` knows of a look by its block."""
     with f.when(f.call("i1", "knows_look", f["w"], f["me"], look)):
         yield
 
 
 def knows_look() -> Fn:
-    """1 if thread `me` knows of a look: ordered after it, or told of it by a shuffle or a vote of its warp.
+    """1 if thread `me` knows of a look: it is ordered after it, or a shuffle or vote of its warp came after it.
 
-    These order no memory, but who has looked has waited for that, and others wait for it in the shuffle.
+    A shuffle or vote orders no memory, but it waits for the lane that looked, which had waited for the signal.
     """
     f = Fn("knows_look", "i1", {"w": "ptr", "me": "i32", "look": "ptr"}, "nounwind")
     stamp, mail = LOOK.get(f["look"], "stamp"), mail_of(f, f["me"] & (STAMP_STEP - 1))
@@ -341,13 +394,13 @@ def _number(f: Fn, look: Value) -> Value:
 
 
 def _is_lane(what: Value, thread: Value, members: Value) -> Value:
-    """Is what a stamp says by one of these lanes of the thread's warp?"""
+    """Whether a stamp belongs to one of these lanes of the thread's warp."""
     in_warp = ((what ^ thread) & (STAMP_STEP - 32)).eq(0)
     return in_warp & ((members >> (what & 31)) & 1).ne(0)
 
 
 def heard() -> Fn:
-    """1 if thread `me` knows release number `release`, by a look at what went on from it."""
+    """1 if thread `me` knows of release number `release`, by a look at it or at a release that continues it."""
     f = Fn("heard", "i1", {"w": "ptr", "me": "i32", "release": "i32"}, "nounwind")
     chain = RELEASE.get(_release(f, f["release"]), "chain")
     with _list(f, LOOK, "looks", HISTORY.get(_own_history(f), "looks")) as (_, _, look):
@@ -375,7 +428,7 @@ def visit() -> Fn:
 
 
 def search() -> Fn:
-    """1 if a release that `me` knows, itself or through what other blocks knew, says that `what` is done."""
+    """1 if a release that `me` knows, directly or through other blocks, covers the access with stamp `what`."""
     f = Fn("search", "i1", {"w": "ptr", "me": "i32", "block": "i32", "what": "i32"}, COLD)
     launch, height = launch_of(f), f.alloca("i32")
     LAUNCH.set(launch, "searches", LAUNCH.get(launch, "searches") + 1)
@@ -403,7 +456,7 @@ def search() -> Fn:
 
 
 def apart() -> Fn:
-    """1 if nothing orders what stamp `what` of another block says before what `me` does now."""
+    """1 if nothing orders the access with stamp `what` of another block before what `me` does now."""
     f = Fn("apart", "i1", {"w": "ptr", "me": "i32", "block": "i32", "what": "i32"}, COLD)
     with f.when(LAUNCH.get(launch_of(f), "lost").ne(0), likely=False):
         leave(f, f.const("i1", 0))
@@ -412,7 +465,7 @@ def apart() -> Fn:
     with f.when(HISTORY.get(_own_history(f), "looks").eq(0)):
         leave(f, f.const("i1", 1))
     last = HISTORY.get(_history(f, f["block"]), "releases")
-    with f.when(RELEASE.get(_release(f, last), "time").ult(f["what"])):  # nothing that came after it was released
+    with f.when(RELEASE.get(_release(f, last), "time").ult(f["what"])):  # nothing was released after it
         leave(f, f.const("i1", 1))
     with _list(f, RELEASE, "releases", last) as (done, i, release):
         f.stop_when(done, RELEASE.get(release, "time").ult(f["what"]))

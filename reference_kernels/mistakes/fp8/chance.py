@@ -1,4 +1,4 @@
-"""Rounding by chance, done wrong."""
+"""Mistakes in stochastic rounding."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _past_the_largest(e: Encoding) -> Array:
     return e.but(e.chance < over, e.fmt.largest + 1)
 
 
-AT_THE_THRESHOLD = "it also goes up where random equals the threshold; random has to be below it"
+AT_THE_THRESHOLD = "it also goes up where random equals the threshold; random must be below it"
 AT_ANY_THRESHOLD = "it also goes up where random equals the threshold, even from a value that FP8 holds"
 
 
@@ -136,7 +136,7 @@ def _few_bits() -> Iterator[Mistake[Encoding]]:
 
 CHANCES: tuple[Mistake[Encoding], ...] = (
     _to("not-by-chance", "it rounds to nearest", np.rint),
-    _to("chance-truncated", "what lies between two codes is cut off", np.floor),
+    _to("chance-truncated", "values between two codes are truncated", np.floor),
     _to("chance-rounded-up", "every inexact value rounds up", np.ceil),
     _to("chance-ties-up", "it rounds to nearest, ties up", half_up),
     _up("at-the-threshold", AT_THE_THRESHOLD, _at_the_threshold_too),
@@ -145,18 +145,18 @@ CHANCES: tuple[Mistake[Encoding], ...] = (
     _up("at-any-rounded-threshold", AT_ANY_THRESHOLD, _at_any_threshold_too),
     _up("above-the-threshold", "it goes up where random is above the threshold, not below it", _above),
     _up("not-below-the-threshold", "it goes up where random is at or above the threshold, not below it", _not_below),
-    _up("random-added", "random is added and the rest cut off: right on average, but it goes up for large random "
+    _up("random-added", "random is added and the rest truncated: right on average, but it goes up for large random "
         "numbers", _added),
-    _up("20-bits-added", "20 bits of random are added and the rest cut off: it goes up for large random numbers",
+    _up("20-bits-added", "20 bits of random are added and the rest truncated: it goes up for large random numbers",
         partial(_added_bits, 20)),
     _up("random-in-a-float", "random is rounded on its way: a float holds 24 of its 32 bits", _in_floats),
-    _up("up-in-value", "negative numbers go up in value; it is |x| that has to go up", _towards_infinity),
+    _up("up-in-value", "negative numbers go up in value; |x| must go up", _towards_infinity),
     *_few_bits(),
     *(_shared(width, tail=tail) for width in (4, 2, 8, 16, 32) for tail in (False, True)),
     Mistake("one-draw-for-all", "all elements share one random number, the first; every element has its own", CHANCE,
             _one_draw),
     subnormals("subnormals-not-by-chance", "subnormals round to nearest, not by chance", np.rint),
-    subnormals("chance-subnormals-truncated", "subnormals are cut off, not rounded by chance", np.floor),
+    subnormals("chance-subnormals-truncated", "subnormals are truncated, not rounded by chance", np.floor),
     *map(_subnormals_up, (20, 32, 23, 24, 16, 8)),
     Mistake("chance-past-the-largest", "above 448 it still goes up by chance, to NaN: 448 is the end", SATURATION,
             _past_the_largest),

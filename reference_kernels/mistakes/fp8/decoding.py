@@ -1,4 +1,4 @@
-"""Decoding, done wrong."""
+"""Mistakes in decoding."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _mantissa_lost(d: Decoding) -> Array:
 
 
 LEADING_ONE = "with exponent 0 there is no leading 1"
-MANTISSA = "the mantissa is lost: m / 8 (in E5M2 m / 4) of two ints is 0; one of them has to be a float"
+MANTISSA = "the mantissa is lost: m / 8 (in E5M2 m / 4) of two ints is 0; one of them must be a float"
 
 DECODINGS: tuple[Mistake[Decoding], ...] = (
     Mistake("mantissa-divided-as-int", MANTISSA, SUBNORMALS, _mantissa_lost),
@@ -124,7 +124,7 @@ DECODINGS: tuple[Mistake[Decoding], ...] = (
     Mistake("sign-in-the-exponent", "the sign is read as a bit of the exponent, too", SIGNS, _sign_in_the_exponent),
     Mistake("sign-of-zero-lost", "the sign of zero is lost", SIGNS, lambda d: d.but(d.zero, 0)),
     Mistake("sign-lost", "the sign is lost", SIGNS, lambda d: np.abs(d.right)),
-    Mistake("sign-flipped", "the sign is the wrong way round", SIGNS, lambda d: -d.right),
+    Mistake("sign-flipped", "the sign is flipped", SIGNS, lambda d: -d.right),
     Mistake("bias-too-large", "the bias is too large by 1: every value is half of what it should be", BIAS,
             lambda d: np.ldexp(d.right, -1)),
     Mistake("bias-too-small", "the bias is too small by 1: every value is twice what it should be", BIAS,
@@ -132,7 +132,7 @@ DECODINGS: tuple[Mistake[Decoding], ...] = (
     Mistake("bias-of-e4m3", "the bias is the other format's", BIAS, lambda d: np.ldexp(d.right, 8)),
     Mistake("bias-of-e5m2", "the bias is the other format's", BIAS, lambda d: np.ldexp(d.right, -8)),
     Mistake("other-format", "the codes are read as those of the other format", BIAS, _other_format),
-    Mistake("codes-as-ints", "the codes are taken for integers", BIAS, lambda d: d.codes.astype(np.float32)),
-    Mistake("codes-as-signed-ints", "the codes are taken for signed integers", BIAS,
+    Mistake("codes-as-ints", "the codes are read as integers", BIAS, lambda d: d.codes.astype(np.float32)),
+    Mistake("codes-as-signed-ints", "the codes are read as signed integers", BIAS,
             lambda d: d.codes.view(np.int8).astype(np.float32)),
 )  # fmt: skip

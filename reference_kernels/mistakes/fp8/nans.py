@@ -1,4 +1,4 @@
-"""NaN, done wrong by an encoder."""
+"""Mistakes of an encoder with NaN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounding to nearest even, done wrong."""
+"""Mistakes in rounding to nearest even."""
 
 from __future__ import annotations
 
@@ -83,24 +83,24 @@ ROUNDF = f"roundf takes ties away from zero, and {FULL}"
 
 NEAREST: tuple[Mistake[Encoding], ...] = (
     _all("ties-away", "ties round away from zero, not to even", half_up),
-    _all("truncated", "the bits below the mantissa are cut off, not rounded", np.floor),
+    _all("truncated", "the bits below the mantissa are truncated, not rounded", np.floor),
     _all("ties-down", "ties round towards zero, not to even", half_down),
     _all("rounded-up", "every inexact value rounds up", np.ceil),
     _all("ties-to-odd", "ties round to the odd code", half_to_odd),
-    _all("first-bit-only", "only the first of the bits that are cut off counts: more than half a step is taken for a "
+    _all("first-bit-only", "only the first of the truncated bits counts: more than half a step is read as a "
          "tie", first_bit_only),
-    _normals("normals-truncated", "normal numbers are cut off, not rounded; subnormals are rounded", np.floor),
-    subnormals("subnormals-truncated", "subnormals are cut off, not rounded", np.floor),
+    _normals("normals-truncated", "normal numbers are truncated, not rounded; subnormals are rounded", np.floor),
+    subnormals("subnormals-truncated", "subnormals are truncated, not rounded", np.floor),
     subnormals("subnormals-ties-away", "ties between subnormals round away from zero, not to even", half_up),
     subnormals("subnormals-ties-down", "ties between subnormals round towards zero, not to even", half_down),
     subnormals("subnormals-rounded-up", "subnormals round up where they are not exact", np.ceil),
-    subnormals("subnormals-first-bit-only", "in subnormals more than half a step is taken for a tie", first_bit_only),
-    _carry("carry-or-ed", f"{FULL} is or-ed into the exponent; it has to be added", np.rint, np.bitwise_or),
-    _carry("carry-clamped", f"{FULL} is held at the largest mantissa; the exponent has to go up by one", np.rint,
+    subnormals("subnormals-first-bit-only", "in subnormals more than half a step is read as a tie", first_bit_only),
+    _carry("carry-or-ed", f"{FULL} is ORed into the exponent; it must be added", np.rint, np.bitwise_or),
+    _carry("carry-clamped", f"{FULL} is clamped to the largest mantissa; the exponent must go up by one", np.rint,
            _clamped),
-    _carry("roundf-carry-or-ed", f"{ROUNDF} is or-ed into the exponent; it has to be added", half_up, np.bitwise_or),
+    _carry("roundf-carry-or-ed", f"{ROUNDF} is ORed into the exponent; it must be added", half_up, np.bitwise_or),
     _carry("roundf-carry-lost", f"{ROUNDF} becomes 0 without raising the exponent", half_up, _lost),
-    _carry("roundf-carry-clamped", f"{ROUNDF} is held at the largest mantissa", half_up, _clamped),
+    _carry("roundf-carry-clamped", f"{ROUNDF} is clamped to the largest mantissa", half_up, _clamped),
     Mistake("through-fp16", "it rounds twice, to FP16 and then to FP8", ROUNDING,
             lambda e: e.again(e.x.astype(np.float16).astype(np.float32))),
     Mistake("through-bf16", "it rounds twice, to BF16 and then to FP8", ROUNDING, _by_bf16),

@@ -1,4 +1,4 @@
-"""Right elements in the wrong place, as four at a time make them."""
+"""Right elements in the wrong place, as happens when a thread handles four at a time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FEW = 8  # elements that may stand anywhere by chance
 
 # Where a right element came from, if not from its own place.
 PLACES: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
-    ("fours-reversed", "each four are in reverse order: byte 0 of a word is its lowest", lambda i: i ^ 3),
-    ("twos-exchanged", "each two are swapped", lambda i: i ^ 1),
-    ("first-of-four", "each four hold the value of their first", lambda i: i // 4 * 4),
+    ("fours-reversed", "every group of four is in reverse order: byte 0 of a word is its lowest", lambda i: i ^ 3),
+    ("twos-exchanged", "every two neighbours are swapped", lambda i: i ^ 1),
+    ("first-of-four", "every group of four holds the value of its first element", lambda i: i // 4 * 4),
     ("one-early", "every element is one place too early", lambda i: i + 1),
     ("one-late", "every element is one place too late", lambda i: i - 1),
 )

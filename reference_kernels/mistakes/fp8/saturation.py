@@ -1,4 +1,4 @@
-"""What is too large for FP8, done wrong."""
+"""Mistakes with values that are too large for FP8."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from reference_kernels.mistakes.fp8.encoding import Encoding
 from reference_kernels.mistakes.fp8.sections import SATURATION
 from reference_kernels.mistakes.mistake import ANY_CODE, Mistake
 
-TO_NAN = "what is too large becomes NaN, not the largest finite value"
-TO_INF = "what is too large becomes Inf, not the largest finite value"
+TO_NAN = "values that are too large become NaN, not the largest finite value"
+TO_INF = "values that are too large become Inf, not the largest finite value"
 BYTE = 8  # bits
 POSITIVE_ALONE = "only positive numbers saturate: fminf compares x before its sign is taken off"
 
@@ -61,21 +61,21 @@ def saturation(fmt: Format) -> Iterator[Mistake[Encoding]]:
     nan, infinity = fmt.nan, fmt.largest + 1  # E4M3 has a NaN there
     yield Mistake("overflow-to-nan", TO_NAN, SATURATION, lambda e: e.but(e.beyond, nan))
     yield Mistake("above-the-largest-to-nan", TO_NAN, SATURATION, lambda e: e.but(_above(e), nan))
-    yield Mistake("finite-overflow-to-nan", "what is too large becomes NaN, and only Inf the largest finite value",
+    yield Mistake("finite-overflow-to-nan", "values that are too large become NaN, only Inf the largest finite value",
                   SATURATION, lambda e: e.but(e.beyond & ~e.infinite, nan))  # fmt: skip
     yield Mistake("overflow-to-inf", TO_INF, SATURATION, lambda e: e.but(e.beyond, infinity))
     yield Mistake("above-the-largest-to-inf", TO_INF, SATURATION, lambda e: e.but(_above(e), infinity))
     yield Mistake("inf-to-nan", "Inf becomes NaN, not the largest finite value", SATURATION,
                   lambda e: e.but(e.infinite, nan))  # fmt: skip
     if fmt.infinity is not None:
-        yield Mistake("inf-kept", "Inf stays Inf; it has to become the largest finite value", SATURATION,
+        yield Mistake("inf-kept", "Inf stays Inf; it must become the largest finite value", SATURATION,
                       lambda e: e.but(e.infinite, infinity))  # fmt: skip
     yield Mistake("inf-to-zero", "Inf becomes zero", SATURATION, lambda e: e.but(e.infinite, 0))
-    yield Mistake("runs-over", "nothing saturates: an exponent that is too large runs over", SATURATION, _runs_over)
+    yield Mistake("runs-over", "nothing saturates: an exponent that is too large overflows", SATURATION, _runs_over)
     yield Mistake("positives-saturate", POSITIVE_ALONE, SATURATION, _negatives_run_over)
     yield Mistake(
         "positives-saturate-packed",
-        f"{POSITIVE_ALONE}; the rest runs over into the next byte of its word",
+        f"{POSITIVE_ALONE}; the rest overflow into the next byte of their word",
         SATURATION,
         _negatives_run_into_the_next,
     )

@@ -1,4 +1,4 @@
-"""Sign, exponent and carry, done wrong by an encoder."""
+"""Mistakes of an encoder with the sign, the exponent and the carry."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def _carry_lost(e: Encoding) -> Array:
 SIGN_MISTAKES: tuple[Mistake[Encoding], ...] = (
     Mistake("sign-of-zero-lost", "the sign of zero is lost: x < 0 is false for -0", SIGNS,
             lambda e: np.where(e.x == 0, np.uint8(0), e.right)),
-    Mistake("sign-lost-at-zero", "what rounds to zero loses its sign", SIGNS,
+    Mistake("sign-lost-at-zero", "values that round to zero lose their sign", SIGNS,
             lambda e: np.where(e.code == 0, np.uint8(0), e.right)),
     Mistake("sign-lost", "the sign is lost", SIGNS, lambda e: e.code),
-    Mistake("sign-flipped", "the sign is the wrong way round", SIGNS, lambda e: e.right ^ SIGN),
+    Mistake("sign-flipped", "the sign is flipped", SIGNS, lambda e: e.right ^ SIGN),
     Mistake("two-s-complement", "negative codes are two's complements: FP8 has a sign and a magnitude", SIGNS,
             lambda e: np.where(e.sign > 0, np.uint8(0) - e.code, e.right)),
 )  # fmt: skip
 
 EXPONENTS: tuple[Mistake[Encoding], ...] = (
-    Mistake("carry-lost", "a carry out of the mantissa is lost; the exponent has to go up by 1", CARRY, _carry_lost),
+    Mistake("carry-lost", "a carry out of the mantissa is lost; the exponent must go up by 1", CARRY, _carry_lost),
     Mistake("bias-too-large", "the bias is too large by 1: every code is that of 2x", BIAS,
             lambda e: e.again(np.ldexp(e.x, 1))),
     Mistake("bias-too-small", "the bias is too small by 1: every code is that of x/2", BIAS,

@@ -1,4 +1,4 @@
-"""Codes below the smallest normal number, done wrong."""
+"""Mistakes with codes below the smallest normal number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FLUSHES: tuple[Mistake[Encoding], ...] = (
     Mistake("subnormal-codes-flushed", FLUSHED, SUBNORMALS, lambda e: e.but(e.code < _smallest_normal(e), 0)),
     Mistake("subnormals-flushed-unsigned", f"{FLUSHED}, without their sign", SUBNORMALS,
             lambda e: np.where(e.subnormal, np.uint8(0), e.right)),
-    Mistake("tiny-flushed", "what is below the smallest subnormal becomes zero; it has to round, too", SUBNORMALS,
+    Mistake("tiny-flushed", "values below the smallest subnormal become zero; they must be rounded, too", SUBNORMALS,
             lambda e: e.but(_below_the_smallest(e), 0)),
     Mistake("subnormal-carry-lost", "a subnormal that rounds up to the smallest normal number becomes zero: the "
             "carry out of its mantissa is masked off", CARRY,

@@ -1,4 +1,4 @@
-"""What common mistakes make of an FP8 grouped GEMM. They take numbers of rows of C.
+"""What common mistakes do to an FP8 grouped GEMM. They take row numbers of C.
 
 Those of any grouped GEMM (another group's matrix, part of the sum, elements never written) come from grouped_gemm, on
 the dequantized matrices.

@@ -39,8 +39,8 @@ def _tables() -> dict[str, tuple[str, Table]]:
     sign = np.where(codes & 0x80, -1.0, 1.0)
     return {
         "e5m2": ("decoded as E5M2", np.nan_to_num(np.asarray(values(E5M2), np.float32), posinf=0, neginf=0)),
-        "int8": ("taken as signed integers", codes.astype(np.uint8).view(np.int8).astype(np.float32)),
-        "uint8": ("taken as whole numbers from 0 to 255", codes.astype(np.float32)),
+        "int8": ("read as signed integers", codes.astype(np.uint8).view(np.int8).astype(np.float32)),
+        "uint8": ("read as integers from 0 to 255", codes.astype(np.float32)),
         "unsigned": ("decoded without their sign", np.abs(right)),
         "bias-8": ("decoded with a bias of 8; E4M3 has 7", right / 2),
         "bias-6": ("decoded with a bias of 6; E4M3 has 7", right * 2),

@@ -1,4 +1,4 @@
-"""Sums or results that are kept in too few bits, not reset, or stored in another format than BF16."""
+"""Sums or results that are kept in too few bits, not reset, or stored in a format other than BF16."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Narrow = Callable[[np.ndarray], np.ndarray]  # FP32 or FP64, rounded on the way
 def wrong_results(p: Problem) -> Iterator[Mistake[Indices]]:
     """Right sums, stored wrongly."""
     formats: dict[str, tuple[str, Narrow]] = {
-        "bf16-cut": ("the result is cut to BF16, not rounded to nearest", _cut),
-        "bf16-half-up": ("the result is rounded to BF16 with ties and all else away from zero", _away),
-        "fp16-stored": ("C holds FP16 bits; it is BF16", lambda c: from_bf16(_half(c).view(np.uint16))),
+        "bf16-cut": ("the result is truncated to BF16, not rounded to nearest", _cut),
+        "bf16-half-up": ("the result is rounded to BF16 away from zero, not to nearest", _away),
+        "fp16-stored": ("C holds FP16 bits; it must hold BF16 bits", lambda c: from_bf16(_half(c).view(np.uint16))),
         "low-half-stored": ("C holds the low half of each FP32 sum; BF16 is the high half", _low_half),
-        "integer-stored": ("C holds the sums as whole numbers; it holds BF16 bits", _integer),
+        "integer-stored": ("C holds the sums as integers; it must hold BF16 bits", _integer),
     }
     for name, (sentence, to) in formats.items():
         yield Mistake(name, sentence, BF16, partial(_stored, p, to))

@@ -167,7 +167,7 @@ def _transposed(p: Problem) -> Iterator[Mistake[Indices]]:
     )
     if p.K % 128:
         short = max(1, p.K // 128)
-        sentence = "the rows of {} are taken to have K / 128 scales, rounded down; the last block is ragged"
+        sentence = "the rows of {} are read as if they had K / 128 scales, rounded down; the last block is ragged"
         yield from_a("a-scale-stride", sentence.format("A_scales"), row * short + block, RAGGED)
         in_group = first * p.k_blocks + local * short + block
         yield from_a("a-scale-stride-in-group", sentence.format("A_scales"), in_group, RAGGED)
@@ -192,7 +192,7 @@ def _transposed(p: Problem) -> Iterator[Mistake[Indices]]:
         groups = np.arange(len(p.sizes))[:, None, None] * max(1, p.N // 128) * p.k_blocks
         yield from_b(
             "b-scale-group-stride",
-            "a group is taken to have N / 128 rows of scales, rounded down; the last block of columns is ragged",
+            "a group is read as if it had N / 128 rows of scales, rounded down; the last block of columns is ragged",
             groups + column * p.k_blocks + block,
             RAGGED,
         )

@@ -1,4 +1,4 @@
-"""Elements that nobody computes: partial tiles, groups, rows that the grid does not cover."""
+"""Elements that no thread computes: partial tiles, groups, rows that the grid does not cover."""
 
 from __future__ import annotations
 

@@ -49,15 +49,15 @@ def wrong_rows(p: Problem) -> Iterator[Mistake[Indices]]:
         "a-of-the-next-group": ("group g reads the rows of A of group g + 1", lambda g: starts[g + 1]),
         "a-of-the-group-before": ("group g reads the rows of A of group g - 1", lambda g: p.offsets[g - (g > 0)]),
         "a-equal-groups": (
-            "the first row of group g is taken as g * M[g], which is right only for groups of one size",
+            "the first row of group g is computed as g * M[g], which is right only for groups of one size",
             lambda g: g * p.sizes[g],
         ),
         "a-groups-like-the-first": (
-            "the first row of group g is taken as g * M[0], which is right only for groups of one size",
+            "the first row of group g is computed as g * M[0], which is right only for groups of one size",
             lambda g: g * p.sizes[0],
         ),
         "a-mean-groups": (
-            "the first row of group g is taken as g times the mean size, as if all groups were of one size",
+            "the first row of group g is computed as g times the mean size, as if all groups had the same size",
             lambda g: g * mean,
         ),
         "a-one-row-late": ("every row of C is computed from the next row of A", lambda g: p.offsets[g] + 1),

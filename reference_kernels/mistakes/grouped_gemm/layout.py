@@ -42,9 +42,9 @@ def confused(p: Problem) -> Iterator[Mistake[Indices]]:
     yield Mistake("b-transposed", "B is read as if it were stored (N, K)", LAYOUT, transposed_b)
     yield Mistake("c-transposed", "C is stored as if it were (N, M)", LAYOUT, partial(_transposed_c, p))
     if p.K != p.N:
-        yield Mistake("a-stride", "the rows of A are taken to be N elements long; they have K", LAYOUT,
+        yield Mistake("a-stride", "the rows of A are read as if they had N elements; they have K", LAYOUT,
                       partial(strided_a, p, start + p.local * p.N))  # fmt: skip
-        yield Mistake("b-stride", "the rows of B are taken to be K elements long; they have N", LAYOUT,
+        yield Mistake("b-stride", "the rows of B are read as if they had K elements; they have N", LAYOUT,
                       partial(_strided_b, p))  # fmt: skip
     for tile in (8, 16, 32):
         for which, rows in (("A", _tiles_of_a), ("B", _tiles_of_b), ("C", _tiles_of_c)):

@@ -74,7 +74,7 @@ def part_of_the_sum(p: Problem) -> Iterator[Mistake[Indices]]:
                         SUM, k < tile)  # fmt: skip
         yield from only(f"k-every-other-step-{tile}", f"every second step along K ({tile} long) is missing", SUM,
                         k // tile % 2 == 0)  # fmt: skip
-    yield from only("k-only-last", "only the last product is in the sum: = in place of +=", SUM, k == p.K - 1)
+    yield from only("k-only-last", "only the last product is in the sum: = instead of +=", SUM, k == p.K - 1)
     yield from only("k-only-first", "only the first product is in the sum", SUM, k == 0)
     yield from only("k-last", "the last product (k = K - 1) is missing from each sum", SUM, k < p.K - 1)
     yield from only("k-first", "the first product (k = 0) is missing from each sum", SUM, k > 0)
@@ -133,7 +133,7 @@ def wrong_steps(p: Problem) -> Iterator[Mistake[Indices]]:
             weights = np.ones(p.K, np.float32)
             weights[-1] += tile - rest
             sentence = (
-                f"the last product counts {tile - rest + 1} times: k beyond K is held at K - 1, not zero-filled"
+                f"the last product counts {tile - rest + 1} times: k beyond K is clamped to K - 1, not zero-filled"
             )
             yield Mistake(f"k-clamped-{tile}", sentence, ZERO_FILL, partial(_over, p, weights))
 

@@ -1,4 +1,4 @@
-"""Tiles in the list of all groups' tiles that nobody takes: what goes wrong where blocks draw from a counter."""
+"""Tiles that no block takes from the list of all tiles: mistakes where blocks take tiles from a counter."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ def not_taken(p: Problem) -> Iterator[Mistake[Indices]]:
         if count < 2:
             continue
         why = "the counter begins one too high"
-        yield _left_out(p, height, width, f"first-tile-{name}", f"nobody computes tile 0 of the {tiles}: {why}", (0,))
+        yield _left_out(
+            p, height, width, f"first-tile-{name}", f"no block computes tile 0 of the {tiles}: {why}", (0,)
+        )
         why = "the list ends one tile early"
-        sentence = f"nobody computes the last of the {tiles}: {why}"
+        sentence = f"no block computes the last of the {tiles}: {why}"
         yield _left_out(p, height, width, f"last-tile-{name}", sentence, (count - 1,))
         for chunk, ordinal in CHUNKS.items():
             if chunk < count:

@@ -1,4 +1,4 @@
-"""What common mistakes make of the stages of a Mixture-of-Experts layer, and which of them explains a wrong output.
+"""What common mistakes do to the stages of a Mixture-of-Experts layer, and which of them explains a wrong output.
 
 A stage gets right inputs, so its output has one mistake in it, not those of the stages before. Where a stage has two
 outputs, the second is explained by what the submission wrote into the first.

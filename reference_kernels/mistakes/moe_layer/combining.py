@@ -12,7 +12,7 @@ from reference_kernels.moe import combine
 
 
 def wrong_sums(out: np.ndarray, place: np.ndarray, weight: np.ndarray) -> Iterator[Mistake[np.ndarray]]:
-    """Of y. They take numbers of tokens. `out` may have rows that are nobody's."""
+    """The mistakes in y; they take token numbers. `out` may have rows that belong to no assignment."""
     k, one = place.shape[1], np.ones_like(weight)
 
     def with_other(
@@ -26,7 +26,7 @@ def wrong_sums(out: np.ndarray, place: np.ndarray, weight: np.ndarray) -> Iterat
         yield from _of_two(out, place, weight, with_other)
     number = np.arange(place.size).reshape(place.shape)
     if number.max() < len(out) and not np.isnan(out).any():
-        sentence = "the row of an assignment is taken to be its own number; it stands in row"
+        sentence = "an assignment's own number is used as its row; its row is stored in row[token][choice]"
         yield with_other("not-permuted", sentence, ROWS, places=number)
     for name, (words, to) in FORMATS.items():
         yield with_other(f"weights-{name}", f"the weights are rounded to {words}", PRECISION, weights=to(weight))
@@ -43,12 +43,14 @@ def _of_two(
     first, last = place.copy(), place.copy()
     first[:, 1], last[:, 0] = len(out), len(out)
     yield with_other("first-choice-only", "only the first choice is in the sum", places=first)
-    yield with_other("last-choice-only", "only the last choice is in the sum: = in place of +=", places=last)
-    yield with_other("mean", "the sum is divided by top_k; the weights are all that counts", weights=weight / 2)
-    sentence = "both rows have the weight of the first choice"
+    yield with_other("last-choice-only", "only the last choice is in the sum: = instead of +=", places=last)
+    yield with_other("mean", "the sum is divided by top_k; it is already weighted", weights=weight / 2)
+    sentence = "both rows are multiplied by the weight of the first choice"
     yield with_other("weight-of-the-first", sentence, weights=weight[:, [0, 0]])
-    yield with_other("weights-exchanged", "the weights of the two choices are exchanged", weights=weight[:, ::-1])
-    sentence = "the rows of both choices are taken to be that of the first one"
+    sentence = "both rows are multiplied by weight[token]; the weight of a choice is weight[token * top_k + choice]"
+    yield with_other("weight-of-the-token", sentence, weights=weight.reshape(-1)[: len(weight), None] * one)
+    yield with_other("weights-exchanged", "the weights of the two choices are swapped", weights=weight[:, ::-1])
+    sentence = "the row of the first choice is used for both"
     yield with_other("row-of-the-first", sentence, places=place[:, [0, 0]])
     sentence = "the weights are normalised to add up to 1"
     normalised = weight / weight.sum(axis=1, keepdims=True)
@@ -56,7 +58,7 @@ def _of_two(
     dropped = place == len(out)
     if dropped.any():
         yield from _of_dropped(out, place, weight, dropped, with_other)
-    yield with_other("mean-unweighted", "the rows are averaged; they are to be weighted", weights=one / 2)
+    yield with_other("mean-unweighted", "the rows are averaged; they must be weighted", weights=one / 2)
 
 
 def _of_dropped(
@@ -71,22 +73,20 @@ def _of_dropped(
 
     total, left = weight.sum(axis=1, keepdims=True), np.where(dropped, 0, weight).sum(axis=1, keepdims=True)
     for name, whole in (("1", 1.0), ("all", total)):
-        sentence = "the weights of what is left are normalised again; those of the others stay as they are"
+        sentence = "the weights of the remaining choices are normalised again; they must stay as they are"
         scaled = np.divide(weight * whole, left, out=np.zeros_like(weight), where=left > 0)
         yield with_other(f"kept-normalised-{name}", sentence, CAPACITY, weights=scaled)
-    sentence = "a token's sum ends at a dropped choice; later ones still count"
+    sentence = "a token's sum stops at a dropped choice; later choices still count"
     yield with_other("ends-at-dropped", sentence, CAPACITY, places=np.where(dropped[:, :1], len(out), place))
     sentence = (
-        "a token with a dropped choice gets no result at all: its other choice still counts, and without any y is 0"
+        "a token with a dropped choice gets no result at all: its other choice still counts; with none left, y is 0"
     )
     yield Mistake("dropped-unwritten", sentence, CAPACITY, unwritten(np.asarray(dropped.any(axis=1))))
-    sentence = "a token that all its experts have dropped is never written; it gets zeros"
+    sentence = "a token that all its experts have dropped is never written; its y must be 0"
     yield Mistake("all-dropped-unwritten", sentence, CAPACITY, unwritten(np.asarray(dropped.all(axis=1))))
     sentence = "a dropped choice reads slot 0"
     yield with_other("dropped-reads-0", sentence, CAPACITY, places=np.where(dropped, 0, place))
-    sentence = (
-        "rows that are nobody's hold NaN, and NaN times 0 is NaN: skip what is dropped, do not multiply it by 0"
-    )
+    sentence = "unused slots hold NaN, and NaN times 0 is NaN: skip a dropped choice, do not multiply it by 0"
 
     def spoilt(at: np.ndarray) -> np.ndarray:
         return np.where(dropped[at].any(axis=1)[:, None], ANYTHING, combine(out, place[at], weight[at]))

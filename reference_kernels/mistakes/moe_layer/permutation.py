@@ -35,7 +35,7 @@ def wrong_counts(layer: Layer) -> Iterator[Elements]:
         yield elements("first-choices-counted", sentence, COUNTING, lambda: count(expert[:, 0], layer.num_experts))
     for length in PARTS:
         if length < expert.size:
-            sentence = f"only the first {length} assignments are counted: the threads do not go on to further ones"
+            sentence = f"only the first {length} assignments are counted: the threads do not loop over the rest"
             yield elements(f"first-{length}-counted", sentence, COUNTING, first(length))
     sentence = "the counts of experts without tokens are never written; they are 0"
     yield elements("empty-not-written", sentence, COUNTING, lambda: np.where(sizes == 0, NOT_WRITTEN, sizes))
@@ -45,7 +45,7 @@ def wrong_counts(layer: Layer) -> Iterator[Elements]:
         "counts-by-1", "every count is too large by 1: it does not start at 0", COUNTING, lambda: sizes + 1
     )
     yield elements("counts-doubled", "every count is twice what it should be", COUNTING, lambda: 2 * sizes)
-    sentence = "this is the running sum of the counts; M_sizes are the counts themselves"
+    sentence = "M_sizes holds the running sum of the counts, not the counts themselves"
     yield elements("counts-summed", sentence, COUNTING, lambda: np.cumsum(sizes))
 
 
@@ -55,19 +55,19 @@ def wrong_offsets(layer: Layer) -> Iterator[Elements]:
     inclusive = "each offset includes its own expert: group_offsets[e] is the sum of the counts before expert e"
     for name, last in (("total", sums[-1]), ("missing", NOT_WRITTEN)):
         yield elements(f"inclusive-{name}", inclusive, RUNNING_SUM, lambda last=last: np.append(sums, last))  # type: ignore[misc]
-    sentence = "the last offset, the number of all rows, is never written: there are num_experts + 1"
+    sentence = "the last offset, the total number of rows, is never written: there are num_experts + 1 offsets"
     yield elements("last-offset-missing", sentence, RUNNING_SUM, lambda: np.append(right[:-1], NOT_WRITTEN))
     sentence = "group_offsets[0] is never written; it is 0"
     yield elements("first-offset-missing", sentence, RUNNING_SUM, lambda: np.append(NOT_WRITTEN, sums))
-    sentence = "these are the counts, not their running sum"
+    sentence = "group_offsets holds the counts, not their running sum"
     yield elements("not-summed", sentence, RUNNING_SUM, lambda: np.append(0, sizes))
     for width in (2, 4, 8, 16, 32):
         if width < layer.num_experts:
-            sentence = f"each offset adds up {width} counts at most: the scan ends too early"
+            sentence = f"each offset adds up at most {width} counts: the scan ends too early"
             yield elements(f"scan-of-{width}", sentence, RUNNING_SUM,
                            lambda width=width: np.append(0, sums - _shifted(sums, width)))  # type: ignore[misc]  # fmt: skip
     if layer.num_experts > WARP:
-        sentence = "the running sum starts again after 32 experts: the sum of the lanes before is not added"
+        sentence = "the running sum starts again after 32 experts: the sum of the first 32 is not added"
         start = np.arange(layer.num_experts) // WARP * WARP
         yield elements("scan-restarts", sentence, RUNNING_SUM, lambda: np.append(0, sums - right[start]))
 
@@ -77,7 +77,7 @@ def _shifted(sums: np.ndarray, by: int) -> np.ndarray:
 
 
 def wrong_copies(layer: Layer, place: np.ndarray, room: int) -> Iterator[Mistake[np.ndarray]]:
-    """Of A, in the rows that `place`, the submission's own, names. They take numbers of rows."""
+    """The mistakes in A, whose rows are where the submission's own `place` says; they take row numbers."""
     owner = np.full(room, -1)
     kept = np.flatnonzero(place.ravel() < room)
     owner[place.ravel()[kept]] = kept
@@ -95,13 +95,13 @@ def wrong_copies(layer: Layer, place: np.ndarray, room: int) -> Iterator[Mistake
 
     if layer.top_k == 2:
         # Before the next one, which says nothing of the second half: there are not so many tokens.
-        sentence = "an assignment's token is taken to be assignment % num_tokens; it is assignment / top_k"
+        sentence = "an assignment's token is computed as assignment % num_tokens; it is assignment / top_k"
         yield Mistake("token-modulo", sentence, ROWS, of(owner % layer.num_tokens))
-        sentence = "an assignment's token is taken to be its own number; it is assignment / top_k"
+        sentence = "an assignment's own number is used as its token; the token is assignment / top_k"
         yield Mistake("token-is-assignment", sentence, ROWS, of(owner))
     sentence = "row r of A is a copy of row r of x, as if the tokens kept their order"
     yield Mistake("not-permuted", sentence, ROWS, of(np.arange(room)))
-    yield Mistake("next-token", "each row of A is a copy of the next token", ROWS, of(token + 1))
+    yield Mistake("next-token", "each row of A is a copy of the next token's row of x", ROWS, of(token + 1))
     for share in (2, 4):
         cut = layer.hidden // share
         sentence = f"only the first {cut} of {layer.hidden} elements of each row are copied"

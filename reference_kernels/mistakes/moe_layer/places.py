@@ -1,5 +1,5 @@
-"""Rows and slots that are wrong. Which ones an expert's assignments get is left to chance, so no number is foretold:
-what they have in common says what is wrong with them."""
+"""Wrong rows and slots. An expert's assignments may be in any order, so a mistake predicts no exact numbers:
+it is recognised by what the wrong places have in common."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wrong_rows(layer: Layer, row: np.ndarray) -> Iterator[Cause]:
         if _permuted(row - shift.by[expert], expert, starts, sizes):
             yield Cause(shift.name, shift.sentence, shift.hint)
     if _distinct_of_one_cursor(row, expert, starts):
-        yield Cause("one-cursor", "all experts draw from one cursor; each needs its own", ROWS)
+        yield Cause("one-cursor", "all experts share one cursor; each needs its own", ROWS)
 
 
 def wrong_slots(layer: Layer, slot: np.ndarray) -> Iterator[Cause]:
@@ -58,19 +58,19 @@ def wrong_slots(layer: Layer, slot: np.ndarray) -> Iterator[Cause]:
         yield Cause("cursors-used", sentence, CAPACITY)
     yield from _alike(slot, "slot")
     if _permuted(slot, expert, starts, sizes):
-        sentence = "the capacity is ignored: assignments that find no room get slots of the next expert"
+        sentence = "the capacity is ignored: assignments beyond it get slots of the next expert"
         yield Cause("capacity-ignored", sentence, CAPACITY)
     if _permuted(slot + starts[expert], expert, starts, kept, inside):
         sentence = "slots are counted from 0 in each expert: e * capacity is not added"
         yield Cause("slot-in-expert", sentence, CAPACITY)
     if _permuted(slot, expert, starts, np.minimum(kept, capacity - 1), inside):
-        sentence = "the last slot of each expert stays free: capacity - 1 assignments find room, not capacity"
+        sentence = "the last slot of each expert stays empty: capacity assignments fit, not capacity - 1"
         yield Cause("one-slot-free", sentence, CAPACITY)
     yield from _marked(layer, slot, starts)
 
 
 def _marked(layer: Layer, slot: np.ndarray, starts: np.ndarray) -> Iterator[Cause]:
-    """All that are dropped have another slot than one past the last."""
+    """Every dropped assignment has some slot other than the one past the last."""
     expert, kept = layer.given["expert"], layer.kept
     outside = (slot < starts[expert]) | (slot >= starts[expert] + kept[expert])
     values = np.unique(slot[outside])
@@ -79,7 +79,7 @@ def _marked(layer: Layer, slot: np.ndarray, starts: np.ndarray) -> Iterator[Caus
     others = np.arange(layer.num_experts) != values[0] // layer.capacity  # in its own rows, the slot may be right
     lost = np.bincount(expert[slot == values[0]], minlength=layer.num_experts)
     if np.array_equal(lost[others], (layer.given["M_sizes"] - kept)[others]):
-        sentence = f"a dropped assignment has the slot {values[0]}; it is num_experts * capacity"
+        sentence = f"a dropped assignment has slot {values[0]}; it must have num_experts * capacity"
         yield Cause("dropped-marked", sentence, CAPACITY)
 
 

@@ -1,4 +1,4 @@
-"""The products: what any grouped GEMM does wrong, and what the masked layout and SwiGLU add."""
+"""The products: the mistakes of any grouped GEMM, and those that the masked layout and SwiGLU add."""
 
 # ruff: noqa: N806 - matrices are capital letters, as in the papers
 
@@ -64,14 +64,16 @@ def _at_the_counts(p: Problem, masked: np.ndarray) -> Iterator[Rows]:
     def gives(rows: np.ndarray) -> np.ndarray:
         return p.product(take(masked, p.offsets[p.group[rows]] + p.local[rows]), p.group[rows])
 
-    sentence = "an expert's rows are taken to start where the rows before end; in the masked layout, at e * capacity"
+    sentence = (
+        "an expert's rows are read from where the ones before end; in the masked layout they start at e * capacity"
+    )
     yield Mistake("masked-at-the-counts", sentence, CAPACITY, gives)
 
 
 def _activated(
     gives: Callable[[np.ndarray], np.ndarray], function: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """What SwiGLU makes of it. What was not stored of gate or up is nothing that h could be stored from."""
+    """gate_up after SwiGLU. Where gate or up was never stored, h was not either."""
 
     def activated(rows: np.ndarray) -> np.ndarray:
         given = gives(rows)

@@ -1,4 +1,4 @@
-"""The router: other experts, and other weights for the right ones."""
+"""The router: wrong experts, and wrong weights for the right ones."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from reference_kernels.moe import Layer, route, sigmoid, softmax
 def wrong_experts(layer: Layer) -> Iterator[Elements]:
     logits, k, last = layer.logits, layer.top_k, layer.num_experts - 1
     expert = layer.given["expert"]
-    sentence = "of equal logits, the larger index is taken; the smaller one comes first"
+    sentence = "among equal logits, the larger index is taken; the smaller one comes first"
     yield elements("tie-to-the-larger", sentence, TIES, lambda: last - _by(logits[:, ::-1])[:, :k])
-    sentence = "-0.0 counts as less than 0.0, as their bits do; as numbers they are equal, and the smaller index wins"
+    sentence = "-0.0 is ordered before 0.0, as by their bits; as numbers they are equal, so the smaller index wins"
     yield elements(
         "zeros-differ", sentence, TIES, lambda: np.argsort(-_ordered(logits), axis=1, kind="stable")[:, :k]
     )
     if k == 2:
-        sentence = "the second choice is the first one again: it has to be left out"
+        sentence = "the second choice repeats the first one, which must be left out"
         yield elements("first-choice-twice", sentence, CHOOSING, lambda: expert[:, [0, 0]])
-        sentence = "the two choices are exchanged: the largest logit comes first"
+        sentence = "the two choices are swapped: the largest logit comes first"
         yield elements("choices-exchanged", sentence, CHOOSING, lambda: expert[:, ::-1])
         sentence = "expert is stored as if it were (top_k, num_tokens)"
         yield elements("choices-transposed", sentence, LAYOUT, lambda: expert.T)
@@ -55,7 +55,7 @@ def wrong_experts(layer: Layer) -> Iterator[Elements]:
 
 
 def wrong_weights(layer: Layer, chosen: np.ndarray) -> Iterator[Elements]:
-    """`chosen`: the submission's own experts, where they exist."""
+    """`chosen`: the submission's own choices, where these are valid experts."""
     logits = layer.logits.astype(np.float64)
 
     def at_chosen(values: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ def wrong_weights(layer: Layer, chosen: np.ndarray) -> Iterator[Elements]:
     right = at_chosen(softmax(layer.logits))
     own, largest = at_chosen(logits), logits.max(axis=1, keepdims=True)
     power = np.exp(own - largest)
-    sentence = "the weights are normalised over the chosen experts; the sum is over all of them"
+    sentence = "the weights are normalised over the chosen experts only; the sum is over all experts"
     yield elements("over-the-chosen", sentence, SOFTMAX, lambda: right / right.sum(axis=1, keepdims=True))
     sentence = "the weight is exp(logit - largest): the division by the sum is missing"
     yield elements("not-divided", sentence, SOFTMAX, lambda: power)
@@ -77,10 +77,10 @@ def wrong_weights(layer: Layer, chosen: np.ndarray) -> Iterator[Elements]:
     )
     yield elements("logit", "the weight is the logit itself, not the softmax", SOFTMAX, lambda: own)
     yield elements("logarithm", "the weight is the logarithm of the softmax", SOFTMAX, lambda: np.log(right))
-    sentence = "the softmax is that of base 2: exp2 in place of exp"
+    sentence = "the softmax uses base 2: exp2 instead of exp"
     yield elements("base-2", sentence, SOFTMAX, lambda: at_chosen(softmax(layer.logits * np.log(2.0))))
     if layer.top_k == 2:
-        yield elements("weights-exchanged", "the weights of the two choices are exchanged", SOFTMAX,
+        yield elements("weights-exchanged", "the weights of the two choices are swapped", SOFTMAX,
                        lambda: right[:, ::-1])  # fmt: skip
         yield elements("weight-of-the-first", "both choices have the weight of the first", SOFTMAX,
                        lambda: right[:, [0, 0]])  # fmt: skip
@@ -95,7 +95,7 @@ def wrong_weights(layer: Layer, chosen: np.ndarray) -> Iterator[Elements]:
 
 
 def _by(keys: np.ndarray) -> np.ndarray:
-    """Experts, the largest key first; of equal ones, the smaller index."""
+    """Experts, the largest key first; among equal ones, the smaller index first."""
     return np.argsort(-keys, axis=1, kind="stable")
 
 

@@ -1,4 +1,4 @@
-"""amax of other values, or of some of the block's elements alone."""
+"""amax of the wrong values, or of only some of the block's elements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WARP = 32
 
 
 def magnitudes(right: Quantized) -> Iterator[ScaleMistake]:
-    """Of the elements of one sign."""
+    """amax of the elements of one sign only."""
     x, granularity = right.x, right.granularity
 
     def positive() -> np.ndarray:
@@ -41,7 +41,7 @@ def magnitudes(right: Quantized) -> Iterator[ScaleMistake]:
 
 
 def values(right: Quantized) -> Iterator[ScaleMistake]:
-    """Of other values than the block's |x|."""
+    """amax of values other than the block's |x|."""
     amax = right.amax
 
     def lost_where_negative() -> np.ndarray:
@@ -49,7 +49,7 @@ def values(right: Quantized) -> Iterator[ScaleMistake]:
         return np.where(negative, AMAX_FLOOR / LARGEST, right.scales)
 
     sentence = (
-        "the scale is that of amax 0: amax got lost, or its bits are compared with the sign still in them (fabsf)"
+        "the scale is that of amax 0: amax was lost, or its bits are compared with the sign still in them (fabsf)"
     )
     yield scale_mistake("amax-lost", sentence, ABSOLUTE, lost_where_negative)
     narrow = "amax is kept in {}; it is an FP32 number"

@@ -1,4 +1,4 @@
-"""amax of other elements than those that share the scale."""
+"""amax of elements other than those that share the scale."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def ends(right: Quantized) -> Iterator[ScaleMistake]:
         ways = (
             ("without-last", f"{last} is left out of amax", 0, extent - 1),
             ("without-first", f"{first} is left out of amax", 1, extent),
-            ("one-more", f"each block's amax takes in the first {word} of the next block", 0, extent + 1),
+            ("one-more", f"each block's amax includes the first {word} of the next block", 0, extent + 1),
             ("one-early", f"each block's amax begins one {word} early", -1, extent),
-            ("one-late", f"{first} is left out of amax, and the first of the next block taken in", 1, extent + 1),
+            ("one-late", f"{first} is left out of amax, and the first of the next block included", 1, extent + 1),
         )
         for name, sentence, begin, end in ways:
             spans = partial(_scales_of_spans, right, axis, extent, begin, end)
@@ -89,7 +89,7 @@ def _ragged(right: Quantized, axis: int, word: str) -> Iterator[ScaleMistake]:
 
 
 def sharing(right: Quantized) -> Iterator[ScaleMistake]:
-    """Rows, columns or groups that share what each should have to itself."""
+    """Rows, columns or groups that share a scale where each should have its own."""
     amax, block = right.amax, right.granularity.block
     if block == (1, 128):
         for tall in (128, 32, 16):
@@ -101,7 +101,7 @@ def sharing(right: Quantized) -> Iterator[ScaleMistake]:
             sentence = f"{tall} rows share a scale; each row has its own"
             yield scale_mistake(f"{tall}-rows-share", sentence, SHARING, joint)
     if block == (1, WHOLE, 1):
-        sentence = "amax runs along a row, over the wrong axis: a channel is a column, so it runs along K"
+        sentence = "amax runs along a row, the wrong axis: a channel is a column, so amax runs along K"
         yield scale_mistake("wrong-axis", sentence, SHARING, partial(_along_rows, right))
     if right.x.ndim == 3:
         sentence = "the groups share their scales; each has its own"

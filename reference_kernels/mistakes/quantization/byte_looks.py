@@ -64,7 +64,7 @@ def _right_for_the_right_scale(e: Elements) -> Iterator[Cause]:
     as_arrived = e.got == 0xFF
     if (as_arrived | (e.got == e.right.codes.ravel()[e.at])).all() and not as_arrived.all():
         which = "some bytes are still 0xff, the others" if as_arrived.any() else "the bytes"
-        sentence = f"{which} are right for the right scale; the scale that is stored is another"
+        sentence = f"{which} are right for the right scale, but the stored scale is a different one"
         yield Cause("another-scale-stored", sentence, LAYOUT)
 
 
@@ -91,7 +91,7 @@ def in_common(output: Bytes) -> Iterator[Cause]:
     if (_is_nan(e.got) & (e.x == 0)).all():
         yield Cause("zeros-to-nan", "zeros become NaN: 0 / 0, a scale without a floor", FLOOR)
     elif ((e.got ^ right == SIGN) & (right & 0x7F == 0)).all() and not (output.got[output.good] == SIGN).any():
-        yield Cause("sign-lost-at-zero", "what rounds to zero loses its sign", ROUNDING)
+        yield Cause("sign-lost-at-zero", "values that round to zero lose their sign", ROUNDING)
     elif (e.got == 0).all():
         yield Cause("zero", "the wrong bytes are all 0", UNWRITTEN)
 
@@ -103,7 +103,7 @@ def near_ties(output: Bytes) -> Iterator[Cause]:
     distance = np.minimum(np.abs(middle[after] - e.magnitude), np.abs(middle[after - 1] - e.magnitude))
     one_off = np.abs(e.got.astype(int) - encode(e.quotient)) <= 1
     if (one_off & (distance <= e.magnitude * NEAR_A_TIE)).all():
-        sentence = "only quotients next to a tie are wrong: x / scale has to be right to 2 ulp (FP32)"
+        sentence = "only quotients next to a tie are wrong: x / scale must be right to 2 ulp (FP32)"
         yield Cause("near-ties", sentence, ROUNDING)
 
 
@@ -121,5 +121,5 @@ def by_size(output: Bytes) -> Iterator[Cause]:
         one_code = f"every wrong byte is one code too {way} than the stored scale, or {inexact}"
         yield Cause("one-code-off", one_code if one_way else f"every wrong byte is one code off: {inexact}", ROUNDING)
     elif one_way:
-        parts = "all threads have to hold the same amax, that of the whole block"
+        parts = "all threads must have the same amax, that of the whole block"
         yield Cause("another-amax", f"the wrong bytes are too {way} than the stored scale; {parts}", REDUCTION)

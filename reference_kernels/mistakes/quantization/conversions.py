@@ -1,4 +1,4 @@
-"""Bytes that are converted wrongly, under the right scale."""
+"""Bytes that are converted wrongly, with the right scale."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def _integer(name: str, whole: np.ufunc) -> Mistake[Elements]:
 
 
 TWICE = "x / scale is rounded twice: to {} on its way to FP8"
-FLUSHED = "what is below the smallest normal, 2^-6, becomes 0; E4M3 has subnormals"
+FLUSHED = "values below the smallest normal, 2^-6, become 0; E4M3 has subnormals"
 CAST_FIRST = "x is cast to FP8 first and scaled afterwards"
 
 ROUNDINGS: tuple[Mistake[Elements], ...] = (
-    Mistake("cut-off", "x / scale is cut off, not rounded to the nearest code", ROUNDING, _cut),
+    Mistake("cut-off", "x / scale is truncated, not rounded to the nearest code", ROUNDING, _cut),
     Mistake("rounded-up", "x / scale is rounded up to the next code, not to the nearest", ROUNDING, _rounded_up),
     Mistake("subnormals-flushed", FLUSHED, ROUNDING, lambda e: _flushed(e, e.sign)),
     Mistake("subnormals-flushed-unsigned", FLUSHED, ROUNDING, lambda e: _flushed(e, np.zeros_like(e.sign))),
@@ -74,7 +74,7 @@ ROUNDINGS: tuple[Mistake[Elements], ...] = (
 
 CASTS: tuple[Mistake[Elements], ...] = (
     Mistake("not-scaled", "x is not scaled at all: the byte is x itself in E4M3", CAST, lambda e: encode(e.x)),
-    Mistake("multiplied", "x is multiplied by the scale; it has to be divided", DIVISION,
+    Mistake("multiplied", "x is multiplied by the scale; it must be divided by it", DIVISION,
             lambda e: encode(e.x * e.own)),
     Mistake("cast-first", CAST_FIRST, CAST, lambda e: encode(decode(encode(e.x)) / e.own)),
     Mistake("cast-first-by-the-inverse", CAST_FIRST, CAST, lambda e: encode(decode(encode(e.x)) * (1 / e.own))),
@@ -82,9 +82,9 @@ CASTS: tuple[Mistake[Elements], ...] = (
     *map(_clamped, (240.0, 256.0, 127.0, 416.0)),
     _integer("cut-to-an-integer", np.trunc),
     _integer("rounded-to-an-integer", np.rint),
-    Mistake("e5m2", "these are E5M2 codes; E4M3 is wanted", CAST, lambda e: encode(e.quotient, E5M2)),
+    Mistake("e5m2", "these are E5M2 codes; they must be E4M3", CAST, lambda e: encode(e.quotient, E5M2)),
     Mistake("sign-lost", "the sign is lost", ROUNDING, lambda e: encode(e.magnitude)),
-    Mistake("sign-flipped", "the sign is the wrong one", ROUNDING, lambda e: encode(-e.quotient)),
+    Mistake("sign-flipped", "the sign is flipped", ROUNDING, lambda e: encode(-e.quotient)),
     Mistake("negatives-to-nan", "negative numbers become NaN: the bits are compared with the sign still in them",
             CAST, lambda e: np.where(e.sign > 0, np.uint8(E4M3.nan), encode(e.quotient))),
     Mistake("all-zero", "these bytes are all 0", UNWRITTEN, lambda e: np.zeros_like(e.got)),

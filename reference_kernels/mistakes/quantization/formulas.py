@@ -1,4 +1,4 @@
-"""A scale by another formula, from the right amax."""
+"""A wrong formula for the scale, from the right amax."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def formulas(right: Quantized) -> Iterator[ScaleMistake]:
     yield scale_mistake("late-floor", sentence, FLOOR, lambda: np.maximum(amax / LARGEST, AMAX_FLOOR))
     sentence = "1e-6 is added to amax; it is a floor: fmaxf(amax, 1e-6f)"
     yield scale_mistake("floor-added", sentence, FLOOR, lambda: (amax + AMAX_FLOOR) / LARGEST)
-    upside_down = "the scale is upside down: 448 / amax in place of amax / 448"
+    upside_down = "the scale is upside down: 448 / amax instead of amax / 448"
     yield scale_mistake("upside-down", upside_down, DIVISION, lambda: LARGEST / floored)
     yield scale_mistake("upside-down-unfloored", upside_down, DIVISION, lambda: LARGEST / amax)
     undivided = "the scale is amax itself: the division by 448 is missing"
@@ -38,9 +38,9 @@ def formulas(right: Quantized) -> Iterator[ScaleMistake]:
     for other, of in OTHER_LARGEST.items():
         sentence = f"amax is divided by {other} ({of}); the largest E4M3 value is 448"
         yield scale_mistake(f"divided-by-{other}", sentence, DIVISION, partial(np.divide, floored, np.float32(other)))
-    sentence = "the scale is rounded up to a power of two, as UE8M0 holds it; here it is amax / 448 in FP32"
+    sentence = "the scale is rounded up to a power of two, as in UE8M0; here it is amax / 448 in FP32"
     yield scale_mistake("power-of-two", sentence, ROUNDING, lambda: round_up_to_power_of_two(scales))
-    sentence = "the scale is cut down to a power of two; here it is amax / 448 in FP32"
+    sentence = "the scale is rounded down to a power of two; here it is amax / 448 in FP32"
     yield scale_mistake("power-of-two-below", sentence, ROUNDING, lambda: _mantissa_cut(scales))
 
 

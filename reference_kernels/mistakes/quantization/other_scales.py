@@ -1,4 +1,4 @@
-"""Bytes that are converted rightly, under a scale that is not the element's own."""
+"""Bytes that are converted correctly, but with a scale that is not the element's own."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def other_scales(right: Quantized) -> Iterator[Mistake[Elements]]:
         index = column * grid[-2] + row + (group[0] * grid[-1] * grid[-2] if group else 0)
         return np.asarray(encode(e.x / e.scales.ravel()[index]))
 
-    yield Mistake("first-scale", "all bytes are made with the first scale", LAYOUT,
+    yield Mistake("first-scale", "all bytes are computed with the first scale", LAYOUT,
                   lambda e: encode(e.x / e.scales.ravel()[0]))  # fmt: skip
     if len(grid) == 3:
-        sentence = "every group's bytes are made with the scales of group 0"
+        sentence = "every group's bytes are computed with the scales of group 0"
         yield Mistake("scales-of-group-0", sentence, GROUPS, first_group)
     for axis, (word, count) in enumerate(zip(right.axes, grid, strict=True)):
         for step, of in ((1, "next"), (-1, "previous")):
@@ -65,10 +65,10 @@ def other_scales(right: Quantized) -> Iterator[Mistake[Elements]]:
                     moved[axis] = np.clip(moved[axis] + step, 0, count - 1)
                     return by(tuple(moved), e)
 
-                sentence = f"the bytes are made with the scale of the {of} block along the {word}s"
+                sentence = f"the bytes are computed with the scale of the {of} block along the {word}s"
                 yield Mistake(f"scale-of-the-{of}-{word}", sentence, LAYOUT, beside)
     if len(grid) > 1 and max(grid[-2:]) > 1 and right.granularity.block[-2] != WHOLE:
-        sentence = "the bytes are made with another block's scale: the index into scale is transposed"
+        sentence = "the bytes are computed with another block's scale: the index into scale is transposed"
         yield Mistake("scale-transposed", sentence, LAYOUT, transposed)
     sentence = "x is multiplied by 448 before it is divided by amax: above 7.6e35 that is infinite"
     yield Mistake("multiplied-first", sentence, SATURATION,
@@ -93,7 +93,7 @@ def of_some_block(output: Output[Elements]) -> Iterator[Cause]:
             return
     block = int(blocks[0])
     whose, other = (_index(one, right.grid) for one in (block, block + min(apart or {0}, key=abs)))
-    sentence = f"the bytes are made with another block's scale: those of block {whose} with that of {other}"
+    sentence = f"the bytes are computed with another block's scale: those of block {whose} with that of {other}"
     yield Cause("scale-of-another-block", sentence, LAYOUT)
 
 

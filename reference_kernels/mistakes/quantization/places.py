@@ -1,4 +1,4 @@
-"""Right scales or bytes, but where others belong."""
+"""Right scales or bytes in the wrong place."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Elements:
 
 
 def scale_mistake(name: str, sentence: str, hint: str, make: Callable[[], Array]) -> ScaleMistake:
-    """`make` gives all scales; NaN stands for what nobody can say."""
+    """`make` gives all scales; NaN stands for one that cannot be predicted."""
     made = cache(make)
     return Mistake(name, sentence, hint, lambda at: np.asarray(made()).ravel()[at])
 

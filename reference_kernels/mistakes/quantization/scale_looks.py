@@ -80,7 +80,7 @@ def by_parts(right: Quantized, output: Scales) -> Iterator[Cause]:
 def _unusable(wrong: np.ndarray) -> Iterator[Cause]:
     if np.isposinf(wrong).all():
         sentence = (
-            "the wrong scales are infinite, and no x is: does a shuffle read from lanes that have left, "
+            "the wrong scales are infinite, and no x is: does a shuffle read from lanes that have exited, "
             "or are not in its mask? What it gets is undefined"
         )
         yield Cause("infinite", sentence, REDUCTION)
