@@ -229,7 +229,7 @@ extern "C" __global__ void judge_swiglu(const float* gate_up, const float* h, in
     tally.report(verdict);
 }
 
-// Rows beyond an expert's count belong to nobody and are not judged.
+// Rows beyond an expert's count are unused and not judged.
 extern "C" __global__ void judge_masked_gate_up(const float* A, const float* W_gate_up, const float* h,
                                                 const int* M_sizes, int num_experts, int capacity, int hidden,
                                                 int intermediate, Verdict* verdict) {

@@ -10,7 +10,7 @@ A token's result is the sum of its experts' rows, each times its weight: the sof
 
 One *assignment* is a token and one of its experts. In the contiguous layout, the assignments' rows are stacked expert
 by expert; in the masked layout, each expert has room for `capacity` rows, and what does not fit is dropped. Its place
-is then one past the last; not -1, because that is what an output holds that nobody wrote.
+is then one past the last; not -1, because an output that was never written holds that.
 """
 
 # ruff: noqa: N806 - matrices are capital letters, as in the papers

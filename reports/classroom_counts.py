@@ -1,4 +1,4 @@
-"""What a class has in common: how many are right, what goes wrong most, who is fastest."""
+"""Statistics of a class: how many are right, the most common mistakes, the fastest kernels."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def mistakes(rows: Sequence[StudentRow]) -> list[MistakeRow]:
 
 
 def leaders(rows: Iterable[StudentRow], exercise: Exercise) -> list[Leader]:
-    """Who is right everywhere, by the geometric mean of the ratios; equal means share a rank."""
+    """The students who are right in every case, by the geometric mean of the ratios; equal means share a rank."""
     means = [(mean, row) for row in rows if (mean := _mean(row, exercise)) is not None]
     means.sort(key=lambda item: -item[0])
     found: list[Leader] = []
@@ -79,7 +79,7 @@ def leaders(rows: Iterable[StudentRow], exercise: Exercise) -> list[Leader]:
 
 
 def _mean(row: StudentRow, exercise: Exercise) -> float | None:
-    """None for whoever is wrong in a case, or was not timed in all."""
+    """None for a student who is wrong in a case, or was not timed in all of them."""
     if any(row.case(case).right is not Status.PASSED for case in exercise.cases):
         return None
     ratios = [row.case(case).ratio for case in timed(exercise)]

@@ -1,4 +1,4 @@
-"""What a problem shows beside its sentence: pictures, bits, hints, and where a slow kernel has most to gain."""
+"""What a problem shows in addition to its message: pictures, bits, hints, where a slow kernel can gain most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The student's file with the findings beside their lines."""
+"""The student's file with the findings next to their lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.problems import Problem
 # Lines of code shown around a guilty line, before and after.
 CONTEXT = 3
 
-# A submission may be one mebibyte of empty lines; a page of that helps nobody.
+# A submission may be one mebibyte of empty lines; a page of that is of no use.
 SHOWN_LINES = 4_000
 
 # How many characters of a note fit into a line of the margin (report.css: --margin), to know how many
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Note:
-    """A problem in the margin, beside `span` lines from line `row` on."""
+    """A problem in the margin, next to `span` lines starting at line `row`."""
 
     problem: Problem
     row: int

@@ -47,7 +47,7 @@ class Account(NamedTuple):
 
     @property
     def said_open(self) -> str:
-        """ "48 open: speed 40, instructor 8"; empty where nothing is, or where nobody knows how much."""
+        """ "48 open: speed 40, instructor 8"; empty if nothing is open, or if it is unknown how much."""
         if not self.still_open:
             return ""
         listed = ", ".join(f"{part.name} {readable(part.of)}" for part in self.open if part.of)

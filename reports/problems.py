@@ -113,6 +113,8 @@ class Problem:
     @property
     def lines(self) -> tuple[int, ...]:
         """The guilty line, and for a race the line of the other access, which is as guilty."""
+        if self.unwritten:
+            return (self.line,)
         if self.first.detail == Detail.STEP_LEFT:
             return (self.steps[0].line,)
         if self.first.detail == Detail.UNSET_VARIABLE:
@@ -154,7 +156,7 @@ class Problem:
 def problems(result: Result) -> tuple[Problem, ...]:
     """What made required checks fail, the one to start with first: in grading order, but causes before symptoms.
 
-    Speed comes last but for what is not written yet.
+    Speed comes last, except for what is not written yet.
     """
     failed = sorted(filter(_withholds, result.checks), key=lambda check: check.rubric == "performance")
     found = _merge("problem", False, failed)
@@ -233,7 +235,7 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
 
 
 def _line(occurrences: Sequence[Occurrence]) -> int:
-    """Of what is not written, the first step: kernels may need several."""
+    """The first step of what is not written yet: kernels may need several."""
     lines = [o.finding.line for o in occurrences]
     return min(lines) if occurrences[0].finding.unwritten else lines[0]
 

@@ -1,4 +1,4 @@
-"""How fast each case is beside cuBLAS's routes, and what keeps it from being faster: for the chart and the advice."""
+"""How fast each case is compared with cuBLAS's routes, and what limits it: for the chart and the advice."""
 
 from __future__ import annotations
 

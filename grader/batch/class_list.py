@@ -78,7 +78,7 @@ def read(file: Path) -> list[Listed]:
 
 
 def apply(listed: Sequence[Listed], submitted: Sequence[Submitted]) -> list[Submitted]:
-    """The submissions with what the list knows of each student; who is listed and submitted nothing comes last."""
+    """The submissions with what the list knows of each student; listed students who submitted nothing come last."""
     left = list(listed)
     known: dict[str, Submitted] = {one.student: one for one in submitted}
     for way in _WAYS:

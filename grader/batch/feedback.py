@@ -50,7 +50,7 @@ class Advice(NamedTuple):
 
 
 def of(result: Result) -> tuple[Advice, ...]:
-    """What made the submission fail, the one to start with first. A next step is said once."""
+    """What made the submission fail, the one to start with first. Each next step appears only once."""
     advice: list[Advice] = []
     for problem in found.problems(result)[:SHOWN_PROBLEMS]:
         one = _advice(problem)
@@ -81,7 +81,7 @@ def points(entry: Entry, exercise: Exercise) -> str:
     ]
     if entry.manual.points is not None:
         parts.append(f"from your instructor {table.number(entry.manual.points)}")
-    if entry.lateness.percent and (final := outcomes.final(entry)):
+    if entry.lateness.percent and (final := outcomes.final(entry)) is not None:
         parts.append(f"{entry.lateness.said}, so {table.number(final)}")
     return "; ".join(parts)
 

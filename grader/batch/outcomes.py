@@ -53,7 +53,7 @@ def problem(entry: Entry) -> str:
 
 
 def points(entry: Entry) -> Points | None:
-    """None without a Result, and where the grader failed: what it came to by then is no part of a grade."""
+    """None without a Result, or if the grader failed: its incomplete result is not part of a grade."""
     failed = entry.result is None or entry.result.verdict is Verdict.ERROR
     return None if failed or entry.result is None else entry.result.points
 

@@ -135,7 +135,7 @@ def _has_infinity(actual: np.ndarray) -> bool:
 
 
 def _places(case: Case, judged: Judged) -> tuple[str, str]:
-    """Where the first wrong element lies, and where all of them do. An exercise's own rule says the first itself."""
+    """Where the first wrong element is, and where all are. An exercise's own rule describes the first itself."""
     wrong = judged.wrong
     if wrong.ndim == 1:
         return "", f": {where}" if (where := mismatch.describe_line(wrong)) else ""

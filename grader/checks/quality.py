@@ -18,7 +18,7 @@ from grader.model.families import QUALITY
 from grader.model.measurements import Measurements
 from grader.model.result import Check, Finding, Status
 
-LINE_COLUMNS = 110  # what fits beside a report's margin, and on half a screen
+LINE_COLUMNS = 110  # what fits next to a report's margin, and on half a screen
 
 
 class Subject(msgspec.Struct, frozen=True):

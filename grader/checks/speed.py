@@ -41,13 +41,13 @@ def not_judged(exercise: Exercise, case_name: str, reason: str = NO_GPU, *, requ
 
 
 def not_finished(case: Case, filename: str, message: str) -> Check:
-    """Right when it was run alone, but it does not finish when it is run many times."""
+    """Correct when run alone, but it does not finish when run many times."""
     finding = Finding("did-not-finish", filename, 0, f"while it was timed on the GPU, it {message}")
     return _check(case, Status.FAILED, finding.message, findings=(finding,))
 
 
 def faulted(case: Case, finding: Finding) -> Check:
-    """Right when it was run alone, but it breaks on other values of the same problem."""
+    """Correct when run alone, but it breaks on other values of the same problem."""
     return _check(case, Status.FAILED, finding.message, findings=(finding,))
 
 
@@ -79,7 +79,7 @@ def judge(
 
 
 def shown_only(exercise: Exercise, check: Check) -> Check:
-    """The ratio of a case that does not decide is information, whichever it is. A wrong output of it is not."""
+    """In a case that does not decide, any ratio is only information; a wrong output still fails."""
     if check.findings:
         return msgspec.structs.replace(check, required=True)
     if check.status is Status.ERROR:
@@ -98,7 +98,7 @@ def shown_only(exercise: Exercise, check: Check) -> Check:
 def _wrong(
     exercise: Exercise, case: Case, timings: Sequence[Timing], kernels: Sequence[CompiledKernel], filename: str
 ) -> Iterator[Finding]:
-    """What of the timed outputs is wrong: by kernel where judges looked."""
+    """What is wrong in the timed outputs: by kernel if device judges checked them."""
     alone = "" if case.gpu_only else ", although it is right when it runs alone"
     total = sum(timing.verified.mismatches for timing in timings)
     judged = False
@@ -138,7 +138,7 @@ def _check(
 
 
 def _problem(exercise: Exercise, timings: Sequence[Timing], sets: Sets, gpu: Gpu) -> str:
-    """Why the measurement cannot be believed; "" where it can."""
+    """Why the measurement cannot be trusted; "" if it can."""
     for timing in timings:
         disagree = [route for route, wrong in timing.verified.routes.items() if wrong]
         if disagree:
@@ -152,7 +152,7 @@ def _problem(exercise: Exercise, timings: Sequence[Timing], sets: Sets, gpu: Gpu
 
 
 def _achieved(measured: Measurements) -> str:
-    """The submission's time beside the baseline's, without what is required of it; "" where nothing was measured."""
+    """The submission's time next to the baseline's, without what is required; "" if nothing was measured."""
     if measured.time_us is None or measured.baseline_us is None or measured.ratio is None:
         return ""
     _, _, route = (measured.baseline or "").partition(" ")

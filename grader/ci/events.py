@@ -36,7 +36,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def read(path: str) -> Event:
-    """An empty one where there is none that can be read: then it names no base, and that is said."""
+    """An empty one if none can be read: then it names no base, which is reported."""
     if not path:
         return Event()
     try:

@@ -49,7 +49,7 @@ def answer(command: list[str], most: int) -> tuple[bytes, str | None]:
 
 
 def attempt(command: list[str], seconds: float | None = None) -> bytes | None:
-    """None where git refuses, or has not answered after `seconds`; then nobody can be asked for a password."""
+    """None where git refuses, or has not answered after `seconds`; git is never left to ask for a password."""
     try:
         done = subprocess.run(
             command,

@@ -52,7 +52,7 @@ def command(exercise: str, number: int | None, exercises: Path | None) -> int:
 
 
 def _show(title: str, text: str) -> None:
-    """Markdown as it is, where nobody sees its style."""
+    """Plain Markdown, if the output is not a terminal."""
     from grader.cli.terminal import console
 
     out = console()

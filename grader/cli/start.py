@@ -51,7 +51,7 @@ class Grader(NamedTuple):
 
 
 def _pinned(_: click.Context, __: click.Parameter, value: str | None) -> Grader | None:
-    """A commit, because whoever can push to the repository could move a tag or a branch."""
+    """A commit, because anyone who can push to the repository could move a tag or a branch."""
     if value is None:
         return None
     found = _GRADER.fullmatch(value)

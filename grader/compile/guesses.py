@@ -1,4 +1,4 @@
-"""Names that are not known, and those that were probably meant."""
+"""Unknown names, and those that were probably meant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
-# What students use of CUDA and C++, beside what their own file defines.
+# The names of CUDA and C++ that students use, besides those their own file defines.
 WELL_KNOWN = """
     __syncthreads __syncwarp __syncthreads_or __syncthreads_and __syncthreads_count __threadfence
     __threadfence_block __threadfence_system __shared__ __device__ __global__ __host__ __constant__ __restrict__
@@ -36,7 +36,7 @@ def meant(name: str, text: str) -> str:
     if not _LEAST <= len(name) <= _LONGEST:
         return ""
     words = _words(text)
-    own = words if words[name] < 2 else ()  # what stands there twice is no slip
+    own = words if words[name] < 2 else ()  # a name that occurs twice is not a slip
     known = [*WELL_KNOWN, *(word for word in own if word != name and abs(len(word) - len(name)) <= _DIFFER)]
     plain = _plain(name)
     if same := next((one for one in known if _plain(one) == plain), ""):

@@ -1,4 +1,4 @@
-"""The course's learning objectives, and where each is learned: exercises/objectives.toml, beside the exercises.
+"""The course's learning objectives, and where each is learned: exercises/objectives.toml, next to the exercises.
 
 Which exercises practise an objective is said in each exercise.toml alone; this file adds the course's order, and what
 no exercise practises. It may be missing: then the objectives are those of the exercises.

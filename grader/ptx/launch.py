@@ -218,7 +218,7 @@ class Launch:
             self.record.set(**{f"grid_{axis}": g, f"cluster_{axis}": c, f"block_{axis}": b})
 
     def _order(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Room for what blocks signal to each other. Pages of it that nobody touches cost nothing."""
+        """Room for what blocks signal to each other. Pages of it that are never touched cost nothing."""
         return {
             "histories": np.zeros(self.blocks * HISTORY.size, np.uint8),
             "heads": np.zeros(MAX_HEADS + STAMP_STEP, np.uint32),

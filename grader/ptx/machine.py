@@ -7,19 +7,19 @@ Shadow state. Memory is tracked in cells of one *granule*, the narrowest access 
 neighbouring bytes of an FP8 tile never share a cell. A cell holds a stamp for the last write and one for the
 first read since; a stamp is `epoch * 1024 + thread`. A barrier starts a new epoch. Threads of a block run one
 after the other between two barriers, so these two stamps suffice to find every conflicting pair of accesses,
-whatever the order of execution on a GPU would have been. Where threads stop for others in between, the first reader
-may be the next writer; so a cell also holds a read by another thread. Atomic accesses do not order each other; so it
-holds an earlier atomic write too, for who reads plainly what was changed atomically.
+whatever the order of execution on a GPU would have been. If threads stop for others in between, the first reader may
+be the next writer; so a cell also holds a read by another thread. Atomic accesses do not order each other; so it also
+holds an earlier atomic write, for plain reads of what was changed atomically.
 
 A cluster of several blocks runs as if it were one block that has all their threads and, one part after the other, all
-their shared memory; only its barriers are each block's own. What holds within a block here holds within a cluster.
+their shared memory; only the barriers belong to each block. What this says of a block holds for a cluster, too.
 
-Several OS threads run blocks and share the cells of global memory; who looks at some of them locks them.
+Several OS threads run blocks and share the cells of global memory; a thread locks those that it looks at.
 
 Barriers for some warps, and flags behind fences, order the accesses of some warps before those of others only:
 `known` says, per warp, until when the accesses of each warp are ordered before its own. __syncwarp and such flags do
-so among the lanes of a warp; `known` says that too, per thread and lane. Order is cumulative: who meets others knows
-what they knew.
+so among the lanes of a warp; `known` says that too, per thread and lane. Order is cumulative: threads that meet learn
+what the others knew.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ POLL_SECONDS = 0.2  # how often a waiting process looks; a grading takes seconds
 MOST_EACH = 3  # tickets of one student at a time: a forgotten grade watch, and the one after it
 MAX_BYTES = 1 << 20
 
-# Hidden, beside the ledger.
+# Hidden, next to the ledger.
 LOCK, TICKETS, STARTS = ".queue.lock", ".tickets", ".starts.json"
 
 
@@ -151,7 +151,7 @@ class Queue:
 
 
 def _fair(tickets: dict[Path, Ticket], starts: dict[str, tuple[float, ...]]) -> list[Path]:
-    """Everyone's first ticket before anyone's second; among those, who has waited longest since the last turn."""
+    """Everyone's first ticket before anyone's second; among those, whoever's last turn is longest ago."""
     seen: Counter[str] = Counter()
     order = []
     for file, ticket in sorted(tickets.items(), key=lambda item: item[1].arrived):

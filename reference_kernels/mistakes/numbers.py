@@ -158,7 +158,7 @@ def _nearly_right(output: Matrix) -> Iterator[Cause]:
 
 
 def _elsewhere(close: float, name_row: Callable[[int], str], output: Matrix) -> Iterator[Cause]:
-    """A right value at the wrong place; or the right value plus one that belongs elsewhere."""
+    """A right value in the wrong place, or the right value plus one that belongs elsewhere."""
     if output.got.size > SEARCHED or output.got.shape[1] < NEIGHBOURS:
         return
     runs = _runs_of_wrong(output)
@@ -187,7 +187,7 @@ def _elsewhere(close: float, name_row: Callable[[int], str], output: Matrix) -> 
 
 
 def _runs_of_wrong(output: Matrix) -> list[tuple[int, int]]:
-    """Where NEIGHBOURS in a row are wrong; none where only some of what is wrong lies in such runs."""
+    """Where NEIGHBOURS in a row are wrong; none unless nearly all wrong elements are in such runs."""
     finite = output.wrong & np.isfinite(output.got)
     if finite.sum() != output.wrong.sum():
         return []
@@ -201,7 +201,7 @@ def _runs_of_wrong(output: Matrix) -> list[tuple[int, int]]:
 
 
 def _find(values: Array, searched: Array, close: float) -> tuple[int, int] | None:
-    """Where these neighbours stand in `searched`."""
+    """Where these neighbouring values occur in `searched`."""
     at = np.flatnonzero(np.abs(searched[:, : 1 - NEIGHBOURS] - values[0]) <= close)
     columns = searched.shape[1] - NEIGHBOURS + 1
     for place in at:

@@ -76,7 +76,7 @@ def test_the_starter_as_it_came() -> None:
     ("was", "now", "case", "title", "step"),
     [
         ("(k0 + ty) * N", "(k0 + ty) * K", "one-row", "Wrong result", "That mistake would produce exactly these"),
-        ("dim3(TILE, TILE)", "dim3(TILE * TILE)", "narrow", "Block of one dimension", "Launch a block of two"),
+        ("dim3(TILE, TILE)", "dim3(TILE * TILE)", "narrow", "Block of one dimension", "Launch a two-dimensional"),
         ("k0 += TILE", "k0 + TILE", "narrow", "Never finishes", "k + 1 computes a number and drops it"),
         ("float sum = 0.0f;", "float sum;", "narrow", "A variable was never set", "Give the variable a value"),
         ("] = sum;", "] += sum;", "narrow", "Uninitialised read", "Outputs start out uninitialised"),

@@ -109,7 +109,7 @@ _identifier = grades.identifier(IDENTIFIER)
 
 
 def _last_number(text: str) -> str:
-    """ "Participant" is said in the language of who downloaded it; its number is not."""
+    """ "Participant" is in the language of the person who downloaded it; the number is not."""
     match = re.search(r"\d+$", text)
     return match[0] if match else ""
 

@@ -1,4 +1,4 @@
-"""Grades a submission where nobody watches, with what `autograder` packed: on a learning platform's own machine."""
+"""Grades a submission unattended, on a learning platform's own machine, with the files that `autograder` packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The barriers of a block: who has arrived, who may continue, and who waits forever.
+"""The barriers of a block: which threads have arrived, which may continue, and which wait forever.
 
 PTX ISA, "Parallel Synchronization and Communication Instructions: bar, barrier": warps arrive as a whole.
 """
@@ -54,7 +54,7 @@ def functions() -> list[Fn]:
 
 
 def arrive() -> Fn:
-    """bar.arrive: thread `me` counts at barrier `id`, of `asked` threads, and does not wait. Time moves on."""
+    """bar.arrive: thread `me` counts at barrier `id`, of `asked` threads, and does not wait. Time advances."""
     f = Fn("arrive", "void", {"w": "ptr", "me": "i32", "id": "i32", "asked": "i32", "site": "i32"}, NOINLINE)
     count = WORKER.get(f["w"], "arrived").index("i32", f["id"])
     _of_arrivals(f, 1).store(f["asked"])
@@ -163,7 +163,7 @@ def resolve_named() -> Fn:
         WORKER.set(f["w"], "barrier", now)
         with f.when(WORKER.get(f["w"], "split_site").eq(0)):
             f.call("void", "note_split", f["w"])
-    # Everybody who waits learns what any of them, or any that arrived, knows.
+    # Every waiting thread learns what any of those that wait or have arrived knows.
     row, last = known_row(f["w"], f["id"] + ARRIVED_ROW), f.alloca("i32")
     last.store(f.const("i32", -1))
     with waiters() as (t, _), f.when((t >> 5).ne(last.load("i32"))):
@@ -198,7 +198,7 @@ def compare_counts() -> Fn:
         here = WORKER.get(f["w"], "status").index("i32", first).load("i32")
         there = f.select(waiting, f["there"], _of_arrivals(f, 2).load("i32"))
         record_at(f, Kind.COUNTS_DIFFER, here, first, told.zext("i64"), there, f["asked"].zext("i64"))
-        LAUNCH.set(launch_of(f), "stop", f.const("i32", ENOUGH))  # who goes on is undefined from here
+        LAUNCH.set(launch_of(f), "stop", f.const("i32", ENOUGH))  # which threads go on is undefined from here
     f.ret()
     return f
 
@@ -220,11 +220,11 @@ def note_split() -> Fn:
     return f
 
 
-# Nobody can go on -----------------------------------------------------------------------------------------------
+# No thread can go on --------------------------------------------------------------------------------------------
 
 
 def stuck() -> Fn:
-    """No thread can continue: say who waits, and name one thread that is missing there."""
+    """No thread can continue: report which barrier they wait at, and one thread that is missing there."""
     f = Fn("stuck", "void", {"w": "ptr"}, COLD)
     thread, at = _first_to_wait(f, STUCK_AT)
     with f.when((at & AT_WARP).ne(0)):
@@ -245,9 +245,9 @@ def stuck() -> Fn:
 
 
 def _name_missing(f: Fn, thread: Value, at: Value) -> None:
-    """Say of the barrier where a thread waits, with status `at`, who is not there."""
+    """Report which thread is missing at the barrier where a thread waits with status `at`."""
     missing, who, where = _missing(f, thread, at)
-    # If nobody is missing, the barrier is for more threads than there are.
+    # If no thread is missing, the barrier is for more threads than there are.
     count = HEADER.get(frame_of(f, thread), "count") & (UNALIGNED - 1)
     too_many = f.select(missing.eq(0), count, f.const("i32", 0)).zext("i64")
     record_at(f, Kind.BARRIER_DIVERGENCE, at, who, missing.zext("i64"), where, too_many)

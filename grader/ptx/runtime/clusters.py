@@ -56,7 +56,7 @@ def functions() -> list[Fn]:
 
 
 def cluster_arrive() -> Fn:
-    """Thread `me` arrives. Time moves on."""
+    """Thread `me` arrives. Time advances."""
     f = Fn("cluster_arrive", "void", {"w": "ptr", "me": "i32", "site": "i32", "how": "i32"}, COLD)
     frame, warp = frame_of(f, f["me"]), f["me"] >> 5
     with f.when(HEADER.get(frame, "cluster").ne(NOT_ARRIVED), likely=False):

@@ -19,7 +19,7 @@ def copy_entry(f: Fn, frame: Value, i: Value) -> Value:
 
 
 def _bytes_of(f: Fn, source: Value, filled: Value) -> Value:
-    """What a copy brings: the first `filled` bytes come from the source, the rest are zero."""
+    """The bytes of a copy: the first `filled` come from the source, the rest are zero."""
     bytes_ = f.alloca(f"[{MAX_COPY_BYTES} x i8]", 16)
     f.line(f"call void @llvm.memset.p0.i64(ptr {bytes_}, i8 0, i64 {MAX_COPY_BYTES}, i1 false)")
     f.line(f"call void @llvm.memcpy.p0.p0.i32(ptr {bytes_}, ptr {source}, i32 {filled}, i1 false)")

@@ -1,6 +1,6 @@
 """For blocks that run side by side: does a block touch a cell of global memory in a way that needs an order?
 
-Nothing orders these blocks (looks.py), so who came first does not matter: each cell records which block was the
+Nothing orders these blocks (looks.py), so it does not matter which came first: each cell records which block was the
 first, what that block did and what others did. Two reads, or two atomic updates, may meet; anything else is noticed,
 whatever the order. Then the launch is run again, one block at a time.
 """
@@ -48,6 +48,6 @@ def reading(f: Fn) -> Value:
 
 
 def writing(f: Fn) -> Value:
-    """An atomic operation is one that may meet its like; a volatile store is not."""
+    """An atomic operation may meet other atomics; a volatile store may not."""
     is_update = is_atomic_everywhere(f["site"]) & (f["site"] & BLIND).eq(0)
     return f.select(is_update, f.const("i32", UPDATES), f.const("i32", WRITES))

@@ -1,4 +1,4 @@
-"""Is an access ordered against the earlier ones to the same bytes? What is not, is a race."""
+"""Whether an access is ordered after the earlier ones to the same bytes; if not, they race."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def known_row(worker: Value, row: Value) -> Value:
 
 
 def lanes_row(worker: Value, thread: Value) -> Value:
-    """Per lane of its warp: until when that one's accesses are ordered before those of `thread`."""
+    """For each lane of its warp, the time up to which the lane's accesses are ordered before those of `thread`."""
     return known_row(worker, thread + LANES_ROW)
 
 
@@ -41,7 +41,7 @@ def is_unordered(f: Fn, stamp: Value) -> Value:
 
 
 def is_weak(f: Fn, other_site: Value) -> Value:
-    """Not both accesses are atomic or volatile."""
+    """At least one of the two accesses is neither atomic nor volatile."""
     return (f["site"] & other_site).ult(STRONG)
 
 

@@ -1,4 +1,4 @@
-"""The usual read behind an mbarrier: of what another warp or a copy wrote, and this warp is known to follow."""
+"""The usual read after an mbarrier: of what another warp or a copy wrote, known to be ordered before it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def functions() -> list[Fn]:
 
 
 def ordered_read() -> Fn:
-    """1 if all is well with this read; 0 if shared_read must say."""
+    """1 if this read is certainly right; 0 if shared_read must check it."""
     f = Fn("ordered_read", "i32", ACCESS, COLD)
     shadow, address, width = shared_shadow(f), f["address"], f["width"].zext("i64")
     fits = address.ule(of_program(f["w"], "arena") - width) & (address & (width - 1)).eq(0)

@@ -84,7 +84,7 @@ def tick() -> Fn:
 
 
 def mark_guards() -> Fn:
-    """Clear the shadow of shared memory; mark as guard what belongs to no array."""
+    """Clear the shadow of shared memory; mark everything outside the arrays as guard."""
     f = Fn("mark_guards", "void", {"w": "ptr"}, NOINLINE)
     shadow, by = shared_shadow(f), of_program(f["w"], "shared_shift")
     fill = "call void @llvm.memset.p0.i64(ptr {}, i8 {}, i64 {}, i1 false)"
@@ -179,7 +179,7 @@ def clean_up() -> Fn:
 
 
 def resolve_block() -> Fn:
-    """All threads have stopped: let go on who can. 0: the block has ended."""
+    """All threads have stopped: resume those that can go on. 0: the block has ended."""
     f = Fn("resolve_block", "i32", {"w": "ptr"}, NOINLINE)
     status = WORKER.get(f["w"], "status")
     first = status.load("i32")
@@ -232,8 +232,8 @@ def wait_on() -> Fn:
     f = Fn("wait_on", "i32", {"w": "ptr"}, NOINLINE)
     launch = launch_of(f)
     one, zero = f.const("i32", 1), f.const("i32", 0)
-    note_news(f)  # who waits for others has nothing to show
-    # Who drew on the way into the loop may wait there; who draws in the loop gets on.
+    note_news(f)  # a block that waits for others makes no progress itself
+    # A block that drew before the loop may wait in it; one that draws in the loop makes progress.
     again, draws = WORKER.get(f["w"], "drawing"), WORKER.get(f["w"], "draws")
     WORKER.set(f["w"], "drawing", one)
     WORKER.set(f["w"], "draws", zero)
@@ -265,7 +265,7 @@ def _note_progress(f: Fn) -> None:
 
 
 def _idle(f: Fn, waits: Value) -> Value:
-    """How long have all threads waited? As long as another block gets on, they may wait for that."""
+    """How long all threads have waited. As long as another block makes progress, they may wait for it."""
     launch = launch_of(f)
     with f.when(waits & WORKER.get(f["w"], "idle").eq(0)):
         add_for_all(f, "waiting", 1)
@@ -329,7 +329,7 @@ def run_block() -> Fn:
         with f.when(WORKER.get(worker, "drawing").eq(0)):
             _let_others_draw(f)
         meets = WORKER.get(worker, "passed").ne(passed)
-        # If nobody met, they spin or wait for a phase: there it will be said.
+        # If no threads met, they spin or wait for a phase: that is reported there.
         too_many = WORKER.get(worker, "passed").ugt(LAUNCH.get(launch, "barriers")) | _goes_round(f, meets)
         with f.when(meets & (too_many | LAUNCH.get(launch, "stop").eq(TIME_IS_UP)), likely=False):
             zero = f.const("i32", 0)
@@ -359,7 +359,7 @@ def _let_others_draw(f: Fn) -> None:
 
 
 def work() -> Fn:
-    """What one OS thread does: take the next block, in index order, until none is left."""
+    """The loop of one OS thread: take the next block, in index order, until none is left."""
     f = Fn("work", "void", {"w": "ptr"}, "nounwind")
     launch = launch_of(f)
     counter = LAUNCH.at(launch, "next_block")

@@ -1,4 +1,4 @@
-"""The shadow of memory: where the cells lie that remember who wrote and who read what, and when.
+"""The shadow of memory: the cells that record which thread wrote and read what, and when.
 
 Generated code calls the checks where its inline test is not satisfied (accesses.py); they stand in
 shared_memory.py, global_memory.py, generic_memory.py and copies.py.
@@ -14,7 +14,7 @@ from grader.ptx.machine import LAUNCH, LOCK_BYTES, LOCK_SHIFT, LOCKS, PROGRAM, W
 
 COLD = "noinline cold nounwind"
 ACCESS = {"w": "ptr", "me": "i32", "address": "i64", "width": "i32", "site": "i32"}
-# `bytes`: what a store writes, or null. Writing what is there already harms no other thread of the block.
+# `bytes`: what a store writes, or null. Writing the same value again harms no other thread of the block.
 STORE = {**ACCESS, "bytes": "ptr"}
 PEEK = {"w": "ptr", "address": "i64", "width": "i32"}
 SLOTS = ("write", "read", "also", "elsewhere", "hidden")
@@ -71,7 +71,7 @@ class Slot:
 
 
 class GlobalCell:
-    """What is known of a cell of a window; WINDOW says what its slots are."""
+    """What is recorded for a cell of a window; WINDOW describes the slots."""
 
     def __init__(self, window: Value, cell: Value) -> None:
         self.write, self.read, self.also, self.elsewhere, self.hidden = (Slot(window, name, cell) for name in SLOTS)
@@ -79,7 +79,7 @@ class GlobalCell:
 
 @contextmanager
 def locked(f: Fn) -> Iterator[None]:
-    """No other OS thread looks at the cells of this access: it would see a new stamp beside an old site.
+    """No other OS thread looks at the cells of this access: it would see a new stamp with an old site.
 
     No aligned access spans two locks.
     """

@@ -25,14 +25,14 @@ def frame_of(f: Fn, thread: Value) -> Value:
 
 
 def gets_on(f: Fn) -> None:
-    """The block does more than wait."""
+    """The block has done something other than wait."""
     with f.when(WORKER.get(f["w"], "idle").ne(0), likely=False):
         WORKER.set(f["w"], "idle", f.const("i64", 0))
         add_for_all(f, "waiting", -1)
 
 
 def note_news(f: Fn) -> None:
-    """The block changes what others see: it does not go round in circles."""
+    """The block has changed something that others can see: it is making progress."""
     WORKER.set(f["w"], "fresh", WORKER.get(f["w"], "passed"))
     LAUNCH.set(launch_of(f), "stalled", f.const("i64", 0))
 

@@ -1,4 +1,4 @@
-"""Time within a block: it moves on where accesses are ordered, and each warp knows what is ordered before it."""
+"""Time within a block: it advances where accesses are ordered, and each warp knows what is ordered before it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def advance_time(f: Fn, last: int = LAST_TIME) -> Value:
 
 
 def join(f: Fn, into: Value, row: Value) -> None:
-    """What is known in `row` is known in `into` too."""
+    """Add to `into` everything that `row` knows."""
     learn(f, into, row.load(TIMES, 4))
 
 
@@ -45,13 +45,13 @@ def learn(f: Fn, into: Value, times: Value) -> None:
 
 
 def everywhere(f: Fn, time: Value) -> Value:
-    """A row that says `time` of each."""
+    """A row with `time` for every warp."""
     one = f.emit(TIMES, f"insertelement {TIMES} poison, i32 {time}, i64 0")
     return f.emit(TIMES, f"shufflevector {one.typed}, {TIMES} poison, {TIMES} zeroinitializer")
 
 
 def fence() -> Fn:
-    """A fence of thread `me` releases what its warp did so far. Time moves on.
+    """A fence of thread `me` releases what its warp did so far. Time advances.
 
     `wide`: to other blocks too, with this or another thread's next signal.
     """
@@ -71,7 +71,7 @@ def fence() -> Fn:
 
 
 def acquire() -> Fn:
-    """Thread `me` looks at what another may have changed atomically.
+    """Thread `me` looks at an element that another thread may have changed atomically.
 
     Which variable carried which signal is not tracked: everything that was released before is ordered.
     """

@@ -2,7 +2,7 @@
 
 The turn passes to another block when this one has executed an atomic operation whose result it uses, and then reached
 a barrier or a collective. A block that waits in vain lets others run that have begun, but starts none:
-no block may wait for one that a GPU need not have started. Who is next is drawn from the launch's seed, so that the
+no block may wait for one that a GPU need not have started. The next one is drawn from the launch's seed, so that the
 same seed gives the same order on every machine.
 """
 

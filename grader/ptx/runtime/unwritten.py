@@ -1,4 +1,4 @@
-"""What nothing has written, for loads whose values are followed (analysis/unwritten.py)."""
+"""Memory that nothing has written, for loads whose values are followed (analysis/unwritten.py)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def _origin(f: Fn, cell: Value) -> Value:
 
 
 def is_unwritten() -> Fn:
-    """Not 0 if a part of what lies at `address`, of `shared` or any memory, is what nothing has written.
+    """Not 0 if nothing has written some of the bytes at `address`, in `shared` or any memory.
 
-    1, or what stood beside the value that was stored there.
+    1, or the record kept with the value that was stored there.
     """
     f = Fn("is_unwritten", "i64", {**PEEK, "shared": "i32"}, COLD)
     zero, one = f.const("i64", 0), f.const("i64", 1)

@@ -77,7 +77,7 @@ def order_lanes() -> Fn:
 
 
 def publish() -> Fn:
-    """The lanes `members` of a warp have all arrived: let them go on."""
+    """The lanes `members` of a warp have all arrived: resume them."""
     f = Fn("publish", "void", {"w": "ptr", "first": "i32", "members": "i32"}, NOINLINE)
     leader = f.call("i32", "llvm.cttz.i32", f["members"], f.const("i1", 0))
     mail = mail_of(f, f["first"] + leader)

@@ -1,6 +1,6 @@
-"""What common mistakes make of FP8 conversions, and which of them explain a wrong output.
+"""What common mistakes do to FP8 conversions, and which of them explain a wrong output.
 
-In the order of likelihood: where two give the same outputs, the first is named. Bytes and values agree bit for bit;
+Most likely first: if two give the same outputs, the first is named. Bytes and values agree bit for bit;
 any NaN agrees with any NaN.
 """
 
@@ -73,7 +73,7 @@ class Values(Agreement[Decoding]):
 
 
 def encodings(fmt: Format, *, by_chance: bool) -> Iterator[Mistake[Encoding]]:
-    """Of an encoder: how it rounds, then what both ways of rounding can have wrong."""
+    """The mistakes of an encoder: first in how it rounds, then those common to both ways of rounding."""
     yield from CHANCES if by_chance else NEAREST
     yield from FLUSHES
     yield from saturation(fmt)
@@ -87,7 +87,7 @@ def encodings(fmt: Format, *, by_chance: bool) -> Iterator[Mistake[Encoding]]:
 def why_encoded(
     got: Array, right: Array, wrong: Array, x: Array, fmt: Format, random: Array | None = None
 ) -> Cause | None:
-    """Why these codes of x are wrong; None where no mistake that is known explains all of them."""
+    """Why these codes of x are wrong; None if no known mistake explains all of them."""
 
     def pick(at: Array) -> Encoding:
         return Encoding(x[at], right[at], fmt, None if random is None else Draws(random, at), below(x, at))
@@ -128,7 +128,7 @@ def _left_out(output: Output[T], as_arrived: Array, mistakes: tuple[Mistake[T], 
 
 
 def _constant(output: Output[T]) -> Iterator[Cause]:
-    """Always the same, where there is more than one right answer."""
+    """Always the same value, although the right ones differ."""
     got, right = output.got[output.bad], output.right[output.bad]
     if got.size >= FEW and (got == got[0]).all() and not (right == right[0]).all():
         yield Cause("constant", f"every wrong element is {_shown(got[0])}, whatever x is")

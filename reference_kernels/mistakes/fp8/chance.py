@@ -33,7 +33,7 @@ def _subnormals_up(bits: int) -> Mistake[Encoding]:
 
 
 def _shared(width: int, *, tail: bool) -> Mistake[Encoding]:
-    """All of a group round by the draw of its first; with `tail`, what is left over at the end too."""
+    """A whole group is rounded with the random number of its first element; with `tail`, so is the last part."""
 
     def gives(e: Encoding) -> Array:
         assert e.draws is not None

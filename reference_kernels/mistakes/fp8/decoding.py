@@ -44,7 +44,7 @@ class Decoding:
 
     @cached_property
     def top(self) -> Array:
-        """The largest exponent, which in IEEE's formats holds no numbers."""
+        """The largest exponent, which IEEE formats reserve for Inf and NaN."""
         return self.exponent == (1 << self.fmt.exponent_bits) - 1
 
     def normal(self, power: int = 0) -> Array:

@@ -1,4 +1,4 @@
-"""FP32 numbers and their right codes, as the mistakes of an encoder take them."""
+"""FP32 numbers and their right codes, in the form that the mistakes of an encoder take."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOUR = 4  # codes in a word
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of all elements; `at`: those that are asked about."""
+    """The random numbers of all elements; `at`: the elements in question."""
 
     every: Array  # uint32
     at: Array
@@ -55,7 +55,7 @@ class Encoding:
 
     @cached_property
     def beyond(self) -> Array:
-        """What rounds to the step after the largest value, were there one; ±Inf too."""
+        """Values that would round past the largest value; ±Inf too."""
         edge = self.fmt.max + last_step(self.fmt) / 2
         return self.magnitude > edge if self.fmt.largest % 2 == 0 else self.magnitude >= edge
 
@@ -81,7 +81,7 @@ class Encoding:
 
     @cached_property
     def fraction(self) -> Array:
-        """How far |x| is on the way from lo to hi."""
+        """How far |x| is from lo to hi, as a fraction."""
         return self.steps - np.floor(self.steps)
 
     @cached_property
@@ -102,7 +102,7 @@ class Encoding:
         return self.random / 2.0**32
 
     def rounded(self, rule: Callable[[Array], Array]) -> Array:
-        """With another rule to make whole steps; all else as it should be."""
+        """Encoded correctly except for the rule that rounds to whole steps."""
         code = np.minimum(self.first + rule(self.steps).astype(np.int64), self.fmt.largest)
         return self.signed(np.where(self.nan, self.fmt.nan, code))
 
@@ -120,7 +120,7 @@ class Encoding:
         return np.where(self.nan, self.right, codes)
 
     def but(self, where: Array, code: Array | int) -> Array:
-        """The right codes, except there; `code` comes without its sign and gets it."""
+        """The right codes, except there; `code` is without its sign, which is added."""
         return np.where(where, self.signed(code), self.right)
 
     def signed(self, code: Array | int) -> Array:
@@ -128,13 +128,13 @@ class Encoding:
 
 
 def below(x: Array, at: Array) -> tuple[Array, ...]:
-    """`Encoding.below` of these elements; the last few, fewer than four, are in no word."""
+    """`Encoding.below` of these elements; fewer than four left over at the end form no word."""
     places = np.where(at // FOUR * FOUR + FOUR <= len(x), at % FOUR, 0)
     return tuple(np.where(places >= k, x[at - np.minimum(k, places)], np.float32(0)) for k in range(1, FOUR))
 
 
 def last_step(fmt: Format) -> float:
-    """From the last value but one to the largest."""
+    """From the second largest value to the largest."""
     last = values(fmt)[fmt.largest - 1 : fmt.largest + 1]
     return float(last[1] - last[0])
 

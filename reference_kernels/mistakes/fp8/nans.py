@@ -15,12 +15,12 @@ SOME = "become the largest finite value: with an exponent of ones, any mantissa 
 
 
 def _to(code: int, e: Encoding) -> Array:
-    """That code, whatever the sign."""
+    """NaN becomes this code, whatever the sign."""
     return np.where(e.nan, np.uint8(code), e.right)
 
 
 def _unless(recognised: int, e: Encoding) -> Array:
-    """Of the NaN only those are one that have a bit of this mask; the others are too large."""
+    """Only a NaN with a bit in this mask is recognised; the others become the largest value."""
     mantissa = e.x.view(np.uint32) & np.uint32(recognised)
     return e.but(e.nan & (mantissa == 0), e.fmt.largest)
 

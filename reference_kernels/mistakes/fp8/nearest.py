@@ -28,7 +28,7 @@ def half_to_odd(steps: Array) -> Array:
 
 
 def first_bit_only(steps: Array) -> Array:
-    """Of what is cut off it looks at the first bit, and calls it a tie."""
+    """Looks only at the first of the truncated bits, and takes it for a tie."""
     low = np.floor(steps)
     return low + ((steps - low >= 0.5) & (low % 2 == 1))
 
@@ -73,7 +73,7 @@ def _by_bf16(e: Encoding) -> Array:
 
 
 def _by_subnormals(e: Encoding) -> Array:
-    """Scaled so that FP8's smallest normal number becomes FP32's: what is below loses bits before it rounds."""
+    """Scaled so that FP8's smallest normal becomes FP32's: smaller numbers lose bits before they are rounded."""
     down = 1 - e.fmt.bias + 126
     return e.again(np.ldexp(np.ldexp(e.x, -down), down))
 

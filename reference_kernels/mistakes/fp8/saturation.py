@@ -20,7 +20,7 @@ POSITIVE_ALONE = "only positive numbers saturate: fminf compares x before its si
 
 
 def _counted_on(e: Encoding) -> Array:
-    """Codes beyond the largest, as the exponent goes on counting, without an end. Inf gives anything."""
+    """Codes beyond the largest, as the exponent goes on counting without a limit. Inf gives ANYTHING."""
     finite = np.where(e.beyond & ~e.infinite, e.magnitude, 1.0)
     exponent = np.frexp(finite)[1].astype(np.int64) - 1
     steps = np.rint(np.ldexp(finite, e.fmt.mantissa_bits - exponent)).astype(np.int64)

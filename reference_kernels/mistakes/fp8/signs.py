@@ -12,7 +12,7 @@ from reference_kernels.mistakes.mistake import Mistake
 
 
 def _carry_lost(e: Encoding) -> Array:
-    """A mantissa that rounds up to the next power of two starts again, and the exponent stays."""
+    """A mantissa that rounds up to the next power of two becomes 0, but the exponent does not go up."""
     mantissas = 1 << e.fmt.mantissa_bits
     low = np.floor(e.steps)
     carried = (low % mantissas == mantissas - 1) & (e.code > e.first + low) & ~e.nan

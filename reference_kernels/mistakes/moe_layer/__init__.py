@@ -1,7 +1,7 @@
 """What common mistakes do to the stages of a Mixture-of-Experts layer, and which of them explains a wrong output.
 
-A stage gets right inputs, so its output has one mistake in it, not those of the stages before. Where a stage has two
-outputs, the second is explained by what the submission wrote into the first.
+A stage gets correct inputs, so its output shows only its own mistake, not those of earlier stages. If a stage has two
+outputs, the second is explained by what the submission wrote to the first.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Mistakes = Callable[[Layer, np.ndarray], Iterator[Rows]]  # of a layer and the r
 
 
 def explain(name: str, layer: Layer, got: Values, wanted: np.ndarray, wrong: np.ndarray) -> Cause | None:
-    """The mistake that gives this output; else what it says by itself. `wanted`: what `moe_rules.judged` gave."""
+    """The mistake that gives this output; otherwise what its values show. `wanted`: from `moe_rules.judged`."""
     if untouched.untouched(got[name]).all():
         return untouched.NO_ELEMENT
     try:
         with np.errstate(all="ignore"):
             return EXPLANATIONS[name](layer, got, wanted, wrong)
     except Exception:
-        return None  # a submission's numbers can be anything; an explanation that fails costs no verdict
+        return None  # a submission's numbers can be anything; if explaining fails, the verdict stays the same
 
 
 EXACT = 1e-30  # as a tolerance: a copy is right or wrong

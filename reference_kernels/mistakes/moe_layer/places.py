@@ -14,7 +14,7 @@ from reference_kernels.moe import Layer
 
 
 class _Shift(NamedTuple):
-    """Every place is what it should be, less what is missing, or plus what is too much."""
+    """Every place of an expert is off by the same amount, `by`."""
 
     name: str
     sentence: str

@@ -1,6 +1,6 @@
-"""What common mistakes in quantizing give: scales, and bytes under given scales; for saying which one it was.
+"""What scales, and what bytes for given scales, common mistakes in quantizing give; and which mistake it was.
 
-Each is judged for itself: a scale agrees within a few ulp, a byte is right or wrong under the scale it came with.
+Each is judged by itself: a scale agrees within a few ulp, a byte is right or wrong for the scale it came with.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class UnderOwnScale(Agreement[Elements]):
 
 
 def scale_mistakes(right: Quantized) -> Iterator[ScaleMistake]:
-    """The likeliest first; of those that leave elements out of amax, what leaves out the fewest."""
+    """Most likely first; of those that leave elements out of amax, the one that leaves out the fewest."""
     few = (formulas, magnitudes, values, half_a_warp)
     many = (formulas, magnitudes, values, moved_scales, ends, half_a_warp, parts, sharing)
     return chain.from_iterable(family(right) for family in (few if right.few else many))
@@ -74,7 +74,7 @@ def byte_mistakes(right: Quantized) -> Iterator[Mistake[Elements]]:
 
 @np.errstate(all="ignore")  # a submission's scales may be anything
 def explain_scales(right: Quantized, got: Array, wrong: Array) -> Cause | None:
-    """Which mistake gives these scales, the right ones among them; None where none that is known does."""
+    """Which mistake gives these scales, including the right ones; None if no known mistake does."""
     output = Output(got.ravel(), right.scales.ravel(), wrong.ravel(), lambda at: at, Scales())
     looks = (scale_looks.floor, partial(scale_looks.by_parts, right))
     glance = next(scale_looks.at_a_glance(output), None)
@@ -84,7 +84,7 @@ def explain_scales(right: Quantized, got: Array, wrong: Array) -> Cause | None:
 
 
 def _of_a_few(output: Output[Array], right: Quantized) -> Cause | None:
-    """Whichever elements are left out, another choice of them may give the same few scales."""
+    """With few scales, leaving out different elements may give the same scales."""
     left_out = {mistake.name for mistake in chain(magnitudes(right), half_a_warp(right))}
     found = [cause for mistake in scale_mistakes(right) if (cause := find(output, (mistake,)))]
     if not found or not {cause.name for cause in found} <= left_out:
@@ -96,7 +96,7 @@ def _of_a_few(output: Output[Array], right: Quantized) -> Cause | None:
 
 @np.errstate(all="ignore")
 def explain_codes(right: Quantized, got: Array, scales: Array, wrong: Array) -> Cause | None:
-    """Which mistake gives these bytes; `scales` are those that they came with."""
+    """Which mistake gives these bytes; `scales` are those stored with them."""
     codes = got.ravel()
     output = Output(
         codes,

@@ -61,7 +61,7 @@ def values(right: Quantized) -> Iterator[ScaleMistake]:
 
 
 def half_a_warp(right: Quantized) -> Iterator[ScaleMistake]:
-    """Of the lanes that the first one's exchange reaches, if each takes a float4 at a time, or one float."""
+    """amax of only the lanes that the first lane's exchange reaches, if each takes a float4 or a float at a time."""
     sentence = (
         "lanes 16 to 31 of each warp are left out of amax: the shuffles reach only 16 of 32 lanes, by their width or "
         "because a step is missing"

@@ -23,7 +23,7 @@ PARTS = (124, 96, 64, 32, 16, 4, 1)  # what halves, warps, float4s and a missing
 
 
 def ends(right: Quantized) -> Iterator[ScaleMistake]:
-    """Blocks that begin or end one element off, or leave out what is ragged."""
+    """Blocks that begin or end one element off, or leave out the ragged last one."""
     for axis, extent, word in _long_axes(right):
         first, last = f"each block's first {word}", f"each block's last {word}"
         ways = (
@@ -41,7 +41,7 @@ def ends(right: Quantized) -> Iterator[ScaleMistake]:
 
 
 def parts(right: Quantized) -> Iterator[ScaleMistake]:
-    """The beginning of each block alone."""
+    """amax of only the beginning of each block."""
     for axis, extent, word in _long_axes(right):
         for n in PARTS:
             if n < extent:
@@ -58,7 +58,7 @@ def _long_axes(right: Quantized) -> Iterator[tuple[int, int, str]]:
 
 
 def _scales_of_spans(right: Quantized, axis: int, extent: int, begin: int, end: int) -> np.ndarray:
-    """As the right ones, but block i takes elements i·extent + begin up to i·extent + end along this axis."""
+    """Like the right ones, but block i covers elements i·extent + begin up to i·extent + end along this axis."""
     count = right.x.shape[axis]
     others = Granularity("one long", tuple(1 if i == axis else b for i, b in enumerate(right.granularity.block)))
     lines = compute_amax(right.x, others).reshape(others.grid(right.x.shape))

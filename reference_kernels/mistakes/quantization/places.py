@@ -44,7 +44,7 @@ def _turned(scales: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
 
 def _shifted(scales: np.ndarray, step: int, axis: int) -> np.ndarray:
     moved = np.roll(scales, step, axis)
-    moved[at(axis, -1 if step < 0 else 0, scales.ndim)] = np.nan  # what is there nobody can say
+    moved[at(axis, -1 if step < 0 else 0, scales.ndim)] = np.nan  # cannot be predicted
     return moved
 
 
