@@ -384,7 +384,7 @@ SCALES: dict[str, tuple[str, tuple[str, ...], Scales, str, str]] = {
         "variable",
         ("per_channel",),
         lambda case, _: floored(np.abs(data(case, "B_concat")).max(axis=2)) / np.float32(448),
-        "over the wrong axis",
+        "the wrong axis",
         "which-elements-share-a-scale",
     ),
     "last column": (
