@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from grader.errors import GraderError
@@ -61,8 +62,9 @@ def publish(file: Path, content: bytes, *, mode: int = 0o600, durable: bool = Tr
         raise
 
 
-def replace(file: Path, content: bytes) -> None:
-    """For a file named by the user: links stay links, new files get the usual mode, devices and pipes are written to.
+def replace(file: Path, content: bytes, *, mode: int | None = None) -> None:
+    """For a file named by the user: links stay links, new files get `mode` (None: the usual one), devices and pipes
+    are written to.
 
     Raises OSError; the old content is then unchanged, unless the file is writable but its folder is not.
     """
@@ -70,7 +72,7 @@ def replace(file: Path, content: bytes) -> None:
         file.write_bytes(content)
         return
     try:
-        publish(real(file), content, mode=0o666 & ~_umask())
+        publish(real(file), content, mode=0o666 & ~_umask() if mode is None else mode)
     except PermissionError:
         if not file.exists():
             raise
@@ -90,9 +92,22 @@ def _umask() -> int:
 
 
 def write(file: Path, content: bytes) -> Path:
-    """The same, but raises GraderError with a message."""
-    try:
+    """As `publish`, but raises GraderError with a message."""
+    with _told(file):
         publish(file, content)
+    return file
+
+
+def write_private(file: Path, content: bytes) -> Path:
+    """As `replace`, for what others must not read, but raises GraderError with a message."""
+    with _told(file):
+        replace(file, content, mode=0o600)
+    return file
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise GraderError(f"cannot write {file}: {error.strerror}") from None
-    return file

@@ -279,6 +279,11 @@ FINER: dict[tuple[str, str], Finer] = {
         "Wrong use of the cluster's barrier",
     ),
     ("barrier-divergence", Detail.MBARRIER_MISUSE): Finer(_COUNT_ARRIVALS, "Wrong use of an mbarrier"),
+    ("collective-mismatch", Detail.WHOLE_WARP): Finer(
+        "No lane may return or branch away before it: guard the loads and stores instead, and load zeros in lanes "
+        "without work.",
+        "Lanes are missing in a warp operation",
+    ),
     ("did-not-finish", Detail.WAITS_FOR_OTHERS): Finer(
         "Find out which thread should store what this loop waits for, and whether it gets there; of other blocks, "
         "only those with a lower index are sure to run. If the loop waits for no other thread, check its condition."

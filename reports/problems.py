@@ -113,6 +113,8 @@ class Problem:
     @property
     def lines(self) -> tuple[int, ...]:
         """The guilty line, and for a race the line of the other access, which is as guilty."""
+        if self.unwritten:
+            return (self.line,)
         if self.first.detail == Detail.STEP_LEFT:
             return (self.steps[0].line,)
         if self.first.detail == Detail.UNSET_VARIABLE:

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 _LINE = re.compile(r"\bline (\d{1,6})\b")
 _UNUSUAL = re.compile(r"[^\n\t\x20-\x7e]")  # each of these is looked at
+_LINE_CONTROLS = {ord(control): 0x2400 + ord(control) for control in "\n\t"}
 _INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 NEAR = 0.01  # a ratio this near to its threshold is given to one digit more
@@ -24,6 +25,11 @@ def inert(text: str) -> str:
     surrogates, which UTF-8 cannot hold.
     """
     return _UNUSUAL.sub(lambda found: _visible(found[0]), text)
+
+
+def in_line(text: str) -> str:
+    """The same for a name within a line, which must not begin another."""
+    return inert(text).translate(_LINE_CONTROLS)
 
 
 def _visible(character: str) -> str:

@@ -81,7 +81,7 @@ def points(entry: Entry, exercise: Exercise) -> str:
     ]
     if entry.manual.points is not None:
         parts.append(f"from your instructor {table.number(entry.manual.points)}")
-    if entry.lateness.percent and (final := outcomes.final(entry)):
+    if entry.lateness.percent and (final := outcomes.final(entry)) is not None:
         parts.append(f"{entry.lateness.said}, so {table.number(final)}")
     return "; ".join(parts)
 

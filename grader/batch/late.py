@@ -62,14 +62,18 @@ def read(file: Path, students: Sequence[Submitted]) -> str:
         raise UsageError(f"{file} is not UTF-8; save it as UTF-8") from None
     policy = _parse(text, str(file))
     for section, days in (("extensions", policy.extensions), ("days_late", policy.days_late)):
+        named: dict[str, str] = {}
         for name, value in days.items():
-            where = f"{file}:{_line(text, name, section)}"
+            where = f"{file}:{_line(text, name, section) or _line(text, section)}"
             if not 0 <= value <= MOST_DAYS:
                 raise UsageError(f"{where}: {name} has {value:g} days; expected 0 or more")
             try:
-                who.find(name, students)
+                student = who.find(name, students).student
             except UsageError as error:
                 raise UsageError(f"{where}: {error}") from None
+            if student in named:
+                raise UsageError(f"{where}: {name} and {named[student]} are the same student")
+            named[student] = name
     return text
 
 
@@ -135,6 +139,10 @@ def _parse(text: str, name: str) -> LatePolicy:
         message, _, place = str(error).partition(" (at ")
         line = re.search(r"line (\d+)", place)
         raise UsageError(f"{name}:{line[1] if line else text.count(chr(10)) + 1}: {message}") from None
+    except RecursionError:
+        raise UsageError(f"{name} is nested too deeply") from None
+    except ValueError:  # Python reads at most 4300 digits
+        raise UsageError(f"{name} holds a number that is too long") from None
     due = values.get("due")
     if due is not None and (not isinstance(due, datetime) or due.tzinfo is None):
         raise UsageError(f"{name}:{_line(text, 'due')}: due must be a time with its zone, such as {EXAMPLE}")

@@ -57,7 +57,7 @@ def read(file: Path, entries: Sequence[Entry], share: Callable[[Entry], float]) 
     by_student = {entry.submitted.student: entry for entry in entries}
     found: dict[str, Given] = {}
     for line, cells in rows[1:]:
-        row = {name: cells[at].strip() if at < len(cells) else "" for at, name in enumerate(header)}
+        row = {name: table.meant(cells[at].strip()) if at < len(cells) else "" for at, name in enumerate(header)}
         try:
             given = _given(row, line, [entry.submitted for entry in entries])
             _check(given, found, share(by_student[given.student]))

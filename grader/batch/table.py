@@ -47,6 +47,11 @@ def number(value: float) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
+def meant(cell: str) -> str:
+    """What was meant by a cell that comes back from a spreadsheet, perhaps made safe before."""
+    return cell[1:] if cell.startswith("'") and cell[1:].lstrip(" ").startswith(FORMULA) else cell
+
+
 def safe(text: str) -> str:
     """Prefixed with an apostrophe if a spreadsheet would take it as a formula; it then shows the text."""
     text = text.replace("\0", "")

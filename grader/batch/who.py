@@ -18,7 +18,9 @@ def find(text: str, students: Sequence[Submitted]) -> Submitted:
     """
     wanted = text.strip().casefold()
     for way in _WAYS:
-        found = [one for one in students if wanted and any(key.casefold() == wanted for key in way(one) if key)]
+        found = [
+            one for one in students if wanted and any(key.strip().casefold() == wanted for key in way(one) if key)
+        ]
         if len(found) > 1:
             raise UsageError(f"{text!r} is {len(found)} students: {some([one.called for one in found])}; use the id")
         if found:

@@ -111,7 +111,7 @@ def _check(
 def _preview(batch: Batch, *, here: bool) -> None:
     from grader.batch.run import preview
     from grader.cli.wrap import wrapped
-    from reports.text import inert, plural
+    from reports.text import in_line, inert, plural
 
     accepted = preview(batch, lambda text: click.echo(inert(text), err=True), here=here)
     for one in accepted.enrolled:
@@ -121,7 +121,7 @@ def _preview(batch: Batch, *, here: bool) -> None:
         said = submitted.problem or "; ".join(filter(None, (state, submitted.place, submitted.note)))
         click.echo(wrapped(inert(f"{submitted.called}: {said}"), further="    "))
     for student in accepted.leaving:
-        click.echo(f"{inert(student)}: leaves the batch")
+        click.echo(f"{in_line(student)}: leaves the batch")
     where = "GPU" if accepted.conditions.device == "cuda" else "CPU"
     todo = plural(len(accepted.todo), "submission")
     click.echo(f"{plural(len(accepted.enrolled), 'student')}; {todo} to grade on the {where}. Nothing was written.")

@@ -18,7 +18,7 @@ from grader.batch.run import BatchPlan
 from grader.batch.worker import Graded
 from grader.cli.terminal import console
 from grader.cli.wrap import NO_BREAK, wrapped
-from reports.text import inert, plural
+from reports.text import in_line, inert, plural
 
 VERDICTS = ("passed", "incomplete", "failed", "error")
 SHOWN_PROBLEMS = 10
@@ -174,5 +174,5 @@ def _where(plan: BatchPlan) -> str:
 
 
 def _names(students: Sequence[str]) -> str:
-    shown = ", ".join(inert(student) for student in students[:SHOWN_NAMES])
+    shown = ", ".join(in_line(student) for student in students[:SHOWN_NAMES])
     return shown + (f" and {len(students) - SHOWN_NAMES} more" if len(students) > SHOWN_NAMES else "")

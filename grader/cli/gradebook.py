@@ -27,19 +27,21 @@ def command(folders: tuple[Path, ...], out: Path, exercises: Path | None) -> int
     from grader.batch import course_gradebook, instructor, outputs
     from grader.batch.choice import some
     from grader.batch.ledger import Ledger
-    from reports.text import inert, plural
+    from reports.text import in_line, plural
 
     if out.is_dir() or out.suffix in KERNELS or out.suffix == ".sqlite":
         raise UsageError(f"--out {out}: name a CSV file")
+    if files.real(out.parent) in map(files.real, folders):
+        raise UsageError(f"--out {out}: that folder's files belong to its batch; choose another folder")
     batches = []
     for folder in folders:
         with Ledger(folder) as ledger:
             exercise = instructor.exercise_of(ledger, exercises)
             batches.append(course_gradebook.Graded(exercise, outputs.entries(ledger, exercise)))
     made = course_gradebook.make(batches)
-    files.write(out, made.content)
+    files.write_private(out, made.content)
     if made.partial:
-        who = inert(some(made.partial))
+        who = in_line(some(made.partial))
         click.echo(f"grade: note: not in every batch, or not known to be the same person: {who}", err=True)
     click.echo(f"{out}: {plural(made.students, 'student')}, {plural(len(batches), 'exercise')}")
     return exits.PASSED

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grader.cli.deliver import KERNELS
 from grader.cli.numbers import SEED
 from grader.cli.wrap import wrapped
 from grader.errors import UsageError
@@ -41,10 +42,12 @@ def command(exercise: str, zip_file: Path, exercises: Path | None, seed: int | N
         raise UsageError(
             f"cannot write {zip_file}: the folder {zip_file.parent} does not exist; create it or choose another"
         )
+    if zip_file.suffix in KERNELS:
+        raise UsageError(f"cannot write {zip_file}: it would overwrite a kernel; name a zip file")
     if zip_file.is_dir():
         raise UsageError(f"cannot write {zip_file}: it is a folder; name a file, such as {zip_file / 'grade.zip'}")
     content = autograder.build(chosen, seed=seed, secret=secret)
-    files.write(zip_file, content)
+    files.write_private(zip_file, content)
     click.echo(f"{zip_file}: {len(content) / 1e6:.1f} MB. Upload it under Configure Autograder.", err=True)
     click.echo(wrapped(_points(chosen)), err=True)
 

@@ -55,7 +55,7 @@ def list_(at: tuple[Path, Path | None], verdict: tuple[str, ...]) -> int:
         entries = [entry for entry in _entries(ledger, at) if not verdict or _verdict(entry) in verdict]
     from grader.batch import outcomes
 
-    named = [_shown(f"{entry.submitted.student} {entry.submitted.name}".rstrip()) for entry in entries]
+    named = [_name(f"{entry.submitted.student} {entry.submitted.name}".rstrip()) for entry in entries]
     width = min(max(map(len, named), default=0), WIDEST_NAME)
     for entry, name in zip(entries, named, strict=True):
         total = _number(outcomes.final(entry))
@@ -84,16 +84,16 @@ def show(at: tuple[Path, Path | None], student: str) -> int:
     unpacked = submitted.path is not None and workplace.is_unpacked(submitted.path)
     source = worker.graded_text(submitted.path, result) if result else None
     late = f", {entry.lateness.said}" if entry.lateness.said else ", late" if submitted.late else ""
-    click.echo(f"{_shown(student)}{f' ({_shown(submitted.name)})' if submitted.name else ''}{late}")
+    click.echo(f"{_name(student)}{f' ({_name(submitted.name)})' if submitted.name else ''}{late}")
     if path:
         gone = result is not None and source is None
         shown = submitted.place if unpacked else path
-        click.echo(_shown(shown) + (" (since it was graded, changed or removed)" if gone else ""))
+        click.echo(_name(shown) + (" (since it was graded, changed or removed)" if gone else ""))
     if unpacked and submitted.path is not None:
         path = submitted.path.name  # where it was unpacked to lasts until the next download
         click.echo(f"Source: {shlex.join(['grade', 'ledger', str(at[0]), 'source', student])} > {shlex.quote(path)}")
     if submitted.note:
-        click.echo(f"Note: {_shown(submitted.note)}")
+        click.echo(f"Note: {_name(submitted.note)}")
     if entry.manual != type(entry.manual)():
         points = "" if entry.manual.points is None else f"{entry.manual.points:g} points"
         click.echo(_shown(f"From you: {'; '.join(filter(None, (points, entry.manual.said)))}"))
@@ -154,7 +154,7 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
     with _open(at) as ledger:
         events = _events(ledger, student)
     if len(events) < 2:
-        click.echo(f"{_shown(student)} was graded only once, on {events[0].at}; there is nothing to compare")
+        click.echo(f"{_name(student)} was graded only once, on {events[0].at}; there is nothing to compare")
         return exits.PASSED
     before, after = events[-2], events[-1]
     found = changes.between(before.grading, after.grading)
@@ -204,7 +204,7 @@ def changed(at: tuple[Path, Path | None], since: str) -> int:
     with _open(at) as ledger:
         found = changes.regraded(ledger, since)
     another = [one for one in found if one.changed]
-    named = [_cut(_shown(f"{one.submitted.student} {one.submitted.name}".rstrip()), WIDEST_NAME) for one in another]
+    named = [_cut(_name(f"{one.submitted.student} {one.submitted.name}".rstrip()), WIDEST_NAME) for one in another]
     width = max(map(len, named), default=0)
     for one, name in zip(another, named, strict=True):
         was, now = map(_number, one.points)
@@ -237,9 +237,9 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
         except (UsageError, GraderError):
             exercise = None
         files = instructor.purge(ledger, exercise, folder, student)
-    click.echo("\n  ".join(["removed:", "the ledger's rows", *(_shown(str(from_here(file))) for file in files)]))
+    click.echo("\n  ".join(["removed:", "the ledger's rows", *(_name(str(from_here(file))) for file in files)]))
     for file in outputs.exported(folder):
-        click.echo(f"grade: note: {file} was exported earlier and may still contain {_shown(student)}", err=True)
+        click.echo(f"grade: note: {file} was exported earlier and may still contain {_name(student)}", err=True)
     if exercise is None:
         click.echo("grade: the gradebook was not updated: its exercise was not found", err=True)
         return exits.ERROR
@@ -249,8 +249,8 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
 
 def _agreed(student: str, folder: Path) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError(f"cannot ask for confirmation here; --yes would remove everything about {_shown(student)}")
-    return click.confirm(f"Remove everything about {_shown(student)} from {folder}? It cannot be undone.")
+        raise UsageError(f"cannot ask for confirmation here; --yes would remove everything about {_name(student)}")
+    return click.confirm(f"Remove everything about {_name(student)} from {folder}? It cannot be undone.")
 
 
 def _open(at: tuple[Path, Path | None]) -> Ledger:
@@ -290,6 +290,12 @@ def _cut(text: str, most: int) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:g}"
+
+
+def _name(text: str) -> str:
+    from reports.text import in_line
+
+    return in_line(text)
 
 
 def _shown(text: str) -> str:

@@ -75,7 +75,7 @@ def command(
 
 def _give_to_many(ledger: Ledger, exercise: Exercise, folder: Path, file: Path) -> int:
     from grader.batch import instructor, outputs, points_list
-    from reports.text import inert, plural
+    from reports.text import in_line, plural
 
     entries = {entry.submitted.student: entry for entry in outputs.entries(ledger, exercise)}
     found = points_list.read(file, list(entries.values()), lambda entry: instructor.share(entry, exercise))
@@ -85,7 +85,7 @@ def _give_to_many(ledger: Ledger, exercise: Exercise, folder: Path, file: Path) 
         instructor.give_all(ledger, exercise, folder, changed)
     for student, given in changed.items():
         said = _given(given)
-        click.echo(inert(f"{entries[student].submitted.called}: {said}"))
+        click.echo(in_line(f"{entries[student].submitted.called}: {said}"))
     same = len(wanted) - len(changed)
     click.echo(f"points for {plural(len(changed), 'student')}" + (f"; {same} had them already" if same else ""))
     return exits.PASSED
@@ -136,10 +136,10 @@ def _changed(
 
 def _show(entry: Entry, exercise: Exercise) -> None:
     from grader.batch import instructor, outcomes
-    from reports.text import inert
+    from reports.text import in_line, inert
 
     points = outcomes.points(entry)
-    click.echo(inert(entry.submitted.called))
+    click.echo(in_line(entry.submitted.called))
     for rubric in instructor.AUTOMATIC:
         value = getattr(points, rubric, None)
         click.echo(f"  {rubric:12} {_number(value):>6} of {exercise.points[rubric]}")

@@ -12,8 +12,10 @@ from grader.cli.wrap import WIDTH, wrapped
 
 
 def say(text: str) -> None:
-    """To stderr."""
-    lines = (wrapped(line, width=WIDTH) for line in f"grade: {text}".split("\n"))
+    """To stderr. Whatever the text quotes does not steer the terminal."""
+    from reports.text import inert
+
+    lines = (wrapped(inert(line), width=WIDTH) for line in f"grade: {text}".split("\n"))
     click.echo("\n".join(lines), err=True)
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_SKIPPED = r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
+_SKIPPED = r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n]){1,10}'"""
 _BRACKET = re.compile(rf"{_SKIPPED}|(?P<bracket>[{{}}()])|\n", re.DOTALL)
 _BLANK, _FIRST = re.compile(r"[ \t]*"), re.compile(r"[ \t]*\}")
 _NEAR = 200  # characters between a ")" and the "{" that belongs to it: blanks, or a line break

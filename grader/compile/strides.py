@@ -22,6 +22,7 @@ MESSAGE = (
 
 A_ROW = "a row"  # times a number that is known only when the kernel runs
 UNKNOWN = "unknown"
+MOST = 1 << 40  # bytes or elements: no array is larger
 Growth = int | str  # bytes or elements for each step of threadIdx.x
 
 PASSES = 6  # through the instructions of a kernel: as many loops in each other as matter
@@ -61,13 +62,18 @@ def _growths(body: list[Instruction]) -> dict[str, Growth]:
         before = dict(grown)
         for ins in body:
             names, _used = defs_and_uses(ins)
-            value = _growth(ins, grown)
+            value = _bounded(_growth(ins, grown))
             for name in names:
                 earlier = grown.get(name)
                 grown[name] = value if earlier in (None, value) else UNKNOWN
         if grown == before:
             return grown
     return grown
+
+
+def _bounded(growth: Growth) -> Growth:
+    """Numbers that inline PTX makes as large as it likes say nothing."""
+    return UNKNOWN if isinstance(growth, int) and abs(growth) > MOST else growth
 
 
 def _growth(ins: Instruction, grown: dict[str, Growth]) -> Growth:
@@ -84,7 +90,7 @@ def _growth(ins: Instruction, grown: dict[str, Growth]) -> Growth:
     if ins.base in ("mad", "fma") and len(given) == 3:
         return _sum(_product(given[:2], ins.operands[1:3]), given[2], 1)
     if ins.base == "shl" and isinstance(ins.operands[2], Immediate):
-        return given[0] << ins.operands[2].bits if isinstance(given[0], int) else given[0]
+        return given[0] << min(ins.operands[2].bits, 64) if isinstance(given[0], int) else given[0]
     return 0 if given and all(growth == 0 for growth in given) else UNKNOWN
 
 

@@ -121,6 +121,8 @@ def decoded(file: Path, kind: type[Content], check: Callable[[Content], None]) -
         raise ExerciseError(f"{file} is nested too deeply") from None
     except msgspec.DecodeError as error:
         raise ExerciseError(_located(file, text, str(error))) from None
+    except ValueError:  # Python reads at most 4300 digits
+        raise ExerciseError(f"{file} holds a number that is too long") from None
     return content
 
 

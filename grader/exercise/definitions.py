@@ -16,7 +16,7 @@ import msgspec
 _TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z))
     |(?P<directive>^[ \t]*\#(?:[^\n]*\\\n)*[^\n]*)
-    |(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    |(?P<string>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n]){1,10}')
     |(?P<word>\w+)
     |(?P<other>\S)""",
     re.DOTALL | re.MULTILINE | re.VERBOSE,
@@ -106,29 +106,42 @@ def _tokens(text: str) -> list[_Token]:
 def _definitions(text: str) -> Iterator[Definition]:
     chunk: list[_Token] = []
     depth = wrapped = 0  # in brackets of any kind; in namespaces and extern "C" blocks
+    function: bool | None = None  # whether the chunk is one; its first "{" tells
     for token in _tokens(text):
         if token.kind == "directive":
-            if not depth and (name := _DEFINED.match(token.text)):
-                yield Definition(name[1], token.line, token.line, tuple(token.text.split()))
+            if depth:  # it may change the code around it
+                chunk.append(msgspec.structs.replace(token, text=_directive(token.text)))
+            else:
+                yield from _macro(token)
             continue
         if token.text in ("}", ")", "]") and token.kind == "other":
             if not depth:  # the end of a namespace
-                wrapped, chunk = max(wrapped - 1, 0), []
+                wrapped, chunk, function = max(wrapped - 1, 0), [], None
                 continue
             depth -= 1
         chunk.append(token)
         if token.kind != "other":
             continue
         if token.text in "{([":
-            if token.text == "{" and not depth and _wraps(chunk):
-                wrapped, chunk = wrapped + 1, []
-                continue
+            if token.text == "{" and not depth and function is None:
+                if _wraps(chunk):
+                    wrapped, chunk = wrapped + 1, []
+                    continue
+                function = _function_name(chunk) is not None
             depth += 1
-        ends = not depth and (token.text == ";" or (token.text == "}" and _function_name(chunk) is not None))
-        if ends:
+        if not depth and (token.text == ";" or (token.text == "}" and function)):
             if definition := _definition(chunk):
                 yield definition
-            chunk = []
+            chunk, function = [], None
+
+
+def _macro(token: _Token) -> Iterator[Definition]:
+    if name := _DEFINED.match(token.text):
+        yield Definition(name[1], token.line, token.line, tuple(token.text.split()))
+
+
+def _directive(text: str) -> str:
+    return " ".join(text.partition("//")[0].split())
 
 
 def _code(chunk: Iterable[_Token]) -> Iterator[_Token]:
@@ -190,7 +203,8 @@ def _todos(chunk: list[_Token]) -> Iterator[Todo]:
     """A comment over several lines begins a step only where it says TODO."""
     comments = ((at, token.text) for at, token in enumerate(chunk) if token.kind == "comment")
     starts = [(at, match[1]) for at, text in comments if (match := _TODO.match(text))]
+    begins = next((at for at, token in enumerate(chunk) if token.kind != "comment"), len(chunk))
     ends = [at for at, _ in starts[1:]] + [len(chunk)]
     for (at, number), end in zip(starts, ends, strict=False):
         after = tuple(token.text for token in _code(chunk[at:end]))
-        yield Todo(number, chunk[at].line, after, any(_code(chunk[:at])))
+        yield Todo(number, chunk[at].line, after, begins < at)

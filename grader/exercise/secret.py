@@ -46,6 +46,8 @@ def read(file: Path) -> Secret:
         raise UsageError(f"{file} is nested too deeply") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    except ValueError:  # Python reads at most 4300 digits
+        raise UsageError(f"{file} holds a number that is too long") from None
     if not secret.cases:
         raise UsageError(f"{file} contains no cases")
     if secret.seed is not None and secret.seed < 0:

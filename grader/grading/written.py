@@ -66,7 +66,10 @@ class Written:
     def steps_of(self, output: str) -> tuple[Step, ...]:
         """What the kernels of this output need and is still as it came: none of it has been written."""
         reach = frozenset[str]().union(*(self._mine.reach(name) for name in self._writers(output)))
-        return tuple(step for one in self._as_they_came if one.name in reach for step in self._steps(one))
+        found = [step for one in self._as_they_came if one.name in reach for step in self._steps(one)]
+        helpers = [step for one in self._helpers for step in self._steps(one)]
+        before = [step for step in helpers if found and step.line < max(one.line for one in found)]
+        return tuple(sorted(found + before, key=lambda step: step.line))
 
     def steps_left(self, output: str) -> tuple[Step, ...]:
         """Steps of kernels that have been begun, whose lines are still as they came."""
@@ -152,6 +155,14 @@ class Written:
         return tuple(
             one for one in original.all if one.todos and self._mine.tokens(one.name) == original.tokens(one.name)
         )
+
+    @cached_property
+    def _helpers(self) -> list[Definition]:
+        """Those of them that nothing in the starter uses yet: what is written later may."""
+        kernels = self._exercise.kernels
+        names = [name for kernel in kernels for name in (kernel.name, kernel.launch_name)]
+        used = frozenset[str]().union(*(self._original.reach(name) for name in names)) if self._original else ()
+        return [one for one in self._as_they_came if one.name not in used]
 
     def _steps(self, one: Definition) -> list[Step]:
         """Where they are in this file: at the comment, if it is still there."""

@@ -63,6 +63,7 @@ class Detail(StrEnum):
 
     # collective-mismatch; without a detail lanes of the mask never arrive
     ABSENT_LANE = "absent-lane"  # it reads a lane that the mask leaves out
+    WHOLE_WARP = "whole-warp"  # a lane is missing where all must take part, as in a matrix product
     OWN_LANE = "own-lane"  # the mask leaves out the calling lane
 
     # did-not-finish

@@ -59,6 +59,7 @@ NAMES = {
     Kind.REGISTER_COUNT: "trap",
     Kind.CLUSTER_ORDER: "barrier-divergence",
 }
+WHOLE_WARP = ("mma", "wmma", "ldmatrix", "stmatrix", "movmatrix")  # have no mask: every lane takes part
 # Kinds that are no more than a detail of their public kind.
 DETAILS = {
     Kind.STUCK_PHASE: Detail.STUCK_MBARRIER,
@@ -240,7 +241,9 @@ class Explainer:
             case Kind.BARRIER_DIVERGENCE:
                 return _detail_of_barrier(site, fault.address)
             case Kind.COLLECTIVE_MISMATCH if fault.address >= ABSENT_LANE:
-                return Detail.OWN_LANE if fault.address >= OWN_LANE else Detail.ABSENT_LANE
+                of_all = site.op.base in WHOLE_WARP
+                missing = Detail.WHOLE_WARP if of_all else Detail.ABSENT_LANE
+                return Detail.OWN_LANE if fault.address >= OWN_LANE else missing
             case Kind.DID_NOT_FINISH:
                 return {"push": Detail.RECURSION, WAITING: Detail.WAITS_FOR_OTHERS}.get(site.opcode, Detail.NONE)
             case Kind.TRAP:

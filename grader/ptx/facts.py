@@ -50,6 +50,7 @@ class Detail(StrEnum):
     STUCK_MBARRIER = "stuck-mbarrier"
     MBARRIER_MISUSE = "mbarrier-misuse"
     ABSENT_LANE = "absent-lane"
+    WHOLE_WARP = "whole-warp"
     OWN_LANE = "own-lane"
     WAITS_FOR_OTHERS = "waits-for-others"
     RECURSION = "recursion"

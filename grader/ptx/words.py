@@ -188,6 +188,9 @@ def _mismatch(facts: Facts) -> str:
     if facts.detail is Detail.OWN_LANE:
         lane = facts.number - OWN_LANE
         return f"{who(facts.actor)} (lane {lane}) calls {what} with a mask that leaves out its own lane"
+    if facts.detail is Detail.WHOLE_WARP:
+        lane = facts.number - ABSENT_LANE
+        return f"{who(facts.actor)} executes {what} without lane {lane}: it needs all 32 lanes of the warp"
     if facts.detail is Detail.ABSENT_LANE:
         lane = facts.number - ABSENT_LANE
         return f"{who(facts.actor)} reads lane {lane} in {what}, but the mask leaves that lane out"

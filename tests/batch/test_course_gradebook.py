@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -85,3 +87,18 @@ def test_the_command(school: School, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert invoke(["gradebook", str(tmp_path), "--out", str(out)]) == 2
     assert invoke(["gradebook", str(school.out), "--out", str(tmp_path)]) == 2
     assert invoke(["gradebook", "--out", str(out)]) == 2
+    assert invoke(["gradebook", str(school.out), "--out", str(school.out / "class.html")]) == 2
+    assert "belong to its batch" in capsys.readouterr().err
+    kept = tmp_path / "kept.csv"
+    kept.touch()
+    link = tmp_path / "link.csv"
+    link.symlink_to(kept)
+    assert invoke(["gradebook", str(school.out), "--out", str(link)]) == 0
+    assert link.is_symlink()
+    assert kept.read_bytes() == out.read_bytes()
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        assert invoke(["gradebook", str(school.out), "--out", str(pipe)]) == 0
+        assert read.result() == out.read_bytes()

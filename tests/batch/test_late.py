@@ -71,6 +71,8 @@ def test_the_points_stay_and_what_is_lost_is_subtracted_everywhere(tmp_path: Pat
     assert [row[name] for name in ("total", "days late", "percent lost", "final")] == ["52", "2", "20", "41.6"]
     assert rows_of(canvas.new((entry,), EXERCISE, so_far=True).content)[2][-1] == "41.6"
     assert "2 days late: -20%, so 41.6." in feedback.comment(entry, EXERCISE)
+    nothing = msgspec.structs.replace(OPEN, lateness=Lateness(10, 100))
+    assert "10 days late: -100%, so 0." in feedback.comment(nothing, EXERCISE)
     read = gradescope.results(not_timed(), EXERCISE, "", entry.lateness)
     assert read["score"] == 41.6
     assert sum(test.get("score", 0) for test in read["tests"]) == pytest.approx(41.6)
@@ -98,6 +100,10 @@ def test_gradescope_says_when() -> None:
         ("# no\n\npercent_per_day = 'ten'\n", r"late.toml:3: Expected `float`, got `str` - at `\$.percent_per_day`"),
         ("percent_per_day = 10\nper_week = 2\n", r"late.toml:2: Object contains unknown field `per_week`"),
         ("", "missing required field `percent_per_day`"),
+        ("percent_per_day = " + "[" * 9999, "late.toml is nested too deeply"),
+        ("percent_per_day = " + "9" * 9999, "late.toml holds a number that is too long"),
+        ("percent_per_day = 1\n[extensions]\nada = 1\nADA = 2\n", "late.toml:4: ADA and ada are the same student"),
+        ('percent_per_day = 1\n[extensions]\n"\\u0061x" = 1\n', "late.toml:2: there is no student"),
         ("percent_per_day = 110\n", "late.toml:1: percent_per_day must be from 0 to 100"),
         ("percent_per_day = nan\n", "late.toml:1: percent_per_day must be from 0 to 100"),
         ("percent_per_day = 1\nat_most_percent = -1\n", "late.toml:2: at_most_percent must be from 0 to 100"),

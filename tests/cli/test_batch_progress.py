@@ -30,12 +30,13 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = BatchProgress(Console(file=out, width=80))
     watch.began(PLAN)
     watch.graded(["ada", "bob", "cyd", "dot"], graded(Verdict.FAILED))
-    watch.graded(["eve\x1b[31m"], Graded(None, "no"))
+    watch.graded(["eve\x1b[31m\n3/3  passed"], Graded(None, "no"))
     lines = out.getvalue().splitlines()
     assert lines[0] == "200 students, 20 already graded; 180 to grade on the CPU, 2 at a time, seed 7"
     assert lines[1] == "  1/180  failed         52 of 100    2.5 s  ada, bob, cyd and 1 more"
     assert "error" in lines[2]
     assert "\x1b" not in lines[2]
+    assert len(lines) == 3
 
 
 def test_the_first_line_is_no_wider_than_80_columns() -> None:

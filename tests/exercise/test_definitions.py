@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from grader.compile import brackets
 from grader.exercise.definitions import Definitions, same
 
 STARTERS = sorted((Path(__file__).parents[2] / "exercises").glob("*/starter.cu"))
@@ -64,6 +66,13 @@ def test_comments_and_blanks_are_no_change() -> None:
     assert same(before, changed, "one_kernel")
 
 
+def test_a_directive_within_a_function_is_a_change() -> None:
+    text = "void f() {\n#pragma unroll\nfor (;;) g();\n}"
+    before = Definitions(text)
+    assert same(before, Definitions(text.replace("unroll", "unroll  // it\r")), "f")
+    assert not same(before, Definitions(text.replace("#pragma unroll", "#define g() h()")), "f")
+
+
 @pytest.mark.parametrize(
     "text", ["", "}", "(((", '"', "/*", "= {}{}{}", "extern", "struct", "int f(", "#define", "\0"]
 )
@@ -71,8 +80,22 @@ def test_what_is_no_source_defines_nothing(text: str) -> None:
     assert Definitions(text).all == ()
 
 
-def test_a_source_of_brackets_alone_takes_no_time() -> None:
-    assert Definitions("int x = " + "{}" * 200_000).all == ()
+@pytest.mark.parametrize(
+    "text",
+    [
+        "int x = " + "{}" * 200_000,
+        "x " * 100_000 + "{}" * 100_000,
+        "/**/" * 100_000 + "{}" * 100_000,
+        '"\\' * 200_000,
+        "'\\" * 200_000,
+        "//TODO:\n" * 50_000 + "= {",
+    ],
+)
+def test_a_source_made_to_be_slow_takes_no_time(text: str) -> None:
+    began = time.process_time()
+    assert Definitions(text).all == ()
+    brackets.guilty(text)
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("starter", STARTERS, ids=lambda file: file.parent.name)

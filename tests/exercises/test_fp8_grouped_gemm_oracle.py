@@ -32,11 +32,13 @@ IMBALANCED_WORK = 1111 * 1024 * 1024
 # What each wrong kernel with wrong numbers is told. The rest is caught by memory, launch or compile.
 CAUSES = {
     "a_offset_ignored": "a-codes-without-offset",
+    "a_scale_by_column": "a-scale-by-column",
     "a_scale_halves_shared": "a-scale-halves-shared",
     "a_scale_of_the_first_block": "scales-of-the-first-block",  # B's are equal in this case
     "a_scale_of_the_next_row": "a-scale-of-the-row-below",
     "a_scale_of_the_tile": "a-scale-of-16-rows",
     "a_scale_without_offset": "a-scale-without-offset",
+    "a_scales_transposed": "a-scale-transposed-in-group",
     "accumulators_swapped": "c-registers-swapped",
     "b_of_group_0": "b-of-group-0",
     "b_scale_of_group_0": "b-scale-of-group-0",
@@ -64,6 +66,7 @@ CAUSES = {
     "ragged_block_dropped": "k-tail-128",
     "ragged_groups_of_scales": "b-scale-group-stride",
     "ragged_rows_of_scales": "a-scale-stride-in-group",
+    "scales_added": "scales-added",
     "scales_late": "scales-of-the-last-block",
     "sign_lost": "unsigned",
     "sum_not_reset": "not-reset-between-blocks",

@@ -251,6 +251,23 @@ def test_what_was_never_written_is_said_so() -> None:
     assert found["route_expert"].sentence.endswith("nothing was written")
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_any_bits_can_be_judged(seed: int) -> None:
+    """Indices far outside, NaN and infinities: wrong, and no reason to fail."""
+    rng = np.random.default_rng(seed)
+    outputs = {name: any_bits(values, rng) for name, values in right("overflow").items()}
+    found = judged("overflow", outputs)
+    assert all(one.wrong.any() for name, one in found.items() if not name.endswith("scatter_A"))
+    outputs["route_expert"] = np.full_like(outputs["route_expert"], np.iinfo(np.int32).max)
+    outputs["masked_scatter_slot"] = np.full_like(outputs["masked_scatter_slot"], np.iinfo(np.int32).min)
+    assert {"route_expert", "masked_scatter_slot"} <= set(wrong("overflow", outputs))
+
+
+def any_bits(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    bits = rng.integers(0, 1 << 32, values.shape, dtype=np.uint32)
+    return bits.view(values.dtype)
+
+
 # ---- the device judges
 
 

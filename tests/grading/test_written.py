@@ -64,7 +64,12 @@ def test_an_output_waits_for_every_kernel_that_makes_it() -> None:
     """per_tensor_quantize_kernel is there from the start; what it reads is not."""
     done = written("3", starter("3").replace(SCALE, RETURNED))
     steps = {name: [step.name for step in done.steps_of(name)] for name in ("per_tensor_q", "per_channel_scale")}
-    assert steps == {"per_tensor_q": ["TODO 3"], "per_channel_scale": ["TODO 4"]}
+    assert steps == {"per_tensor_q": ["TODO 2", "TODO 3"], "per_channel_scale": ["TODO 2", "TODO 4"]}
+
+
+def test_a_helper_that_nothing_uses_yet_is_a_step_of_what_comes_after_it() -> None:
+    done = written("3", starter("3").replace(SCALE, RETURNED).replace("return shared[threadIdx.x];", "return 1.0f;"))
+    assert [step.name for step in done.steps_of("per_channel_q")] == ["TODO 4"]
 
 
 def test_a_step_left_of_a_kernel_that_was_begun() -> None:

@@ -252,6 +252,52 @@ RACES = {
           out[b] = first;
         }""",
     "a counter that everybody counts up plainly": "if (t == 0) state[0] += 1;  // <-- here",
+    "a counter that everybody counts up as a volatile": "if (t == 0) (*(volatile int*)state)++;  // <-- here",
+    "a volatile counter between fences": """
+        if (t == 0) {
+          __threadfence();
+          (*(volatile int*)state)++;  // <-- here
+          __threadfence();
+        }""",
+    "a volatile ticket": """
+        __shared__ bool ends;
+        state[64 * b + 64 + t] = in[t]; __threadfence(); __syncthreads();
+        if (t == 0) { volatile int* count = state; int old = (*count)++; ends = old == last; }  // <-- here
+        __syncthreads();
+        if (ends) out[t] = state[64 + t];""",
+    "the edge of the next block": """
+        state[64 * b + t] = in[t]; __threadfence(); __syncthreads();
+        out[t] = state[64 * ((b + 1) % 6) + t];  // <-- here""",
+    "a buffer that is filled again before it was read": """
+        volatile int* flag = state + 900;
+        for (int i = 0; i < 2; ++i) {
+          if (b == 0) {
+            state[t] = in[t] + i;  // <-- here
+            __threadfence(); __syncthreads();
+            if (t == 0) flag[i] = 1;
+          }
+          if (b == 1) {
+            if (t == 0) while (flag[i] == 0) {}
+            __syncthreads();
+            if (t < 32) out[32 * i + t] = state[t];
+            __syncthreads();
+          }
+        }""",
+    "a reader that does not take the lock": """
+        if (t == 0 && b % 2) { lock(state + 99); state[0] = b; unlock(state + 99); }
+        if (t == 0 && b % 2 == 0) out[b] = state[0];  // <-- here""",
+    "tiles that are taken by a plain test": """
+        if (t == 0)
+          for (int i = 0; i < 12; ++i)
+            if (state[i] == 0) { state[i] = 1; out[i] = b; }  // <-- here""",
+    "a ticket that a shuffle tells, with no fence before it": """
+        state[64 * b + t] = in[t];
+        if (t < 32) {
+          int ticket = t == 0 ? atomicAdd(state + 999, 1) : 0;
+          ticket = __shfl_sync(~0u, ticket, 0);
+          __threadfence();
+          if (ticket == last) for (int i = 0; i <= last; ++i) out[t] = state[64 * i + t];  // <-- here
+        }""",
     "a sum that the last block reads at once": """
         atomicAdd(state + t, in[t]);
         if (b == last) out[t] = state[t];  // <-- here""",
@@ -406,6 +452,32 @@ RIGHT = {
           ticket = __shfl_sync(~0u, ticket, 0);
           if (ticket == last) { __threadfence(); out[t] = state[31 - t]; }
         }""",
+    "a ticket that a shuffle tells, between fences": """
+        state[64 * b + t] = in[t]; __threadfence(); __syncthreads();
+        if (t < 32) {
+          int ticket = t == 0 ? atomicAdd(state + 999, 1) : 0;
+          ticket = __shfl_sync(~0u, ticket, 0);
+          __threadfence();
+          if (ticket == last) for (int i = 0; i <= last; ++i) out[t] = state[64 * i + t];
+        }""",
+    "a ticket that a barrier tells": """
+        state[64 * b + t] = in[t]; __threadfence(); __syncthreads();
+        const bool mine = t == 0 && atomicAdd(state + 999, 1) == last;
+        if (__syncthreads_or(mine)) for (int i = 0; i <= last; ++i) out[t] = state[64 * i + t];""",
+    "tiles that are taken by an exchange": """
+        __shared__ bool mine;
+        for (int i = 0; i < 12; ++i) {
+          if (t == 0) mine = atomicExch(state + i, 1) == 0;
+          __syncthreads();
+          if (mine && t == 0) out[i] = i;
+          __syncthreads();
+        }""",
+    "a lock for each thread of a warp": """
+        for (bool done = false; !done;)
+          if (atomicCAS(state + 99, 0, 1) == 0) {
+            __threadfence(); state[0] += 1; __threadfence();
+            atomicExch(state + 99, 0); done = true;
+          }""",
     "fences that a vote waits for": """
         state[64 * b + t] = in[t]; __threadfence();
         const bool all = __all_sync(~0u, in[t] >= 0);

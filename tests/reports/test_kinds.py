@@ -99,6 +99,21 @@ def test_an_update_that_is_not_atomic_is_not_sent_to_a_barrier(body: str, grid: 
     assert "__syncthreads" not in step
 
 
+def test_a_matrix_product_without_some_lanes_is_told_of_no_mask() -> None:
+    """mma.sync has none."""
+    product = """
+        if (t % 32 > 27) return;
+        int c[4] = {}; unsigned a[4] = {}, b[2] = {};
+        asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                     "{%0, %1, %2, %3};" : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        out[t] = c[0];"""
+    found = run(product, workers=1).findings[0]
+    assert (found.kind, found.detail) == ("collective-mismatch", "whole-warp")
+    assert "needs all 32 lanes" in found.message
+    assert "mask" not in found.message + next_step(as_data(found))
+
+
 ANY_NAME = """extern "C" __global__ void k(int* NAME) { if (threadIdx.x == 0) NAME[0] = blockIdx.x; }"""
 
 

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from grader.grading import hints
-from grader.model.result import Check, Finding, Result
+from grader.model.details import Detail, Role
+from grader.model.result import Check, Finding, Related, Result, Status
 from reports import kernels
 from reports.problems import Problem, advice, problems
 from tests.reports import samples
@@ -57,3 +58,40 @@ def test_a_race_is_one_problem_whichever_access_came_first() -> None:
     )
     (problem,) = problems(result)
     assert (problem.lines, problem.cases) == ((33, 37), ("uniform", "small"))
+
+
+def not_written(kernel: str, *steps: int) -> Finding:
+    related = tuple(Related(Role.TODO, line, name=f"TODO {line}") for line in steps)
+    return Finding("wrong-values", "a.cu", steps[0], "", detail=Detail.NOT_WRITTEN, kernel=kernel, related=related)
+
+
+def of(*findings: Finding) -> tuple[Problem, ...]:
+    check = Check("correct[uniform]", Status.FAILED, case="uniform", findings=findings)
+    return problems(msgspec.structs.replace(samples.SITUATIONS["race"], checks=(check,)))
+
+
+def test_all_that_is_not_written_is_one_problem_and_the_last() -> None:
+    left, wrong = not_written("encode", 30, 37), Finding("wrong-values", "a.cu", 50, "wrong", kernel="other")
+    found = of(left, not_written("decode", 21), wrong)
+    assert [problem.unwritten for problem in found] == [False, True]
+    assert (found[1].line, found[1].lines) == (21, (21,))
+    assert found[1].left == (
+        "not written yet: encode, decode (TODO 21 on line 21, TODO 30 on line 30, TODO 37 on line 37)"
+    )
+    assert found[1].next_step == "Write TODO 21 on line 21: so far it is as in the starter."
+
+
+def test_a_named_mistake_leads_over_the_reads_past_an_array_that_follow_from_it() -> None:
+    past = Finding("out-of-bounds", "a.cu", 4, "past")
+    named = Finding("wrong-values", "a.cu", 2, "named", kernel="k", cause="B has rows of K")
+    race = Finding("race", "a.cu", 9, "race")
+    assert [problem.kind for problem in of(past, named)] == ["wrong-values", "out-of-bounds"]
+    assert [problem.kind for problem in of(past, named, race)] == ["race", "wrong-values", "out-of-bounds"]
+    unnamed = msgspec.structs.replace(named, cause="")
+    assert [problem.kind for problem in of(unnamed, past)] == ["out-of-bounds", "wrong-values"]
+
+
+def test_the_kernel_that_changed_comes_first() -> None:
+    race = Finding("race", "a.cu", 9, "race", kernel="old")
+    wrong = Finding("wrong-values", "a.cu", 2, "wrong", kernel="new", changed=True)
+    assert [problem.first.kernel for problem in of(race, wrong)] == ["new", "old"]

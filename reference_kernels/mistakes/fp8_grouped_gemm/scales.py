@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -46,6 +47,12 @@ def _missing(p: Problem) -> Iterator[Mistake[Indices]]:
     yield _known(p, "scales-divided", "the sum is divided by the scales, not multiplied by them", a=over_a, b=over_b)
     yield _known(p, "a-scale-twice", "A's scale is applied twice", a=a * a)
     yield _known(p, "b-scale-twice", "B's scale is applied twice", b=b * b)
+    yield Mistake(
+        "scales-added",
+        "the sum is multiplied by the sum of the two scales, not by their product",
+        SCALES,
+        lambda rows: p.product(rows, b_scales=one_b) + p.product(rows, a_scales=one_a),
+    )
 
 
 def _other_block(p: Problem) -> Iterator[Mistake[Indices]]:
@@ -92,6 +99,24 @@ def _other_row_of_a(p: Problem) -> Iterator[Mistake[Indices]]:
         "3 of mma.sync are eight rows below 0 and 1",
         a=take(a, row - high),
     )
+    yield Mistake(
+        "a-scale-by-column",
+        "even columns have A's scales of rows 0 to 7 of each 16, odd columns those of rows 8 to 15: accumulators 0 "
+        "and 1 of mma.sync are in one row, 2 and 3 eight rows below",
+        SCALES,
+        partial(_row_by_column, p),
+    )
+
+
+def _row_by_column(p: Problem, rows: Indices) -> np.ndarray:
+    """As if accumulators 0 and 2 were in one row, 1 and 3 in the other. Where the group has no such row: anything."""
+    upper = p.local // 16 * 16 + p.local % 8
+    halves = []
+    for local in (upper, upper + 8):
+        scales = take(p.operands.A_scales, p.offsets[p.group] + local).copy()
+        scales[local >= p.sizes[p.group]] = np.nan
+        halves.append(p.product(rows, a_scales=scales))
+    return np.where(np.arange(p.N) % 2, halves[1], halves[0])
 
 
 def _other_matrix_of_b(p: Problem) -> Iterator[Mistake[Indices]]:
@@ -105,7 +130,8 @@ def _other_matrix_of_b(p: Problem) -> Iterator[Mistake[Indices]]:
             yield _known(
                 p, f"b-scale-every-{width}", f"B's scales change every {width} columns, not every 128", b=wide
             )
-    yield _known(p, "b-scale-of-group-0", "every group has B's scales of group 0", b=b[group * 0])
+    none = ": N / 128, rounded down, is 0 rows of scales" if p.N < 128 else ""
+    yield _known(p, "b-scale-of-group-0", f"every group has B's scales of group 0{none}", b=b[group * 0])
     yield _known(p, "b-scale-of-the-next-group", "group g has B's scales of group g + 1", b=take(b, group + 1))
     yield _known(p, "b-scale-of-the-group-before", "group g has B's scales of group g - 1", b=take(b, group - 1))
 
@@ -126,6 +152,13 @@ def _transposed(p: Problem) -> Iterator[Mistake[Indices]]:
     yield from_a(
         "a-scale-transposed", "A_scales is read as if it were stored (K blocks, rows)", block * len(row) + row, LAYOUT
     )
+    rows_of_group, local, first = p.sizes[p.group][:, None], p.local[:, None], p.offsets[p.group][:, None]
+    yield from_a(
+        "a-scale-transposed-in-group",
+        "each group's part of A_scales is read as if it were stored (K blocks, rows)",
+        first * p.k_blocks + block * rows_of_group + local,
+        LAYOUT,
+    )
     yield from_b(
         "b-scale-transposed",
         "B_scales is read as if it were stored (K blocks, N blocks)",
@@ -135,7 +168,6 @@ def _transposed(p: Problem) -> Iterator[Mistake[Indices]]:
     if p.K % 128:
         short = max(1, p.K // 128)
         sentence = "the rows of {} are read as if they had K / 128 scales, rounded down; the last block is ragged"
-        local, first = p.local[:, None], p.offsets[p.group][:, None]
         yield from_a("a-scale-stride", sentence.format("A_scales"), row * short + block, RAGGED)
         in_group = first * p.k_blocks + local * short + block
         yield from_a("a-scale-stride-in-group", sentence.format("A_scales"), in_group, RAGGED)

@@ -94,10 +94,11 @@ def wrong_copies(layer: Layer, place: np.ndarray, room: int) -> Iterator[Mistake
         return gives
 
     if layer.top_k == 2:
-        sentence = "an assignment's own number is used as its token; the token is assignment / top_k"
-        yield Mistake("token-is-assignment", sentence, ROWS, of(owner))
+        # Before the next one, which says nothing of the second half: there are not so many tokens.
         sentence = "an assignment's token is computed as assignment % num_tokens; it is assignment / top_k"
         yield Mistake("token-modulo", sentence, ROWS, of(owner % layer.num_tokens))
+        sentence = "an assignment's own number is used as its token; the token is assignment / top_k"
+        yield Mistake("token-is-assignment", sentence, ROWS, of(owner))
     sentence = "row r of A is a copy of row r of x, as if the tokens kept their order"
     yield Mistake("not-permuted", sentence, ROWS, of(np.arange(room)))
     yield Mistake("next-token", "each row of A is a copy of the next token's row of x", ROWS, of(token + 1))
