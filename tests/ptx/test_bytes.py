@@ -16,6 +16,7 @@ import pytest
 from grader import ptx
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
+from grader.ptx.lowering.lower import lower
 
 HEAD = textwrap.dedent("""
     #include <cuda/atomic>
@@ -137,3 +138,13 @@ def test_blocks_count_in_one_byte() -> None:
     ran = run(COUNTER, grid=100)
     assert ran.findings == ()
     assert ran.bytes[66] == 200
+
+
+def test_atomics_through_generic_addresses_of_shared_memory_are_between_no_blocks() -> None:
+    """So blocks run side by side."""
+    _, program = compiled()
+    number = BODIES.index(RIGHT["a shared byte alone"])
+    lowered = lower(program.module, program.module.kernels[f"k{number}"], frozenset())
+    assert not lowered.between_blocks.meet
+    number = BODIES.index(RIGHT["the last byte of an array"])
+    assert lower(program.module, program.module.kernels[f"k{number}"], frozenset()).between_blocks.meet

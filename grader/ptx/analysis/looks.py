@@ -51,7 +51,7 @@ def looks_of(blocks: list[Block]) -> Looks:
     waits = polls | _polling(blocks, flow, [i for i in instructions if i.traits.loads and i.op.is_strong])
     guesses = frozenset(id(i) for i in instructions if _guesses(i, flow))
     idle = frozenset(id(i) for i in instructions if _looks(i, flow.used) and not _is_decided_by(i, flow))
-    return Looks(polls, guesses - polls, waits, idle, _between_blocks(instructions, polls, flow.used))
+    return Looks(polls, guesses - polls, waits, idle, _between_blocks(instructions, polls, flow))
 
 
 def is_volatile(ins: Instruction) -> bool:
@@ -115,6 +115,24 @@ class _Values:
         if not isinstance(source, Register | Symbol) or not all(isinstance(o, Immediate) for o in rest):
             return None
         return source, sum(o.bits for o in rest if isinstance(o, Immediate))
+
+    def is_in_shared(self, ins: Instruction) -> bool:
+        """Is the generic address of an access known to lead to shared memory?"""
+        at = next((o for o in ins.operands if isinstance(o, Address)), None)
+        base = at.base if at else None
+        while isinstance(base, Register) and len(self._makers[base.name]) == 1:
+            (maker,) = self._makers[base.name]
+            if maker.base == "cvta" and "shared" in maker.modifiers and "to" not in maker.modifiers:
+                return True
+            sources = maker.operands[1:]
+            if maker.guard or maker.base not in {*MOVES, "and"} or not sources:
+                return False
+            if not all(isinstance(o, Immediate) for o in sources[1:]) or not isinstance(
+                sources[0], Register | Symbol
+            ):
+                return False
+            base = sources[0]
+        return False
 
     def is_constant_in(self, operand: Operand, inside: Set[int]) -> bool:
         """Nothing among these instructions makes the address."""
@@ -228,16 +246,16 @@ def is_looked_at(atomic: Instruction, used: Set[str]) -> bool:
     return atomic.traits.result and bool(used & set(registers_of(atomic.operands[0])))
 
 
-def _between_blocks(instructions: list[Instruction], polls: Set[int], used: Set[str]) -> BetweenBlocks:
+def _between_blocks(instructions: list[Instruction], polls: Set[int], flow: _Values) -> BetweenBlocks:
     operations: set[str] = set()
     meet = draw = False
     for ins in instructions:
         if ins.traits.flow is Flow.CALL:
             meet = True  # lines are printed in the order of blocks
-        elif ins.op.space in ELSEWHERE:
+        elif ins.op.space in ELSEWHERE or flow.is_in_shared(ins):
             continue
         elif ins.traits.atomic:
-            operation, looked_at = operation_of(ins), is_looked_at(ins, used)
+            operation, looked_at = operation_of(ins), is_looked_at(ins, flow.used)
             operations.add(operation)
             may_round = ins.op.type in FLOATS or ins.op.type not in BITS  # a tensor map has a type of its own
             meet |= looked_at or operation in ("exch", "cas") or may_round
