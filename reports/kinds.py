@@ -238,6 +238,13 @@ FINER: dict[tuple[str, str], Finer] = {
     ("trap", Detail.REGISTER_COUNT): Finer(
         "Give setmaxnreg a multiple of 8 from 24 to 256.", "No such number of registers"
     ),
+    ("race", Detail.EARLY_ACCUMULATOR): Finer(
+        "Commit the wgmma to a group (wgmma.commit_group) and wait for that group (wgmma.wait_group) before the "
+        "accumulators are read or changed."
+    ),
+    ("race", Detail.NO_PRODUCT_FENCE): Finer(
+        "Run wgmma.fence before the first wgmma, and again whenever its registers were changed by anything else."
+    ),
     ("race", Detail.LEFT_BLOCK): Finer(
         "A block that has returned may have lost its shared memory. End the kernel with a cluster.sync() that all "
         "threads of the cluster reach after their last access to shared memory of another block."

@@ -111,7 +111,7 @@ def test_the_search_for_a_mistake_knows_no_mistake() -> None:
 
 def test_reports_are_rendered_by_the_faces_alone() -> None:
     users = {part(name) for name, target in edges() if within(target, "reports") and within(name, "grader")}
-    assert users <= {"ci", "cli", "batch"}
+    assert users <= {"ci", "cli", "batch", "remote"}
 
 
 def test_checks_never_import_each_other() -> None:

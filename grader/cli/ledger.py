@@ -236,10 +236,13 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
             exercise = instructor.exercise_of(ledger, exercises)
         except (UsageError, GraderError):
             exercise = None
+        of_a_batch = "exercise" in ledger.settings()  # and not of grade serve, which has no gradebook
         files = instructor.purge(ledger, exercise, folder, student)
     click.echo("\n  ".join(["removed:", "the ledger's rows", *(_name(str(from_here(file))) for file in files)]))
     for file in outputs.exported(folder):
         click.echo(f"grade: note: {file} was exported earlier and may still contain {_name(student)}", err=True)
+    if not of_a_batch:
+        return exits.PASSED
     if exercise is None:
         click.echo("grade: the gradebook was not updated: its exercise was not found", err=True)
         return exits.ERROR

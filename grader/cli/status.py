@@ -29,7 +29,11 @@ class StatusLine:
         self._write(CLEAR)
 
     def show(self, progress: Progress) -> None:
-        text = f"grading: {progress.said}"
+        if not self._shows:
+            return
+        from reports.text import in_line
+
+        text = in_line(f"grading: {progress.said}")  # another machine may have said it
         self._write(CLEAR + text[: shutil.get_terminal_size().columns - 1])
 
     def _write(self, text: str) -> None:

@@ -322,10 +322,15 @@ def _printed(check: Check) -> str:
 
 
 def _by_message(occurrences: Sequence[Occurrence]) -> Iterator[tuple[str, int]]:
-    """Each sentence once, with the cases that say it."""
+    """Each sentence once, with the cases that say it; the mistake that explains all of them before them."""
+    causes = {occurrence.finding.cause for occurrence in occurrences}
+    shared = causes.pop() if len(occurrences) > 1 and len(causes) == 1 else ""
+    if shared:
+        yield f"{shared}.", 0
     cases: dict[str, list[str]] = {}
     for occurrence in occurrences:
-        cases.setdefault(occurrence.finding.message, []).append(occurrence.case)
+        message = occurrence.finding.message.removeprefix(f"{shared}. ") if shared else occurrence.finding.message
+        cases.setdefault(message, []).append(occurrence.case)
     for message, named in cases.items():
         yield (f"{', '.join(named)}: {message}" if len(occurrences) > 1 and all(named) else message), 0
 

@@ -5,6 +5,7 @@ Nothing that is not written yet is judged as a mistake: a wrong result of it say
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 
@@ -14,6 +15,9 @@ from grader.exercise.definitions import Definition, Definitions, same
 from grader.model.details import Detail, Role
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Related
+
+ALL_ZERO, WHOLE = "zero", "sum-in-an-int"  # names of mistakes
+INT_SUM = re.compile(r"\bint\s+(?P<name>[A-Za-z_]\w*)\s*=\s*0\s*;")
 
 FIRST, LATER, LAST = range(3)  # kernels that changed; those that did not; those that are not written
 
@@ -130,6 +134,8 @@ class Written:
             return _not_written(finding, steps, untouched=self.untouched)
         changed = bool(self.changed & set(self._writers(finding.output)))
         finding = msgspec.structs.replace(finding, changed=changed)
+        if self._exercise.tolerance > 0:  # the outputs are no whole numbers
+            finding = _of_whole_numbers(finding, self._text)
         left = self.steps_left(finding.output)
         if finding.cause and left:
             note = f"{left[-1].name} on line {left[-1].line} is still as in the starter"
@@ -169,6 +175,21 @@ class Written:
         mine = self._mine.by_name[one.name][0]
         lines = {todo.number: todo.line for todo in mine.todos}
         return [Step(todo.name, lines.get(todo.number, mine.line), one.name) for todo in one.todos]
+
+
+def _of_whole_numbers(finding: Finding, text: str) -> Finding:
+    """The finding; where products of elements are added up in an int, that is why."""
+    if finding.mistake not in ("", ALL_ZERO) or not (declared := INT_SUM.search(text)):
+        return finding
+    name = declared["name"]
+    if not re.search(rf"\b{name}\s*\+=[^;]*\]\s*\*\s*\w+\s*\[", text[declared.end() :]):
+        return finding
+    line = text.count("\n", 0, declared.start()) + 1
+    cause = f"{name} on line {line} is an int: each product loses its fraction when it is added"
+    first = f"{finding.first}: expected {finding.expected}, got {finding.got}; {finding.extent}"
+    return msgspec.structs.replace(
+        finding, cause=cause, mistake=WHOLE, message=f"{cause}. First wrong element: {first}"
+    )
 
 
 def _code(definitions: Definitions) -> list[tuple[str, ...]]:

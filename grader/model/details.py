@@ -47,6 +47,8 @@ class Detail(StrEnum):
     NO_TENSOR_MAP = "no-tensor-map"  # uninitialised-read: used as one without being one
     MISALIGNED_TILE = "misaligned-tile"  # misaligned-access: of a tensor copy, in shared memory
     REGISTER_COUNT = "register-count"  # trap: of setmaxnreg
+    EARLY_ACCUMULATOR = "early-accumulator"  # of wgmma: used before its group was waited for
+    NO_PRODUCT_FENCE = "no-product-fence"  # wgmma without wgmma.fence before it
     LEFT_BLOCK = "left-block"  # shared memory of another block of the cluster, which may have ended
 
     # barrier-divergence

@@ -54,6 +54,8 @@ NAMES = {
     Kind.EARLY_READ: "race",
     Kind.COUNTS_DIFFER: "barrier-divergence",
     Kind.LEFT_BLOCK: "race",
+    Kind.EARLY_ACCUMULATOR: "race",
+    Kind.NO_PRODUCT_FENCE: "race",
     Kind.NO_TENSOR_MAP: "uninitialised-read",
     Kind.MISALIGNED_TILE: "misaligned-access",
     Kind.REGISTER_COUNT: "trap",
@@ -70,6 +72,8 @@ DETAILS = {
     Kind.NO_PROXY_FENCE: Detail.NO_PROXY_FENCE,
     Kind.UNFINISHED_COPY: Detail.UNFINISHED_COPY,
     Kind.LEFT_BLOCK: Detail.LEFT_BLOCK,
+    Kind.EARLY_ACCUMULATOR: Detail.EARLY_ACCUMULATOR,
+    Kind.NO_PRODUCT_FENCE: Detail.NO_PRODUCT_FENCE,
     Kind.NO_TENSOR_MAP: Detail.NO_TENSOR_MAP,
     Kind.MISALIGNED_TILE: Detail.MISALIGNED_TILE,
     Kind.REGISTER_COUNT: Detail.REGISTER_COUNT,
@@ -85,6 +89,8 @@ WITHOUT_MEMORY = (
     Kind.TRAP,
     Kind.CLUSTER_ORDER,
     Kind.REGISTER_COUNT,
+    Kind.EARLY_ACCUMULATOR,
+    Kind.NO_PRODUCT_FENCE,
 )
 WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
 TELLING = (Kind.BLOCK_RACE, Kind.COUNTS_DIFFER)  # of several faults at one line: what the others follow from
@@ -270,15 +276,19 @@ class Explainer:
         if fault.kind in words.RACES:
             block = (fault.other >> 32) - 2 if fault.other >> 33 else fault.block
             actor = self._actor(fault.other % STAMP_STEP, block)
-        elif fault.other_site and (
-            fault.kind is Kind.STUCK_PHASE or (fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT)
-        ):
+        elif fault.other_site and self._names_copy(fault):
             actor = self._actor(ASYNC_THREAD, fault.block)
         elif fault.kind in (*WAITS_ELSEWHERE, Kind.COUNTS_DIFFER) and fault.other_site:
             actor = self._actor(fault.thread, fault.block)
         else:
             return None
         return Side(at.file, at.line, actor, _is_write(self.lowered.sites[fault.other_site]))
+
+    @staticmethod
+    def _names_copy(fault: FaultLike) -> bool:
+        """Is the other side what was started and not waited for, or what an mbarrier got last?"""
+        in_flight = fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT
+        return in_flight or fault.kind in (Kind.STUCK_PHASE, Kind.EARLY_ACCUMULATOR)
 
     def _is_copy(self, thread: int) -> bool:
         return self.lowered.asynchronous and thread == ASYNC_THREAD

@@ -36,6 +36,8 @@ class Detail(StrEnum):
     NO_PROXY_FENCE = "no-proxy-fence"
     UNFINISHED_COPY = "unfinished-copy"
     LEFT_BLOCK = "left-block"
+    EARLY_ACCUMULATOR = "early-accumulator"
+    NO_PRODUCT_FENCE = "no-product-fence"
     NO_TENSOR_MAP = "no-tensor-map"
     MISALIGNED_TILE = "misaligned-tile"
     REGISTER_COUNT = "register-count"

@@ -138,6 +138,8 @@ class Kind(IntEnum):
     UNSUPPORTED = 17  # no fault: a thread has reached an instruction that the engine does not know
     COUNTS_DIFFER = 18  # of one named barrier, at the same time
     LEFT_BLOCK = 19  # an access to shared memory of another block of the cluster, which may have ended
+    EARLY_ACCUMULATOR = 24  # of wgmma: used before its group was waited for
+    NO_PRODUCT_FENCE = 25  # wgmma without wgmma.fence before it
     NO_TENSOR_MAP = 21  # used as one; the `other` says why it is none
     MISALIGNED_TILE = 22  # in shared memory: a tensor copy's end that is no multiple of 128
     REGISTER_COUNT = 23  # of setmaxnreg
@@ -373,8 +375,10 @@ COPY = Layout(target="i64", source="ptr", bytes="i32", filled="i32", site="i32",
 MAX_COPIES = 128
 
 # The head of a frame: where to go on, and what a thread at a barrier waits for. `count`: of threads; 0: all.
-HEADER = Layout(pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32", bulk_group="i32",
-                cluster="i32")  # fmt: skip
+HEADER = Layout(
+    pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32", bulk_group="i32",
+    product_group="i32", products_done="i32", cluster="i32",
+)  # fmt: skip
 NOT_ARRIVED, ARRIVED, COMPLETED = 0, 1, 2  # a thread at its cluster's barrier
 UNALIGNED = 0x8000_0000  # flag on a count: the threads of a warp may stand at different instructions
 FRAME_HEADER = (HEADER.size + 15) // 16 * 16
@@ -403,6 +407,7 @@ FLIGHT = Layout(
     low="i64", high="i64",
 )  # fmt: skip
 NO_MBARRIER = -1
+OF_WARPGROUP = 1  # the `mark` of a matrix product that reads `target`
 IN_FLIGHT_RECORD = 1
 MAX_FLIGHTS = 1 << 14
 STAGE_BYTES = 1 << 23  # more than all shared memory of a cluster

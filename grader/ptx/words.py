@@ -21,7 +21,7 @@ from grader.ptx.machine import (
 
 COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", "redux": "the warp reduction",
                "bar": "__syncwarp", "elect": "elect", "mma": "the matrix product",
-               "wmma": "the matrix product", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
+               "wmma": "the matrix product", "wgmma": "wgmma", "ldmatrix": "ldmatrix", "stmatrix": "stmatrix",
                "movmatrix": "movmatrix"}  # fmt: skip
 # What is missing between the two accesses of a race.
 UNORDERED = {
@@ -275,6 +275,13 @@ _SENTENCES: dict[Kind, Callable[[Facts], str]] = {
     Kind.BARRIER_DIVERGENCE: _divergence,
     Kind.COUNTS_DIFFER: _counts_differ,
     Kind.LEFT_BLOCK: _left_block,
+    Kind.EARLY_ACCUMULATOR: lambda f: (
+        f"{who(f.actor)} uses an accumulator of the wgmma on line {f.other.line if f.other else 0} "
+        "before wgmma.wait_group has waited for it"
+    ),
+    Kind.NO_PRODUCT_FENCE: lambda f: (
+        f"{who(f.actor)} starts a wgmma without a wgmma.fence before it: the registers may not be ready"
+    ),
     Kind.NO_TENSOR_MAP: _no_tensor_map,
     Kind.MISALIGNED_TILE: lambda f: (
         f"{who(f.actor)} copies a tile {'to' if f.writes else 'from'} {_what(f)}: "

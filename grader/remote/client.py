@@ -24,7 +24,6 @@ from grader.model.exercise import Exercise
 from grader.model.result import Result
 from grader.remote import messages
 from grader.remote.messages import Answer, Doing, Done, Hello, Refused, Request, Waiting
-from reports.text import in_line
 
 # A connection that is silent for this long is lost; a student's laptop may sleep, or change its network.
 OPTIONS = ("ServerAliveInterval=15", "ServerAliveCountMax=3", "ConnectTimeout=20")
@@ -164,7 +163,7 @@ def _result(host: str, answers: Iterator[Answer], on_progress: OnProgress) -> by
             case Waiting(before):
                 on_progress(Progress(f"waiting on {host}, {before} before you"))
             case Doing(doing, done, of):
-                on_progress(Progress(in_line(f"{doing} on {host}"), done, of))
+                on_progress(Progress(f"{doing} on {host}", done, of))
             case Done(result):
                 return result
             case Refused(why):

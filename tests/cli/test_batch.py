@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -444,6 +446,33 @@ def test_purge_asks_first(grade: Grade, school: School, monkeypatch: pytest.Monk
     assert not Path("out/results/ada.json").exists()
     assert "ada" not in Path("out/gradebook.csv").read_text()
     assert grade("ledger", "out", "purge", "ada", "--yes") == 2
+
+
+def test_purge_of_what_is_no_batch_has_no_gradebook_to_write(grade: Grade, school: School) -> None:
+    """As in the ledger of grade serve, which has no exercise of its own."""
+    school.hand_in("ada")
+    batch(grade)
+    Path("out/gradebook.csv").unlink()
+    with contextlib.closing(sqlite3.connect("out/ledger.sqlite")) as database, database:
+        database.execute("DELETE FROM setting WHERE name = 'exercise'")
+    assert grade("ledger", "out", "purge", "ada", "--yes") == 0
+    assert not Path("out/gradebook.csv").exists()
+
+
+def test_what_a_message_quotes_does_not_steer_the_terminal(grade: Grade, school: School) -> None:
+    school.hand_in("ada\x1b[31m")
+    batch(grade)
+    assert grade("points", "out", "adda") == 2
+    assert "ada␛[31m" in grade.err.replace("\n", " ")
+    assert "\x1b" not in grade.err
+
+
+def test_points_for_a_student_whose_id_the_gradebook_made_safe(grade: Grade, school: School) -> None:
+    school.hand_in("@ada")
+    batch(grade)
+    Path("points.csv").write_text("student,points,comment\n'@ada,2,'=neat\n")
+    assert grade("points", "out", "--from", "points.csv") == 0
+    assert "@ada: 2 points; =neat" in grade.out
 
 
 def test_purge_reaches_what_was_exported(grade: Grade, school: School) -> None:

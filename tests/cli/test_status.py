@@ -41,3 +41,10 @@ def test_is_silent_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None
     assert shown(monkeypatch, io.StringIO(), Progress("compile")) == ""
     monkeypatch.setenv("TERM", "dumb")
     assert shown(monkeypatch, Terminal(), Progress("compile")) == ""
+
+
+def test_what_another_machine_says_stays_on_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    text = shown(monkeypatch, Terminal(), Progress("a\x1b[31m\nPASSED"))
+    assert "\x1b" not in text.replace(CLEAR, "")
+    assert "\n" not in text

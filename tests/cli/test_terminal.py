@@ -339,7 +339,7 @@ def test_a_line_that_is_not_there_is_not_shown(exercise: Exercise, line: int) ->
 
 def test_verbose_names_every_case_and_what_was_measured(exercise: Exercise) -> None:
     text = shown(exercise, FakeExecutor(compute=lambda a: Outcome(outputs={"y": a["x"] * 0})), verbose=True)
-    assert "ragged: the wrong elements are all 0: " in text
+    assert "ragged: First wrong element: " in text
     assert "compile: passed  0.10 s" in text
 
 
@@ -390,3 +390,21 @@ def test_markup_is_shown_as_it_is(exercise: Exercise) -> None:
 def test_no_colour_where_piped(capsys: pytest.CaptureFixture[str], exercise: Exercise) -> None:
     print_result(console(), graded(exercise, FakeExecutor()), exercise, None)
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_verbose_says_a_mistake_once_and_each_case_its_own_numbers() -> None:
+    one, two = (
+        msgspec.structs.replace(
+            values(6, "encode_kernel", "ties round up"), message=f"ties round up. First: {number}"
+        )
+        for number in (1, 2)
+    )
+    result = msgspec.structs.replace(
+        samples.fp8(),
+        checks=(samples.COMPILED, samples.correct("uniform", 1.0, 3, one), samples.correct("small", 1.0, 3, two)),
+    )
+    out = Console(file=io.StringIO(), width=WIDTH)
+    print_result(out, result, SEVERAL, samples.SOURCE, verbose=True)
+    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    at = lines.index("  ties round up.")
+    assert lines[at + 1 : at + 3] == ["  uniform: First: 1", "  small: First: 2"]

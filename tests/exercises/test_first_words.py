@@ -91,6 +91,14 @@ def test_a_mistake_has_its_own_next_step(was: str, now: str, case: str, title: s
     assert next_step.startswith(step)
 
 
+def test_a_sum_in_an_int_is_named() -> None:
+    result = graded("1", starter("1").replace("float sum = 0.0f;", "int sum = 0;"), "narrow")
+    message = problems(result)[0].first.message
+    assert message.startswith(
+        "sum on line 40 is an int: each product loses its fraction when it is added. First wrong "
+    )
+
+
 def test_dynamic_shared_memory_that_was_not_asked_for() -> None:
     text = starter("1").replace(
         "    __shared__ float A_tile[TILE][TILE];", "    extern __shared__ float A_tile[][TILE];"

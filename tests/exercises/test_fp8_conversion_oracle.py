@@ -302,7 +302,7 @@ Encoder = Callable[[np.ndarray, Format], np.ndarray]
         (toward_zero, "truncated, not rounded", "rounding"),
         (through_fp16, "rounds twice, to FP16", "rounding"),
         (without_subnormals, "subnormals are flushed to zero", "subnormals"),
-        (like_ml_dtypes, "too large becomes", "saturation"),
+        (like_ml_dtypes, "too large become", "saturation"),
         (without_nan, "NaN becomes the largest finite value", "nan"),
         (without_minus_zero, "the sign of zero is lost", "signs"),
         (doubled, "bias is too large by 1", "bias"),
@@ -445,7 +445,7 @@ CAUSES = {
     "e5m2_inf": ("e5m2", "too large become Inf"),
     "e5m2_inf_as_a_number": ("from_e5m2", "Inf is read as a number"),
     "draw_of_the_first": ("by_chance", "each 4 elements share one random number"),
-    "first_bit_only": ("e5m2", "only the first of the bits"),
+    "first_bit_only": ("e5m2", "only the first of the truncated bits"),
     "grid_too_small": ("e5m2", "never written"),
     "inf_to_nan": ("e4m3", "Inf becomes NaN"),
     "mantissa_by_roundf": (

@@ -384,7 +384,7 @@ SCALES: dict[str, tuple[str, tuple[str, ...], Scales, str, str]] = {
         "variable",
         ("per_channel",),
         lambda case, _: floored(np.abs(data(case, "B_concat")).max(axis=2)) / np.float32(448),
-        "over the wrong axis",
+        "the wrong axis",
         "which-elements-share-a-scale",
     ),
     "last column": (
@@ -513,7 +513,7 @@ CODES: dict[str, tuple[Codes, str, str]] = {
     ),
     "e5m2": (lambda x, own: encode(x / own, E5M2), "E5M2 codes", "scale-first-then-cast"),
     "twice": (lambda x, own: encode(rounded_half(x / own)), "rounded twice: to FP16", "one-rounding"),
-    "cut": (lambda x, own: cut(x / own), "cut off", "one-rounding"),
+    "cut": (lambda x, own: cut(x / own), "truncated", "one-rounding"),
     "flushed": (lambda x, own: encode(flushed(x / own)), "subnormals", "one-rounding"),
     "no sign": (lambda x, own: encode(np.abs(x / own)), "the sign is lost", "one-rounding"),
     "nan on top": (

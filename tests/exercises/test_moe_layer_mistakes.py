@@ -61,6 +61,8 @@ CAUSES = {
     "stopped_at_an_empty_expert": ("gate_up", "never-written"),
     "tf32_inputs": ("gate_up", "tf32-away"),
     "tie_to_the_larger_index": ("route", "tie-to-the-larger"),
+    "token_modulo": ("scatter", "token-modulo"),
+    "weight_of_the_token": ("combine", "weight-of-the-token"),
     "weights_forgotten": ("combine", "unweighted"),
     "weights_in_half": ("route", "weight-fp16"),
     "weights_of_expert_0": ("gate_up", "b-of-group-0"),

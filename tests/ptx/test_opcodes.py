@@ -47,7 +47,7 @@ def test_what_computes_is_lowered_to_a_value() -> None:
         "mbarrier.frobnicate.b64 [%rd1];",
         "cp.async.frobnicate.shared.global [%r1], [%rd1], 16;",
         "wmma.frobnicate.sync.aligned.f32 {%r1, %r2}, [%rd1];",
-        "wgmma.fence.sync.aligned;",
+        "wgmma.frobnicate.sync.aligned;",
         "@%p1 frobnicate;",
     ],
 )

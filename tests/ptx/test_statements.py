@@ -200,7 +200,7 @@ UNKNOWN = [
     "brkpt;", "tex.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [t, {%f1, %f2}];", "multimem.red.add.u32 [%rd1], %r1;",
     "frobnicate.u32 %r1, %r2;", "mov.u32 %r1, %nosuch;", "call f, (%r1);",
     "mma.sync.aligned.m5n5k5.row.col.f32 {%f1}, {%f2}, {%f2}, {%f1};", "ld.global.b99 %r1, [%rd1];",
-    "add.u32 %r1, %r1, 08;", "wgmma.fence.sync.aligned;",
+    "add.u32 %r1, %r1, 08;", "wgmma.frobnicate.sync.aligned;",
 ]  # fmt: skip
 
 

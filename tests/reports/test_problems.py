@@ -78,7 +78,7 @@ def test_all_that_is_not_written_is_one_problem_and_the_last() -> None:
     assert found[1].left == (
         "not written yet: encode, decode (TODO 21 on line 21, TODO 30 on line 30, TODO 37 on line 37)"
     )
-    assert found[1].next_step == "Write TODO 21 on line 21: so far it is as in the starter."
+    assert found[1].next_step == "Write TODO 21 on line 21: it is still as in the starter."
 
 
 def test_a_named_mistake_leads_over_the_reads_past_an_array_that_follow_from_it() -> None:

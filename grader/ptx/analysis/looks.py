@@ -243,7 +243,7 @@ def operation_of(atomic: Instruction) -> str:
 
 
 def is_looked_at(atomic: Instruction, used: Set[str]) -> bool:
-    return atomic.traits.result and bool(used & set(registers_of(atomic.operands[0])))
+    return atomic.traits.result and any(used & set(registers_of(operand)) for operand in atomic.operands[:1])
 
 
 def _between_blocks(instructions: list[Instruction], polls: Set[int], flow: _Values) -> BetweenBlocks:

@@ -24,7 +24,7 @@ def defs_and_uses(ins: Instruction) -> tuple[list[str], list[str]]:
     defs: list[str] = []
     if ins.traits.result and operands and not isinstance(operands[0], Address):
         defs = registers_of(operands.pop(0))
-        if ins.guard:
+        if ins.guard or ins.traits.updates:
             uses += defs
     for operand in operands:
         uses += registers_of(operand)

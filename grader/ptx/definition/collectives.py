@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from grader.ptx.definition import matrix, warp
-from grader.ptx.definition.fragments import product
+from grader.ptx.definition import matrix, warp, warpgroup
+from grader.ptx.definition.computation import number, pack, unpack
+from grader.ptx.definition.fragments import ELEMENT_BITS, a_fragment, product
+from grader.ptx.definition.matrix import gather
 from grader.ptx.definition.meetings import Met
-from grader.ptx.definition.state import State
+from grader.ptx.definition.state import SHARED_STRETCH, State
 from grader.ptx.opcodes.traits import CollectiveKind
-from grader.ptx.syntax import Instruction, Operand, Pair, items_of
+from grader.ptx.syntax import Instruction, Operand, Pair, Vector, items_of
 
 EVERY_LANE = 0xFFFFFFFF
 Bring = Callable[[State, Instruction], Any]
@@ -111,6 +113,46 @@ def _multiply(thread: State, instruction: Instruction, met: Met) -> None:
         thread.write(register, type_, value)
 
 
+def _group_registers(thread: State, instruction: Instruction) -> list[int] | None:
+    """The registers of A, if it lies in registers."""
+    a = instruction.operands[1]
+    return [thread.read(item, "b32") for item in a.items] if isinstance(a, Vector) else None
+
+
+def _multiply_group(thread: State, instruction: Instruction, met: Met) -> None:
+    """wgmma.mma_async: this thread's elements of D. Operands as in lowering/warpgroups.py."""
+    shape, (d, a, b, counts, *rest) = warpgroup.group_product(instruction.opcode), instruction.operands
+    numbers = [number("s32", thread.read(operand, "s32")) for operand in rest]
+    signs = (numbers[0], numbers[1]) if shape.d != "s32" else (1, 1)
+    flags = numbers[2:] if shape.transposes else [0, 0]
+    flags = [0, *flags] if isinstance(a, Vector) and shape.transposes else flags
+    size = ELEMENT_BITS[shape.a] // 8
+
+    def stored(place: Operand, flag: int) -> Callable[[int, int], int]:
+        matrix = warpgroup.described(thread.read(place, "b64"), size, by_row=not flag)
+        own = thread.rank * SHARED_STRETCH
+        return lambda row, k: int.from_bytes(thread.at("shared", own + matrix.address(row, k), size), "little")
+
+    left, right = None if isinstance(a, Vector) else stored(a, flags[0]), stored(b, flags[1])
+    held = a_fragment(shape.a, warpgroup.WARP_ROWS, shape.k)
+    registers = gather(held, [met[lane] for lane in range(EVERY_LANE.bit_count())]) if left is None else []
+
+    def element(row: int, k: int) -> int:
+        return left(row, k) if left else registers[row % warpgroup.WARP_ROWS * shape.k + k]
+
+    wide = 16 if shape.d == "f16" else 32
+    old = [part for item in items_of(d) for part in unpack(thread.read(item, "b32"), 32 // wide, wide)]
+    if not thread.read(counts, "pred"):
+        old = [0] * len(old)
+    index = thread.special["%tid.x"]  # of blocks in one dimension
+    new = [
+        warpgroup.summed(shape, c, [(element(row, k), right(column, k)) for k in range(shape.k)], signs)
+        for c, (row, column) in zip(old, warpgroup.places(shape.n, index % 128), strict=True)
+    ]
+    for i, item in enumerate(items_of(d)):
+        thread.write(item, "b32", pack(new[i * 32 // wide : (i + 1) * 32 // wide], wide))
+
+
 def _load_matrices(thread: State, instruction: Instruction, met: Met) -> None:
     trans = "trans" in instruction.modifiers
     lanes = met.once(lambda rows: matrix.load_rows([row for row in rows.values() if row], trans))
@@ -145,6 +187,8 @@ COLLECTIVES: dict[str, tuple[Bring, Take]] = {
     "activemask": (_nothing, _active),
     "mma": (_fragments, _multiply),
     "wmma.mma": (_fragments, _multiply),
+    "wgmma.wait_group": (_nothing, _synchronise),
+    "wgmma.mma_async": (_group_registers, _multiply_group),
     "ldmatrix": (_row, _load_matrices),
     "stmatrix": (_registers, _store_matrices),
     "movmatrix": (_registers, _transpose),

@@ -233,5 +233,6 @@ EFFECTS: dict[str, Callable[[State, Instruction], None]] = {
     "wmma.store": _store_fragment,
     **mbarrier.EFFECTS,
     **tensor.EFFECTS,
+    "wgmma.commit_group": _nothing,
     **dict.fromkeys(("membar", "fence", "fence.mbarrier_init", "fence.proxy.async"), _nothing),
 }

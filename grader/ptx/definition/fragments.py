@@ -131,7 +131,7 @@ def product(opcode: str) -> Product:
     if quads:
         return _four(layouts, c, d)
     if not is_wmma:
-        left, right = _mma_a(a, m, k // 2 if sparse else k), _mma_b(b, k, n)
+        left, right = a_fragment(a, m, k // 2 if sparse else k), _mma_b(b, k, n)
         sparsity = Sparsity(ELEMENT_BITS[a], k) if sparse else None
         return Product(left, right, _mma_sum(c, m, n), _mma_sum(d, m, n), saturate, differs, sparsity=sparsity)
     left, right = wmma_fragment("a", shape, a, layouts[0]), wmma_fragment("b", shape, b, layouts[1])
@@ -144,7 +144,7 @@ def _go_together(a: str, b: str) -> bool:
     return a == b or (ELEMENT_BITS[a] == ELEMENT_BITS[b] and ELEMENT_BITS[a] in (4, 8))
 
 
-def _mma_a(type_: str, m: int, k: int) -> Fragment:
+def a_fragment(type_: str, m: int, k: int) -> Fragment:
     """A register covers eight rows, four lanes to a row; the next register is eight rows below, then to the right."""
     per, halves = max(32 // ELEMENT_BITS[type_], 1), m // 8
     registers = m * k // LANES // per

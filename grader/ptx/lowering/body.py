@@ -8,7 +8,7 @@ from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.suspensions import is_plain_barrier, suspends
 from grader.ptx.ir import Value
-from grader.ptx.lowering import control
+from grader.ptx.lowering import control, warpgroups
 from grader.ptx.lowering.arithmetic import NoLowering
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.load_groups import Loads, is_settled_at
@@ -35,6 +35,7 @@ class BodyLowering:
         f.line(f'switch i32 {f["pc"]}, label %"start" [{cases}]')
         f.label("start")
         self._poison()
+        warpgroups.forget_products(u)
         f.jump(control.label_of(u, 0))
         for block in u.blocks:
             self._block(block)
@@ -74,6 +75,7 @@ class BodyLowering:
 
     def _instruction(self, block: Block, ins: Instruction) -> None:
         u = self._u
+        warpgroups.check_touch(u, ins, control.guard_of(u, ins) if ins.guard else None)
         if ins.traits.branches:
             control.branch(u, block, ins)
         elif ins.base == DEPOSIT:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from grader.ptx.ir import Value
-from grader.ptx.lowering import clusters, matrix_rows, products
+from grader.ptx.lowering import clusters, matrix_rows, products, warpgroups
 from grader.ptx.lowering.arithmetic import intrinsic
 from grader.ptx.lowering.barriers import BARRIERS, deposit_barrier
 from grader.ptx.lowering.kernel import KernelBuilder
@@ -170,6 +170,8 @@ COLLECTIVES = {
     "elect": Collective(_nothing, elect),
     "mma": Collective(products.bring_fragments, products.multiply),
     "wmma.mma": Collective(products.bring_fragments, products.multiply),
+    "wgmma.wait_group": Collective(_nothing, warpgroups.wait_group),
+    "wgmma.mma_async": Collective(warpgroups.bring, warpgroups.multiply),
     "ldmatrix": Collective(matrix_rows.bring_row, matrix_rows.load_matrices),
     "stmatrix": Collective(matrix_rows.bring_registers, matrix_rows.store_matrices),
     "movmatrix": Collective(matrix_rows.bring_registers, matrix_rows.transpose),

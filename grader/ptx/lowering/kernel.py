@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from grader.ptx.analysis.accumulators import accumulators
 from grader.ptx.analysis.around import name_what_is_inside
 from grader.ptx.analysis.bitfields import merging_loads
 from grader.ptx.analysis.calls import expand_calls
@@ -90,6 +91,7 @@ class KernelBuilder:
         self.meeting_places = meeting_places(self.blocks)
         self.speculated = speculated_loads(self.blocks, self.followed.keys())
         self.looks = looks_of(self.blocks)
+        self.accumulators = accumulators(self.blocks)
         self.used = frozenset(name for b in self.blocks for i in b.instructions for name in defs_and_uses(i)[1])
         self.origins = pointer_origins(self.function)
         self.parameter_offsets, self.parameter_bytes = parameter_layout(function)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from grader.ptx.analysis.accumulators import PRODUCT
 from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.rewrites import may_rewrite
@@ -75,7 +76,7 @@ def variable_windows(module: Module) -> dict[str, int]:
 
 
 SWIZZLED_LINE = 1024  # bytes; what swizzles looks at so many of an address
-SWIZZLING = {"cp.async.bulk.tensor", "cp.reduce.async.bulk.tensor"}
+SWIZZLING = {"cp.async.bulk.tensor", "cp.reduce.async.bulk.tensor", "wgmma.mma_async"}
 TILE_GRANULE = 2  # of what is stored by tensor map: only that knows how large an element is
 LEAST_BLOCK_BYTES = 1 << 18  # of the arena, for a block of a cluster: matrix descriptors have so many bits
 SHARED_LINE = 128  # bytes; no instruction asks for more, but by an array's own alignment
@@ -149,6 +150,7 @@ class FrameLayout:
     resident: frozenset[str]  # those that live only in the frame
     locals: dict[str, int]  # .local variables -> offset in local memory
     stack_start: int  # the stack for recursion: the number of bytes in use, then the bytes
+    products_start: int  # the group of each wgmma, i32
 
 
 def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
@@ -167,11 +169,12 @@ def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
     copies = _aligned(local_start + local, 16)
     instructions = [i for b in blocks for i in b.instructions]
     stack = _aligned(copies + (MAX_COPIES * COPY.size if any(i.traits.asynchronous for i in instructions) else 0), 16)
-    end = stack + (8 + STACK_BYTES if any(i.base == PUSH for i in instructions) else 0)
+    products = stack + (8 + STACK_BYTES if any(i.base == PUSH for i in instructions) else 0)
+    end = products + 4 * sum(i.op.row == PRODUCT for i in instructions)
     # An odd number of cache lines, so that the frames of neighbouring threads do not share cache sets.
     stride = (_aligned(end, 64) // 64 | 1) * 64
     resident = frozenset(_written_once(blocks) & slots.keys())
-    return FrameLayout(Frame(local_start, local, copies, stride), slots, resident, locals_, stack)
+    return FrameLayout(Frame(local_start, local, copies, stride), slots, resident, locals_, stack, products)
 
 
 def _local_variables(function: Function) -> list[Variable]:

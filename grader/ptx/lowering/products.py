@@ -117,10 +117,11 @@ def _unpack(routine: Routine, fragment: Fragment, number: str, at: Value, lane: 
         for part in range(per):
             code = (word >> (part * fragment.bits)).trunc(f"i{fragment.bits}")
             index = _place(routine, table, fragment, lane, register * per + part)
-            matrix.index(number, index).store(_number(routine, fragment.type, number, code))
+            matrix.index(number, index).store(number_of(routine, fragment.type, number, code))
 
 
-def _number(routine: Routine, type_: str, number: str, code: Value) -> Value:
+def number_of(routine: Routine, type_: str, number: str, code: Value) -> Value:
+    """The value of a code, in the LLVM type `number`."""
     if number != "double":
         return code.cast("sext" if type_[0] == "s" else "zext", number)
     if type_ == "f64":

@@ -19,6 +19,7 @@ from grader.ptx.lowering import (
     tensor_bounds,
     tensor_copies,
     unwritten,
+    warpgroups,
     wmma,
 )
 from grader.ptx.lowering.arithmetic import ARITHMETIC, Handler
@@ -49,6 +50,7 @@ TABLES = Tables(
         **tensor_bounds.HANDLERS,
         **tensor_copies.HANDLERS,
         **unwritten.HANDLERS,
+        **warpgroups.HANDLERS,
         **wmma.HANDLERS,
     },
     deposit=collectives.deposit,

@@ -64,6 +64,8 @@ ASYNCHRONOUS: dict[str, Traits] = {
     "cp.reduce.async.bulk.tensor": Traits(
         result=False, reads=True, writes=True, atomic=True, asynchronous=True, arrives_later=True
     ),
+    "wgmma.fence": Traits(result=False, hint=True),
+    "wgmma.commit_group": Traits(result=False, arrives_later=True),
     "cp.async.bulk.prefetch.tensor": Traits(result=False, hint=True),
     "cp.async.bulk.prefetch.L2": Traits(result=False, hint=True),
     **{f"mbarrier.{name}": _MBARRIER for name in
@@ -116,6 +118,12 @@ COLLECTIVES: dict[str, Traits] = {
     "activemask": Traits(collective=CollectiveKind.ACTIVE_MASK, aligned=True),
     "mma": _matrices(CollectiveKind.PRODUCT),
     "wmma.mma": _matrices(CollectiveKind.PRODUCT),
+    "wgmma.mma_async": Traits(
+        collective=CollectiveKind.GROUP_PRODUCT, reads=True, arrives_later=True, updates=True, aligned=True
+    ),
+    "wgmma.wait_group": Traits(
+        result=False, collective=CollectiveKind.SYNC, writes=True, arrives_later=True, aligned=True
+    ),
     "ldmatrix": _matrices(CollectiveKind.LOAD_MATRICES, reads=True),
     "stmatrix": _matrices(CollectiveKind.STORE_MATRICES, writes=True),
     "movmatrix": _matrices(CollectiveKind.TRANSPOSE),

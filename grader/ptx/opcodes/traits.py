@@ -37,6 +37,7 @@ class CollectiveKind(Enum):
     ACTIVE_MASK = auto()
     ELECT = auto()
     PRODUCT = auto()  # of matrices
+    GROUP_PRODUCT = auto()  # of matrices, by four warps
     LOAD_MATRICES = auto()
     STORE_MATRICES = auto()
     TRANSPOSE = auto()
@@ -66,6 +67,8 @@ class Traits:
     asynchronous: bool = False  # it starts a copy that ends later, or waits for one
     arrives_later: bool = False  # the copies complete an mbarrier or bulk group, as if made by a thread of their own
     on_mbarrier: bool = False
+
+    updates: bool = False  # the destination is read too
 
     flow: Flow | None = None  # None: on to the next instruction
     suspends: bool = False  # the thread stops here and lets others run

@@ -19,6 +19,7 @@ from grader.ptx.machine import (
     IN_FLIGHT_STAMP,
     MAX_FLIGHTS,
     NO_MBARRIER,
+    OF_WARPGROUP,
     STAMP_STEP,
     UNSETTLED,
     WORKER,
@@ -191,23 +192,28 @@ def bulk_fence() -> Fn:
     return f
 
 
+def _is_bulk(entry: Value) -> Value:
+    """A copy from shared memory, not a matrix product."""
+    return FLIGHT.get(entry, "mbarrier").eq(NO_MBARRIER) & FLIGHT.get(entry, "mark").ne(OF_WARPGROUP)
+
+
 def bulk_wait() -> Fn:
     """All groups of thread `me` except the last `keep` have ended; a copy that is not yet in a group has not."""
     f = Fn("bulk_wait", "void", {"w": "ptr", "me": "i32", "keep": "i32", "frame": "ptr"}, COLD)
     groups, thread = HEADER.get(f["frame"], "bulk_group"), f["me"] & (STAMP_STEP - 1)
 
     def has_ended(entry: Value) -> Value:
-        mine = FLIGHT.get(entry, "mbarrier").eq(NO_MBARRIER) & FLIGHT.get(entry, "thread").eq(thread)
+        mine = _is_bulk(entry) & FLIGHT.get(entry, "thread").eq(thread)
         return mine & (groups - FLIGHT.get(entry, "group")).ugt(f["keep"])
 
     with ending(f, has_ended) as entry:
-        _stop_reading(f, entry, WORKER.get(f["w"], "now") | ASYNC_THREAD)
+        stop_reading(f, entry, WORKER.get(f["w"], "now") | ASYNC_THREAD)
     knows_copies(f, thread)
     f.ret()
     return f
 
 
-def _stop_reading(f: Fn, entry: Value, stamp: Value) -> None:
+def stop_reading(f: Fn, entry: Value, stamp: Value) -> None:
     shadow, by = shared_shadow(f), of_program(f["w"], "shared_shift")
     first, last = FLIGHT.get(entry, "target"), FLIGHT.get(entry, "bytes").zext("i64") - 1
     with f.count(((first + last) >> by) - (first >> by) + 1) as k:
@@ -219,10 +225,10 @@ def _stop_reading(f: Fn, entry: Value, stamp: Value) -> None:
 def bulk_end() -> Fn:
     """The block has ended: its shared memory is gone, so no copy may still be reading it."""
     f = Fn("bulk_end", "void", {"w": "ptr"}, COLD)
-    with ending(f, lambda entry: FLIGHT.get(entry, "mbarrier").eq(NO_MBARRIER)) as entry:
+    with ending(f, _is_bulk) as entry:
         kind, none = f.const("i32", int(Kind.UNFINISHED_COPY)), f.const("i32", 0)
         site, thread, address = (FLIGHT.get(entry, name) for name in ("site", "thread", "target"))
         f.call("void", "record", f["w"], kind, site, thread, address, f.const("i64", 0), none)
-        _stop_reading(f, entry, none)
+        stop_reading(f, entry, none)
     f.ret()
     return f

@@ -25,6 +25,7 @@ from grader.ptx.runtime import (
     times,
     turns,
     unwritten,
+    warpgroups,
     warps,
 )
 
@@ -49,6 +50,7 @@ PARTS = (
     bulk_copies,
     clusters,
     tensor_copies,
+    warpgroups,
 )
 INTRINSICS = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)

@@ -288,7 +288,7 @@ def run_block() -> Fn:
     stride, kernel = of_program(worker, "stride"), of_program(worker, "kernel")
     with threads_of(f) as (t, at):
         mine = frames.at(t.zext("i64") * stride)
-        for name in ("pc", "copies", "group", "bulk_group", "cluster"):
+        for name in ("pc", "copies", "group", "bulk_group", "product_group", "products_done", "cluster"):
             HEADER.set(mine, name, f.const("i32", 0))
         for name in ("met", "shuffled", "looked", "members"):
             MAIL.set(mail_of(f, t), name, f.const("i32", 0))

@@ -47,6 +47,8 @@ def _of_two(
     yield with_other("mean", "the sum is divided by top_k; it is already weighted", weights=weight / 2)
     sentence = "both rows are multiplied by the weight of the first choice"
     yield with_other("weight-of-the-first", sentence, weights=weight[:, [0, 0]])
+    sentence = "both rows are multiplied by weight[token]; the weight of a choice is weight[token * top_k + choice]"
+    yield with_other("weight-of-the-token", sentence, weights=weight.reshape(-1)[: len(weight), None] * one)
     yield with_other("weights-exchanged", "the weights of the two choices are swapped", weights=weight[:, ::-1])
     sentence = "the row of the first choice is used for both"
     yield with_other("row-of-the-first", sentence, places=place[:, [0, 0]])
