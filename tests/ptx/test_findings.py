@@ -1302,7 +1302,7 @@ def test_a_report_holds_the_array_the_access_and_the_other_side_as_data() -> Non
 
 def test_what_the_launch_did_not_ask_for_is_said_to_be_missing() -> None:
     (finding,) = run("extern __shared__ int s[]; s[t] = t;", block=1).findings
-    assert finding.detail == "dynamic-shared"
+    assert finding.detail == "shared-not-requested"
     assert finding.message.endswith(
         "writes dynamic shared memory[0], but the launch asks for no dynamic shared memory"
     )
