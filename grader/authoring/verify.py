@@ -209,7 +209,7 @@ def problem_of(promise: Promise, failed: Check | None) -> str:
     of_kind = [finding for finding in failed.findings if finding.kind == promise.kind]
     if not of_kind:
         return _caught_by(failed)
-    if promise.lines and not any(set(promise.lines) & set(finding.guilty_lines) for finding in of_kind):
+    if promise.lines and not any(_is_at(finding, promise.lines) for finding in of_kind):
         lines = sorted({finding.line for finding in of_kind})
         return f"{promise.kind} on line {_listed(lines)}, not on line {_listed(promise.lines)}"
     return ""
@@ -225,3 +225,8 @@ def _caught_by(failed: Check | None) -> str:
 
 def _listed(lines: Iterable[int]) -> str:
     return " or ".join(map(str, lines))
+
+
+def _is_at(finding: Finding, marked: tuple[int, ...]) -> bool:
+    """A missing semicolon may be marked where it belongs, or on the next line, where the compiler stops."""
+    return not set(marked).isdisjoint((*finding.guilty_lines, *finding.noticed_lines))

@@ -77,9 +77,8 @@ class Reader:
         if not errors:
             return findings
         if any(finding.detail in OF_BRACES for finding in errors) and (brace := brackets.guilty(self.text)):
-            noticed = f"noticed on line {errors[0].line}"
             rest = tuple(f for f in findings if f.detail not in (*OF_BRACES, *AFTER_BRACES) or f.line < brace.line)
-            return (_finding("compile-error", brace.line, brace.message, 0, [noticed]), *rest)
+            return (_noticed(_finding("compile-error", brace.line, brace.message), errors[0].line), *rest)
         return (*self._macros(errors), *findings)
 
     def _macros(self, errors: Sequence[Finding]) -> Iterator[Finding]:
@@ -112,8 +111,8 @@ class Reader:
     def _in_submission(self, kind: str, diagnostic: Diagnostic) -> Finding:
         column = self._column(diagnostic)
         if end := self._unfinished(diagnostic, column):
-            note = f"noticed on line {diagnostic.line}"
-            return _finding(kind, end, UNFINISHED, 0, [note, *_details(diagnostic)], _frames(diagnostic))
+            found = _finding(kind, end, UNFINISHED, 0, _details(diagnostic), _frames(diagnostic))
+            return _noticed(found, diagnostic.line)
         self._guesses -= 1
         text = self.text if self._guesses >= 0 else ""
         at = Place(self._identifier(diagnostic.line, column), self._line(diagnostic.line), text)
@@ -224,6 +223,12 @@ def _finding(
         detail=_QUOTED.sub('"…"', said),
         related=tuple(Related(Role.INSTANTIATION, at) for at in frames[:MAX_NOTES]),
     )
+
+
+def _noticed(finding: Finding, line: int) -> Finding:
+    """The finding, and where the compiler stopped because of it."""
+    notes = (f"noticed on line {line}", *finding.notes)[:MAX_NOTES]
+    return msgspec.structs.replace(finding, notes=notes, related=(*finding.related, Related(Role.NOTICED, line)))
 
 
 def _without_fallout(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

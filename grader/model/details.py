@@ -96,4 +96,5 @@ class Role(StrEnum):
     LOOP = "loop"  # where a loop that never ends still was
     UNSET = "unset"  # may use a variable that nothing has set
     TODO = "todo"  # a step of the starter that is still as it came
+    NOTICED = "noticed"  # where the compiler stopped at what is missing before
     INSTANTIATION = "instantiation"  # of the template that holds the finding's line

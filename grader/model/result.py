@@ -93,6 +93,11 @@ class Finding(msgspec.Struct, frozen=True):
         both = other is not None and other.line and other.file in ("", self.file)
         return tuple(dict.fromkeys((self.line, *((other.line,) if other and both else ()))))
 
+    @property
+    def noticed_lines(self) -> tuple[int, ...]:
+        """Where the compiler stopped, if what it misses belongs on an earlier line."""
+        return tuple(one.line for one in self.related if one.role == Role.NOTICED)
+
 
 class Check(msgspec.Struct, frozen=True):
     """One check's outcome. `reason`: why it was skipped or not judged; `message`: the learner's line."""

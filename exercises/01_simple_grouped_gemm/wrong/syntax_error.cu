@@ -11,8 +11,8 @@ extern "C" __global__ void grouped_gemm_kernel(const float* A_concat, const floa
     __shared__ float A_tile[TILE][TILE], B_tile[TILE][TILE];
     const int group = blockIdx.z, M = M_sizes[group];
     if (blockIdx.y * TILE >= M) return;  // the whole block returns, so no thread waits at a barrier
-    const int tx = threadIdx.x, ty = threadIdx.y
-    const int row = blockIdx.y * TILE + ty, col = blockIdx.x * TILE + tx;  // <-- here
+    const int tx = threadIdx.x, ty = threadIdx.y  // <-- here
+    const int row = blockIdx.y * TILE + ty, col = blockIdx.x * TILE + tx;
     const float* A = A_concat + (size_t)group_offsets[group] * K;
     const float* B = B_concat + (size_t)group * K * N;
     float sum = 0;
