@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, *steps: Progress) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size((40, 24)))
     with StatusLine() as line:
         for step in steps:
             line.show(step)
