@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -127,15 +127,22 @@ class Queue:
         """Those whose process is alive. Removes the others."""
         found = {}
         for file in sorted((self._folder / TICKETS).iterdir()):
-            descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.unlink()
-            except BlockingIOError:
-                found[file] = msgspec.json.decode(files.read(file, MAX_BYTES), type=Ticket)
-            finally:
-                os.close(descriptor)
+            with suppress(FileNotFoundError):  # given back meanwhile
+                if ticket := self._held(file):
+                    found[file] = ticket
         return found
+
+    def _held(self, file: Path) -> Ticket | None:
+        """None if its process has ended; then it is removed."""
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
+            return None
+        except BlockingIOError:
+            return msgspec.json.decode(files.read(file, MAX_BYTES), type=Ticket)
+        finally:
+            os.close(descriptor)
 
     def _starts(self) -> dict[str, tuple[float, ...]]:
         """By student, when the gradings of the last hour began, oldest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,18 @@ def test_a_ticket_of_a_process_that_died_is_none(tmp_path: Path) -> None:
     (tmp_path / TICKETS / "0-2").write_text("{")  # it died while it wrote
     with queue.turn("bob", threading.Event(), pytest.fail):
         assert len(list((tmp_path / TICKETS).iterdir())) == 1
+
+
+def test_tickets_may_be_given_back_while_another_counts_them(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, at_once=9, per_hour=1000)
+
+    def often(student: str) -> int:
+        for _ in range(40):
+            take(queue, student)
+        return 40
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(often, "abcdefgh")) == [40] * 8
 
 
 def test_a_full_queue(tmp_path: Path) -> None:
