@@ -326,7 +326,7 @@ class Launch:
             # Pages that are never touched cost nothing.
             "mbarriers": np.zeros(low.shared.arena // 8 * MBARRIER_BYTES, np.uint8),
             "flights": np.zeros((MAX_FLIGHTS + 1) * FLIGHT.size, np.uint8),
-            "stage": np.zeros(STAGE_BYTES, np.uint8),
+            "stage": np.zeros(STAGE_BYTES if low.asynchronous else 1, np.uint8),
         }
         worker = Struct(WORKER)
         worker.set(launch=self.record.address, program=self.compiled.program.address, number=number)
