@@ -13,16 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GRADE = [sys.executable, "-c", "from grader.cli import main; main()"]
+# It keeps storing something new, so it takes a while to be found endless.
 ENDLESS = b"""#include "grader.cuh"
 extern "C" __global__ void grouped_gemm_kernel(const float* A, const float* B, float* C, const int* offsets,
                                                const int* M_sizes, int K, int N, int num_groups) {
-    volatile int i = 0;
-    while (i < K) { }
+    for (unsigned i = 1; i; ++i) C[i % 7] = i;
 }
 extern "C" __global__ void launch_grouped_gemm(const int* M_sizes, int K, int N, int num_groups,
                                                Launch* launch) {
     launch->grid = dim3(1);
-    launch->block = dim3(32);
+    launch->block = dim3(1);
 }
 """
 
@@ -59,7 +59,7 @@ def wait_for_child(pid: int) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see children")
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("after", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("after", [0.0, 0.5, 1.0])
 def test_stops_at_once_and_leaves_no_child(tmp_path: Path, sent: signal.Signals, status: int, after: float) -> None:
     (tmp_path / "endless.cu").write_bytes(ENDLESS)
     process = subprocess.Popen(
