@@ -22,6 +22,7 @@ from grader.compile.compiled import Compiled
 from grader.model.execution import Compilation
 from grader.model.result import Finding
 from grader.ptx.parsing.errors import PtxError
+from grader.ptx.parsing.module import parse
 
 
 def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
@@ -52,10 +53,19 @@ def compile_text(text: str, arch: str = recipe.ARCH) -> Compiled:
     kernels = entries.kernels(ptx, text, recipe.SOURCE_NAME, resources.parse(built.log))
     if too_large := sizes.findings(ptx, text, kernels):
         return _failed(too_large, findings.log(too_large, built.log, text), start)
-    found += offsets.findings(ptx, recipe.SOURCE_NAME) + strides.findings(ptx, recipe.SOURCE_NAME)
+    found += _advice(ptx)
     seconds = time.perf_counter() - start
     compilation = Compilation(True, kernels, found, log, seconds, opcodes=instructions, unread=unread)
     return Compiled(compilation, ptx, built.cubin)
+
+
+def _advice(ptx: str) -> tuple[Finding, ...]:
+    """What is right here but slow or not safe for other sizes; none if the PTX cannot be read, as `unread` says."""
+    try:
+        module = parse(ptx)
+    except PtxError:
+        return ()
+    return offsets.findings(module, recipe.SOURCE_NAME) + strides.findings(module, recipe.SOURCE_NAME)
 
 
 def _ptx_for_lines(text: str, parsed: list[diagnostics.Diagnostic]) -> str:

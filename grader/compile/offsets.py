@@ -11,9 +11,7 @@ from collections.abc import Iterator
 
 from grader.model.result import Finding
 from grader.ptx.analysis.registers import defs_and_uses, registers_of
-from grader.ptx.parsing.errors import PtxError
-from grader.ptx.parsing.module import parse
-from grader.ptx.syntax import Address, Function, Instruction, Operand, Register
+from grader.ptx.syntax import Address, Function, Instruction, Module, Operand, Register
 
 KIND = "narrow-offset"
 MESSAGE = (
@@ -29,12 +27,8 @@ DIVISIONS = {"div", "rem", "shr"}
 Makers = dict[str, Instruction]
 
 
-def findings(ptx: str, source_name: str) -> tuple[Finding, ...]:
-    """One for each line; none if the PTX cannot be read, which is said elsewhere."""
-    try:
-        module = parse(ptx)
-    except PtxError:
-        return ()
+def findings(module: Module, source_name: str) -> tuple[Finding, ...]:
+    """One for each line."""
     lines = {line for function in module.functions.values() for line in _lines(function, source_name)}
     return tuple(Finding(KIND, source_name, line, MESSAGE) for line in sorted(lines))
 

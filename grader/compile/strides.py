@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from grader.model.execution import UNCOALESCED
 from grader.model.result import Finding
 from grader.ptx.analysis.registers import defs_and_uses
-from grader.ptx.parsing.errors import PtxError
-from grader.ptx.parsing.module import parse
-from grader.ptx.syntax import Address, Function, Immediate, Instruction, Operand, Register, Symbol
+from grader.ptx.syntax import Address, Function, Immediate, Instruction, Module, Operand, Register, Symbol
 
 MESSAGE = (
     "threads with neighbouring threadIdx.x access elements that lie a whole row apart here, so a warp needs 32 "
@@ -30,12 +28,8 @@ COPIES = ("mov", "cvt", "cvta")
 SUMS = ("add", "sub")
 
 
-def findings(ptx: str, source_name: str) -> tuple[Finding, ...]:
-    """One for each kernel, at its first such line; none if the PTX cannot be read, which is reported elsewhere."""
-    try:
-        module = parse(ptx)
-    except PtxError:
-        return ()
+def findings(module: Module, source_name: str) -> tuple[Finding, ...]:
+    """One for each kernel, at its first such line."""
     found = []
     for name, function in module.kernels.items():
         lines = sorted(set(_lines(function, source_name)))
