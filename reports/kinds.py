@@ -132,6 +132,15 @@ FINER: dict[tuple[str, str], Finer] = {
         "Round up when you count tiles, (n + TILE - 1) / TILE, and count those of the largest group: the first one "
         "may be empty. Threads past the edge of the last tile then need a guard."
     ),
+    ("bad-launch", Detail.CLUSTER): Finer(
+        "A cluster has at most 8 blocks, each component at least 1, agrees with __cluster_dims__ and divides the "
+        "grid: round the grid up to a multiple of it. Blocks past the last tile then need a guard."
+    ),
+    ("bad-launch", Detail.TENSOR_MAP): Finer(
+        "tensor_maps is the number of CUtensorMap parameters that the kernel ends in. In each map, dim counts "
+        "elements, innermost first; stride counts bytes, from dim[1] on, in multiples of 16; box is what one copy "
+        "brings, at most 256 elements along each dimension."
+    ),
     ("bad-launch", Detail.TOO_MANY_THREADS): Finer(
         "Use smaller tiles, or let each thread compute several elements: a block can have 1024 threads."
     ),

@@ -216,13 +216,13 @@ def _cluster_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterato
         return
     for axis, size in zip("xyz", asked, strict=True):
         if size == 0:
-            yield LaunchProblem("cluster", f"launch->cluster.{axis} is 0; it must be at least 1", Detail.ROUNDED_DOWN)
+            yield LaunchProblem("cluster", f"launch->cluster.{axis} is 0; it must be at least 1", Detail.CLUSTER)
     blocks = prod(asked)
     if blocks > MAX_CLUSTER_BLOCKS:
         most = f"the maximum is {MAX_CLUSTER_BLOCKS}"
-        yield LaunchProblem("cluster", f"launch->cluster is {_by(asked)}, {blocks} blocks; {most}")
+        yield LaunchProblem("cluster", f"launch->cluster is {_by(asked)}, {blocks} blocks; {most}", Detail.CLUSTER)
     elif declared and asked != declared:
-        yield LaunchProblem("cluster", f"launch->cluster is {_by(asked)}, but {text} says otherwise")
+        yield LaunchProblem("cluster", f"launch->cluster is {_by(asked)}, but {text} says otherwise", Detail.CLUSTER)
     elif blocks:
         yield from _undivided(config.grid, asked, f"launch->cluster {_by(asked)}")
 
@@ -230,7 +230,8 @@ def _cluster_problems(config: LaunchConfig, compiled: CompiledKernel) -> Iterato
 def _undivided(grid: Sequence[int], cluster: Sequence[int], what: str) -> Iterator[LaunchProblem]:
     for axis, blocks, size in zip("xyz", grid, cluster, strict=True):
         if size and blocks % size:
-            yield LaunchProblem("grid", f"launch->grid.{axis} is {blocks}; {what} needs a multiple of {size}")
+            text = f"launch->grid.{axis} is {blocks}; {what} needs a multiple of {size}"
+            yield LaunchProblem("grid", text, Detail.CLUSTER)
 
 
 def _shared_problems(config: LaunchConfig, compiled: CompiledKernel, limits: DeviceLimits) -> Iterator[LaunchProblem]:
@@ -261,20 +262,22 @@ def _tensor_map_problems(
 ) -> Iterator[LaunchProblem]:
     most = signature.MAX_TENSOR_MAPS
     if not 0 <= maps <= most:
-        yield LaunchProblem("tensor_maps", f"launch->tensor_maps is {maps}; it must be from 0 to {most}")
+        yield LaunchProblem(
+            "tensor_maps", f"launch->tensor_maps is {maps}; it must be from 0 to {most}", Detail.TENSOR_MAP
+        )
         return
     declared = signature.tensor_maps(compiled)
     if maps != declared:
         has = f"{compiled.name} ends in {declared} parameters const __grid_constant__ CUtensorMap"
-        yield LaunchProblem("tensor_maps", f"launch->tensor_maps is {maps}, but {has}")
+        yield LaunchProblem("tensor_maps", f"launch->tensor_maps is {maps}, but {has}", Detail.TENSOR_MAP)
     workspace = signature.takes_workspace(kernel, compiled)
     parameters = signature.parameters(kernel, workspace=workspace)
     for i, described in enumerate(config.tensor_maps):
         if not 0 <= described.array < len(parameters) or not parameters[described.array].is_pointer:
             text = f"is {described.array}; that is the number of no array of {compiled.name}, counted from 0"
-            yield LaunchProblem("array", f"launch->tensor_map[{i}].array {text}")
+            yield LaunchProblem("array", f"launch->tensor_map[{i}].array {text}", Detail.TENSOR_MAP)
         for member, text in tensor_map_limits.refused(described):
-            yield LaunchProblem(member, f"launch->tensor_map[{i}].{member} {text}")
+            yield LaunchProblem(member, f"launch->tensor_map[{i}].{member} {text}", Detail.TENSOR_MAP)
 
 
 def _integer(value: Array | int) -> int:

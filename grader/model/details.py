@@ -12,6 +12,8 @@ class Detail(StrEnum):
     NOT_SET = "not-set"
     ROUNDED_DOWN = "rounded-down"  # one component of a grid or a block is 0
     TOO_MANY_THREADS = "too-many-threads"
+    CLUSTER = "cluster"  # its size, or a grid that it does not divide
+    TENSOR_MAP = "tensor-map"
 
     # out-of-bounds; without a detail it is past the end
     BEFORE_START = "before-start"

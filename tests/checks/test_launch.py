@@ -21,6 +21,7 @@ from grader.model.execution import (
 )
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Finding, Status
+from reports.kinds import next_step
 from tests.fakes import COMPILED, KERNELS, LAUNCH, SOURCE, changed, pack, write_exercise
 
 WITH_WORKSPACE = changed(KERNELS[0], parameter_bytes=(8, 8, 8, 4, 8))
@@ -162,6 +163,7 @@ def test_the_cluster_of_a_launch_divides_its_grid(
     (finding,) = planned(exercise, config(grid=grid, cluster=cluster)).findings
     assert says in finding.message
     assert finding.line == line
+    assert "divides the grid" in next_step(finding)
 
 
 def test_a_launch_cannot_contradict_cluster_dims(exercise: Exercise) -> None:
@@ -171,6 +173,7 @@ def test_a_launch_cannot_contradict_cluster_dims(exercise: Exercise) -> None:
     assert (
         "launch->cluster is 4×1×1, but __cluster_dims__(2, 1, 1) of double_kernel says otherwise" in finding.message
     )
+    assert "agrees with __cluster_dims__" in next_step(finding)
 
 
 TILES = TensorMap(
