@@ -12,6 +12,7 @@ from grader.compile import recipe, toolkit
 from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation, Mapped
 from grader.model.result import Finding, Related
 from grader.ptx.syntax import Location
+from grader.sandbox import bytecode
 from grader.sandbox.messages import ArenaSlot, Ran, Run
 
 MAX_PRINTED = 100_000  # characters
@@ -31,8 +32,8 @@ LEAST_STALE = 10_000
 
 
 def prepare() -> None:
-    """Compile what every kernel needs while NVRTC is still running."""
-    ptx.prepare()
+    """What every kernel needs: loaded while NVRTC is still running."""
+    ptx.prepare(bytecode.machine_code())
 
 
 class CpuSubmission:
