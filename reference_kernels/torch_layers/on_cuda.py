@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference_kernels.arrays import as_array
+from grader.reference_kernels.arrays import as_array
 
 Quantized = tuple[Tensor, Tensor]
 
