@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from grader.reference_kernels import former_name
+
 ROOT = Path(__file__).parents[1]
 BESIDE = ("reports", "reference_kernels", "exercises")  # of `grader` in a checkout; the wheel has them in it
 EXERCISE = "01_simple_grouped_gemm"
@@ -111,12 +113,13 @@ def test_the_students_path_needs_no_torch(wheel: Path) -> None:
     assert any(Requirement(r).name == "torch" for r in requirements)
 
 
-# Before the grader itself: a checkout's root is often on sys.path.
-BOTH_NAMES = """
-import reference_kernels.fp8
-from grader.reference_kernels import fp8, mistakes
-from reference_kernels.mistakes import Mistake
-assert reference_kernels.fp8 is fp8 and Mistake is mistakes.Mistake
+# The former name before the present one: a checkout's root is often on sys.path.
+BOTH_NAMES = f"""
+import {former_name.FORMER}.fp8 as fp8
+from {former_name.FORMER} import mistakes
+import {former_name.NAME}.fp8 as own
+from {former_name.NAME}.mistakes import Mistake
+assert fp8 is own and mistakes.Mistake is Mistake
 """
 
 
