@@ -145,7 +145,7 @@ def _refuse(prepared: Prepared, baseline: Chosen, floors: Mapping[str, float]) -
 
 
 class _Decided(NamedTuple):
-    """`interval`: of the ratio to the deciding route; `floors`: of the ratios to others; `looks`: how many were taken."""
+    """`interval`: of the ratio to the deciding route; `floors`: of the ratios to others; `looks`: taken."""
 
     route: str
     interval: Interval
