@@ -1,0 +1,50 @@
+"""Loads kernels onto the GPU that CuPy sees: compiled by NVRTC for just this device, wgmma and the like included.
+
+cupy.RawModule alone cannot name an architecture such as sm_90a.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+OPTIONS = ("-std=c++17", "-lineinfo", "--ptxas-options=-v")
+OWN_FEATURES = 9  # from this compute capability on, an "a" behind it stands for the features of one architecture
+
+
+def load(file: Path, *options: str) -> Any:
+    """A cupy.RawModule. `#include` finds the headers (.cuh) beside the file. Raises RuntimeError with the log."""
+    import cupy
+
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / f"{file.stem}.cubin"
+        cubin.write_bytes(compiled(file, architecture(), *options))
+        module = cupy.RawModule(path=str(cubin))
+        module.compile()
+    return module
+
+
+def architecture() -> str:
+    import cupy
+
+    capability: str = cupy.cuda.Device().compute_capability
+    return f"sm_{capability}{'a' if int(capability[:-1]) >= OWN_FEATURES else ''}"
+
+
+def compiled(file: Path, arch: str, *options: str) -> bytes:
+    from cupy_backends.cuda.libs import nvrtc
+
+    headers = sorted(file.parent.glob("*.cuh"))
+    contents = tuple(header.read_bytes() for header in headers)
+    program = nvrtc.createProgram(
+        file.read_text(encoding="utf-8"), str(file), contents, tuple(header.name.encode() for header in headers)
+    )
+    try:
+        nvrtc.compileProgram(program, (f"-arch={arch}", *OPTIONS, *options))
+        cubin: bytes = nvrtc.getCUBIN(program)
+    except nvrtc.NVRTCError as error:
+        raise RuntimeError(f"{file} does not compile for {arch}:\n{nvrtc.getProgramLog(program)}") from error
+    finally:
+        nvrtc.destroyProgram(program)
+    return cubin
