@@ -30,6 +30,8 @@ from grader.sandbox.messages import (
     Run,
     Sweep,
     Swept,
+    Trace,
+    Traced,
     Upload,
     Uploaded,
     Verified,
@@ -118,6 +120,12 @@ class CudaEngine:
         named = ", ".join(i.kernel for i in request.invocations)
         return _blamed(named, lambda: sweep.run(kernels, request))
 
+    def trace(self, _: Trace, __: dict[str, np.ndarray]) -> Traced | Faulted:
+        submission, bench = self._submission, self._bench
+        assert submission is not None
+        assert bench is not None
+        return _blamed(self._timed, lambda: Traced(bench.trace(submission.ptx)))
+
     def verify(self, request: Verify, arrays: dict[str, np.ndarray]) -> Verified:
         assert self._bench is not None
         return self._bench.verify(request, arrays)
@@ -184,6 +192,7 @@ if __name__ == "__main__":
             Measure: engine.measure,
             Verify: engine.verify,
             Sweep: engine.sweep,
+            Trace: engine.trace,
         },
         confine.GPU,
     )
