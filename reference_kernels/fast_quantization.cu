@@ -9,6 +9,7 @@
 //     quantize_rows            1x128 along a row: one pass, by 16 or 32 lanes
 //     quantize_tiles           (groups, rows, cols), 128x128: one pass, by a block of threads
 //     swiglu_quantize          silu(gate) * up, then 1x128, in one pass
+//     quantize_to_places       1x128, and each row to several: a token to its experts
 //
 // Each for FP32 and BF16 input (_fp32, _bf16); swiglu_quantize takes BF16. How to launch them is in
 // fast_quantization.py. Scales and codes are those of quantization.py, bit for bit, and one thing more: a
@@ -71,10 +72,14 @@ __device__ unsigned largest(const float (&v)[W]) {
 // The largest value of LANES neighbouring lanes, for each of them.
 template <int LANES>
 __device__ unsigned largest_of(unsigned most) {
-    if (LANES == WARP) return __reduce_max_sync(ALL_LANES, most);
+    if constexpr (LANES == WARP) {
+        return __reduce_max_sync(ALL_LANES, most);
+    } else {
 #pragma unroll
-    for (int away = LANES / 2; away > 0; away /= 2) most = max(most, __shfl_xor_sync(ALL_LANES, most, away));
-    return most;
+        for (int away = LANES / 2; away > 0; away /= 2)
+            most = max(most, __shfl_xor_sync(ALL_LANES, most, away));
+        return most;
+    }
 }
 
 __device__ float scale_of(unsigned amax) {
@@ -121,12 +126,22 @@ __device__ unsigned encode2(float low, float high) {
     return pair;
 }
 
-__device__ unsigned encode4(const float* v) { return encode2(v[0], v[1]) | encode2(v[2], v[3]) << 16; }
+// The codes of W values, side by side.
+template <int W>
+struct alignas(W) Codes {
+    unsigned word[W / 4];
 
-__device__ void store(u8* q, const float (&v)[4]) { *reinterpret_cast<unsigned*>(q) = encode4(v); }
+    __device__ explicit Codes(const float (&v)[W]) {
+#pragma unroll
+        for (int i = 0; i < W / 4; ++i)
+            word[i] = encode2(v[4 * i], v[4 * i + 1]) | encode2(v[4 * i + 2], v[4 * i + 3]) << 16;
+    }
+    __device__ void store(u8* q) const { *reinterpret_cast<Codes*>(q) = *this; }
+};
 
-__device__ void store(u8* q, const float (&v)[8]) {
-    *reinterpret_cast<uint2*>(q) = make_uint2(encode4(v), encode4(v + 4));
+template <int W>
+__device__ void store(u8* q, const float (&v)[W]) {
+    Codes<W>(v).store(q);
 }
 
 template <int W, typename By>
@@ -280,9 +295,10 @@ struct Place {
 };
 
 // The values come from load(place) and values(what was loaded, v), W of each thread: 128 / W lanes share a
-// scale. UNROLL loads of each thread are under way before the first is used. At most 2^31 blocks.
-template <int W, int UNROLL, typename By, typename Load, typename Values>
-__device__ void quantize_rows(Load load, Values values, u8* q, float* scale, int rows, int cols) {
+// scale. They go to put(place, codes, scale). UNROLL loads of each thread are under way before the first is
+// used. At most 2^31 blocks.
+template <int W, int UNROLL, typename By, typename Load, typename Values, typename Put>
+__device__ void quantize_rows(Load load, Values values, Put put, int rows, int cols) {
     constexpr int LANES = BLOCK / W;
     const int across = ceil_div(cols, BLOCK);
     const long long vectors = (long long)rows * across * LANES, piece = (long long)blockDim.x * UNROLL;
@@ -300,35 +316,76 @@ __device__ void quantize_rows(Load load, Values values, u8* q, float* scale, int
             float v[W];
             values(raw[u], v);
             const By by(scale_of(largest_of<LANES>(largest(v))));
-            if (threadIdx.x % LANES == 0 && at.inside) scale[at.block] = by.scale;
             divide(v, by);
-            if (at.inside) store(q + at.row * cols + at.col, v);
+            if (at.inside) put(at, Codes<W>(v), by.scale);
         }
     }
 }
 
-template <int UNROLL, typename By, typename T>
-__device__ void quantize_rows_of(const T* x, u8* q, float* scale, int rows, int cols) {
+// Where they belong: a row of codes to a row, a scale to a block.
+struct InPlace {
+    u8* q;
+    float* scale;
+    int cols;
+
+    template <int W>
+    __device__ void operator()(const Place& at, const Codes<W>& codes, float own) const {
+        codes.store(q + at.row * cols + at.col);
+        if (at.col % BLOCK == 0) scale[at.block] = own;
+    }
+};
+
+// To k rows of a matrix: those that `places` (rows, k) names for this one.
+struct ToPlaces {
+    u8* q;
+    float* scale;
+    int cols, k;
+    const int* places;
+
+    template <int W>
+    __device__ void operator()(const Place& at, const Codes<W>& codes, float own) const {
+        const int across = ceil_div(cols, BLOCK);
+        for (int slot = 0; slot < k; ++slot) {
+            const long long row = places[at.row * k + slot];
+            codes.store(q + row * cols + at.col);
+            if (at.col % BLOCK == 0) scale[row * across + at.col / BLOCK] = own;
+        }
+    }
+};
+
+template <int UNROLL, typename By, typename T, typename Put>
+__device__ void quantize_rows_of(const T* x, Put put, int rows, int cols) {
     quantize_rows<WIDTH<T>, UNROLL, By>([=](const Place& at) { return load16(x + at.row * cols + at.col); },
-                                        [](uint4 raw, float (&v)[WIDTH<T>]) { unpack(raw, v); }, q, scale,
-                                        rows, cols);
+                                        [](uint4 raw, float (&v)[WIDTH<T>]) { unpack(raw, v); }, put, rows,
+                                        cols);
 }
 
 // The third: 16 bytes at a time. The fourth: several of them under way. The last: no division by element.
 extern "C" __global__ void quantize_rows_step3(const float* x, u8* q, float* scale, int rows, int cols) {
-    quantize_rows_of<1, PlainDivisor>(x, q, scale, rows, cols);
+    quantize_rows_of<1, PlainDivisor>(x, InPlace{q, scale, cols}, rows, cols);
 }
 
 extern "C" __global__ void quantize_rows_step4(const float* x, u8* q, float* scale, int rows, int cols) {
-    quantize_rows_of<4, PlainDivisor>(x, q, scale, rows, cols);
+    quantize_rows_of<4, PlainDivisor>(x, InPlace{q, scale, cols}, rows, cols);
 }
 
 extern "C" __global__ void quantize_rows_fp32(const float* x, u8* q, float* scale, int rows, int cols) {
-    quantize_rows_of<4, Divisor>(x, q, scale, rows, cols);
+    quantize_rows_of<4, Divisor>(x, InPlace{q, scale, cols}, rows, cols);
 }
 
 extern "C" __global__ void quantize_rows_bf16(const u16* x, u8* q, float* scale, int rows, int cols) {
-    quantize_rows_of<4, Divisor>(x, q, scale, rows, cols);
+    quantize_rows_of<4, Divisor>(x, InPlace{q, scale, cols}, rows, cols);
+}
+
+// x (rows, cols) to q (rows * k, cols): each token's row to its experts, read and quantized once.
+extern "C" __global__ void quantize_to_places_fp32(const float* x, const int* places, u8* q, float* scale,
+                                                   int rows, int cols, int k) {
+    quantize_rows_of<4, Divisor>(x, ToPlaces{q, scale, cols, k, places}, rows, cols);
+}
+
+extern "C" __global__ void quantize_to_places_bf16(const u16* x, const int* places, u8* q, float* scale,
+                                                   int rows, int cols, int k) {
+    quantize_rows_of<2, Divisor>(x, ToPlaces{q, scale, cols, k, places}, rows, cols);
 }
 
 // ---- SwiGLU, then 1x128 ---------------------------------------------------------------------------------
@@ -360,7 +417,7 @@ __device__ void swiglu_quantize_of(const u16* gate_up, u8* q, float* scale, int 
             const u16* gate = gate_up + at.row * 2 * cols + at.col;
             return GateUp{load16(gate), load16(gate + cols)};
         },
-        [](const GateUp& raw, float (&v)[8]) { swiglu(raw, v); }, q, scale, rows, cols);
+        [](const GateUp& raw, float (&v)[8]) { swiglu(raw, v); }, InPlace{q, scale, cols}, rows, cols);
 }
 
 // gate_up (rows, 2 * cols): the gates, then what they let through.
@@ -489,6 +546,8 @@ extern "C" __global__ void quantize_channels_step1(const float* x, u8* q, float*
 #define CHANNEL_THREADS 256
 #endif
 
+#if __CUDA_ARCH__ >= 900
+
 constexpr int CLUSTER = 8;  // blocks of threads: the most that every GPU with clusters takes
 
 __device__ unsigned rank_in_cluster() {
@@ -599,3 +658,5 @@ extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(2 * CHANN
     quantize_channels_wide(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
     quantize_channels<2 * CHANNEL_THREADS, 8, 16>(x, q, scale, groups, rows, cols);
 }
+
+#endif

@@ -28,7 +28,8 @@ BLOCK, WARP, THREADS, CLUSTER = 128, 32, 256, 8  # as in the source
 TILE_THREADS = {FP32: 512, BF16: 256}
 STRIP_LANES = 4  # 16 bytes of each across
 WIDE_THREADS, WIDE_LANES = 512, 8
-LOADS, AMAX_LOADS, SWIGLU_LOADS = 4, 8, 2  # that each thread has under way
+LOADS, SWIGLU_LOADS = 4, 2  # that each thread has under way
+PLACES_LOADS = {FP32: 4, BF16: 2}
 RESIDENT = 8 * 132  # blocks of 256 threads that fill an H200
 
 # ---- launches
@@ -42,8 +43,29 @@ def rows_launch(kernel: str, width: int, loads: int, shape: Shape, *, source: st
     return Launch(kernel, _count(vectors, THREADS * loads), THREADS, (source, "q", "scale", *sizes))
 
 
+def rows_threads(dtype: str) -> int:
+    """Threads for each block of 128 values."""
+    return BLOCK // WIDTH[dtype] // LOADS
+
+
+def places_threads(dtype: str) -> int:
+    return BLOCK // WIDTH[dtype] // PLACES_LOADS[dtype]
+
+
+def swiglu_threads() -> int:
+    return BLOCK // WIDTH[BF16] // SWIGLU_LOADS
+
+
 def rows_of(dtype: str, shape: Shape) -> tuple[Launch, ...]:
     return (rows_launch(f"quantize_rows_{dtype}", WIDTH[dtype], LOADS, shape),)
+
+
+def rows_to_places(dtype: str, shape: Shape, k: int) -> tuple[Launch, ...]:
+    """Shape: of x. Arrays `places` (rows, k), q (rows * k, cols) and its scales."""
+    rows, cols = shape
+    grid = _count(rows * _count(cols, BLOCK) * places_threads(dtype), THREADS)
+    arguments = ("x", "places", "q", "scale", *map(np.int32, (rows, cols, k)))
+    return (Launch(f"quantize_to_places_{dtype}", grid, THREADS, arguments),)
 
 
 def swiglu(shape: Shape) -> tuple[Launch, ...]:

@@ -74,6 +74,20 @@ def test_a_column_longer_than_a_cluster_holds_is_read_twice(dtype: str) -> None:
     assert fast.CHANNELS_FP32.wrong(arrays) == 0
 
 
+@pytest.mark.parametrize(("rows", "cols", "k"), [(1, 16, 1), (7, 272, 3), (9, 128, 8)])
+@pytest.mark.parametrize("dtype", [fast.FP32, fast.BF16])
+def test_rows_go_to_several_places(dtype: str, rows: int, cols: int, k: int) -> None:
+    rng = np.random.default_rng(rows)
+    given = fast.of_type(dtype, fast.values((rows, cols), rng))
+    arrays = fast.ROWS_FP32.outputs((rows * k, cols)) | {"x": given}
+    places = arrays["places"] = rng.permutation(rows * k).astype(np.int32).reshape(rows, k)
+    for launch in fast.rows_to_places(dtype, (rows, cols), k):
+        run(launch, arrays, ("q", "scale"))
+    expected = quantize(given if dtype == fast.FP32 else from_bf16(given), FINE_GRAINED)
+    for found, of_rows in zip((arrays["q"], arrays["scale"]), expected, strict=True):
+        np.testing.assert_array_equal(found[places], of_rows[:, None].repeat(k, axis=1))
+
+
 def quantized_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     arrays = fast.ROWS_FP32.arrays(x.shape, np.random.default_rng(1)) | {"x": x}
     for launch in fast.rows_of(fast.FP32, x.shape):
