@@ -158,7 +158,7 @@ def _blamed(kernels: str, call: Callable[[], T]) -> T | Faulted:
     """Errors that a submission causes on the GPU are its own fault; a lack of resources, mainly memory, is not."""
     from grader.executors import device
     from grader.executors.gpu_runs import Lost, blaming
-    from reference_kernels.cublas import CublasError
+    from grader.reference_kernels.cublas import CublasError
 
     try:
         with blaming(kernels, memory=False):
@@ -175,7 +175,7 @@ def _warm_quietly(compute_capability: tuple[int, int]) -> None:
     """Loads what timing will need. If this fails, it fails again in `upload`, where it is reported."""
     with contextlib.suppress(Exception):
         from grader.executors import bench
-        from reference_kernels import cublas
+        from grader.reference_kernels import cublas
 
         cublas.load()
         bench.build(compute_capability)

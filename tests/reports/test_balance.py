@@ -6,7 +6,7 @@ import msgspec
 
 from grader.model.measurements import Balance
 from grader.model.result import Result
-from reports import balance, render
+from grader.reports import balance, render
 from tests.reports import samples
 
 TAIL = Balance(
