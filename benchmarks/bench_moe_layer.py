@@ -176,7 +176,7 @@ def torch_combine(y: Any, order: Any, weights: Any) -> Any:
 def timed(sizes: Sizes, tokens: Sequence[int], seed: int, steps: bool) -> Iterator[Row]:
     import torch
 
-    from reference_kernels.torch_layers import FloatMoE, MoELayer
+    from grader.reference_kernels.torch_layers import FloatMoE, MoELayer
 
     torch.manual_seed(seed)
     plain = FloatMoE(sizes.hidden, sizes.intermediate, sizes.experts, sizes.top_k, device="cuda")
@@ -218,7 +218,7 @@ def timed_steps(layer: Any, x: Any) -> Iterator[Row]:
     """As MoELayer.forward."""
     import torch
 
-    from reference_kernels.torch_layers import ops
+    from grader.reference_kernels.torch_layers import ops
 
     logits = torch.nn.functional.linear(x.float(), layer.router)
     experts, weights = ops.route(logits, layer.top_k, layer.renormalize)

@@ -42,7 +42,7 @@ def compiled(file: Path, arch: str, *options: str) -> bytes:
     )
     try:
         nvrtc.compileProgram(program, (f"-arch={arch}", *OPTIONS, *options))
-        cubin: bytes = nvrtc.getCUBIN(program)
+        cubin = bytes(nvrtc.getCUBIN(program)) + b"\0"  # CuPy's binding drops the last byte
     except nvrtc.NVRTCError as error:
         raise RuntimeError(f"{file} does not compile for {arch}:\n{nvrtc.getProgramLog(program)}") from error
     finally:

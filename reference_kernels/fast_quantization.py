@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.fp8_grouped_gemm import from_bf16, to_bf16
-from reference_kernels.fp8_layers import quantize_rows
-from reference_kernels.quantization import (
+from grader.reference_kernels.fp8_grouped_gemm import from_bf16, to_bf16
+from grader.reference_kernels.fp8_layers import quantize_rows
+from grader.reference_kernels.quantization import (
     BLOCK_WISE,
     FINE_GRAINED,
     PER_CHANNEL,
@@ -20,7 +20,7 @@ from reference_kernels.quantization import (
     dequantize,
     quantize,
 )
-from reference_kernels.steps import Arrays, Ladder, Launch, Shape, Step
+from grader.reference_kernels.steps import Arrays, Ladder, Launch, Shape, Step
 
 FP32, BF16 = "fp32", "bf16"
 WIDTH = {FP32: 4, BF16: 8}  # values in 16 bytes
@@ -64,7 +64,7 @@ def rows_to_places(dtype: str, shape: Shape, k: int) -> tuple[Launch, ...]:
     """Shape: of x. Arrays `places` (rows, k), q (rows * k, cols) and its scales."""
     rows, cols = shape
     grid = _count(rows * _count(cols, BLOCK) * places_threads(dtype), THREADS)
-    arguments = ("x", "places", "q", "scale", *map(np.int32, (rows, cols, k)))
+    arguments = ("x", "places", "q", "scale", np.int32(rows), np.int32(cols), np.int32(k))
     return (Launch(f"quantize_to_places_{dtype}", grid, THREADS, arguments),)
 
 

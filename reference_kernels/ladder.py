@@ -1,6 +1,6 @@
 """Kernels from naive to fast, step by step: each checked, then timed next to the others and to a device copy.
 
-    python reference_kernels/ladder.py fast_quantization [--only TEXT] [--output FILE.json]
+    python reference_kernels/ladder.py fast_quantization [--only TEXT] [--check] [--output FILE.json]
 
 The steps of FILE.cu are data in FILE.py beside it (LADDERS). What was predicted for a step is shown beside what came.
 Times are medians over rounds in which all take turns, as captured graphs, on inputs that exceed twice the L2 cache.
@@ -26,8 +26,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from reference_kernels import device  # noqa: E402
-from reference_kernels.steps import Ladder, Launch, Step  # noqa: E402
+from grader.reference_kernels import device  # noqa: E402
+from grader.reference_kernels.steps import Ladder, Launch, Step  # noqa: E402
 
 FOLDER = Path(__file__).parent
 ROUNDS, WARM_UP = 40, 3
@@ -55,13 +55,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("file", help="a file of kernels that has ladders: fast_quantization")
     parser.add_argument("--only", default="", metavar="TEXT", help="ladders whose title contains it")
+    parser.add_argument("--check", action="store_true", help="only whether each step is right")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     options = parser.parse_args(arguments)
     source = FOLDER / f"{Path(options.file).stem}.cu"
     if not source.is_file() or not source.with_suffix(".py").is_file():
         parser.error(f"{options.file}: there is no {source.name} with its steps beside it, in {source.stem}.py")
-    every: Sequence[Ladder] = importlib.import_module(f"reference_kernels.{source.stem}").LADDERS
+    every: Sequence[Ladder] = importlib.import_module(f"grader.reference_kernels.{source.stem}").LADDERS
     ladders = [ladder for ladder in every if options.only in ladder.title]
     if not ladders:
         parser.error(f"--only {options.only}: known are {'; '.join(ladder.title for ladder in every)}")
@@ -75,6 +76,8 @@ def main(arguments: Sequence[str]) -> int:
         trouble = check(ladder, module)
         print(f"  {trouble or 'every step gives what the definition does'}", flush=True)
         failed |= bool(trouble)
+        if options.check:
+            continue
         found[ladder.title] = timed(ladder, module, options.rounds)
         _show(found[ladder.title], ladder.bytes_moved(ladder.shape))
     if options.output:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference_kernels import fast_quantization
+from grader.reference_kernels import fast_quantization
 
 Quantized = tuple[Tensor, Tensor]
 

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import reference_kernels
-from grader import ptx
+from grader import ptx, reference_kernels
 from grader.compile import nvrtc, recipe
-from reference_kernels import fast_quantization as fast
-from reference_kernels import fp8_layers
-from reference_kernels.fp8_grouped_gemm import from_bf16, to_bf16
-from reference_kernels.quantization import FINE_GRAINED, PER_TENSOR, quantize
-from reference_kernels.quantization_rules import admissible
-from reference_kernels.steps import Ladder, Launch, Step
+from grader.reference_kernels import fast_quantization as fast
+from grader.reference_kernels import fp8_layers
+from grader.reference_kernels.fp8_grouped_gemm import from_bf16, to_bf16
+from grader.reference_kernels.quantization import FINE_GRAINED, PER_TENSOR, quantize
+from grader.reference_kernels.quantization_rules import admissible
+from grader.reference_kernels.steps import Ladder, Launch, Step
 
 SOURCE = (Path(reference_kernels.__file__).parent / "fast_quantization.cu").read_text(encoding="utf-8")
 POISON = ("q", "scale", "h")  # nothing may read them before they are written
