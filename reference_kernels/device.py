@@ -5,7 +5,6 @@ cupy.RawModule alone cannot name an architecture such as sm_90a.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ OWN_FEATURES = 9  # from this compute capability on, an "a" behind it stands for
 
 
 def load(file: Path, *options: str) -> Any:
-    """A cupy.RawModule. `#include` finds the headers (.cuh) beside the file. Raises RuntimeError with the log."""
-    import cupy
+    """A module with `get_function`. `#include` finds the headers (.cuh) beside the file.
 
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder) / f"{file.stem}.cubin"
-        cubin.write_bytes(compiled(file, architecture(), *options))
-        module = cupy.RawModule(path=str(cubin))
-        module.compile()
+    Raises RuntimeError with the compiler's log.
+    """
+    from cupy.cuda.function import Module
+
+    module = Module()
+    module.load(compiled(file, architecture(), *options))
     return module
 
 

@@ -141,10 +141,10 @@ def _launch(
     if work == 0:
         return
     device: int = arguments[0].device.index
-    stream = torch.cuda.current_stream(device).cuda_stream
+    stream = cupy.cuda.Stream.from_external(torch.cuda.current_stream(device))
     grid = min(_count(work, threads), on_an_sm * _multiprocessors(device))
     given = [a.contiguous() if isinstance(a, Tensor) else a for a in arguments]  # kept until the launch
-    with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream, device):
+    with cupy.cuda.Device(device), stream:
         _module(device, source).get_function(name)((grid,), (threads,), tuple(map(_argument, given)))
 
 
