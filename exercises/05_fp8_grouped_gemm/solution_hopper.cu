@@ -458,6 +458,8 @@ extern "C" __global__ void __launch_bounds__(Large::THREADS, 1) fp8_grouped_gemm
     run<Large>(A, B, PROBLEM);
 }
 
+// ---- how the kernels are launched -------------------------------------------------------------------------
+
 // A matrix (matrices, rows, K) of bytes, of which boxes of 128 bytes of `box_rows` rows are copied, swizzled.
 __device__ void describe_matrix(TensorMap& map, int array, u64 K, u64 rows, u64 matrices, unsigned box_rows) {
     map.array = array;
@@ -475,20 +477,20 @@ __device__ void describe_matrix(TensorMap& map, int array, u64 K, u64 rows, u64 
     map.l2_promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
 }
 
+// How often a block, or a cluster, takes a tile, or neighbouring ones.
 template <typename T>
-__device__ int count_tiles(const int* M_sizes, int N, int num_groups) {
+__device__ int count_tickets(const int* M_sizes, int N, int num_groups) {
     int down = 0;
     for (int group = 0; group < num_groups; ++group) down += ceil_div(M_sizes[group], T::ROWS);
-    return down * ceil_div(N, T::COLS);
+    return down * ceil_div(N, T::COLS * T::CLUSTER);
 }
 
 template <typename T>
 __device__ void plan(const int* M_sizes, int K, int N, int num_groups, Launch* launch) {
     int rows = 0;
     for (int group = 0; group < num_groups; ++group) rows += M_sizes[group];
-    const int tickets = ceil_div(count_tiles<T>(M_sizes, N, num_groups), T::CLUSTER);
     const int together = launch->max_shared_bytes / (int)sizeof(Shared<T>) * launch->sm_count / T::CLUSTER;
-    launch->grid = dim3(min(tickets, together) * T::CLUSTER);
+    launch->grid = dim3(min(count_tickets<T>(M_sizes, N, num_groups), together) * T::CLUSTER);
     launch->block = dim3(T::THREADS);
     launch->shared_bytes = sizeof(Shared<T>);
     if (T::CLUSTER > 1) launch->cluster = dim3(T::CLUSTER, 1, 1);
@@ -500,10 +502,10 @@ __device__ void plan(const int* M_sizes, int K, int N, int num_groups, Launch* l
 // The largest tiles of which there are enough to fill the GPU.
 extern "C" __global__ void launch_fp8_grouped_gemm(const int* M_sizes, int K, int N, int num_groups,
                                                    Launch* launch) {
-    if (count_tiles<Large>(M_sizes, N, num_groups) >= 2 * launch->sm_count) {
+    if (count_tickets<Large>(M_sizes, N, num_groups) >= launch->sm_count) {
         launch->variant = 2;
         plan<Large>(M_sizes, K, N, num_groups, launch);
-    } else if (2 * count_tiles<Medium>(M_sizes, N, num_groups) >= launch->sm_count) {
+    } else if (2 * count_tickets<Medium>(M_sizes, N, num_groups) >= launch->sm_count) {
         launch->variant = 1;
         plan<Medium>(M_sizes, K, N, num_groups, launch);
     } else {
