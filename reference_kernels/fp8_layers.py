@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, to_bf16
-from reference_kernels.quantization import (
+from grader.reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, to_bf16
+from grader.reference_kernels.quantization import (
     BLOCK_WISE,
     FINE_GRAINED,
     Granularity,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from grader.model.details import Detail, Role
 from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Finding, Related, Result, Status
-from reports.kinds import kind_of, next_step, title
+from grader.reports.kinds import kind_of, next_step, title
 
 WARNING = "compile-warning"
 COMPILE_ERROR = "compile-error"

@@ -11,9 +11,9 @@ from grader.batch import outcomes, table
 from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result
-from reports import problems as found
-from reports import verdict
-from reports.text import inert
+from grader.reports import problems as found
+from grader.reports import verdict
+from grader.reports.text import inert
 
 SHOWN_PROBLEMS = 20
 

@@ -111,7 +111,7 @@ def _check(
 def _preview(batch: Batch, *, here: bool) -> None:
     from grader.batch.run import preview
     from grader.cli.wrap import wrapped
-    from reports.text import in_line, inert, plural
+    from grader.reports.text import in_line, inert, plural
 
     accepted = preview(batch, lambda text: click.echo(inert(text), err=True), here=here)
     for one in accepted.enrolled:
@@ -141,7 +141,7 @@ def _say_what_changed(batch: Batch, began: int) -> None:
     """Whose earlier grade is another since that event."""
     from grader.batch import changes
     from grader.batch.ledger import Ledger
-    from reports.text import plural
+    from grader.reports.text import plural
 
     with Ledger(batch.out) as ledger:
         changed = sum(one.changed for one in changes.regraded(ledger, after=began))

@@ -214,7 +214,7 @@ class _Told:
         return summary.markdown(graded, f"{self._change.compared}.", self._change.beside)
 
     def _files(self, graded: Sequence[GradedFile], found: Sequence[Annotation]) -> Iterator[tuple[str, bytes]]:
-        import reports
+        from grader import reports
         from grader.ci import code_quality, junit
         from grader.model import codec
         from grader.model.result import Verdict
@@ -232,7 +232,7 @@ class _Told:
 
 
 def _say(text: str) -> None:
-    from reports.text import inert
+    from grader.reports.text import inert
 
     click.echo(inert(text))
 

@@ -125,7 +125,7 @@ def show(
 def write_report(
     result: Result, exercise: Exercise | None, source: str | None, file: Path, *, since: Result | None = None
 ) -> bool:
-    import reports
+    from grader import reports
 
     done = write(file, reports.render(result, exercise, source, since=since).encode(errors="replace"))
     if done and file != STDOUT:

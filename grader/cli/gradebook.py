@@ -27,7 +27,7 @@ def command(folders: tuple[Path, ...], out: Path, exercises: Path | None) -> int
     from grader.batch import course_gradebook, instructor, outputs
     from grader.batch.choice import some
     from grader.batch.ledger import Ledger
-    from reports.text import in_line, plural
+    from grader.reports.text import in_line, plural
 
     if out.is_dir() or out.suffix in KERNELS or out.suffix == ".sqlite":
         raise UsageError(f"--out {out}: name a CSV file")

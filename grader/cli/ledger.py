@@ -178,7 +178,7 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
 def alike_(at: tuple[Path, Path | None]) -> int:
     """List submissions that look like copies of each other."""
     from grader.batch import classroom, instructor, outputs
-    from reports.text import plural
+    from grader.reports.text import plural
 
     with _open(at) as ledger:
         exercise = instructor.exercise_of(ledger, at[1])
@@ -199,7 +199,7 @@ def alike_(at: tuple[Path, Path | None]) -> int:
 def changed(at: tuple[Path, Path | None], since: str) -> int:
     """List whose grade changed when they were last graded again."""
     from grader.batch import changes
-    from reports.text import plural
+    from grader.reports.text import plural
 
     with _open(at) as ledger:
         found = changes.regraded(ledger, since)
@@ -296,12 +296,12 @@ def _number(value: float | None) -> str:
 
 
 def _name(text: str) -> str:
-    from reports.text import in_line
+    from grader.reports.text import in_line
 
     return in_line(text)
 
 
 def _shown(text: str) -> str:
-    from reports.text import inert
+    from grader.reports.text import inert
 
     return inert(text)

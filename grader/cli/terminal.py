@@ -21,11 +21,11 @@ from grader.model.execution import UNCOALESCED
 from grader.model.exercise import Exercise
 from grader.model.families import LAUNCH
 from grader.model.result import Check, Result, Verdict
-from reports import cases, history, kernels, speed
-from reports.points import Part, account
-from reports.problems import COMPILE_ERROR, Occurrence, Problem, advice, grader_errors, not_judged, problems
-from reports.text import inert, plural, readable
-from reports.verdict import words
+from grader.reports import cases, history, kernels, speed
+from grader.reports.points import Part, account
+from grader.reports.problems import COMPILE_ERROR, Occurrence, Problem, advice, grader_errors, not_judged, problems
+from grader.reports.text import inert, plural, readable
+from grader.reports.verdict import words
 
 WIDTH = 80  # where no terminal says how wide it is
 PROSE = 100  # longer lines are hard to read; code and tables have the whole width

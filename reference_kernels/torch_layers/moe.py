@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, silu
 
-from reference_kernels.torch_layers import ops
-from reference_kernels.torch_layers.quantized_module import QuantizedModule, quantized_weights, zeros
+from grader.reference_kernels.torch_layers import ops
+from grader.reference_kernels.torch_layers.quantized_module import QuantizedModule, quantized_weights, zeros
 
 
 class FloatMoE(torch.nn.Module):  # type: ignore[misc]

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference_kernels import fp8_layers
-from reference_kernels.fp8_grouped_gemm import Operands
-from reference_kernels.torch_layers import deepgemm, on_cuda
+from grader.reference_kernels import fp8_layers
+from grader.reference_kernels.fp8_grouped_gemm import Operands
+from grader.reference_kernels.torch_layers import deepgemm, on_cuda
 
 NAMESPACE = "fp8_layers"
 BLOCK = 128  # elements that share a scale

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import reference_kernels
-from grader import ptx
+from grader import ptx, reference_kernels
 from grader.compile import nvrtc, recipe
-from reference_kernels import fp8_layers
-from reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, quantized, to_bf16
-from reference_kernels.fp8_grouped_gemm_error import bound, within
-from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED
+from grader.reference_kernels import fp8_layers
+from grader.reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, quantized, to_bf16
+from grader.reference_kernels.fp8_grouped_gemm_error import bound, within
+from grader.reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED
 
 SOURCE = (Path(reference_kernels.__file__).parent / "fp8_layers.cu").read_text(encoding="utf-8")
 
@@ -185,8 +184,8 @@ def test_results_are_combined_bit_for_bit(cpu: Cpu, k: int) -> None:
 
 
 def test_without_torch_its_layers_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("reference_kernels.torch_layers")]:
+    for name in [name for name in sys.modules if name.startswith("grader.reference_kernels.torch_layers")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"pip install 'cuda-kernel-grader\[torch\]'"):
-        importlib.import_module("reference_kernels.torch_layers")
+        importlib.import_module("grader.reference_kernels.torch_layers")

@@ -14,9 +14,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from reference_kernels import fp8_layers_error, moe  # noqa: E402
-from reference_kernels.fp8_grouped_gemm import fp8_grouped_gemm, quantized, to_bf16  # noqa: E402
-from reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, deepgemm, ops  # noqa: E402
+from grader.reference_kernels import fp8_layers_error, moe  # noqa: E402
+from grader.reference_kernels.fp8_grouped_gemm import fp8_grouped_gemm, quantized, to_bf16  # noqa: E402
+from grader.reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, deepgemm, ops  # noqa: E402
 
 BF16, FP32 = torch.bfloat16, torch.float32
 MARGIN = 0.5  # of the bound: what a right layer stays below

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from grader import ptx  # noqa: E402
 from grader.compile import nvrtc, recipe  # noqa: E402
-from reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, on_cuda, ops  # noqa: E402
+from grader.reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, on_cuda, ops  # noqa: E402
 
 SMS = 2
 CARRIERS = {torch.float8_e4m3fn: torch.uint8, torch.bfloat16: torch.int16}  # what NumPy has no type for

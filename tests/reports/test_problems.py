@@ -8,8 +8,8 @@ import pytest
 from grader.grading import hints
 from grader.model.details import Detail, Role
 from grader.model.result import Check, Finding, Related, Result, Status
-from reports import kernels
-from reports.problems import Problem, advice, problems
+from grader.reports import kernels
+from grader.reports.problems import Problem, advice, problems
 from tests.reports import samples
 
 
