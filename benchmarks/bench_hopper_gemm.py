@@ -26,12 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import on_gpu  # noqa: E402
+from grader.reference_kernels.cublas import GroupedSizes  # noqa: E402
+from grader.reference_kernels.fp8_cublaslt import Arrays, Routes  # noqa: E402
+from grader.reference_kernels.fp8_grouped_gemm_hopper import GroupedGemm  # noqa: E402
+from grader.reference_kernels.grouped_gemm_cases import zipf  # noqa: E402
 from grader.timing import statistics  # noqa: E402
 from grader.timing.clocks import Clocks  # noqa: E402
-from reference_kernels.cublas import GroupedSizes  # noqa: E402
-from reference_kernels.fp8_cublaslt import Arrays, Routes  # noqa: E402
-from reference_kernels.fp8_grouped_gemm_hopper import GroupedGemm  # noqa: E402
-from reference_kernels.grouped_gemm_cases import zipf  # noqa: E402
 
 # groups, rows of each, N, K
 SHAPES = (

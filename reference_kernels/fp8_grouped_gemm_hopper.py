@@ -15,10 +15,10 @@ from ctypes import c_int, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 
-from reference_kernels import hopper
-from reference_kernels.fp8_cublaslt import Arrays
+from grader.reference_kernels import hopper
+from grader.reference_kernels.fp8_cublaslt import Arrays
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.resolve()
 EXERCISE = "05_fp8_grouped_gemm/solution_hopper.cu"
 FOLDERS = (HERE.parent / "exercises", HERE.parent / "_exercises")  # in a checkout, in an installed package
 

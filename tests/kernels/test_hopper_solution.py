@@ -11,8 +11,8 @@ from grader.exercise.oracle import Oracle
 from grader.launching.plan import H200, DeviceLimits
 from grader.model.execution import LaunchConfig
 from grader.model.exercise import Case
-from reference_kernels import fp8_grouped_gemm_hopper as from_python
-from reference_kernels import hopper
+from grader.reference_kernels import fp8_grouped_gemm_hopper as from_python
+from grader.reference_kernels import hopper
 from tests.kernels.several import Several
 from tests.kernels.test_fp8_correct import EXERCISES
 
