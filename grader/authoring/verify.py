@@ -105,10 +105,11 @@ def gaps(exercise: Exercise) -> Iterator[Gap]:
 
 
 def promises(exercise: Exercise) -> Iterator[Promise]:
-    """One per existing file, starter and solution first."""
-    for file, says in ((exercise.starter, STARTER), (exercise.folder / "solution.cu", SOLUTION)):
-        if file.is_file():
-            yield Promise(file, case=exercise.cases[0] if says == STARTER else None, says=says)
+    """One per existing file, starter and solutions first."""
+    if exercise.starter.is_file():
+        yield Promise(exercise.starter, case=exercise.cases[0], says=STARTER)
+    for file in sorted(exercise.folder.glob("solution*.cu")):
+        yield Promise(file, says=SOLUTION)
     for file in _wrong(exercise):
         with suppress(GraderError):  # one of the gaps
             yield promise_of(file)
