@@ -18,7 +18,14 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OWN = ("grader/compile", "grader/executors", "grader/model", "grader/ptx", "grader/sandbox", "reference_kernels")
+OWN = (
+    "grader/compile",
+    "grader/executors",
+    "grader/model",
+    "grader/ptx",
+    "grader/reference_kernels",
+    "grader/sandbox",
+)
 # Packages, and what to import for the modules of them that are needed.
 INSTALLED = {"cupy": "cupy", "cupy_backends": "grader.compile.nvrtc", "llvmlite": "grader.executors.launches"}
 ENGINE = "grader/ptx"
