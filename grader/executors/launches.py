@@ -12,6 +12,7 @@ from grader.compile import recipe, toolkit
 from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation, Mapped
 from grader.model.result import Finding, Related
 from grader.ptx.syntax import Location
+from grader.sandbox import bytecode
 from grader.sandbox.messages import ArenaSlot, Ran, Run
 
 MAX_PRINTED = 100_000  # characters
@@ -31,8 +32,8 @@ LEAST_STALE = 10_000
 
 
 def prepare() -> None:
-    """Compile what every kernel needs while NVRTC is still running."""
-    ptx.prepare()
+    """What every kernel needs: loaded while NVRTC is still running."""
+    ptx.prepare(bytecode.machine_code())
 
 
 class CpuSubmission:
@@ -48,10 +49,11 @@ class CpuSubmission:
         filled = {
             slot.name: np.zeros(arrays[slot.name].nbytes, np.uint8) for slot in request.slots if slot.access == "out"
         }
+        seed = _seed(request.slots, arrays)
         try:
             for invocation in request.invocations:
                 try:
-                    execution = self._launch(invocation, request, arrays, filled)
+                    execution = self._launch(invocation, request, arrays, filled, seed)
                 except ptx.GridTooLarge as error:
                     lacking = _unsupported(error.message, error.location, GRID_TOO_LARGE)
                     return Ran(unsupported=msgspec.structs.replace(lacking, kernel=invocation.kernel))
@@ -76,6 +78,7 @@ class CpuSubmission:
         request: Run,
         arrays: dict[str, np.ndarray],
         filled: dict[str, np.ndarray],
+        seed: int,
     ) -> ptx.Execution:
         if self._program is None:
             self._program = ptx.Program(ptx.parse(self._text))
@@ -88,7 +91,7 @@ class CpuSubmission:
             arguments=_arguments(invocation, request.slots, arrays, filled),
             workers=request.workers,
             limits=_limits(arrays, request.seconds),
-            seed=_seed(request.slots, arrays),
+            seed=seed,
         )
 
 
@@ -97,7 +100,7 @@ def _seed(slots: tuple[ArenaSlot, ...], arrays: dict[str, np.ndarray]) -> int:
     seed = 0
     for slot in slots:
         if slot.access == "in":
-            seed = zlib.crc32(arrays[slot.name].tobytes(), seed)
+            seed = zlib.crc32(np.ascontiguousarray(arrays[slot.name]).reshape(-1).view(np.uint8).data, seed)
     return seed
 
 
