@@ -81,6 +81,12 @@ def permute(experts: INT32, num_experts: int) -> tuple[INT32, INT32, INT32]:
     return rows.reshape(experts.shape), tokens_of.astype(np.int32), sizes.astype(np.int32)
 
 
+def quantize_permuted(x: FP32, tokens_of: INT32) -> Quantized:
+    """The rows of a token's copies (R, K), quantized 1×128: those of `tokens_of`."""
+    codes, scales = quantize_rows(x)
+    return codes[tokens_of], scales[tokens_of]
+
+
 def swiglu_quantize(gate_up: BF16) -> Quantized:
     """silu(gate) * up in FP32, quantized 1x128. gate_up (R, 2 * I): the gates, then what they let through."""
     gate, up = np.split(from_bf16(gate_up), 2, axis=1)

@@ -20,7 +20,7 @@ from grader.exercise import submission
 from grader.exercise.shared_oracle import SharedOracle
 from grader.grading import pipeline
 from grader.model.exercise import Exercise
-from grader.model.families import COMPILE, RULES
+from grader.model.families import COMPILE, QUALITY, RULES
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.sandbox.children import Children
 from grader.sandbox.runner import OpenExecutor
@@ -184,11 +184,18 @@ def _problem(
     if errors:
         return f"{errors[0].id} ended in an error: {errors[0].message}"
     if promise.says == SOLUTION:
-        passed = result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE)
-        return "" if passed else _caught_by(first_failed(result))
+        return _solution_problem(result)
     if promise.says == STARTER:
         return _starter_problem(result)
     return problem_of(promise, first_failed(result))
+
+
+def _solution_problem(result: Result) -> str:
+    """It must pass, and be what the quality rules ask of others."""
+    if result.verdict not in (Verdict.PASSED, Verdict.INCOMPLETE):
+        return _caught_by(first_failed(result))
+    lost = [check for check in result.checks if check.family == QUALITY.name and check.status is Status.FAILED]
+    return _caught_by(lost[0]) if lost else ""
 
 
 def _starter_problem(result: Result) -> str:

@@ -334,7 +334,8 @@ def test_compiled_code_gives_the_same_bits(device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["quantize_rows", "swiglu_quantize", "route", "permute", "combine", "grouped_product"]
+    "name",
+    ["quantize_rows", "quantize_permuted", "swiglu_quantize", "route", "permute", "combine", "grouped_product"],
 )
 def test_operators_and_their_fakes_agree(name: str) -> None:
     """torch's own check of an operator: schema, fake, and what torch.compile makes of it."""
@@ -346,6 +347,7 @@ def test_operators_and_their_fakes_agree(name: str) -> None:
     sizes = torch.tensor([2, 4], dtype=torch.int32)
     arguments = {
         "quantize_rows": (x,),
+        "quantize_permuted": (x[:3], rows, torch.tensor([0, 0, 1, 1, 2, 2], dtype=torch.int32)),
         "swiglu_quantize": (x.to(BF16),),
         "route": (x, 2, True),
         "permute": (experts, 3),
