@@ -4,7 +4,7 @@
 
 mma, wmma and wgmma with every N: a million random and a hundred thousand adversarial products each, that is, elements
 of D, of which every bit counts. Needs an NVIDIA GPU of compute capability 9.0. `--only TEXT` chooses instructions,
-`--save DIR` keeps matrices in which something differs, `--vectors N` takes fewer.
+`--save DIR` keeps matrices in which something differs, `--vectors N` takes fewer, `--seconds N` stops after that.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from benchmarks.tensor_core_products import Instruction, every
 from grader import machine, ptx
 
 RANDOM, ADVERSARIAL = 1_000_000, 100_000  # elements of D, at least
-KEPT_BLOCKS = 4  # of one kind, if `--save` is given
+KEPT_BLOCKS, KEPT_COLUMNS = 4, 32  # of one kind, and of narrow products alone, if `--save` is given
 Run = Callable[[Instruction, inputs.Matrices], np.ndarray]  # codes of A, B and C to those of D
 
 
@@ -43,33 +42,52 @@ class Difference:
     differ: int
 
 
+@dataclass(frozen=True)
+class Result:
+    """Of one instruction. `error`: why it could not be compared."""
+
+    opcode: str
+    differences: list[Difference]
+    error: str = ""
+
+
 def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if not machine.gpus():
         print("needs an NVIDIA GPU", file=sys.stderr)
         return 4
-    chosen = [i for i in range(len(every())) if options.only in every()[i].opcode]
+    chosen = [i for i, instruction in enumerate(every()) if options.only in instruction.opcode]
     context = multiprocessing.get_context("spawn")
     cores = len(os.sched_getaffinity(0))
     jobs = [(i, options.vectors, options.save) for i in chosen]
     with ProcessPoolExecutor(cores, mp_context=context, initializer=ptx.prepare) as pool:
-        results = list(pool.map(_compare, jobs))
+        futures = [pool.submit(_compare, job) for job in jobs]
+        wait(futures, timeout=options.seconds)
+        begun = [
+            future for future in reversed(futures) if not future.cancel()
+        ]  # from the end: others go on meanwhile
+        results = [future.result() for future in reversed(begun)]
     print(table(results))
-    return int(any(d.differ for _, found in results for d in found))
+    print(f"\n{len(results)} of {len(jobs)} instructions compared.")
+    return int(any(r.error or any(d.differ for d in r.differences) for r in results))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--only", default="", help="only instructions with this in their name")
     parser.add_argument("--vectors", type=int, default=RANDOM, help="random products of each; a tenth adversarial")
+    parser.add_argument("--seconds", type=float, help="then start no more")
     parser.add_argument("--save", type=Path, help="a folder for matrices in which something differs")
     return parser
 
 
-def _compare(job: tuple[int, int, Path | None]) -> tuple[str, list[Difference]]:
+def _compare(job: tuple[int, int, Path | None]) -> Result:
     number, vectors, save = job
     instruction = every()[number]
-    return instruction.opcode, list(compare(instruction, vectors, on_gpu, save))
+    try:
+        return Result(instruction.opcode, list(compare(instruction, vectors, on_gpu, save)))
+    except Exception as error:
+        return Result(instruction.opcode, [], f"{type(error).__name__}: {error}".replace("\n", " ")[:120])
 
 
 def compare(instruction: Instruction, vectors: int, other: Run, save: Path | None = None) -> Iterator[Difference]:
@@ -83,7 +101,7 @@ def compare(instruction: Instruction, vectors: int, other: Run, save: Path | Non
         first = part.stop
         differ = ours[part] != theirs[part]
         yield Difference(kind, adversarial, differ.size, int(differ.sum()))
-        if save and differ.any():
+        if save and differ.any() and instruction.shape.n <= KEPT_COLUMNS:
             _save(save / f"{instruction.opcode}-{kind}.npz", matrices, ours[part], theirs[part])
 
 
@@ -133,13 +151,17 @@ def _save(file: Path, matrices: inputs.Matrices, ours: np.ndarray, theirs: np.nd
 # The table ------------------------------------------------------------------------------------------------------
 
 
-def table(results: list[tuple[str, list[Difference]]]) -> str:
+def table(results: list[Result]) -> str:
     """One row for all N of a product of wgmma."""
     lines = ["| instruction | random | differ | adversarial | differ | of which |", "|---|---|---|---|---|---|"]
-    for name, group in groupby(results, key=lambda result: _without_n(result[0])):
-        found = list(group)
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(_without_n(result.opcode), []).append(result)
+    for name, found in groups.items():
         shown = f"`{name}`" + (f", {len(found)} N" if len(found) > 1 else "")
-        lines.append(f"| {shown} | {_cells([d for _, differences in found for d in differences])} |")
+        errors = dict.fromkeys(result.error for result in found if result.error)
+        cells = _cells([d for result in found for d in result.differences])
+        lines.append(f"| {shown} | {'; '.join([cells, *errors])} |")
     return "\n".join(lines)
 
 

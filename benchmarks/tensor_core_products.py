@@ -113,7 +113,8 @@ class Mma(Instruction):
 
     def pack(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...]:
         p = self.product
-        return _registers(p.a, a), _registers(p.b, b.swapaxes(1, 2)), _registers(p.c, c)
+        below = np.tile(b.swapaxes(1, 2), (1, p.parts, 1))  # all parts of A meet the same B
+        return _registers(p.a, a), _registers(p.b, below), _registers(p.c, c)
 
     def unpack(self, d: np.ndarray) -> np.ndarray:
         fragment = self.product.d
@@ -288,13 +289,12 @@ def _wmmas() -> list[Instruction]:
 
 
 def _wgmmas() -> list[Instruction]:
-    widths = range(LEAST_N, MOST_N + 1, 8)
     return [
         Wgmma(n, a, b, d)
+        for n in range(LEAST_N, MOST_N + 1, 8)
         for type_, totals in SUMS.items()
         for a, b in _pairs(type_)
         for d in totals
-        for n in widths
         if d != "s32" or n in INTEGER_WIDTHS
     ]
 
