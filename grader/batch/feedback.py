@@ -33,8 +33,9 @@ class Advice(NamedTuple):
         """ "Race between threads on lines 46 and 52"."""
         if not self.lines:
             return self.title
-        where = "line" if len(self.lines) == 1 else "lines"
-        return f"{self.title} on {where} {' and '.join(map(str, self.lines))}"
+        *others, last = map(str, self.lines)
+        where = f"lines {', '.join(others)} and {last}" if others else f"line {last}"
+        return f"{self.title} on {where}"
 
     def shows(self, check: Check) -> bool:
         """Whether it is what made this check fail."""

@@ -12,6 +12,7 @@ import click
 from grader.cli import exits
 from grader.cli.complete import exercise_names
 from grader.cli.numbers import SEED, Whole
+from grader.cli.paths import folder_only
 
 if TYPE_CHECKING:
     from grader.batch.intake import Batch
@@ -23,7 +24,14 @@ _PATH = click.Path(path_type=Path)
 @click.command("batch")
 @click.argument("submissions", type=_PATH)
 @click.option("--exercise", metavar="E", required=True, shell_complete=exercise_names, help="Its number or name.")
-@click.option("--out", metavar="DIR", type=_PATH, required=True, help="Folder for gradebook, reports and ledger.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=_PATH,
+    required=True,
+    callback=folder_only,
+    help="Folder for gradebook, reports and ledger.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--gpu", "gpus", metavar="N", type=Whole(0), multiple=True, help="Use only this GPU; repeatable.")
 @click.option("--seed", metavar="N", type=SEED, help="Seed of all inputs; kept when resuming.")

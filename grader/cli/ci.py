@@ -15,6 +15,7 @@ import click
 
 from grader.cli import exits
 from grader.cli.numbers import SEED
+from grader.cli.paths import folder_only
 from grader.cli.wrap import wrapped
 from grader.seeds import SEEDS
 
@@ -37,7 +38,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--all", "everything", is_flag=True, help="Grade every submission of the commit.")
 @click.option("--exercises", metavar="DIR", help="Folder of the exercises; default: exercises.")
 @click.option("--submissions", metavar="PATTERN", help="Default: exercises/{exercise}/starter.cu.")
-@click.option("--out", metavar="DIR", type=_PATH, help="Write junit.xml, codequality.json, results and reports.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=_PATH,
+    callback=folder_only,
+    help="Write junit.xml, codequality.json, results and reports.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--seed", metavar="N", type=SEED, help="Repeat a run with this seed.")
 @click.option("--trust", is_flag=True, help="Grade even if this machine cannot confine submissions.")

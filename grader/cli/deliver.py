@@ -154,6 +154,14 @@ def write(file: Path, content: bytes) -> bool:
     return True
 
 
+def write_private(file: Path, content: bytes) -> bool:
+    """As `write`, for what others must not read; but raises GraderError if a file cannot be written."""
+    if file == STDOUT:
+        return write(file, content)
+    files.write_private(file, content)
+    return True
+
+
 def _temporary() -> Path:
     """For a report that only the browser needs; it must outlive this process."""
     return Path(tempfile.mkdtemp(prefix="grade-")) / "report.html"

@@ -224,6 +224,7 @@ def changed(at: tuple[Path, Path | None], since: str) -> int:
 def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
     """Remove everything that DIR holds about STUDENT."""
     from grader.batch import instructor, outputs, who
+    from grader.remote import queue
 
     folder, exercises = at
     with _open(at) as ledger:
@@ -238,6 +239,8 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
             exercise = None
         of_a_batch = "exercise" in ledger.settings()  # and not of grade serve, which has no gradebook
         files = instructor.purge(ledger, exercise, folder, student)
+    if (folder / queue.STARTS).exists():
+        queue.Queue(folder).forget(student)
     click.echo("\n  ".join(["removed:", "the ledger's rows", *(_name(str(from_here(file))) for file in files)]))
     for file in outputs.exported(folder):
         click.echo(f"grade: note: {file} was exported earlier and may still contain {_name(student)}", err=True)

@@ -195,12 +195,12 @@ class _Page:
         right = self._result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE) and not self._problems
         if not right or self._exercise is None:
             return []
+        if self._result.verdict is Verdict.PASSED:
+            return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
         slow = next((one for one in advice(self._result) if one.kind == UNCOALESCED), None)
         if slow is not None:
             told = f"Next: make it fast. Line {slow.line}: {slow.first.message}."
             return self._say(told, indent="", most=3)
-        if self._result.verdict is Verdict.PASSED:
-            return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
         number = self._exercise.number.lstrip("0")
         return self._say(f"Next: make it fast; grade hint {number} shows the hints about speed.", indent="")
 

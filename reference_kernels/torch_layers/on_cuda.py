@@ -141,11 +141,21 @@ def _launch(
     if work == 0:
         return
     device: int = arguments[0].device.index
-    stream = cupy.cuda.Stream.from_external(torch.cuda.current_stream(device))
+    stream = cupy.cuda.Stream.from_external(_Current(torch.cuda.current_stream(device).cuda_stream))
     grid = min(_count(work, threads), on_an_sm * _multiprocessors(device))
     given = [a.contiguous() if isinstance(a, Tensor) else a for a in arguments]  # kept until the launch
     with cupy.cuda.Device(device), stream:
         _module(device, source).get_function(name)((grid,), (threads,), tuple(map(_argument, given)))
+
+
+class _Current:
+    """A stream as CuPy takes it from other libraries. Not every torch has this protocol yet."""
+
+    def __init__(self, pointer: int) -> None:
+        self._pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._pointer  # the protocol's version, and the stream
 
 
 def _argument(value: Any) -> Any:
