@@ -228,7 +228,7 @@ def timed(sizes: Sequence[int], seed: int) -> list[Row]:
 
 
 def timed_size(size: int, seed: int) -> Iterator[Row]:
-    sets = [inputs(size, seed + i) for i in range(on_gpu.sets(4 * size**2))]
+    sets = [inputs(size, seed + i) for i in range(on_gpu.sets(2 * size**2))]
     times: dict[str, on_gpu.Microseconds] = {}
     for method, run in contenders().items():
         try:

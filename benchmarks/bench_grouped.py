@@ -246,7 +246,7 @@ def timed(problems: Sequence[Problem], seed: int) -> list[Row]:
 
 
 def timed_problem(problem: Problem, seed: int) -> Iterator[Row]:
-    bytes_each = 2 * (problem.rows + len(problem.sizes) * problem.hidden) * problem.hidden
+    bytes_each = (problem.rows + len(problem.sizes) * problem.hidden) * problem.hidden  # in FP8
     sets = [inputs(problem, seed + i) for i in range(on_gpu.sets(bytes_each))]
     times: dict[str, on_gpu.Microseconds] = {}
     for method, run in contenders().items():

@@ -195,7 +195,7 @@ def _measurements(
         shown_us={name: us for name, us in shown.shown.items() if name != SINGLE_MATRIX} or None,
         single_matrix_us=single_matrix_us,
         single_matrix_ratio=None if single_matrix_us is None else single_matrix_us / shown.time_us,
-        kernels_us=shown.alone_us or None,
+        kernels_us=shown.kernels_us or None,
         best_known_us=exercise.best_known_us.get(gpu.name, {}).get(case.name),
         empty_launch_us=shown.empty_us,
         processes=tuple((t.interval.ratio, t.interval.low, t.interval.high) for t in timings),

@@ -100,7 +100,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     shown_us: dict[str, Microseconds] | None = None  # routes for information only
     single_matrix_us: Microseconds | None = None  # for information: one matrix product with the same number of FLOPs
     single_matrix_ratio: float | None = None
-    kernels_us: dict[str, Microseconds] | None = None  # if there are several kernels, each alone
+    kernels_us: dict[str, Microseconds] | None = None  # of several kernels, what each adds to those before it
     best_known_us: Microseconds | None = None
     empty_launch_us: Microseconds | None = None
     processes: tuple[tuple[float, ...], ...] | None = None  # of each: ratio, low, high

@@ -13,9 +13,9 @@ from grader.model.result import Finding
 # The name of a judge's counters in its invocation.
 JUDGES_VERDICT = "\0verdict"
 
-# Contenders of a timing, besides the baseline's routes: the submission; and, as a prefix, one of its kernels alone.
+# Contenders of a timing, besides the baseline's routes: the submission; as a prefix, its kernels up to one of them.
 SUBMISSION = "submission"
-ALONE = "kernel "
+UP_TO = "up to "
 
 # Suffix of an output's name for a GPU's values of the second run, on different garbage.
 AGAIN = "\0again"

@@ -12,7 +12,7 @@ import msgspec
 
 from grader.baselines.registry import Chosen
 from grader.errors import GraderError
-from grader.sandbox.messages import ALONE, SUBMISSION, Measured, Occupancy, Prepared, Verified
+from grader.sandbox.messages import SUBMISSION, UP_TO, Measured, Occupancy, Prepared, Verified
 from grader.timing import gate
 from grader.timing.clocks import Reading
 from grader.timing.gate import Decision
@@ -70,7 +70,7 @@ class Timing(msgspec.Struct, frozen=True):
     version: str = ""  # of the baseline's library
     shown: dict[str, float] = {}  # routes that only inform
     floors: dict[str, Interval] = {}  # by route, of the ratios that must be reached too
-    alone_us: dict[str, float] = {}  # if there are several kernels, each by name
+    kernels_us: dict[str, float] = {}  # if there are several kernels, by name what each adds
     rounds_us: tuple[float, ...] = ()  # of the submission, by round
 
 
@@ -101,8 +101,10 @@ def take(
         if missing := [name for name in floors if name not in prepared.launches]:
             raise TimingError(f"this case has no route {missing[0]}")
         run = _Run(meter, gpu.read_clocks, prepared.launches)
-        first = run.measure(SELECTION_ROUNDS, tuple(prepared.launches), keep=False)
-        contenders = chosen(tuple(prepared.launches), first.times, baseline)
+        parts = tuple(name for name in prepared.launches if name.startswith(UP_TO))
+        everything = tuple(name for name in prepared.launches if name not in parts)
+        first = run.measure(SELECTION_ROUNDS, everything, keep=False)
+        contenders = chosen(everything, first.times, baseline)
         while run.busy_seconds < WARM_UP_SECONDS and gpu.idle_seconds > STILL_WARM_SECONDS:
             run.measure(ROUNDS_PER_BLOCK, contenders, keep=False)
         if _best_ratio(first.times, contenders, baseline) < HOPELESS * threshold:
@@ -115,6 +117,7 @@ def take(
             decisions = [gate.decide(found, threshold)] + [gate.decide(to_floors[n], floors[n]) for n in floors]
             if Decision.ACROSS not in decisions:
                 break
+        by_part = run.measure(SELECTION_ROUNDS, (*parts, SUBMISSION), keep=False).times if parts else {}
         seconds = time.monotonic() - start
     medians = {name: statistics.median(run.of(name)) for name in contenders}
     out = {n: statistics.median(t) for n, t in first.times.items() if n not in medians}
@@ -139,7 +142,7 @@ def take(
         rounds_us=tuple(run.of(SUBMISSION)),
         floors=to_floors,
         shown={name: us for name, us in medians.items() if _informs(name, baseline)},
-        alone_us={name.removeprefix(ALONE): us for name, us in medians.items() if name.startswith(ALONE)},
+        kernels_us=_added(by_part, prepared.occupancy),
     )
 
 
@@ -163,6 +166,13 @@ def _best_ratio(times: Mapping[str, Sequence[float]], contenders: Sequence[str],
     """The baseline's slowest round over the submission's fastest, so that only hopeless kernels count as such."""
     route = _route([times], contenders, baseline)
     return max(times[route]) / min(times[SUBMISSION])
+
+
+def _added(times: Mapping[str, Sequence[float]], kernels: Sequence[Occupancy]) -> dict[str, float]:
+    """What each kernel adds to those before it, by name. `times`: of the first, the first two, ... all of them."""
+    up_to = [statistics.median(of) for of in times.values()]
+    added = [after - before for before, after in zip([0.0, *up_to], up_to, strict=False)]
+    return {kernel.kernel: us for kernel, us in zip(kernels, added, strict=False)}
 
 
 def _is_route(contender: str, baseline: Chosen) -> bool:

@@ -1,7 +1,7 @@
 """The layers' operators on a GPU: fp8_layers.cu, compiled by CuPy, on torch's memory and current stream.
 
-Memory is torch's, shared by DLPack. Nothing is copied to the host and nothing waits, so the operators can be
-captured into a CUDA graph once the kernels are compiled.
+Kernels get torch's pointers. Nothing is copied to the host and nothing waits, so the operators can be captured into a
+CUDA graph once the kernels are compiled.
 """
 
 # ruff: noqa: N803, N806 - matrices and their sizes are capital letters, as in the papers
@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference_kernels.arrays import as_array
-
 Quantized = tuple[Tensor, Tensor]
 
 SOURCE = Path(__file__).parents[1] / "fp8_layers.cu"
@@ -27,9 +25,6 @@ CHUNK = 16  # the product copies rows in pieces of this many bytes
 WARP, THREADS, PRODUCT_THREADS = 32, 256, 128  # as in fp8_layers.cu
 BLOCKS_ON_AN_SM = 8  # of THREADS: what fits
 PRODUCTS_ON_AN_SM = 2  # of PRODUCT_THREADS: each thread has 184 registers
-
-# DLPack has no FP8, and not every library BF16: those travel as integers.
-CARRIERS = {torch.float8_e4m3fn: torch.uint8, torch.bfloat16: torch.int16}
 
 
 def quantize_rows(x: Tensor) -> Quantized:
@@ -103,23 +98,16 @@ def _launch(name: str, work: int, *arguments: Any, threads: int = THREADS, on_an
     device: int = arguments[0].device.index
     stream = torch.cuda.current_stream(device).cuda_stream
     grid = min(_count(work, threads), on_an_sm * _multiprocessors(device))
-    # torch exports a tensor only while its GPU is torch's current one.
-    with torch.cuda.device(device), cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream, device):
-        _module(device).get_function(name)((grid,), (threads,), tuple(map(_argument, arguments)))
+    given = [a.contiguous() if isinstance(a, Tensor) else a for a in arguments]  # kept until the launch
+    with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream, device):
+        _module(device).get_function(name)((grid,), (threads,), tuple(map(_argument, given)))
 
 
 def _argument(value: Any) -> Any:
-    """A tensor as a CuPy array of the same memory, None as a null pointer, an int as CUDA's int."""
-    if value is None:
-        return np.uint64(0)
-    if isinstance(value, int):
-        return np.int32(value)
-    return as_array(carrier(value))
-
-
-def carrier(tensor: Tensor) -> Tensor:
-    """The same memory, in a type that others know; a copy if rows are not stored one behind the other."""
-    return tensor.detach().contiguous().view(CARRIERS.get(tensor.dtype, tensor.dtype))
+    """A tensor as its address, None as a null pointer, an int as CUDA's int."""
+    if isinstance(value, Tensor):
+        return np.uint64(value.data_ptr())
+    return np.uint64(0) if value is None else np.int32(value)
 
 
 @cache

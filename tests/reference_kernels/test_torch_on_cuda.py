@@ -15,6 +15,7 @@ from grader.compile import nvrtc, recipe  # noqa: E402
 from reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, on_cuda, ops  # noqa: E402
 
 SMS = 2
+CARRIERS = {torch.float8_e4m3fn: torch.uint8, torch.bfloat16: torch.int16}  # what NumPy has no type for
 
 
 @cache
@@ -29,14 +30,16 @@ def launched(name: str, work: int, *arguments: Any, threads: int = on_cuda.THREA
     if work == 0:
         return
     given = [
-        ptx.Buffer(f"argument {i}", on_cuda.carrier(a).numpy(), writable=True)
-        if isinstance(a, torch.Tensor)
-        else a or 0
+        ptx.Buffer(f"argument {i}", carrier(a).numpy(), writable=True) if isinstance(a, torch.Tensor) else a or 0
         for i, a in enumerate(arguments)
     ]
     grid = min(-(-work // threads), on_an_sm * SMS)
     done = program().run(name, grid=(grid, 1, 1), block=(threads, 1, 1), arguments=given)
     assert done.findings == (), name
+
+
+def carrier(tensor: Any) -> Any:
+    return tensor.detach().contiguous().view(CARRIERS.get(tensor.dtype, tensor.dtype))
 
 
 @pytest.fixture(autouse=True)
