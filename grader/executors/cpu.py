@@ -53,7 +53,7 @@ class CpuEngine:
             raise _missing(error, "llvmlite>=0.45,<1") from None
         if self._submission is None:
             self._submission = launches.CpuSubmission(self._ptx)
-        return self._submission.run(request, arrays)
+        return self._submission.counted(request, arrays) if request.count else self._submission.run(request, arrays)
 
 
 def _missing(error: ModuleNotFoundError, requirement: str) -> SetupError:

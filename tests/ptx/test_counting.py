@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from grader import ptx
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
-from grader.ptx.counting import Counted, Counter, hardware
+from grader.ptx.counting import EVERYTHING, Counted, Counter, Sample, hardware
 
 HERE = Path(__file__).parents[1] / "kernels" / "counted"
 SAID = re.compile(r"(sectors|wavefronts): (\d+), at best (\d+)")
@@ -51,7 +51,9 @@ def count(text: str, kernel: str = "counted", blocks: int = 1, threads: int = 32
     x, y = (np.arange(ELEMENTS) % 97).astype(kind), np.zeros(ELEMENTS, kind)
     arguments = [ptx.Buffer("x", x), ptx.Buffer("y", y, writable=True)]
     grid, block = (blocks, 1, 1), (threads, 1, 1)
-    return Counter(module(text)).count(kernel, grid=grid, block=block, arguments=arguments, **how)
+    return Counter(module(text)).count(
+        kernel, grid=grid, block=block, arguments=arguments, **{"sample": EVERYTHING, **how}
+    )
 
 
 @pytest.mark.parametrize("file", sorted(HERE.glob("*.cu")), ids=lambda file: file.stem)
@@ -66,8 +68,8 @@ def test_each_line_costs_what_stands_behind_it(file: Path) -> None:
     moved: Tally[tuple[int, str]] = Tally()
     least: Tally[tuple[int, str]] = Tally()
     for one in count(text).counts:
-        if one.space:
-            key = (one.location.line, UNITS.get(one.space, "wavefronts"))
+        if one.memory:
+            key = (one.location.line, UNITS.get(one.memory, "wavefronts"))
             moved[key] += one.moved
             least[key] += one.least
     assert {key: (moved[key], least[key]) for key in moved} == expected
@@ -76,28 +78,27 @@ def test_each_line_costs_what_stands_behind_it(file: Path) -> None:
 def test_warps_and_lanes_of_every_instruction() -> None:
     found = count(TILED, "tiled", blocks=3)
     assert (found.blocks, sorted(found.work)) == (3, [0, 1, 2])
-    loads = [one for one in found.counts if one.location.line == 9 and one.space == "shared"]
+    loads = [one for one in found.counts if one.location.line == 9 and one.memory == "shared"]
     assert sum(one.warps for one in loads) == 1 + 2 + 3
     assert sum(one.moved for one in loads) == 32 * 6  # a column: all lanes in one bank
     assert sum(one.least for one in loads) == 6
-    stores = [one for one in found.counts if one.location.line == 10 and one.space == "global"]
+    stores = [one for one in found.counts if one.location.line == 10 and one.memory == "global"]
     assert [(one.warps, one.lanes, one.moved) for one in stores] == [(3, 96, 12)]
-    (update,) = (one for one in found.counts if one.location.line == 11 and one.space)
+    (update,) = (one for one in found.counts if one.location.line == 11 and one.memory)
     assert (update.warps, update.lanes, update.moved, update.busiest) == (3, 24, 3, 24)
 
 
 def test_a_sample_is_spread_over_the_blocks_and_says_so() -> None:
     alone = TILED.replace("if (t < 8) atomicAdd", "// ")
-    found = count(alone, "tiled", blocks=48, most_records=20_000)
-    assert found.blocks == 48
-    assert 2 <= len(found.work) < 48
-    assert max(found.work) > 20
+    found = count(alone, "tiled", blocks=48, sample=Sample(blocks=8))
+    assert (found.blocks, found.warps, found.counted, len(found.work)) == (48, 48, 8, 8)
+    assert max(found.work) > 30
     assert found.work[max(found.work)] > found.work[min(found.work)]
 
 
 def test_the_lanes_of_the_last_warp_that_do_not_exist_are_no_lanes() -> None:
     found = count(TILED.replace("tile[t][i]", "tile[i][t % 32]"), "tiled", threads=20)
-    stores = [one for one in found.counts if one.location.line == 10 and one.space == "global"]
+    stores = [one for one in found.counts if one.location.line == 10 and one.memory == "global"]
     assert [(one.warps, one.lanes) for one in stores] == [(1, 20)]
 
 
@@ -115,8 +116,8 @@ def test_generic_pointers_cost_what_they_point_at() -> None:
     }
     """
     )
-    loads = [one for one in count(text).counts if one.opcode == "ld.f32" and one.space]
-    assert [(one.space, one.moved, one.least) for one in loads] == [("generic", 32, 1)]
+    loads = [one for one in count(text).counts if one.opcode == "ld.f32" and one.memory]
+    assert [(one.memory, one.moved, one.least) for one in loads] == [("shared", 32, 1)]
 
 
 addresses = st.lists(st.one_of(st.none(), st.integers(0, 63)), min_size=32, max_size=32).filter(any)

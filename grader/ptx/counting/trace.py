@@ -6,8 +6,9 @@ their records belong together: the place in the code, and the iteration of each 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,23 +44,56 @@ class Place:
     block: tuple[Instruction, ...] = ()
 
 
+class Room(NamedTuple):
+    """Memory for the records of one block. Each thread that is watched has a row of it; the others share the last."""
+
+    records: np.ndarray  # (rows, MOST_RECORDS, 2), int64
+    row: np.ndarray  # by thread, the address of its row
+    used: np.ndarray  # by thread, records; those beyond MOST_RECORDS are lost
+    iterations: np.ndarray  # by thread and loop
+
+
+def room() -> Room:
+    """Pages of it that are never touched cost nothing."""
+    return Room(
+        np.empty((THREADS + 1, MOST_RECORDS, 2), np.int64),
+        np.zeros(THREADS, np.int64),
+        np.zeros(THREADS, np.int64),
+        np.zeros((THREADS, MOST_LOOPS), np.int64),
+    )
+
+
 @dataclass
 class Trace:
-    """The records of one block, by thread, and the places that they name."""
+    """The records of one block, and the places in a kernel that they name."""
 
-    records: np.ndarray = field(default_factory=lambda: np.empty((THREADS, MOST_RECORDS, 2), np.int64))
-    used: np.ndarray = field(default_factory=lambda: np.zeros(THREADS, np.int64))
-    iterations: np.ndarray = field(default_factory=lambda: np.zeros((THREADS, MOST_LOOPS), np.int64))
+    room: Room
     places: list[Place] = field(default_factory=list)
+    watched: list[range] = field(default_factory=list)  # threads, in the order of their rows
 
-    def clear(self) -> None:
-        self.used[:] = 0
-        self.iterations[:] = 0
+    def begin(self, threads: Iterable[range]) -> None:
+        """The next block; of others than these threads, nothing is kept."""
+        records, row, used, iterations = self.room
+        self.watched, step, at = list(threads), records.strides[0], 0
+        used[:], iterations[:] = MOST_RECORDS, 0
+        row[:] = pointer_to(records) + THREADS * step
+        for some in self.watched:
+            row[some.start : some.stop] = pointer_to(records) + np.arange(at, at + len(some)) * step
+            used[some.start : some.stop] = 0
+            at += len(some)
 
     @property
     def is_full(self) -> bool:
         """Did some thread have more to record than there is room for?"""
-        return bool(self.used.max() > MOST_RECORDS)
+        return any(self.room.used[some.start : some.stop].max() > MOST_RECORDS for some in self.watched)
+
+    def left(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of some threads after the others, as they are watched: their records, and how many each has left."""
+        at = 0
+        for some in self.watched:
+            counts = np.minimum(self.room.used[some.start : some.stop], MOST_RECORDS)
+            yield self.room.records[at : at + len(some), : int(counts.max())], counts
+            at += len(some)
 
 
 class Tracing:
@@ -81,7 +115,7 @@ class Tracing:
         """Count the iteration, and record that the thread is here."""
         if self._loops is None:
             self._loops = loops_of(u.blocks)[:MOST_LOOPS]
-        f, mine = u.f, self._mine(u, self._trace.iterations)
+        f, mine = u.f, self._mine(u, self._trace.room.iterations)
         around = [k for k, loop in enumerate(self._loops) if block.index in loop.body]
         for k in around:
             if self._loops[k].head == block.index:
@@ -121,10 +155,10 @@ class Tracing:
         places.append(place)
         assert self._iteration is not None
         key = (self._iteration << PLACE_BITS) | (len(places) - 1)
-        used = self._mine(u, self._trace.used)
+        used = self._mine(u, self._trace.room.used)
         number = used.load("i64")
         slot = f.select(number.ult(MOST_RECORDS), number, f.const("i64", MOST_RECORDS - 1))
-        record = self._mine(u, self._trace.records).at(slot << 4)
+        record = self._mine(u, self._trace.room.row).load("ptr").at(slot << 4)
         record.store(key)
         record.at(8).store(address)
         used.store(number + 1)

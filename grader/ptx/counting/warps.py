@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grader.ptx.counting.trace import MOST_RECORDS, PLACE_BITS, Trace
+from grader.ptx.counting.trace import PLACE_BITS, Trace
 
 WARP = 32
 
@@ -20,17 +20,11 @@ class Accesses(NamedTuple):
     active: np.ndarray  # (n, 32), bool
 
 
-def of_block(trace: Trace, threads: int) -> Iterator[Accesses]:
-    """Warp by warp. In a cluster, `threads` are those of all its blocks, which are whole warps."""
-    for first in range(0, threads, WARP):
-        lanes = range(first, min(first + WARP, threads))
-        counts = np.minimum(trace.used[lanes.start : lanes.stop], MOST_RECORDS)
-        if not counts.any():
-            continue
-        longest = int(counts.max())
-        keys = trace.records[lanes.start : lanes.stop, :longest, 0]
-        addresses = trace.records[lanes.start : lanes.stop, :longest, 1]
-        if (counts == longest).all() and (keys == keys[0]).all():
+def of_block(trace: Trace) -> Iterator[Accesses]:
+    """Of each warp that was watched."""
+    for records, counts in trace.left():
+        keys, addresses = records[:, :, 0], records[:, :, 1]
+        if (counts == counts[0]).all() and (keys == keys[0]).all():
             yield _together(keys[0], addresses)
         else:
             yield _apart(keys, addresses, counts)
@@ -50,13 +44,13 @@ def _apart(keys: np.ndarray, addresses: np.ndarray, counts: np.ndarray) -> Acces
     filled = np.arange(keys.shape[1]) < counts[:, None]
     lane, _ = np.nonzero(filled)
     key, address = keys[filled], addresses[filled]
-    met = np.stack([key, _repeats(lane, key)], axis=1)
-    found, row = np.unique(met, axis=0, return_inverse=True)
-    row = row.reshape(-1)
+    found, row = np.unique(key, return_inverse=True)
+    if len(np.unique(row * WARP + lane)) < len(key):
+        found, row = np.unique(key + (_repeats(lane, key) << PLACE_BITS), return_inverse=True)
     rows = np.zeros((len(found), WARP), np.int64)
     active = np.zeros((len(found), WARP), bool)
     rows[row, lane], active[row, lane] = address, True
-    return Accesses(_place_of(found[:, 0]), rows, active)
+    return Accesses(_place_of(found), rows, active)
 
 
 def _repeats(lane: np.ndarray, key: np.ndarray) -> np.ndarray:
