@@ -15,11 +15,11 @@ from markupsafe import Markup
 from grader.model.exercise import Exercise
 from grader.model.measurements import KernelResources
 from grader.model.result import Result, Status, Verdict
-from reports import cases, evidence, guide, history, listing, padding, roofline, savings, speed, text
-from reports.evidence import Evidence
-from reports.points import account
-from reports.problems import Problem, advice, grader_errors, not_judged, problems
-from reports.verdict import words
+from grader.reports import balance, cases, evidence, guide, history, listing, padding, roofline, savings, speed, text
+from grader.reports.evidence import Evidence
+from grader.reports.points import account
+from grader.reports.problems import Problem, advice, grader_errors, not_judged, problems
+from grader.reports.verdict import words
 
 _HERE = Path(__file__).parent
 _STYLE = (_HERE / "assets" / "report.css").read_text(encoding="utf-8")
@@ -74,6 +74,7 @@ def render(
         command=_command(result),
         machine=tuple(_flat(result.machine)),
         link_lines=lambda value: text.link_lines(value, linked),
+        balance=balance.by_case(result),
         padding=padding.by_case(result),
         **_tables(result, exercise),
         **_speed(result),

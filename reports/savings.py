@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from grader.model.counted import KernelCounts, LineCounts, Saving
 from grader.model.result import Result
-from reports.text import plural, readable
+from grader.reports.text import plural, readable
 
 MOST_LINES = 12  # of the table: what others take does not matter
 

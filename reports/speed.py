@@ -9,10 +9,10 @@ from typing import Any
 
 from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Result, Status
-from reports import occupancy
-from reports.cases import against, baseline, floor
-from reports.problems import Occurrence, Problem
-from reports.text import as_ratio, number, us
+from grader.reports import occupancy
+from grader.reports.cases import against, baseline, floor
+from grader.reports.problems import Occurrence, Problem
+from grader.reports.text import as_ratio, number, us
 
 # What routes are called in Results that do not say it.
 EARLIER_ROUTES = {

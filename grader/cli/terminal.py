@@ -21,11 +21,11 @@ from grader.model.execution import UNCOALESCED
 from grader.model.exercise import Exercise
 from grader.model.families import LAUNCH
 from grader.model.result import Check, Result, Verdict
-from reports import cases, history, kernels, savings, speed
-from reports.points import Part, account
-from reports.problems import COMPILE_ERROR, Occurrence, Problem, advice, grader_errors, not_judged, problems
-from reports.text import inert, plural, readable
-from reports.verdict import words
+from grader.reports import cases, history, kernels, savings, speed
+from grader.reports.points import Part, account
+from grader.reports.problems import COMPILE_ERROR, Occurrence, Problem, advice, grader_errors, not_judged, problems
+from grader.reports.text import inert, plural, readable
+from grader.reports.verdict import words
 
 WIDTH = 80  # where no terminal says how wide it is
 PROSE = 100  # longer lines are hard to read; code and tables have the whole width
@@ -205,14 +205,14 @@ class _Page:
         right = self._result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE) and not self._problems
         if not right or self._exercise is None:
             return []
+        if self._result.verdict is Verdict.PASSED:
+            return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
         if self._savings:
             return self._say(f"Next: make it fast. {self._savings[0].sentence}", indent="", most=3)
         slow = next((one for one in advice(self._result) if one.kind == UNCOALESCED), None)
         if slow is not None:
             told = f"Next: make it fast. Line {slow.line}: {slow.first.message}."
             return self._say(told, indent="", most=3)
-        if self._result.verdict is Verdict.PASSED:
-            return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
         number = self._exercise.number.lstrip("0")
         return self._say(f"Next: make it fast; grade hint {number} shows the hints about speed.", indent="")
 

@@ -19,11 +19,12 @@ from cupy_backends.cuda.api import driver, runtime
 from grader.baselines.baseline import Baseline, Device, DeviceArray, Enqueue
 from grader.baselines.registry import BASELINES
 from grader.compile import nvrtc, recipe
-from grader.executors import device
+from grader.executors import block_trace, device
 from grader.executors.device import Kernels
 from grader.executors.proof import ByJudges, ByReference
 from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
+from grader.model.measurements import Balance
 from grader.sandbox.messages import (
     SUBMISSION,
     UP_TO,
@@ -38,6 +39,9 @@ from grader.sandbox.messages import (
 )
 
 SOURCE = Path(__file__).with_name("bench_kernels.cu")
+
+# CUresults of PTX that the driver does not take: too new for it, or for another device.
+NOT_LOADED = (209, 218, 222)  # NO_BINARY_FOR_GPU, INVALID_PTX, UNSUPPORTED_PTX_VERSION
 
 POISON = 0xFF  # NaN in every format, so that an element which a launch leaves out is wrong
 FEW_SETS = 4
@@ -110,6 +114,21 @@ class Bench:
             for name, pairs in marks.items()
         }
         return Measured(times, cupy.cuda.get_elapsed_time(begin, end) / 1000.0)
+
+    def trace(self, ptx: str) -> Balance | None:
+        """How the kernel's blocks share its work; None for several kernels, or if the driver refuses the PTX."""
+        invocations = self._request.invocations
+        written = [n for i in invocations for n in i.arguments if isinstance(n, str) and n in self._outputs]
+        if len(invocations) != 1 or len(written) != 1:
+            return None
+        output = self._outputs[written[0]]
+        place = (output.pointer(0), output.elements * output.dtype.itemsize, output.dtype.itemsize)
+        try:
+            return block_trace.run(ptx, invocations[0], partial(self._pointer, index=0), self._zero_workspace, place)
+        except driver.CUDADriverError as error:
+            if int(error.status) in NOT_LOADED:
+                return None
+            raise
 
     def verify(self, request: Verify, references: dict[str, np.ndarray]) -> Verified:
         """Verifies every output of the rounds that count, then each route's once more over all sets."""
@@ -205,10 +224,13 @@ class Bench:
 
     def _run(self, invocations: Sequence[Invocation], stream: cupy.cuda.Stream, index: int) -> None:
         """As everywhere: zero the workspace, then launch the kernels in order."""
-        if self._workspace:
-            runtime.memsetAsync(self._workspace, 0, self._request.workspace_bytes, stream.ptr)
+        self._zero_workspace(stream.ptr)
         for invocation in invocations:
             self._kernels.launch(invocation, partial(self._pointer, index=index), stream.ptr)
+
+    def _zero_workspace(self, stream: int = 0) -> None:
+        if self._workspace:
+            runtime.memsetAsync(self._workspace, 0, self._request.workspace_bytes, stream)
 
     def _pointer(self, name: str, index: int) -> int:
         region = self._inputs.get(name) or self._outputs.get(name)

@@ -56,6 +56,18 @@ class WrongByte(msgspec.Struct, frozen=True, omit_defaults=True):
     input_bits: int | None = None
 
 
+class Balance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a launch distributed its work over blocks and time, on a GPU, in a run with clocks of its own."""
+
+    span_us: Microseconds  # from the first block's begin to the last one's end
+    blocks: int
+    most_busy: int  # blocks at the same time
+    busy: tuple[float, ...]  # mean number of busy blocks, in each of as many equal parts of the span
+    busy_share: Share  # of `most_busy` over the whole span
+    tail_us: Microseconds  # at the end, with fewer than half of `most_busy`
+    elements: tuple[int, float, int] | None = None  # of the output that one block wrote: fewest, mean, most
+
+
 class FloorMeasured(msgspec.Struct, frozen=True):
     """A ratio to one route of the baseline that must be reached, whichever route is the fastest."""
 
@@ -126,6 +138,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     # Compiling and launching: compile, launch, speed.
     cached: bool | None = None
     kernels: dict[str, KernelResources] | None = None  # by name
+    balance: Balance | None = None  # speed
     launches: tuple[LaunchedKernel, ...] | dict[str, tuple[LaunchedKernel, ...]] | None = None  # of launch: by case
 
     # Running: memory, and the kernels' output in any check.

@@ -17,7 +17,14 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OWN = ("grader/compile", "grader/executors", "grader/model", "grader/ptx", "grader/sandbox", "reference_kernels")
+OWN = (
+    "grader/compile",
+    "grader/executors",
+    "grader/model",
+    "grader/ptx",
+    "grader/reference_kernels",
+    "grader/sandbox",
+)
 INSTALLED = ("cupy", "llvmlite")
 
 

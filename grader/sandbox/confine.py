@@ -97,7 +97,7 @@ GPU = Access(
 
 # Of a Python installation or a CUDA toolkit, whose root may be as broad as /usr.
 _OF_PREFIX = ("bin", "include", "lib", "lib64", "nvvm", "targets", "pyvenv.cfg")
-_OWN_PACKAGES = ("grader", "reference_kernels")
+_OWN_PACKAGES = ("grader", "grader.reference_kernels")  # the latter may be a link out of the former
 
 _LOADED_FROM = re.compile(rb"(/[\x20-\x7e]+)/[\x21-\x2e\x30-\x7e]+\0")
 _LOADER_CACHE = Path("/etc/ld.so.cache")
@@ -250,7 +250,7 @@ def _packages() -> Iterator[Path]:
     Ours are imported here, so that nothing is searched for in their parent folder later.
     """
     for name in _OWN_PACKAGES:
-        yield from map(Path, importlib.import_module(name).__path__)
+        yield Path(importlib.import_module(name).__path__[0])
     for entry in map(Path, sys.path):
         with suppress(OSError):
             if entry.is_absolute() and (entry.is_file() or _holds(entry, ".dist-info")):

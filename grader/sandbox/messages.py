@@ -9,6 +9,7 @@ import msgspec
 from grader.compile.compiled import Compiled
 from grader.model.counted import KernelCounts
 from grader.model.execution import Gpu, Invocation
+from grader.model.measurements import Balance
 from grader.model.result import Finding
 
 # The name of a judge's counters in its invocation.
@@ -63,6 +64,16 @@ class Judges(msgspec.Struct, frozen=True):
 
     source: str
     calls: tuple[Invocation, ...]
+
+
+class Trace(msgspec.Struct, frozen=True, tag=True):
+    """Asks how the blocks of the uploaded kernel share its work."""
+
+
+class Traced(msgspec.Struct, frozen=True, tag=True):
+    """None if it cannot be shown."""
+
+    balance: Balance | None
 
 
 class Upload(msgspec.Struct, frozen=True, tag=True):
@@ -205,7 +216,19 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     details: str = ""
 
 
-Request = Compile | Load | Run | Describe | Upload | Prepare | Measure | Verify | Sweep
+Request = Compile | Load | Run | Describe | Upload | Prepare | Measure | Verify | Sweep | Trace
 Reply = (
-    Ready | Built | Loaded | Ran | Described | Uploaded | Prepared | Measured | Verified | Swept | Faulted | Failed
+    Ready
+    | Built
+    | Loaded
+    | Ran
+    | Described
+    | Uploaded
+    | Prepared
+    | Measured
+    | Verified
+    | Swept
+    | Traced
+    | Faulted
+    | Failed
 )

@@ -30,8 +30,8 @@ def grade(file: Path, seed: int = 7, exercise: Path = EXERCISE) -> Result:
 @pytest.mark.parametrize("exercise", sorted(path.parent for path in (ROOT / "exercises").glob("*/exercise.toml")))
 def test_a_solution_passes_with_a_margin(exercise: Path) -> None:
     result = grade(exercise / "solution.cu", exercise=exercise)
-    assert [(c.id, c.message) for c in result.checks if c.status is not Status.PASSED] == []
-    ratios = [c.measurements.ratio for c in result.checks if c.id.startswith("speed")]
+    assert [(c.id, c.message) for c in result.checks if c.required and c.status is not Status.PASSED] == []
+    ratios = [c.measurements.ratio for c in result.checks if c.id.startswith("speed") and c.required]
     assert len(ratios) >= 1
     assert min(ratios) >= 0.65
 
