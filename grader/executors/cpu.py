@@ -58,7 +58,7 @@ class CpuEngine:
         if self._submission is None:
             launches.prepare()
             self._submission = launches.CpuSubmission(self._ptx)
-        return self._submission.run(request, arrays)
+        return self._submission.counted(request, arrays) if request.count else self._submission.run(request, arrays)
 
 
 def _missing(error: ModuleNotFoundError, requirement: str) -> SetupError:

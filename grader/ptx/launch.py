@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -362,6 +362,17 @@ class Launch:
                 data.reshape(-1).view(np.uint8)[:] = copy[:-WORD]
             for filled, stamps in self.filled:
                 filled[:] = (stamps != 0).repeat(self.lowered.global_granule)[: len(filled)]
+
+    def one_by_one(self, order: Iterable[int]) -> Iterator[int]:
+        """Run these blocks, each at the next step. Those that wait for one that has not run end at the budget."""
+        worker = self._worker(0)
+        self.record.set(turn=pointer_to(self._kept(np.zeros(TURN_BYTES, np.uint8))))
+        for block in order:
+            self.record.set(next_block=block, blocks=block + 1)
+            runtime().work(worker.address)
+            if self.record.get("stop"):
+                return
+            yield block
 
     @property
     def in_doubt(self) -> bool:
