@@ -321,7 +321,7 @@ def compiled_gives_the_same_bits(backend: str, device: str, layer: Any, features
 
 
 @on_each_device
-@pytest.mark.filterwarnings("ignore:TensorFloat32")  # torch advises less precision
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:TensorFloat32")  # torch's own
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["linear", "moe, k=1", "moe, k=2"])
 def test_a_whole_graph_gives_the_same_bits(which: int, device: str) -> None:
     compiled_gives_the_same_bits("aot_eager", device, *layers(device)[which])
