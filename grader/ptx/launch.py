@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -181,7 +182,8 @@ class Launch:
         cluster, self.in_cluster = self.lowered.cluster, prod(self.lowered.cluster)
         self.threads = prod(block) * self.in_cluster
         self.blocks = prod(grid) // self.in_cluster  # clusters, if they have several
-        self.printer = Printer(variables, lambda: self.record.set(mute=1))
+        self.record = Struct(LAUNCH)
+        self.printer = Printer(variables, partial(self.record.set, mute=1))
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
         self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, with its cells
@@ -189,7 +191,6 @@ class Launch:
         self.windows = self._kept(np.zeros(WINDOWS * WINDOW.size, np.uint8))
         for window, data, variable in variables.values():
             self._open_window(window, data, variable.size, READABLE | INITIALISED)
-        self.record = Struct(LAUNCH)
         self.record.set(
             blocks=self.blocks,
             threads=self.threads,
