@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import measured, on_gpu  # noqa: E402
 from benchmarks.measured import Row  # noqa: E402
 
-LARGEST_ERROR = 0.1  # relative, of a layer in FP8 from the one in BF16; 0.05 to 0.06 is usual
+LARGEST_ERROR = 0.1  # relative, of a layer in FP8 from the one in BF16; 0.06 to 0.07 is usual
 SETS = 4  # of tokens; the weights are far larger than the cache
 
 TIME, SPEEDUP, STEPS = "time of a layer", "speed, as a multiple of torch's", "time of each step of ours"
