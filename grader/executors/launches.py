@@ -80,12 +80,13 @@ class CpuSubmission:
     def counted(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
         """What the hardware would count of each invocation; each runs once more, for those after it."""
         filled = {s.name: np.zeros(arrays[s.name].nbytes, np.uint8) for s in request.slots if s.access == "out"}
+        seed = _seed(request.slots, arrays)
         found = []
         try:
             for invocation in request.invocations:
                 found.append(self._count(invocation, request, arrays, filled))
                 if invocation is not request.invocations[-1]:
-                    self._launch(invocation, request, arrays, filled)
+                    self._launch(invocation, request, arrays, filled, seed)
         except (ptx.Unsupported, ptx.PtxError, MemoryError):
             return Ran()  # the checks have said so
         return Ran(counted=tuple(found))
