@@ -10,7 +10,7 @@ from functools import cache
 
 from grader.ptx.definition.formats import FORMATS
 from grader.ptx.definition.fragments import ELEMENT_BITS, UnknownShape
-from grader.ptx.definition.tensor_cores import of_warpgroup
+from grader.ptx.definition.tensor_cores import of_wgmma
 from grader.ptx.definition.warpgroup import WARP_ROWS, GroupProduct, group_product
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import intrinsic
@@ -177,7 +177,7 @@ def _element(routine: Routine, shape: GroupProduct, i: Value, row: Line | Value,
     f = routine.f
     at = f["words"].index("i16" if shape.d == "f16" else "i32", i)
     if isinstance(row, Line) and isinstance(column, Line):
-        sums = of_warpgroup(shape.a, shape.b, shape.d)
+        sums = of_wgmma(shape.a, shape.b, shape.d)
         start = widened(routine, "f16", at.load("i16", 2)) if shape.d == "f16" else at.load("i32").bitcast("float")
         total = dot(routine, sums, start.cast("fpext", "double"), row, column, shape.k, shape.d)
         at.store(code_of(routine, shape.d, total), 2)
