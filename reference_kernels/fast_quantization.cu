@@ -82,23 +82,30 @@ __device__ unsigned largest_of(unsigned most) {
     }
 }
 
-__device__ float scale_of(unsigned amax) {
-    if (amax >= INFINITY_BITS) return __uint_as_float(NAN_BITS);
-    return fmaxf(__uint_as_float(amax), AMAX_FLOOR) / LARGEST;
+// x / divisor as IEEE rounds it, in three instructions: a product with the reciprocal, and its error put
+// right (Markstein 1990). Exact for quotients of 2^-11 and more, which are all that do not become zero.
+// Written so that -0 stays -0.
+__device__ float quotient_of(float x, float divisor, float reciprocal) {
+    const float near = __fmul_rn(x, reciprocal);
+    const float beyond = __fmaf_rn(near, divisor, -x);
+    return __fmaf_rn(-beyond, reciprocal, near);
 }
 
-// x / scale as IEEE rounds it, in three instructions: a product with the reciprocal, and its error put right
-// (Markstein 1990). Exact for quotients of 2^-11 and more, which are all that do not become zero. Written so
-// that -0 stays -0.
+__device__ float scale_of(unsigned amax) {
+    if (amax >= INFINITY_BITS) return __uint_as_float(NAN_BITS);
+    return quotient_of(fmaxf(__uint_as_float(amax), AMAX_FLOOR), LARGEST, 1.0f / LARGEST);
+}
+
 struct Divisor {
     float scale, reciprocal;
+
     __device__ Divisor() {}
-    __device__ explicit Divisor(float scale) : scale(scale), reciprocal(__frcp_rn(scale)) {}
-    __device__ float quotient(float x) const {
-        const float near = __fmul_rn(x, reciprocal);
-        const float beyond = __fmaf_rn(near, scale, -x);
-        return __fmaf_rn(-beyond, reciprocal, near);
+    // The reciprocal as IEEE rounds it; of scales, all of which are far from FP32's least and largest.
+    __device__ explicit Divisor(float scale) : scale(scale) {
+        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(scale));
+        reciprocal = __fmaf_rn(-__fmaf_rn(reciprocal, scale, -1.0f), reciprocal, reciprocal);
     }
+    __device__ float quotient(float x) const { return quotient_of(x, scale, reciprocal); }
 };
 
 // The same by the division that the compiler makes: about ten instructions and a branch.
@@ -109,11 +116,13 @@ struct PlainDivisor {
 };
 
 // For a scale that was not made from this tensor: far beyond 448 an infinity would meet another and be NaN.
-struct ForeignDivisor : Divisor {
-    using Divisor::Divisor;
+struct ForeignDivisor {
+    float scale, reciprocal, most;
+
+    __device__ explicit ForeignDivisor(float scale)
+        : scale(scale), reciprocal(__frcp_rn(scale)), most(1024.0f * scale) {}
     __device__ float quotient(float x) const {
-        const float most = 1024.0f * scale;
-        return Divisor::quotient(x > most ? most : x < -most ? -most : x);  // NaN stays
+        return quotient_of(x > most ? most : x < -most ? -most : x, scale, reciprocal);  // NaN stays
     }
 };
 
@@ -492,7 +501,7 @@ extern "C" __global__ void __launch_bounds__(512, 2)
     quantize_tiles<512>(x, q, scale, groups, rows, cols);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4)
+extern "C" __global__ void __launch_bounds__(256, 3)
     quantize_tiles_bf16(const u16* x, u8* q, float* scale, int groups, int rows, int cols) {
     quantize_tiles<256>(x, q, scale, groups, rows, cols);
 }
