@@ -6,16 +6,19 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import partial
 from math import prod
 
 from grader.ptx.analysis.unwritten import Place
+from grader.ptx.analysis.work import instructions_per_thread
 from grader.ptx.explain import Explainer, submission_frame
 from grader.ptx.facts import Report
-from grader.ptx.jit import NativeKernel, compile_kernel, runtime
+from grader.ptx.jit import NativeKernel, compile_kernel, compile_warps, runtime
 from grader.ptx.launch import Argument, Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.lowering.memory import RESERVED
+from grader.ptx.lowering.warps.lower import lower_warps
 from grader.ptx.machine import (
     ASYNC_WARP,
     MAX_CLUSTER,
@@ -31,12 +34,21 @@ from grader.ptx.syntax import Location, Module
 from grader.ptx.unsupported import OutOfTime, Unsupported
 
 WARP = 32
+MUCH_WORK = 300_000_000  # instructions: with fewer, a launch is over before it is compiled a second time
 MAX_BLOCKS = 1 << 24  # more would not end today
 # By one thread since its last barrier, if it is in a loop when the time is up. Correct kernels need a thousandth.
 MANY_INSTRUCTIONS = 100_000_000
 GROUPS = "/include/cooperative_groups"  # how the paths of their headers go on
 
 Lowering = Callable[..., Lowered]  # as lower
+
+
+class Warps(Enum):
+    """When a kernel is first run warp by warp."""
+
+    IF_IT_PAYS = auto()
+    ALWAYS = auto()
+    NEVER = auto()
 
 
 class GridTooLarge(Unsupported):
@@ -60,9 +72,11 @@ def prepare() -> None:
 class Program:
     """Kernels of one module, compiled on first use. Raises Unsupported for unknown instructions."""
 
-    def __init__(self, module: Module, lowering: Lowering = lower) -> None:
-        self.module, self._lowering = module, lowering
+    def __init__(self, module: Module, lowering: Lowering = lower, warps: Warps = Warps.IF_IT_PAYS) -> None:
+        """`warps`: when to run a kernel warp by warp first."""
+        self.module, self._lowering, self._warps = module, lowering, warps
         self._kernels: dict[tuple[str, Dim3, frozenset[int], frozenset[Place]], NativeKernel] = {}
+        self._of_warps: dict[tuple[str, Dim3, Dim3, frozenset[int]], NativeKernel | None] = {}
         self._variables = place_variables(module)
 
     def run(
@@ -89,7 +103,8 @@ class Program:
         cluster = cluster or self.module.kernels[kernel].cluster
         self._check(kernel, grid, block, cluster, shared_bytes, arguments)
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
-        compiled = self._compiled(kernel, cluster, read_only)
+        of_warps = self._compiled_for_warps(kernel, grid, block, cluster, read_only)
+        compiled = of_warps or self._compiled(kernel, cluster, read_only)
         if message := _too_much(compiled.lowered, prod(block), prod(cluster)):
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         jitted = time.perf_counter()
@@ -99,7 +114,11 @@ class Program:
             arguments,
             workers or len(os.sched_getaffinity(0)),
         )
-        compiled, launch = runs.run(partial(self._compiled, kernel, cluster, read_only))
+        launch = runs.run_warps(of_warps) if of_warps else None
+        if launch is not None and launch.out_of_time:
+            raise self._out_of_time(kernel, launch)
+        if launch is None:
+            compiled, launch = runs.run(partial(self._compiled, kernel, cluster, read_only))
         faults = launch.faults()
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         if lacking := [fault for fault in faults if fault.kind is Kind.UNSUPPORTED]:
@@ -137,6 +156,25 @@ class Program:
             raise GridTooLarge(
                 f"a grid of {prod(grid)} blocks is too large for the CPU", Location("", function.line, 0)
             )
+
+    def _compiled_for_warps(
+        self, kernel: str, grid: Dim3, block: Dim3, cluster: Dim3, read_only: frozenset[int]
+    ) -> NativeKernel | None:
+        """None: it does not pay, or there are instructions that are not run warp by warp."""
+        function = self.module.kernels[kernel]
+        work = instructions_per_thread(function) * prod(grid) * prod(block)
+        if self._warps is Warps.NEVER or (self._warps is Warps.IF_IT_PAYS and work < MUCH_WORK):
+            return None
+        key = (kernel, block, cluster, read_only)
+        if key not in self._of_warps:
+            always = self._warps is Warps.ALWAYS
+            function = replace(function, cluster=cluster)
+            lowered = lower_warps(self.module, function, read_only, block, even_if_slow=always)
+            try:
+                self._of_warps[key] = compile_warps(lowered) if lowered else None
+            except RuntimeError:
+                self._of_warps[key] = None
+        return self._of_warps[key]
 
     def _compiled(
         self, kernel: str, cluster: Dim3, read_only: frozenset[int], unwritten: frozenset[Place] = frozenset()

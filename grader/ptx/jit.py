@@ -13,6 +13,7 @@ import numpy as np
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.machine import PROGRAM, UNSETTLED
 from grader.ptx.printing import Printer
+from grader.ptx.runtime.lanes import lanes_ir
 from grader.ptx.runtime.library import runtime_ir
 from grader.ptx.structs import Struct, pointer_to
 
@@ -29,11 +30,25 @@ class Runtime:
 class NativeKernel:
     lowered: Lowered
     program: Struct
+    work: Callable[[int], None]  # takes the address of a WORKER and runs blocks until none is left
     keep: list[object]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What to generate code for, in LLVM's words."""
+
+    cpu: str
+    features: str
+
+
+def host() -> Machine:
+    return Machine(llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
 
 
 _lock = threading.Lock()
 _runtime: Runtime | None = None
+_lanes: dict[Machine, Runtime] = {}
 
 
 def runtime() -> Runtime:
@@ -53,17 +68,34 @@ def _compile_runtime() -> Runtime:
         llvm.add_symbol(name, ctypes.cast(getattr(mathematics, name), ctypes.c_void_p).value)
     llvm.add_symbol("print_line", ctypes.cast(_print_line, ctypes.c_void_p).value)
     text, names = runtime_ir()
-    engine, keep = _machine_code(text)
+    return _published(text, names, "work", host())
+
+
+def _published(text: str, names: list[str], work: str, machine: Machine) -> Runtime:
+    """Compiled, for kernels to call."""
+    engine, keep = _machine_code(text, machine)
     for name in names:
         llvm.add_symbol(name, engine.get_function_address(name))
-    work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("work"))
-    return Runtime(work, keep)
+    return Runtime(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address(work)), keep)
 
 
 def compile_kernel(lowered: Lowered) -> NativeKernel:
     """Raises RuntimeError if the IR is not valid."""
+    return _native(lowered, runtime().work, host())
+
+
+def compile_warps(lowered: Lowered, machine: Machine | None = None) -> NativeKernel:
+    """A kernel that runs warp by warp. Raises RuntimeError if the IR is not valid."""
     runtime()
-    engine, keep = _machine_code(lowered.ir)
+    machine = machine or host()
+    with _lock:
+        if machine not in _lanes:
+            _lanes[machine] = _published(*lanes_ir(), "work_warps", machine)
+        return _native(lowered, _lanes[machine].work, machine)
+
+
+def _native(lowered: Lowered, work: Callable[[int], None], machine: Machine) -> NativeKernel:
+    engine, keep = _machine_code(lowered.ir, machine)
     arrays = np.array([*lowered.shared.arrays, (0, 0)], np.int64)
     program = Struct(PROGRAM)
     program.set(
@@ -83,12 +115,12 @@ def compile_kernel(lowered: Lowered) -> NativeKernel:
         polls=lowered.shared.polls,
         first_read=UNSETTLED if lowered.shared.rewrites else 0,
     )
-    return NativeKernel(lowered, program, [*keep, arrays])
+    return NativeKernel(lowered, program, work, [*keep, arrays])
 
 
-def _machine_code(text: str) -> tuple[llvm.ExecutionEngine, list[object]]:
+def _machine_code(text: str, target: Machine) -> tuple[llvm.ExecutionEngine, list[object]]:
     machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+        cpu=target.cpu, features=target.features, opt=2, jit=True
     )
     module = llvm.parse_assembly(text)
     module.verify()  # what follows would end the process
