@@ -13,7 +13,7 @@ import numpy as np
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.machine import PROGRAM, UNSETTLED
 from grader.ptx.printing import Printer
-from grader.ptx.runtime.lanes import lanes_ir
+from grader.ptx.runtime.lanes import parts_for
 from grader.ptx.runtime.library import runtime_ir
 from grader.ptx.structs import Struct, pointer_to
 
@@ -48,7 +48,7 @@ def host() -> Machine:
 
 _lock = threading.Lock()
 _runtime: Runtime | None = None
-_lanes: dict[Machine, Runtime] = {}
+_of_lanes: dict[tuple[Machine, str], Runtime] = {}
 
 
 def runtime() -> Runtime:
@@ -89,9 +89,10 @@ def compile_warps(lowered: Lowered, machine: Machine | None = None) -> NativeKer
     runtime()
     machine = machine or host()
     with _lock:
-        if machine not in _lanes:
-            _lanes[machine] = _published(*lanes_ir(), "work_warps", machine)
-        return _native(lowered, _lanes[machine].work, machine)
+        for name, (text, names) in parts_for(lowered.ir).items():
+            if (machine, name) not in _of_lanes:
+                _of_lanes[machine, name] = _published(text, names, name, machine)
+        return _native(lowered, _of_lanes[machine, "work_warps"].work, machine)
 
 
 def _native(lowered: Lowered, work: Callable[[int], None], machine: Machine) -> NativeKernel:

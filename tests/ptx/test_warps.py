@@ -17,7 +17,7 @@ from grader.ptx import jit
 from grader.ptx.launch import Launch
 from grader.ptx.lowering.warps.lower import lower_warps
 from grader.ptx.runs import Runs
-from grader.ptx.runtime.lanes import lanes_ir
+from grader.ptx.runtime.lanes import parts_for
 from tests.ptx.generated_kernels import Generated, generated
 
 Outcome = tuple[tuple[ptx.Report, ...], bytes]
@@ -86,7 +86,7 @@ def test_the_code_for_warps_can_be_generated_for_arm() -> None:
     module = ptx.parse(kernel.text)
     lowered = lower_warps(module, module.kernels["k"], frozenset({0, 1}), kernel.block, even_if_slow=True)
     assert lowered
-    for text in (lowered.ir, lanes_ir()[0]):
+    for text in (lowered.ir, *(text for text, _ in parts_for(lowered.ir).values())):
         assert arm.emit_object(llvm.parse_assembly(text))
 
 

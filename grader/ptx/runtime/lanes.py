@@ -21,6 +21,7 @@ from grader.ptx.machine import (
     SEVERAL,
     STAMP_STEP,
     WARP_HEADER,
+    WINDOW,
     WORKER,
 )
 from grader.ptx.runtime.library import declarations
@@ -30,6 +31,7 @@ from grader.ptx.runtime.times import advance_time
 
 CELLS = 16  # at a time
 VECTOR, FLAGS = f"<{CELLS} x i32>", f"<{CELLS} x i1>"
+ADDRESSES, POINTERS = f"<{CELLS} x i64>", f"<{CELLS} x ptr>"
 COUNT = "<" + ", ".join(f"i32 {cell}" for cell in range(CELLS)) + ">"
 TRUE = "splat (i1 true)"
 SIZES = (1, 2, 4, 8)  # bytes of an element
@@ -40,9 +42,15 @@ HALF = 'nounwind noinline "min-legal-vector-width"="512"'
 LANES = {"w": "ptr", "me": "i32", "mask": "i32", "at": "ptr", "offset": "i64", "count": "i32", "room": "ptr"}
 
 
-def functions() -> list[Fn]:
-    moves = [make(size) for size in SIZES for make in (shared_gather, shared_scatter, global_gather, global_scatter)]
-    return [leave_it(), lanes_tick(), read_cells(), check_writes(), *moves, run_warps(), work_warps()]
+def blocks_and_cells() -> list[Fn]:
+    """What every kernel needs."""
+    return [leave_it(), lanes_tick(), read_cells(), check_writes(), run_warps(), work_warps()]
+
+
+def moves() -> list[Fn]:
+    """Accesses of lanes that are anywhere."""
+    makers = (shared_gather, shared_scatter, array_gather, global_gather, global_scatter)
+    return [make(size) for size in SIZES for make in makers]
 
 
 def leave_it() -> Fn:
@@ -73,8 +81,9 @@ def lanes_tick() -> Fn:
 
 
 def _all(f: Fn, value: Value) -> Value:
-    one = f.emit(VECTOR, f"insertelement {VECTOR} poison, {value.typed}, i64 0")
-    return f.emit(VECTOR, f"shufflevector {one.typed}, {VECTOR} poison, {VECTOR} zeroinitializer")
+    kind = f"<{CELLS} x {value.type}>"
+    one = f.emit(kind, f"insertelement {kind} poison, {value.typed}, i64 0")
+    return f.emit(kind, f"shufflevector {one.typed}, {kind} poison, {VECTOR} zeroinitializer")
 
 
 def _flags(f: Fn, relation: str, a: Value, b: Value) -> Value:
@@ -111,7 +120,7 @@ def read_cells() -> Fn:
         entry = f["table"].at((i * 12).zext("i64"))
         start, count, before = (entry.at(4 * k).load("i32") for k in range(3))
         stamp, mine = _cells_of_lanes(f, before, count, f["lanes"])
-        place = f["cells"] + (start << 2).zext("i64")
+        place = f["cells"] + (start << 2).sext("i64")
         read = shadow.read.at(place)
         seen, written = read.load(VECTOR, 4), shadow.write.at(place).load(VECTOR, 4)
         new = mine & _flags(f, "ult", seen, several)
@@ -136,7 +145,7 @@ def check_writes() -> Fn:
     shadow = shared_shadow(f)
     barrier = _all(f, WORKER.get(f["w"], "barrier"))
     stamp, mine = _cells_of_lanes(f, f["before"], f["count"], f["lanes"])
-    place = f["cells"] + (f["start"] << 2).zext("i64")
+    place = f["cells"] + (f["start"] << 2).sext("i64")
     for array in (shadow.write, shadow.read):
         known = array.at(place).load(VECTOR, 4)
         good = _flags(f, "ult", known, barrier) | _flags(f, "eq", known, stamp)
@@ -172,51 +181,133 @@ def _copy(f: Fn, size: int, lane: Value, memory: Value, *, out: bool) -> None:
         target.store(source.load(type_, 1), 1)
 
 
-def _shared_cells(f: Fn, me: Value, address: Value, size: int, good: str, *, writes: bool) -> None:
-    """Check and mark the cells of one lane; goes to the label `good`, or on if anything is strange."""
-    shadow, barrier = shared_shadow(f), WORKER.get(f["w"], "barrier")
-    base, several = WORKER.get(f["w"], "base"), barrier + SEVERAL
-    width, by = (f["count"] * size).zext("i64"), of_program(f["w"], "shared_shift")
-    strange = f.fresh("strange")
-    f.stop_when(strange, address.ugt(of_program(f["w"], "arena") - width) | (address & (width - 1)).ne(0))
-    with f.count(width >> by) as k:
-        cell = (address >> by) + k
-        write, read = shadow.write.index("i32", cell), shadow.read.index("i32", cell)
-        written, seen = write.load("i32"), read.load("i32")
-        if writes:
-            mine = [stamp.ult(barrier) | stamp.eq(me) for stamp in (written, seen)]
-            f.stop_when(strange, (mine[0] & mine[1]) ^ 1)
-            write.store(me)
-        else:
-            f.stop_when(strange, ((written - base).ult(barrier - base) | written.eq(me)) ^ 1)
-            first = seen.ult(barrier) | seen.eq(me)
-            read.store(f.select(first, me, several))
-    f.jump(good)
-    f.label(strange)
-
-
 def shared_gather(size: int) -> Fn:
-    f = Fn(f"shared_gather_{size}", "void", LANES, NOINLINE)
+    f = Fn(f"shared_gather_{size}", "void", LANES, HALF)
     _shared_move(f, size, writes=False)
     return f
 
 
 def shared_scatter(size: int) -> Fn:
-    f = Fn(f"shared_scatter_{size}", "void", LANES, NOINLINE)
+    f = Fn(f"shared_scatter_{size}", "void", LANES, HALF)
     _shared_move(f, size, writes=True)
     return f
 
 
 def _shared_move(f: Fn, size: int, *, writes: bool) -> None:
-    host = WORKER.get(f["w"], "shared")
-    with _each_lane(f) as (lane, address):
-        good = f.fresh("good")
-        _shared_cells(f, f["me"] + lane, address, size, good, writes=writes)
+    host, width = WORKER.get(f["w"], "shared"), (f["count"] * size).zext("i64")
+    last = of_program(f["w"], "arena") - width
+    with _each_half(f) as (half, flags, address):
+        inside = f.emit(FLAGS, f"icmp ule {address.typed}, {_all(f, last)}")
+        _need(f, flags, inside & _aligned(f, address, width))
+        _mark(f, flags, address, _stamps(f, half), width, writes=writes)
+        _move(f, size, half, flags, f.emit(POINTERS, f"getelementptr i8, ptr {host}, {address.typed}"), out=writes)
+    f.ret()
+
+
+def _mark(f: Fn, flags: Value, address: Value, me: Value, width: Value, *, writes: bool) -> None:
+    """Check and mark the cells of some lanes, of which several may use one cell."""
+    shadow, by = shared_shadow(f), of_program(f["w"], "shared_shift")
+    barrier, base = WORKER.get(f["w"], "barrier"), WORKER.get(f["w"], "base")
+    several, first = _all(f, barrier + SEVERAL), (address >> _all(f, by)) << f.const(ADDRESSES, "splat (i64 2)")
+    late, age = _all(f, barrier), _all(f, barrier - base)
+    with f.count(width >> by) as k:
+        place = first + _all(f, k << 2)
+        write, read = (
+            f.emit(POINTERS, f"getelementptr i8, ptr {a}, {place.typed}") for a in (shadow.write, shadow.read)
+        )
+        written, seen = _gather(f, "i32", write, flags), _gather(f, "i32", read, flags)
+        if writes:
+            for stamp in (written, seen):
+                _need(f, flags, _flags(f, "ult", stamp, late) | _flags(f, "eq", stamp, me))
+            _scatter(f, me, write, flags)
+            _need(f, flags, _flags(f, "eq", _gather(f, "i32", write, flags), me))  # else two lanes store to one cell
+        else:
+            new = flags & _flags(f, "ult", seen, several)
+            _need(f, new, _flags(f, "ult", written - _all(f, base), age) | _flags(f, "eq", written, me))
+            mark = _pick(f, _flags(f, "ult", seen, late) | _flags(f, "eq", seen, me), me, several)
+            _scatter(f, mark, read, new)
+            # Where several lanes read one cell, not all of their marks are there now.
+            _scatter(f, several, read, new & _flags(f, "ne", _gather(f, "i32", read, new), mark))
+
+
+def array_gather(size: int) -> Fn:
+    """From an array that the kernel may not write: `window` is its record."""
+    f = Fn(f"array_gather_{size}", "void", {**LANES, "window": "ptr"}, HALF)
+    width, bytes_ = (f["count"] * size).zext("i64"), WINDOW.get(f["window"], "size")
+    room = f.select(bytes_.ult(width), f.const("i64", 0), bytes_ - width + 1)
+    base = _all(f, WINDOW.get(f["window"], "base"))
+    with _each_half(f) as (half, flags, address):
+        offset = address - base
+        inside = f.emit(FLAGS, f"icmp ult {offset.typed}, {_all(f, room)}")
+        _need(f, flags, inside & _aligned(f, offset, width))
+        places = f.emit(POINTERS, f"getelementptr i8, ptr {WINDOW.get(f['window'], 'host')}, {offset.typed}")
+        _move(f, size, half, flags, places, out=False)
+    f.ret()
+    return f
+
+
+@contextmanager
+def _each_half(f: Fn) -> Iterator[tuple[Value, Value, Value]]:
+    """Its number, which of its lanes run the instruction, and their addresses."""
+    with f.count(f.const("i32", 2)) as half:
+        bits = (f["mask"] >> (half << 4)) & 0xFFFF
+        with f.when(bits.ne(0)):
+            flags = f.emit(FLAGS, f"bitcast {bits.trunc('i16').typed} to {FLAGS}")
+            address = f["at"].at((half << 7).zext("i64")).load(ADDRESSES, 8) + _all(f, f["offset"])
+            yield half, flags, address
+
+
+def _stamps(f: Fn, half: Value) -> Value:
+    return _all(f, f["me"] + (half << 4)) + f.const(VECTOR, COUNT)
+
+
+def _need(f: Fn, flags: Value, good: Value) -> None:
+    """Leave it to the scalar engine unless this is so in all these lanes."""
+    with f.when(_any(f, flags & (good ^ f.const(FLAGS, TRUE))), likely=False):
         _leave_it(f)
         f.ret()
-        f.label(good)
-        _copy(f, size, lane, host.at(address), out=writes)
-    f.ret()
+        f.label(f.fresh("dead"))
+
+
+def _aligned(f: Fn, address: Value, width: Value) -> Value:
+    return f.emit(FLAGS, f"icmp eq {(address & _all(f, width - 1)).typed}, zeroinitializer")
+
+
+def _move(f: Fn, size: int, half: Value, flags: Value, places: Value, *, out: bool) -> None:
+    """The elements of half a warp between memory and the room; `out`: to memory."""
+    type_ = f"i{8 * size}"
+    with f.count(f["count"]) as k:
+        here = f.emit(POINTERS, f"getelementptr {type_}, {places.typed}, {_all(f, k.zext('i64')).typed}")
+        there = f["room"].index(type_, ((k << 5) + (half << 4)).zext("i64"))
+        if out:
+            _scatter(f, there.load(f"<{CELLS} x {type_}>", size), here, flags)
+        else:
+            there.store(_gather(f, type_, here, flags), size)
+
+
+def _gather(f: Fn, type_: str, places: Value, flags: Value) -> Value:
+    kind, bytes_ = f"<{CELLS} x {type_}>", int(type_[1:]) // 8
+    name = f"llvm.masked.gather.v{CELLS}{type_}.v{CELLS}p0"
+    return f.emit(kind, f"call {kind} @{name}({places.typed}, i32 {bytes_}, {flags.typed}, {kind} zeroinitializer)")
+
+
+def _scatter(f: Fn, values: Value, places: Value, flags: Value) -> None:
+    type_ = values.type[1:-1].split()[-1]
+    name = f"llvm.masked.scatter.v{CELLS}{type_}.v{CELLS}p0"
+    f.line(f"call void @{name}({values.typed}, {places.typed}, i32 {int(type_[1:]) // 8}, {flags.typed})")
+
+
+def _intrinsics() -> str:
+    lines = []
+    for type_ in (f"i{8 * size}" for size in SIZES):
+        kind = f"<{CELLS} x {type_}>"
+        lines.append(
+            f"declare {kind} @llvm.masked.gather.v{CELLS}{type_}.v{CELLS}p0({POINTERS}, i32, {FLAGS}, {kind})"
+        )
+        lines.append(
+            f"declare void @llvm.masked.scatter.v{CELLS}{type_}.v{CELLS}p0({kind}, {POINTERS}, i32, {FLAGS})"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def global_gather(size: int) -> Fn:
@@ -310,13 +401,20 @@ def work_warps() -> Fn:
     return f
 
 
-def lanes_ir() -> tuple[str, list[str]]:
-    """The module's text, and the names of its functions."""
-    found = functions()
-    return declarations() + "\n".join(f.text() for f in found), [f.name for f in found]
+@cache
+def _texts() -> dict[str, tuple[str, list[str]]]:
+    head, first, rest = declarations() + _intrinsics(), blocks_and_cells(), moves()
+    found = {"work_warps": (head + "\n".join(f.text() for f in first), [f.name for f in first])}
+    given = first[0].declaration() + "\n"
+    return found | {f.name: (head + given + f.text(), [f.name]) for f in rest}
+
+
+def parts_for(kernel: str) -> dict[str, tuple[str, list[str]]]:
+    """The modules that the IR of a kernel calls, by one function of each: their text and the names of all."""
+    return {name: part for name, part in _texts().items() if name == "work_warps" or f"@{name}(ptr %w" in kernel}
 
 
 @cache
 def declarations_of_lanes() -> str:
     """What a kernel's module needs to call these, besides the runtime."""
-    return "\n".join(f.declaration() for f in functions()) + "\n"
+    return "\n".join(f.declaration() for f in (*blocks_and_cells(), *moves())) + "\n"

@@ -13,7 +13,17 @@ from grader.ptx.lowering.load_groups import is_settled_at
 from grader.ptx.lowering.warps.builder import WarpBuilder
 from grader.ptx.lowering.warps.cells import cell_bytes, lane_shift, oldest_read, runs_of, who
 from grader.ptx.lowering.warps.lanes import LANES, wide
-from grader.ptx.lowering.warps.places import Shape, base_of, both, halves_of, joined, shape_of, spread
+from grader.ptx.lowering.warps.places import (
+    REGION,
+    Shape,
+    base_of,
+    both,
+    halves_of,
+    joined,
+    pattern_of,
+    shape_of,
+    spread,
+)
 from grader.ptx.machine import ARENA_TAIL, LAUNCH, PARAM_WINDOW, WINDOW
 from grader.ptx.syntax import Address, Immediate, Instruction, Register, items_of
 from grader.ptx.types import is_signed
@@ -33,6 +43,7 @@ class Group:
     seen: list[int] = field(default_factory=list)  # offsets of loads that are not checked for races yet
     places: tuple[Value, ...] = ()  # i64: of the warp, or of its halves
     lanes: tuple[Value, ...] = ()  # of each, those that run the loads
+    pattern: tuple[int, ...] = ()  # of the lanes in each half
     host: Value | None = None  # of the array
     addresses: Value | None = None  # of each lane, in memory
 
@@ -86,7 +97,7 @@ class WarpLoads:
         if not group.begun:
             _begin(u, group, ins)
         if group.shape is Shape.ANY:
-            return _gathered(u, ins, None, group.addresses)
+            return _gathered(u, ins, None, group)
         group.seen.append(offset)
         return _loaded(u, group, offset, ins.op.element_bytes, ins.op.count)
 
@@ -127,11 +138,17 @@ def _begin(u: WarpBuilder, group: Group, ins: Instruction) -> None:
     """Check where the loads of a group go."""
     group.begun = True
     address = base_of(u, ins.operands[1])
-    group.shape = shape_of(u, address, ins.operands[1], group.width)
+    group.shape = shape_of(u, address, ins.operands[1], group.width, ins.op.element_bytes)
+    if group.shape is Shape.SHARED and group.origin is not None:
+        group.shape = Shape.ANY
+    if group.shape not in (Shape.UNIFORM, Shape.ANY):
+        group.pattern = pattern_of(u, ins.operands[1])
     low, high = min(group.offsets), max(group.offsets)
-    if group.shape is Shape.ANY:
+    if group.shape in (Shape.ANY, Shape.SHARED):
         group.addresses = spread(u, address)
-    elif group.origin is None:
+    if group.shape is Shape.ANY:
+        return
+    if group.origin is None:
         _begin_shared(u, group, address, low, high)
     else:
         _begin_global(u, group, address, low, high)
@@ -150,9 +167,9 @@ def _begin_shared(u: WarpBuilder, group: Group, address: Value, low: int, high: 
     if group.shape is Shape.UNIFORM:
         group.places, group.lanes = (address,), (u.mask,)
     else:
-        halves = halves_of(u, address, group.width if group.shape is Shape.ROW else 0)
+        halves = halves_of(u, address, group.pattern)
         group.places, group.lanes = halves.places, halves.lanes
-    last = u.shared.arena - (high - low) - HALF * group.width - 4 * HALF * u.shared.granule
+    last = u.shared.arena - (high - low) - REGION - 2 * HALF * u.shared.granule
     for place in group.places:
         u.require((place + low).ule(last))
     _aligned(u, group.places, low, group.width)
@@ -174,7 +191,7 @@ def _begin_global(u: WarpBuilder, group: Group, address: Value, low: int, high: 
         group.places, group.lanes = (place,), (u.mask,)
     else:
         u.require_of_all(inside)
-        halves = halves_of(u, place, group.width if group.shape is Shape.ROW else 0)
+        halves = halves_of(u, place, group.pattern)
         group.places, group.lanes = halves.places, halves.lanes
     _aligned(u, group.places, low, group.width)
 
@@ -188,6 +205,8 @@ def _loaded(u: WarpBuilder, group: Group, offset: int, size: int, count: int) ->
         return [hosts[0].at(k * size).load(type_, 1) for k in range(count)]
     if group.shape is Shape.SAME:
         return [both(u, *(host.at(k * size).load(type_, 1) for host in hosts)) for k in range(count)]
+    if group.shape is Shape.SHARED:
+        return _shared_region(u, group, hosts, size, count)
     kind = f"<{HALF * count} x {type_}>"
     parts = [
         host.load(kind, size) if group.origin is None else _masked(u, host, lanes, size, count)
@@ -198,6 +217,20 @@ def _loaded(u: WarpBuilder, group: Group, offset: int, size: int, count: int) ->
     values = []
     for k in range(count):
         order = ", ".join(f"i32 {lane * count + k}" for lane in range(LANES))
+        text = f"shufflevector {kind} {parts[0]}, {kind} {parts[1]}, <{LANES} x i32> <{order}>"
+        values.append(f.lanes(type_, text))
+    return values
+
+
+def _shared_region(u: WarpBuilder, group: Group, hosts: list[Value], size: int, count: int) -> list[Value]:
+    """Of shared memory: what all lanes of a half want is read at once, and each gets its part."""
+    f, type_ = u.f, f"i{8 * size}"
+    items = 1 << ((max(group.pattern) + group.width) // size - 1).bit_length()
+    kind = f"<{items} x {type_}>"
+    parts = [host.load(kind, size) for host in hosts]
+    values = []
+    for k in range(count):
+        order = ", ".join(f"i32 {items * half + o // size + k}" for half in (0, 1) for o in group.pattern)
         text = f"shufflevector {kind} {parts[0]}, {kind} {parts[1]}, <{LANES} x i32> <{order}>"
         values.append(f.lanes(type_, text))
     return values
@@ -223,44 +256,62 @@ def _masked(u: WarpBuilder, host: Value, lanes: Value, size: int, count: int) ->
     return f.scalar(kind, text)
 
 
-def _gathered(u: WarpBuilder, ins: Instruction, base: Value | None, addresses: Value | None = None) -> list[Value]:
-    """Checked and loaded lane by lane, by the runtime."""
-    u.takes_lanes_one_by_one()
+def _gathered(u: WarpBuilder, ins: Instruction, base: Value | None, group: Group | None = None) -> list[Value]:
+    """Checked and loaded by the runtime, for lanes that are anywhere."""
     f, op = u.f, ins.op
-    space = "shared" if op.space == "shared" else "global"
+    addresses = group.addresses if group else None
     if addresses is None:
         assert base is not None
         addresses = spread(u, base)
+    room = _gather(u, _offset(ins), op.element_bytes, op.count, addresses, group, op.space)
     size, type_ = op.element_bytes, f"i{8 * op.element_bytes}"
-    room = f.alloca(f"[{LANES * op.count} x {type_}]", 64)
-    arguments = (u.worker, u.first_stamp, u.mask, addresses, f.const("i64", _offset(ins)), f.const("i32", op.count))
-    f.call("void", f"{space}_gather_{size}", *arguments, room)
     values = []
     for k in range(op.count):
         values.append(f.lanes(type_, f"load {wide(type_)}, ptr {room.at(k * LANES * size)}, align {size}"))
-    varies = f.varies(base) if base is not None else True
-    if not varies:  # all lanes have loaded the same
-        first = f.call("i32", "llvm.cttz.i32", u.mask, f.const("i1", 0)) & (LANES - 1)
-        return [f.scalar(type_, f"extractelement {wide(type_)} {v}, {first.typed}") for v in values]
-    return values
+    if base is None or f.varies(base):
+        return values
+    # All lanes have loaded the same.
+    first = f.call("i32", "llvm.cttz.i32", u.mask, f.const("i1", 0)) & (LANES - 1)
+    return [f.scalar(type_, f"extractelement {wide(type_)} {v}, {first.typed}") for v in values]
+
+
+def _gather(
+    u: WarpBuilder, offset: int, size: int, count: int, addresses: Value, group: Group | None, space: str
+) -> Value:
+    """Returns where the elements are then."""
+    f, origin = u.f, group.origin if group else None
+    room = f.alloca(f"[{LANES * count} x i{8 * size}]", 64)
+    arguments = [u.worker, u.first_stamp, u.mask, addresses, f.const("i64", offset), f.const("i32", count), room]
+    kind = "shared" if space == "shared" else "global" if origin is None else "array"
+    if kind == "global" or size < 4:
+        u.takes_lanes_one_by_one()
+    if origin is not None:
+        arguments.append(LAUNCH.get(u.launch, "windows").at((PARAM_WINDOW + origin) * WINDOW.size))
+    f.call("void", f"{kind}_gather_{size}", *arguments)
+    return room
 
 
 def _check(u: WarpBuilder, group: Group) -> None:
     """Unless all cells are known to have been read by several threads in this epoch, look at each."""
     f, granule = u.f, u.shared.granule
-    runs, shift = (
-        runs_of(group.shape, group.seen, group.width, granule),
-        lane_shift(group.shape, group.width, granule),
-    )
+    offsets = [o + p for o in group.seen for p in (set(group.pattern) if group.shape is Shape.SHARED else (0,))]
+    runs, shift = runs_of(group.shape, offsets, group.width, granule), lane_shift(group.shape, group.width, granule)
     cells = [cell_bytes(u, place) for place in group.places]
     good = oldest_read(u, group.shape, list(zip(cells, group.lanes, strict=True)), runs, shift).icmp("sge", u.several)
+    if group.shape is Shape.SHARED:  # this says nothing of a half in which some lanes are not there
+        whole = [lanes.eq(0) | lanes.eq((1 << HALF) - 1) for lanes in group.lanes]
+        with f.when((whole[0] & whole[1]) ^ 1, likely=False):
+            for offset in dict.fromkeys(group.seen):
+                assert group.addresses
+                _gather(u, offset, 4, group.width // 4, group.addresses, None, "shared")
+        good = good | ((whole[0] & whole[1]) ^ 1)
     name = f"runs.{len(u.tables)}"
     entries = ", ".join(f"{{i32, i32, i32}} {{i32 {r.start}, i32 {r.count}, i32 {r.before}}}" for r in runs)
     u.tables.append(f"@{name} = private constant [{len(runs)} x {{i32, i32, i32}}] [{entries}]")
     with f.when(good ^ 1, likely=False):
         table, count = f.const("ptr", f"@{name}"), f.const("i32", len(runs))
         for half, (first, lanes) in enumerate(zip(cells, group.lanes, strict=True)):
-            by = who(u, group.shape, half, lanes)
+            by = u.several if group.shape is Shape.SHARED else who(u, group.shape, half, lanes)
             if group.shape is not Shape.ROW:
                 lanes = lanes.ne(0).zext("i32")
             f.call("void", "read_cells", u.worker, first, by, f.const("i32", shift), lanes, table, count)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from grader.ptx.analysis.strides import HALF
+from grader.ptx.analysis.strides import HALF, SAME
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.warps.builder import WarpBuilder
 from grader.ptx.lowering.warps.lanes import LANES, wide
 from grader.ptx.syntax import Address, Operand, Register
 
+REGION = 256  # bytes
 BOTH = "<" + ", ".join(f"i32 {lane // HALF}" for lane in range(LANES)) + ">"  # for each lane, its half
 
 
@@ -24,12 +25,13 @@ class Shape(Enum):
     UNIFORM = auto()  # the address is the same for all lanes, and not a vector
     SAME = auto()  # it is the same in each half
     ROW = auto()  # the lanes of a half follow each other without a gap
+    SHARED = auto()  # a small region, of which several lanes of a half want each part
     ANY = auto()
 
 
 @dataclass(frozen=True)
 class Halves:
-    """Of each half of a warp: where its first lane is or would be, and its lanes that run the instruction.
+    """Of each half of a warp: its lowest place, whichever lanes are there, and its lanes that run the instruction.
 
     A half without such lanes has the place of the other one.
     """
@@ -38,12 +40,25 @@ class Halves:
     lanes: tuple[Value, Value]  # i32, 16 bits
 
 
-def shape_of(u: WarpBuilder, address: Value, operand: Operand, width: int) -> Shape:
+def pattern_of(u: WarpBuilder, operand: Operand) -> tuple[int, ...]:
+    """How many bytes from the lowest address each lane of a half is, most likely; empty: nothing is known."""
+    assert isinstance(operand, Address) and isinstance(operand.base, Register)
+    values = u.strides.get(operand.base.name, SAME).values
+    return tuple(value - min(values) for value in values)
+
+
+def shape_of(u: WarpBuilder, address: Value, operand: Operand, width: int, element: int) -> Shape:
     if not u.f.varies(address):
         return Shape.UNIFORM
-    assert isinstance(operand, Address)
-    step = u.stride_of(operand.base) if isinstance(operand.base, Register) else None
-    return {0: Shape.SAME, width: Shape.ROW}.get(step, Shape.ANY) if step is not None else Shape.ANY
+    pattern = pattern_of(u, operand)
+    if not pattern:
+        return Shape.ANY
+    if pattern == (0,) * HALF:
+        return Shape.SAME
+    if pattern == tuple(width * lane for lane in range(HALF)):
+        return Shape.ROW
+    together = all(pattern.count(place) > 1 and place % width == 0 for place in pattern)
+    return Shape.SHARED if together and max(pattern) + width <= REGION and element >= 4 else Shape.ANY
 
 
 def base_of(u: WarpBuilder, operand: Operand) -> Value:
@@ -52,21 +67,24 @@ def base_of(u: WarpBuilder, operand: Operand) -> Value:
     return address_of(u, Address(operand.base, 0))
 
 
-def halves_of(u: WarpBuilder, places: Value, step: int) -> Halves:
-    """Of a vector of places, `step` bytes apart within each half; checks that they are."""
+def halves_of(u: WarpBuilder, places: Value, pattern: tuple[int, ...]) -> Halves:
+    """Of a vector of places, in each half as the pattern says; checks that they are."""
     f = u.f
     lanes = (u.mask & 0xFFFF, u.mask >> HALF)
     starts = []
     for half, mask in enumerate(lanes):
         first = f.call("i32", "llvm.cttz.i32", mask | (1 << HALF), f.const("i1", 0)) & (HALF - 1)
         place = f.scalar("i64", f"extractelement {wide('i64')} {places}, {(first + HALF * half).typed}")
-        starts.append(place - first.zext("i64") * step if step else place)
+        if any(pattern):
+            kind, text = f"<{HALF} x i64>", ", ".join(f"i64 {offset}" for offset in pattern)
+            place = place - f.scalar("i64", f"extractelement {kind} <{text}>, {first.typed}")
+        starts.append(place)
     here = [mask.ne(0) for mask in lanes]
     first, second = f.select(here[0], starts[0], starts[1]), f.select(here[1], starts[1], starts[0])
     expected = both(u, first, second)
-    if step:
-        steps = ", ".join(f"i64 {step * (lane % HALF)}" for lane in range(LANES))
-        expected = f.lanes("i64", f"add {wide('i64')} {expected}, <{steps}>")
+    if any(pattern):
+        text = ", ".join(f"i64 {offset}" for offset in pattern * 2)
+        expected = f.lanes("i64", f"add {wide('i64')} {expected}, <{text}>")
     u.require_of_all(places.eq(expected))
     return Halves((first, second), lanes)
 

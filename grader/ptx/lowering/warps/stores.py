@@ -17,7 +17,7 @@ from grader.ptx.lowering.warps.cells import (
     stamps_of,
 )
 from grader.ptx.lowering.warps.lanes import LANES, NotTaken
-from grader.ptx.lowering.warps.places import Shape, base_of, half_of, halves_of, shape_of, spread
+from grader.ptx.lowering.warps.places import Shape, base_of, half_of, halves_of, pattern_of, shape_of, spread
 from grader.ptx.syntax import Address, Instruction, items_of
 
 
@@ -27,10 +27,11 @@ def store(u: WarpBuilder, ins: Instruction) -> None:
         raise NotTaken(ins.opcode)
     values = [u.value(item, f"b{8 * op.element_bytes}") for item in items_of(source)]
     address = base_of(u, target)
-    if op.space == "shared" and shape_of(u, address, target, op.bytes) is Shape.ROW:
+    if op.space == "shared" and shape_of(u, address, target, op.bytes, op.element_bytes) is Shape.ROW:
         _store_rows(u, target, address, values, op.bytes)
         return
-    u.takes_lanes_one_by_one()
+    if op.space == "global" or op.element_bytes < 4:
+        u.takes_lanes_one_by_one()
     f, size = u.f, op.element_bytes
     assert isinstance(target, Address)
     room = f.alloca(f"[{LANES * op.count} x i{8 * size}]", 64)
@@ -44,7 +45,7 @@ def _store_rows(u: WarpBuilder, target: object, address: Value, values: list[Val
     """Each half stores a row. The cells of the second are looked at after the first is marked."""
     assert isinstance(target, Address)
     place = address + target.offset
-    halves = halves_of(u, place, width)
+    halves = halves_of(u, place, pattern_of(u, target))
     granule = u.shared.granule
     last = u.shared.arena - HALF * width - 4 * HALF * granule
     for start in halves.places:
