@@ -11,7 +11,6 @@ from functools import partial
 from math import prod
 
 from grader.ptx.analysis.unwritten import Place
-from grader.ptx.analysis.work import instructions_per_thread
 from grader.ptx.explain import Explainer, submission_frame
 from grader.ptx.facts import Report
 from grader.ptx.jit import NativeKernel, compile_kernel, compile_warps, runtime
@@ -29,12 +28,12 @@ from grader.ptx.machine import (
     STAMP_STEP,
     Kind,
 )
+from grader.ptx.pace import Pace
 from grader.ptx.runs import Runs
 from grader.ptx.syntax import Location, Module
 from grader.ptx.unsupported import OutOfTime, Unsupported
 
 WARP = 32
-MUCH_WORK = 300_000_000  # instructions: with fewer, a launch is over before it is compiled a second time
 MAX_BLOCKS = 1 << 24  # more would not end today
 # By one thread since its last barrier, if it is in a loop when the time is up. Correct kernels need a thousandth.
 MANY_INSTRUCTIONS = 100_000_000
@@ -76,6 +75,7 @@ class Program:
         """`warps`: when to run a kernel warp by warp first."""
         self.module, self._lowering, self._warps = module, lowering, warps
         self._kernels: dict[tuple[str, Dim3, frozenset[int], frozenset[Place]], NativeKernel] = {}
+        self._pace = Pace()
         self._of_warps: dict[tuple[str, Dim3, Dim3, frozenset[int]], NativeKernel | None] = {}
         self._variables = place_variables(module)
 
@@ -103,7 +103,9 @@ class Program:
         cluster = cluster or self.module.kernels[kernel].cluster
         self._check(kernel, grid, block, cluster, shared_bytes, arguments)
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
-        of_warps = self._compiled_for_warps(kernel, grid, block, cluster, read_only)
+        workers = workers or len(os.sched_getaffinity(0))
+        threads = prod(grid) * prod(block)
+        of_warps = self._compiled_for_warps(kernel, threads, block, cluster, read_only, workers)
         compiled = of_warps or self._compiled(kernel, cluster, read_only)
         if message := _too_much(compiled.lowered, prod(block), prod(cluster)):
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
@@ -112,13 +114,17 @@ class Program:
         runs = Runs(
             lambda native, *, serial: Launch(native, *how, serial=serial),
             arguments,
-            workers or len(os.sched_getaffinity(0)),
+            workers,
         )
         launch = runs.run_warps(of_warps) if of_warps else None
         if launch is not None and launch.out_of_time:
             raise self._out_of_time(kernel, launch)
         if launch is None:
+            if of_warps and self._warps is not Warps.ALWAYS:
+                self._of_warps[kernel, block, cluster, read_only] = None  # it would happen again
             compiled, launch = runs.run(partial(self._compiled, kernel, cluster, read_only))
+            if not of_warps:
+                self._pace.note(self.module.kernels[kernel], threads, time.perf_counter() - jitted)
         faults = launch.faults()
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         if lacking := [fault for fault in faults if fault.kind is Kind.UNSUPPORTED]:
@@ -158,16 +164,16 @@ class Program:
             )
 
     def _compiled_for_warps(
-        self, kernel: str, grid: Dim3, block: Dim3, cluster: Dim3, read_only: frozenset[int]
+        self, kernel: str, threads: int, block: Dim3, cluster: Dim3, read_only: frozenset[int], workers: int
     ) -> NativeKernel | None:
         """None: it does not pay, or there are instructions that are not run warp by warp."""
-        function = self.module.kernels[kernel]
-        work = instructions_per_thread(function) * prod(grid) * prod(block)
-        if self._warps is Warps.NEVER or (self._warps is Warps.IF_IT_PAYS and work < MUCH_WORK):
-            return None
+        function, always = self.module.kernels[kernel], self._warps is Warps.ALWAYS
         key = (kernel, block, cluster, read_only)
+        if self._warps is Warps.NEVER:
+            return None
+        if key not in self._of_warps and not always and not self._pace.pays(function, threads, workers):
+            return None
         if key not in self._of_warps:
-            always = self._warps is Warps.ALWAYS
             function = replace(function, cluster=cluster)
             lowered = lower_warps(self.module, function, read_only, block, even_if_slow=always)
             try:

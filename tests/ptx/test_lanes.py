@@ -9,8 +9,9 @@ from grader import ptx
 from grader.ptx.analysis.flow import blocks_of
 from grader.ptx.analysis.strides import HALF, indices_of, strides
 from grader.ptx.analysis.uniformity import Uniformity, uniformity
-from grader.ptx.analysis.work import ROUNDS, instructions_per_thread
+from grader.ptx.analysis.work import ROUNDS, times_run
 from grader.ptx.lowering.warps.lanes import LaneFn, NotTaken
+from grader.ptx.pace import Pace
 from grader.ptx.syntax import Function
 
 TEXT = """.version 9.0
@@ -104,8 +105,18 @@ def test_how_far_lanes_are_apart(block: tuple[int, int, int], body: str, step: i
 def test_what_lies_in_loops_counts_for_more() -> None:
     once = "mov.u32 %r1, 0; ret;"
     inner = "a: b: add.s32 %r1, %r1, 1; setp.lt.s32 %p1, %r1, 3; @%p1 bra b; @%p2 bra a; ret;"
-    assert instructions_per_thread(function(once)) == 2
-    assert instructions_per_thread(function(inner)) == 3 * ROUNDS**2 + ROUNDS + 1
+    assert [n for _, n in times_run(function(once))] == [1, 1]
+    assert [n for _, n in times_run(function(inner))] == [ROUNDS**2] * 3 + [ROUNDS, 1]
+
+
+def test_a_second_compilation_pays_where_it_takes_long() -> None:
+    pace, kernel = Pace(), function("a: add.s32 %r1, %r1, 1; setp.lt.s32 %p1, %r1, 3; @%p1 bra a; ret;")
+    assert not pace.pays(kernel, threads=1000, workers=2)
+    assert pace.pays(kernel, threads=100_000_000, workers=2)
+    pace.note(kernel, threads=1000, seconds=0.5)  # so slow it is
+    assert pace.pays(kernel, threads=1000, workers=2)
+    pace.note(kernel, threads=1000, seconds=0.001)  # says nothing
+    assert pace.pays(kernel, threads=1000, workers=2)
 
 
 # Scalar code for all lanes ----------------------------------------------------------------------------------------

@@ -24,7 +24,3 @@ def times_run(function: Function) -> list[tuple[Instruction, int]]:
         for place in range(start, end + 1):
             times[place] *= ROUNDS
     return [(item, n) for item, n in zip(function.body, times, strict=True) if isinstance(item, Instruction)]
-
-
-def instructions_per_thread(function: Function) -> int:
-    return sum(n for _, n in times_run(function))
