@@ -17,11 +17,11 @@ HEAD = """.version 9.0
 .visible .entry k(.param .u64 given, .param .u64 more, .param .u64 out, .param .u32 n)
 {
     .reg .pred %p<200>; .reg .b16 %h<200>; .reg .b32 %r<900>; .reg .f32 %f<900>; .reg .b64 %rd<900>; .reg .f64 %d<9>;
-    .shared .align 16 .b8 s[1024];
+    .shared .align 16 .b8 s[1024]; .shared .align 16 .b8 small[256];
     ld.param.u64 %rd1, [given]; ld.param.u64 %rd2, [more]; ld.param.u64 %rd3, [out]; ld.param.u32 %r1, [n];
     cvta.to.global.u64 %rd1, %rd1; cvta.to.global.u64 %rd2, %rd2; cvta.to.global.u64 %rd3, %rd3;
     mov.u32 %r2, %tid.x; mov.u32 %r3, %tid.y; mov.u32 %r4, %tid.z; mov.u32 %r5, %ntid.x; mov.u32 %r6, %ntid.y;
-    mov.u32 %r7, %ctaid.x; mov.u32 %r8, %laneid; mov.u64 %rd4, s;
+    mov.u32 %r7, %ctaid.x; mov.u32 %r8, %laneid; mov.u64 %rd4, s; mov.u64 %rd5, small;
     mad.lo.s32 %r9, %r4, %r6, %r3; mad.lo.s32 %r9, %r9, %r5, %r2;
     mov.f32 %f1, 0f3F800000; cvt.rn.f32.s32 %f2, %r9; mov.f32 %f3, 0f40490FDB;
 """
@@ -54,6 +54,9 @@ class _Writer:
     numbers: int = 20
     floats: list[str] = field(default_factory=lambda: ["%f1", "%f2", "%f3"])
     integers: list[str] = field(default_factory=lambda: ["%r2", "%r3", "%r8", "%r9"])
+    addresses: list[str] = field(default_factory=list)  # in shared memory, that all threads have
+    owned: list[str] = field(default_factory=list)  # those that each has for itself
+    has_bytes: bool = False
     depth: int = 0
 
     def number(self) -> int:
@@ -76,6 +79,8 @@ class _Writer:
         self.line(f"mad.lo.s32 {r}, {base}, {step}, {pick.choice([0, 0, 0, 1, 5, 16, 64, 255])};")
         if pick.randrange(3) == 0:
             self.line(f"mad.lo.s32 {r}, {pick.choice(['%r2', '%r3', '%r5'])}, {pick.choice([1, 16, 32])}, {r};")
+        if pick.randrange(3) == 0:
+            self.line(f"{pick.choice(['shr.u32', 'and.b32'])} {r}, {r}, {pick.choice([1, 2, 3, 4, 7, 12])};")
         if pick.randrange(6) == 0:
             self.line(f"xor.b32 {r}, {r}, {pick.choice([1, 5, 31])};")
         self.line(f"and.b32 {r}, {r}, {CELLS - 1 if not self.sloppy or not self.chance(25) else 511};")
@@ -138,6 +143,11 @@ class _Writer:
         if width > 1:
             self.line(f"and.b32 {index}, {index}, {CELLS - width};")
         base = self.address(index, array)
+        if space == "shared":
+            if self.addresses and width == 1 and self.chance(2):
+                base = pick.choice(self.addresses)
+            elif self.depth == 0 and width == 1:
+                self.addresses.append(base)
         for _ in range(pick.choice([1, 1, 2, 3])):
             names = [f"%f{self.number()}" for _ in range(width)]
             if guard:
@@ -148,7 +158,24 @@ class _Writer:
             self.floats += names
 
     def store_shared(self, index: str) -> None:
-        self.line(f"st.shared.f32 [{self.address(index, '%rd4')}], {self.random.choice(self.floats[-4:])};")
+        address = self.address(index, "%rd4")
+        if self.owned and self.chance(2):
+            address = self.random.choice(self.owned)
+        elif self.depth == 0:
+            self.owned.append(address)
+        self.line(f"st.shared.f32 [{address}], {self.random.choice(self.floats[-4:])};")
+
+    def byte(self) -> None:
+        """A byte of an index is stored, and read by somebody else."""
+        value, read, f = f"%h{self.number() % 190}", f"%h{self.number() % 190}", f"%f{self.number()}"
+        own, other = self.address(self.own(), "%rd5", 1), self.address(self.index(), "%rd5", 1)
+        self.line(f"cvt.u16.u32 {value}, {self.random.choice(self.integers[:4])};")
+        self.line(f"st.shared.u8 [{own}], {value};")
+        self.barrier()
+        self.line(f"ld.shared.u8 {read}, [{other}];")
+        self.line(f"cvt.rn.f32.u16 {f}, {read};")
+        self.floats.append(f)
+        self.barrier()
 
     def barrier(self) -> None:
         if not (self.sloppy and self.chance(5)):
@@ -215,6 +242,8 @@ class _Writer:
 
     def phase(self) -> None:
         """Each thread writes; then all may read."""
+        if self.has_bytes and self.chance(2):
+            self.byte()
         index = self.own()
         if self.sloppy and self.chance(10):
             number = self.number()
@@ -232,7 +261,7 @@ class _Writer:
 def generated(seed: int) -> Generated:
     pick = random.Random(seed)
     sloppy = pick.randrange(3) > 0
-    writer = _Writer(pick, sloppy)
+    writer = _Writer(pick, sloppy, has_bytes=pick.randrange(4) == 0)
     block = pick.choice(BLOCKS)
     threads = block[0] * block[1] * block[2]
     writer.load("%rd1", "global")
@@ -241,6 +270,8 @@ def generated(seed: int) -> Generated:
         r, p = f"%r{writer.number()}", f"%p{writer.number() % 190}"
         writer.line(f"add.s32 {r}, %r9, {start};")
         writer.line(f"setp.lt.s32 {p}, {r}, {CELLS};")
+        if writer.has_bytes:
+            writer.line(f"@{p} st.shared.u8 [{writer.address(r, '%rd5', 1)}], 0;")
         if not (sloppy and writer.chance(8)):
             writer.line(f"@{p} st.shared.f32 [{writer.address(r, '%rd4')}], %f2;")
     writer.line("bar.sync 0;")

@@ -173,7 +173,7 @@ def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
     end = products + 4 * sum(i.op.row == PRODUCT for i in instructions)
     # An odd number of cache lines, so that the frames of neighbouring threads do not share cache sets.
     stride = (_aligned(end, 64) // 64 | 1) * 64
-    resident = frozenset(_written_once(blocks) & slots.keys())
+    resident = frozenset(written_once(blocks) & slots.keys())
     return FrameLayout(Frame(local_start, local, copies, stride), slots, resident, locals_, stack, products)
 
 
@@ -181,7 +181,7 @@ def _local_variables(function: Function) -> list[Variable]:
     return [v for v in function.variables.values() if v.space == "local"]
 
 
-def _written_once(blocks: list[Block]) -> set[str]:
+def written_once(blocks: list[Block]) -> set[str]:
     """Registers with a single definition. If they outlive a suspension they live in the frame, so that a barrier need
     not save and restore them."""
     seen: set[str] = set()

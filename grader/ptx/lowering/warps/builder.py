@@ -10,24 +10,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from grader.ptx.analysis.strides import SAME, indices_of, strides
+from grader.ptx.analysis.strides import HALF, SAME, indices_of, strides
 from grader.ptx.analysis.uniformity import uniformity
 from grader.ptx.analysis.work import times_run
-from grader.ptx.ir import Value
+from grader.ptx.ir import Layout, Value
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.load_groups import Loads
+from grader.ptx.lowering.memory import written_once
 from grader.ptx.lowering.operands import OperandAccess
 from grader.ptx.lowering.special_registers import SpecialRegisters
 from grader.ptx.lowering.warps.lanes import LANES, LaneFn, NotTaken, wide
 from grader.ptx.lowering.warps.registers import WarpRegisters, lay_out
 from grader.ptx.machine import ABORTED, SEVERAL, WARP_HEADER, WORKER
 from grader.ptx.runtime.shadow import SharedShadow
-from grader.ptx.syntax import Function, Module, Register
+from grader.ptx.syntax import Address, Function, Module, Register
 
 LEFT = ABORTED
 LEAVE = "left"  # the label
 INDEX = ", ".join(f"i32 {lane}" for lane in range(LANES))
+ROOT = Layout(first="i64", second="i64", proven="i32")  # the lowest place of each half, and lanes that are in theirs
 ONE_BY_ONE = 20  # instructions for all lanes, that an access lane by lane takes the gain of
+BOTH = "<" + ", ".join(f"i32 {lane // HALF}" for lane in range(LANES)) + ">"  # for each lane, its half
 CLOCKS = ("%clock", "%globaltimer")
 
 
@@ -60,7 +63,9 @@ class WarpBuilder(KernelBuilder):
         self.pending = f["frame"].at(WARP_HEADER.size)
         live = frozenset[str]().union(*(b.live_in for b in self.blocks if b.is_resume))
         start = WARP_HEADER.size + 4 * len(self.blocks)
-        places, self.frame_bytes = lay_out(live, self.function.registers, self.lanes.varying, start)
+        places, start = lay_out(live, self.function.registers, self.lanes.varying, start)
+        self.roots = self._roots(places, start)
+        self.frame_bytes = start + ROOT.size * len(self.roots)
         self.active = f.alloca("i32")  # the lanes that run this block
         self.mask = f.const("i32", -1)  # those that run this instruction
         self.selects = False  # other lanes may need what registers hold
@@ -71,10 +76,32 @@ class WarpBuilder(KernelBuilder):
             places,
             lambda: self.mask_lanes() if self.selects else None,
             self.unsupported,
+            written_once(self.blocks) & places.keys(),
+            self._note_root,
         )
         static = sum(size for _, size in self.layout.arrays.values())
         special = _Special(self, self.worker, self.launch, static, self.shared_base, self.rank)
         self._operands = OperandAccess(f, self.registers, special, self.place_of, self.unsupported)
+
+    def _roots(self, places: dict[str, int], start: int) -> dict[str, Value]:
+        """Registers that are written once, and from which lanes access memory in a pattern, with a ROOT of each."""
+        start = (start + 7) // 8 * 8
+        found: dict[str, Value] = {}
+        for ins in (i for b in self.blocks for i in b.instructions if i.traits.loads or i.traits.stores):
+            place = ins.operands[1 if ins.traits.loads else 0]
+            if ins.op.space == "shared" and isinstance(place, Address) and isinstance(place.base, Register):
+                name = place.base.name
+                known = name in self.lanes.varying and self.strides.get(name, SAME).values
+                if known and name in places and name in written_once(self.blocks) and name not in found:
+                    found[name] = self.f["frame"].at(start + ROOT.size * len(found))
+        return found
+
+    def _note_root(self, name: str, value: Value) -> None:
+        """Prove now where the lanes are that get this address."""
+        if name in self.roots:
+            first, second, proven = located(self, value.zext("i64"), pattern_of(self, name))
+            for field, number in zip(ROOT.type, (first, second, proven & self.mask), strict=True):
+                ROOT.set(self.roots[name], field, number)
 
     # Lanes ------------------------------------------------------------------------------------------------------
 
@@ -126,6 +153,42 @@ class WarpBuilder(KernelBuilder):
     def stride_of(self, register: Register) -> int | None:
         """How many bytes neighbouring lanes are apart, most likely."""
         return self.strides.get(register.name, SAME).step
+
+
+def pattern_of(u: WarpBuilder, register: str) -> tuple[int, ...]:
+    """How many bytes from the lowest address each lane of a half is, most likely; empty: nothing is known."""
+    values = u.strides.get(register, SAME).values
+    return tuple(value - min(values) for value in values)
+
+
+def located(u: WarpBuilder, places: Value, pattern: tuple[int, ...]) -> tuple[Value, Value, Value]:
+    """The lowest place of each half, and the lanes that are where the pattern says.
+
+    It is found from the first lane that runs the instruction. A half without one has the place of the other.
+    """
+    f, starts, here = u.f, [], []
+    for half, mask in enumerate((u.mask & 0xFFFF, u.mask >> HALF)):
+        first = f.call("i32", "llvm.cttz.i32", mask | (1 << HALF), f.const("i1", 0)) & (HALF - 1)
+        place = f.scalar("i64", f"extractelement {wide('i64')} {places}, {(first + HALF * half).typed}")
+        if any(pattern):
+            kind, text = f"<{HALF} x i64>", ", ".join(f"i64 {offset}" for offset in pattern)
+            place = place - f.scalar("i64", f"extractelement {kind} <{text}>, {first.typed}")
+        starts.append(place)
+        here.append(mask.ne(0))
+    first, second = f.select(here[0], starts[0], starts[1]), f.select(here[1], starts[1], starts[0])
+    expected = both(u, first, second)
+    if any(pattern):
+        text = ", ".join(f"i64 {offset}" for offset in pattern * 2)
+        expected = f.lanes("i64", f"add {wide('i64')} {expected}, <{text}>")
+    return first, second, u.bits(places.eq(expected))
+
+
+def both(u: WarpBuilder, first: Value, second: Value) -> Value:
+    """A vector with one value in its first half and another in its second."""
+    f, pair = u.f, f"<2 x {first.type}>"
+    one = f.scalar(pair, f"insertelement {pair} poison, {first.typed}, i64 0")
+    two = f.scalar(pair, f"insertelement {pair} {one}, {second.typed}, i64 1")
+    return f.lanes(first.type, f"shufflevector {pair} {two}, {pair} poison, <{LANES} x i32> {BOTH}")
 
 
 class _Special(SpecialRegisters):

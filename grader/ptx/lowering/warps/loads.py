@@ -10,22 +10,21 @@ from grader.ptx.analysis.strides import HALF
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of, parameter_pointer
 from grader.ptx.lowering.load_groups import is_settled_at
-from grader.ptx.lowering.warps.builder import WarpBuilder
+from grader.ptx.lowering.warps.builder import WarpBuilder, both
 from grader.ptx.lowering.warps.cells import cell_bytes, lane_shift, oldest_read, runs_of, who
 from grader.ptx.lowering.warps.lanes import LANES, wide
 from grader.ptx.lowering.warps.places import (
     REGION,
     Shape,
     base_of,
-    both,
     halves_of,
     joined,
-    pattern_of,
+    pattern,
     shape_of,
     spread,
 )
 from grader.ptx.machine import ARENA_TAIL, LAUNCH, PARAM_WINDOW, WINDOW
-from grader.ptx.syntax import Address, Immediate, Instruction, Register, items_of
+from grader.ptx.syntax import Address, Immediate, Instruction, Operand, Register, items_of
 from grader.ptx.types import is_signed
 
 GroupKey = tuple[str, str, int, int, int]  # space, base register, version and chunk of offsets, width, parameter
@@ -43,6 +42,7 @@ class Group:
     seen: list[int] = field(default_factory=list)  # offsets of loads that are not checked for races yet
     places: tuple[Value, ...] = ()  # i64: of the warp, or of its halves
     lanes: tuple[Value, ...] = ()  # of each, those that run the loads
+    source: Operand = field(default_factory=lambda: Address(Immediate(0)))  # of one of them
     pattern: tuple[int, ...] = ()  # of the lanes in each half
     host: Value | None = None  # of the array
     addresses: Value | None = None  # of each lane, in memory
@@ -136,22 +136,24 @@ def _count(versions: dict[str, int], ins: Instruction) -> None:
 
 def _begin(u: WarpBuilder, group: Group, ins: Instruction) -> None:
     """Check where the loads of a group go."""
-    group.begun = True
-    address = base_of(u, ins.operands[1])
-    group.shape = shape_of(u, address, ins.operands[1], group.width, ins.op.element_bytes)
+    group.begun, group.source = True, ins.operands[1]
+    group.shape = shape_of(u, group.source, group.width, ins.op.element_bytes)
     if group.shape is Shape.SHARED and group.origin is not None:
         group.shape = Shape.ANY
-    if group.shape not in (Shape.UNIFORM, Shape.ANY):
-        group.pattern = pattern_of(u, ins.operands[1])
-    low, high = min(group.offsets), max(group.offsets)
-    if group.shape in (Shape.ANY, Shape.SHARED):
-        group.addresses = spread(u, address)
     if group.shape is Shape.ANY:
+        group.addresses = spread(u, base_of(u, group.source))
         return
-    if group.origin is None:
-        _begin_shared(u, group, address, low, high)
+    low, high = min(group.offsets), max(group.offsets)
+    if group.shape is Shape.UNIFORM:
+        group.places, group.lanes = (base_of(u, group.source),), (u.mask,)
     else:
-        _begin_global(u, group, address, low, high)
+        halves = halves_of(u, group.source)
+        group.places, group.lanes, group.pattern = halves.places, halves.lanes, pattern(u, group.source)
+    if group.origin is None:
+        _begin_shared(u, group, low, high)
+    else:
+        _begin_global(u, group, low, high)
+    _aligned(u, group.places, low, group.width)
 
 
 def _aligned(u: WarpBuilder, places: tuple[Value, ...], offset: int, width: int) -> None:
@@ -162,38 +164,28 @@ def _aligned(u: WarpBuilder, places: tuple[Value, ...], offset: int, width: int)
         u.require((bits & (width - 1)).eq(0))
 
 
-def _begin_shared(u: WarpBuilder, group: Group, address: Value, low: int, high: int) -> None:
+def _begin_shared(u: WarpBuilder, group: Group, low: int, high: int) -> None:
     """What lies behind the end of a row, or of the cells of one vector, is in the tail of the arena."""
-    if group.shape is Shape.UNIFORM:
-        group.places, group.lanes = (address,), (u.mask,)
-    else:
-        halves = halves_of(u, address, group.pattern)
-        group.places, group.lanes = halves.places, halves.lanes
     last = u.shared.arena - (high - low) - REGION - 2 * HALF * u.shared.granule
     for place in group.places:
         u.require((place + low).ule(last))
-    _aligned(u, group.places, low, group.width)
     group.host = u.shared_host
 
 
-def _begin_global(u: WarpBuilder, group: Group, address: Value, low: int, high: int) -> None:
+def _begin_global(u: WarpBuilder, group: Group, low: int, high: int) -> None:
     f = u.f
     assert group.origin is not None
     window = LAUNCH.get(u.launch, "windows").at((PARAM_WINDOW + group.origin) * WINDOW.size)
     u.helper("llvm.usub.sat.i64", "declare i64 @llvm.usub.sat.i64(i64, i64)")
-    size = WINDOW.get(window, "size")
+    base, size = WINDOW.get(window, "base"), WINDOW.get(window, "size")
     room = f.emit("i64", f"call i64 @llvm.usub.sat.i64(i64 {size}, i64 {high - low + group.width - 1})")
-    place = address - WINDOW.get(window, "base")
-    inside = (place + low).ult(room)
-    group.host = WINDOW.get(window, "host")
+    inside = (base_of(u, group.source) - base + low).ult(room)
     if group.shape is Shape.UNIFORM:
         u.require(inside)
-        group.places, group.lanes = (place,), (u.mask,)
     else:
         u.require_of_all(inside)
-        halves = halves_of(u, place, group.pattern)
-        group.places, group.lanes = halves.places, halves.lanes
-    _aligned(u, group.places, low, group.width)
+    group.places = tuple(place - base for place in group.places)
+    group.host = WINDOW.get(window, "host")
 
 
 def _loaded(u: WarpBuilder, group: Group, offset: int, size: int, count: int) -> list[Value]:
@@ -300,10 +292,12 @@ def _check(u: WarpBuilder, group: Group) -> None:
     good = oldest_read(u, group.shape, list(zip(cells, group.lanes, strict=True)), runs, shift).icmp("sge", u.several)
     if group.shape is Shape.SHARED:  # this says nothing of a half in which some lanes are not there
         whole = [lanes.eq(0) | lanes.eq((1 << HALF) - 1) for lanes in group.lanes]
+        known = u.registers.known()
         with f.when((whole[0] & whole[1]) ^ 1, likely=False):
+            addresses = spread(u, base_of(u, group.source))
             for offset in dict.fromkeys(group.seen):
-                assert group.addresses
-                _gather(u, offset, 4, group.width // 4, group.addresses, None, "shared")
+                _gather(u, offset, 4, group.width // 4, addresses, None, "shared")
+        u.registers.know(known)
         good = good | ((whole[0] & whole[1]) ^ 1)
     name = f"runs.{len(u.tables)}"
     entries = ", ".join(f"{{i32, i32, i32}} {{i32 {r.start}, i32 {r.count}, i32 {r.before}}}" for r in runs)

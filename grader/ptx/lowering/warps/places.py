@@ -10,15 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from grader.ptx.analysis.strides import HALF, SAME
+from grader.ptx.analysis.strides import HALF
 from grader.ptx.ir import Value
 from grader.ptx.lowering.addresses import address_of
-from grader.ptx.lowering.warps.builder import WarpBuilder
+from grader.ptx.lowering.warps.builder import ROOT, WarpBuilder, located, pattern_of
 from grader.ptx.lowering.warps.lanes import LANES, wide
 from grader.ptx.syntax import Address, Operand, Register
 
 REGION = 256  # bytes
-BOTH = "<" + ", ".join(f"i32 {lane // HALF}" for lane in range(LANES)) + ">"  # for each lane, its half
 
 
 class Shape(Enum):
@@ -40,17 +39,11 @@ class Halves:
     lanes: tuple[Value, Value]  # i32, 16 bits
 
 
-def pattern_of(u: WarpBuilder, operand: Operand) -> tuple[int, ...]:
-    """How many bytes from the lowest address each lane of a half is, most likely; empty: nothing is known."""
-    assert isinstance(operand, Address) and isinstance(operand.base, Register)
-    values = u.strides.get(operand.base.name, SAME).values
-    return tuple(value - min(values) for value in values)
-
-
-def shape_of(u: WarpBuilder, address: Value, operand: Operand, width: int, element: int) -> Shape:
-    if not u.f.varies(address):
+def shape_of(u: WarpBuilder, operand: Operand, width: int, element: int) -> Shape:
+    base = _register(operand)
+    if base not in u.lanes.varying:
         return Shape.UNIFORM
-    pattern = pattern_of(u, operand)
+    pattern = pattern_of(u, base)
     if not pattern:
         return Shape.ANY
     if pattern == (0,) * HALF:
@@ -61,40 +54,34 @@ def shape_of(u: WarpBuilder, address: Value, operand: Operand, width: int, eleme
     return Shape.SHARED if together and max(pattern) + width <= REGION and element >= 4 else Shape.ANY
 
 
+def _register(operand: Operand) -> str:
+    """The base of an address; empty: it is none."""
+    assert isinstance(operand, Address)
+    return operand.base.name if isinstance(operand.base, Register) else ""
+
+
+def pattern(u: WarpBuilder, operand: Operand) -> tuple[int, ...]:
+    return pattern_of(u, _register(operand))
+
+
 def base_of(u: WarpBuilder, operand: Operand) -> Value:
     """The address without its constant offset, i64."""
     assert isinstance(operand, Address)
     return address_of(u, Address(operand.base, 0))
 
 
-def halves_of(u: WarpBuilder, places: Value, pattern: tuple[int, ...]) -> Halves:
-    """Of a vector of places, in each half as the pattern says; checks that they are."""
-    f = u.f
+def halves_of(u: WarpBuilder, operand: Operand) -> Halves:
+    """Where the base of an address is in each half. Proven, here or where the register was written."""
+    f, name = u.f, _register(operand)
     lanes = (u.mask & 0xFFFF, u.mask >> HALF)
-    starts = []
-    for half, mask in enumerate(lanes):
-        first = f.call("i32", "llvm.cttz.i32", mask | (1 << HALF), f.const("i1", 0)) & (HALF - 1)
-        place = f.scalar("i64", f"extractelement {wide('i64')} {places}, {(first + HALF * half).typed}")
-        if any(pattern):
-            kind, text = f"<{HALF} x i64>", ", ".join(f"i64 {offset}" for offset in pattern)
-            place = place - f.scalar("i64", f"extractelement {kind} <{text}>, {first.typed}")
-        starts.append(place)
-    here = [mask.ne(0) for mask in lanes]
-    first, second = f.select(here[0], starts[0], starts[1]), f.select(here[1], starts[1], starts[0])
-    expected = both(u, first, second)
-    if any(pattern):
-        text = ", ".join(f"i64 {offset}" for offset in pattern * 2)
-        expected = f.lanes("i64", f"add {wide('i64')} {expected}, <{text}>")
-    u.require_of_all(places.eq(expected))
+    if name not in u.roots:
+        first, second, proven = located(u, base_of(u, operand), pattern_of(u, name))
+    else:
+        starts = [ROOT.get(u.roots[name], field) for field in ("first", "second")]
+        here, proven = [mask.ne(0) for mask in lanes], ROOT.get(u.roots[name], "proven")
+        first, second = f.select(here[0], starts[0], starts[1]), f.select(here[1], starts[1], starts[0])
+    u.require((proven | (u.mask ^ -1)).eq(-1))
     return Halves((first, second), lanes)
-
-
-def both(u: WarpBuilder, first: Value, second: Value) -> Value:
-    """A vector with one value in its first half and another in its second."""
-    f, pair = u.f, f"<2 x {first.type}>"
-    one = f.scalar(pair, f"insertelement {pair} poison, {first.typed}, i64 0")
-    two = f.scalar(pair, f"insertelement {pair} {one}, {second.typed}, i64 1")
-    return f.lanes(first.type, f"shufflevector {pair} {two}, {pair} poison, <{LANES} x i32> {BOTH}")
 
 
 def joined(u: WarpBuilder, type_: str, first: Value, second: Value) -> Value:

@@ -26,21 +26,28 @@ class WarpRegisters(Registers):
         places: dict[str, int],
         selected: Callable[[], Value | None],
         unsupported: Callable[[str], Unsupported],
+        resident: Set[str],
+        defined: Callable[[str, Value], None],
     ) -> None:
-        """`places`: in the frame. `selected`: the lanes that write now, an i1 for each; None: all that matter."""
+        """`places`: in the frame. `selected`: the lanes that write now, an i1 for each; None: all that matter.
+
+        `resident`: live in the frame only. `defined` is told what varying registers become.
+        """
         nowhere = FrameLayout(Frame(0, 0, 0, 0), {}, frozenset(), {}, 0, 0)
         super().__init__(f, types, nowhere, unsupported)
         self._lanes, self._varying, self._places, self._selected = f, varying, places, selected
+        self._resident, self._defined = resident, defined
 
     def read(self, name: str) -> Value:
         value = self._current.get(name)
         if value is None:
-            value = self._current[name] = self._load(name, self._slot(name))
+            value = self._current[name] = self._load(name, self._slot(name), self._alignment(name))
         return value
 
     def define(self, name: str, value: Value) -> None:
         if name in self._varying:
             value = self._lanes.splat(value)
+            self._defined(name, value)
         elif self._lanes.varies(value):
             raise NotTaken(name)
         self._current[name] = value
@@ -63,23 +70,20 @@ class WarpRegisters(Registers):
 
     def save(self, live: Set[str]) -> None:
         """To the frame, before a barrier, at which all lanes are."""
-        for name in sorted(live & self._types.keys()):
-            value, place = self.read(name), self._f["frame"].at(self._places[name])
-            if name in self._varying:
-                self._lanes.raw(f"store {self._lanes.wide_typed(value)}, ptr {place}, align 1")
-            else:
-                place.store(value)
+        for name in sorted(self._dirty & live & self._resident):
+            self._write(self._current[name], self._slot(name), 1, name)
+        for name in sorted((live & self._types.keys()) - self._resident):
+            self._write(self.read(name), self._f["frame"].at(self._places[name]), 1, name)
 
     def restore(self, live: Set[str]) -> None:
         """From the frame to the slots, after a barrier."""
-        for name in sorted(live & self._types.keys()):
+        for name in sorted((live & self._types.keys()) - self._resident):
             self._current[name] = self._load(name, self._f["frame"].at(self._places[name]), 1)
-            self._dirty.add(name)
-        for name in sorted(self._dirty):
-            self._write(self._current[name], self._slot(name), name)
-        self._dirty = set()
+            self._write(self._current[name], self._slot(name), LINE, name)
 
     def _slot(self, name: str) -> Value:
+        if name in self._resident:
+            return self._f["frame"].at(self._places[name])
         if name not in self._slots:
             type_ = self.type_of(name)
             if name in self._varying:
@@ -92,21 +96,24 @@ class WarpRegisters(Registers):
             self._slots[name] = slot
         return self._slots[name]
 
-    def _load(self, name: str, place: Value, align: int = LINE) -> Value:
+    def _load(self, name: str, place: Value, align: int) -> Value:
         type_ = self.type_of(name)
         if name in self._varying:
             return self._lanes.lanes(type_, f"load {wide(type_)}, ptr {place}, align {align}")
         return place.load(type_)
 
+    def _alignment(self, name: str) -> int:
+        return 1 if name in self._resident else LINE
+
     def _store(self, value: Value, place: Value, name: str) -> None:
         selected = self._selected()
         if name in self._varying and selected is not None:
-            value = self._f.select(selected, value, self._load(name, place))
-        self._write(value, place, name)
+            value = self._f.select(selected, value, self._load(name, place, self._alignment(name)))
+        self._write(value, place, self._alignment(name), name)
 
-    def _write(self, value: Value, place: Value, name: str) -> None:
+    def _write(self, value: Value, place: Value, align: int, name: str) -> None:
         if name in self._varying:
-            self._lanes.raw(f"store {self._lanes.wide_typed(value)}, ptr {place}, align {LINE}")
+            self._lanes.raw(f"store {self._lanes.wide_typed(value)}, ptr {place}, align {align}")
         else:
             place.store(value)
 

@@ -17,8 +17,8 @@ from grader.ptx.lowering.warps.cells import (
     stamps_of,
 )
 from grader.ptx.lowering.warps.lanes import LANES, NotTaken
-from grader.ptx.lowering.warps.places import Shape, base_of, half_of, halves_of, pattern_of, shape_of, spread
-from grader.ptx.syntax import Address, Instruction, items_of
+from grader.ptx.lowering.warps.places import Shape, base_of, half_of, halves_of, shape_of, spread
+from grader.ptx.syntax import Address, Instruction, Operand, items_of
 
 
 def store(u: WarpBuilder, ins: Instruction) -> None:
@@ -26,10 +26,10 @@ def store(u: WarpBuilder, ins: Instruction) -> None:
     if op.space not in ("shared", "global"):
         raise NotTaken(ins.opcode)
     values = [u.value(item, f"b{8 * op.element_bytes}") for item in items_of(source)]
-    address = base_of(u, target)
-    if op.space == "shared" and shape_of(u, address, target, op.bytes, op.element_bytes) is Shape.ROW:
-        _store_rows(u, target, address, values, op.bytes)
+    if op.space == "shared" and shape_of(u, target, op.bytes, op.element_bytes) is Shape.ROW:
+        _store_rows(u, target, values, op.bytes)
         return
+    address = base_of(u, target)
     if op.space == "global" or op.element_bytes < 4:
         u.takes_lanes_one_by_one()
     f, size = u.f, op.element_bytes
@@ -41,17 +41,17 @@ def store(u: WarpBuilder, ins: Instruction) -> None:
     f.call("void", f"{op.space}_scatter_{size}", *arguments, f.const("i32", op.count), room)
 
 
-def _store_rows(u: WarpBuilder, target: object, address: Value, values: list[Value], width: int) -> None:
+def _store_rows(u: WarpBuilder, target: Operand, values: list[Value], width: int) -> None:
     """Each half stores a row. The cells of the second are looked at after the first is marked."""
     assert isinstance(target, Address)
-    place = address + target.offset
-    halves = halves_of(u, place, pattern_of(u, target))
+    halves = halves_of(u, target)
+    starts = [place + target.offset for place in halves.places]
     granule = u.shared.granule
     last = u.shared.arena - HALF * width - 4 * HALF * granule
-    for start in halves.places:
+    for start in starts:
         u.require(start.ule(last) & (start & (width - 1)).eq(0))
     shift = lane_shift(Shape.ROW, width, granule)
-    for half, (start, lanes) in enumerate(zip(halves.places, halves.lanes, strict=True)):
+    for half, (start, lanes) in enumerate(zip(starts, halves.lanes, strict=True)):
         first = cell_bytes(u, start)
         for run in runs_of(Shape.ROW, [0], width, granule):
             _mark(u, half, first, lanes, run, shift)
