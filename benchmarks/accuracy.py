@@ -24,7 +24,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from reference_kernels.quantization import (  # noqa: E402
+from grader.reference_kernels.quantization import (  # noqa: E402
     FINE_GRAINED,
     FINE_GRAINED_64,
     PER_TENSOR,

@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import accuracy, measured, on_gpu  # noqa: E402
 from benchmarks.measured import Row  # noqa: E402
-from reference_kernels.fp8_grouped_gemm import from_bf16, to_bf16  # noqa: E402
-from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, dequantize, quantize  # noqa: E402
+from grader.reference_kernels.fp8_grouped_gemm import from_bf16, to_bf16  # noqa: E402
+from grader.reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, dequantize, quantize  # noqa: E402
 
 BLOCK = 128
 SAMPLE_ROWS, SAMPLE_COLS = 64, 128  # of a product, to measure its accuracy on a CPU
@@ -121,7 +121,7 @@ class Set:
 def inputs(size: int, seed: int, device: str = "cuda") -> Set:
     import torch
 
-    from reference_kernels.torch_layers import ops
+    from grader.reference_kernels.torch_layers import ops
 
     generator = torch.Generator(device).manual_seed(seed)
     x, w = (
@@ -167,27 +167,27 @@ def cublas_blocks(s: Set) -> Any:
 
 
 def product(backend: str, s: Set) -> Any:
-    from reference_kernels.torch_layers import ops
+    from grader.reference_kernels.torch_layers import ops
 
     return ops.grouped_product(*s.x_fp8, *s.w_fp8, s.sizes, None, backend)
 
 
 def layer(s: Set) -> Any:
     """What FP8Linear does at every call."""
-    from reference_kernels.torch_layers import ops
+    from grader.reference_kernels.torch_layers import ops
 
     return ops.grouped_product(*ops.quantize_rows(s.x), *s.w_fp8, s.sizes, None, ops.KERNELS)
 
 
 def quantize_x(s: Set) -> Any:
-    from reference_kernels.torch_layers import ops
+    from grader.reference_kernels.torch_layers import ops
 
     return ops.quantize_rows(s.x)
 
 
 def contenders() -> dict[str, Callable[[Set], Any]]:
     """By name; each gives the product in BF16."""
-    from reference_kernels.torch_layers import deepgemm, ops
+    from grader.reference_kernels.torch_layers import deepgemm, ops
 
     found: dict[str, Callable[[Set], Any]] = {
         BASELINE: bf16,
@@ -228,7 +228,7 @@ def timed(sizes: Sequence[int], seed: int) -> list[Row]:
 
 
 def timed_size(size: int, seed: int) -> Iterator[Row]:
-    sets = [inputs(size, seed + i) for i in range(on_gpu.sets(4 * size**2))]
+    sets = [inputs(size, seed + i) for i in range(on_gpu.sets(2 * size**2))]
     times: dict[str, on_gpu.Microseconds] = {}
     for method, run in contenders().items():
         try:

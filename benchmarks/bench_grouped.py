@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import measured, on_gpu  # noqa: E402
 from benchmarks.measured import Row  # noqa: E402
-from reference_kernels.grouped_gemm import group_offsets  # noqa: E402
-from reference_kernels.grouped_gemm_cases import zipf  # noqa: E402
+from grader.reference_kernels.grouped_gemm import group_offsets  # noqa: E402
+from grader.reference_kernels.grouped_gemm_cases import zipf  # noqa: E402
 
 BLOCK = 128
 TILE = 64  # rows and columns of a tile of our kernel
@@ -160,7 +160,7 @@ class Set:
 def inputs(problem: Problem, seed: int, device: str = "cuda") -> Set:
     import torch
 
-    from reference_kernels.torch_layers import ops
+    from grader.reference_kernels.torch_layers import ops
 
     generator = torch.Generator(device).manual_seed(seed)
     hidden, groups = problem.hidden, len(problem.sizes)
@@ -200,7 +200,7 @@ def grouped(s: Set) -> Any:
 
 
 def fp8_loop(s: Set) -> list[Any]:
-    from reference_kernels.torch_layers import ops
+    from grader.reference_kernels.torch_layers import ops
 
     (a, a_scales), (b, b_scales) = s.A_fp8, s.B_fp8
     return [
@@ -219,14 +219,14 @@ def fp8_loop(s: Set) -> list[Any]:
 
 
 def fp8_grouped(backend: str, s: Set) -> Any:
-    from reference_kernels.torch_layers import ops
+    from grader.reference_kernels.torch_layers import ops
 
     return ops.grouped_product(*s.A_fp8, *s.B_fp8, s.sizes, None, backend)
 
 
 @cache
 def contenders() -> dict[str, Callable[[Set], Any]]:
-    from reference_kernels.torch_layers import deepgemm, ops
+    from grader.reference_kernels.torch_layers import deepgemm, ops
 
     every = (padded, loop, grouped, fp8_loop, partial(fp8_grouped, ops.KERNELS))
     found: dict[str, Callable[[Set], Any]] = dict(zip(METHODS, every, strict=True))
@@ -246,7 +246,7 @@ def timed(problems: Sequence[Problem], seed: int) -> list[Row]:
 
 
 def timed_problem(problem: Problem, seed: int) -> Iterator[Row]:
-    bytes_each = 2 * (problem.rows + len(problem.sizes) * problem.hidden) * problem.hidden
+    bytes_each = (problem.rows + len(problem.sizes) * problem.hidden) * problem.hidden  # in FP8
     sets = [inputs(problem, seed + i) for i in range(on_gpu.sets(bytes_each))]
     times: dict[str, on_gpu.Microseconds] = {}
     for method, run in contenders().items():

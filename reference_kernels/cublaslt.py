@@ -15,7 +15,7 @@ import ctypes
 from ctypes import byref, c_float, c_int, c_int64, c_size_t, c_uint64, c_void_p
 from dataclasses import dataclass
 
-from reference_kernels.cublas import CublasError
+from grader.reference_kernels.cublas import CublasError
 
 ALIGNMENT = 16  # M is padded to a multiple of this
 SCALE_ALIGNMENT = 4  # and a row of B's scales to a multiple of this

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.arrays import Array, module_of, typed
+from grader.reference_kernels.arrays import Array, module_of, typed
 
 SIGN = 0x80  # of an FP8 code
 FP32_INF = 0x7F800000  # the bits of +Inf; without the sign, NaNs are larger

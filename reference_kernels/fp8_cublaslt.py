@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from reference_kernels.cublas import MAX_STREAMS, SINGLE_MATRIX, Enqueue, GroupedSizes, Stream
-from reference_kernels.cublaslt import ALIGNMENT, SCALE_ALIGNMENT, WORKSPACE_BYTES, Handle, Operands, Product
+from grader.reference_kernels.cublas import MAX_STREAMS, SINGLE_MATRIX, Enqueue, GroupedSizes, Stream
+from grader.reference_kernels.cublaslt import ALIGNMENT, SCALE_ALIGNMENT, WORKSPACE_BYTES, Handle, Operands, Product
 
 BLOCK = 128  # elements that share a scale
 FLOAT_BYTES, BF16_BYTES = 4, 2
@@ -28,7 +28,7 @@ FLOAT_BYTES, BF16_BYTES = 4, 2
 
 @dataclass(frozen=True)
 class Arrays:
-    """Device addresses of one set of inputs, and of C_concat, as reference_kernels.fp8_grouped_gemm has them."""
+    """Device addresses of one set of inputs, and of C_concat, as in grader.reference_kernels.fp8_grouped_gemm."""
 
     A: int
     A_scales: int

@@ -19,9 +19,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reference_kernels.fp8 import decode
-from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
-from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, quantize, spread
+from grader.reference_kernels.fp8 import decode
+from grader.reference_kernels.grouped_gemm import group_offsets, grouped_gemm
+from grader.reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, quantize, spread
 
 BLOCK = 128  # elements along K, and columns of B, that share a scale
 

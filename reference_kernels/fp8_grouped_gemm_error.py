@@ -44,8 +44,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.fp8_grouped_gemm import BLOCK, Operands, to_bf16
-from reference_kernels.grouped_gemm import group_offsets
+from grader.reference_kernels.fp8_grouped_gemm import BLOCK, Operands, to_bf16
+from grader.reference_kernels.grouped_gemm import group_offsets
 
 FRACTION_BITS = 13  # F of Ada's and Hopper's FP8 tensor cores
 STEP = 32  # products of one step

@@ -1,13 +1,16 @@
 // The kernels of FP8Linear and MoELayer. fp8_layers.py defines what each computes, and
 // torch_layers/on_cuda.py launches them.
 //
+//     grouped_product           C[g] = A[g] @ B[g]^T + bias[g], E4M3 in, BF16 out
+//     route                     logits to the k best experts of each token, and their weights
+//     permute                   experts to rows: who computes what, sorted by expert
+//     combine                   the weighted sum of each token's k results
+//
 //     quantize_rows_bf16, quantize_rows_fp32     activations, 1x128 scales
 //     quantize_blocks                            weights, 128x128 scales
-//     grouped_product                            C[g] = A[g] @ B[g]^T + bias[g], E4M3 in, BF16 out
-//     route                                      logits to the k best experts of each token, and their
-//     weights count, place                               experts to rows: who computes what, sorted by expert
 //     swiglu_quantize                            silu(gate) * up, quantized right away
-//     combine                                    the weighted sum of each token's k results
+//
+// The last four are for rows of any length; where it is a multiple of 16, fast_quantization.cu has them.
 //
 // FP8 conversions and mma.sync on FP8 need compute capability 8.9. No sizes are known to the host but the
 // number of tokens: how many rows each expert has stays on the device, so nothing waits for it.
@@ -309,33 +312,52 @@ extern "C" __global__ void route(const float* logits, int* experts, float* weigh
     }
 }
 
-// A warp counts for one expert.
-extern "C" __global__ void count(const int* experts, int* M_sizes, int copies, int num_experts) {
-    const int lane = threadIdx.x % WARP, expert = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
-    if (expert >= num_experts) return;
-    int found = 0;
-    for (int i = lane; i < copies; i += WARP) found += experts[i] == expert;
-    found = __reduce_add_sync(ALL_LANES, found);
-    if (lane == 0) M_sizes[expert] = found;
+// How many of a block's threads' values there are below each thread's warp, and in all. Every thread calls.
+__device__ int sum_before_warp(int of_warp, int* of_warps, int& all) {
+    const int warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    __syncthreads();  // the sums before have been read
+    if (threadIdx.x % WARP == 0) of_warps[warp] = of_warp;
+    __syncthreads();
+    int before = 0;
+    all = 0;
+    for (int other = 0; other < warps; ++other) {
+        if (other < warp) before += of_warps[other];
+        all += of_warps[other];
+    }
+    return before;
 }
 
-// A warp places one expert's copies, in the order of the tokens, behind those of the experts before:
-// rows (tokens, k) says where each goes, tokens_of (tokens * k) whose token lies in a row.
-extern "C" __global__ void place(const int* experts, const int* M_sizes, int* rows, int* tokens_of,
-                                 int copies, int k, int num_experts) {
-    const int lane = threadIdx.x % WARP, expert = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
-    if (expert >= num_experts) return;
-    int next = 0;
-    for (int e = 0; e < expert; ++e) next += M_sizes[e];
-    for (int i = lane; i - lane < copies; i += WARP) {
-        const bool own = i < copies && experts[i] == expert;
-        const unsigned all = __ballot_sync(ALL_LANES, own);
-        const int row = next + __popc(all & ((1u << lane) - 1));
-        if (own) {
-            rows[i] = row;
-            tokens_of[row] = i / k;
+// A block of threads takes an expert, and each of its warps a part of the tokens' copies, in their order. It
+// counts the expert's own, which is M_sizes, and those of the experts before, which lie above them. Then
+// rows (tokens, k) says where each goes, and tokens_of (tokens * k) whose token lies in a row.
+extern "C" __global__ void permute(const int* experts, int* M_sizes, int* rows, int* tokens_of, int copies,
+                                   int k, int num_experts) {
+    __shared__ int of_warps[32];
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const int part = ceil_div(ceil_div(copies, blockDim.x / WARP), WARP) * WARP;
+    const int begin = min(warp * part, copies), end = min(begin + part, copies);
+    for (int expert = blockIdx.x; expert < num_experts; expert += gridDim.x) {
+        int own = 0, before = 0;
+#pragma unroll 4
+        for (int i = begin + lane; i < end; i += WARP) {
+            own += experts[i] == expert;
+            before += experts[i] < expert;
         }
-        next += __popc(all);
+        int all_own, all_before;
+        const int own_before = sum_before_warp(__reduce_add_sync(ALL_LANES, own), of_warps, all_own);
+        sum_before_warp(__reduce_add_sync(ALL_LANES, before), of_warps, all_before);
+        if (threadIdx.x == 0) M_sizes[expert] = all_own;
+        int next = all_before + own_before;
+        for (int i = begin + lane; i - lane < end; i += WARP) {
+            const bool here = i < end && experts[i] == expert;
+            const unsigned all = __ballot_sync(ALL_LANES, here);
+            const int row = next + __popc(all & ((1u << lane) - 1));
+            if (here) {
+                rows[i] = row;
+                tokens_of[row] = i / k;
+            }
+            next += __popc(all);
+        }
     }
 }
 
@@ -351,17 +373,44 @@ extern "C" __global__ void swiglu_quantize(const u16* gate_up, u8* q, float* sca
 }
 
 // out (tokens, cols): the sum over a token's k rows of y, each times its weight, in the order of the slots.
+// A thread takes W columns, which are 2 * W bytes; LOADS rows are under way before the first is added.
+template <int W>
+__device__ void combine_columns(const u16* y, const int* rows, const float* weights, u16* out, int tokens,
+                                int cols, int k) {
+    constexpr int LOADS = 4;
+    struct alignas(2 * W) Columns {
+        u16 bits[W];
+    };
+    const long long stride = (long long)gridDim.x * blockDim.x, pieces = (long long)tokens * (cols / W);
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < pieces; i += stride) {
+        const long long token = i / (cols / W), col = i % (cols / W) * W;
+        float sum[W] = {};
+        for (int slot = 0; slot < k; slot += LOADS) {
+            Columns part[LOADS];
+#pragma unroll
+            for (int j = 0; j < LOADS; ++j)
+                if (slot + j < k)
+                    part[j] = *(const Columns*)(y + (long long)rows[token * k + slot + j] * cols + col);
+#pragma unroll
+            for (int j = 0; j < LOADS; ++j) {
+                if (slot + j >= k) break;
+                const float weight = weights[token * k + slot + j];
+#pragma unroll
+                for (int e = 0; e < W; ++e)
+                    sum[e] = __fadd_rn(sum[e], __fmul_rn(weight, from_bf16(part[j].bits[e])));
+            }
+        }
+        Columns result;
+#pragma unroll
+        for (int e = 0; e < W; ++e) result.bits[e] = to_bf16(sum[e]);
+        *(Columns*)(out + token * cols + col) = result;
+    }
+}
+
 extern "C" __global__ void combine(const u16* y, const int* rows, const float* weights, u16* out, int tokens,
                                    int cols, int k) {
-    const long long stride = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (long long)tokens * cols;
-         i += stride) {
-        const long long token = i / cols, col = i % cols;
-        float sum = 0;
-        for (int slot = 0; slot < k; ++slot) {
-            const long long at = token * k + slot;
-            sum = __fadd_rn(sum, __fmul_rn(weights[at], from_bf16(y[(long long)rows[at] * cols + col])));
-        }
-        out[i] = to_bf16(sum);
-    }
+    if (cols % 8 == 0)
+        combine_columns<8>(y, rows, weights, out, tokens, cols, k);
+    else
+        combine_columns<1>(y, rows, weights, out, tokens, cols, k);
 }

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, to_bf16
-from reference_kernels.quantization import (
+from grader.reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, to_bf16
+from grader.reference_kernels.quantization import (
     BLOCK_WISE,
     FINE_GRAINED,
     Granularity,
@@ -79,6 +79,12 @@ def permute(experts: INT32, num_experts: int) -> tuple[INT32, INT32, INT32]:
     sizes = np.bincount(experts.ravel(), minlength=num_experts)
     tokens_of = order // max(1, experts.shape[1])
     return rows.reshape(experts.shape), tokens_of.astype(np.int32), sizes.astype(np.int32)
+
+
+def quantize_permuted(x: FP32, tokens_of: INT32) -> Quantized:
+    """The rows of a token's copies (R, K), quantized 1×128: those of `tokens_of`."""
+    codes, scales = quantize_rows(x)
+    return codes[tokens_of], scales[tokens_of]
 
 
 def swiglu_quantize(gate_up: BF16) -> Quantized:

@@ -30,10 +30,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.fp8_grouped_gemm_error import DEVIATIONS, FRACTION_BITS, STEP, TRUNCATIONS
-from reference_kernels.fp8_layers import FP32, INT32
-from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, Granularity, compute_scales, spread
-from reference_kernels.quantization_error import element_bound
+from grader.reference_kernels.fp8_grouped_gemm_error import DEVIATIONS, FRACTION_BITS, STEP, TRUNCATIONS
+from grader.reference_kernels.fp8_layers import FP32, INT32
+from grader.reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, Granularity, compute_scales, spread
+from grader.reference_kernels.quantization_error import element_bound
 
 FP64 = NDArray[np.float64]
 

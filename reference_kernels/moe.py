@@ -24,7 +24,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
+from grader.reference_kernels.grouped_gemm import group_offsets, grouped_gemm
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]

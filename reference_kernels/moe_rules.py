@@ -31,8 +31,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.grouped_gemm import group_offsets
-from reference_kernels.moe import Doubles, Floats, Ints, Layer, moved, scatter, sigmoid, softmax
+from grader.reference_kernels.grouped_gemm import group_offsets
+from grader.reference_kernels.moe import Doubles, Floats, Ints, Layer, moved, scatter, sigmoid, softmax
 
 U = 2.0**-24
 TINY = 2.0**-125  # of a weight: what FP32 loses where it has only subnormals

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from reference_kernels.arrays import Array, as_array, module_of, typed
-from reference_kernels.fp8 import E4M3, Format, decode, encode
+from grader.reference_kernels.arrays import Array, as_array, module_of, typed
+from grader.reference_kernels.fp8 import E4M3, Format, decode, encode
 
 WHOLE = 0  # a block's extent: the whole axis
 AMAX_FLOOR = np.float32(1e-6)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from reference_kernels.arrays import Array, as_array, module_of
-from reference_kernels.fp8 import E4M3, Format, values
+from grader.reference_kernels.arrays import Array, as_array, module_of
+from grader.reference_kernels.fp8 import E4M3, Format, values
 
 
 def element_bound(x: Any, scale: Any, fmt: Format = E4M3) -> Array:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.arrays import Array, module_of, typed
-from reference_kernels.fp8 import E4M3, Format, midpoints
-from reference_kernels.quantization import Granularity, compute_scales, spread
+from grader.reference_kernels.arrays import Array, module_of, typed
+from grader.reference_kernels.fp8 import E4M3, Format, midpoints
+from grader.reference_kernels.quantization import Granularity, compute_scales, spread
 
 SCALE_ULPS = 1  # the allowed distance of a scale from the FP32 quotient; amax · (1 / 448) is within it
 QUOTIENT_ULPS = 2  # a byte may encode a value this far from x / scale; x · (1 / scale) is within it

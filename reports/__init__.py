@@ -19,7 +19,7 @@ def render(
     since: Result | None = None,
     comment: str = "",
 ) -> str:
-    """See `reports.report.render`, which is loaded only now: a terminal needs neither Jinja nor Pygments."""
-    from reports import report
+    """See `grader.reports.report.render`, which is loaded only now: a terminal needs neither Jinja nor Pygments."""
+    from grader.reports import report
 
     return report.render(result, exercise, source, since=since, comment=comment)

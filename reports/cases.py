@@ -9,7 +9,7 @@ from grader.model import families
 from grader.model.exercise import Exercise
 from grader.model.measurements import FloorMeasured, Measurements
 from grader.model.result import Check, Result, Status
-from reports.text import as_ratio, readable
+from grader.reports.text import as_ratio, readable
 
 # The columns of the table of cases, in the order in which they are graded.
 COLUMNS = {family.name: family.title for family in families.per_case()}

@@ -16,10 +16,10 @@ from markupsafe import Markup
 
 from grader.model.exercise import Exercise
 from grader.model.result import Status
-from reports import classroom_counts as counts
-from reports import text
-from reports.charts import Histogram, histogram
-from reports.classroom_rows import AlikeGroup, CaseOutcome, ClassMistake, StudentRow
+from grader.reports import classroom_counts as counts
+from grader.reports import text
+from grader.reports.charts import Histogram, histogram
+from grader.reports.classroom_rows import AlikeGroup, CaseOutcome, ClassMistake, StudentRow
 
 __all__ = ["AlikeGroup", "CaseOutcome", "ClassMistake", "StudentRow", "render", "render_leaderboard"]
 

@@ -10,8 +10,8 @@ from statistics import median
 
 from grader.model.exercise import Exercise
 from grader.model.result import Status, Verdict
-from reports import text
-from reports.classroom_rows import VERDICT_STATUS, VERDICT_WORDS, ClassMistake, StudentRow
+from grader.reports import text
+from grader.reports.classroom_rows import VERDICT_STATUS, VERDICT_WORDS, ClassMistake, StudentRow
 
 
 @dataclass(frozen=True)

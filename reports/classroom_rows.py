@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from grader.model.result import Status, Verdict
-from reports.kinds import kind_of
+from grader.reports.kinds import kind_of
 
 VERDICT_WORDS = {
     Verdict.PASSED: "passed",

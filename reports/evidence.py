@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from grader.model.details import Detail
-from reports import bits, picture, speed
-from reports.bits import Example
-from reports.guide import HtmlHint
-from reports.picture import Drawn
-from reports.problems import Occurrence, Problem
+from grader.reports import bits, picture, speed
+from grader.reports.bits import Example
+from grader.reports.guide import HtmlHint
+from grader.reports.picture import Drawn
+from grader.reports.problems import Occurrence, Problem
 
 # Of a mistake that shows in every case.
 SHOWN_PICTURES = 4

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from grader.model import problem_text
 from grader.model.exercise import Exercise
-from reports import highlight
-from reports.problems import Problem
-from reports.text import inert
+from grader.reports import highlight
+from grader.reports.problems import Problem
+from grader.reports.text import inert
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

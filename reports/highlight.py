@@ -10,7 +10,7 @@ from pygments.lexer import RegexLexer, bygroups, words
 from pygments.lexers.c_like import CudaLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, Text, Token
 
-from reports.text import inert
+from grader.reports.text import inert
 
 # What is larger than any kernel that a student writes is shown plain.
 HIGHLIGHTED_CHARACTERS = 100_000

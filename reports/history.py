@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from grader.model.result import Check, Result, Status
-from reports.cases import against, outcome
-from reports.text import readable
+from grader.reports.cases import against, outcome
+from grader.reports.text import readable
 
 RUBRIC = ("total", "correctness", "performance", "quality")
 

@@ -9,8 +9,8 @@ from pathlib import PurePath
 
 from markupsafe import Markup
 
-from reports import highlight
-from reports.problems import Problem
+from grader.reports import highlight
+from grader.reports.problems import Problem
 
 # Lines of code shown around a guilty line, before and after.
 CONTEXT = 3

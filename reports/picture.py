@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from grader.model import picture
 from grader.model.measurements import Measurements
 from grader.model.picture import Picture
-from reports.text import plural, readable
+from grader.reports.text import plural, readable
 
 # How wide a group is drawn at most, and how large a tile, in CSS pixels: a phone's width.
 MOST_WIDTH, MOST_TILE = 288, 12

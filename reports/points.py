@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status
-from reports.text import readable
+from grader.reports.text import readable
 
 SPEED, INSTRUCTOR = "speed", "instructor"
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from grader.model.details import Detail, Role
 from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Finding, Related, Result, Status
-from reports.kinds import kind_of, next_step, title
+from grader.reports.kinds import kind_of, next_step, title
 
 WARNING = "compile-warning"
 COMPILE_ERROR = "compile-error"
+RACE = "race"
 
 EXPLAINED_STEP = "That mistake would produce exactly these numbers. Find it in your code"
 
@@ -45,7 +46,8 @@ class Occurrence:
 class Problem:
     """A finding, with every case that shows the same kind at the same line. `line` 0: no line applies.
 
-    A race shows at both of its lines, whichever access came first: that is one problem too.
+    A race shows at both of its lines, whichever access came first: that is one problem too. So are races that one
+    barrier between the same lines would end, as when a loop fills two tiles.
     """
 
     id: str
@@ -108,7 +110,7 @@ class Problem:
     @property
     def counted(self) -> bool:
         """Whether how often it was seen says something: how many races show depends on the order of a run."""
-        return self.at_fault and self.kind != "race"
+        return self.at_fault and self.kind != RACE
 
     @property
     def lines(self) -> tuple[int, ...]:
@@ -121,7 +123,12 @@ class Problem:
             return tuple(one.line for one in self.first.related if one.role == Role.UNSET)
         if not self.at_fault:
             return ()
-        return self.first.guilty_lines
+        return tuple(dict.fromkeys(line for o in self._alike for line in o.finding.guilty_lines))
+
+    @property
+    def _alike(self) -> Sequence[Occurrence]:
+        """Those whose lines count: of races all; in what several kernels share, where the mistake shows first."""
+        return self.occurrences if self.kind == RACE else self.occurrences[:1]
 
     @property
     def first(self) -> Finding:
@@ -230,7 +237,7 @@ def _merge(prefix: str, mild: bool, checks: Iterable[Check]) -> tuple[Problem, .
             tuple(occurrences),
             of_kind[kind] == 1,
         )
-        for number, ((kind, file, _), occurrences) in enumerate(_by_cause(groups).items(), start=1)
+        for number, ((kind, file, _), occurrences) in enumerate(_by_barrier(_by_cause(groups)).items(), start=1)
     )
 
 
@@ -247,5 +254,22 @@ def _by_cause(groups: Mapping[_Key, list[Occurrence]]) -> dict[_Key, list[Occurr
     for key, occurrences in groups.items():
         cause = occurrences[0].finding.cause
         at = first.setdefault(cause, key) if cause else key
+        merged[at] = merged.get(at, []) + occurrences
+    return merged
+
+
+def _by_barrier(groups: Mapping[_Key, list[Occurrence]]) -> dict[_Key, list[Occurrence]]:
+    """Races within a block that one barrier would end: it belongs between the lines of each of them."""
+    merged: dict[_Key, list[Occurrence]] = {}
+    between: dict[_Key, tuple[int, int]] = {}  # the first and the last of the lines it may stand between
+    for key, occurrences in groups.items():
+        at, (_, file, lines) = key, key
+        if all(o.finding.kind == RACE and o.finding.space == "shared" and not o.finding.detail for o in occurrences):
+            after, before = min(lines), max(lines)
+            for other, (start, end) in between.items():
+                if other[1] == file and max(start, after) < min(end, before):
+                    at, after, before = other, max(start, after), min(end, before)
+                    break
+            between[at] = after, before
         merged[at] = merged.get(at, []) + occurrences
     return merged

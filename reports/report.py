@@ -15,11 +15,11 @@ from markupsafe import Markup
 from grader.model.exercise import Exercise
 from grader.model.measurements import KernelResources
 from grader.model.result import Result, Status, Verdict
-from reports import cases, evidence, guide, history, listing, padding, roofline, speed, text
-from reports.evidence import Evidence
-from reports.points import account
-from reports.problems import Problem, advice, grader_errors, not_judged, problems
-from reports.verdict import words
+from grader.reports import balance, cases, evidence, guide, history, listing, padding, roofline, savings, speed, text
+from grader.reports.evidence import Evidence
+from grader.reports.points import account
+from grader.reports.problems import Problem, advice, grader_errors, not_judged, problems
+from grader.reports.verdict import words
 
 _HERE = Path(__file__).parent
 _STYLE = (_HERE / "assets" / "report.css").read_text(encoding="utf-8")
@@ -74,19 +74,23 @@ def render(
         command=_command(result),
         machine=tuple(_flat(result.machine)),
         link_lines=lambda value: text.link_lines(value, linked),
+        balance=balance.by_case(result),
         padding=padding.by_case(result),
         **_tables(result, exercise),
         **_speed(result),
+        savings=savings.said(result),
+        counted=savings.tables(result),
     )
 
 
 def _named_lines(result: Result) -> set[int]:
-    """The submission's lines that findings are about."""
+    """The submission's lines that findings are about, or of which something was counted."""
     name = PurePath(result.submission.path).name
     findings = [finding for check in result.checks for finding in check.findings]
     places = [(finding.file, finding.line) for finding in findings]
     places += [(one.file or finding.file, one.line) for finding in findings for one in finding.related]
-    return {line for file, line in places if PurePath(file).name == name}
+    counted = {row.line for table in savings.tables(result) for row in table.rows}
+    return {line for file, line in places if PurePath(file).name == name} | counted
 
 
 def _tables(result: Result, exercise: Exercise | None) -> dict[str, Any]:

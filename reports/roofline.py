@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from grader.model.result import Check, Result, Status
-from reports.speed import timed, units
-from reports.text import number, readable
+from grader.reports.speed import timed, units
+from grader.reports.text import number, readable
 
 # The drawing's own units; the text in it is set in them too (report.css).
 WIDTH, HEIGHT = 360.0, 230.0

@@ -9,10 +9,10 @@ from typing import Any
 
 from grader.model.measurements import NOTHING, Measurements
 from grader.model.result import Check, Result, Status
-from reports import occupancy
-from reports.cases import against, baseline, floor
-from reports.problems import Occurrence, Problem
-from reports.text import as_ratio, number, us
+from grader.reports import occupancy
+from grader.reports.cases import against, baseline, floor
+from grader.reports.problems import Occurrence, Problem
+from grader.reports.text import as_ratio, number, us
 
 # What routes are called in Results that do not say it.
 EARLIER_ROUTES = {
@@ -67,7 +67,7 @@ class Launched:
     case: str
     kernel: str
     blocks: int | None
-    alone_us: float | None  # where the exercise has several, which are timed together
+    added_us: float | None  # to the kernels before it, where there are several
     registers: int | None
     shared_bytes: int | None
     occupancy: float | None
@@ -99,7 +99,7 @@ def _planned(result: Result) -> Iterator[Launched]:
                 case=case,
                 kernel=row.name,
                 blocks=row.grid_blocks,
-                alone_us=None,
+                added_us=None,
                 registers=row.registers,
                 shared_bytes=row.shared_bytes,
                 occupancy=share,
@@ -246,7 +246,7 @@ def _launched(check: Check, machine: Mapping[str, Any]) -> Iterator[Launched]:
             case=check.case or check.id,
             kernel=row.name,
             blocks=row.grid_blocks,
-            alone_us=_positive((measured.kernels_us or {}).get(row.name)),
+            added_us=_positive((measured.kernels_us or {}).get(row.name)),
             registers=row.registers,
             shared_bytes=row.shared_bytes,
             occupancy=row.occupancy,

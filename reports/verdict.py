@@ -10,9 +10,9 @@ from grader.model.details import Detail
 from grader.model.families import SPEED
 from grader.model.measurements import Measurements
 from grader.model.result import Result, Status, Verdict
-from reports.cases import against
-from reports.problems import Problem
-from reports.text import as_ratio, plural
+from grader.reports.cases import against
+from grader.reports.problems import Problem
+from grader.reports.text import as_ratio, plural
 
 SHOWN_STEPS = 4  # of those left to write, by name
 

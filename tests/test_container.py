@@ -46,6 +46,7 @@ def test_what_is_copied_is_enough_to_install(tmp_path: Path) -> None:
     with zipfile.ZipFile(built) as wheel:
         names = set(wheel.namelist())
     assert {"grader/cli/batch.py", "grader/_exercises/01_simple_grouped_gemm/oracle.py"} <= names
+    assert {name.split("/")[0].rpartition(".")[2] for name in names} == {"grader", "dist-info"}
     assert (there / "constraints.txt").is_file()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,8 +16,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from grader.reference_kernels import former_name
+
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("grader", "reports", "reference_kernels")
+BESIDE = ("reports", "reference_kernels", "exercises")  # of `grader` in a checkout; the wheel has them in it
 EXERCISE = "01_simple_grouped_gemm"
 
 # Runs `grade` with the arguments; then says which of our modules came from where.
@@ -26,8 +29,7 @@ from grader.cli import main
 try:
     main()
 finally:
-    packages = ("grader", "reports", "reference_kernels")
-    ours = [getattr(m, "__file__", None) for n, m in sys.modules.items() if n.split(".")[0] in packages]
+    ours = [getattr(m, "__file__", None) for n, m in sys.modules.items() if n.split(".")[0] == "grader"]
     sys.stderr.write("".join(f"loaded {file}\\n" for file in ours if file))
 """
 
@@ -35,7 +37,8 @@ finally:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    """From the sdist, as package indexes have it."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     (built,) = folder.glob("*.whl")
     return built
@@ -70,13 +73,20 @@ def grade(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedPr
 
 
 def data_files() -> set[str]:
-    """Every file of the packages and of the exercises, by the name it must have in the wheel."""
+    """Every file of the package and of the exercises, by the name it must have in the wheel."""
     names = set()
-    for folder in (*PACKAGES, "exercises"):
+    for folder in ("grader", *BESIDE):
         for file in (ROOT / folder).rglob("*"):
             if file.is_file() and not {"__pycache__", ".pytest_cache"} & set(file.parts):
                 names.add(str(file.relative_to(ROOT)))
-    return {re.sub("^exercises/", "grader/_exercises/", name) for name in names}
+    names = {re.sub("^exercises/", "_exercises/", name) for name in names}
+    return {name if name.startswith("grader/") else f"grader/{name}" for name in names}
+
+
+def test_the_wheel_installs_one_package(wheel: Path) -> None:
+    top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"grader"}
+    assert len(top) == 2
 
 
 def test_the_wheel_holds_every_file_and_nothing_else(wheel: Path) -> None:
@@ -85,8 +95,8 @@ def test_the_wheel_holds_every_file_and_nothing_else(wheel: Path) -> None:
     for needed in ("exercise.toml", "problem.md", "starter.cu", "solution.cu", "oracle.py", "test.py"):
         assert f"grader/_exercises/{EXERCISE}/{needed}" in inside
     for needed in (
-        "reports/templates/report.html.j2",
-        "reports/assets/report.css",
+        "grader/reports/templates/report.html.j2",
+        "grader/reports/assets/report.css",
         "grader/model/result.schema.json",
     ):
         assert needed in inside
@@ -101,6 +111,38 @@ def test_the_students_path_needs_no_torch(wheel: Path) -> None:
     assert {"cupy-cuda13x", "numpy", "jinja2", "llvmlite"} <= always
     assert not {"torch", "pytest"} & always
     assert any(Requirement(r).name == "torch" for r in requirements)
+
+
+# The former name before the present one: a checkout's root is often on sys.path.
+BOTH_NAMES = f"""
+import {former_name.FORMER}.fp8 as fp8
+from {former_name.FORMER} import mistakes
+import {former_name.NAME}.fp8 as own
+from {former_name.NAME}.mistakes import Mistake
+assert fp8 is own and mistakes.Mistake is Mistake
+"""
+
+
+def test_in_a_checkout_no_module_has_two_names() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", BOTH_NAMES], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0
+
+
+def test_a_checkout_that_lost_its_links_runs(tmp_path: Path) -> None:
+    """As an sdist does, or a zip that was unpacked without them."""
+    without = shutil.ignore_patterns("reports", "reference_kernels", "__pycache__")
+    shutil.copytree(ROOT / "grader", tmp_path / "grader", ignore=without)
+    for name in BESIDE:
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "grader" / "reports").write_text("../reports")  # what Git for Windows makes of a link
+    show = "import grader.reports.report, grader.reference_kernels.fp8 as fp8; print(fp8.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", show],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == str(tmp_path / "reference_kernels" / "fp8.py"), done.stderr
 
 
 def test_an_installed_grader_lists_its_own_exercises(installed: Path, tmp_path: Path) -> None:

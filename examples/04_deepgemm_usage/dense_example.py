@@ -15,7 +15,7 @@ try:
 except ImportError:
     sys.exit("This example needs torch. Install it with: python -m pip install -e '.[torch]'")
 
-from reference_kernels.torch_layers import FP8Linear, deepgemm, ops
+from grader.reference_kernels.torch_layers import FP8Linear, deepgemm, ops
 
 TOKENS, K, N = 256, 1024, 512
 

@@ -17,7 +17,7 @@ try:
 except ImportError:
     sys.exit("This example needs torch. Install it with: python -m pip install -e '.[torch]'")
 
-from reference_kernels.torch_layers import FloatMoE, MoELayer, ops
+from grader.reference_kernels.torch_layers import FloatMoE, MoELayer, ops
 
 TOKENS, HIDDEN, INTERMEDIATE, EXPERTS, TOP_K = 200, 512, 768, 8, 2
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from grader.model.exercise import Array, Case
-from reference_kernels import grouped_gemm_cases as cases
-from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
-from reference_kernels.grouped_gemm_cases import Sizes
-from reference_kernels.mistakes import Mistake
-from reference_kernels.mistakes.grouped_gemm import Problem, every_mistake
+from grader.reference_kernels import grouped_gemm_cases as cases
+from grader.reference_kernels.grouped_gemm import group_offsets, grouped_gemm
+from grader.reference_kernels.grouped_gemm_cases import Sizes
+from grader.reference_kernels.mistakes import Mistake
+from grader.reference_kernels.mistakes.grouped_gemm import Problem, every_mistake
 
 MAX_GROUPS = 64
 

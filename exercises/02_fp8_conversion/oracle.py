@@ -13,9 +13,9 @@ import numpy as np
 from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, midpoints, values
-from reference_kernels.mistakes import Cause, untouched
-from reference_kernels.mistakes.fp8 import same_codes, same_values, why_decoded, why_encoded
+from grader.reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, midpoints, values
+from grader.reference_kernels.mistakes import Cause, untouched
+from grader.reference_kernels.mistakes.fp8 import same_codes, same_values, why_decoded, why_encoded
 
 # Exercise 01's problems: the rows of each group, K, N. Here A_concat and B_concat are encoded, one after the other.
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {

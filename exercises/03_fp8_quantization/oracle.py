@@ -13,10 +13,10 @@ import numpy as np
 from grader.model.details import Detail
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from reference_kernels.fp8 import E4M3, SIGN, decode, encode, midpoints
-from reference_kernels.mistakes import untouched
-from reference_kernels.mistakes.quantization import EACH, Quantized, explain_codes, explain_scales
-from reference_kernels.quantization import (
+from grader.reference_kernels.fp8 import E4M3, SIGN, decode, encode, midpoints
+from grader.reference_kernels.mistakes import untouched
+from grader.reference_kernels.mistakes.quantization import EACH, Quantized, explain_codes, explain_scales
+from grader.reference_kernels.quantization import (
     AMAX_FLOOR,
     BLOCK_WISE,
     FINE_GRAINED,
@@ -27,7 +27,7 @@ from reference_kernels.quantization import (
     quantize,
     spread,
 )
-from reference_kernels.quantization_rules import admissible, right_scales
+from grader.reference_kernels.quantization_rules import admissible, right_scales
 
 REQUIRED: dict[str, tuple[tuple[int, ...], int, int]] = {
     "uniform": ((128,) * 4, 256, 256),

@@ -12,13 +12,13 @@ import numpy as np
 
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from reference_kernels import grouped_gemm_cases as cases
-from reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, quantized, to_bf16
-from reference_kernels.fp8_grouped_gemm_error import bound_of, right_elements
-from reference_kernels.grouped_gemm import group_offsets
-from reference_kernels.grouped_gemm_cases import Sizes
-from reference_kernels.mistakes.fp8_grouped_gemm import explain
-from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, spread
+from grader.reference_kernels import grouped_gemm_cases as cases
+from grader.reference_kernels.fp8_grouped_gemm import Operands, fp8_grouped_gemm, from_bf16, quantized, to_bf16
+from grader.reference_kernels.fp8_grouped_gemm_error import bound_of, right_elements
+from grader.reference_kernels.grouped_gemm import group_offsets
+from grader.reference_kernels.grouped_gemm_cases import Sizes
+from grader.reference_kernels.mistakes.fp8_grouped_gemm import explain
+from grader.reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, spread
 
 OUTPUT = "C_concat"
 UNWRITTEN = 0xFFFF  # an output arrives with every bit set, which is a NaN that arithmetic does not make

@@ -15,11 +15,11 @@ import numpy as np
 
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from reference_kernels import moe, moe_rules
-from reference_kernels.grouped_gemm import grouped_gemm
-from reference_kernels.mistakes.moe_layer import explain
-from reference_kernels.mistakes.untouched import untouched
-from reference_kernels.moe import Layer
+from grader.reference_kernels import moe, moe_rules
+from grader.reference_kernels.grouped_gemm import grouped_gemm
+from grader.reference_kernels.mistakes.moe_layer import explain
+from grader.reference_kernels.mistakes.untouched import untouched
+from grader.reference_kernels.moe import Layer
 
 MAX_EXPERTS = 64
 MAX_WORK = 1111 * 3 * 256 * 128  # multiply-adds of `imbalanced`, the largest case, in one layout

@@ -172,8 +172,8 @@ __device__ int column(int first_col, int at, int N) {
 }
 
 // One tile of A (M, K) @ B (K, N), in steps of TILE_K along K. Thread (x, y) gets the rows from y * THREAD_M
-// and, in each half of the tile, the four columns from x * 4. K and N are multiples of 16, so K has no partial step,
-// and four neighbouring columns are inside or outside together.
+// and, in each half of the tile, the four columns from x * 4. K and N are multiples of 16, so K has no
+// partial step, and four neighbouring columns are inside or outside together.
 template <int THREAD_M, bool GATED>
 __device__ __forceinline__ void multiply_tile(const float* A, const float* B, int M, int N, int K,
                                               int first_row, int first_col,

@@ -20,7 +20,7 @@ from grader.exercise import submission
 from grader.exercise.shared_oracle import SharedOracle
 from grader.grading import pipeline
 from grader.model.exercise import Exercise
-from grader.model.families import COMPILE, RULES
+from grader.model.families import COMPILE, QUALITY, RULES
 from grader.model.result import Check, Finding, Result, Status, Verdict
 from grader.sandbox.children import Children
 from grader.sandbox.runner import OpenExecutor
@@ -105,10 +105,11 @@ def gaps(exercise: Exercise) -> Iterator[Gap]:
 
 
 def promises(exercise: Exercise) -> Iterator[Promise]:
-    """One per existing file, starter and solution first."""
-    for file, says in ((exercise.starter, STARTER), (exercise.folder / "solution.cu", SOLUTION)):
-        if file.is_file():
-            yield Promise(file, case=exercise.cases[0] if says == STARTER else None, says=says)
+    """One per existing file, starter and solutions first."""
+    if exercise.starter.is_file():
+        yield Promise(exercise.starter, case=exercise.cases[0], says=STARTER)
+    for file in sorted(exercise.folder.glob("solution*.cu")):
+        yield Promise(file, says=SOLUTION)
     for file in _wrong(exercise):
         with suppress(GraderError):  # one of the gaps
             yield promise_of(file)
@@ -183,11 +184,18 @@ def _problem(
     if errors:
         return f"{errors[0].id} ended in an error: {errors[0].message}"
     if promise.says == SOLUTION:
-        passed = result.verdict in (Verdict.PASSED, Verdict.INCOMPLETE)
-        return "" if passed else _caught_by(first_failed(result))
+        return _solution_problem(result)
     if promise.says == STARTER:
         return _starter_problem(result)
     return problem_of(promise, first_failed(result))
+
+
+def _solution_problem(result: Result) -> str:
+    """It must pass, and be what the quality rules ask of others."""
+    if result.verdict not in (Verdict.PASSED, Verdict.INCOMPLETE):
+        return _caught_by(first_failed(result))
+    lost = [check for check in result.checks if check.family == QUALITY.name and check.status is Status.FAILED]
+    return _caught_by(lost[0]) if lost else ""
 
 
 def _starter_problem(result: Result) -> str:

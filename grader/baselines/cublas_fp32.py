@@ -1,4 +1,4 @@
-"""FP32 grouped GEMM through cuBLAS, by every route of reference_kernels.cublas."""
+"""FP32 grouped GEMM through cuBLAS, by every route of grader.reference_kernels.cublas."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from grader.baselines.baseline import SINGLE_MATRIX, Baseline, Device, Route
 from grader.baselines.sizes import bytes_of, grouped_sizes
 from grader.baselines.work import FP32_UNITS, Work
 from grader.model.exercise import Case, Exercise
-from reference_kernels import cublas
+from grader.reference_kernels import cublas
 
 A, B, C = "A_concat", "B_concat", "C_concat"
 
 
 class CublasFp32(Baseline):
-    """Raises reference_kernels.cublas.CublasError if cuBLAS is missing or returns an error."""
+    """Raises grader.reference_kernels.cublas.CublasError if cuBLAS is missing or returns an error."""
 
     name = "cublas"
     label = "cuBLAS"

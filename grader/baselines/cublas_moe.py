@@ -12,8 +12,8 @@ from grader.baselines.sizes import bytes_of
 from grader.baselines.work import FP32_UNITS, Work
 from grader.errors import GraderError
 from grader.model.exercise import Array, Case, Exercise
-from reference_kernels import cublas
-from reference_kernels.cublas import GroupedSizes
+from grader.reference_kernels import cublas
+from grader.reference_kernels.cublas import GroupedSizes
 
 LAYOUTS = 2  # contiguous and masked: a submission multiplies the same rows in both
 
@@ -21,7 +21,7 @@ LAYOUTS = 2  # contiguous and masked: a submission multiplies the same rows in b
 class CublasMoe(Baseline):
     """Routing, SwiGLU and everything else that a layer needs is free for it.
 
-    Raises reference_kernels.cublas.CublasError if cuBLAS is missing or returns an error.
+    Raises grader.reference_kernels.cublas.CublasError if cuBLAS is missing or returns an error.
     """
 
     name = "cublas"

@@ -1,4 +1,4 @@
-"""FP8 grouped GEMM with block scales through cuBLASLt, by every route of reference_kernels.fp8_cublaslt."""
+"""FP8 grouped GEMM with block scales through cuBLASLt, by every route of grader.reference_kernels.fp8_cublaslt."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from grader.baselines.baseline import SINGLE_MATRIX, Baseline, Device, Route
 from grader.baselines.sizes import bytes_of, grouped_sizes
 from grader.baselines.work import TENSOR_CORES, Work
 from grader.model.exercise import Case, Exercise
-from reference_kernels import cublas, fp8_cublaslt
+from grader.reference_kernels import cublas, fp8_cublaslt
 
 A, A_SCALES, B, B_SCALES, C = "A_concat", "A_scales", "B_concat", "B_scales", "C_concat"
 
 
 class CublasltFp8(Baseline):
-    """Raises reference_kernels.cublas.CublasError where cuBLASLt is missing or refuses."""
+    """Raises grader.reference_kernels.cublas.CublasError where cuBLASLt is missing or refuses."""
 
     name = "cublaslt"
     label = "cuBLASLt"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grader.errors import GraderError
 from grader.model.exercise import Array, Case
-from reference_kernels.cublas import GroupedSizes
+from grader.reference_kernels.cublas import GroupedSizes
 
 
 def grouped_sizes(case: Case) -> GroupedSizes:

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from reports.classroom import AlikeGroup
+from grader.reports.classroom import AlikeGroup
 
 LENGTH, WINDOW = 12, 6
 

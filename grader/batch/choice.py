@@ -11,7 +11,7 @@ from grader.batch import archives
 from grader.batch.entry import Submitted
 from grader.batch.found import Folder, Found, SubmissionSource, Unreadable
 from grader.batch.layouts import EXERCISES, STARTER, TAKEN_FIRST, HandedIn, is_source
-from grader.batch.unwrapping import MOST_LOOKED_AT, PASTED, archive, kernel, may_be_kernel, suffix
+from grader.batch.unwrapping import MOST_LOOKED_AT, archive, kernel, may_be_kernel, suffix
 
 SHOWN = 5  # files or students named in a sentence
 
@@ -101,16 +101,16 @@ def _chosen(source: SubmissionSource, group: HandedIn, sources: Sequence[Found])
 def _text(source: SubmissionSource, group: HandedIn, unpacked: Path) -> Taken | None:
     """A kernel in a file of another name, or pasted; None if there is none."""
     texts = [one for one in group.files if may_be_kernel(one, group.name_of(one))][:MOST_LOOKED_AT]
-    found = {one.place: content for one in texts if (content := kernel(source, one, group.name_of(one)))}
+    found = {one.place: read for one in texts if (read := kernel(source, one, group.name_of(one)))}
     if not found:
         return None
     if len(found) > 1:
         names = some([str(place) for place in found])
         raise Unreadable(f"{len(found)} files hold a kernel, {names}: keep one, as {STARTER}")
-    ((place, content),) = found.items()
-    if suffix(place.name) in PASTED:
-        path = archives.keep(content, unpacked, group.student, "pasted.cu")
-        return Taken(path, place, f"pasted text was graded: {place.name}")
+    ((place, read),) = found.items()
+    if read.read_from:
+        path = archives.keep(read.content, unpacked, group.student, "pasted.cu")
+        return Taken(path, place, f"{read.read_from} was graded: {place.name}")
     path = source.fetch(next(one for one in group.files if one.place == place), group.student, place.name)
     return Taken(path, place, f"{place.name} was graded as if it were called {STARTER}")
 

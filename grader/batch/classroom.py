@@ -10,7 +10,7 @@ from grader.batch import alike, gradebook, mistakes, outcomes, pseudonyms, worke
 from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status, Verdict
-from reports import classroom
+from grader.reports import classroom
 
 PAGE, LEADERBOARD = "class.html", "leaderboard.html"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -79,16 +81,25 @@ def _add(people: list[_Person], batch: Graded) -> None:
     left = {entry.submitted.student: entry for entry in batch.entries}
     before = list(people)
     for way in _WAYS:
-        fits = {
-            student: [person for person in before if way(person, entry.submitted)] for student, entry in left.items()
-        }
+        known: dict[Hashable, list[_Person]] = {}
+        for person in before:
+            for key in way.of_person(person):
+                known.setdefault(key, []).append(person)
+        fits = {student: _fitting(way, known, entry.submitted) for student, entry in left.items()}
+        claims = Counter(id(person) for found in fits.values() for person in found)
         for student, found in fits.items():
-            only = len(found) == 1 and sum(found[0] in others for others in fits.values()) == 1
+            only = len(found) == 1 and claims[id(found[0])] == 1
             if only and batch.exercise.name not in found[0].entries:
                 _join(found[0], left.pop(student), batch.exercise.name)
     for entry in left.values():
         people.append(_Person(entry.submitted.student, "", {}, {}))
         _join(people[-1], entry, batch.exercise.name)
+
+
+def _fitting(way: _Way, known: Mapping[Hashable, Sequence[_Person]], one: Submitted) -> list[_Person]:
+    """Each once, though they may share several keys."""
+    found = {id(person): person for key in way.of_entry(one) for person in known.get(key, ())}
+    return [person for person in found.values() if not (way.refuted and _contradicts(person, one))]
 
 
 def _join(person: _Person, entry: Entry, exercise: str) -> None:
@@ -103,23 +114,31 @@ def _identifiers(one: Submitted) -> dict[str, str]:
     return {_SAME_COLUMN.get(name, name): value.casefold() for name, value in kept}
 
 
-def _shares_identifier(person: _Person, one: Submitted) -> bool:
-    return not person.identifiers.items().isdisjoint(_identifiers(one).items())
-
-
 def _contradicts(person: _Person, one: Submitted) -> bool:
     theirs = _identifiers(one)
     return any(theirs[name] != value for name, value in person.identifiers.items() if name in theirs)
 
 
-def _has_the_id(person: _Person, one: Submitted) -> bool:
+def _own_ids(person: _Person) -> Iterable[Hashable]:
     """Moodle's number is another in every assignment."""
-    moodles = one.platform == "moodle" or any(e.submitted.platform == "moodle" for e in person.entries.values())
-    return not moodles and person.student == one.student and not _contradicts(person, one)
+    moodles = any(entry.submitted.platform == "moodle" for entry in person.entries.values())
+    return () if moodles else (person.student,)
 
 
-def _has_the_name(person: _Person, one: Submitted) -> bool:
-    return bool(words(one.name)) and words(person.name) == words(one.name) and not _contradicts(person, one)
+def _names(name: str) -> Iterable[Hashable]:
+    return filter(None, (words(name),))
 
 
-_WAYS: tuple[Callable[[_Person, Submitted], bool], ...] = (_shares_identifier, _has_the_id, _has_the_name)
+class _Way(NamedTuple):
+    """To tell that an entry is a person's: they have a key in common. `refuted`: unless identifiers differ."""
+
+    of_person: Callable[[_Person], Iterable[Hashable]]
+    of_entry: Callable[[Submitted], Iterable[Hashable]]
+    refuted: bool = True
+
+
+_WAYS = (
+    _Way(lambda person: person.identifiers.items(), lambda one: _identifiers(one).items(), refuted=False),
+    _Way(_own_ids, lambda one: () if one.platform == "moodle" else (one.student,)),
+    _Way(lambda person: _names(person.name), lambda one: _names(one.name)),
+)

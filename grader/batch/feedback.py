@@ -11,9 +11,9 @@ from grader.batch import outcomes, table
 from grader.batch.entry import Entry
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result
-from reports import problems as found
-from reports import verdict
-from reports.text import inert
+from grader.reports import problems as found
+from grader.reports import verdict
+from grader.reports.text import inert
 
 SHOWN_PROBLEMS = 20
 
@@ -33,8 +33,9 @@ class Advice(NamedTuple):
         """ "Race between threads on lines 46 and 52"."""
         if not self.lines:
             return self.title
-        where = "line" if len(self.lines) == 1 else "lines"
-        return f"{self.title} on {where} {' and '.join(map(str, self.lines))}"
+        *others, last = map(str, self.lines)
+        where = f"lines {', '.join(others)} and {last}" if others else f"line {last}"
+        return f"{self.title} on {where}"
 
     def shows(self, check: Check) -> bool:
         """Whether it is what made this check fail."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from grader.model.exercise import Exercise
 MAX_BYTES = 256 << 20  # for one file of an exercise, including tables of values
 
 # Files of an exercise that no grade depends on: editing problem.md does not regrade the class.
-NOT_GRADED_BY = frozenset({"problem.md", "starter.cu", "solution.cu", "test.py", "wrong", "__pycache__"})
+NOT_GRADED_BY = ("problem.md", "starter.cu", "solution*.cu", "test.py", "wrong", "__pycache__")
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -77,7 +78,8 @@ def _files(folder: Path) -> list[Path]:
     found = []
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
-        if path.is_file() and parts[0] not in NOT_GRADED_BY and not any(_is_litter(part) for part in parts):
+        of_no_grade = any(fnmatch(parts[0], pattern) for pattern in NOT_GRADED_BY)
+        if path.is_file() and not of_no_grade and not any(_is_litter(part) for part in parts):
             found.append(path)
     return found
 

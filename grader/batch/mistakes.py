@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from grader.model.details import Detail
 from grader.model.families import COMPILE
 from grader.model.result import Check, Finding, Result, Status
-from reports.classroom import ClassMistake
+from grader.reports.classroom import ClassMistake
 
 TOO_SLOW = "too-slow"
 NOT_WRITTEN, UNTOUCHED = "not-written", "the unchanged starter"

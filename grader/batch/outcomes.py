@@ -9,7 +9,7 @@ from grader.batch.entry import Entry
 from grader.model import families
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Points, Result, Status, Verdict
-from reports.classroom_rows import CaseOutcome
+from grader.reports.classroom_rows import CaseOutcome
 
 # A case has the first status in this order that one of its checks has.
 _WORST_FIRST = (Status.FAILED, Status.ERROR, Status.NOT_JUDGED, Status.SKIPPED, Status.PASSED)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-import reports
-from grader import files
+from grader import files, reports
 from grader.batch import classroom, feedback, filenames, gradebook, late, who, worker, workplace
 from grader.batch.entry import Entry, Lateness, ManualPoints, Submitted
 from grader.batch.exports.formats import FORMATS

@@ -7,6 +7,7 @@ import html
 import io
 import re
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from grader.batch.archives import Archive
 from grader.batch.found import Found, SubmissionSource, Unreadable
@@ -38,6 +39,13 @@ _BLOCKS = frozenset({"p", "div", "pre", "li", "tr", "blockquote", "h2", "h3", "h
 _NOT_THEIRS = frozenset({"head", "title", "style", "script", "h1"})
 
 
+class Kernel(NamedTuple):
+    """`read_from`: what it was read from, if the file cannot be graded as it is."""
+
+    content: bytes
+    read_from: str = ""
+
+
 def suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
@@ -47,13 +55,16 @@ def may_be_kernel(found: Found, name: str) -> bool:
     return not (found.folder or found.problem) and suffix(name) in TEXT | PASTED
 
 
-def kernel(source: SubmissionSource, found: Found, name: str) -> bytes | None:
-    """The content of a text file or pasted text, if it is a kernel. Raises Unreadable."""
+def kernel(source: SubmissionSource, found: Found, name: str) -> Kernel | None:
+    """What a text file or pasted text holds, if it is a kernel. Raises Unreadable."""
     content = source.read(found, submission.MAX_BYTES)
+    read_from = ""
+    if content.startswith(submission.UTF_16):  # what Windows programs call Unicode
+        content, read_from = content.decode("utf-16", errors="replace").encode(), "UTF-16 text"
     if suffix(name) in PASTED:
-        content = pasted(content.decode("utf-8-sig", errors="replace")).encode()
+        content, read_from = pasted(content.decode("utf-8-sig", errors="replace")).encode(), "pasted text"
     text = content.decode("utf-8-sig", errors="replace")
-    return content if _KERNEL in text and _BEGINNING.match(text) else None
+    return Kernel(content, read_from) if _KERNEL in text and _BEGINNING.match(text) else None
 
 
 def archive(source: SubmissionSource, found: Found, unpacked: Path) -> Archive:

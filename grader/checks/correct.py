@@ -15,7 +15,7 @@ from grader.model.families import CORRECT
 from grader.model.judged import Judged
 from grader.model.measurements import Measurements, WrongByte
 from grader.model.result import Check, Finding, Related, Status
-from reference_kernels.mistakes.untouched import untouched
+from grader.reference_kernels.mistakes.untouched import untouched
 
 _OF_IT = " of it"  # an output that is one region is not named again
 

@@ -13,7 +13,7 @@ from grader.baselines.baseline import SINGLE_MATRIX
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
 from grader.model.families import SPEED
-from grader.model.measurements import NOTHING, FloorMeasured, LaunchedKernel, Measurements
+from grader.model.measurements import NOTHING, Balance, FloorMeasured, LaunchedKernel, Measurements
 from grader.model.result import Check, Finding, Status
 from grader.timing import gate, roofline
 from grader.timing.gate import GateVerdict
@@ -59,12 +59,15 @@ def judge(
     gpu: Gpu,
     kernels: Sequence[CompiledKernel],
     filename: str,
+    balance: Balance | None = None,
 ) -> Check:
     """`timings`: of one process, or of three fresh ones where the first left it open."""
     found = combined([timing.interval for timing in timings])
     shown = min(timings, key=lambda timing: abs(timing.interval.ratio - found.ratio))
     verdict = gate.final(found, exercise.threshold)
-    measurements = _measurements(exercise, case, timings, shown, found, verdict, sets, gpu, kernels)
+    measurements = msgspec.structs.replace(
+        _measurements(exercise, case, timings, shown, found, verdict, sets, gpu, kernels), balance=balance
+    )
     problem = _problem(exercise, timings, sets, gpu)
     if problem:
         return _check(case, Status.ERROR, problem, measurements)
@@ -195,7 +198,7 @@ def _measurements(
         shown_us={name: us for name, us in shown.shown.items() if name != SINGLE_MATRIX} or None,
         single_matrix_us=single_matrix_us,
         single_matrix_ratio=None if single_matrix_us is None else single_matrix_us / shown.time_us,
-        kernels_us=shown.alone_us or None,
+        kernels_us=shown.kernels_us or None,
         best_known_us=exercise.best_known_us.get(gpu.name, {}).get(case.name),
         empty_launch_us=shown.empty_us,
         processes=tuple((t.interval.ratio, t.interval.low, t.interval.high) for t in timings),

@@ -17,8 +17,8 @@ import msgspec
 from grader.ci.changes import Beside
 from grader.ci.graded import GradedFile
 from grader.model.result import Verdict
-from reports.problems import Problem, advice, grader_errors, not_judged, problems
-from reports.text import inert
+from grader.reports.problems import Problem, advice, grader_errors, not_judged, problems
+from grader.reports.text import inert
 
 MOST_OF_A_LEVEL = 10  # GitHub shows at most this many errors, warnings and notices each per step
 MOST_TITLE = 255  # characters; the title of an annotation in GitHub's API

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from grader.ci.annotations import Annotation
-from reports.text import inert
+from grader.reports.text import inert
 
 SEVERITIES = {"error": "major", "warning": "minor", "notice": "info"}
 

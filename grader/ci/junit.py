@@ -10,7 +10,7 @@ import msgspec
 
 from grader.model.measurements import to_number
 from grader.model.result import Check, Result, Status
-from reports.text import inert
+from grader.reports.text import inert
 
 # What of a check's measurements becomes a property of its test.
 PROPERTIES = (

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from grader.ci.changes import Beside
 from grader.ci.graded import GradedFile
 from grader.model.result import Verdict
-from reports.problems import problems
-from reports.text import inert, plural, readable
-from reports.verdict import words
+from grader.reports.problems import problems
+from grader.reports.text import inert, plural, readable
+from grader.reports.verdict import words
 
 MOST_BYTES = 1_000_000  # GitHub rejects a whole summary of more than 1 MiB
 

@@ -12,6 +12,7 @@ import click
 from grader.cli import exits
 from grader.cli.complete import exercise_names
 from grader.cli.numbers import SEED, Whole
+from grader.cli.paths import folder_only
 
 if TYPE_CHECKING:
     from grader.batch.intake import Batch
@@ -23,7 +24,14 @@ _PATH = click.Path(path_type=Path)
 @click.command("batch")
 @click.argument("submissions", type=_PATH)
 @click.option("--exercise", metavar="E", required=True, shell_complete=exercise_names, help="Its number or name.")
-@click.option("--out", metavar="DIR", type=_PATH, required=True, help="Folder for gradebook, reports and ledger.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=_PATH,
+    required=True,
+    callback=folder_only,
+    help="Folder for gradebook, reports and ledger.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--gpu", "gpus", metavar="N", type=Whole(0), multiple=True, help="Use only this GPU; repeatable.")
 @click.option("--seed", metavar="N", type=SEED, help="Seed of all inputs; kept when resuming.")
@@ -111,7 +119,7 @@ def _check(
 def _preview(batch: Batch, *, here: bool) -> None:
     from grader.batch.run import preview
     from grader.cli.wrap import wrapped
-    from reports.text import in_line, inert, plural
+    from grader.reports.text import in_line, inert, plural
 
     accepted = preview(batch, lambda text: click.echo(inert(text), err=True), here=here)
     for one in accepted.enrolled:
@@ -141,7 +149,7 @@ def _say_what_changed(batch: Batch, began: int) -> None:
     """Whose earlier grade is another since that event."""
     from grader.batch import changes
     from grader.batch.ledger import Ledger
-    from reports.text import plural
+    from grader.reports.text import plural
 
     with Ledger(batch.out) as ledger:
         changed = sum(one.changed for one in changes.regraded(ledger, after=began))

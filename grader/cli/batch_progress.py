@@ -18,7 +18,7 @@ from grader.batch.run import BatchPlan
 from grader.batch.worker import Graded
 from grader.cli.terminal import console
 from grader.cli.wrap import NO_BREAK, wrapped
-from reports.text import in_line, inert, plural
+from grader.reports.text import in_line, inert, plural
 
 VERDICTS = ("passed", "incomplete", "failed", "error")
 SHOWN_PROBLEMS = 10

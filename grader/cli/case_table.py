@@ -8,8 +8,8 @@ from rich.text import Text
 
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status
-from reports.cases import COLUMNS, Cell, TableRow, tables
-from reports.text import inert, plural
+from grader.reports.cases import COLUMNS, Cell, TableRow, tables
+from grader.reports.text import inert, plural
 
 INDENT = "  "
 CELL_STYLES = {Status.PASSED: "green", Status.FAILED: "red", Status.ERROR: "magenta"}

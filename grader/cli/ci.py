@@ -15,6 +15,7 @@ import click
 
 from grader.cli import exits
 from grader.cli.numbers import SEED
+from grader.cli.paths import folder_only
 from grader.cli.wrap import wrapped
 from grader.seeds import SEEDS
 
@@ -37,7 +38,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--all", "everything", is_flag=True, help="Grade every submission of the commit.")
 @click.option("--exercises", metavar="DIR", help="Folder of the exercises; default: exercises.")
 @click.option("--submissions", metavar="PATTERN", help="Default: exercises/{exercise}/starter.cu.")
-@click.option("--out", metavar="DIR", type=_PATH, help="Write junit.xml, codequality.json, results and reports.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=_PATH,
+    callback=folder_only,
+    help="Write junit.xml, codequality.json, results and reports.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--seed", metavar="N", type=SEED, help="Repeat a run with this seed.")
 @click.option("--trust", is_flag=True, help="Grade even if this machine cannot confine submissions.")
@@ -214,7 +221,7 @@ class _Told:
         return summary.markdown(graded, f"{self._change.compared}.", self._change.beside)
 
     def _files(self, graded: Sequence[GradedFile], found: Sequence[Annotation]) -> Iterator[tuple[str, bytes]]:
-        import reports
+        from grader import reports
         from grader.ci import code_quality, junit
         from grader.model import codec
         from grader.model.result import Verdict
@@ -232,7 +239,7 @@ class _Told:
 
 
 def _say(text: str) -> None:
-    from reports.text import inert
+    from grader.reports.text import inert
 
     click.echo(inert(text))
 

@@ -125,7 +125,7 @@ def show(
 def write_report(
     result: Result, exercise: Exercise | None, source: str | None, file: Path, *, since: Result | None = None
 ) -> bool:
-    import reports
+    from grader import reports
 
     done = write(file, reports.render(result, exercise, source, since=since).encode(errors="replace"))
     if done and file != STDOUT:
@@ -151,6 +151,14 @@ def write(file: Path, content: bytes) -> bool:
     except OSError as error:
         say(f"cannot write {file}: {error.strerror}")
         return False
+    return True
+
+
+def write_private(file: Path, content: bytes) -> bool:
+    """As `write`, for what others must not read; but raises GraderError if a file cannot be written."""
+    if file == STDOUT:
+        return write(file, content)
+    files.write_private(file, content)
     return True
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from rich.text import Text
 
-from reports.text import inert
+from grader.reports.text import inert
 
 CONTEXT = 1  # lines before and after; with -v more
 CONTEXT_VERBOSE = 2

@@ -8,6 +8,8 @@ import click
 
 from grader.batch.exports.format import Order
 from grader.batch.exports.formats import FORMATS
+from grader.cli import exits
+from grader.cli.deliver import STDOUT, write_private
 from grader.errors import UsageError
 
 _PATH = click.Path(path_type=Path)
@@ -28,7 +30,7 @@ _HELP = "\n".join(
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--to", "platform", type=click.Choice(tuple(FORMATS)), required=True, help="class: the class pages.")
 @click.option("--template", metavar="FILE", type=_PATH, help="File exported by the platform, to be filled in.")
-@click.option("--out", metavar="FILE", type=_PATH, help="Default: a file in DIR named for the platform.")
+@click.option("--out", metavar="FILE", type=_PATH, help="Default: a file in DIR named for the platform; - is stdout.")
 @click.option("--column", metavar="NAME", default="", help="Canvas: the assignment; default: the exercise's title.")
 @click.option("--so-far", is_flag=True, help="Include points of submissions that are not fully graded.")
 @click.option(
@@ -46,8 +48,7 @@ def command(
     so_far: bool,
     real_names: bool | None,
     exercises: Path | None,
-) -> None:
-    from grader import files
+) -> int:
     from grader.batch import instructor, outputs
     from grader.batch.ledger import Ledger
 
@@ -62,11 +63,13 @@ def command(
     place = out or folder / chosen.place
     read = None if template is None else _read(template)
     made = chosen.export(entries, exercise, Order(place, folder, read, column, so_far, named))
-    for name, content in made.files.items():
-        files.write(place / name, content)
+    if place == STDOUT and set(made.files) != {""}:
+        raise UsageError(f"--out -: name a folder; {platform} is more than one file")
+    written = [write_private(place / name, content) for name, content in made.files.items()]
     for note in made.notes:
         click.echo(f"grade: note: {note}", err=True)
-    click.echo(f"{place}: {made.said}")
+    click.echo(f"{place}: {made.said}", err=place == STDOUT)
+    return exits.PASSED if all(written) else exits.ERROR
 
 
 def _read(file: Path) -> bytes:

@@ -178,7 +178,7 @@ def why(at: tuple[Path, Path | None], student: str) -> int:
 def alike_(at: tuple[Path, Path | None]) -> int:
     """List submissions that look like copies of each other."""
     from grader.batch import classroom, instructor, outputs
-    from reports.text import plural
+    from grader.reports.text import plural
 
     with _open(at) as ledger:
         exercise = instructor.exercise_of(ledger, at[1])
@@ -199,7 +199,7 @@ def alike_(at: tuple[Path, Path | None]) -> int:
 def changed(at: tuple[Path, Path | None], since: str) -> int:
     """List whose grade changed when they were last graded again."""
     from grader.batch import changes
-    from reports.text import plural
+    from grader.reports.text import plural
 
     with _open(at) as ledger:
         found = changes.regraded(ledger, since)
@@ -224,6 +224,7 @@ def changed(at: tuple[Path, Path | None], since: str) -> int:
 def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
     """Remove everything that DIR holds about STUDENT."""
     from grader.batch import instructor, outputs, who
+    from grader.remote import queue
 
     folder, exercises = at
     with _open(at) as ledger:
@@ -238,6 +239,8 @@ def purge(at: tuple[Path, Path | None], student: str, yes: bool) -> int:
             exercise = None
         of_a_batch = "exercise" in ledger.settings()  # and not of grade serve, which has no gradebook
         files = instructor.purge(ledger, exercise, folder, student)
+    if (folder / queue.STARTS).exists():
+        queue.Queue(folder).forget(student)
     click.echo("\n  ".join(["removed:", "the ledger's rows", *(_name(str(from_here(file))) for file in files)]))
     for file in outputs.exported(folder):
         click.echo(f"grade: note: {file} was exported earlier and may still contain {_name(student)}", err=True)
@@ -296,12 +299,12 @@ def _number(value: float | None) -> str:
 
 
 def _name(text: str) -> str:
-    from reports.text import in_line
+    from grader.reports.text import in_line
 
     return in_line(text)
 
 
 def _shown(text: str) -> str:
-    from reports.text import inert
+    from grader.reports.text import inert
 
     return inert(text)

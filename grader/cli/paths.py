@@ -12,6 +12,13 @@ import click
 PATH = click.Path(path_type=Path, readable=False)
 
 
+def folder_only(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
+    """For an option that names a folder: where others write one file to stdout, it would make a folder called -."""
+    if value == Path("-"):
+        raise click.BadParameter("name a folder; there is more than one file to write")
+    return value
+
+
 @contextmanager
 def made(folder: Path) -> Iterator[None]:
     """Creates `folder`; if the body fails, removes the folders it created, if empty."""

@@ -75,7 +75,7 @@ def command(
 
 def _give_to_many(ledger: Ledger, exercise: Exercise, folder: Path, file: Path) -> int:
     from grader.batch import instructor, outputs, points_list
-    from reports.text import in_line, plural
+    from grader.reports.text import in_line, plural
 
     entries = {entry.submitted.student: entry for entry in outputs.entries(ledger, exercise)}
     found = points_list.read(file, list(entries.values()), lambda entry: instructor.share(entry, exercise))
@@ -136,7 +136,7 @@ def _changed(
 
 def _show(entry: Entry, exercise: Exercise) -> None:
     from grader.batch import instructor, outcomes
-    from reports.text import in_line, inert
+    from grader.reports.text import in_line, inert
 
     points = outcomes.points(entry)
     click.echo(in_line(entry.submitted.called))

@@ -9,7 +9,7 @@ from grader.cli.streams import say
 from grader.exercise.submission import Source
 from grader.model.exercise import Exercise
 from grader.model.result import Result
-from reports.problems import problems
+from grader.reports.problems import problems
 
 
 def remember(exercise: Exercise, result: Result, source: Source, tell: Callable[[str], None] = say) -> None:

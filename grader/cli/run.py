@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Needed at the end; a thread imports them while the child works.
 _LATER = ("grader.cli.deliver", "grader.cli.terminal")
-_LATER_FOR_HTML = (*_LATER, "reports.report")
+_LATER_FOR_HTML = (*_LATER, "grader.reports.report")
 
 
 @click.command("run")
@@ -165,6 +165,7 @@ def _grade(
             open_executor=standby.open,
             secret=secret,
             gpu=where,
+            count=True,
             on_progress=line.show,
             before=before,
         )

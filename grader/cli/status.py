@@ -31,7 +31,7 @@ class StatusLine:
     def show(self, progress: Progress) -> None:
         if not self._shows:
             return
-        from reports.text import in_line
+        from grader.reports.text import in_line
 
         text = in_line(f"grading: {progress.said}")  # another machine may have said it
         self._write(CLEAR + text[: shutil.get_terminal_size().columns - 1])

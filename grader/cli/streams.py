@@ -13,7 +13,7 @@ from grader.cli.wrap import WIDTH, wrapped
 
 def say(text: str) -> None:
     """To stderr. Whatever the text quotes does not steer the terminal."""
-    from reports.text import inert
+    from grader.reports.text import inert
 
     lines = (wrapped(inert(line), width=WIDTH) for line in f"grade: {text}".split("\n"))
     click.echo("\n".join(lines), err=True)

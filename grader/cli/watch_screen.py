@@ -16,10 +16,10 @@ from grader.cli.terminal import SCREEN, console, print_result
 from grader.grading.pipeline import Progress
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Result, Status
+from grader.reports.cases import word
+from grader.reports.kinds import kind_of, title
+from grader.reports.text import inert
 from grader.watch.hints import Hint
-from reports.cases import word
-from reports.kinds import kind_of, title
-from reports.text import inert
 
 CLEAR_LINE = "\r\x1b[2K"
 CLEAR_SCREEN = "\x1b[2J\x1b[H"  # does not clear what was above

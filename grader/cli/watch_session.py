@@ -17,12 +17,12 @@ from grader.exercise.submission import Source
 from grader.model.exercise import Exercise
 from grader.model.result import Verdict
 from grader.progress import Stage
+from grader.reports.problems import problems
 from grader.seeds import SEEDS
 from grader.watch.gradings import Going, GradingDone, GradingFailed, Gradings
 from grader.watch.hints import Hints
 from grader.watch.keys import REDRAW
 from grader.watch.saves import Saved, Saves, UnreadableSave
-from reports.problems import problems
 
 QUIT = "q"
 

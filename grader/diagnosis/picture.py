@@ -12,7 +12,7 @@ from grader.model import picture
 from grader.model.exercise import Case
 from grader.model.judged import Judged
 from grader.model.picture import MARKS, Closeup, Picture
-from reference_kernels.mistakes.untouched import untouched
+from grader.reference_kernels.mistakes.untouched import untouched
 
 # The edge of a tile, unless that makes too many; K and N are multiples of 16.
 EDGE = 16

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from grader.model.exercise import Case
-from reference_kernels.mistakes import Cause, Mistake, numbers
-from reference_kernels.mistakes.search import Look, explain
+from grader.reference_kernels.mistakes import Cause, Mistake, numbers
+from grader.reference_kernels.mistakes.search import Look, explain
 
 Expected = Mapping[str, np.ndarray]
 Mistakes = Iterable[Mistake[np.ndarray]]

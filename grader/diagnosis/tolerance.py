@@ -10,8 +10,8 @@ from grader.diagnosis import mismatch
 from grader.diagnosis.search import Search
 from grader.model.exercise import Case
 from grader.model.judged import Judged
-from reference_kernels.mistakes import Cause, numbers
-from reference_kernels.mistakes.untouched import untouched
+from grader.reference_kernels.mistakes import Cause, numbers
+from grader.reference_kernels.mistakes.untouched import untouched
 
 
 def judge(

@@ -1,6 +1,6 @@
 """The measuring half of timing, in the child: contenders as captured graphs, rounds, the proof of the results.
 
-A *contender* is the submission, one of its kernels alone if it has several, or one route of the baseline. Its
+A *contender* is the submission, its first few kernels if it has several, or one route of the baseline. Its
 graph launches it once on every set of inputs. In a round, each contender's graph runs once; a round measures
 a graph's time divided by its number of launches.
 """
@@ -19,14 +19,15 @@ from cupy_backends.cuda.api import driver, runtime
 from grader.baselines.baseline import Baseline, Device, DeviceArray, Enqueue
 from grader.baselines.registry import BASELINES
 from grader.compile import nvrtc, recipe
-from grader.executors import device
+from grader.executors import block_trace, device
 from grader.executors.device import Kernels
 from grader.executors.proof import ByJudges, ByReference
 from grader.executors.regions import DeviceRegion, Memory
 from grader.model.execution import Invocation
+from grader.model.measurements import Balance
 from grader.sandbox.messages import (
-    ALONE,
     SUBMISSION,
+    UP_TO,
     Judges,
     Measure,
     Measured,
@@ -38,6 +39,9 @@ from grader.sandbox.messages import (
 )
 
 SOURCE = Path(__file__).with_name("bench_kernels.cu")
+
+# CUresults of PTX that the driver does not take: too new for it, or for another device.
+NOT_LOADED = (209, 218, 222)  # NO_BINARY_FOR_GPU, INVALID_PTX, UNSUPPORTED_PTX_VERSION
 
 POISON = 0xFF  # NaN in every format, so that an element which a launch leaves out is wrong
 FEW_SETS = 4
@@ -70,7 +74,7 @@ class Bench:
 
     def prepare(self) -> Prepared:
         """Captures every contender as a graph, and measures which routes are worth running on all sets."""
-        contenders = {SUBMISSION: self._submission} | self._alone() | dict(self._baseline.enqueue)
+        contenders = {SUBMISSION: self._submission} | self._first_kernels() | dict(self._baseline.enqueue)
         self._launches = dict.fromkeys(contenders, self._sets) | self._worth_capturing()
         self._graphs = {name: self._graph(contenders[name], count) for name, count in self._launches.items()}
         return Prepared(
@@ -111,6 +115,21 @@ class Bench:
         }
         return Measured(times, cupy.cuda.get_elapsed_time(begin, end) / 1000.0)
 
+    def trace(self, ptx: str) -> Balance | None:
+        """How the kernel's blocks share its work; None for several kernels, or if the driver refuses the PTX."""
+        invocations = self._request.invocations
+        written = [n for i in invocations for n in i.arguments if isinstance(n, str) and n in self._outputs]
+        if len(invocations) != 1 or len(written) != 1:
+            return None
+        output = self._outputs[written[0]]
+        place = (output.pointer(0), output.elements * output.dtype.itemsize, output.dtype.itemsize)
+        try:
+            return block_trace.run(ptx, invocations[0], partial(self._pointer, index=0), self._zero_workspace, place)
+        except driver.CUDADriverError as error:
+            if int(error.status) in NOT_LOADED:
+                return None
+            raise
+
     def verify(self, request: Verify, references: dict[str, np.ndarray]) -> Verified:
         """Verifies every output of the rounds that count, then each route's once more over all sets."""
         if self._judges:
@@ -133,13 +152,14 @@ class Bench:
         return found
 
     def _wrong_by_judges(self, judges: Judges) -> dict[str, int]:
-        """The same, where judges decide: they look at the route's output in place of the submission's."""
-        if self._baseline.output is None:
+        """The same, where judges decide: the one of this output looks at the route's in place of the submission's."""
+        if self._baseline.output is None or self._baseline.writes is None:
             return {}
+        its_own = [call for call in judges.calls if self._baseline.writes[0] in call.arguments]
         found = {}
         for name in filter(self._decides, self._baseline.enqueue):
             self._run_route(name)
-            own = ByJudges(judges, self._memory, device.describe().compute_capability)
+            own = ByJudges(Judges(judges.source, tuple(its_own)), self._memory, device.describe().compute_capability)
             for index in range(self._launches[name]):
                 own.look(partial(self._pointer_of_route, index=index), self._stream.ptr)
             found[name] = sum(verdict.wrong for verdict in own.verdicts(self._stream.ptr).values())
@@ -192,19 +212,25 @@ class Bench:
         return kind(request.problem, Device(self._sets, self._inputs, allocate))
 
     def _submission(self, stream: cupy.cuda.Stream, index: int) -> None:
-        """As in every run: zero the workspace, then run the kernels in order."""
+        self._run(self._request.invocations, stream, index)
+
+    def _first_kernels(self) -> dict[str, Enqueue]:
+        """If there are several kernels, each but the last with all before it.
+
+        None runs by itself: what it finds in the workspace must be what the kernels before it leave there.
+        """
+        every = self._request.invocations
+        return {UP_TO + last.kernel: partial(self._run, every[: index + 1]) for index, last in enumerate(every[:-1])}
+
+    def _run(self, invocations: Sequence[Invocation], stream: cupy.cuda.Stream, index: int) -> None:
+        """As everywhere: zero the workspace, then launch the kernels in order."""
+        self._zero_workspace(stream.ptr)
+        for invocation in invocations:
+            self._kernels.launch(invocation, partial(self._pointer, index=index), stream.ptr)
+
+    def _zero_workspace(self, stream: int = 0) -> None:
         if self._workspace:
-            runtime.memsetAsync(self._workspace, 0, self._request.workspace_bytes, stream.ptr)
-        for invocation in self._request.invocations:
-            self._launch(invocation, stream, index)
-
-    def _alone(self) -> dict[str, Enqueue]:
-        """The time of each kernel if there are several. They use the workspace as the last run left it."""
-        several = self._request.invocations if len(self._request.invocations) > 1 else ()
-        return {ALONE + invocation.kernel: partial(self._launch, invocation) for invocation in several}
-
-    def _launch(self, invocation: Invocation, stream: cupy.cuda.Stream, index: int) -> None:
-        self._kernels.launch(invocation, partial(self._pointer, index=index), stream.ptr)
+            runtime.memsetAsync(self._workspace, 0, self._request.workspace_bytes, stream)
 
     def _pointer(self, name: str, index: int) -> int:
         region = self._inputs.get(name) or self._outputs.get(name)
@@ -256,13 +282,11 @@ class Bench:
         return contenders if self._turn % 2 else contenders[::-1]
 
     def _poison(self, contender: str) -> None:
-        """The arrays a contender writes. Not for single kernels: the next may need what the previous one left."""
+        """The arrays a contender writes."""
         own = self._baseline.output
         regions: list[DeviceArray] = [own] if own else []
-        if contender == SUBMISSION:
+        if contender == SUBMISSION or contender.startswith(UP_TO):
             regions = list(self._outputs.values())
-        elif contender.startswith(ALONE):
-            regions = []
         for region in regions:
             runtime.memsetAsync(region.base, POISON, region.bytes, self._stream.ptr)
 

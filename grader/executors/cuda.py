@@ -30,6 +30,8 @@ from grader.sandbox.messages import (
     Run,
     Sweep,
     Swept,
+    Trace,
+    Traced,
     Upload,
     Uploaded,
     Verified,
@@ -57,6 +59,9 @@ class CudaEngine:
         self._submission: GpuSubmission | None = None
         self._bench: Bench | None = None
         self._timed = ""
+
+    def load_rest(self) -> None:
+        """None: in the main thread alone: modules of CuPy import each other."""
 
     def compile(self, text: str) -> Built:
         from grader.compile import compiler, recipe
@@ -118,6 +123,12 @@ class CudaEngine:
         named = ", ".join(i.kernel for i in request.invocations)
         return _blamed(named, lambda: sweep.run(kernels, request))
 
+    def trace(self, _: Trace, __: dict[str, np.ndarray]) -> Traced | Faulted:
+        submission, bench = self._submission, self._bench
+        assert submission is not None
+        assert bench is not None
+        return _blamed(self._timed, lambda: Traced(bench.trace(submission.ptx)))
+
     def verify(self, request: Verify, arrays: dict[str, np.ndarray]) -> Verified:
         assert self._bench is not None
         return self._bench.verify(request, arrays)
@@ -150,7 +161,7 @@ def _blamed(kernels: str, call: Callable[[], T]) -> T | Faulted:
     """Errors that a submission causes on the GPU are its own fault; a lack of resources, mainly memory, is not."""
     from grader.executors import device
     from grader.executors.gpu_runs import Lost, blaming
-    from reference_kernels.cublas import CublasError
+    from grader.reference_kernels.cublas import CublasError
 
     try:
         with blaming(kernels, memory=False):
@@ -167,7 +178,7 @@ def _warm_quietly(compute_capability: tuple[int, int]) -> None:
     """Loads what timing will need. If this fails, it fails again in `upload`, where it is reported."""
     with contextlib.suppress(Exception):
         from grader.executors import bench
-        from reference_kernels import cublas
+        from grader.reference_kernels import cublas
 
         cublas.load()
         bench.build(compute_capability)
@@ -184,6 +195,7 @@ if __name__ == "__main__":
             Measure: engine.measure,
             Verify: engine.verify,
             Sweep: engine.sweep,
+            Trace: engine.trace,
         },
         confine.GPU,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from grader.compile import recipe
 from grader.model.execution import Compilation, Gpu, Invocation, Outcome
 from grader.model.exercise import Array
+from grader.model.measurements import Balance
 from grader.sandbox import ChildFailed, arena, confine
 from grader.sandbox.child import Child
 from grader.sandbox.messages import (
@@ -25,6 +26,8 @@ from grader.sandbox.messages import (
     Prepared,
     Sweep,
     Swept,
+    Trace,
+    Traced,
     Upload,
     Uploaded,
     Verified,
@@ -117,6 +120,10 @@ class CudaChild(Child):
 
     def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
         return self.ask(Measure(rounds, contenders, keep), Measured, TIMING_SECONDS)
+
+    def trace(self) -> Balance | None:
+        """How the blocks of what was timed share its work. Needs the GPU exclusively."""
+        return self.ask(Trace(), Traced, TIMING_SECONDS).balance
 
     def verify(self, references: Sequence[Mapping[str, np.ndarray]], tolerance: float) -> Verified:
         """`references`: the FP64 outputs of each set, by name."""

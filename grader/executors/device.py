@@ -96,10 +96,10 @@ def download(array: np.ndarray, pointer: int) -> None:
 
 
 class Kernels:
-    """The kernels of a cubin, by name."""
+    """The kernels of a cubin, or of PTX that ends in a zero byte, by name."""
 
     def __init__(self, cubin: bytes) -> None:
-        self._module = driver.moduleLoadData(cubin)
+        self.module = driver.moduleLoadData(cubin)
         self._functions: dict[str, int] = {}
 
     def launch(self, invocation: Invocation, pointers: Callable[[str], int], stream: int) -> None:
@@ -120,7 +120,7 @@ class Kernels:
 
     def function(self, name: str) -> int:
         if name not in self._functions:
-            self._functions[name] = driver.moduleGetFunction(self._module, name)
+            self._functions[name] = driver.moduleGetFunction(self.module, name)
         return self._functions[name]
 
     def resident_blocks(self, invocation: Invocation) -> int:
@@ -137,7 +137,7 @@ class Kernels:
         found = {}
         for name, size in names:
             try:
-                pointer = driver.moduleGetGlobal(self._module, name)
+                pointer = driver.moduleGetGlobal(self.module, name)
             except driver.CUDADriverError:  # optimised away
                 continue
             content = np.empty(size, np.uint8)

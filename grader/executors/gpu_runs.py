@@ -56,6 +56,7 @@ class GpuSubmission:
     """One cubin, loaded on its first run."""
 
     def __init__(self, ptx: str, cubin: bytes) -> None:
+        self.ptx = ptx
         self._cubin = cubin
         self._variables = module_variables(ptx)
         self._kernels: Kernels | None = None

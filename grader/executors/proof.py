@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from cupy_backends.cuda.api import driver, runtime
 
-import reference_kernels
+from grader import reference_kernels
 from grader.baselines.baseline import DeviceArray
 from grader.compile import nvrtc, recipe
 from grader.executors import device

@@ -100,6 +100,7 @@ def read(folder: Path) -> Exercise:
         tolerance=content.tolerance,
         quality=content.quality,
         speed_cases=content.speed_cases or content.cases,
+        balance_cases=content.balance_cases,
         forbidden=content.forbidden,
         judge_source=content.judge_source,
         starter_sha256=content.starter_sha256,
@@ -145,6 +146,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality: tuple[QualityRule, ...]
     kernels: tuple[Kernel, ...]
     speed_cases: tuple[str, ...] = ()
+    balance_cases: tuple[str, ...] = ()
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""
     starter_sha256: str = ""
@@ -186,6 +188,8 @@ def _check_speed(content: _File) -> None:
     if content.baseline not in (known := registry.names()):
         raise _invalid(f"baseline {content.baseline!r} must be one of {', '.join(known)}", "baseline")
     routes, timed = registry.find(content.baseline).baseline.routes, content.speed_cases or content.cases
+    if missing := [name for name in content.balance_cases if name not in timed]:
+        raise _invalid(f"the speed of {missing[0]!r} is not judged", "balance_cases")
     for index, floor in enumerate(content.floors):
         if floor.route not in routes:
             raise _invalid(f"{floor.route!r} must be one of {', '.join(routes)}", f"floors[{index}].route")

@@ -15,7 +15,8 @@ import numpy as np
 from grader.errors import ExerciseError, UsageError, at_fault
 from grader.model.exercise import Case, Exercise
 from grader.model.judged import Judged
-from reference_kernels.mistakes import Mistake
+from grader.reference_kernels import former_name
+from grader.reference_kernels.mistakes import Mistake
 
 FUNCTIONS = ("required", "extra", "from_spec", "expected")
 
@@ -97,6 +98,7 @@ def _load(file: Path, name: str) -> ModuleType:
         raise ExerciseError(f"{file} does not exist; an exercise needs its oracle")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look it up
+    former_name.serve()
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -14,6 +14,8 @@ from grader.model.result import Finding
 # Even a large kernel file is about 50 kB; much more is an attempt to exhaust the compiler.
 MAX_BYTES = 1 << 20
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how such text begins
+
 _TEXT_CONTROLS = frozenset(b"\t\n\v\f\r")
 _CONTROLS = bytes(sorted(set(range(32)) - _TEXT_CONTROLS))
 
@@ -78,7 +80,7 @@ def _problem(content: bytes) -> str | None:
         return f"is larger than {MAX_BYTES >> 20} MiB; a submission is a single CUDA source file"
     if not content.strip():
         return "is empty; it must contain the kernel and its launch function"
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if content.startswith(UTF_16):
         return "is UTF-16 text; save it as UTF-8"
     if content.translate(None, _CONTROLS) != content:
         return "is binary, not text; a submission is a single CUDA source file"

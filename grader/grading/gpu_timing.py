@@ -21,6 +21,7 @@ from grader.grading.runs import Plans
 from grader.launching import invocations
 from grader.model.execution import CompiledKernel, Gpu
 from grader.model.exercise import Case, Exercise
+from grader.model.measurements import Balance
 from grader.model.result import Check
 from grader.sandbox import ChildDied, ChildFailed, ChildFaulted, ChildTimeout
 from grader.sandbox.messages import Verified
@@ -90,7 +91,20 @@ class GpuTiming:
             self._runner.close()
             reason = failed.stderr if isinstance(failed, ChildFailed) else ""
             raise GraderError(" ".join([str(failed), *reason.strip().splitlines()[-1:]])) from None
-        return speed.judge(self._exercise, case, timings, sets, self._gpu, self._kernels, self._filename)
+        return speed.judge(
+            self._exercise, case, timings, sets, self._gpu, self._kernels, self._filename, self._balance(case)
+        )
+
+    def _balance(self, case: Case) -> Balance | None:
+        """How the blocks share the work. Only to look at, so whatever goes wrong costs the submission nothing."""
+        if case.name not in self._exercise.balance_cases:
+            return None
+        try:
+            with self._alone():
+                return self._runner.ready().trace()
+        except (ChildDied, ChildTimeout, ChildFaulted):
+            self._runner.close()
+            return None
 
     def _take(self, case: Case, plans: Plans, sets: Sets) -> Timing:
         """One process's measurement."""

@@ -13,11 +13,13 @@ import msgspec
 
 from grader import machine
 from grader.checks import memory, quality, rules, speed
+from grader.diagnosis import savings
 from grader.exercise import original
 from grader.exercise.oracle import Expected, Oracle
 from grader.exercise.secret import Secret
 from grader.exercise.submission import Source
 from grader.grading import endless, flat, hints, merge, points, runs, secrecy
+from grader.grading.alone import Alone
 from grader.grading.inputs import Inputs, size
 from grader.grading.judging import Judging
 from grader.grading.runs import Plans, Runs
@@ -74,12 +76,14 @@ def grade(
     only: str | None = None,
     gpu: GpuChoice | None = None,
     quickest_first: bool = False,
+    count: bool = False,
     on_progress: OnProgress = lambda _: None,
     open_oracle: Callable[[Exercise], Oracle] = Oracle,
     before: Callable[[], str | None] = lambda: None,
 ) -> Result:
     """With `only`, only that case; with `gpu`, also on that GPU, in parallel. With `quickest_first`, small cases
-    come before large ones; otherwise the exercise's order is kept. `before`: the source of the student's last run.
+    come before large ones; otherwise the exercise's order is kept. `count`: of a submission without faults, also what
+    the hardware would count of it. `before`: the source of the student's last run.
 
     Raises GraderError if the exercise itself is broken, or a required GPU cannot be used. Every child is
     always closed.
@@ -96,7 +100,7 @@ def grade(
         lane = _lane(gpu, exercise, source, inputs, judging) if gpu else None
         grading = _Grading(exercise, source, runner, on_progress, judging, written)
         with _alongside(lane if gpu and not gpu.after_cpu else None) as measured:
-            found = grading.checks(inputs)
+            found = grading.checks(inputs, count=count)
             if lane is not None:
                 on_progress(Progress("the GPU's checks"))
                 theirs = measured.result() if measured else lane.measured(found)
@@ -194,13 +198,15 @@ class _Grading:
         self._most_unfinished = MAX_UNFINISHED
         self._finished = False  # whether any case has
         self._runs: Runs  # set after compilation
+        self._alone: Alone
 
-    def checks(self, inputs: Inputs) -> list[Check]:
+    def checks(self, inputs: Inputs, *, count: bool) -> list[Check]:
         """In grading order: compile, launch, then memory, correct and speed case by case, rules, quality."""
         self._on_progress(Progress(COMPILE.id()))
         compiled, compilation = runs.compiled(self._exercise, self._source, self._runner.compile)
         todo = inputs.cases.result()
         self._runs = Runs(self._exercise, self._source.text, self._source.name, compilation, self._runner.run)
+        self._alone = Alone(self._exercise, self._runs, self._judging, self._written)
         launched, plans = self._launch(compiled, todo)
         self._warnings = compilation.findings
         checks = [_with_rows_of_threads(compiled, plans), launched]
@@ -208,6 +214,20 @@ class _Grading:
         checks += self._speed_elsewhere(todo, checks)
         checks.append(after(compiled, RULES) or rules.judge(self._exercise, compilation, self._source.name))
         checks.append(self._quality(compiled, compilation))
+        return self._counted(checks, todo, plans) if count else checks
+
+    def _counted(self, checks: list[Check], todo: Sequence[Case], plans: dict[str, Plans]) -> list[Check]:
+        """With what the hardware would count in each case that decides about speed; as they are if one failed."""
+        if any(check.status in (Status.FAILED, Status.ERROR) for check in checks if check.rubric != QUALITY.rubric):
+            return checks
+        cases = {MEMORY.id(case.name): case for case in todo if case.required and not case.secret}
+        for at, check in enumerate(checks):
+            if check.status is Status.PASSED and check.id in cases:
+                self._on_progress(Progress(SPEED.id(cases[check.id].name), checks=tuple(checks)))
+                called = self._runs.called(cases[check.id], plans[cases[check.id].name])
+                if counted := self._runner.count(*called):
+                    saving = savings.of(counted)
+                    checks[at] = check.measured(counted=counted, savings=saving)
         return checks
 
     def _cases(
@@ -227,7 +247,7 @@ class _Grading:
             self._on_progress(Progress(MEMORY.id(case.name), len(done), len(todo), told))
             done[case.name] = self._case(case, plans[case.name], expected.pop(case.name))
         for case in todo:
-            yield from done[case.name] if case.name in done else self._not_run(case, launched)
+            yield from done[case.name] if case.name in done else self._not_run(case, launched, plans, inputs)
 
     def _next(self, left: Sequence[Case]) -> Case:
         """As long as none has finished, the smallest: a kernel that hangs costs least there."""
@@ -255,9 +275,7 @@ class _Grading:
             judge = partial(self._correct, case, plans, outcome, expected)
             correct_check = guarded(judge, CORRECT, case.name)
         elif memory_check.findings and not case.secret:
-            alone = attempt(partial(self._right_alone, case, plans, expected, memory_check))
-            right = None if isinstance(alone, Failure) else alone
-            correct_check = correct_check.measured(right_kernels=right or None)
+            correct_check = self._alone.beside_faulty(correct_check, case, plans, expected, memory_check)
         return [shown(case, check) for check in (memory_check, correct_check, *self._speed(case, correct_check))]
 
     def _memory(self, case: Case, plans: Plans) -> tuple[Check, Outcome]:
@@ -279,23 +297,6 @@ class _Grading:
         self._finished = self._finished or not (too_slow or did_not_finish(check.findings))
         return check, outcome
 
-    def _right_alone(self, case: Case, plans: Plans, expected: Future[Expected], failed: Check) -> tuple[str, ...]:
-        """The kernels that are right without the faulty ones: each earns its points by itself."""
-        makers = self._exercise.makers
-        names = {kernel: name for name, kernels in makers.items() for kernel in kernels}
-        placed = self._written.placed(failed).findings
-        faulty = {names[finding.kernel] for finding in placed if finding.kernel in names}
-        if len(makers) < 2 or (did_not_finish(placed) and not all(finding.kernel for finding in placed)):
-            return ()
-        left = [name for name in makers if name not in faulty]
-        if not faulty:  # a function that several of them call
-            left = [name for name in left if not self._runs.outcome(case, plans, makers[name]).findings]
-        kernels = {kernel for name in left for kernel in makers[name]}
-        outcome = self._runs.outcome(case, plans, kernels) if kernels else Outcome()
-        if outcome.findings or outcome.unsupported or not kernels:
-            return ()
-        return self._judging.right_kernels(case, outcome.outputs, expected.result())
-
     def _correct(self, case: Case, plans: Plans, outcome: Outcome, expected: Future[Expected]) -> Check:
         check = self._judging.correct(case, plans, outcome.outputs, expected.result(), outcome.unset)
         return flat.explained(check, plans, self._source.text)
@@ -315,13 +316,19 @@ class _Grading:
         names = [name for name in self._exercise.speed_cases if name not in here]
         return [after(parent, SPEED, name) or speed.not_judged(self._exercise, name) for name in names]
 
-    def _not_run(self, case: Case, launched: Check) -> list[Check]:
+    def _not_run(self, case: Case, launched: Check, plans: Mapping[str, Plans], inputs: Inputs) -> Iterator[Check]:
+        """Kernels that can be launched earn their points all the same; none of a secret case, because which of them
+        do would tell something of its sizes, and none if a launch function does not end."""
+        ended = launched.status is Status.FAILED and not did_not_finish(launched.findings)
+        tried = ended and case.name in plans and not case.secret and len(self._unfinished) < self._most_unfinished
         decides = case.name in self._exercise.speed_cases
-        checks = [
-            after(launched, family, case.name, required=decides or family is not SPEED)
-            for family in families.of_case(required=case.required)
-        ]
-        return [shown(case, check) for check in checks if check]
+        for family in families.of_case(required=case.required):
+            check = after(launched, family, case.name, required=decides or family is not SPEED)
+            if check and family is CORRECT and tried:
+                self._on_progress(Progress(check.id))
+                check = self._alone.beside_refused(check, case, plans[case.name], inputs.expect(case))
+            if check:
+                yield shown(case, check)
 
     def _quality(self, compiled: Check, compilation: Compilation) -> Check:
         judge = partial(quality.judge, self._exercise, compilation, self._source.text, self._source.name)

@@ -74,7 +74,7 @@ class Runs:
         if launched.status is Status.PASSED:
             return list(cases)
         shown = [case for case in cases if not case.secret and case.name in plans]
-        bad = {case.name for case in shown if any(plan.findings or plan.unsupported for plan in plans[case.name])}
+        bad = {case.name for case in shown if any(plan.refused for plan in plans[case.name])}
         if launched.status is not Status.FAILED or not bad or did_not_finish(launched.findings):
             return []
         return [case for case in shown if case.name not in bad]
@@ -94,10 +94,16 @@ class Runs:
 
     def outcome(self, case: Case, plans: Plans, only: Collection[str] | None = None) -> Outcome:
         """Of all kernels, in order; or of those that `only` names, on the same arrays."""
+        return self._run(*self.called(case, plans, only))
+
+    def called(
+        self, case: Case, plans: Plans, only: Collection[str] | None = None
+    ) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
+        """The same, as a child is asked for it."""
         kernels = self._exercise.kernels
         launched = [(kernel, plan) for kernel, plan in zip(kernels, plans, strict=True) if _wanted(kernel, only)]
         called = invocations.of([kernel for kernel, _ in launched], case, [plan for _, plan in launched])
-        return self._run(called, invocations.arrays(kernels, case, plans))
+        return called, invocations.arrays(kernels, case, [plan for plan in plans if not plan.refused])
 
 
 def _wanted(kernel: Kernel, only: Collection[str] | None) -> bool:

@@ -56,6 +56,10 @@ class Plan(msgspec.Struct, frozen=True):
     unsupported: Finding | None = None
     printed: str = ""
 
+    @property
+    def refused(self) -> bool:
+        return bool(self.findings or self.unsupported)
+
 
 class DeviceLimits(NamedTuple):
     """The device's limits, which a launch function gets and must respect."""

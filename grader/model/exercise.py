@@ -128,6 +128,7 @@ class Exercise(msgspec.Struct, frozen=True):
     tolerance: float = 1e-3  # absolute, for every element of every output
     quality: tuple[QualityRule, ...] = ()
     speed_cases: tuple[str, ...] = ()  # cases whose speed is judged; that of the other required cases is only shown
+    balance_cases: tuple[str, ...] = ()  # of those timed: where a report shows how the blocks share the work
     forbidden: tuple[Forbidden, ...] = ()
     judge_source: str = ""  # the file in reference_kernels with the device judges
     starter_sha256: str = ""  # of starter.cu as it came, for folders that keep no copy of it

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from grader.model.counted import KernelCounts, Saving
 from grader.model.picture import Picture
 
 Seconds = Annotated[float, msgspec.Meta(description="seconds")]
@@ -53,6 +54,18 @@ class WrongByte(msgspec.Struct, frozen=True, omit_defaults=True):
     got: int
     input: float | None = None
     input_bits: int | None = None
+
+
+class Balance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a launch distributed its work over blocks and time, on a GPU, in a run with clocks of its own."""
+
+    span_us: Microseconds  # from the first block's begin to the last one's end
+    blocks: int
+    most_busy: int  # blocks at the same time
+    busy: tuple[float, ...]  # mean number of busy blocks, in each of as many equal parts of the span
+    busy_share: Share  # of `most_busy` over the whole span
+    tail_us: Microseconds  # at the end, with fewer than half of `most_busy`
+    elements: tuple[int, float, int] | None = None  # of the output that one block wrote: fewest, mean, most
 
 
 class FloorMeasured(msgspec.Struct, frozen=True):
@@ -100,7 +113,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     shown_us: dict[str, Microseconds] | None = None  # routes for information only
     single_matrix_us: Microseconds | None = None  # for information: one matrix product with the same number of FLOPs
     single_matrix_ratio: float | None = None
-    kernels_us: dict[str, Microseconds] | None = None  # if there are several kernels, each alone
+    kernels_us: dict[str, Microseconds] | None = None  # of several kernels, what each adds to those before it
     best_known_us: Microseconds | None = None
     empty_launch_us: Microseconds | None = None
     processes: tuple[tuple[float, ...], ...] | None = None  # of each: ratio, low, high
@@ -125,6 +138,7 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
     # Compiling and launching: compile, launch, speed.
     cached: bool | None = None
     kernels: dict[str, KernelResources] | None = None  # by name
+    balance: Balance | None = None  # speed
     launches: tuple[LaunchedKernel, ...] | dict[str, tuple[LaunchedKernel, ...]] | None = None  # of launch: by case
 
     # Running: memory, and the kernels' output in any check.
@@ -134,6 +148,10 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
 
     # Of a case that cannot be judged as a whole: correct.
     right_kernels: tuple[str, ...] | None = None  # whose outputs are right all the same
+
+    # What the hardware would count: memory, which a CPU judges. Of each kernel; and what there is to be won.
+    counted: tuple[KernelCounts, ...] | None = None
+    savings: tuple[Saving, ...] | None = None
 
     # Explanations of wrong numbers: correct.
     tolerance: float | None = None  # absolute, for every element

@@ -6,10 +6,12 @@ import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
 
+from grader.ptx import machine_code
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.machine import PROGRAM, UNSETTLED
 from grader.ptx.printing import Printer
@@ -51,29 +53,42 @@ _runtime: Runtime | None = None
 _of_lanes: dict[tuple[Machine, str], Runtime] = {}
 
 
-def runtime() -> Runtime:
-    """The functions that all kernels share, compiled on the first call."""
+def runtime(kept: Path | None = None) -> Runtime:
+    """The functions that all kernels share, made on the first call: read from `kept` if `keep_runtime` wrote there
+    what fits, else compiled."""
     global _runtime
     with _lock:
         if _runtime is None:
-            _runtime = _compile_runtime()
+            _runtime = _make_runtime(kept)
         return _runtime
 
 
-def _compile_runtime() -> Runtime:
+def keep_runtime(file: Path) -> None:
+    """Writes the machine code of the runtime for other processes. Raises OSError."""
+    _initialize()
+    text, _ = runtime_ir()
+    module, machine = _compiled(text, host())
+    machine_code.write(file, text, machine.emit_object(module))
+
+
+def _initialize() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+
+
+def _make_runtime(kept: Path | None) -> Runtime:
+    _initialize()
     mathematics = ctypes.CDLL("libm.so.6")
     for name in LIBRARY_FUNCTIONS:
         llvm.add_symbol(name, ctypes.cast(getattr(mathematics, name), ctypes.c_void_p).value)
     llvm.add_symbol("print_line", ctypes.cast(_print_line, ctypes.c_void_p).value)
     text, names = runtime_ir()
-    return _published(text, names, "work", host())
+    code = machine_code.read(kept, text) if kept else None
+    return _published(*(_loaded(code) if code else _machine_code(text, host())), names, "work")
 
 
-def _published(text: str, names: list[str], work: str, machine: Machine) -> Runtime:
-    """Compiled, for kernels to call."""
-    engine, keep = _machine_code(text, machine)
+def _published(engine: llvm.ExecutionEngine, keep: list[object], names: list[str], work: str) -> Runtime:
+    """For kernels to call."""
     for name in names:
         llvm.add_symbol(name, engine.get_function_address(name))
     return Runtime(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address(work)), keep)
@@ -91,7 +106,7 @@ def compile_warps(lowered: Lowered, machine: Machine | None = None) -> NativeKer
     with _lock:
         for name, (text, names) in parts_for(lowered.ir).items():
             if (machine, name) not in _of_lanes:
-                _of_lanes[machine, name] = _published(text, names, name, machine)
+                _of_lanes[machine, name] = _published(*_machine_code(text, machine), names, name)
         return _native(lowered, _of_lanes[machine, "work_warps"].work, machine)
 
 
@@ -120,15 +135,33 @@ def _native(lowered: Lowered, work: Callable[[int], None], machine: Machine) -> 
 
 
 def _machine_code(text: str, target: Machine) -> tuple[llvm.ExecutionEngine, list[object]]:
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, jit=True
-    )
-    module = llvm.parse_assembly(text)
-    module.verify()  # what follows would end the process
-    _optimise(module, machine)
+    module, machine = _compiled(text, target)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine, [engine, module, machine]
+
+
+def _loaded(code: bytes) -> tuple[llvm.ExecutionEngine, list[object]]:
+    """An object file of `keep_runtime`."""
+    module, machine = llvm.parse_assembly(""), _target_machine(host())
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine, [engine, module, machine]
+
+
+def _compiled(text: str, target: Machine) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    machine = _target_machine(target)
+    module = llvm.parse_assembly(text)
+    module.verify()  # what follows would end the process
+    _optimise(module, machine)
+    return module, machine
+
+
+def _target_machine(target: Machine) -> llvm.TargetMachine:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, jit=True
+    )
 
 
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:

@@ -123,6 +123,13 @@ class Queue:
                 _write(stream.fileno(), msgspec.structs.replace(mine, running=True))
             return 0
 
+    def forget(self, student: str) -> None:
+        """Removes what the folder holds about the student, but for gradings that are waiting or running now."""
+        with self.alone():
+            self._tickets()
+            others = {one: times for one, times in self._starts().items() if one != student}
+            files.publish(self._folder / STARTS, msgspec.json.encode(others), durable=False)
+
     def _tickets(self) -> dict[Path, Ticket]:
         """Those whose process is alive. Removes the others."""
         found = {}

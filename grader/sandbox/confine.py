@@ -97,7 +97,7 @@ GPU = Access(
 
 # Of a Python installation or a CUDA toolkit, whose root may be as broad as /usr.
 _OF_PREFIX = ("bin", "include", "lib", "lib64", "nvvm", "targets", "pyvenv.cfg")
-_OWN_PACKAGES = ("grader", "reference_kernels")
+_OWN_PACKAGES = ("grader", "grader.reference_kernels")  # the latter may be a link out of the former
 
 _LOADED_FROM = re.compile(rb"(/[\x20-\x7e]+)/[\x21-\x2e\x30-\x7e]+\0")
 _LOADER_CACHE = Path("/etc/ld.so.cache")
@@ -108,7 +108,7 @@ def confine(parent: int, access: Access = CPU) -> tuple[str, ...]:
 
     Returns what could not be blocked, and why.
     """
-    _die_with(parent)
+    die_with(parent)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
@@ -250,7 +250,7 @@ def _packages() -> Iterator[Path]:
     Ours are imported here, so that nothing is searched for in their parent folder later.
     """
     for name in _OWN_PACKAGES:
-        yield from map(Path, importlib.import_module(name).__path__)
+        yield Path(importlib.import_module(name).__path__[0])
     for entry in map(Path, sys.path):
         with suppress(OSError):
             if entry.is_absolute() and (entry.is_file() or _holds(entry, ".dist-info")):
@@ -282,7 +282,7 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
     return kept
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent died before the call
         os._exit(1)

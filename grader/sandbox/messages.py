@@ -7,15 +7,17 @@ from typing import Any
 import msgspec
 
 from grader.compile.compiled import Compiled
+from grader.model.counted import KernelCounts
 from grader.model.execution import Gpu, Invocation
+from grader.model.measurements import Balance
 from grader.model.result import Finding
 
 # The name of a judge's counters in its invocation.
 JUDGES_VERDICT = "\0verdict"
 
-# Contenders of a timing, besides the baseline's routes: the submission; and, as a prefix, one of its kernels alone.
+# Contenders of a timing, besides the baseline's routes: the submission; as a prefix, its kernels up to one of them.
 SUBMISSION = "submission"
-ALONE = "kernel "
+UP_TO = "up to "
 
 # Suffix of an output's name for a GPU's values of the second run, on different garbage.
 AGAIN = "\0again"
@@ -43,13 +45,14 @@ class Load(msgspec.Struct, frozen=True, tag=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True):
-    """After `seconds`, the child stops by itself and says where."""
+    """After `seconds`, the child stops by itself and says where. `count`: only `counted` is asked for."""
 
     invocations: tuple[Invocation, ...]
     slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     seconds: float
     workers: int
+    count: bool = False
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):
@@ -61,6 +64,16 @@ class Judges(msgspec.Struct, frozen=True):
 
     source: str
     calls: tuple[Invocation, ...]
+
+
+class Trace(msgspec.Struct, frozen=True, tag=True):
+    """Asks how the blocks of the uploaded kernel share its work."""
+
+
+class Traced(msgspec.Struct, frozen=True, tag=True):
+    """None if it cannot be shown."""
+
+    balance: Balance | None
 
 
 class Upload(msgspec.Struct, frozen=True, tag=True):
@@ -134,6 +147,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True):
     jit_seconds: float = 0.0
     run_seconds: float = 0.0
     unset: frozenset[int] = frozenset()
+    counted: tuple[KernelCounts, ...] = ()  # of each invocation
 
 
 class Described(msgspec.Struct, frozen=True, tag=True):
@@ -202,7 +216,19 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     details: str = ""
 
 
-Request = Compile | Load | Run | Describe | Upload | Prepare | Measure | Verify | Sweep
+Request = Compile | Load | Run | Describe | Upload | Prepare | Measure | Verify | Sweep | Trace
 Reply = (
-    Ready | Built | Loaded | Ran | Described | Uploaded | Prepared | Measured | Verified | Swept | Faulted | Failed
+    Ready
+    | Built
+    | Loaded
+    | Ran
+    | Described
+    | Uploaded
+    | Prepared
+    | Measured
+    | Verified
+    | Swept
+    | Traced
+    | Faulted
+    | Failed
 )

@@ -7,8 +7,10 @@ import os
 import select
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -29,6 +31,10 @@ class Engine(Protocol):
     @property
     def warm(self) -> tuple[str, ...]:
         """Modules that a request will need, most likely first; loaded while idle."""
+        ...
+
+    def load_rest(self) -> None:
+        """What can be loaded next to the first request, in a thread. What fails is said when it is needed."""
         ...
 
     def compile(self, text: str) -> Built: ...
@@ -52,14 +58,30 @@ def serve(engine: Engine, further: Mapping[type, Handler] | None = None, access:
     `further` answers requests that not every device supports; `access` is what the device may use.
     """
     channel, memory, parent = map(int, sys.argv[1:4])
-    bytecode.write(engine.warm)
+    bytecode.write()
+    attend(engine, further or {}, access, socket.socket(fileno=channel), memory, parent, load=True)
+
+
+def attend(
+    engine: Engine,
+    further: Mapping[type, Handler],
+    access: Access,
+    channel: socket.socket,
+    memory: int,
+    parent: int,
+    *,
+    load: bool = False,
+) -> NoReturn:
+    """Confines this process and answers requests. Without `load`, the engine has loaded everything."""
     lacking = confine(parent, access)
-    server = _Server(engine, further or {}, socket.socket(fileno=channel), memory)
+    server = _Server(engine, further, channel, memory)
     server.send(Ready(lacking))
     if lacking and os.environ.get(SWITCH) == REQUIRED:
         server.send(Failed(f"nothing was compiled or run: {'; '.join(lacking)}"))
         os._exit(0)
-    server.warm_up()
+    if load:
+        server.warm_up()
+        threading.Thread(target=server.load_rest, daemon=True).start()
     while True:
         server.answer()
 
@@ -78,6 +100,10 @@ class _Server:
                 importlib.import_module(module)
             except Exception:  # said when it is needed
                 return
+
+    def load_rest(self) -> None:
+        with suppress(Exception):
+            self._engine.load_rest()
 
     def answer(self) -> None:
         request = self._decoder.decode(self._exactly(payload_length(self._exactly(LENGTH.size))))

@@ -12,7 +12,7 @@ import msgspec
 
 from grader.baselines.registry import Chosen
 from grader.errors import GraderError
-from grader.sandbox.messages import ALONE, SUBMISSION, Measured, Occupancy, Prepared, Verified
+from grader.sandbox.messages import SUBMISSION, UP_TO, Measured, Occupancy, Prepared, Verified
 from grader.timing import gate
 from grader.timing.clocks import Reading
 from grader.timing.gate import Decision
@@ -70,7 +70,7 @@ class Timing(msgspec.Struct, frozen=True):
     version: str = ""  # of the baseline's library
     shown: dict[str, float] = {}  # routes that only inform
     floors: dict[str, Interval] = {}  # by route, of the ratios that must be reached too
-    alone_us: dict[str, float] = {}  # if there are several kernels, each by name
+    kernels_us: dict[str, float] = {}  # if there are several kernels, by name what each adds
     rounds_us: tuple[float, ...] = ()  # of the submission, by round
 
 
@@ -95,41 +95,33 @@ def take(
     with alone() as gpu:
         start = time.monotonic()
         prepared = meter.prepare()
-        if not any(map(baseline.decides, prepared.launches)):
-            why = "; ".join(prepared.unavailable.values()) or f"this case has no route {baseline.route}"
-            raise TimingError(f"there is nothing to time it against: {why}")
-        if missing := [name for name in floors if name not in prepared.launches]:
-            raise TimingError(f"this case has no route {missing[0]}")
+        _refuse(prepared, baseline, floors)
         run = _Run(meter, gpu.read_clocks, prepared.launches)
-        first = run.measure(SELECTION_ROUNDS, tuple(prepared.launches), keep=False)
-        contenders = chosen(tuple(prepared.launches), first.times, baseline)
+        parts = tuple(name for name in prepared.launches if name.startswith(UP_TO))
+        everything = tuple(name for name in prepared.launches if name not in parts)
+        first = run.measure(SELECTION_ROUNDS, everything, keep=False)
+        contenders = chosen(everything, first.times, baseline)
         while run.busy_seconds < WARM_UP_SECONDS and gpu.idle_seconds > STILL_WARM_SECONDS:
             run.measure(ROUNDS_PER_BLOCK, contenders, keep=False)
         if _best_ratio(first.times, contenders, baseline) < HOPELESS * threshold:
             run.rounds_per_block = 1
-        for blocks in LOOKS:
-            run.extend(blocks, contenders)
-            route = _route(run.blocks, contenders, baseline)
-            found = interval(run.ratios(route), looks=len(LOOKS))
-            to_floors = {name: interval(run.ratios(name), looks=len(LOOKS)) for name in floors}
-            decisions = [gate.decide(found, threshold)] + [gate.decide(to_floors[n], floors[n]) for n in floors]
-            if Decision.ACROSS not in decisions:
-                break
+        decided = _decided(run, contenders, baseline, threshold, floors)
+        by_part = run.measure(SELECTION_ROUNDS, (*parts, SUBMISSION), keep=False).times if parts else {}
         seconds = time.monotonic() - start
     medians = {name: statistics.median(run.of(name)) for name in contenders}
     out = {n: statistics.median(t) for n, t in first.times.items() if n not in medians}
     return Timing(
-        interval=found,
-        route=route,
+        interval=decided.interval,
+        route=decided.route,
         time_us=medians[SUBMISSION],
-        baseline_us=medians[route],
+        baseline_us=medians[decided.route],
         routes={name: us for name, us in (medians | out).items() if _is_route(name, baseline)},
         rounds=len(run.blocks) * run.rounds_per_block,
         dropped=run.dropped,
         slowdowns=tuple(sorted(run.slowdowns)),
         sm_mhz=(min(run.sm_mhz), max(run.sm_mhz)) if run.sm_mhz else None,
         memory_mhz=run.memory_mhz,
-        looks=LOOKS.index(blocks) + 1,
+        looks=decided.looks,
         busy_seconds=run.busy_seconds,
         verified=proof(),
         seconds=seconds,
@@ -137,10 +129,43 @@ def take(
         occupancy=prepared.occupancy,
         version=prepared.version,
         rounds_us=tuple(run.of(SUBMISSION)),
-        floors=to_floors,
+        floors=decided.floors,
         shown={name: us for name, us in medians.items() if _informs(name, baseline)},
-        alone_us={name.removeprefix(ALONE): us for name, us in medians.items() if name.startswith(ALONE)},
+        kernels_us=_added(by_part, prepared.occupancy),
     )
+
+
+def _refuse(prepared: Prepared, baseline: Chosen, floors: Mapping[str, float]) -> None:
+    """Raises TimingError if a route that decides is missing."""
+    if not any(map(baseline.decides, prepared.launches)):
+        why = "; ".join(prepared.unavailable.values()) or f"this case has no route {baseline.route}"
+        raise TimingError(f"there is nothing to time it against: {why}")
+    if missing := [name for name in floors if name not in prepared.launches]:
+        raise TimingError(f"this case has no route {missing[0]}")
+
+
+class _Decided(NamedTuple):
+    """`interval`: of the ratio to the deciding route; `floors`: of the ratios to others; `looks`: taken."""
+
+    route: str
+    interval: Interval
+    floors: dict[str, Interval]
+    looks: int
+
+
+def _decided(
+    run: _Run, contenders: tuple[str, ...], baseline: Chosen, threshold: float, floors: Mapping[str, float]
+) -> _Decided:
+    """Measures until every ratio is clearly above or below what is required, or the looks are used up."""
+    for blocks in LOOKS:
+        run.extend(blocks, contenders)
+        route = _route(run.blocks, contenders, baseline)
+        found = interval(run.ratios(route), looks=len(LOOKS))
+        to_floors = {name: interval(run.ratios(name), looks=len(LOOKS)) for name in floors}
+        decisions = [gate.decide(found, threshold)] + [gate.decide(to_floors[n], floors[n]) for n in floors]
+        if Decision.ACROSS not in decisions:
+            break
+    return _Decided(route, found, to_floors, LOOKS.index(blocks) + 1)
 
 
 def chosen(contenders: Sequence[str], times: Mapping[str, Sequence[float]], baseline: Chosen) -> tuple[str, ...]:
@@ -163,6 +188,13 @@ def _best_ratio(times: Mapping[str, Sequence[float]], contenders: Sequence[str],
     """The baseline's slowest round over the submission's fastest, so that only hopeless kernels count as such."""
     route = _route([times], contenders, baseline)
     return max(times[route]) / min(times[SUBMISSION])
+
+
+def _added(times: Mapping[str, Sequence[float]], kernels: Sequence[Occupancy]) -> dict[str, float]:
+    """What each kernel adds to those before it, by name. `times`: of the first, the first two, ... all of them."""
+    up_to = [statistics.median(of) for of in times.values()]
+    added = [after - before for before, after in zip([0.0, *up_to], up_to, strict=False)]
+    return {kernel.kernel: us for kernel, us in zip(kernels, added, strict=False)}
 
 
 def _is_route(contender: str, baseline: Chosen) -> bool:

@@ -9,6 +9,6 @@ A folder for each subject holds its mistakes, a small file for each family: grou
 fp8_grouped_gemm, moe_layer.
 """
 
-from reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Cause, Mistake
+from grader.reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Cause, Mistake
 
 __all__ = ["ANYTHING", "UNWRITTEN", "Cause", "Mistake"]

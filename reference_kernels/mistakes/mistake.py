@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from reference_kernels.arrays import Array
+from grader.reference_kernels.arrays import Array
 
 # Special values that a mistake gives: the element is never written; it depends on memory outside the arrays.
 UNWRITTEN = math.inf

@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.mistakes import untouched
-from reference_kernels.mistakes.mistake import UNWRITTEN, Cause, Mistake
-from reference_kernels.mistakes.search import Agreement, Look, Output, Part, find, spread
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.mistakes import untouched
+from grader.reference_kernels.mistakes.mistake import UNWRITTEN, Cause, Mistake
+from grader.reference_kernels.mistakes.search import Agreement, Look, Output, Part, find, spread
 
 # How near the mistake's number: a share of the exercise's tolerance, and rounding of large values.
 CLOSE = 0.25

@@ -12,8 +12,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.mistakes.mistake import Cause, Mistake
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.mistakes.mistake import Cause, Mistake
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.mistakes.mistake import Cause
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.mistakes.mistake import Cause
 
 NAME, HINT = "never-written", "elements-never-written"
 

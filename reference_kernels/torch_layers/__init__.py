@@ -10,7 +10,7 @@ except ImportError:
         "the FP8 layers need torch; install it with: python -m pip install 'cuda-kernel-grader[torch]'"
     ) from None
 
-from reference_kernels.torch_layers.linear import FP8Linear
-from reference_kernels.torch_layers.moe import FloatMoE, MoELayer
+from grader.reference_kernels.torch_layers.linear import FP8Linear
+from grader.reference_kernels.torch_layers.moe import FloatMoE, MoELayer
 
 __all__ = ["FP8Linear", "FloatMoE", "MoELayer"]

@@ -7,8 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from reference_kernels.torch_layers import ops
-from reference_kernels.torch_layers.quantized_module import QuantizedModule, quantized_weights, zeros
+from grader.reference_kernels.torch_layers import ops
+from grader.reference_kernels.torch_layers.quantized_module import QuantizedModule, quantized_weights, zeros
 
 
 class FP8Linear(QuantizedModule):

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, silu
 
-from reference_kernels.torch_layers import ops
-from reference_kernels.torch_layers.quantized_module import QuantizedModule, quantized_weights, zeros
+from grader.reference_kernels.torch_layers import ops
+from grader.reference_kernels.torch_layers.quantized_module import QuantizedModule, quantized_weights, zeros
 
 
 class FloatMoE(torch.nn.Module):  # type: ignore[misc]
@@ -113,7 +113,7 @@ class MoELayer(QuantizedModule):
         tokens = self._rows_of(x, self.hidden)
         experts, weights = ops.route(linear(tokens.float(), self.router), self.top_k, self.renormalize)
         rows, tokens_of, sizes = ops.permute(experts, self.experts)
-        permuted = ops.quantize_rows(tokens.index_select(0, tokens_of))
+        permuted = ops.quantize_permuted(tokens, rows, tokens_of)
         gate_up = self._product(permuted, self.gate_up, self.gate_up_scale_inv, sizes)
         y = self._product(ops.swiglu_quantize(gate_up), self.down, self.down_scale_inv, sizes)
         return ops.combine(y, rows, weights).view(x.shape).to(x.dtype)

@@ -1,7 +1,7 @@
-"""The layers' operators on a GPU: fp8_layers.cu, compiled by CuPy, on torch's memory and current stream.
+"""The layers' operators on a GPU: fp8_layers.cu and fast_quantization.cu, on torch's memory and current stream.
 
-Memory is torch's, shared by DLPack. Nothing is copied to the host and nothing waits, so the operators can be
-captured into a CUDA graph once the kernels are compiled.
+Kernels get torch's pointers. Nothing is copied to the host and nothing waits, so the operators can be captured into a
+CUDA graph once the kernels are compiled.
 """
 
 # ruff: noqa: N803, N806 - matrices and their sizes are capital letters, as in the papers
@@ -16,34 +16,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference_kernels.arrays import as_array
+from grader.reference_kernels import fast_quantization
+from grader.reference_kernels.torch_layers import on_hopper
 
 Quantized = tuple[Tensor, Tensor]
 
-SOURCE = Path(__file__).parents[1] / "fp8_layers.cu"
+FOLDER = Path(__file__).parents[1]
+LAYERS, FAST = "fp8_layers.cu", "fast_quantization.cu"
 LEAST_CAPABILITY = (8, 9)  # FP8 conversions and mma.sync on FP8
 BLOCK = 128  # elements that share a scale
-CHUNK = 16  # the product copies rows in pieces of this many bytes
+CHUNK = 16  # the product copies rows in pieces of this many bytes; so does fast quantization
 WARP, THREADS, PRODUCT_THREADS = 32, 256, 128  # as in fp8_layers.cu
 BLOCKS_ON_AN_SM = 8  # of THREADS: what fits
 PRODUCTS_ON_AN_SM = 2  # of PRODUCT_THREADS: each thread has 184 registers
-
-# DLPack has no FP8, and not every library BF16: those travel as integers.
-CARRIERS = {torch.float8_e4m3fn: torch.uint8, torch.bfloat16: torch.int16}
+ANY = 1 << 20  # blocks on a multiprocessor, one after the other: each is given one piece of the work
 
 
 def quantize_rows(x: Tensor) -> Quantized:
     rows, cols = x.shape
     codes, scales = _quantized(x, (rows, cols), (rows, _blocks(cols)))
-    name = "quantize_rows_bf16" if x.dtype is torch.bfloat16 else "quantize_rows_fp32"
-    _launch(name, scales.numel() * WARP, x, codes, scales, rows, cols)
+    arguments = (x, codes, scales, rows, cols)
+    if _is_fast(x, cols):
+        threads = fast_quantization.rows_threads(_type(x))
+        _launch(f"quantize_rows_{_type(x)}", scales.numel() * threads, *arguments, source=FAST, on_an_sm=ANY)
+    else:
+        _launch(f"quantize_rows_{_type(x)}", scales.numel() * WARP, *arguments)
     return codes, scales
 
 
 def quantize_blocks(weights: Tensor) -> Quantized:
     groups, rows, cols = weights.shape
     codes, scales = _quantized(weights, weights.shape, (groups, _blocks(rows), _blocks(cols)))
-    _launch("quantize_blocks", scales.numel() * THREADS, weights, codes, scales, groups, rows, cols)
+    arguments = (weights, codes, scales, groups, rows, cols)
+    if _is_fast(weights, cols):
+        threads = fast_quantization.TILE_THREADS[_type(weights)]
+        work, name = scales.numel() * threads, f"quantize_tiles_{_type(weights)}"
+        _launch(name, work, *arguments, source=FAST, threads=threads, on_an_sm=ANY)
+    else:
+        _launch("quantize_blocks", scales.numel() * THREADS, *arguments)
+    return codes, scales
+
+
+def quantize_permuted(x: Tensor, rows: Tensor, tokens_of: Tensor) -> Quantized:
+    tokens, cols = x.shape
+    if not _is_fast(x, cols):
+        return quantize_rows(x.index_select(0, tokens_of))
+    copies = tokens_of.shape[0]
+    codes, scales = _quantized(x, (copies, cols), (copies, _blocks(cols)))
+    work = tokens * _blocks(cols) * fast_quantization.places_threads(_type(x))
+    arguments = (x, rows, codes, scales, tokens, cols, rows.shape[1])
+    _launch(f"quantize_to_places_{_type(x)}", work, *arguments, source=FAST, on_an_sm=ANY)
     return codes, scales
 
 
@@ -54,6 +76,9 @@ def grouped_product(
     if K % CHUNK:  # a copy of both, with zeros behind each row: it adds nothing to any sum
         A, B = _padded(A), _padded(B)
     C = A.new_empty((len(A), N), dtype=torch.bfloat16)
+    if on_hopper.takes(A, B, bias):
+        on_hopper.grouped_product(A, A_scales, B, B_scales, M_sizes, C)
+        return C
     tiles = _count(len(A), 64) + groups  # of rows: at most, since the host does not know M_sizes
     work = tiles * _count(N, 64) * PRODUCT_THREADS
     arguments = (A, A_scales, B, B_scales, bias, C, M_sizes, B.shape[2], N, groups)
@@ -73,57 +98,79 @@ def permute(experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
     rows, tokens_of = torch.empty_like(experts), experts.new_empty(experts.numel())
     M_sizes = experts.new_zeros(num_experts)
     copies = experts.numel()
-    work = num_experts * WARP if copies else 0
-    every = _count(work, THREADS)  # a warp for each expert, however many there are
-    _launch("count", work, experts, M_sizes, copies, num_experts, on_an_sm=every)
-    _launch("place", work, experts, M_sizes, rows, tokens_of, copies, experts.shape[1], num_experts, on_an_sm=every)
+    arguments = (experts, M_sizes, rows, tokens_of, copies, experts.shape[1], num_experts)
+    _launch("permute", num_experts * THREADS if copies else 0, *arguments)
     return rows, tokens_of, M_sizes
 
 
 def swiglu_quantize(gate_up: Tensor) -> Quantized:
     rows, cols = gate_up.shape[0], gate_up.shape[1] // 2
     codes, scales = _quantized(gate_up, (rows, cols), (rows, _blocks(cols)))
-    _launch("swiglu_quantize", scales.numel() * WARP, gate_up, codes, scales, rows, cols)
+    arguments = (gate_up, codes, scales, rows, cols)
+    if _is_fast(gate_up, cols):
+        work = scales.numel() * fast_quantization.swiglu_threads()
+        _launch("swiglu_quantize", work, *arguments, source=FAST, on_an_sm=ANY)
+    else:
+        _launch("swiglu_quantize", scales.numel() * WARP, *arguments)
     return codes, scales
 
 
 def combine(y: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     tokens, k = rows.shape
     out = y.new_empty((tokens, y.shape[1]))
-    _launch("combine", out.numel(), y, rows, weights, out, tokens, y.shape[1], k)
+    work = out.numel() if y.shape[1] % 8 else out.numel() // 8
+    _launch("combine", work, y, rows, weights, out, tokens, y.shape[1], k)
     return out
 
 
-def _launch(name: str, work: int, *arguments: Any, threads: int = THREADS, on_an_sm: int = BLOCKS_ON_AN_SM) -> None:
+def _is_fast(x: Tensor, cols: int) -> bool:
+    return cols % CHUNK == 0 and x.data_ptr() % CHUNK == 0
+
+
+def _type(x: Tensor) -> str:
+    return "bf16" if x.dtype is torch.bfloat16 else "fp32"
+
+
+def _launch(
+    name: str,
+    work: int,
+    *arguments: Any,
+    source: str = LAYERS,
+    threads: int = THREADS,
+    on_an_sm: int = BLOCKS_ON_AN_SM,
+) -> None:
     """On the current stream of the tensors' device. `work`: threads that have something to do; 0 launches nothing."""
     import cupy
 
     if work == 0:
         return
     device: int = arguments[0].device.index
-    stream = torch.cuda.current_stream(device).cuda_stream
+    stream = cupy.cuda.Stream.from_external(_Current(torch.cuda.current_stream(device).cuda_stream))
     grid = min(_count(work, threads), on_an_sm * _multiprocessors(device))
-    # torch exports a tensor only while its GPU is torch's current one.
-    with torch.cuda.device(device), cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream, device):
-        _module(device).get_function(name)((grid,), (threads,), tuple(map(_argument, arguments)))
+    given = [a.contiguous() if isinstance(a, Tensor) else a for a in arguments]  # kept until the launch
+    with cupy.cuda.Device(device), stream:
+        _module(device, source).get_function(name)((grid,), (threads,), tuple(map(_argument, given)))
+
+
+class _Current:
+    """A stream as CuPy takes it from other libraries. Not every torch has this protocol yet."""
+
+    def __init__(self, pointer: int) -> None:
+        self._pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._pointer  # the protocol's version, and the stream
 
 
 def _argument(value: Any) -> Any:
-    """A tensor as a CuPy array of the same memory, None as a null pointer, an int as CUDA's int."""
-    if value is None:
-        return np.uint64(0)
-    if isinstance(value, int):
-        return np.int32(value)
-    return as_array(carrier(value))
-
-
-def carrier(tensor: Tensor) -> Tensor:
-    """The same memory, in a type that others know; a copy if rows are not stored one behind the other."""
-    return tensor.detach().contiguous().view(CARRIERS.get(tensor.dtype, tensor.dtype))
+    """A tensor as its address, None as a null pointer, an int as CUDA's int."""
+    if isinstance(value, Tensor):
+        return np.uint64(value.data_ptr())
+    return np.uint64(0) if value is None else np.int32(value)
 
 
 @cache
-def _module(device: int) -> Any:
+def _module(device: int, source: str) -> Any:
     """Compiled once for each GPU; CuPy keeps the result on disk. Raises RuntimeError where FP8 is missing."""
     import cupy
 
@@ -131,7 +178,7 @@ def _module(device: int) -> Any:
     if capability < LEAST_CAPABILITY:
         has, needs = (".".join(map(str, version)) for version in (capability, LEAST_CAPABILITY))
         raise RuntimeError(f"FP8 needs an NVIDIA GPU of compute capability {needs}; this one has {has}: use the CPU")
-    return cupy.RawModule(code=SOURCE.read_text(encoding="utf-8"), options=("-std=c++17",))
+    return cupy.RawModule(code=(FOLDER / source).read_text(encoding="utf-8"), options=("-std=c++17",))
 
 
 @cache

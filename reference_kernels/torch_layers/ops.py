@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference_kernels import fp8_layers
-from reference_kernels.fp8_grouped_gemm import Operands
-from reference_kernels.torch_layers import deepgemm, on_cuda
+from grader.reference_kernels import fp8_layers
+from grader.reference_kernels.fp8_grouped_gemm import Operands
+from grader.reference_kernels.torch_layers import deepgemm, on_cuda
 
 NAMESPACE = "fp8_layers"
 BLOCK = 128  # elements that share a scale
@@ -79,6 +79,10 @@ def _permute(experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Tensor]
     return rows, tokens_of, M_sizes
 
 
+def _quantize_permuted(x: Tensor, rows: Tensor, tokens_of: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    return _fp8(*fp8_layers.quantize_permuted(_to_numpy(x.float()), _to_numpy(tokens_of)))
+
+
 def _swiglu_quantize(gate_up: Tensor) -> tuple[Tensor, Tensor]:
     return _fp8(*fp8_layers.swiglu_quantize(_to_numpy(gate_up)))
 
@@ -135,6 +139,10 @@ def _fake_permute(experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Te
     return torch.empty_like(experts), experts.new_empty((copies,)), experts.new_empty((num_experts,))
 
 
+def _fake_permuted(x: Tensor, rows: Tensor, tokens_of: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    return _fake_rows(x.new_empty((tokens_of.shape[0], x.shape[1])))
+
+
 def _fake_swiglu(gate_up: Tensor) -> tuple[Tensor, Tensor]:
     rows, cols = gate_up.shape[0], gate_up.shape[1] // 2
     return gate_up.new_empty((rows, cols), dtype=E4M3), gate_up.new_empty((rows, _blocks(cols)), dtype=torch.float32)
@@ -156,5 +164,6 @@ quantize_blocks = _operator("quantize_blocks", _quantize_blocks, on_cuda.quantiz
 grouped_product = _operator("grouped_product", _grouped_product, _grouped_product_cuda, _fake_product)
 route = _operator("route", _route, on_cuda.route, _fake_route)
 permute = _operator("permute", _permute, on_cuda.permute, _fake_permute)
+quantize_permuted = _operator("quantize_permuted", _quantize_permuted, on_cuda.quantize_permuted, _fake_permuted)
 swiglu_quantize = _operator("swiglu_quantize", _swiglu_quantize, on_cuda.swiglu_quantize, _fake_swiglu)
 combine = _operator("combine", _combine, on_cuda.combine, _fake_combine)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference_kernels.torch_layers import deepgemm, ops
+from grader.reference_kernels.torch_layers import deepgemm, ops
 
 INPUTS = (torch.bfloat16, torch.float16, torch.float32)
 BITS = {torch.float8_e4m3fn: torch.uint8, torch.float32: torch.int32}

@@ -181,6 +181,15 @@ def test_a_promise_about_a_case_that_is_not_there_is_broken(small: Path, capsys:
     assert "found: the exercise has no case 'nowhere'" in capsys.readouterr().out
 
 
+def test_a_solution_keeps_the_rules_of_quality_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["new", "small", "--exercises", str(tmp_path / "exercises")]) == 0
+    solution = tmp_path / "exercises" / "01_small" / "solution.cu"
+    solution.write_text(solution.read_text() + "__device__ void idle() { int unused = 1; }\n")
+    capsys.readouterr()
+    assert invoke(["verify", "--exercises", str(tmp_path / "exercises")]) == 1
+    assert "quality no-warnings on line" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("file", "text", "says"),
     [

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-import reports
+from grader import reports
 from grader.baselines import registry
 from grader.baselines.baseline import SINGLE_MATRIX, Baseline, Device, Route
 from grader.baselines.cublas_fp32 import CublasFp32
@@ -24,9 +24,9 @@ from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case, Exercise, Floor, Kernel, Parameter
 from grader.model.result import Result, Status
-from reference_kernels import cublas
-from reference_kernels.cublas import GroupedSizes, Operands
-from reports.text import inert
+from grader.reference_kernels import cublas
+from grader.reference_kernels.cublas import GroupedSizes, Operands
+from grader.reports.text import inert
 from tests.fake_gpu import FakeGpu
 from tests.fakes import TOML, write_exercise
 from tests.grading.test_gpu_lane import ANOTHER, grade, quick  # noqa: F401 - a fixture

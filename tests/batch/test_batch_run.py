@@ -340,7 +340,7 @@ def test_a_report_that_cannot_be_made_keeps_nothing_else_back(
 
     school.hand_in_all(["ada", "bob"])
     with monkeypatch.context() as patched:
-        patched.setattr("reports.render", broken)
+        patched.setattr("grader.reports.render", broken)
         with pytest.raises(GraderError, match=r"the report of ada .* \(2 pages in all\)"):
             grade(school)
     assert (school.out / "gradebook.csv").exists()

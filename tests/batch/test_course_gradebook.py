@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from grader.batch import course_gradebook
 from grader.batch.course_gradebook import Graded, make
-from grader.batch.entry import Entry, Lateness
+from grader.batch.entry import Entry, Lateness, Submitted
 from grader.cli.command import invoke
 from grader.errors import UsageError
 from tests.batch.class_of import EXERCISE, MISSING, entry, not_timed, passed, rows_of
@@ -30,6 +31,22 @@ def table_of(first: tuple[Entry, ...], second: tuple[Entry, ...]) -> list[list[s
 def moodles(number: int, name: str, **identifiers: str) -> Entry:
     made = entry(str(number), passed(), name, Identifier=f"Participant {number}", **identifiers)
     return msgspec.structs.replace(made, submitted=msgspec.structs.replace(made.submitted, platform="moodle"))
+
+
+def test_a_large_course_is_matched_by_looking_students_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is compared with those who have something in common with it, and not with all."""
+    compared: list[object] = []
+    contradicts = course_gradebook._contradicts
+
+    def counted(person: course_gradebook._Person, one: Submitted) -> bool:
+        compared.append(person)
+        return contradicts(person, one)
+
+    monkeypatch.setattr(course_gradebook, "_contradicts", counted)
+    first = tuple(entry(f"s{number}", passed(), f"Ada {number}") for number in range(300))
+    second = tuple(entry(f"t{number}", passed(), f"{number}, Ada") for number in range(300))
+    assert len(table_of(first, second)) == 300
+    assert len(compared) == 300
 
 
 def test_a_line_per_student_and_a_column_per_exercise() -> None:
@@ -89,6 +106,10 @@ def test_the_command(school: School, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert invoke(["gradebook", "--out", str(out)]) == 2
     assert invoke(["gradebook", str(school.out), "--out", str(school.out / "class.html")]) == 2
     assert "belong to its batch" in capsys.readouterr().err
+    assert invoke(["gradebook", str(school.out), "--out", "-"]) == 0
+    said = capsys.readouterr()
+    assert said.out.encode() == out.read_bytes()
+    assert said.err == "-: 1 student, 1 exercise\n"
     kept = tmp_path / "kept.csv"
     kept.touch()
     link = tmp_path / "link.csv"

@@ -39,6 +39,18 @@ def test_canvas(batch: School, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cyd" in said.err
 
 
+def test_to_stdout_where_it_is_one_file(batch: School, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(batch, "--to", "canvas", "--so-far") == 0
+    capsys.readouterr()
+    assert export(batch, "--to", "canvas", "--so-far", "--out", "-") == 0
+    said = capsys.readouterr()
+    assert said.out.encode() == (batch.out / "canvas.csv").read_bytes()
+    assert "-: 2 of 3 students have a grade in it" in said.err
+    for platform in ("gradescope", "class"):
+        assert export(batch, "--to", platform, "--out", "-") == 2
+        assert f"--out -: name a folder; {platform} is more than one file" in capsys.readouterr().err
+
+
 def test_what_is_not_judged_in_full_is_no_grade(batch: School, capsys: pytest.CaptureFixture[str]) -> None:
     with Ledger(batch.out) as ledger:
         instructor.give(ledger, batch.exercise, batch.out, "cyd", ManualPoints(30.0, "shown in the lab"))

@@ -582,6 +582,20 @@ def test_a_kernel_under_another_name_is_taken_and_said(tmp_path: Path, name: str
     assert students["bob"].note == ""
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_kernel_in_utf_16_is_read(tmp_path: Path, encoding: str) -> None:
+    """As Windows programs save text that they call Unicode."""
+    root = folder(tmp_path, "ada/starter.txt", "bob/notes.txt", "cyd.cu")
+    text = f"// größer als 0\n{KERNEL}"
+    for file in ("ada/starter.txt", "bob/notes.txt"):
+        begins = "\ufeff" if encoding == "utf-16-be" else ""
+        (root / file).write_bytes((begins + (text if "ada" in file else "My notes")).encode(encoding))
+    students = read(root, tmp_path / "out")
+    assert students["ada"].note == "UTF-16 text was graded: starter.txt"
+    assert students["ada"].path and students["ada"].path.read_text() == text
+    assert students["bob"].problem == "no .cu file, only notes.txt"
+
+
 def test_a_report_that_quotes_a_kernel_is_none(tmp_path: Path) -> None:
     root = folder(tmp_path, "ada/notes.txt", "bob/a.cpp", "bob/b.cpp", "cyd.cu")
     (root / "ada" / "notes.txt").write_text(f"My kernel is\n{KERNEL}")

@@ -21,7 +21,7 @@ from grader.model.execution import (
 )
 from grader.model.exercise import Array, Case, Exercise
 from grader.model.result import Finding, Status
-from reports.kinds import next_step
+from grader.reports.kinds import next_step
 from tests.fakes import COMPILED, KERNELS, LAUNCH, SOURCE, changed, pack, write_exercise
 
 WITH_WORKSPACE = changed(KERNELS[0], parameter_bytes=(8, 8, 8, 4, 8))

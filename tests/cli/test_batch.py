@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from grader.remote.queue import Queue
 from tests.batch.classroom import School
 from tests.cli.conftest import Grade
 
@@ -430,6 +433,14 @@ def test_a_source_from_a_zip_is_shown_by_its_name_there_and_can_be_had(grade: Gr
     assert grade.out.startswith("101 doeada")
 
 
+def test_no_folder_is_called_as_stdout_is(grade: Grade, school: School) -> None:
+    school.hand_in("ada")
+    assert grade("batch", "submissions", "--exercise", "1", "--out", "-") == 2
+    assert "name a folder" in grade.err
+    assert grade("ci", "--out", "-") == 2
+    assert not Path("-").exists()
+
+
 def test_purge_asks_first(grade: Grade, school: School, monkeypatch: pytest.MonkeyPatch) -> None:
     school.hand_in_all(["ada", "bob"])
     batch(grade)
@@ -455,8 +466,12 @@ def test_purge_of_what_is_no_batch_has_no_gradebook_to_write(grade: Grade, schoo
     Path("out/gradebook.csv").unlink()
     with contextlib.closing(sqlite3.connect("out/ledger.sqlite")) as database, database:
         database.execute("DELETE FROM setting WHERE name = 'exercise'")
+    for student in ("ada", "bob"):
+        with Queue(Path("out")).turn(student, threading.Event(), lambda before: None):
+            pass
     assert grade("ledger", "out", "purge", "ada", "--yes") == 0
     assert not Path("out/gradebook.csv").exists()
+    assert list(json.loads(Path("out/.starts.json").read_text())) == ["bob"]
 
 
 def test_what_a_message_quotes_does_not_steer_the_terminal(grade: Grade, school: School) -> None:

@@ -16,9 +16,9 @@ from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.grading import hints
 from grader.model.exercise import Array, Case
-from reference_kernels.grouped_gemm import grouped_gemm
-from reference_kernels.mistakes import ANYTHING, UNWRITTEN, Cause, Mistake, numbers
-from reference_kernels.mistakes.search import explain
+from grader.reference_kernels.grouped_gemm import grouped_gemm
+from grader.reference_kernels.mistakes import ANYTHING, UNWRITTEN, Cause, Mistake, numbers
+from grader.reference_kernels.mistakes.search import explain
 
 EXERCISE = catalog.read(Path(__file__).parents[2] / "exercises" / "01_simple_grouped_gemm")
 ORACLE = Oracle(EXERCISE)

@@ -7,6 +7,7 @@ import pytest
 from grader.errors import GraderError, UsageError
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
+from grader.reference_kernels import former_name
 from tests.fakes import ORACLE, write_exercise
 
 
@@ -20,6 +21,27 @@ def line_of(text: str, part: str) -> int:
 
 def test_required_cases_come_before_the_extra_ones(tmp_path: Path) -> None:
     assert [case.name for case in oracle_of(tmp_path, ORACLE).cases(7)] == ["even", "ragged", "one-row"]
+
+
+def test_oracles_may_say_reference_kernels_and_get_the_same_modules(tmp_path: Path) -> None:
+    """As those did that were written when it was a package of its own."""
+    says = f"""import numpy as np
+import {former_name.FORMER}
+import {former_name.FORMER}.fp8 as fp8
+from grader.reference_kernels import moe as own_moe
+from {former_name.FORMER} import moe
+from {former_name.FORMER}.mistakes import Mistake
+from grader.reference_kernels.mistakes import Mistake as Own
+assert Mistake is Own and moe is own_moe
+assert {former_name.FORMER}.fp8 is fp8
+assert fp8.__name__ == fp8.__spec__.name == "grader.reference_kernels.fp8"
+"""
+    assert len(list(oracle_of(tmp_path, ORACLE.replace("import numpy as np\n", says)).cases(7))) == 3
+
+
+def test_what_reference_kernels_lacks_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(GraderError, match=r"oracle\.py:\d+: .*No module named 'grader\.reference_kernels\.nowhere'"):
+        oracle_of(tmp_path, f"import {former_name.FORMER}.nowhere\n{ORACLE}")
 
 
 def test_cases_are_made_one_at_a_time(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
-from reference_kernels.grouped_gemm_cases import zipf
+from grader.reference_kernels.grouped_gemm_cases import zipf
 
 EXERCISES = Path(__file__).parents[2] / "exercises"
 EXERCISE = catalog.read(EXERCISES / "04_balanced_grouped_gemm")

@@ -13,7 +13,7 @@ from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.grading.hints import PITFALLS, sections
 from grader.model.exercise import Exercise
-from reports.kinds import KINDS
+from grader.reports.kinds import KINDS
 
 EXERCISES = catalog.every(Path(__file__).parents[2] / "exercises")
 WRONG = [file for exercise in EXERCISES for file in sorted((exercise.folder / "wrong").glob("*.cu"))]

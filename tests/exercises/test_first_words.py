@@ -12,8 +12,8 @@ from grader.exercise import catalog, submission
 from grader.grading import pipeline
 from grader.model.exercise import Exercise
 from grader.model.result import Result
-from reports.problems import problems
-from reports.verdict import words
+from grader.reports.problems import problems
+from grader.reports.verdict import words
 
 EXERCISES = Path(__file__).parents[2] / "exercises"
 

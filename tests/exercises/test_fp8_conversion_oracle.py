@@ -20,10 +20,20 @@ from grader.exercise.oracle import Oracle
 from grader.grading import hints
 from grader.model.exercise import Array, Case, Kernel
 from grader.model.judged import Judged
-from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, is_nan, midpoints, values
-from reference_kernels.mistakes.fp8 import encodings
-from reference_kernels.mistakes.fp8.decoding import DECODINGS, Decoding
-from reference_kernels.mistakes.fp8.encoding import Draws, Encoding
+from grader.reference_kernels.fp8 import (
+    E4M3,
+    E5M2,
+    Format,
+    decode,
+    encode,
+    encode_stochastic,
+    is_nan,
+    midpoints,
+    values,
+)
+from grader.reference_kernels.mistakes.fp8 import encodings
+from grader.reference_kernels.mistakes.fp8.decoding import DECODINGS, Decoding
+from grader.reference_kernels.mistakes.fp8.encoding import Draws, Encoding
 
 EXERCISES = Path(__file__).parents[2] / "exercises"
 EXERCISE = catalog.read(EXERCISES / "02_fp8_conversion")

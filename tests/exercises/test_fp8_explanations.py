@@ -13,7 +13,7 @@ from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from reference_kernels.fp8 import encode
+from grader.reference_kernels.fp8 import encode
 
 EXERCISES = Path(__file__).parents[2] / "exercises"
 Outputs = dict[str, np.ndarray]

@@ -18,10 +18,17 @@ from grader.compile import nvrtc, recipe
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
-from reference_kernels.fp8_grouped_gemm import BLOCK, Operands, fp8_grouped_gemm, from_bf16, quantized, to_bf16
-from reference_kernels.fp8_grouped_gemm_error import FRACTION_BITS, STEP, bound, bound_of, right_elements, within
-from reference_kernels.grouped_gemm import group_offsets
-from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, dequantize
+from grader.reference_kernels.fp8_grouped_gemm import BLOCK, Operands, fp8_grouped_gemm, from_bf16, quantized, to_bf16
+from grader.reference_kernels.fp8_grouped_gemm_error import (
+    FRACTION_BITS,
+    STEP,
+    bound,
+    bound_of,
+    right_elements,
+    within,
+)
+from grader.reference_kernels.grouped_gemm import group_offsets
+from grader.reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, dequantize
 from tests.kernels.several import Several
 
 ROOT = Path(__file__).parents[2]

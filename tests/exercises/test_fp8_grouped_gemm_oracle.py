@@ -15,7 +15,7 @@ from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from reference_kernels.fp8_grouped_gemm import to_bf16
+from grader.reference_kernels.fp8_grouped_gemm import to_bf16
 from tests.kernels.several import Several
 
 EXERCISE = catalog.read(Path(__file__).parents[2] / "exercises" / "05_fp8_grouped_gemm")

@@ -16,8 +16,8 @@ from grader.exercise.oracle import Oracle
 from grader.grading.hints import sections
 from grader.model.exercise import Array, Case
 from grader.model.judged import Judged
-from reference_kernels.fp8 import E5M2, decode, encode
-from reference_kernels.quantization import (
+from grader.reference_kernels.fp8 import E5M2, decode, encode
+from grader.reference_kernels.quantization import (
     BLOCK_WISE,
     FINE_GRAINED,
     PER_CHANNEL,

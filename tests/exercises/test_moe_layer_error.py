@@ -16,10 +16,10 @@ import pytest
 
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
-from reference_kernels import moe, moe_rules
-from reference_kernels.grouped_gemm import grouped_gemm
-from reference_kernels.mistakes.grouped_gemm.precision import round_mantissa
-from reference_kernels.moe import Layer
+from grader.reference_kernels import moe, moe_rules
+from grader.reference_kernels.grouped_gemm import grouped_gemm
+from grader.reference_kernels.mistakes.grouped_gemm.precision import round_mantissa
+from grader.reference_kernels.moe import Layer
 from tests.kernels.test_moe_correct import layer_of
 
 EXERCISE = catalog.read(Path(__file__).parents[2] / "exercises" / "06_moe_layer")

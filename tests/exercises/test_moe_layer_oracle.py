@@ -17,7 +17,7 @@ from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case, Kernel
 from grader.model.judged import Judged
-from reference_kernels import moe
+from grader.reference_kernels import moe
 
 ROOT = Path(__file__).parents[2]
 EXERCISE = catalog.read(ROOT / "exercises" / "06_moe_layer")

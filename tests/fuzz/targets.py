@@ -25,8 +25,8 @@ from grader.model.execution import OUT_OF_TIME
 from grader.model.execution import Outcome as Ran
 from grader.model.exercise import Exercise
 from grader.model.result import Check, Result, Status
+from grader.reports import render
 from grader.sandbox import ChildDied, ChildMemory, ChildTimeout
-from reports import render
 from tests.fuzz import cases, cuda, ptx
 from tests.fuzz.children import Children
 

@@ -1,4 +1,4 @@
-"""`grade run` with a GPU, end to end, on exercise 01."""
+"""`grade run` with a GPU, end to end."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 EXERCISE = ROOT / "exercises" / "01_simple_grouped_gemm"
 
 
-def grade(file: Path, seed: int = 7) -> Result:
+def grade(file: Path, seed: int = 7, exercise: Path = EXERCISE) -> Result:
     return pipeline.grade(
-        catalog.read(EXERCISE),
+        catalog.read(exercise),
         submission.read(file),
         seed=seed,
         open_executor=open_cpu,
@@ -27,12 +27,12 @@ def grade(file: Path, seed: int = 7) -> Result:
     )
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_solution_passes_with_a_margin_for_every_seed(seed: int) -> None:
-    result = grade(EXERCISE / "solution.cu", seed)
-    assert [(c.id, c.message) for c in result.checks if c.status is not Status.PASSED] == []
-    ratios = [c.measurements.ratio for c in result.checks if c.id.startswith("speed")]
-    assert len(ratios) == 4
+@pytest.mark.parametrize("exercise", sorted(path.parent for path in (ROOT / "exercises").glob("*/exercise.toml")))
+def test_a_solution_passes_with_a_margin(exercise: Path) -> None:
+    result = grade(exercise / "solution.cu", exercise=exercise)
+    assert [(c.id, c.message) for c in result.checks if c.required and c.status is not Status.PASSED] == []
+    ratios = [c.measurements.ratio for c in result.checks if c.id.startswith("speed") and c.required]
+    assert len(ratios) >= 1
     assert min(ratios) >= 0.65
 
 

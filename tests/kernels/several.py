@@ -7,7 +7,8 @@ import numpy as np
 from grader import ptx
 from grader.compile.compiler import compile_text
 from grader.compile.recipe import PTX_ARCH
-from grader.launching.plan import decode_launch, request_launch
+from grader.launching.plan import H200, DeviceLimits, decode_launch, request_launch
+from grader.model import execution
 from grader.model.execution import LaunchConfig
 from grader.model.exercise import Array, Case, Exercise, Kernel
 
@@ -24,22 +25,26 @@ class Several:
         self._kernels = exercise.kernels
         self._program = ptx.Program(ptx.parse(compiled.ptx))
 
-    def run(self, case: Case, only: str = "") -> tuple[tuple[ptx.Report, ...], dict[str, np.ndarray]]:
+    def run(
+        self, case: Case, only: str = "", limits: DeviceLimits = H200
+    ) -> tuple[tuple[ptx.Report, ...], dict[str, np.ndarray]]:
         """Findings up to the first kernel that has some, and every output as it then is. `only`: a single kernel."""
         given: Given = {name: _given(name, value) for name, value in case.arguments.items()}
         kernels = [kernel for kernel in self._kernels if only in ("", kernel.name)]
-        configs = [self._config(kernel, case, given) for kernel in kernels]
+        configs = [self._launch(kernel, case, given, limits) for kernel in kernels]
         workspace = np.zeros(max(1, *(config.workspace_bytes for config in configs)), np.uint8)
         findings: tuple[ptx.Report, ...] = ()
         for kernel, config in zip(kernels, configs, strict=True):
-            arguments = [given[p.key] for p in kernel.parameters]
+            arguments: list[ptx.Buffer | ptx.TensorMap | int] = [given[p.key] for p in kernel.parameters]
             if config.workspace_bytes:
                 arguments.append(ptx.Buffer("workspace", workspace, writable=True))
+            arguments += map(_tensor_map, config.tensor_maps)
             findings = self._program.run(
                 kernel.variant_name(config.variant),
                 grid=config.grid,
                 block=config.block,
                 shared_bytes=config.shared_bytes,
+                cluster=config.cluster if any(config.cluster) else None,
                 arguments=arguments,
                 limits=ptx.Limits(seconds=SECONDS),
             ).findings
@@ -48,14 +53,33 @@ class Several:
         outputs = {name: b.data for name, b in given.items() if isinstance(b, ptx.Buffer) and b.writable}
         return findings, outputs
 
-    def _config(self, kernel: Kernel, case: Case, given: Given) -> LaunchConfig:
-        invocations, arrays = request_launch(kernel, case)
+    def config(self, kernel: Kernel, case: Case, limits: DeviceLimits = H200) -> LaunchConfig:
+        """How the kernel's launch function wants it launched."""
+        given = {name: _given(name, value) for name, value in case.arguments.items()}
+        return self._launch(kernel, case, given, limits)
+
+    def _launch(self, kernel: Kernel, case: Case, given: Given, limits: DeviceLimits) -> LaunchConfig:
+        invocations, arrays = request_launch(kernel, case, limits)
         filled = ptx.Buffer("launch", arrays[-1].data.copy(), writable=True)
         arguments = [*(given[p.key] for p in kernel.launch_parameters), filled]
         name = invocations[0].kernel
         launched = self._program.run(name, grid=(1, 1, 1), block=(1, 1, 1), arguments=arguments)
         assert launched.findings == ()
         return decode_launch(filled.data)
+
+
+def _tensor_map(asked: execution.TensorMap) -> ptx.TensorMap:
+    r = asked.rank
+    return ptx.TensorMap(
+        asked.array,
+        asked.type,
+        asked.offset,
+        asked.dim[:r],
+        asked.stride[: r - 1],
+        asked.box[:r],
+        asked.steps,
+        swizzle=asked.swizzle,
+    )
 
 
 def _given(name: str, value: Array | int) -> ptx.Buffer | int:

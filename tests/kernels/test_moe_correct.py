@@ -11,8 +11,8 @@ import pytest
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
-from reference_kernels import moe_rules
-from reference_kernels.moe import Layer, softmax
+from grader.reference_kernels import moe_rules
+from grader.reference_kernels.moe import Layer, softmax
 from tests.kernels.several import Several
 
 HERE = Path(__file__).parent

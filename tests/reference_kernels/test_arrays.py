@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reference_kernels.arrays import as_array, module_of, typed
+from grader.reference_kernels.arrays import as_array, module_of, typed
 
 
 class Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from reference_kernels.cublas import SINGLE_MATRIX, GroupedSizes, Operands, Routes
-from reference_kernels.grouped_gemm import grouped_gemm
+from grader.reference_kernels.cublas import SINGLE_MATRIX, GroupedSizes, Operands, Routes
+from grader.reference_kernels.grouped_gemm import grouped_gemm
 
 pytestmark = pytest.mark.gpu
 

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reference_kernels.fp8 import (
+from grader.reference_kernels.fp8 import (
     E4M3,
     E5M2,
     SIGN,

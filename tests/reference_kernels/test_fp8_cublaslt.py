@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reference_kernels.cublas import SINGLE_MATRIX, GroupedSizes
-from reference_kernels.fp8_cublaslt import Arrays, Routes
-from reference_kernels.fp8_grouped_gemm import fp8_grouped_gemm, quantized
-from reference_kernels.fp8_grouped_gemm_error import right_elements
+from grader.reference_kernels.cublas import SINGLE_MATRIX, GroupedSizes
+from grader.reference_kernels.fp8_cublaslt import Arrays, Routes
+from grader.reference_kernels.fp8_grouped_gemm import fp8_grouped_gemm, quantized
+from grader.reference_kernels.fp8_grouped_gemm_error import right_elements
 
 pytestmark = pytest.mark.gpu
 

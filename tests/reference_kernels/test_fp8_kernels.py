@@ -17,7 +17,7 @@ from grader.compile.compiler import compile_text
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.model.exercise import Array, Case
-from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, is_nan
+from grader.reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode, encode_stochastic, is_nan
 from tests.reference_kernels.test_fp8 import sigmas
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reference_kernels.grouped_gemm import group_offsets, grouped_gemm
+from grader.reference_kernels.grouped_gemm import group_offsets, grouped_gemm
 
 
 def by_definition(a: np.ndarray, b: np.ndarray, m_sizes: list[int]) -> np.ndarray:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from reference_kernels.fp8 import E4M3, E5M2, Format, encode, encode_stochastic
-from reference_kernels.mistakes import Cause, Mistake, untouched
-from reference_kernels.mistakes.fp8 import DECODINGS, encodings, why_encoded
-from reference_kernels.mistakes.quantization import Quantized, byte_mistakes, explain_scales, scale_mistakes
-from reference_kernels.mistakes.search import Agreement, Output, explain, find
-from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, PER_CHANNEL, PER_TENSOR, Granularity
+from grader.reference_kernels.fp8 import E4M3, E5M2, Format, encode, encode_stochastic
+from grader.reference_kernels.mistakes import Cause, Mistake, untouched
+from grader.reference_kernels.mistakes.fp8 import DECODINGS, encodings, why_encoded
+from grader.reference_kernels.mistakes.quantization import Quantized, byte_mistakes, explain_scales, scale_mistakes
+from grader.reference_kernels.mistakes.search import Agreement, Output, explain, find
+from grader.reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, PER_CHANNEL, PER_TENSOR, Granularity
 
 X = np.random.default_rng(3).standard_normal(50_000).astype(np.float32)
 

@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode
-from reference_kernels.quantization import (
+from grader.reference_kernels.fp8 import E4M3, E5M2, Format, decode, encode
+from grader.reference_kernels.quantization import (
     BLOCK_WISE,
     FINE_GRAINED,
     FINE_GRAINED_64,
@@ -22,7 +22,7 @@ from reference_kernels.quantization import (
     quantize,
     spread,
 )
-from reference_kernels.quantization_error import block_bound, element_bound, flush_bound
+from grader.reference_kernels.quantization_error import block_bound, element_bound, flush_bound
 
 GRANULARITIES = (PER_TENSOR, PER_CHANNEL, FINE_GRAINED, FINE_GRAINED_64, BLOCK_WISE)
 EACH = pytest.mark.parametrize("granularity", GRANULARITIES, ids=lambda g: g.name.replace(" ", "-"))

@@ -10,11 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import pytest
 
-import reference_kernels
-from grader import ptx
+from grader import ptx, reference_kernels
 from grader.compile import nvrtc, recipe
-from reference_kernels.fp8 import E4M3, SIGN, midpoints
-from reference_kernels.quantization import (
+from grader.reference_kernels.fp8 import E4M3, SIGN, midpoints
+from grader.reference_kernels.quantization import (
     BLOCK_WISE,
     FINE_GRAINED,
     PER_CHANNEL,
@@ -23,7 +22,7 @@ from reference_kernels.quantization import (
     compute_scales,
     quantize,
 )
-from reference_kernels.quantization_rules import admissible, right_scales
+from grader.reference_kernels.quantization_rules import admissible, right_scales
 
 SOURCE = (Path(reference_kernels.__file__).parent / "quantization.cu").read_text(encoding="utf-8")
 NONE_WRONG = np.array([0, 2**64 - 1], np.uint64)

@@ -8,8 +8,8 @@ from math import floor, log2
 import numpy as np
 import pytest
 
-from reference_kernels.fp8 import E4M3, SIGN, decode, encode, midpoints
-from reference_kernels.quantization import (
+from grader.reference_kernels.fp8 import E4M3, SIGN, decode, encode, midpoints
+from grader.reference_kernels.quantization import (
     BLOCK_WISE,
     FINE_GRAINED,
     PER_CHANNEL,
@@ -20,7 +20,7 @@ from reference_kernels.quantization import (
     quantize,
     spread,
 )
-from reference_kernels.quantization_rules import admissible, right_scales
+from grader.reference_kernels.quantization_rules import admissible, right_scales
 
 EACH = pytest.mark.parametrize(
     ("granularity", "shape"),

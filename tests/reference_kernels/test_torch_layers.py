@@ -14,9 +14,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from reference_kernels import fp8_layers_error, moe  # noqa: E402
-from reference_kernels.fp8_grouped_gemm import fp8_grouped_gemm, quantized, to_bf16  # noqa: E402
-from reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, deepgemm, ops  # noqa: E402
+from grader.reference_kernels import fp8_layers_error, moe  # noqa: E402
+from grader.reference_kernels.fp8_grouped_gemm import fp8_grouped_gemm, quantized, to_bf16  # noqa: E402
+from grader.reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, deepgemm, ops  # noqa: E402
 
 BF16, FP32 = torch.bfloat16, torch.float32
 MARGIN = 0.5  # of the bound: what a right layer stays below
@@ -321,20 +321,22 @@ def compiled_gives_the_same_bits(backend: str, device: str, layer: Any, features
 
 
 @on_each_device
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:TensorFloat32")  # torch's own
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["linear", "moe, k=1", "moe, k=2"])
 def test_a_whole_graph_gives_the_same_bits(which: int, device: str) -> None:
     compiled_gives_the_same_bits("aot_eager", device, *layers(device)[which])
 
 
 @on_each_device
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:TensorFloat32")  # torch's own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
 def test_compiled_code_gives_the_same_bits(device: str) -> None:
     compiled_gives_the_same_bits("inductor", device, *layers(device)[2])
 
 
 @pytest.mark.parametrize(
-    "name", ["quantize_rows", "swiglu_quantize", "route", "permute", "combine", "grouped_product"]
+    "name",
+    ["quantize_rows", "quantize_permuted", "swiglu_quantize", "route", "permute", "combine", "grouped_product"],
 )
 def test_operators_and_their_fakes_agree(name: str) -> None:
     """torch's own check of an operator: schema, fake, and what torch.compile makes of it."""
@@ -346,6 +348,7 @@ def test_operators_and_their_fakes_agree(name: str) -> None:
     sizes = torch.tensor([2, 4], dtype=torch.int32)
     arguments = {
         "quantize_rows": (x,),
+        "quantize_permuted": (x[:3], rows, torch.tensor([0, 0, 1, 1, 2, 2], dtype=torch.int32)),
         "swiglu_quantize": (x.to(BF16),),
         "route": (x, 2, True),
         "permute": (experts, 3),

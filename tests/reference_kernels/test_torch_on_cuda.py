@@ -12,38 +12,48 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from grader import ptx  # noqa: E402
 from grader.compile import nvrtc, recipe  # noqa: E402
-from reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, on_cuda, ops  # noqa: E402
+from grader.reference_kernels.torch_layers import FloatMoE, FP8Linear, MoELayer, on_cuda, ops  # noqa: E402
 
 SMS = 2
+CARRIERS = {torch.float8_e4m3fn: torch.uint8, torch.bfloat16: torch.int16}  # what NumPy has no type for
 
 
 @cache
-def program() -> ptx.Program:
-    built = nvrtc.build(on_cuda.SOURCE.read_text(encoding="utf-8"), recipe.PTX_ARCH)
+def program(source: str) -> ptx.Program:
+    built = nvrtc.build((on_cuda.FOLDER / source).read_text(encoding="utf-8"), recipe.PTX_ARCH)
     assert built.ok, built.log
     return ptx.Program(ptx.parse(built.ptx))
 
 
-def launched(name: str, work: int, *arguments: Any, threads: int = on_cuda.THREADS, on_an_sm: int = 8) -> None:
+def launched(
+    name: str,
+    work: int,
+    *arguments: Any,
+    source: str = on_cuda.LAYERS,
+    threads: int = on_cuda.THREADS,
+    on_an_sm: int = 8,
+) -> None:
     """In place of on_cuda._launch: the tensors are on the CPU."""
     if work == 0:
         return
     given = [
-        ptx.Buffer(f"argument {i}", on_cuda.carrier(a).numpy(), writable=True)
-        if isinstance(a, torch.Tensor)
-        else a or 0
+        ptx.Buffer(f"argument {i}", carrier(a).numpy(), writable=True) if isinstance(a, torch.Tensor) else a or 0
         for i, a in enumerate(arguments)
     ]
     grid = min(-(-work // threads), on_an_sm * SMS)
-    done = program().run(name, grid=(grid, 1, 1), block=(threads, 1, 1), arguments=given)
+    done = program(source).run(name, grid=(grid, 1, 1), block=(threads, 1, 1), arguments=given)
     assert done.findings == (), name
+
+
+def carrier(tensor: Any) -> Any:
+    return tensor.detach().contiguous().view(CARRIERS.get(tensor.dtype, tensor.dtype))
 
 
 @pytest.fixture(autouse=True)
 def _on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The layers call the GPU's operators."""
     monkeypatch.setattr(on_cuda, "_launch", launched)
-    for name in ("quantize_rows", "route", "permute", "swiglu_quantize", "combine"):
+    for name in ("quantize_rows", "quantize_permuted", "route", "permute", "swiglu_quantize", "combine"):
         monkeypatch.setattr(ops, name, getattr(on_cuda, name))
     monkeypatch.setattr(ops, "grouped_product", lambda *arguments: on_cuda.grouped_product(*arguments[:-1]))
 
@@ -82,8 +92,9 @@ def test_a_moe_layer(size: tuple[int, int, int, int], k: int, monkeypatch: pytes
     close(found, layer(x))
 
 
-def test_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = draw(2, 130, 40).float()
+@pytest.mark.parametrize("cols", [40, 272])
+def test_weights(cols: int) -> None:
+    weights = draw(2, 130, cols).float()
     codes, scales = on_cuda.quantize_blocks(weights)
     expected_codes, expected_scales = ops.quantize_blocks(weights)
     assert torch.equal(scales, expected_scales)

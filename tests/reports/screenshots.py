@@ -28,7 +28,7 @@ from grader.exercise import catalog
 from grader.model import codec
 from grader.model.exercise import Exercise
 from grader.model.result import Result
-from reports import render
+from grader.reports import render
 from tests.reports import samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reports import render
+from grader.reports import render
 from tests.reports import samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -16,8 +16,8 @@ import pytest
 
 from grader.model.exercise import Exercise
 from grader.model.result import Status, Verdict
-from reports import charts, classroom, classroom_counts
-from reports.classroom import AlikeGroup, CaseOutcome, ClassMistake, StudentRow
+from grader.reports import charts, classroom, classroom_counts
+from grader.reports.classroom import AlikeGroup, CaseOutcome, ClassMistake, StudentRow
 from tests.reports.test_browser import CHROMIUM, FLAGS, flaws_of
 
 CASES = ("uniform", "small")

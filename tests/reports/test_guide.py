@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from grader.model.result import Finding
-from reports.guide import Guide, by_problem
-from reports.problems import Occurrence, Problem
+from grader.reports.guide import Guide, by_problem
+from grader.reports.problems import Occurrence, Problem
 from tests.reports import samples
 
 PROBLEM = """# Exercise

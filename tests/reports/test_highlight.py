@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reports import highlight
-from reports.text import inert
+from grader.reports import highlight
+from grader.reports.text import inert
 
 
 def plain(lines: tuple[str, ...]) -> str:

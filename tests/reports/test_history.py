@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from grader.model.result import Result, Status
-from reports.history import changes
+from grader.reports.history import changes
 from tests.reports import samples
 
 

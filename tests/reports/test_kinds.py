@@ -12,7 +12,7 @@ from grader.grading import hints
 from grader.model.details import Detail, Role
 from grader.model.result import Check, Finding, Status
 from grader.ptx import facts
-from reports.kinds import FINER, KINDS, next_step, title
+from grader.reports.kinds import FINER, KINDS, next_step, title
 from tests.ptx.test_findings import run
 
 

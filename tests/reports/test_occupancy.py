@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grader.model.measurements import LaunchedKernel
-from reports import occupancy
+from grader.reports import occupancy
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from grader.model.measurements import read
 from grader.model.result import Result
-from reports import padding, render
+from grader.reports import padding, render
 from tests.reports import samples
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from grader.model.measurements import plain, read
-from reports.picture import draw
+from grader.reports.picture import draw
 from tests.reports import samples
 
 PICTURE = plain(samples.with_picture(samples.correct("variable"), "variable").measurements)["picture"]

@@ -6,7 +6,7 @@ import msgspec
 
 from grader.model.measurements import read
 from grader.model.result import Check, Points, Result, Status
-from reports.points import account
+from grader.reports.points import account
 from tests.reports import samples
 
 EXERCISE = samples.EXERCISE

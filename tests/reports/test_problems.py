@@ -8,8 +8,8 @@ import pytest
 from grader.grading import hints
 from grader.model.details import Detail, Role
 from grader.model.result import Check, Finding, Related, Result, Status
-from reports import kernels
-from reports.problems import Problem, advice, problems
+from grader.reports import kernels
+from grader.reports.problems import Problem, advice, problems
 from tests.reports import samples
 
 
@@ -58,6 +58,41 @@ def test_a_race_is_one_problem_whichever_access_came_first() -> None:
     )
     (problem,) = problems(result)
     assert (problem.lines, problem.cases) == ((33, 37), ("uniform", "small"))
+
+
+def race(write: int, read: int, array: str = "As", **changed: str) -> Finding:
+    related = (Related(Role.OTHER_ACCESS, read, access="read"),)
+    found = Finding(
+        "race", "a.cu", write, f"line {write} writes {array}", array=array, space="shared", related=related
+    )
+    return msgspec.structs.replace(found, **changed)
+
+
+def test_races_that_one_barrier_would_end_are_one_problem() -> None:
+    """Two tiles are filled on lines 19 and 20, and read on line 22."""
+    (problem,) = of(race(19, 22), race(20, 22, "Bs"))
+    assert (problem.line, set(problem.lines)) == (19, {19, 20, 22})
+    assert [other.finding.array for other in problem.others] == ["Bs"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (race(19, 22), race(22, 25, "Bs")),
+        (race(19, 22), race(30, 31)),
+        (race(19, 22), race(20, 22, space="global", detail=Detail.BETWEEN_BLOCKS)),
+        (race(19, 22), race(20, 22, detail=Detail.WITH_COPY)),
+        (race(19, 22), race(20, 22, file="b.cuh")),
+        (race(19, 19), race(18, 20)),
+    ],
+)
+def test_races_that_need_two_barriers_are_two(one: Finding, other: Finding) -> None:
+    assert len(of(one, other)) == 2
+
+
+def test_a_barrier_that_ends_two_races_may_not_end_a_third() -> None:
+    first, second = of(race(10, 20), race(15, 30, "Bs"), race(25, 40, "Cs"))
+    assert (len(first.occurrences), second.first.array) == (2, "Cs")
 
 
 def not_written(kernel: str, *steps: int) -> Finding:

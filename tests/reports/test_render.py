@@ -15,7 +15,7 @@ from grader.model import codec
 from grader.model.details import Detail
 from grader.model.measurements import plain, read
 from grader.model.result import Finding, Result, Status, Submission
-from reports import render
+from grader.reports import render
 from tests.reports import samples
 
 # Elements and attributes that fetch, run or steer.

@@ -9,10 +9,10 @@ import pytest
 
 from grader.model.measurements import LaunchedKernel, plain, read
 from grader.model.result import Result
-from reports import occupancy, render, roofline, speed
-from reports.cases import Cell, tables
-from reports.problems import problems
-from reports.verdict import words
+from grader.reports import occupancy, render, roofline, speed
+from grader.reports.cases import Cell, tables
+from grader.reports.problems import problems
+from grader.reports.verdict import words
 from tests.reports import samples
 
 # As an H200 says of kernels whose limits are plain: blocks_per_sm, occupancy, registers, static shared memory.

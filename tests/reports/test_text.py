@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.text import as_ratio, inert, link_lines, number, readable
+from grader.reports.text import as_ratio, inert, link_lines, number, readable
 
 
 @pytest.mark.parametrize(

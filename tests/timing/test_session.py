@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from grader.baselines import registry
-from grader.sandbox.messages import Measured, Prepared, Verified
+from grader.sandbox.messages import Measured, Occupancy, Prepared, Verified
 from grader.timing import session
 from grader.timing.clocks import Reading
 from grader.timing.session import LOOKS, ROUNDS_PER_BLOCK, Alone, Timing, TimingError, TooFewRounds
@@ -23,8 +23,13 @@ HOT = Reading(1200, 3201, 0x40)
 class FakeMeter:
     """`times` gives a contender's microseconds in a round."""
 
-    def __init__(self, times: Callable[[str, int], float] = lambda name, _: US[name]) -> None:
-        self._times = times
+    def __init__(
+        self,
+        times: Callable[[str, int], float] = lambda name, _: US[name],
+        contenders: tuple[str, ...] = CONTENDERS,
+        kernels: tuple[Occupancy, ...] = (),
+    ) -> None:
+        self._times, self._contenders, self._kernels = times, contenders, kernels
         self._round = 0
         self.asked: list[tuple[int, tuple[str, ...], bool]] = []
         self.events: list[str] = []
@@ -32,7 +37,7 @@ class FakeMeter:
 
     def prepare(self) -> Prepared:
         self.events.append("prepare")
-        return Prepared(dict.fromkeys(CONTENDERS, 1), {}, 0.7, (), "13.1.0")
+        return Prepared(dict.fromkeys(self._contenders, 1), {}, 0.7, self._kernels, "13.1.0")
 
     def measure(self, rounds: int, contenders: tuple[str, ...], *, keep: bool) -> Measured:
         self.asked.append((rounds, contenders, keep))
@@ -85,6 +90,17 @@ def test_the_ratio_is_to_the_fastest_route() -> None:
     )
     assert found.interval.ratio == pytest.approx(0.9)
     assert found.routes == {name: US[name] for name in ("sequential", "streams", "grouped")}
+
+
+def test_a_kernel_of_several_is_timed_after_those_before_it() -> None:
+    """By itself it might find a workspace that no run leaves to it: a cursor that is already at its end."""
+    us = {"up to route": 30.0, "up to place": 45.0} | US
+    kernels = tuple(Occupancy(name, 8, 0.5, 128) for name in ("route", "place", "combine"))
+    meter = FakeMeter(lambda name, _: us[name], tuple(us), kernels)
+    found = take(meter)
+    assert found.kernels_us == {"route": 30.0, "place": 15.0, "combine": 55.0}
+    assert meter.asked[-1] == (session.SELECTION_ROUNDS, ("up to route", "up to place", "submission"), False)
+    assert all("up to route" not in contenders for _, contenders, _ in meter.asked[:-1])
 
 
 def test_a_clear_case_needs_one_look() -> None:

@@ -8,6 +8,7 @@ run_autograder grades /autograder/submission and writes /autograder/results/resu
 from __future__ import annotations
 
 import shlex
+from fnmatch import fnmatch
 from pathlib import Path
 
 from grader.batch.exports import wheel
@@ -15,7 +16,7 @@ from grader.errors import GraderError
 from grader.model.exercise import Exercise
 
 # Not needed for grading, and a student's container should not contain it.
-LEFT_OUT = frozenset({"solution.cu", "wrong", "__pycache__"})
+LEFT_OUT = ("solution*.cu", "wrong", "__pycache__")
 
 EXERCISES, SECRET, OPTIONS = "exercises", "secret", "options.txt"
 
@@ -40,7 +41,7 @@ def packed(exercise: Exercise, seed: int | None = None, secret: Path | None = No
     files = {wheel.NAME: wheel.build(), "constraints.txt": wheel.constraints().encode()}
     for file in sorted(exercise.folder.rglob("*")):
         place = file.relative_to(exercise.folder)
-        if file.is_file() and LEFT_OUT.isdisjoint(place.parts):
+        if file.is_file() and not any(fnmatch(part, pattern) for part in place.parts for pattern in LEFT_OUT):
             files[f"{EXERCISES}/{exercise.name}/{place.as_posix()}"] = file.read_bytes()
     if secret is not None:
         name = f"{SECRET}{secret.suffix.lower()}"

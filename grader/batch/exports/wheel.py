@@ -15,13 +15,17 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from grader import __version__
+import grader
+from grader import __version__, reference_kernels, reports
 
 DISTRIBUTION = "cuda-kernel-grader"
-PACKAGES = ("grader", "reports", "reference_kernels")
 NAME = f"{DISTRIBUTION.replace('-', '_')}-{__version__}-py3-none-any.whl"
 
-_ROOT = Path(__file__).parents[3]  # next to each other, both in a checkout and installed
+_ROOT = Path(__file__).parents[3]
+# What the wheel holds, by its place there; a checkout has the latter two beside the first.
+_FOLDERS = {
+    module.__name__.replace(".", "/"): Path(module.__path__[0]) for module in (grader, reference_kernels, reports)
+}
 _INFO = f"{DISTRIBUTION.replace('-', '_')}-{__version__}.dist-info"
 _LEFT_OUT = frozenset({"__pycache__", "_exercises"})
 _WHEEL = "Wheel-Version: 1.0\nGenerator: cuda-kernel-grader\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -31,7 +35,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def build() -> bytes:
     """The same files give the same bytes. Exercises are not included."""
-    files = dict(_files())
+    files = dict(sorted(_files()))
     files[f"{_INFO}/METADATA"] = _metadata().encode()
     files[f"{_INFO}/WHEEL"] = _WHEEL.encode()
     files[f"{_INFO}/entry_points.txt"] = _SCRIPTS.encode()
@@ -71,9 +75,9 @@ def constraints() -> str:
 
 
 def _files() -> Iterator[tuple[str, bytes]]:
-    for package in PACKAGES:
-        for file in sorted((_ROOT / package).rglob("*")):
-            place = file.relative_to(_ROOT)
+    for name, folder in _FOLDERS.items():
+        for file in folder.rglob("*"):
+            place = Path(name, file.relative_to(folder))
             hidden = any(part.startswith(".") for part in place.parts)
             if file.is_file() and not hidden and _LEFT_OUT.isdisjoint(place.parts):
                 yield place.as_posix(), file.read_bytes()

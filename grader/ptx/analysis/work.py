@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grader.ptx.analysis.flow import branch_targets
-from grader.ptx.syntax import Function, Instruction, Label
+from grader.ptx.opcodes.traits import Flow
+from grader.ptx.syntax import Function, Instruction, Label, Symbol
 
 ROUNDS = 32  # of a loop
 
@@ -16,7 +16,7 @@ def times_run(function: Function) -> list[tuple[Instruction, int]]:
         if isinstance(item, Label):
             places[item.name] = place
         elif item.traits.branches:
-            for name in branch_targets(function, item):
+            for name in _targets(function, item):
                 if name in places:
                     heads[places[name]] = place
     times = [1] * len(function.body)
@@ -24,3 +24,11 @@ def times_run(function: Function) -> list[tuple[Instruction, int]]:
         for place in range(start, end + 1):
             times[place] *= ROUNDS
     return [(item, n) for item, n in zip(function.body, times, strict=True) if isinstance(item, Instruction)]
+
+
+def _targets(function: Function, branch: Instruction) -> tuple[str, ...]:
+    """None of a branch in a form that is not known: no thread may get there."""
+    target = branch.operands[-1] if branch.operands else None
+    if not isinstance(target, Symbol):
+        return ()
+    return function.tables.get(target.name, ()) if branch.traits.flow is Flow.SWITCH else (target.name,)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grader.model.exercise import Array, Case
-from reference_kernels.mistakes import Mistake
+from grader.reference_kernels.mistakes import Mistake
 
 REQUIRED = {"square": (256, 256), "ragged": (100, 300)}  # rows, cols
 

@@ -11,20 +11,20 @@ from typing import TypeVar
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import Format, is_nan
-from reference_kernels.mistakes import untouched
-from reference_kernels.mistakes.fp8.chance import CHANCES
-from reference_kernels.mistakes.fp8.decoding import DECODINGS, Decoding
-from reference_kernels.mistakes.fp8.encoding import Draws, Encoding, below
-from reference_kernels.mistakes.fp8.nans import NAN_MISTAKES
-from reference_kernels.mistakes.fp8.nearest import NEAREST
-from reference_kernels.mistakes.fp8.order import moved
-from reference_kernels.mistakes.fp8.saturation import saturation
-from reference_kernels.mistakes.fp8.signs import EXPONENTS, FORMATS, SIGN_MISTAKES
-from reference_kernels.mistakes.fp8.subnormals import FLUSHES, SIZES
-from reference_kernels.mistakes.mistake import ANY_CODE, Cause, Mistake
-from reference_kernels.mistakes.search import Agreement, Output, Part, find, joined
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import Format, is_nan
+from grader.reference_kernels.mistakes import untouched
+from grader.reference_kernels.mistakes.fp8.chance import CHANCES
+from grader.reference_kernels.mistakes.fp8.decoding import DECODINGS, Decoding
+from grader.reference_kernels.mistakes.fp8.encoding import Draws, Encoding, below
+from grader.reference_kernels.mistakes.fp8.nans import NAN_MISTAKES
+from grader.reference_kernels.mistakes.fp8.nearest import NEAREST
+from grader.reference_kernels.mistakes.fp8.order import moved
+from grader.reference_kernels.mistakes.fp8.saturation import saturation
+from grader.reference_kernels.mistakes.fp8.signs import EXPONENTS, FORMATS, SIGN_MISTAKES
+from grader.reference_kernels.mistakes.fp8.subnormals import FLUSHES, SIZES
+from grader.reference_kernels.mistakes.mistake import ANY_CODE, Cause, Mistake
+from grader.reference_kernels.mistakes.search import Agreement, Output, Part, find, joined
 
 T = TypeVar("T")
 

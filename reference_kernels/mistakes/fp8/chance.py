@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.mistakes.fp8.encoding import Encoding, last_step
-from reference_kernels.mistakes.fp8.nearest import Rule, half_up, subnormals
-from reference_kernels.mistakes.fp8.sections import CHANCE, SATURATION, SUBNORMALS
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.mistakes.fp8.encoding import Encoding, last_step
+from grader.reference_kernels.mistakes.fp8.nearest import Rule, half_up, subnormals
+from grader.reference_kernels.mistakes.fp8.sections import CHANCE, SATURATION, SUBNORMALS
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 Up = Callable[[Encoding], Array]  # where it goes up
 

@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import SIGN, Format, decode, is_nan
-from reference_kernels.mistakes.fp8.encoding import other
-from reference_kernels.mistakes.fp8.sections import BIAS, NANS, SIGNS, SUBNORMALS
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import SIGN, Format, decode, is_nan
+from grader.reference_kernels.mistakes.fp8.encoding import other
+from grader.reference_kernels.mistakes.fp8.sections import BIAS, NANS, SIGNS, SUBNORMALS
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import E4M3, E5M2, SIGN, Format, encode, encode_stochastic, values
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import E4M3, E5M2, SIGN, Format, encode, encode_stochastic, values
 
 FOUR = 4  # codes in a word
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import SIGN
-from reference_kernels.mistakes.fp8.encoding import Encoding
-from reference_kernels.mistakes.fp8.sections import NANS
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import SIGN
+from grader.reference_kernels.mistakes.fp8.encoding import Encoding
+from grader.reference_kernels.mistakes.fp8.sections import NANS
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 LOST = "NaN becomes the largest finite value; fminf and fmaxf do that"
 SOME = "become the largest finite value: with an exponent of ones, any mantissa but 0 is a NaN"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.mistakes.fp8.encoding import Encoding
-from reference_kernels.mistakes.fp8.sections import CARRY, ROUNDING, SUBNORMALS
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.mistakes.fp8.encoding import Encoding
+from grader.reference_kernels.mistakes.fp8.sections import CARRY, ROUNDING, SUBNORMALS
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 Rule = Callable[[Array], Array]  # steps to whole steps
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from reference_kernels.arrays import Array
-from reference_kernels.mistakes.fp8.sections import ORDER
-from reference_kernels.mistakes.mistake import Cause
-from reference_kernels.mistakes.search import SAMPLE, Output, spread
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.mistakes.fp8.sections import ORDER
+from grader.reference_kernels.mistakes.mistake import Cause
+from grader.reference_kernels.mistakes.search import SAMPLE, Output, spread
 
 T = TypeVar("T")
 

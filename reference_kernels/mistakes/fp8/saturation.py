@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import E4M3, Format, values
-from reference_kernels.mistakes.fp8.encoding import Encoding
-from reference_kernels.mistakes.fp8.sections import SATURATION
-from reference_kernels.mistakes.mistake import ANY_CODE, Mistake
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import E4M3, Format, values
+from grader.reference_kernels.mistakes.fp8.encoding import Encoding
+from grader.reference_kernels.mistakes.fp8.sections import SATURATION
+from grader.reference_kernels.mistakes.mistake import ANY_CODE, Mistake
 
 TO_NAN = "values that are too large become NaN, not the largest finite value"
 TO_INF = "values that are too large become Inf, not the largest finite value"

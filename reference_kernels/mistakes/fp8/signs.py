@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import SIGN
-from reference_kernels.mistakes.fp8.encoding import Encoding, other
-from reference_kernels.mistakes.fp8.sections import BIAS, CARRY, SIGNS
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import SIGN
+from grader.reference_kernels.mistakes.fp8.encoding import Encoding, other
+from grader.reference_kernels.mistakes.fp8.sections import BIAS, CARRY, SIGNS
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 
 def _carry_lost(e: Encoding) -> Array:

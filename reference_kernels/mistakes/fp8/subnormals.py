@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.mistakes.fp8.encoding import Encoding
-from reference_kernels.mistakes.fp8.sections import CARRY, SUBNORMALS
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.mistakes.fp8.encoding import Encoding
+from grader.reference_kernels.mistakes.fp8.sections import CARRY, SUBNORMALS
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 FLUSHED = "subnormals are flushed to zero"
 

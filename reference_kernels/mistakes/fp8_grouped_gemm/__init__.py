@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8_grouped_gemm import Operands
-from reference_kernels.mistakes.fp8_grouped_gemm.codes import wrong_codes, wrong_places
-from reference_kernels.mistakes.fp8_grouped_gemm.precision import not_reset, wrong_results, wrong_sums
-from reference_kernels.mistakes.fp8_grouped_gemm.problem import Indices, Problem
-from reference_kernels.mistakes.fp8_grouped_gemm.results import look, results
-from reference_kernels.mistakes.fp8_grouped_gemm.scales import wrong_scales
-from reference_kernels.mistakes.grouped_gemm import coverage, groups, sums, tiles
-from reference_kernels.mistakes.mistake import Cause, Mistake
-from reference_kernels.mistakes.search import explain as search
-from reference_kernels.mistakes.untouched import untouched
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8_grouped_gemm import Operands
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.codes import wrong_codes, wrong_places
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.precision import not_reset, wrong_results, wrong_sums
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.problem import Indices, Problem
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.results import look, results
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.scales import wrong_scales
+from grader.reference_kernels.mistakes.grouped_gemm import coverage, groups, sums, tiles
+from grader.reference_kernels.mistakes.mistake import Cause, Mistake
+from grader.reference_kernels.mistakes.search import explain as search
+from grader.reference_kernels.mistakes.untouched import untouched
 
 __all__ = ["Problem", "every_mistake", "explain"]
 

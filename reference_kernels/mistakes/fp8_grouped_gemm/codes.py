@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.fp8 import E4M3, E5M2, values
-from reference_kernels.mistakes.fp8_grouped_gemm.problem import (
+from grader.reference_kernels.fp8 import E4M3, E5M2, values
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.problem import (
     CODES,
     FRAGMENTS,
     LAYOUT,
@@ -20,7 +20,7 @@ from reference_kernels.mistakes.fp8_grouped_gemm.problem import (
     Problem,
     take,
 )
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 Table = NDArray[np.float32]
 

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.fp8_grouped_gemm import BLOCK, from_bf16, to_bf16
-from reference_kernels.mistakes.fp8_grouped_gemm.problem import BF16, PRECISION, SUM, Indices, Problem
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.fp8_grouped_gemm import BLOCK, from_bf16, to_bf16
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.problem import BF16, PRECISION, SUM, Indices, Problem
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 Narrow = Callable[[np.ndarray], np.ndarray]  # FP32 or FP64, rounded on the way
 

@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.fp8_grouped_gemm import BLOCK, Operands
-from reference_kernels.grouped_gemm import group_offsets
-from reference_kernels.mistakes.grouped_gemm import Problem as Dequantized
-from reference_kernels.mistakes.grouped_gemm.problem import OFFSETS, SUM, Indices, take
-from reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, dequantize
+from grader.reference_kernels.fp8_grouped_gemm import BLOCK, Operands
+from grader.reference_kernels.grouped_gemm import group_offsets
+from grader.reference_kernels.mistakes.grouped_gemm import Problem as Dequantized
+from grader.reference_kernels.mistakes.grouped_gemm.problem import OFFSETS, SUM, Indices, take
+from grader.reference_kernels.quantization import BLOCK_WISE, FINE_GRAINED, dequantize
 
 __all__ = ["OFFSETS", "SUM", "Indices", "Problem", "take"]
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8_grouped_gemm import from_bf16, to_bf16
-from reference_kernels.mistakes import untouched
-from reference_kernels.mistakes.fp8_grouped_gemm.problem import CODES, PRECISION, SCALES, SUM, Indices
-from reference_kernels.mistakes.mistake import UNWRITTEN, Cause
-from reference_kernels.mistakes.search import Agreement, Output, Part
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8_grouped_gemm import from_bf16, to_bf16
+from grader.reference_kernels.mistakes import untouched
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.problem import CODES, PRECISION, SCALES, SUM, Indices
+from grader.reference_kernels.mistakes.mistake import UNWRITTEN, Cause
+from grader.reference_kernels.mistakes.search import Agreement, Output, Part
 
 # Usual error, relative to the usual result.
 ROUNDED = 2.0**-7.6  # of less than this: of inputs, results or a few sums that lost bits, but are otherwise right

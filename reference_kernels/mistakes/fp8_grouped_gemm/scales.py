@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.fp8_grouped_gemm.problem import (
+from grader.reference_kernels.mistakes.fp8_grouped_gemm.problem import (
     LAYOUT,
     RAGGED,
     SCALES,
@@ -16,7 +16,7 @@ from reference_kernels.mistakes.fp8_grouped_gemm.problem import (
     Problem,
     take,
 )
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 A_TILES = (8, 16, 32, 64, 128)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reference_kernels.mistakes.grouped_gemm.coverage import never_written
-from reference_kernels.mistakes.grouped_gemm.groups import wrong_rows, wrong_weights
-from reference_kernels.mistakes.grouped_gemm.layout import confused
-from reference_kernels.mistakes.grouped_gemm.precision import precision, slow_precision, whole_numbers
-from reference_kernels.mistakes.grouped_gemm.problem import Indices, Problem
-from reference_kernels.mistakes.grouped_gemm.sums import left_half_done, part_of_the_sum, wrong_steps
-from reference_kernels.mistakes.grouped_gemm.tiles import not_reset, same_tile
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.grouped_gemm.coverage import never_written
+from grader.reference_kernels.mistakes.grouped_gemm.groups import wrong_rows, wrong_weights
+from grader.reference_kernels.mistakes.grouped_gemm.layout import confused
+from grader.reference_kernels.mistakes.grouped_gemm.precision import precision, slow_precision, whole_numbers
+from grader.reference_kernels.mistakes.grouped_gemm.problem import Indices, Problem
+from grader.reference_kernels.mistakes.grouped_gemm.sums import left_half_done, part_of_the_sum, wrong_steps
+from grader.reference_kernels.mistakes.grouped_gemm.tiles import not_reset, same_tile
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 __all__ = ["Problem", "every_mistake"]
 

@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.mistakes.grouped_gemm.problem import SIZES, TILES, WRITTEN, Indices, Problem, alike
-from reference_kernels.mistakes.mistake import UNWRITTEN, Mistake
+from grader.reference_kernels.mistakes.grouped_gemm.problem import SIZES, TILES, WRITTEN, Indices, Problem, alike
+from grader.reference_kernels.mistakes.mistake import UNWRITTEN, Mistake
 
 Mask = NDArray[np.bool_]
 

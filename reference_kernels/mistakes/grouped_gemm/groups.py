@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.grouped_gemm.layout import strided_a
-from reference_kernels.mistakes.grouped_gemm.problem import OFFSETS, Indices, Problem, Rows
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.grouped_gemm.layout import strided_a
+from grader.reference_kernels.mistakes.grouped_gemm.problem import OFFSETS, Indices, Problem, Rows
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 
 def wrong_weights(p: Problem) -> Iterator[Mistake[Indices]]:

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.grouped_gemm.problem import LAYOUT, Indices, Problem, take
-from reference_kernels.mistakes.mistake import ANYTHING, Mistake
+from grader.reference_kernels.mistakes.grouped_gemm.problem import LAYOUT, Indices, Problem, take
+from grader.reference_kernels.mistakes.mistake import ANYTHING, Mistake
 
 
 def strided_a(p: Problem, first: Indices, rows: Indices) -> np.ndarray:

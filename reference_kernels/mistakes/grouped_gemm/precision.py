@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.grouped_gemm.problem import PRECISION, STEPS, Indices, Problem
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.grouped_gemm.problem import PRECISION, STEPS, Indices, Problem
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 Narrow = Callable[[np.ndarray], np.ndarray]  # FP32 to FP32, rounded on the way
 

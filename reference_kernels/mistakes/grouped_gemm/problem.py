@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.grouped_gemm import group_offsets
-from reference_kernels.mistakes.mistake import ANYTHING
+from grader.reference_kernels.grouped_gemm import group_offsets
+from grader.reference_kernels.mistakes.mistake import ANYTHING
 
 Matrix = NDArray[np.float32]
 Indices = NDArray[np.intp]

@@ -9,8 +9,16 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.grouped_gemm.problem import SIZES, STEPS, SUM, ZERO_FILL, Indices, Problem, alike
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.grouped_gemm.problem import (
+    SIZES,
+    STEPS,
+    SUM,
+    ZERO_FILL,
+    Indices,
+    Problem,
+    alike,
+)
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 LENGTHS = (16, 32, 64, 128, 256, 512)  # a K that somebody wrote into a kernel
 SLICES = (2, 3, 4, 8)  # into which split-K cuts the sum

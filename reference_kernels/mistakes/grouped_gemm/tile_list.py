@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_kernels.mistakes.grouped_gemm.problem import WRITTEN, Indices, Problem
-from reference_kernels.mistakes.mistake import UNWRITTEN, Mistake
+from grader.reference_kernels.mistakes.grouped_gemm.problem import WRITTEN, Indices, Problem
+from grader.reference_kernels.mistakes.mistake import UNWRITTEN, Mistake
 
 SHAPES = ((16, 16), (32, 32), (64, 64), (128, 128), (16, 64), (32, 64), (64, 32), (64, 128), (128, 64), (8, 32))
 CHUNKS = {2: "second", 3: "third", 4: "fourth", 5: "fifth", 8: "eighth"}  # tiles that a block takes at once

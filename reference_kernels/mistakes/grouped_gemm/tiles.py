@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from reference_kernels.mistakes.grouped_gemm.problem import SUM, TILES, Indices, Problem
-from reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.grouped_gemm.problem import SUM, TILES, Indices, Problem
+from grader.reference_kernels.mistakes.mistake import Mistake
 
 
 def same_tile(p: Problem) -> Iterator[Mistake[Indices]]:

@@ -11,20 +11,20 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels import moe_rules
-from reference_kernels.arrays import Array
-from reference_kernels.grouped_gemm import grouped_gemm
-from reference_kernels.mistakes import numbers, untouched
-from reference_kernels.mistakes.mistake import Cause
-from reference_kernels.mistakes.moe_layer import permutation, places, products, routing
-from reference_kernels.mistakes.moe_layer.activation import wrong_activations
-from reference_kernels.mistakes.moe_layer.combining import wrong_sums
-from reference_kernels.mistakes.moe_layer.permutation import wrong_copies
-from reference_kernels.mistakes.moe_layer.problem import Near, Values
-from reference_kernels.mistakes.moe_layer.products import Rows
-from reference_kernels.mistakes.search import Agreement, Output
-from reference_kernels.mistakes.search import explain as search
-from reference_kernels.moe import Layer
+from grader.reference_kernels import moe_rules
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.grouped_gemm import grouped_gemm
+from grader.reference_kernels.mistakes import numbers, untouched
+from grader.reference_kernels.mistakes.mistake import Cause
+from grader.reference_kernels.mistakes.moe_layer import permutation, places, products, routing
+from grader.reference_kernels.mistakes.moe_layer.activation import wrong_activations
+from grader.reference_kernels.mistakes.moe_layer.combining import wrong_sums
+from grader.reference_kernels.mistakes.moe_layer.permutation import wrong_copies
+from grader.reference_kernels.mistakes.moe_layer.problem import Near, Values
+from grader.reference_kernels.mistakes.moe_layer.products import Rows
+from grader.reference_kernels.mistakes.search import Agreement, Output
+from grader.reference_kernels.mistakes.search import explain as search
+from grader.reference_kernels.moe import Layer
 
 __all__ = ["explain"]
 

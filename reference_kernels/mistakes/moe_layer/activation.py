@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reference_kernels.mistakes.mistake import Mistake
-from reference_kernels.mistakes.moe_layer.problem import FORMATS, LAYOUT, PRECISION, SWIGLU
-from reference_kernels.moe import sigmoid, swiglu
+from grader.reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.moe_layer.problem import FORMATS, LAYOUT, PRECISION, SWIGLU
+from grader.reference_kernels.moe import sigmoid, swiglu
 
 Function = Callable[[np.ndarray], np.ndarray]  # of rows of gate_up
 

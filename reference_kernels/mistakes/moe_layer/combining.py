@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Mistake
-from reference_kernels.mistakes.moe_layer.problem import CAPACITY, FORMATS, PRECISION, ROWS, WEIGHTED
-from reference_kernels.moe import combine
+from grader.reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Mistake
+from grader.reference_kernels.mistakes.moe_layer.problem import CAPACITY, FORMATS, PRECISION, ROWS, WEIGHTED
+from grader.reference_kernels.moe import combine
 
 
 def wrong_sums(out: np.ndarray, place: np.ndarray, weight: np.ndarray) -> Iterator[Mistake[np.ndarray]]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Mistake
-from reference_kernels.mistakes.moe_layer.problem import (
+from grader.reference_kernels.mistakes.mistake import ANYTHING, UNWRITTEN, Mistake
+from grader.reference_kernels.mistakes.moe_layer.problem import (
     COUNTING,
     NOT_WRITTEN,
     ROWS,
@@ -16,7 +16,7 @@ from reference_kernels.mistakes.moe_layer.problem import (
     Elements,
     elements,
 )
-from reference_kernels.moe import Layer, count
+from grader.reference_kernels.moe import Layer, count
 
 PARTS = (32, 64, 128, 256, 512, 1024)  # threads of a block that takes an element each and stops
 WARP = 32

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference_kernels.mistakes.mistake import Cause
-from reference_kernels.mistakes.moe_layer.problem import CAPACITY, OFFSETS, ROWS
-from reference_kernels.moe import Layer
+from grader.reference_kernels.mistakes.mistake import Cause
+from grader.reference_kernels.mistakes.moe_layer.problem import CAPACITY, OFFSETS, ROWS
+from grader.reference_kernels.moe import Layer
 
 
 class _Shift(NamedTuple):

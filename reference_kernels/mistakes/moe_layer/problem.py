@@ -8,10 +8,10 @@ from functools import cache, partial
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.mistakes.grouped_gemm.precision import round_mantissa
-from reference_kernels.mistakes.mistake import Mistake
-from reference_kernels.mistakes.search import Agreement, Part
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.mistakes.grouped_gemm.precision import round_mantissa
+from grader.reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.search import Agreement, Part
 
 (TIES, CHOOSING, SOFTMAX, COUNTING, RUNNING_SUM, ROWS, SWIGLU, WEIGHTED, CAPACITY, OFFSETS, LAYOUT, PRECISION,
  WRITTEN) = (

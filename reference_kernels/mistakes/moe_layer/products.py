@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reference_kernels.mistakes.grouped_gemm import Problem, every_mistake
-from reference_kernels.mistakes.grouped_gemm.problem import take
-from reference_kernels.mistakes.mistake import UNWRITTEN, Mistake
-from reference_kernels.mistakes.moe_layer.activation import other_activations
-from reference_kernels.mistakes.moe_layer.problem import CAPACITY, FORMATS, PRECISION, SWIGLU
-from reference_kernels.moe import Layer, swiglu
+from grader.reference_kernels.mistakes.grouped_gemm import Problem, every_mistake
+from grader.reference_kernels.mistakes.grouped_gemm.problem import take
+from grader.reference_kernels.mistakes.mistake import UNWRITTEN, Mistake
+from grader.reference_kernels.mistakes.moe_layer.activation import other_activations
+from grader.reference_kernels.mistakes.moe_layer.problem import CAPACITY, FORMATS, PRECISION, SWIGLU
+from grader.reference_kernels.moe import Layer, swiglu
 
 Rows = Mistake[np.ndarray]  # takes numbers of rows
 

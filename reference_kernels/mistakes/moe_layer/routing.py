@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reference_kernels.mistakes.moe_layer.problem import (
+from grader.reference_kernels.mistakes.moe_layer.problem import (
     CHOOSING,
     FORMATS,
     LAYOUT,
@@ -16,7 +16,7 @@ from reference_kernels.mistakes.moe_layer.problem import (
     Elements,
     elements,
 )
-from reference_kernels.moe import Layer, route, sigmoid, softmax
+from grader.reference_kernels.moe import Layer, route, sigmoid, softmax
 
 
 def wrong_experts(layer: Layer) -> Iterator[Elements]:

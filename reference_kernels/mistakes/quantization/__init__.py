@@ -11,19 +11,19 @@ from itertools import chain
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import E4M3, is_nan
-from reference_kernels.mistakes.mistake import Cause, Mistake
-from reference_kernels.mistakes.quantization import byte_looks, scale_looks
-from reference_kernels.mistakes.quantization.amax import half_a_warp, magnitudes, values
-from reference_kernels.mistakes.quantization.blocks import ends, parts, sharing
-from reference_kernels.mistakes.quantization.conversions import CASTS, ROUNDINGS
-from reference_kernels.mistakes.quantization.formulas import formulas
-from reference_kernels.mistakes.quantization.other_scales import floor, of_some_block, other_scales
-from reference_kernels.mistakes.quantization.places import moved_bytes, moved_scales
-from reference_kernels.mistakes.quantization.problem import EACH, FEW, Elements, Quantized, ScaleMistake
-from reference_kernels.mistakes.search import Agreement, Output, Part, explain, find
-from reference_kernels.quantization_rules import SCALE_ULPS, admissible
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import E4M3, is_nan
+from grader.reference_kernels.mistakes.mistake import Cause, Mistake
+from grader.reference_kernels.mistakes.quantization import byte_looks, scale_looks
+from grader.reference_kernels.mistakes.quantization.amax import half_a_warp, magnitudes, values
+from grader.reference_kernels.mistakes.quantization.blocks import ends, parts, sharing
+from grader.reference_kernels.mistakes.quantization.conversions import CASTS, ROUNDINGS
+from grader.reference_kernels.mistakes.quantization.formulas import formulas
+from grader.reference_kernels.mistakes.quantization.other_scales import floor, of_some_block, other_scales
+from grader.reference_kernels.mistakes.quantization.places import moved_bytes, moved_scales
+from grader.reference_kernels.mistakes.quantization.problem import EACH, FEW, Elements, Quantized, ScaleMistake
+from grader.reference_kernels.mistakes.search import Agreement, Output, Part, explain, find
+from grader.reference_kernels.quantization_rules import SCALE_ULPS, admissible
 
 __all__ = ["EACH", "Quantized", "byte_mistakes", "explain_codes", "explain_scales", "scale_mistakes"]
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.quantization.problem import (
+from grader.reference_kernels.mistakes.quantization.problem import (
     ABSOLUTE,
     LARGEST,
     REDUCTION,
@@ -20,7 +20,7 @@ from reference_kernels.mistakes.quantization.problem import (
     through_bfloat,
     through_half,
 )
-from reference_kernels.quantization import AMAX_FLOOR, WHOLE, compute_amax
+from grader.reference_kernels.quantization import AMAX_FLOOR, WHOLE, compute_amax
 
 WARP = 32
 

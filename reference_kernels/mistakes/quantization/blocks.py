@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.quantization.problem import (
+from grader.reference_kernels.mistakes.quantization.problem import (
     GROUPS,
     RAGGED,
     SHARING,
@@ -17,7 +17,7 @@ from reference_kernels.mistakes.quantization.problem import (
     scale_mistake,
     scale_of,
 )
-from reference_kernels.quantization import WHOLE, Granularity, compute_amax
+from grader.reference_kernels.quantization import WHOLE, Granularity, compute_amax
 
 PARTS = (124, 96, 64, 32, 16, 4, 1)  # what halves, warps, float4s and a missing lane leave of 128
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import E4M3, SIGN, encode, midpoints
-from reference_kernels.mistakes import untouched
-from reference_kernels.mistakes.mistake import Cause
-from reference_kernels.mistakes.quantization.problem import (
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import E4M3, SIGN, encode, midpoints
+from grader.reference_kernels.mistakes import untouched
+from grader.reference_kernels.mistakes.mistake import Cause
+from grader.reference_kernels.mistakes.quantization.problem import (
     ABSOLUTE,
     FLOOR,
     LAYOUT,
@@ -20,7 +20,7 @@ from reference_kernels.mistakes.quantization.problem import (
     UNWRITTEN,
     Elements,
 )
-from reference_kernels.mistakes.search import Output, spread
+from grader.reference_kernels.mistakes.search import Output, spread
 
 SAMPLE = 4096  # wrong bytes that are looked at
 NEAR_A_TIE = 2.0**-16  # of the quotient: what is wrong only there is wrong by a few ulp

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import E4M3, E5M2, decode, encode, values
-from reference_kernels.mistakes.mistake import Mistake
-from reference_kernels.mistakes.quantization.problem import (
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import E4M3, E5M2, decode, encode, values
+from grader.reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.quantization.problem import (
     CAST,
     DIVISION,
     ROUNDING,

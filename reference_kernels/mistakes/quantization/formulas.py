@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.quantization.problem import (
+from grader.reference_kernels.mistakes.quantization.problem import (
     DIVISION,
     FLOOR,
     LARGEST,
@@ -16,7 +16,7 @@ from reference_kernels.mistakes.quantization.problem import (
     ScaleMistake,
     scale_mistake,
 )
-from reference_kernels.quantization import AMAX_FLOOR, round_up_to_power_of_two
+from grader.reference_kernels.quantization import AMAX_FLOOR, round_up_to_power_of_two
 
 OTHER_LARGEST = {240: "E4M3 with Inf", 57344: "E5M2", 127: "int8", 256: "the top binade", 255: "uint8"}
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reference_kernels.fp8 import E4M3, encode, midpoints
-from reference_kernels.mistakes.mistake import Cause, Mistake
-from reference_kernels.mistakes.quantization.problem import (
+from grader.reference_kernels.fp8 import E4M3, encode, midpoints
+from grader.reference_kernels.mistakes.mistake import Cause, Mistake
+from grader.reference_kernels.mistakes.quantization.problem import (
     FEW,
     FLOOR,
     GROUPS,
@@ -19,8 +19,8 @@ from reference_kernels.mistakes.quantization.problem import (
     Elements,
     Quantized,
 )
-from reference_kernels.mistakes.search import SAMPLE, Output, spread
-from reference_kernels.quantization import AMAX_FLOOR, WHOLE
+from grader.reference_kernels.mistakes.search import SAMPLE, Output, spread
+from grader.reference_kernels.quantization import AMAX_FLOOR, WHOLE
 
 BLOCKS_SEARCHED = 12  # wrong blocks whose scale is looked for among all; with fewer than FEW chance may agree
 ENOUGH = 16  # elements of a block that have to agree before it is said whose scale they were made with

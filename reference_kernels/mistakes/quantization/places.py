@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from reference_kernels.mistakes.mistake import Mistake
-from reference_kernels.mistakes.quantization.problem import (
+from grader.reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.mistakes.quantization.problem import (
     GROUPS,
     LAYOUT,
     Elements,
@@ -17,7 +17,7 @@ from reference_kernels.mistakes.quantization.problem import (
     at,
     scale_mistake,
 )
-from reference_kernels.quantization import WHOLE
+from grader.reference_kernels.quantization import WHOLE
 
 
 def moved_scales(right: Quantized) -> Iterator[ScaleMistake]:

@@ -8,10 +8,10 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import E4M3
-from reference_kernels.mistakes.mistake import Mistake
-from reference_kernels.quantization import AMAX_FLOOR, Granularity, compute_amax, quantize
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import E4M3
+from grader.reference_kernels.mistakes.mistake import Mistake
+from grader.reference_kernels.quantization import AMAX_FLOOR, Granularity, compute_amax, quantize
 
 FLOOR, ABSOLUTE, SHARING, RAGGED, LAYOUT, DIVISION, CAST, SATURATION, ROUNDING, REDUCTION, UNWRITTEN, GROUPS = (
     "a-floor-for-the-scale",

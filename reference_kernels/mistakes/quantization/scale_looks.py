@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reference_kernels.arrays import Array
-from reference_kernels.fp8 import E4M3
-from reference_kernels.mistakes import untouched
-from reference_kernels.mistakes.mistake import Cause
-from reference_kernels.mistakes.quantization.problem import (
+from grader.reference_kernels.arrays import Array
+from grader.reference_kernels.fp8 import E4M3
+from grader.reference_kernels.mistakes import untouched
+from grader.reference_kernels.mistakes.mistake import Cause
+from grader.reference_kernels.mistakes.quantization.problem import (
     ABSOLUTE,
     DIVISION,
     FLOOR,
@@ -19,8 +19,8 @@ from reference_kernels.mistakes.quantization.problem import (
     SHARING,
     Quantized,
 )
-from reference_kernels.mistakes.search import Output, spread
-from reference_kernels.quantization import AMAX_FLOOR
+from grader.reference_kernels.mistakes.search import Output, spread
+from grader.reference_kernels.quantization import AMAX_FLOOR
 
 FEW_ULPS = 16  # a scale that is wrong by so little has the right amax, and 448 a little wrong
 BLOCKS_SAMPLED = 12  # of wrong scales whose blocks are searched for them
