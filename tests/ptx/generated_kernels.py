@@ -57,6 +57,7 @@ class _Writer:
     addresses: list[str] = field(default_factory=list)  # in shared memory, that all threads have
     owned: list[str] = field(default_factory=list)  # those that each has for itself
     has_bytes: bool = False
+    has_collectives: bool = False
     depth: int = 0
 
     def number(self) -> int:
@@ -165,6 +166,24 @@ class _Writer:
             self.owned.append(address)
         self.line(f"st.shared.f32 [{address}], {self.random.choice(self.floats[-4:])};")
 
+    def collective(self) -> None:
+        pick, r, s, f = self.random, f"%r{self.number()}", f"%r{self.number()}", f"%f{self.number()}"
+        self.line(f"mov.b32 {r}, {pick.choice(self.floats)};")
+        mode, by = pick.choice([("bfly", 16), ("bfly", 1), ("down", 8), ("up", 2), ("idx", 0), ("idx", "%r3")])
+        clamp = {"up": pick.choice([0, 0x1800])}.get(mode, pick.choice([31, 0x181F]))
+        self.line(
+            pick.choice(
+                [
+                    f"shfl.sync.{mode}.b32 {s}, {r}, {by}, {clamp}, -1;",
+                    f"shfl.sync.{mode}.b32 {s}, {r}, {by}, {clamp}, -1;",
+                    f"vote.sync.ballot.b32 {s}, {self.condition()}, -1;",
+                    f"redux.sync.{pick.choice(['add', 'max', 'min'])}.s32 {s}, %r9, -1;",
+                ]
+            )
+        )
+        self.line(f"cvt.rn.f32.s32 {f}, {s};")
+        self.floats.append(f)
+
     def byte(self) -> None:
         """A byte of an index is stored, and read by somebody else."""
         value, read, f = f"%h{self.number() % 190}", f"%h{self.number() % 190}", f"%f{self.number()}"
@@ -237,6 +256,8 @@ class _Writer:
             self.loop()
         elif self.sloppy and self.chance(3):
             self.store_shared(self.own())
+        elif self.sloppy and self.has_collectives and self.chance(4):
+            self.collective()
         else:
             self.operation()
 
@@ -244,6 +265,8 @@ class _Writer:
         """Each thread writes; then all may read."""
         if self.has_bytes and self.chance(2):
             self.byte()
+        if self.has_collectives:
+            self.collective()
         index = self.own()
         if self.sloppy and self.chance(10):
             number = self.number()
@@ -261,7 +284,7 @@ class _Writer:
 def generated(seed: int) -> Generated:
     pick = random.Random(seed)
     sloppy = pick.randrange(3) > 0
-    writer = _Writer(pick, sloppy, has_bytes=pick.randrange(4) == 0)
+    writer = _Writer(pick, sloppy, has_bytes=pick.randrange(4) == 0, has_collectives=pick.randrange(4) == 0)
     block = pick.choice(BLOCKS)
     threads = block[0] * block[1] * block[2]
     writer.load("%rd1", "global")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from grader.ptx.analysis.flow import Block, branch_targets
 from grader.ptx.analysis.registers import defs_and_uses
-from grader.ptx.analysis.suspensions import is_plain_barrier, suspends
+from grader.ptx.analysis.suspensions import is_plain_barrier
 from grader.ptx.analysis.uniformity import is_exit
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import ARITHMETIC, NoLowering
@@ -18,10 +18,11 @@ from grader.ptx.lowering.kernel import FUEL
 from grader.ptx.lowering.load_groups import is_settled_at
 from grader.ptx.lowering.warps import stores
 from grader.ptx.lowering.warps.builder import LEAVE, LEFT, WarpBuilder
+from grader.ptx.lowering.warps.collectives import collective
 from grader.ptx.lowering.warps.lanes import NotTaken
 from grader.ptx.lowering.warps.loads import WarpLoads, aligned
 from grader.ptx.machine import EXITED
-from grader.ptx.opcodes.rows import ALIGNED
+from grader.ptx.opcodes.rows import ALIGNED, DEPOSIT
 from grader.ptx.opcodes.traits import Flow
 from grader.ptx.syntax import Instruction, Pair, Unread
 from grader.ptx.types import BITS, is_signed
@@ -40,7 +41,7 @@ class WarpBody:
         self._fuel = f.alloca("i64")
         self._fuel.store(f.const("i64", FUEL))
         u.active.store(u.state("live").load("i32"))
-        cases = " ".join(f'i32 {b.index}, label %"resume.{b.index}"' for b in u.blocks if b.is_resume)
+        cases = " ".join(f'i32 {b.index}, label %"resume.{b.index}"' for b in u.blocks if b.index in u.resumed)
         f.line(f'switch i32 {f["pc"]}, label %"start" [{cases}]')
         f.label("start")
         for name in u.unset:
@@ -66,7 +67,7 @@ class WarpBody:
 
     def _enter(self, block: Block) -> None:
         u, f = self._u, self._u.f
-        if block.is_resume:
+        if block.index in u.resumed:
             f.label(f"resume.{block.index}")
             u.registers.begin_block()
             u.registers.restore(block.live_in)
@@ -103,7 +104,7 @@ class WarpBody:
             if is_settled_at(ins):
                 self._loads.plan(u, block.instructions[position + 1 :])
         last = block.instructions[-1]
-        if not (last.traits.branches or suspends(last)) and (not last.traits.ends or last.guard):
+        if not (last.traits.branches or is_plain_barrier(last)) and (not last.traits.ends or last.guard):
             self._leave(block)
             self._go(block, [(block.index + 1, u.mask)])
 
@@ -210,6 +211,10 @@ class WarpBody:
             return
         elif ins.traits.computes:
             self._compute(ins)
+        elif ins.base == DEPOSIT:
+            return  # all lanes bring their words at once
+        elif ins.traits.collective is not None and not ins.guard:
+            collective(u, ins)
         elif ins.base == ALIGNED and not ins.guard:
             aligned(u, ins)
         elif ins.traits.loads or ins.traits.stores:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from grader.ptx.analysis.strides import HALF, SAME, indices_of, strides
+from grader.ptx.analysis.suspensions import is_plain_barrier
 from grader.ptx.analysis.uniformity import uniformity
 from grader.ptx.analysis.work import times_run
 from grader.ptx.ir import Layout, Value
@@ -61,7 +62,8 @@ class WarpBuilder(KernelBuilder):
         self.first_stamp = WORKER.get(self.worker, "now") + first
         self.index = f.named["tid"] = f.lanes("i32", f"add {wide('i32')} {f.vector(first)}, <{INDEX}>")
         self.pending = f["frame"].at(WARP_HEADER.size)
-        live = frozenset[str]().union(*(b.live_in for b in self.blocks if b.is_resume))
+        self.resumed = {b.index + 1 for b in self.blocks if is_plain_barrier(b.instructions[-1])}
+        live = frozenset[str]().union(*(self.blocks[index].live_in for index in self.resumed))
         start = WARP_HEADER.size + 4 * len(self.blocks)
         places, start = lay_out(live, self.function.registers, self.lanes.varying, start)
         self.roots = self._roots(places, start)

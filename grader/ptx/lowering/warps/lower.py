@@ -7,6 +7,7 @@ from math import prod
 
 from grader.ptx.analysis.shapes import Frame
 from grader.ptx.lowering.lower import Lowered, described
+from grader.ptx.lowering.memory import RESERVED
 from grader.ptx.lowering.warps.body import WarpBody
 from grader.ptx.lowering.warps.builder import WarpBuilder
 from grader.ptx.lowering.warps.lanes import LANES, NotTaken
@@ -30,7 +31,7 @@ def lower_warps(
         return None
     try:
         kernel = WarpBuilder(module, function, read_only, block)
-        if kernel.looks.between_blocks.meet or kernel.frame.local_bytes or kernel.layout.map.polls:
+        if kernel.looks.between_blocks.meet or kernel.frame.local_bytes or RESERVED in kernel.layout.arrays:
             return None
         WarpBody(kernel).lower()
         if not (kernel.is_fast or even_if_slow):
