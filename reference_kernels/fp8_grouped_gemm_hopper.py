@@ -1,7 +1,7 @@
 """FP8 grouped GEMM with block scales at Hopper's speed: the kernels of exercise 05's solution_hopper.cu.
 
     A (sum M, K) E4M3, A_scales (sum M, ceil(K/128)); B (G, N, K) E4M3, B_scales (G, ceil(N/128), ceil(K/128));
-    C (sum M, N) BF16; M_sizes (G), on the device. K and N are multiples of 16.
+    C (sum M, N) BF16; M_sizes (G), on the device. K and N are multiples of ALIGNMENT.
 
 The host needs to know only how many rows there are, not how many each group has.
 """
@@ -26,6 +26,8 @@ HEADER = '#include "grader.cuh"\n'
 TENSOR_MAP = "struct alignas(64) CUtensorMap { unsigned long long opaque[16]; };\n"
 LAUNCH_PART = "// ---- how the kernels are launched"  # what follows is for the grader
 
+CAPABILITY = (9, 0)  # compute capability of the GPUs that can run them
+ALIGNMENT = 16  # of K and N
 STEP = 128  # elements along K that share a scale
 BAND = 64  # rows of a warpgroup
 WARPGROUP = 128

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from grader.model.exercise import Exercise
 from grader.model.measurements import KernelResources
 from grader.model.result import Result, Status, Verdict
-from grader.reports import balance, cases, evidence, guide, history, listing, padding, roofline, speed, text
+from grader.reports import balance, cases, evidence, guide, history, listing, padding, roofline, savings, speed, text
 from grader.reports.evidence import Evidence
 from grader.reports.points import account
 from grader.reports.problems import Problem, advice, grader_errors, not_judged, problems
@@ -78,16 +78,19 @@ def render(
         padding=padding.by_case(result),
         **_tables(result, exercise),
         **_speed(result),
+        savings=savings.said(result),
+        counted=savings.tables(result),
     )
 
 
 def _named_lines(result: Result) -> set[int]:
-    """The submission's lines that findings are about."""
+    """The submission's lines that findings are about, or of which something was counted."""
     name = PurePath(result.submission.path).name
     findings = [finding for check in result.checks for finding in check.findings]
     places = [(finding.file, finding.line) for finding in findings]
     places += [(one.file or finding.file, one.line) for finding in findings for one in finding.related]
-    return {line for file, line in places if PurePath(file).name == name}
+    counted = {row.line for table in savings.tables(result) for row in table.rows}
+    return {line for file, line in places if PurePath(file).name == name} | counted
 
 
 def _tables(result: Result, exercise: Exercise | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import threading
 from typing import Literal
 
 from grader.executors import open_cpu
+from grader.model.counted import KernelCounts
 from grader.model.execution import Compilation, Invocation, Outcome
 from grader.model.exercise import Array
 from grader.sandbox.child import Child
@@ -38,6 +39,11 @@ class Kept:
         outcome = self._child.run(invocations, arrays, deadline=deadline)
         self._idle = True
         return outcome
+
+    def count(
+        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
+    ) -> tuple[KernelCounts, ...]:
+        return self._child.count(invocations, arrays, deadline=deadline)
 
     def close(self) -> None:
         if self._closed:

@@ -165,6 +165,7 @@ def _grade(
             open_executor=standby.open,
             secret=secret,
             gpu=where,
+            count=True,
             on_progress=line.show,
             before=before,
         )

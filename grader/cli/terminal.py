@@ -21,7 +21,7 @@ from grader.model.execution import UNCOALESCED
 from grader.model.exercise import Exercise
 from grader.model.families import LAUNCH
 from grader.model.result import Check, Result, Verdict
-from grader.reports import cases, history, kernels, speed
+from grader.reports import cases, history, kernels, savings, speed
 from grader.reports.points import Part, account
 from grader.reports.problems import COMPILE_ERROR, Occurrence, Problem, advice, grader_errors, not_judged, problems
 from grader.reports.text import inert, plural, readable
@@ -132,6 +132,7 @@ class _Page:
         self._prose = min(width, PROSE)
         self._since, self._since_name = since, since_name
         self._problems = problems(result)
+        self._savings = savings.said(result)
 
     def lines(self, detail: Verbosity) -> Lines:
         parts = (
@@ -157,7 +158,7 @@ class _Page:
 
     def details(self) -> Lines:
         """Everything else that was measured: times, registers, what the kernels printed."""
-        lines = [Text("")]
+        lines = [Text(""), *self._counted()]
         for check in self._result.checks:
             seconds = check.measurements.seconds
             took = f"  {seconds:.2f} s" if seconds is not None else ""
@@ -171,6 +172,15 @@ class _Page:
                 lines.append(Text(f"{INDENT}Your {who} printed:", "dim"))
                 lines += self._say(printed, indent=2 * INDENT)
         return lines
+
+    def _counted(self) -> Lines:
+        """What is to be won, and what the hardware would count, line by line."""
+        lines = [line for one in self._savings for line in self._say(one.sentence, indent="")]
+        for table in savings.tables(self._result):
+            lines.append(self._cut(f"{table.kernel}, case {table.case}{', ' * bool(table.sample)}{table.sample}:"))
+            lines.append(self._cut(f"{INDENT}line  instructions  lanes  sectors           wavefronts", "dim"))
+            lines += [self._cut(INDENT + _counted(row)) for row in table.rows]
+        return [*lines, Text("")] if lines else []
 
     def _verdict(self) -> Lines:
         said = words(self._result, self._problems)
@@ -197,6 +207,8 @@ class _Page:
             return []
         if self._result.verdict is Verdict.PASSED:
             return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
+        if self._savings:
+            return self._say(f"Next: make it fast. {self._savings[0].sentence}", indent="", most=3)
         slow = next((one for one in advice(self._result) if one.kind == UNCOALESCED), None)
         if slow is not None:
             told = f"Next: make it fast. Line {slow.line}: {slow.first.message}."
@@ -257,6 +269,8 @@ class _Page:
         return list(dict.fromkeys(messages + [(note, detail.message) for note in notes[: detail.notes]]))
 
     def _next_step(self, problem: Problem) -> str:
+        if problem.kind == "speed" and self._savings:
+            return self._savings[0].sentence
         said = (speed.advice(o.measured, self._result.machine) for o in speed.slowest_first(problem))
         return next(filter(None, said), "") or problem.next_step
 
@@ -315,6 +329,16 @@ class _Page:
         line = Text(inert(text).replace("\n", " "), style)
         line.truncate(self._width, overflow="ellipsis")
         return line
+
+
+def _counted(row: savings.Row) -> str:
+    """Shares of all lines; of an access, how many, and in parentheses how few would do."""
+    parts = (
+        "-" if share is None else f"{100 * share:3.0f}%  {each}"
+        for share, each in ((row.sectors, row.sectors_each), (row.wavefronts, row.wavefronts_each))
+    )
+    sectors, wavefronts = parts
+    return f"{row.line:4}  {100 * row.instructions:11.0f}%  {row.lanes:5.0f}  {sectors:16}  {wavefronts}".rstrip()
 
 
 def _printed(check: Check) -> str:

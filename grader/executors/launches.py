@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from typing import TypedDict
 
 import msgspec
 import numpy as np
 
 from grader import ptx
 from grader.compile import recipe, toolkit
-from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Invocation, Mapped
+from grader.executors import counting
+from grader.model.counted import KernelCounts
+from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Dim3, Invocation, Mapped
 from grader.model.result import Finding, Related
+from grader.ptx.counting import Counter
 from grader.ptx.syntax import Location
+from grader.sandbox import bytecode
 from grader.sandbox.messages import ArenaSlot, Ran, Run
 
 MAX_PRINTED = 100_000  # characters
@@ -31,8 +36,8 @@ LEAST_STALE = 10_000
 
 
 def prepare() -> None:
-    """Compile what every kernel needs while NVRTC is still running."""
-    ptx.prepare()
+    """What every kernel needs: loaded while NVRTC is still running."""
+    ptx.prepare(bytecode.machine_code())
 
 
 class CpuSubmission:
@@ -41,6 +46,7 @@ class CpuSubmission:
     def __init__(self, text: str) -> None:
         self._text = text
         self._program: ptx.Program | None = None
+        self._counter: Counter | None = None
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
         """Runs every invocation in order, up to the first with findings, since later ones would run on garbage."""
@@ -48,10 +54,11 @@ class CpuSubmission:
         filled = {
             slot.name: np.zeros(arrays[slot.name].nbytes, np.uint8) for slot in request.slots if slot.access == "out"
         }
+        seed = _seed(request.slots, arrays)
         try:
             for invocation in request.invocations:
                 try:
-                    execution = self._launch(invocation, request, arrays, filled)
+                    execution = self._launch(invocation, request, arrays, filled, seed)
                 except ptx.GridTooLarge as error:
                     lacking = _unsupported(error.message, error.location, GRID_TOO_LARGE)
                     return Ran(unsupported=msgspec.structs.replace(lacking, kernel=invocation.kernel))
@@ -70,26 +77,78 @@ class CpuSubmission:
             return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", _in_submission(at)))
         return total
 
+    def counted(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
+        """What the hardware would count of each invocation; each runs once more, for those after it."""
+        filled = {s.name: np.zeros(arrays[s.name].nbytes, np.uint8) for s in request.slots if s.access == "out"}
+        seed = _seed(request.slots, arrays)
+        found = []
+        try:
+            for invocation in request.invocations:
+                found.append(self._count(invocation, request, arrays, filled))
+                if invocation is not request.invocations[-1]:
+                    self._launch(invocation, request, arrays, filled, seed)
+        except (ptx.Unsupported, ptx.PtxError, MemoryError):
+            return Ran()  # the checks have said so
+        return Ran(counted=tuple(found))
+
+    def _count(
+        self,
+        invocation: Invocation,
+        request: Run,
+        arrays: dict[str, np.ndarray],
+        filled: dict[str, np.ndarray],
+    ) -> KernelCounts:
+        """On copies: some of the blocks are all that is run."""
+        if self._counter is None:
+            self._counter = Counter(self._parsed().module)
+        written = _copies({slot.name: arrays[slot.name] for slot in request.slots if slot.access != "in"})
+        counted = self._counter.count(
+            invocation.kernel,
+            **_size(invocation),
+            arguments=_arguments(invocation, request.slots, arrays | written, _copies(filled)),
+            limits=_limits(arrays, request.seconds),
+            seed=_seed(request.slots, arrays),
+        )
+        return counting.of_lines(invocation.kernel, counted)
+
+    def _parsed(self) -> ptx.Program:
+        if self._program is None:
+            self._program = ptx.Program(ptx.parse(self._text))
+        return self._program
+
     def _launch(
         self,
         invocation: Invocation,
         request: Run,
         arrays: dict[str, np.ndarray],
         filled: dict[str, np.ndarray],
+        seed: int,
     ) -> ptx.Execution:
-        if self._program is None:
-            self._program = ptx.Program(ptx.parse(self._text))
-        return self._program.run(
+        return self._parsed().run(
             invocation.kernel,
-            grid=invocation.config.grid,
-            block=invocation.config.block,
-            shared_bytes=invocation.config.shared_bytes,
-            cluster=invocation.config.cluster if any(invocation.config.cluster) else None,
+            **_size(invocation),
             arguments=_arguments(invocation, request.slots, arrays, filled),
             workers=request.workers,
             limits=_limits(arrays, request.seconds),
-            seed=_seed(request.slots, arrays),
+            seed=seed,
         )
+
+
+class _Size(TypedDict):
+    grid: Dim3
+    block: Dim3
+    shared_bytes: int
+    cluster: Dim3 | None
+
+
+def _size(invocation: Invocation) -> _Size:
+    config = invocation.config
+    cluster = config.cluster if any(config.cluster) else None
+    return {"grid": config.grid, "block": config.block, "shared_bytes": config.shared_bytes, "cluster": cluster}
+
+
+def _copies(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 def _seed(slots: tuple[ArenaSlot, ...], arrays: dict[str, np.ndarray]) -> int:
@@ -97,7 +156,7 @@ def _seed(slots: tuple[ArenaSlot, ...], arrays: dict[str, np.ndarray]) -> int:
     seed = 0
     for slot in slots:
         if slot.access == "in":
-            seed = zlib.crc32(arrays[slot.name].tobytes(), seed)
+            seed = zlib.crc32(np.ascontiguousarray(arrays[slot.name]).reshape(-1).view(np.uint8).data, seed)
     return seed
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from grader import machine
 from grader.checks import memory, quality, rules, speed
+from grader.diagnosis import savings
 from grader.exercise import original
 from grader.exercise.oracle import Expected, Oracle
 from grader.exercise.secret import Secret
@@ -75,12 +76,14 @@ def grade(
     only: str | None = None,
     gpu: GpuChoice | None = None,
     quickest_first: bool = False,
+    count: bool = False,
     on_progress: OnProgress = lambda _: None,
     open_oracle: Callable[[Exercise], Oracle] = Oracle,
     before: Callable[[], str | None] = lambda: None,
 ) -> Result:
     """With `only`, only that case; with `gpu`, also on that GPU, in parallel. With `quickest_first`, small cases
-    come before large ones; otherwise the exercise's order is kept. `before`: the source of the student's last run.
+    come before large ones; otherwise the exercise's order is kept. `count`: of a submission without faults, also what
+    the hardware would count of it. `before`: the source of the student's last run.
 
     Raises GraderError if the exercise itself is broken, or a required GPU cannot be used. Every child is
     always closed.
@@ -97,7 +100,7 @@ def grade(
         lane = _lane(gpu, exercise, source, inputs, judging) if gpu else None
         grading = _Grading(exercise, source, runner, on_progress, judging, written)
         with _alongside(lane if gpu and not gpu.after_cpu else None) as measured:
-            found = grading.checks(inputs)
+            found = grading.checks(inputs, count=count)
             if lane is not None:
                 on_progress(Progress("the GPU's checks"))
                 theirs = measured.result() if measured else lane.measured(found)
@@ -163,7 +166,8 @@ class _Beside(ThreadPoolExecutor):
         super().__init__(max_workers=max(1, min(MOST_BESIDE, machine.cores() // 4)))
 
     def __exit__(self, *_: object) -> None:
-        self.shutdown(wait=True, cancel_futures=True)
+        """Nobody waits for what is not needed after all."""
+        self.shutdown(wait=False, cancel_futures=True)
 
 
 def _with_rows_of_threads(compiled: Check, plans: Mapping[str, Plans]) -> Check:
@@ -197,13 +201,15 @@ class _Grading:
         self._runs: Runs  # set after compilation
         self._alone: Alone
 
-    def checks(self, inputs: Inputs) -> list[Check]:
+    def checks(self, inputs: Inputs, *, count: bool) -> list[Check]:
         """In grading order: compile, launch, then memory, correct and speed case by case, rules, quality."""
         self._on_progress(Progress(COMPILE.id()))
         compiled, compilation = runs.compiled(self._exercise, self._source, self._runner.compile)
         todo = inputs.cases.result()
         self._runs = Runs(self._exercise, self._source.text, self._source.name, compilation, self._runner.run)
         self._alone = Alone(self._exercise, self._runs, self._judging, self._written)
+        if not after(compiled, LAUNCH):  # the launches take one core
+            self._expect(inputs, todo)
         launched, plans = self._launch(compiled, todo)
         self._warnings = compilation.findings
         checks = [_with_rows_of_threads(compiled, plans), launched]
@@ -211,6 +217,20 @@ class _Grading:
         checks += self._speed_elsewhere(todo, checks)
         checks.append(after(compiled, RULES) or rules.judge(self._exercise, compilation, self._source.name))
         checks.append(self._quality(compiled, compilation))
+        return self._counted(checks, todo, plans) if count else checks
+
+    def _counted(self, checks: list[Check], todo: Sequence[Case], plans: dict[str, Plans]) -> list[Check]:
+        """With what the hardware would count in each case that decides about speed; as they are if one failed."""
+        if any(check.status in (Status.FAILED, Status.ERROR) for check in checks if check.rubric != QUALITY.rubric):
+            return checks
+        cases = {MEMORY.id(case.name): case for case in todo if case.required and not case.secret}
+        for at, check in enumerate(checks):
+            if check.status is Status.PASSED and check.id in cases:
+                self._on_progress(Progress(SPEED.id(cases[check.id].name), checks=tuple(checks)))
+                called = self._runs.called(cases[check.id], plans[cases[check.id].name])
+                if counted := self._runner.count(*called):
+                    saving = savings.of(counted)
+                    checks[at] = check.measured(counted=counted, savings=saving)
         return checks
 
     def _cases(
@@ -219,9 +239,7 @@ class _Grading:
         """In the order of `todo`, whatever the order in which they are run. `before`: what has been judged."""
         launched = before[-1]
         left = Runs.can_run(launched, todo, plans)
-        expected = {
-            case.name: inputs.expect(case) for case in sorted(left, key=lambda one: one is not self._next(left))
-        }
+        expected = self._expect(inputs, left)
         done: dict[str, list[Check]] = {}
         while left:
             case = self._next(left)
@@ -231,6 +249,12 @@ class _Grading:
             done[case.name] = self._case(case, plans[case.name], expected.pop(case.name))
         for case in todo:
             yield from done[case.name] if case.name in done else self._not_run(case, launched, plans, inputs)
+
+    def _expect(self, inputs: Inputs, cases: Sequence[Case]) -> dict[str, Future[Expected]]:
+        """By case, the first to be run first; each is made once."""
+        return {
+            case.name: inputs.expect(case) for case in sorted(cases, key=lambda one: one is not self._next(cases))
+        }
 
     def _next(self, left: Sequence[Case]) -> Case:
         """As long as none has finished, the smallest: a kernel that hangs costs least there."""

@@ -94,10 +94,16 @@ class Runs:
 
     def outcome(self, case: Case, plans: Plans, only: Collection[str] | None = None) -> Outcome:
         """Of all kernels, in order; or of those that `only` names, on the same arrays."""
+        return self._run(*self.called(case, plans, only))
+
+    def called(
+        self, case: Case, plans: Plans, only: Collection[str] | None = None
+    ) -> tuple[tuple[Invocation, ...], tuple[Array, ...]]:
+        """The same, as a child is asked for it."""
         kernels = self._exercise.kernels
         launched = [(kernel, plan) for kernel, plan in zip(kernels, plans, strict=True) if _wanted(kernel, only)]
         called = invocations.of([kernel for kernel, _ in launched], case, [plan for _, plan in launched])
-        return self._run(called, invocations.arrays(kernels, case, [plan for plan in plans if not plan.refused]))
+        return called, invocations.arrays(kernels, case, [plan for plan in plans if not plan.refused])
 
 
 def _wanted(kernel: Kernel, only: Collection[str] | None) -> bool:

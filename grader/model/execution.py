@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
-import numpy as np
 
+from grader.model.counted import KernelCounts
 from grader.model.exercise import Array
 from grader.model.result import Finding
+
+if TYPE_CHECKING:  # a child that compiles needs no arrays yet
+    import numpy as np
 
 Dim3 = tuple[int, int, int]
 
@@ -145,6 +148,17 @@ class Outcome(msgspec.Struct, frozen=True):
     jit_seconds: float = 0.0
     run_seconds: float = 0.0
     unset: frozenset[int] = frozenset()
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An executor that can say what the hardware would count: the CPU's."""
+
+    def count(
+        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
+    ) -> tuple[KernelCounts, ...]:
+        """Of each invocation; () if one of them cannot be run. Raises as `run` does."""
+        ...
 
 
 class Executor(Protocol):

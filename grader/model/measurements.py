@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from grader.model.counted import KernelCounts, Saving
 from grader.model.picture import Picture
 
 Seconds = Annotated[float, msgspec.Meta(description="seconds")]
@@ -147,6 +148,10 @@ class Measurements(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_de
 
     # Of a case that cannot be judged as a whole: correct.
     right_kernels: tuple[str, ...] | None = None  # whose outputs are right all the same
+
+    # What the hardware would count: memory, which a CPU judges. Of each kernel; and what there is to be won.
+    counted: tuple[KernelCounts, ...] | None = None
+    savings: tuple[Saving, ...] | None = None
 
     # Explanations of wrong numbers: correct.
     tolerance: float | None = None  # absolute, for every element

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -181,7 +182,8 @@ class Launch:
         cluster, self.in_cluster = self.lowered.cluster, prod(self.lowered.cluster)
         self.threads = prod(block) * self.in_cluster
         self.blocks = prod(grid) // self.in_cluster  # clusters, if they have several
-        self.printer = Printer(variables, lambda: self.record.set(mute=1))
+        self.record = Struct(LAUNCH)
+        self.printer = Printer(variables, partial(self.record.set, mute=1))
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
         self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, with its cells
@@ -189,7 +191,6 @@ class Launch:
         self.windows = self._kept(np.zeros(WINDOWS * WINDOW.size, np.uint8))
         for window, data, variable in variables.values():
             self._open_window(window, data, variable.size, READABLE | INITIALISED)
-        self.record = Struct(LAUNCH)
         self.record.set(
             blocks=self.blocks,
             threads=self.threads,
@@ -251,8 +252,7 @@ class Launch:
             for name in SLOTS:
                 stamps = self._kept(np.zeros(cells, np.uint64))
                 if name == "write" and filled is not None and filled.size:
-                    starts = np.arange(0, len(filled), self.lowered.global_granule)
-                    stamps[: len(starts)] = np.minimum.reduceat(filled != 0, starts)  # 1: written before this launch
+                    _stamp(filled, stamps, self.lowered.global_granule)
                     self.filled.append((filled, stamps))
                 entry.set(**{name: pointer_to(stamps)})
                 entry.set(**{f"{name}_site": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
@@ -364,6 +364,17 @@ class Launch:
             for filled, stamps in self.filled:
                 filled[:] = (stamps != 0).repeat(self.lowered.global_granule)[: len(filled)]
 
+    def one_by_one(self, order: Iterable[int]) -> Iterator[int]:
+        """Run these blocks, each at the next step. Those that wait for one that has not run end at the budget."""
+        worker = self._worker(0)
+        self.record.set(turn=pointer_to(self._kept(np.zeros(TURN_BYTES, np.uint8))))
+        for block in order:
+            self.record.set(next_block=block, blocks=block + 1)
+            runtime().work(worker.address)
+            if self.record.get("stop"):
+                return
+            yield block
+
     @property
     def in_doubt(self) -> bool:
         """Blocks that ran side by side met where only ordered ones may, or not all came to their end: what they did
@@ -390,6 +401,17 @@ class Launch:
             values["address"] = self._named(values["address"])
             found.append(Fault(int(site), Kind(int(kind)), sum(int(r["count"]) for r in records), **values))
         return found
+
+
+def _stamp(filled: np.ndarray[Any, Any], stamps: np.ndarray[Any, Any], granule: int) -> None:
+    """1 in each cell all of whose bytes were written before this launch."""
+    if not filled.any():  # most often; then pages of `stamps` that the kernel never touches cost nothing
+        return
+    written = np.ones(-(-len(filled) // granule), bool)
+    for offset in range(granule):
+        bytes_there = filled[offset::granule]
+        written[: len(bytes_there)] &= bytes_there != 0
+    stamps[: len(written)] = written
 
 
 def _join(threads: list[threading.Thread], seconds: float) -> None:

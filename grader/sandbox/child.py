@@ -10,6 +10,7 @@ import msgspec
 
 from grader.compile import recipe, source, toolkit
 from grader.compile.cache import Cache, default_folder
+from grader.model.counted import KernelCounts
 from grader.model.execution import Compilation, Invocation, Outcome
 from grader.model.exercise import Array
 from grader.model.result import Finding, Related
@@ -26,6 +27,7 @@ OWN_SHARE = 0.8  # share of a deadline after which the child stops by itself and
 MOST_FINDINGS, MOST_NOTES = 500, 50
 MOST_KERNELS = 1000
 MOST_UNSET = 50
+MOST_COUNTED = 4000  # lines of a kernel
 MOST_TEXT = 10_000  # characters of a message or a note
 MOST_SAID = 200_000  # characters of a log, or of a kernel's output
 MOST_LINES = 1 << 20  # the most bytes a submission can have
@@ -118,6 +120,19 @@ class Child:
             run_seconds=ran.run_seconds,
             unset=frozenset(sorted(line for line in ran.unset if line > 0)[:MOST_UNSET]),
         )
+
+    def count(
+        self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
+    ) -> tuple[KernelCounts, ...]:
+        slots, size = arena.place(arrays)
+        arena.store(self.process.arena, arrays, slots, size)
+        request = Run(invocations, slots, size, OWN_SHARE * deadline, self._workers, count=True)
+        ran = self.ask(request, Ran, deadline, cores=self._workers)
+        return tuple(map(self._counted, ran.counted[: len(invocations)]))
+
+    def _counted(self, counts: KernelCounts) -> KernelCounts:
+        lines = tuple(line for line in counts.lines[:MOST_COUNTED] if line.line <= MOST_LINES)
+        return msgspec.structs.replace(counts, kernel=self._text(counts.kernel[:MOST_TEXT]), lines=lines)
 
     def close(self) -> None:
         self.process.close()

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from grader.compile.compiled import Compiled
+from grader.model.counted import KernelCounts
 from grader.model.execution import Gpu, Invocation
 from grader.model.measurements import Balance
 from grader.model.result import Finding
@@ -44,13 +45,14 @@ class Load(msgspec.Struct, frozen=True, tag=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True):
-    """After `seconds`, the child stops by itself and says where."""
+    """After `seconds`, the child stops by itself and says where. `count`: only `counted` is asked for."""
 
     invocations: tuple[Invocation, ...]
     slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     seconds: float
     workers: int
+    count: bool = False
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):
@@ -145,6 +147,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True):
     jit_seconds: float = 0.0
     run_seconds: float = 0.0
     unset: frozenset[int] = frozenset()
+    counted: tuple[KernelCounts, ...] = ()  # of each invocation
 
 
 class Described(msgspec.Struct, frozen=True, tag=True):

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from grader.model.execution import OUT_OF_TIME, Compilation, Executor, Invocation, Outcome
+from grader.model.counted import KernelCounts
+from grader.model.execution import OUT_OF_TIME, Compilation, Counting, Executor, Invocation, Outcome
 from grader.model.exercise import Array
 from grader.model.result import Finding
 from grader.sandbox import ChildCrashed, ChildDied, ChildFailed, ChildMemory, ChildTimeout
@@ -112,6 +113,17 @@ class Runner(Generic[E]):
         self._hung = self._hung or _took_too_long(outcome)
         self._endless = self._endless or _is_endless(outcome)
         return outcome
+
+    def count(self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...]) -> tuple[KernelCounts, ...]:
+        """What the hardware would count, of a submission whose checks passed; () if that cannot be said."""
+        try:
+            executor: object = self.ready()
+            if not isinstance(executor, Counting):
+                return ()
+            return executor.count(invocations, arrays, deadline=self._seconds(arrays))
+        except (ChildDied, ChildTimeout, RunnerError):
+            self.close()
+            return ()
 
     def _seconds(self, arrays: tuple[Array, ...]) -> float:
         least = self._patience.least_seconds

@@ -17,14 +17,12 @@ import torch
 from torch import Tensor
 
 from grader.reference_kernels.fast_quantization import ROW_THREADS, TILE_THREADS, row_threads
-from grader.reference_kernels.fp8_cublaslt import Arrays
-from grader.reference_kernels.fp8_grouped_gemm_hopper import GroupedGemm
+from grader.reference_kernels.torch_layers import on_hopper
 
 Quantized = tuple[Tensor, Tensor]
 
 FOLDER = Path(__file__).parents[1]
 LAYERS, FAST = "fp8_layers.cu", "fast_quantization.cu"
-HOPPER = (9, 0)  # whose product with wgmma is another file's
 LEAST_CAPABILITY = (8, 9)  # FP8 conversions and mma.sync on FP8
 BLOCK = 128  # elements that share a scale
 CHUNK = 16  # the product copies rows in pieces of this many bytes; so does fast quantization
@@ -74,30 +72,16 @@ def grouped_product(
     A: Tensor, A_scales: Tensor, B: Tensor, B_scales: Tensor, M_sizes: Tensor, bias: Tensor | None
 ) -> Tensor:
     groups, N, K = B.shape
-    hopper = _hopper(A.device.index)
-    if hopper and bias is None and K % CHUNK == 0 and N % CHUNK == 0:
-        return _hopper_product(hopper, A, A_scales, B, B_scales, M_sizes)
     if K % CHUNK:  # a copy of both, with zeros behind each row: it adds nothing to any sum
         A, B = _padded(A), _padded(B)
     C = A.new_empty((len(A), N), dtype=torch.bfloat16)
+    if on_hopper.takes(A, B, bias):
+        on_hopper.grouped_product(A, A_scales, B, B_scales, M_sizes, C)
+        return C
     tiles = _count(len(A), 64) + groups  # of rows: at most, since the host does not know M_sizes
     work = tiles * _count(N, 64) * PRODUCT_THREADS
     arguments = (A, A_scales, B, B_scales, bias, C, M_sizes, B.shape[2], N, groups)
     _launch("grouped_product", work if len(A) else 0, *arguments, threads=PRODUCT_THREADS, on_an_sm=PRODUCTS_ON_AN_SM)
-    return C
-
-
-def _hopper_product(
-    hopper: GroupedGemm, A: Tensor, A_scales: Tensor, B: Tensor, B_scales: Tensor, M_sizes: Tensor
-) -> Tensor:
-    groups, N, K = B.shape
-    C = A.new_empty((len(A), N), dtype=torch.bfloat16)
-    given = [tensor.contiguous() for tensor in (A, A_scales, B, B_scales, C, M_sizes)]  # kept until the launch
-    *arrays, sizes = (tensor.data_ptr() for tensor in given)
-    if len(A):
-        stream = torch.cuda.current_stream(A.device).cuda_stream
-        with torch.cuda.device(A.device):
-            hopper.enqueue(Arrays(*arrays), sizes, (len(A), K, N, groups), stream)
     return C
 
 
@@ -213,15 +197,6 @@ def _module(device: int, source: str) -> Any:
         has, needs = (".".join(map(str, version)) for version in (capability, LEAST_CAPABILITY))
         raise RuntimeError(f"FP8 needs an NVIDIA GPU of compute capability {needs}; this one has {has}: use the CPU")
     return cupy.RawModule(code=(FOLDER / source).read_text(encoding="utf-8"), options=("-std=c++17",))
-
-
-@cache
-def _hopper(device: int | None) -> GroupedGemm | None:
-    """The product for this GPU, if it is a Hopper."""
-    if device is None or torch.cuda.get_device_capability(device) != HOPPER:
-        return None
-    with torch.cuda.device(device):
-        return GroupedGemm(_multiprocessors(device))
 
 
 @cache

@@ -57,6 +57,7 @@ class BodyLowering:
         u.registers.begin_block()
         if block.is_resume:
             control.resume(u, block)
+        self._tables.enter(u, block)
         self._loads.speculated.forget(u, block)
         self._loads.plan(u, block.instructions)
         for position, ins in enumerate(block.instructions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from grader.ptx.analysis.flow import Block
 from grader.ptx.ir import Value
 from grader.ptx.lowering import (
     accesses,
@@ -33,6 +34,7 @@ class Tables:
     effects: Mapping[str, Callable[[KernelBuilder, Instruction], None]]
     deposit: Callable[[KernelBuilder, Instruction], int]  # returns what the thread waits for
     poll: Callable[[KernelBuilder, Instruction], Value]  # is the phase that it waits for complete?
+    enter: Callable[[KernelBuilder, Block], None] = lambda _u, _block: None  # what goes first in each basic block
 
 
 TABLES = Tables(

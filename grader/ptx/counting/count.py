@@ -1,0 +1,260 @@
+"""Counts what the warps of a launch do, by the instruction that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+
+from grader.ptx.counting import hardware
+from grader.ptx.counting.trace import ROWS_OF, Place, Trace, Tracing, room
+from grader.ptx.counting.warps import WARP, Accesses, of_block
+from grader.ptx.explain import submission_frame
+from grader.ptx.jit import NativeKernel, compile_kernel
+from grader.ptx.launch import Argument, Buffer, Dim3, Launch, Limits, place_variables
+from grader.ptx.lowering.lower import lower
+from grader.ptx.machine import FIRST_WINDOW, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BITS
+from grader.ptx.opcodes.rows import INSERTED
+from grader.ptx.syntax import Location, Module
+
+
+class Sample(NamedTuple):
+    """How much is counted: blocks at most, and, of each, about so many records of lanes."""
+
+    blocks: int = 40
+    records: int = 30_000
+
+
+SAMPLE = Sample()
+EVERYTHING = Sample(blocks=1 << 24, records=1 << 40)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of one instruction; of one that accesses memory, there is one more for each access, with its `memory`.
+
+    `moved`, `least`: sectors of global and local memory, or wavefronts of shared memory, and how few would do.
+    `busiest`: of an atomic, how many updates one address got.
+    """
+
+    location: Location
+    opcode: str
+    memory: str  # "global", "shared" or "local"; "" of the instruction itself
+    width: int  # bytes of a lane
+    warps: int  # executions
+    lanes: int  # of them, together
+    moved: int = 0
+    least: int = 0
+    busiest: int = 0
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of some warps of a launch, or of all. `work`: warp instructions, by block."""
+
+    blocks: int
+    warps: int  # of the launch
+    counted: int  # of these
+    work: dict[int, int]
+    counts: tuple[Count, ...]
+    whole: bool = True  # no thread had more to record than there is room for
+
+
+class Counter:
+    """Counts for kernels of one module, which run one block after the other, as they did when they were checked."""
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._variables, self._room = place_variables(module), room()
+        self._kernels: dict[tuple[str, Dim3, frozenset[int]], tuple[NativeKernel, Trace]] = {}
+
+    def count(
+        self,
+        kernel: str,
+        *,
+        grid: Dim3,
+        block: Dim3,
+        shared_bytes: int = 0,
+        cluster: Dim3 | None = None,
+        arguments: Sequence[Argument],
+        limits: Limits | None = None,
+        seed: int = 0,
+        sample: Sample = SAMPLE,
+    ) -> Counted:
+        """Buffers are modified in place. Raises Unsupported, as for a run."""
+        cluster = cluster or self._module.kernels[kernel].cluster
+        read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
+        native, trace = self._compiled(kernel, cluster, read_only)
+        launch = Launch(
+            native, self._variables, grid, block, shared_bytes, arguments, limits or Limits(), seed, serial=False
+        )
+        order = _order(launch.blocks, in_turn=native.lowered.between_blocks.meet)
+        tally, watched = _Tally(trace, launch.threads), _Watched(sample, -(-launch.threads // WARP))
+        trace.begin(watched.threads(launch.threads))
+        for number in launch.one_by_one(islice(order, sample.blocks)):
+            watched.records(tally.add(number))
+            if tally.records >= sample.blocks * sample.records:
+                break
+            trace.begin(watched.threads(launch.threads))
+        return tally.counted(launch.blocks)
+
+    def _compiled(self, kernel: str, cluster: Dim3, read_only: frozenset[int]) -> tuple[NativeKernel, Trace]:
+        key = (kernel, cluster, read_only)
+        if key not in self._kernels:
+            trace = Trace(self._room)
+            function = replace(self._module.kernels[kernel], cluster=cluster)
+            lowered = lower(self._module, function, read_only, tables=Tracing(trace).tables())
+            self._kernels[key] = compile_kernel(lowered), trace
+        return self._kernels[key]
+
+
+def _order(blocks: int, *, in_turn: bool) -> Iterator[int]:
+    """All blocks, so that the first few are spread evenly; in index order if they wait for each other."""
+    step = 1 if in_turn else max(int(blocks * 0.618), 1)
+    while gcd(step, blocks) > 1:
+        step += 1
+    return (k * step % blocks for k in range(blocks))
+
+
+class _Watched:
+    """The warps of a block that leave records: as many as the sample has room for, others in each block."""
+
+    def __init__(self, sample: Sample, warps: int) -> None:
+        self._sample, self._warps = sample, warps
+        self._next, self._count = 0, warps if sample is EVERYTHING else min(warps, 2)
+        self._most = 1.0  # records of a warp
+
+    def threads(self, threads: int) -> Iterator[range]:
+        for k in range(self._next, self._next + self._count):
+            first = k % self._warps * WARP
+            yield range(first, min(first + WARP, threads))
+
+    def records(self, of_last_block: int) -> None:
+        self._next += self._count
+        self._most = max(self._most, of_last_block / self._count)
+        self._count = min(max(int(self._sample.records / self._most), 1), self._warps)
+
+
+class _Tally:
+    """What has been counted so far: by place and by the memory that it led to."""
+
+    def __init__(self, trace: Trace, threads: int) -> None:
+        self._trace, self._warps = trace, -(-threads // WARP)
+        self._counted = 0
+        self.records, self._whole = 0, True
+        self._sums = np.zeros((len(trace.places), len(MEMORIES), 4), np.int64)  # warps, lanes, moved, least
+        self._updates: dict[int, dict[int, int]] = {}  # by place and address
+        self._work: dict[int, int] = {}
+        self._kinds = np.array([_kind(place) for place in trace.places])
+        self._instructions = np.array([sum(i.base not in INSERTED for i in place.block) for place in trace.places])
+
+    def add(self, block: int) -> int:
+        """Returns how many records there were."""
+        before = self._sums[:, 0, 0].copy()
+        found = list(of_block(self._trace))
+        if found:
+            self._add(Accesses(*(np.concatenate(parts) for parts in zip(*found, strict=True))))
+        watched = len(self._trace.watched)
+        self._whole = self._whole and not self._trace.is_full
+        self._counted += watched
+        work = int(((self._sums[:, 0, 0] - before) * self._instructions).sum())
+        self._work[block] = work * self._warps // watched
+        records = sum(did.active.size for did in found)
+        self.records += records
+        return records
+
+    def _add(self, did: Accesses) -> None:
+        kinds = self._kinds[did.places]
+        for kind in np.unique(kinds):
+            of_kind = _chosen(did, kinds == kind)
+            for memory, rows in _by_memory(SPACES[kind >> WIDTH_BITS], of_kind):
+                moved, least = _cost(memory, rows, int(kind % (1 << WIDTH_BITS)))
+                into = self._sums[:, MEMORIES.index(memory)]
+                for k, values in enumerate((None, rows.active.sum(axis=1), moved, least)):
+                    into[:, k] += np.bincount(rows.places, values, len(into)).astype(np.int64)
+        for place in np.unique(did.places):
+            if self._trace.places[place].space and self._trace.places[place].instruction.traits.atomic:
+                self._add_updates(int(place), _chosen(did, did.places == place))
+
+    def _add_updates(self, place: int, did: Accesses) -> None:
+        addresses, counts = np.unique(did.addresses[did.active], return_counts=True)
+        known = self._updates.setdefault(place, {})
+        for address, number in zip(addresses.tolist(), counts.tolist(), strict=True):
+            known[address] = known.get(address, 0) + number
+
+    def counted(self, blocks: int) -> Counted:
+        counts: list[Count] = []
+        for number, place in enumerate(self._trace.places):
+            busiest = max(self._updates.get(number, {}).values(), default=0)
+            for memory, (warps, lanes, moved, least) in zip(MEMORIES, self._sums[number].tolist(), strict=True):
+                for ins in place.block or (place.instruction,):
+                    if warps and not (place.block and ins.base in INSERTED):
+                        at = submission_frame(ins.location)
+                        counts.append(Count(at, ins.opcode, memory, place.width, warps, lanes, moved, least, busiest))
+        return Counted(blocks, blocks * self._warps, self._counted, self._work, tuple(counts), self._whole)
+
+
+SPACES = ("", "global", "shared", "local", "generic", *ROWS_OF.values())  # as a Place names them
+MEMORIES = SPACES[:4]
+WIDTH_BITS = 8
+
+
+def _kind(place: Place) -> int:
+    """The accesses with the same number cost alike."""
+    return SPACES.index(place.space) << WIDTH_BITS | place.width
+
+
+def _chosen(did: Accesses, which: np.ndarray) -> Accesses:
+    return Accesses(*(part[which] for part in did))
+
+
+def _by_memory(space: str, did: Accesses) -> Iterator[tuple[str, Accesses]]:
+    """Generic pointers lead to what lies where they point; of ldmatrix, the first lanes bring addresses."""
+    if space in MEMORIES:
+        yield space, did
+    elif space != "generic":
+        lanes = int(space.removeprefix("rows"))
+        yield "shared", did._replace(active=did.active & (np.arange(WARP) < lanes))
+    else:
+        windows = np.where(did.active, (did.addresses >> WINDOW_BITS) - FIRST_WINDOW, 0).max(axis=1)
+        elsewhere = {"shared": windows == SHARED_WINDOW, "local": windows == LOCAL_WINDOW}
+        for memory, here in (*elsewhere.items(), ("global", ~np.logical_or(*elsewhere.values()))):
+            if here.any():
+                yield memory, _chosen(did, here)
+
+
+def _cost(memory: str, did: Accesses, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sectors or wavefronts, and how few would do; zeros for what accesses nothing."""
+    if not memory:
+        return np.zeros(len(did.active)), np.zeros(len(did.active))
+    some, which = _patterns(did)
+    moved, least = _cost_of_each(memory, _chosen(did, some), width)
+    return moved[which], least[which]
+
+
+ALIKE = 128  # bytes: an access as far on costs the same
+_WEIGHTS = np.random.default_rng(1).integers(1 << 62, size=(2, WARP), dtype=np.int64) | 1
+
+
+def _patterns(did: Accesses) -> tuple[np.ndarray, np.ndarray]:
+    """Of accesses that only lie elsewhere, one each; and for every access, which of these it is like.
+
+    Told apart by a number of 64 bits that is made of all lanes.
+    """
+    first = np.take_along_axis(did.addresses, did.active.argmax(axis=1)[:, None], axis=1)
+    apart = np.where(did.active, did.addresses - first // ALIKE * ALIKE, 0)
+    _, some, which = np.unique(apart @ _WEIGHTS[0] + did.active @ _WEIGHTS[1], return_index=True, return_inverse=True)
+    return some, which
+
+
+def _cost_of_each(memory: str, did: Accesses, width: int) -> tuple[np.ndarray, np.ndarray]:
+    addresses, active = did.addresses, did.active
+    if memory == "shared":
+        return hardware.wavefronts(addresses, active, width), hardware.least_wavefronts(active, width)
+    if memory == "local":
+        addresses = hardware.interleaved(addresses)
+    return hardware.sectors(addresses, active, width), hardware.least_sectors(active, width)
