@@ -139,3 +139,8 @@ def test_a_wrong_step_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr(device, "load", lambda _: Kernels(wrong="quantize_rows_step3"))
     assert ladder.main(["fast_quantization", "--check"]) == 1
     assert "step 3 is wrong at (3, 48): 1 elements" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_every_step_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ladder.main(["fast_quantization", "--check"]) == 0
