@@ -298,46 +298,52 @@ extern "C" __global__ void quantize_rows_step2(const float* x, u8* q, float* sca
     }
 }
 
-// Where the 16 bytes of a thread lie: each row is filled up to whole blocks, which are numbered through.
+// Where the W values of a thread lie.
 struct Place {
-    long long block, row;
+    long long row;
     int col;
     bool inside;
-
-    __device__ Place(long long vector, int lanes, int rows, int cols, int across) {
-        block = vector / lanes;
-        row = (unsigned)block / (unsigned)across;
-        col = ((int)block - (int)row * across) * BLOCK + (int)(vector % lanes) * (BLOCK / lanes);
-        inside = row < rows && col < cols;
-    }
 };
 
-// The values come from load(place) and values(what was loaded, v), W of each thread: 128 / W lanes share a
-// scale. They go to put(place, codes, scale). UNROLL loads of each thread are under way before the first is
-// used. At most 2^31 blocks.
-template <int W, int UNROLL, typename By, typename Load, typename Values, typename Put>
-__device__ void quantize_rows(Load load, Values values, Put put, int rows, int cols) {
-    constexpr int LANES = BLOCK / W;
-    const int across = ceil_div(cols, BLOCK);
-    const long long vectors = (long long)rows * across * LANES, piece = (long long)blockDim.x * UNROLL;
-    for (long long first = blockIdx.x * piece; first < vectors; first += gridDim.x * piece) {
-        decltype(load(Place(0, LANES, rows, cols, across))) raw[UNROLL];
+// Calls load(place) for W values of each thread, and use(place, what was loaded), which is called by every
+// lane of a warp together. Blocks of threads take pieces of rows: one division for all of a block's threads.
+// UNROLL loads of each thread are under way before the first is used.
+template <int W, int UNROLL, typename Load, typename Use>
+__device__ void each_piece(Load load, Use use, int rows, int cols) {
+    const int piece = blockDim.x * UNROLL * W, pieces = ceil_div(cols, piece);
+    for (long long i = blockIdx.x; i < (long long)rows * pieces; i += gridDim.x) {
+        const long long row = (unsigned)i / (unsigned)pieces;
+        const int first = ((int)i - (int)row * pieces) * piece + threadIdx.x * W;
+        decltype(load(Place{})) raw[UNROLL];
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            const Place at(first + u * blockDim.x + threadIdx.x, LANES, rows, cols, across);
+            const int col = first + u * blockDim.x * W;
             raw[u] = {};
-            if (at.inside) raw[u] = load(at);
+            if (col < cols) raw[u] = load(Place{row, col, true});
         }
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            const Place at(first + u * blockDim.x + threadIdx.x, LANES, rows, cols, across);
-            float v[W];
-            values(raw[u], v);
-            const By by(scale_of(largest_of<LANES>(largest(v))));
-            divide(v, by);
-            if (at.inside) put(at, Codes<W>(v), by.scale);
+            const int col = first + u * blockDim.x * W;
+            use(Place{row, col, col < cols}, raw[u]);
         }
     }
+}
+
+// values(what was loaded, v) are the W values of a thread: 128 / W lanes share a scale. They go to
+// put(place, codes, scale).
+template <int W, int UNROLL, typename By, typename Load, typename Values, typename Put>
+__device__ void quantize_rows(Load load, Values values, Put put, int rows, int cols) {
+    using Raw = decltype(load(Place{}));
+    each_piece<W, UNROLL>(
+        load,
+        [=](const Place& at, const Raw& raw) {
+            float v[W];
+            values(raw, v);
+            const By by(scale_of(largest_of<BLOCK / W>(largest(v))));
+            divide(v, by);
+            if (at.inside) put(at, Codes<W>(v), by.scale);
+        },
+        rows, cols);
 }
 
 // Where they belong: a row of codes to a row, a scale to a block.
@@ -349,7 +355,7 @@ struct InPlace {
     template <int W>
     __device__ void operator()(const Place& at, const Codes<W>& codes, float own) const {
         codes.store(q + at.row * cols + at.col);
-        if (at.col % BLOCK == 0) scale[at.block] = own;
+        if (at.col % BLOCK == 0) scale[at.row * ceil_div(cols, BLOCK) + at.col / BLOCK] = own;
     }
 };
 
@@ -364,7 +370,7 @@ struct ToPlaces {
     __device__ void operator()(const Place& at, const Codes<W>& codes, float own) const {
         const int across = ceil_div(cols, BLOCK);
         for (int slot = 0; slot < k; ++slot) {
-            const long long row = places[at.row * k + slot];
+            const long long row = __ldg(places + at.row * k + slot);
             codes.store(q + row * cols + at.col);
             if (at.col % BLOCK == 0) scale[row * across + at.col / BLOCK] = own;
         }
@@ -434,14 +440,21 @@ __device__ void swiglu(const GateUp& raw, float (&v)[8]) {
     for (int i = 0; i < 8; ++i) v[i] = swiglu(gate[i], up[i]);
 }
 
+struct LoadGateUp {
+    const u16* gate_up;
+    int cols;
+
+    __device__ GateUp operator()(const Place& at) const {
+        const u16* gate = gate_up + at.row * 2 * cols + at.col;
+        return GateUp{load16(gate), load16(gate + cols)};
+    }
+};
+
 template <int UNROLL>
 __device__ void swiglu_quantize_of(const u16* gate_up, u8* q, float* scale, int rows, int cols) {
     quantize_rows<8, UNROLL, Reciprocal>(
-        [=](const Place& at) {
-            const u16* gate = gate_up + at.row * 2 * cols + at.col;
-            return GateUp{load16(gate), load16(gate + cols)};
-        },
-        [](const GateUp& raw, float (&v)[8]) { swiglu(raw, v); }, InPlace{q, scale, cols}, rows, cols);
+        LoadGateUp{gate_up, cols}, [](const GateUp& raw, float (&v)[8]) { swiglu(raw, v); },
+        InPlace{q, scale, cols}, rows, cols);
 }
 
 // gate_up (rows, 2 * cols): the gates, then what they let through.
@@ -451,19 +464,19 @@ extern "C" __global__ void swiglu_quantize(const u16* gate_up, u8* q, float* sca
 
 // The first of two passes, as quick as it gets: silu(gate) * up in BF16. quantize_rows_bf16 is the second.
 extern "C" __global__ void swiglu_bf16(const u16* gate_up, u16* h, int rows, int cols) {
-    const int vectors = cols / 8;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (long long)rows * vectors;
-         i += (long long)gridDim.x * blockDim.x) {
-        const long long row = (unsigned)i / (unsigned)vectors, col = (i - row * vectors) * 8;
-        const u16* gate = gate_up + row * 2 * cols + col;
-        float v[8];
-        swiglu(GateUp{load16(gate), load16(gate + cols)}, v);
-        unsigned word[4];
+    each_piece<8, 2>(
+        LoadGateUp{gate_up, cols},
+        [=](const Place& at, const GateUp& raw) {
+            float v[8];
+            swiglu(raw, v);
+            unsigned word[4];
 #pragma unroll
-        for (int e = 0; e < 4; ++e)
-            asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word[e]) : "f"(v[2 * e + 1]), "f"(v[2 * e]));
-        *reinterpret_cast<uint4*>(h + row * cols + col) = make_uint4(word[0], word[1], word[2], word[3]);
-    }
+            for (int e = 0; e < 4; ++e)
+                asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word[e]) : "f"(v[2 * e + 1]), "f"(v[2 * e]));
+            const uint4 bits = make_uint4(word[0], word[1], word[2], word[3]);
+            if (at.inside) *reinterpret_cast<uint4*>(h + at.row * cols + at.col) = bits;
+        },
+        rows, cols);
 }
 
 // ---- 128x128 --------------------------------------------------------------------------------------------

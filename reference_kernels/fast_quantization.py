@@ -38,16 +38,15 @@ SMS = 132  # of an H200; each has room for 8 blocks of 256 threads
 def rows_launch(
     kernel: str, width: int, loads: int, shape: Shape, *, source: str = "x", threads: int = ROW_THREADS
 ) -> Launch:
-    """A 1×128 kernel in which each thread takes `loads` times `width` values."""
+    """A 1×128 kernel in which each thread takes `loads` times `width` values of a row."""
     rows, cols = shape
-    vectors = rows * _count(cols, BLOCK) * (BLOCK // width)
-    sizes = (np.int32(rows), np.int32(cols))
-    return Launch(kernel, _count(vectors, threads * loads), threads, (source, "q", "scale", *sizes))
+    grid = rows * _count(cols, width * loads * threads)
+    return Launch(kernel, grid, threads, (source, "q", "scale", np.int32(rows), np.int32(cols)))
 
 
-def row_threads(dtype: str) -> int:
-    """That take a block of 128 values."""
-    return BLOCK // WIDTH[dtype] // LOADS
+def row_blocks(dtype: str, cols: int) -> int:
+    """Blocks of ROW_THREADS threads that take a row."""
+    return _count(cols, WIDTH[dtype] * LOADS * ROW_THREADS)
 
 
 def rows_of(dtype: str, shape: Shape) -> tuple[Launch, ...]:
@@ -57,7 +56,7 @@ def rows_of(dtype: str, shape: Shape) -> tuple[Launch, ...]:
 def rows_to_places(dtype: str, shape: Shape, k: int) -> tuple[Launch, ...]:
     """Shape: of x. Arrays `places` (rows, k), q (rows * k, cols) and its scales."""
     rows, cols = shape
-    grid = _count(rows * _count(cols, BLOCK) * row_threads(dtype), ROW_THREADS)
+    grid = rows * row_blocks(dtype, cols)
     arguments = ("x", "places", "q", "scale", np.int32(rows), np.int32(cols), np.int32(k))
     return (Launch(f"quantize_to_places_{dtype}", grid, ROW_THREADS, arguments),)
 
@@ -69,7 +68,7 @@ def swiglu(shape: Shape) -> tuple[Launch, ...]:
 
 def swiglu_in_two_passes(shape: Shape) -> tuple[Launch, ...]:
     rows, cols = shape
-    grid = _count(rows * cols // WIDTH[BF16], ROW_THREADS)
+    grid = rows * row_blocks(BF16, cols)
     first = Launch("swiglu_bf16", grid, ROW_THREADS, ("gate_up", "h", np.int32(rows), np.int32(cols)))
     return first, rows_launch("quantize_rows_bf16", WIDTH[BF16], LOADS, shape, source="h")
 
@@ -111,8 +110,16 @@ def _weights(kernel: str, work: Shape, block: int, shape: Shape) -> Launch:
     return Launch(kernel, int(np.prod(work)), block, ("x", "q", "scale", *map(np.int32, shape)))
 
 
-def _rows_step(number: int, width: int, loads: int, shape: Shape) -> tuple[Launch, ...]:
-    return (rows_launch(f"quantize_rows_step{number}", width, loads, shape, threads=THREADS),)
+def _rows_step(number: int, loads: int, shape: Shape) -> tuple[Launch, ...]:
+    return (rows_launch(f"quantize_rows_step{number}", WIDTH[FP32], loads, shape, threads=THREADS),)
+
+
+def _naive_rows(number: int, threads_each: int, shape: Shape) -> tuple[Launch, ...]:
+    """`threads_each`: of a block of 128 values."""
+    rows, cols = shape
+    grid = _count(rows * _count(cols, BLOCK) * threads_each, THREADS)
+    sizes = (np.int32(rows), np.int32(cols))
+    return (Launch(f"quantize_rows_step{number}", grid, THREADS, ("x", "q", "scale", *sizes)),)
 
 
 def _naive_tiles(shape: Shape) -> tuple[Launch, ...]:
@@ -226,31 +233,31 @@ ROWS_FP32 = _ladder(
     FP32,
     Step(
         "a thread takes a block and reads it twice",
-        partial(_rows_step, 1, BLOCK, 1),
+        partial(_naive_rows, 1, 1),
         700,
         "lanes are 512 bytes apart: every access of a warp touches 32 lines",
     ),
     Step(
         "a warp takes a block, 4 bytes at a time, and keeps it",
-        partial(_rows_step, 2, WIDTH[FP32], 1),
+        partial(_naive_rows, 2, WARP),
         105,
         "coalesced and read once; but four narrow loads, and a division for each element",
     ),
     Step(
         "16 bytes at a time",
-        partial(_rows_step, 3, WIDTH[FP32], 1),
+        partial(_rows_step, 3, 1),
         90,
         "a quarter of the load and store instructions; one load of each thread under way",
     ),
     Step(
         "four loads under way",
-        partial(_rows_step, 4, WIDTH[FP32], 4),
+        partial(_rows_step, 4, 4),
         82,
         "bytes in flight cover the latency of memory",
     ),
     Step(
         "a product with the reciprocal, put right, in place of the division",
-        partial(_rows_step, 5, WIDTH[FP32], 4),
+        partial(_rows_step, 5, 4),
         79,
         "three instructions for each element instead of ten and a branch",
     ),
@@ -322,7 +329,7 @@ TENSOR_FP32 = _ladder(
 
 SWIGLU = Ladder(
     "SwiGLU, then 1×128, BF16",
-    (SIZE, SIZE // 2),
+    (4 * SIZE, SIZE // 4),  # of a layer with 4096 tokens, 8 experts each, 2048 columns between the products
     FLAT,
     _gate_up,
     _swiglu_outputs,
@@ -332,10 +339,10 @@ SWIGLU = Ladder(
         Step(
             "two passes: silu(gate) * up to BF16, then quantized",
             swiglu_in_two_passes,
-            71,
+            142,
             "nine bytes of each element are moved, and there are two launches",
         ),
-        Step("one pass", swiglu, 39, "five bytes of each element are moved"),
+        Step("one pass", swiglu, 78, "five bytes of each element are moved"),
     ),
     same_bits=False,  # between the two passes h is rounded to BF16
 )

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grader.reference_kernels.fast_quantization import ROW_THREADS, TILE_THREADS, row_threads
+from grader.reference_kernels.fast_quantization import ROW_THREADS, TILE_THREADS, row_blocks
 from grader.reference_kernels.torch_layers import on_hopper
 
 Quantized = tuple[Tensor, Tensor]
@@ -38,7 +38,7 @@ def quantize_rows(x: Tensor) -> Quantized:
     codes, scales = _quantized(x, (rows, cols), (rows, _blocks(cols)))
     arguments = (x, codes, scales, rows, cols)
     if _is_fast(x, cols):
-        _launch_fast(f"quantize_rows_{_type(x)}", scales.numel() * row_threads(_type(x)), *arguments)
+        _launch_fast(f"quantize_rows_{_type(x)}", _row_work(x, rows, cols), *arguments)
     else:
         _launch(f"quantize_rows_{_type(x)}", scales.numel() * WARP, *arguments)
     return codes, scales
@@ -62,7 +62,7 @@ def quantize_permuted(x: Tensor, rows: Tensor, tokens_of: Tensor) -> Quantized:
         return quantize_rows(x.index_select(0, tokens_of))
     copies = tokens_of.shape[0]
     codes, scales = _quantized(x, (copies, cols), (copies, _blocks(cols)))
-    work = tokens * _blocks(cols) * row_threads(_type(x))
+    work = _row_work(x, tokens, cols)
     arguments = (x, rows, codes, scales, tokens, cols, rows.shape[1])
     _launch_fast(f"quantize_to_places_{_type(x)}", work, *arguments)
     return codes, scales
@@ -123,7 +123,7 @@ def swiglu_quantize(gate_up: Tensor) -> Quantized:
     codes, scales = _quantized(gate_up, (rows, cols), (rows, _blocks(cols)))
     arguments = (gate_up, codes, scales, rows, cols)
     if _is_fast(gate_up, cols):
-        _launch_fast("swiglu_quantize", scales.numel() * row_threads(_type(gate_up)), *arguments)
+        _launch_fast("swiglu_quantize", _row_work(gate_up, rows, cols), *arguments)
     else:
         _launch("swiglu_quantize", scales.numel() * WARP, *arguments)
     return codes, scales
@@ -143,6 +143,10 @@ def _is_fast(x: Tensor, cols: int) -> bool:
 
 def _type(x: Tensor) -> str:
     return "bf16" if x.dtype is torch.bfloat16 else "fp32"
+
+
+def _row_work(x: Tensor, rows: int, cols: int) -> int:
+    return rows * row_blocks(_type(x), cols) * ROW_THREADS
 
 
 def _launch_fast(name: str, work: int, *arguments: Any, threads: int = ROW_THREADS) -> None:
