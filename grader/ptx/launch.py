@@ -40,6 +40,7 @@ from grader.ptx.machine import (
     MAX_RELEASES,
     MAX_ROWS,
     MAX_STACK,
+    MAX_TILES,
     MBARRIER_BYTES,
     NAMED_BARRIERS,
     PARAM_WINDOW,
@@ -51,6 +52,7 @@ from grader.ptx.machine import (
     SINK_BYTES,
     STAGE_BYTES,
     STAMP_STEP,
+    TILE,
     TIME_IS_UP,
     TURN_BYTES,
     VARIABLE_WINDOW,
@@ -327,6 +329,7 @@ class Launch:
             "mbarriers": np.zeros(low.shared.arena // 8 * MBARRIER_BYTES, np.uint8),
             "flights": np.zeros((MAX_FLIGHTS + 1) * FLIGHT.size, np.uint8),
             "stage": np.zeros(STAGE_BYTES if low.asynchronous else 1, np.uint8),
+            "tiles": np.zeros(MAX_TILES * TILE.size, np.uint8),
         }
         worker = Struct(WORKER)
         worker.set(launch=self.record.address, program=self.compiled.program.address, number=number)

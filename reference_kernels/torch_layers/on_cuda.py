@@ -1,7 +1,7 @@
-"""The layers' operators on a GPU: fp8_layers.cu, fast_quantization.cu and, on a Hopper GPU, its grouped product.
+"""The layers' operators on a GPU: fp8_layers.cu and fast_quantization.cu, on torch's memory and current stream.
 
-Kernels get torch's pointers and run on its current stream. Nothing is copied to the host and nothing waits, so the
-operators can be captured into a CUDA graph once the kernels are compiled.
+Kernels get torch's pointers. Nothing is copied to the host and nothing waits, so the operators can be captured into a
+CUDA graph once the kernels are compiled.
 """
 
 # ruff: noqa: N803, N806 - matrices and their sizes are capital letters, as in the papers
