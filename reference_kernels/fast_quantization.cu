@@ -2,6 +2,8 @@
 //
 //     python reference_kernels/ladder.py fast_quantization
 //
+// What came of it on an H200 is in benchmarks/results/quantization_and_moe_on_h200.md.
+//
 //     quantize_tensor          one scale that is known before: one pass
 //     tensor_amax,
 //     quantize_by_amax         one scale from the tensor itself: two passes, the second from the end
