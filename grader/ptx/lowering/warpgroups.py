@@ -126,16 +126,15 @@ def _multiplier(opcode: str, in_registers: bool, a_by_row: bool, b_by_row: bool,
     rows, column = [_line(routine, shape) for _ in range(2)], _line(routine, shape)
     own_row = f["row"] + (f["lane"] >> 2)
     for half, values in enumerate(rows):
-        for k in range(shape.k):
-            if in_registers:
-                code = _from_registers(routine, shape, half, k)
-            else:
-                code = _from_shared(routine, shape.a, f["a"], own_row + 8 * half, k, by_row=a_by_row)
+        if in_registers:
+            codes = [_from_registers(routine, shape, half, k) for k in range(shape.k)]
+        else:
+            codes = _from_shared(routine, shape, shape.a, f["a"], own_row + 8 * half, by_row=a_by_row)
+        for k, code in enumerate(codes):
             _set(routine, shape.a, values, k, code, negated=negated)
     with f.count(f.const("i64", shape.n // 4)) as pair:
         first = (pair >> 1) * 8 + ((f["lane"] & 3) << 1) + (pair & 1)
-        for k in range(shape.k):
-            code = _from_shared(routine, shape.b, f["b"], first, k, by_row=b_by_row)
+        for k, code in enumerate(_from_shared(routine, shape, shape.b, f["b"], first, by_row=b_by_row)):
             _set(routine, shape.b, column, k, code)
         for half, values in enumerate(rows):
             _element(routine, shape, (pair >> 1) * 4 + 2 * half + (pair & 1), values, column)
@@ -167,11 +166,19 @@ def _from_registers(routine: Routine, shape: GroupProduct, half: int, k: int) ->
     return (word >> (k % per * bits)).trunc(f"i{bits}")
 
 
-def _from_shared(routine: Routine, type_: str, place: Value, row: Value, k: int, *, by_row: bool) -> Value:
+def _from_shared(
+    routine: Routine, shape: GroupProduct, type_: str, place: Value, row: Value, *, by_row: bool
+) -> list[Value]:
+    """A row along k. What lies in one piece needs one address."""
     f, bits = routine.f, ELEMENT_BITS[type_]
-    at = element_place(f["base"], place, row, f.const("i64", k), bits // 8, by_row=by_row)
-    at = f.select(at.ult(f["limit"]), at, f.const("i64", 0))  # what is outside was told
-    return f["shared"].at(at).load(f"i{bits}", 1)
+    together = PIECE * 8 // bits if by_row else 1
+    codes = []
+    for first in range(0, shape.k, together):
+        at = element_place(f["base"], place, row, f.const("i64", first), bits // 8, by_row=by_row)
+        at = f.select(at.ult(f["limit"]), at, f.const("i64", 0))  # what is outside was told
+        start = f["shared"].at(at)
+        codes += [start.index(f"i{bits}", k).load(f"i{bits}", 1) for k in range(min(together, shape.k - first))]
+    return codes
 
 
 def _element(routine: Routine, shape: GroupProduct, i: Value, row: Line | Value, column: Line | Value) -> None:
