@@ -135,6 +135,7 @@ class Fault:
     address: int
     other: int
     other_site: int
+    tile: int
 
 
 def place_variables(module: Module) -> Placed:
@@ -400,7 +401,9 @@ class Launch:
         for site, kind in zip(*np.nonzero(tables["count"].sum(axis=0)), strict=True):
             records = [t for t in tables[:, site, kind] if t["count"]]
             first = min(records, key=lambda r: (int(r["block"]), int(r["thread"])))
-            values = {name: int(first[name]) for name in ("block", "thread", "address", "other", "other_site")}
+            values = {
+                name: int(first[name]) for name in ("block", "thread", "address", "other", "other_site", "tile")
+            }
             values["address"] = self._named(values["address"])
             found.append(Fault(int(site), Kind(int(kind)), sum(int(r["count"]) for r in records), **values))
         return found

@@ -181,6 +181,7 @@ FAULT = Layout(
     other="i64",  # the stamp of the other access, or what the kind needs
     thread="i32",
     other_site="i32",
+    tile="i32",  # bytes of the tile that a tensor copy or a wgmma was at, or 0
 )
 
 # What the runtime must know of a kernel. Granules are powers of two, given as shifts.
@@ -316,6 +317,7 @@ WORKER = Layout(
     staged="i64",  # where the next one goes
     tiles="ptr",  # TILE records: what tensor copies brought
     tile_count="i32",
+    tile_bytes="i32",  # of the tile that a tensor copy or a wgmma is at; 0: of none
     remote_low="i64",  # where threads used the shared memory of other blocks, from here
     remote_high="i64",  # up to here
 )
