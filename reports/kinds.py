@@ -156,7 +156,7 @@ FINER: dict[tuple[str, str], Finer] = {
     ),
     ("out-of-bounds", Detail.NOT_REQUESTED): Finer(
         "launch->shared_bytes is 0. Set it in the launch function to the size of the extern __shared__ array, in "
-        "bytes: launch->shared_bytes = 2 * TILE * TILE * sizeof(float).",
+        "bytes; for two tiles, launch->shared_bytes = 2 * TILE * TILE * sizeof(float).",
         "No dynamic shared memory requested",
     ),
     **{

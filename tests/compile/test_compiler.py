@@ -211,18 +211,15 @@ def test_what_was_probably_meant_is_said(right: str, wrong: str, note: str) -> N
 
 
 def test_a_template_that_is_not_closed_and_a_type_s_member() -> None:
-    template = "template <class T>\n__device__ int rows(T) {{\n    return {};\n{}\n"
     before, after = BODY.split("#define", 1)
-    tile = "struct Tile { static const int rows = 16; };\n"
-    unclosed = errors(f"{before}{tile}{template.format('T::rows', '')}#define{after}")[0]
-    line = f"{before}{tile}".count("\n") + 2
-    assert (unclosed.line, unclosed.message[:26]) == (line, 'the "{" on this line is ne')
-    dotted = errors(f"{before}{tile}{template.format('Tile.rows', '}')}#define{after}")[0]
-    assert (dotted.line, dotted.message, dotted.notes[0]) == (
-        line + 1,
-        "T is a type",
-        "write T::rows instead of T.rows",
-    )
+    before += "struct Tile { static const int rows = 16; };\n"
+    line = before.count("\n") + 1
+    template = "template <class T>\n__device__ int rows(T) {\n    return T::rows;\n\n"
+    unclosed = errors(f"{before}{template}#define{after}")[0]
+    assert (unclosed.line, "is never closed" in unclosed.message) == (line + 1, True)
+    dotted = errors(f"{before}__device__ int rows() {{ return Tile.rows; }}\n#define{after}")[0]
+    assert (dotted.line, dotted.message) == (line, "Tile is a type")
+    assert dotted.notes[0] == "write Tile::rows instead of Tile.rows"
 
 
 def test_braces_are_matched_in_time() -> None:
