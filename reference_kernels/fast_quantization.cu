@@ -122,7 +122,9 @@ struct ForeignDivisor {
     __device__ explicit ForeignDivisor(float scale)
         : scale(scale), reciprocal(__frcp_rn(scale)), most(1024.0f * scale) {}
     __device__ float quotient(float x) const {
-        return quotient_of(x > most ? most : x < -most ? -most : x, scale, reciprocal);  // NaN stays
+        asm("min.NaN.f32 %0, %0, %1;" : "+f"(x) : "f"(most));
+        asm("max.NaN.f32 %0, %0, %1;" : "+f"(x) : "f"(-most));
+        return quotient_of(x, scale, reciprocal);
     }
 };
 
@@ -406,8 +408,10 @@ struct GateUp {
 // silu(gate) * up in FP32. The exponential and the reciprocal are the GPU's own approximations, right to
 // about two ulps: far finer than a code's sixteenth.
 __device__ float swiglu(float gate, float up) {
-    float inverse;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + __expf(-gate)));
+    constexpr float LOG2_E = 1.4426950408889634f;
+    float power, inverse;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-LOG2_E * gate));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
     return gate * inverse * up;
 }
 
@@ -553,6 +557,7 @@ extern "C" __global__ void quantize_channels_step1(const float* x, u8* q, float*
 
 #ifndef CHANNEL_THREADS
 #define CHANNEL_THREADS 256
+#define CHANNEL_STEPS 16
 #endif
 
 #if __CUDA_ARCH__ >= 900
@@ -653,19 +658,19 @@ __device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, i
 
 extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 2)
     quantize_channels_fp32(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 4, 16>(x, q, scale, groups, rows, cols);
+    quantize_channels<CHANNEL_THREADS, 4, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
 }
 
 extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 2)
     quantize_channels_bf16(const u16* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 4, 16>(x, q, scale, groups, rows, cols);
+    quantize_channels<CHANNEL_THREADS, 4, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
 }
 
 // A step of the ladder: 128 bytes across, so that codes fill whole sectors, but one block on a
 // multiprocessor.
 extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(2 * CHANNEL_THREADS, 1)
     quantize_channels_wide(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<2 * CHANNEL_THREADS, 8, 16>(x, q, scale, groups, rows, cols);
+    quantize_channels<2 * CHANNEL_THREADS, 8, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
 }
 
 #endif

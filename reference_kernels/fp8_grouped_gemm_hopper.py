@@ -64,10 +64,13 @@ MEDIUM = Tile("fp8_grouped_gemm_kernel_1", 2, 128, 4)
 LARGE = Tile("fp8_grouped_gemm_kernel_2", 2, 256, 4, cluster=2)
 
 
+def file() -> Path:
+    return next(folder / EXERCISE for folder in FOLDERS if (folder / EXERCISE).is_file())
+
+
 def source() -> str:
     """The kernels, without what the grader needs."""
-    file = next(folder / EXERCISE for folder in FOLDERS if (folder / EXERCISE).is_file())
-    kernels, mark, _ = file.read_text(encoding="utf-8").partition(LAUNCH_PART)
+    kernels, mark, _ = file().read_text(encoding="utf-8").partition(LAUNCH_PART)
     assert mark
     assert HEADER in kernels
     return kernels.replace(HEADER, TENSOR_MAP)
@@ -85,9 +88,9 @@ def tile_of(rows: int, N: int, groups: int, sm_count: int) -> Tile:
 class GroupedGemm:
     """The kernels, compiled for the current device. Raises RuntimeError where that is no Hopper GPU."""
 
-    def __init__(self, sm_count: int, text: str = "") -> None:
+    def __init__(self, sm_count: int) -> None:
         self._sm_count = sm_count
-        self._module = hopper.Module(text or source())
+        self._module = hopper.Module(source(), file())
 
     def enqueue(
         self, arrays: Arrays, M_sizes: int, sizes: Sequence[int], stream: int, tile: Tile | None = None

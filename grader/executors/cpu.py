@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from grader.compile.toolkit import ToolkitMissing
 from grader.sandbox.channel import MAX_MESSAGE_BYTES
@@ -13,6 +12,8 @@ from grader.sandbox.messages import Built, Ran, Run
 from grader.sandbox.serve import SetupError, serve
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from grader.executors.launches import CpuSubmission
 
 MAX_PTX_CHARACTERS = MAX_MESSAGE_BYTES - (1 << 20)  # if it is larger, the parent gets nothing to cache

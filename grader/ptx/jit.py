@@ -96,6 +96,8 @@ def compile_kernel(lowered: Lowered) -> NativeKernel:
         local_start=lowered.frame.local_start,
         local_bytes=lowered.frame.local_bytes,
         copies_start=lowered.frame.copies_start,
+        products_start=lowered.frame.products_start,
+        products=lowered.frame.products,
         polls=lowered.shared.polls,
         first_read=UNSETTLED if lowered.shared.rewrites else 0,
     )

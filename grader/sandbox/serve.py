@@ -9,18 +9,20 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import msgspec
-import numpy as np
 
 from grader.errors import at_fault
-from grader.sandbox import arena, bytecode
+from grader.sandbox import bytecode
 from grader.sandbox.channel import LENGTH, frame, payload_length
 from grader.sandbox.confine import CPU, REQUIRED, SWITCH, Access, confine
-from grader.sandbox.messages import Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
+from grader.sandbox.messages import ArenaSlot, Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_DETAILS = 4000  # characters of a traceback
 
@@ -45,7 +47,7 @@ class Engine(Protocol):
 
 
 # Answers a request; the arrays are those of its slots, if it has any.
-Handler = Callable[[Any, dict[str, np.ndarray]], Reply]
+Handler = Callable[[Any, "dict[str, np.ndarray]"], Reply]
 
 
 class SetupError(Exception):
@@ -84,6 +86,13 @@ def attend(
         threading.Thread(target=server.load_rest, daemon=True).start()
     while True:
         server.answer()
+
+
+def _attached(memory: int, slots: Iterable[ArenaSlot], size: int) -> dict[str, np.ndarray]:
+    """NumPy is loaded while NVRTC works."""
+    from grader.sandbox import arena
+
+    return arena.attach(memory, slots, size)
 
 
 class _Server:
@@ -125,7 +134,7 @@ class _Server:
             self._engine.load(request.ptx, request.cubin)
             return Loaded()
         slots, size = getattr(request, "slots", ()), getattr(request, "arena_bytes", 0)
-        arrays = arena.attach(self._memory, slots, size) if slots else {}
+        arrays = _attached(self._memory, slots, size) if slots else {}
         if isinstance(request, Run):
             return self._engine.run(request, arrays)
         return self._further[type(request)](request, arrays)
