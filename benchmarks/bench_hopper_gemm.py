@@ -272,7 +272,7 @@ def _launch(graph: Any) -> None:
     import cupy
     import torch
 
-    graph.launch(cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream))
+    graph.launch(cupy.cuda.Stream.from_external(torch.cuda.current_stream()))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -32,13 +32,16 @@ def architecture() -> str:
 
 
 def compiled(file: Path, arch: str, *options: str) -> bytes:
+    return compiled_text(file.read_text(encoding="utf-8"), file, arch, *options)
+
+
+def compiled_text(text: str, file: Path, arch: str, *options: str) -> bytes:
+    """`file` is where the text comes from, more or less. Needs no GPU."""
     from cupy_backends.cuda.libs import nvrtc
 
     headers = sorted(file.parent.glob("*.cuh"))
     contents = tuple(header.read_bytes() for header in headers)
-    program = nvrtc.createProgram(
-        file.read_text(encoding="utf-8"), str(file), contents, tuple(header.name.encode() for header in headers)
-    )
+    program = nvrtc.createProgram(text, str(file), contents, tuple(header.name.encode() for header in headers))
     try:
         nvrtc.compileProgram(program, (f"-arch={arch}", *OPTIONS, *options))
         cubin = bytes(nvrtc.getCUBIN(program)) + b"\0"  # CuPy's binding drops the last byte

@@ -82,23 +82,30 @@ __device__ unsigned largest_of(unsigned most) {
     }
 }
 
-__device__ float scale_of(unsigned amax) {
-    if (amax >= INFINITY_BITS) return __uint_as_float(NAN_BITS);
-    return fmaxf(__uint_as_float(amax), AMAX_FLOOR) / LARGEST;
+// x / divisor as IEEE rounds it, in three instructions: a product with the reciprocal, and its error put
+// right (Markstein 1990). Exact for quotients of 2^-11 and more, which are all that do not become zero.
+// Written so that -0 stays -0.
+__device__ float quotient_of(float x, float divisor, float reciprocal) {
+    const float near = __fmul_rn(x, reciprocal);
+    const float beyond = __fmaf_rn(near, divisor, -x);
+    return __fmaf_rn(-beyond, reciprocal, near);
 }
 
-// x / scale as IEEE rounds it, in three instructions: a product with the reciprocal, and its error put right
-// (Markstein 1990). Exact for quotients of 2^-11 and more, which are all that do not become zero. Written so
-// that -0 stays -0.
+__device__ float scale_of(unsigned amax) {
+    if (amax >= INFINITY_BITS) return __uint_as_float(NAN_BITS);
+    return quotient_of(fmaxf(__uint_as_float(amax), AMAX_FLOOR), LARGEST, 1.0f / LARGEST);
+}
+
 struct Divisor {
     float scale, reciprocal;
+
     __device__ Divisor() {}
-    __device__ explicit Divisor(float scale) : scale(scale), reciprocal(__frcp_rn(scale)) {}
-    __device__ float quotient(float x) const {
-        const float near = __fmul_rn(x, reciprocal);
-        const float beyond = __fmaf_rn(near, scale, -x);
-        return __fmaf_rn(-beyond, reciprocal, near);
+    // The reciprocal as IEEE rounds it; of scales, all of which are far from FP32's least and largest.
+    __device__ explicit Divisor(float scale) : scale(scale) {
+        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(scale));
+        reciprocal = __fmaf_rn(-__fmaf_rn(reciprocal, scale, -1.0f), reciprocal, reciprocal);
     }
+    __device__ float quotient(float x) const { return quotient_of(x, scale, reciprocal); }
 };
 
 // The same by the division that the compiler makes: about ten instructions and a branch.
@@ -109,11 +116,15 @@ struct PlainDivisor {
 };
 
 // For a scale that was not made from this tensor: far beyond 448 an infinity would meet another and be NaN.
-struct ForeignDivisor : Divisor {
-    using Divisor::Divisor;
+struct ForeignDivisor {
+    float scale, reciprocal, most;
+
+    __device__ explicit ForeignDivisor(float scale)
+        : scale(scale), reciprocal(__frcp_rn(scale)), most(1024.0f * scale) {}
     __device__ float quotient(float x) const {
-        const float most = 1024.0f * scale;
-        return Divisor::quotient(x > most ? most : x < -most ? -most : x);  // NaN stays
+        asm("min.NaN.f32 %0, %0, %1;" : "+f"(x) : "f"(most));
+        asm("max.NaN.f32 %0, %0, %1;" : "+f"(x) : "f"(-most));
+        return quotient_of(x, scale, reciprocal);
     }
 };
 
@@ -397,8 +408,10 @@ struct GateUp {
 // silu(gate) * up in FP32. The exponential and the reciprocal are the GPU's own approximations, right to
 // about two ulps: far finer than a code's sixteenth.
 __device__ float swiglu(float gate, float up) {
-    float inverse;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + __expf(-gate)));
+    constexpr float LOG2_E = 1.4426950408889634f;
+    float power, inverse;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-LOG2_E * gate));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
     return gate * inverse * up;
 }
 
@@ -492,7 +505,7 @@ extern "C" __global__ void __launch_bounds__(512, 2)
     quantize_tiles<512>(x, q, scale, groups, rows, cols);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4)
+extern "C" __global__ void __launch_bounds__(256, 3)
     quantize_tiles_bf16(const u16* x, u8* q, float* scale, int groups, int rows, int cols) {
     quantize_tiles<256>(x, q, scale, groups, rows, cols);
 }
@@ -544,6 +557,7 @@ extern "C" __global__ void quantize_channels_step1(const float* x, u8* q, float*
 
 #ifndef CHANNEL_THREADS
 #define CHANNEL_THREADS 256
+#define CHANNEL_STEPS 16
 #endif
 
 #if __CUDA_ARCH__ >= 900
@@ -644,19 +658,19 @@ __device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, i
 
 extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 2)
     quantize_channels_fp32(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 4, 16>(x, q, scale, groups, rows, cols);
+    quantize_channels<CHANNEL_THREADS, 4, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
 }
 
 extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 2)
     quantize_channels_bf16(const u16* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 4, 16>(x, q, scale, groups, rows, cols);
+    quantize_channels<CHANNEL_THREADS, 4, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
 }
 
 // A step of the ladder: 128 bytes across, so that codes fill whole sectors, but one block on a
 // multiprocessor.
 extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(2 * CHANNEL_THREADS, 1)
     quantize_channels_wide(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<2 * CHANNEL_THREADS, 8, 16>(x, q, scale, groups, rows, cols);
+    quantize_channels<2 * CHANNEL_THREADS, 8, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
 }
 
 #endif

@@ -99,9 +99,10 @@ def wide_channels(shape: Shape) -> tuple[Launch, ...]:
 def tensor(dtype: str, shape: Shape) -> tuple[Launch, ...]:
     """Scale and codes; `amax` starts as 0."""
     size = int(np.prod(shape))
-    amax = Launch(f"tensor_amax_{dtype}", RESIDENT, THREADS, ("x", "amax", np.int64(size)))
+    grid = min(RESIDENT, _count(size // WIDTH[dtype], THREADS))
+    amax = Launch(f"tensor_amax_{dtype}", grid, THREADS, ("x", "amax", np.int64(size)))
     arguments = ("x", "q", "scale", "amax", np.int64(size))
-    return amax, Launch(f"quantize_by_amax_{dtype}", RESIDENT, THREADS, arguments)
+    return amax, Launch(f"quantize_by_amax_{dtype}", grid, THREADS, arguments)
 
 
 def tensor_by_scale(dtype: str, shape: Shape) -> tuple[Launch, ...]:

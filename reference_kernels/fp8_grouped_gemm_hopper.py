@@ -1,7 +1,7 @@
 """FP8 grouped GEMM with block scales at Hopper's speed: the kernels of exercise 05's solution_hopper.cu.
 
     A (sum M, K) E4M3, A_scales (sum M, ceil(K/128)); B (G, N, K) E4M3, B_scales (G, ceil(N/128), ceil(K/128));
-    C (sum M, N) BF16; M_sizes (G), on the device. K and N are multiples of 16.
+    C (sum M, N) BF16; M_sizes (G), on the device. K and N are multiples of ALIGNMENT.
 
 The host needs to know only how many rows there are, not how many each group has.
 """
@@ -26,6 +26,8 @@ HEADER = '#include "grader.cuh"\n'
 TENSOR_MAP = "struct alignas(64) CUtensorMap { unsigned long long opaque[16]; };\n"
 LAUNCH_PART = "// ---- how the kernels are launched"  # what follows is for the grader
 
+CAPABILITY = (9, 0)  # compute capability of the GPUs that can run them
+ALIGNMENT = 16  # of K and N
 STEP = 128  # elements along K that share a scale
 BAND = 64  # rows of a warpgroup
 WARPGROUP = 128
@@ -62,10 +64,13 @@ MEDIUM = Tile("fp8_grouped_gemm_kernel_1", 2, 128, 4)
 LARGE = Tile("fp8_grouped_gemm_kernel_2", 2, 256, 4, cluster=2)
 
 
+def file() -> Path:
+    return next(folder / EXERCISE for folder in FOLDERS if (folder / EXERCISE).is_file())
+
+
 def source() -> str:
     """The kernels, without what the grader needs."""
-    file = next(folder / EXERCISE for folder in FOLDERS if (folder / EXERCISE).is_file())
-    kernels, mark, _ = file.read_text(encoding="utf-8").partition(LAUNCH_PART)
+    kernels, mark, _ = file().read_text(encoding="utf-8").partition(LAUNCH_PART)
     assert mark
     assert HEADER in kernels
     return kernels.replace(HEADER, TENSOR_MAP)
@@ -83,9 +88,9 @@ def tile_of(rows: int, N: int, groups: int, sm_count: int) -> Tile:
 class GroupedGemm:
     """The kernels, compiled for the current device. Raises RuntimeError where that is no Hopper GPU."""
 
-    def __init__(self, sm_count: int, text: str = "") -> None:
+    def __init__(self, sm_count: int) -> None:
         self._sm_count = sm_count
-        self._module = hopper.Module(text or source())
+        self._module = hopper.Module(source(), file())
 
     def enqueue(
         self, arrays: Arrays, M_sizes: int, sizes: Sequence[int], stream: int, tile: Tile | None = None

@@ -1,4 +1,4 @@
-"""Kernels for Hopper from Python: compiled for sm_90a, launched in clusters, with tensor maps.
+"""Launches kernels for Hopper: in clusters, and with tensor maps.
 
 CuPy's bindings of the driver have neither cuLaunchKernelEx nor cuTensorMapEncodeTiled, so this calls the driver
 itself, in the current context.
@@ -10,8 +10,11 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import byref, c_int, c_uint, c_uint64, c_void_p
 from functools import cache
+from pathlib import Path
 
-OPTIONS = ("-arch=sm_90a", "-std=c++17")
+from grader.reference_kernels import device
+
+ARCHITECTURE = "sm_90a"
 MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 CLUSTER_DIMENSION = 4  # CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
 MAP_WORDS = 16  # 64-bit words of a CUtensorMap
@@ -46,12 +49,12 @@ class _Config(ctypes.Structure):
 
 
 class Module:
-    """Compiled kernels, in the current context. Raises DriverError, and NVRTC's error with its log."""
+    """Compiled kernels, in the current context. Raises DriverError, or RuntimeError with the compiler's log."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, file: Path) -> None:
         self._module = c_void_p()
         self._kernels: dict[str, c_void_p] = {}
-        call("cuModuleLoadData", byref(self._module), compiled(source))
+        call("cuModuleLoadData", byref(self._module), device.compiled_text(source, file, ARCHITECTURE))
 
     def kernel(self, name: str, shared_bytes: int) -> c_void_p:
         """Ready to be launched with that many bytes of dynamic shared memory."""
@@ -61,20 +64,6 @@ class Module:
             call("cuFuncSetAttribute", function, c_int(MAX_DYNAMIC_SHARED), c_int(shared_bytes))
             self._kernels[name] = function
         return self._kernels[name]
-
-
-def compiled(source: str) -> bytes:
-    """Machine code. Needs no GPU. Raises RuntimeError with the compiler's log."""
-    from cupy_backends.cuda.libs import nvrtc
-
-    program = nvrtc.createProgram(source, "kernels.cu", (), ())
-    try:
-        nvrtc.compileProgram(program, OPTIONS)
-        return bytes(nvrtc.getCUBIN(program)) + b"\0"  # CuPy's binding drops the last byte
-    except nvrtc.NVRTCError as error:
-        raise RuntimeError(f"{error}: {nvrtc.getProgramLog(program)}") from None
-    finally:
-        nvrtc.destroyProgram(program)
 
 
 def launch(

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 from grader.reference_kernels import device  # noqa: E402
 from grader.reference_kernels.steps import Ladder, Launch, Step  # noqa: E402
 
-FOLDER = Path(__file__).parent
+FOLDER, PACKAGE = Path(__file__).parent, "grader.reference_kernels"
 ROUNDS, WARM_UP = 40, 3
 L2_MULTIPLE = 2.05
 DRAWN_ROWS = 256  # of the inputs at full size, which repeat them
@@ -62,7 +62,9 @@ def main(arguments: Sequence[str]) -> int:
     source = FOLDER / f"{Path(options.file).stem}.cu"
     if not source.is_file() or not source.with_suffix(".py").is_file():
         parser.error(f"{options.file}: there is no {source.name} with its steps beside it, in {source.stem}.py")
-    every: Sequence[Ladder] = importlib.import_module(f"grader.reference_kernels.{source.stem}").LADDERS
+    every: Sequence[Ladder] = getattr(importlib.import_module(f"{PACKAGE}.{source.stem}"), "LADDERS", ())
+    if not every:
+        parser.error(f"{options.file}: {source.stem}.py has no ladders")
     ladders = [ladder for ladder in every if options.only in ladder.title]
     if not ladders:
         parser.error(f"--only {options.only}: known are {'; '.join(ladder.title for ladder in every)}")

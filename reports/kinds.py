@@ -254,6 +254,24 @@ FINER: dict[tuple[str, str], Finer] = {
     ("race", Detail.NO_PRODUCT_FENCE): Finer(
         "Run wgmma.fence before the first wgmma, and again whenever its registers were changed by anything else."
     ),
+    ("race", Detail.CHANGED_REGISTER): Finer(
+        "Put a wgmma.fence between that change and the wgmma. Accumulators and registers of A belong to the tensor "
+        "cores from the fence to the wait for the group."
+    ),
+    ("race", Detail.EARLY_FACTOR): Finer(
+        "Wait for the wgmma's group (wgmma.wait_group) before registers of A get new values, or use other registers "
+        "for the next product."
+    ),
+    ("collective-mismatch", Detail.SPLIT_WARPGROUP): Finer(
+        "Let all four warps of a warpgroup run each wgmma, under no condition that differs between them, and let a "
+        "warpgroup start at a multiple of 128 threads.",
+        "Not a whole warpgroup",
+    ),
+    ("misaligned-access", Detail.WRONG_DESCRIPTOR): Finer(
+        "Make the descriptor and the tensor map agree: the same swizzle, rows as long as what is swizzled, eight of "
+        "them (8 * 128 bytes) as the stride, and tiles that start at a multiple of that (alignas(1024)).",
+        "The descriptor does not fit the tile",
+    ),
     ("race", Detail.LEFT_BLOCK): Finer(
         "A block that has returned may have lost its shared memory. End the kernel with a cluster.sync() that all "
         "threads of the cluster reach after their last access to shared memory of another block."
@@ -273,7 +291,8 @@ FINER: dict[tuple[str, str], Finer] = {
         "thread arrives only after its last access."
     ),
     ("barrier-divergence", Detail.STUCK_MBARRIER): Finer(
-        f"{_COUNT_ARRIVALS} Then check the parity: it starts at 0 and changes with every phase.",
+        f"{_COUNT_ARRIVALS} Then check the parity: it starts at 0 and changes with every phase. If some threads can "
+        "go round again before others have waited, a phase passes these by: add a barrier.",
         "Waits forever at an mbarrier",
     ),
     ("barrier-divergence", Detail.PASSED_EARLY): Finer(

@@ -21,7 +21,7 @@ from grader.batch.identity import Conditions
 from grader.batch.intake import Accepted, Batch, accept
 from grader.batch.ledger import Ledger
 from grader.batch.schedule import BatchEngine, Finishing
-from grader.batch.worker import Graded, Spare, Task
+from grader.batch.worker import Graded, Task
 from grader.exercise import secret as secret_cases
 from grader.exercise.submission import Source
 from grader.sandbox.children import Children
@@ -148,11 +148,16 @@ def local_engine(at_once: int, gpus: Mapping[int, int]) -> BatchEngine:
     """This machine's cores, and the given GPUs."""
 
     def engine(tasks: Sequence[Task]) -> Finishing:
-        children = Children()
+        children, zygote = Children(), executors.cpu_zygote()
         threads, memory = tasks[0].threads, tasks[0].memory_bytes
-        spare = Spare(partial(executors.open_cpu, workers=threads, memory_bytes=memory), children)
+        open_cpu = children.opener(partial(executors.open_cpu, workers=threads, memory_bytes=memory, zygote=zygote))
+
+        def end() -> None:
+            children.end()
+            zygote.close()
+
         hands = schedule.Hands(
-            grade=lambda task: worker.grade(task, children, spare.open), end=children.end, answers=lanes.answers
+            grade=lambda task: worker.grade(task, children, open_cpu), end=end, answers=lanes.answers
         )
         where = lanes.Gpus(gpus) if gpus else lanes.Cpu()
         return schedule.local(tasks, jobs=at_once, lanes=where, hands=hands)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from functools import partial
@@ -59,22 +58,6 @@ class Graded(msgspec.Struct, frozen=True):
         return self.result is not None and all(c.status is not Status.ERROR for c in self.result.checks)
 
 
-class Spare:
-    """Opens children one ahead: the next one starts while the previous one is working."""
-
-    def __init__(self, open_: OpenExecutor, children: Children) -> None:
-        self._open = children.opener(open_)
-        self._lock = threading.Lock()
-        self._next: Executor | None = None
-
-    def open(self) -> Executor:
-        with self._lock:
-            taken, self._next = self._next or self._open(), None
-            with contextlib.suppress(OSError, RunnerError):  # reported when it is needed
-                self._next = self._open()
-        return taken
-
-
 def source(path: Path) -> Source:
     """The student's file under the common name. Raises UsageError if it cannot be read."""
     return unnamed(submission.read(path))
@@ -117,7 +100,7 @@ def grade(
     open_cpu: OpenExecutor | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Graded:
-    """Never raises an error that a submission can cause. With `open_cpu`, its first child may already be running."""
+    """Never raises an error that a submission can cause. `open_cpu`: otherwise as the task says."""
     began = time.monotonic()
     children = children or Children()
     try:

@@ -10,15 +10,26 @@ from grader.sandbox.process import Process
 if TYPE_CHECKING:
     from grader.executors.cuda_child import CudaChild
     from grader.sandbox.child import Child
+    from grader.sandbox.zygote import Zygote
 
 
-def open_cpu(workers: int | None = None, memory_bytes: int | None = None) -> Child:
-    """A child process that compiles a submission and runs it on the CPU with this many cores. Must be closed."""
-    process = Process("grader.executors.cpu", memory_bytes=memory_bytes, patient=True)
+def open_cpu(workers: int | None = None, memory_bytes: int | None = None, zygote: Zygote | None = None) -> Child:
+    """A child process that compiles a submission and runs it on the CPU with this many cores. Must be closed.
+
+    `zygote`: of `cpu_zygote`, for many children one after the other.
+    """
+    process = Process("grader.executors.cpu", memory_bytes=memory_bytes, patient=True, zygote=zygote)
     # The child starts while this process loads what it needs to talk to it.
     from grader.sandbox.child import Child
 
     return Child(process, "cpu", workers=workers)
+
+
+def cpu_zygote() -> Zygote:
+    """Must be closed."""
+    from grader.sandbox.zygote import Zygote
+
+    return Zygote("grader.executors.cpu_zygote")
 
 
 def open_cuda(gpu: int = 0) -> CudaChild:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from grader.compile.toolkit import ToolkitMissing
 from grader.sandbox.channel import MAX_MESSAGE_BYTES
@@ -14,27 +12,33 @@ from grader.sandbox.messages import Built, Ran, Run
 from grader.sandbox.serve import SetupError, serve
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from grader.executors.launches import CpuSubmission
 
 MAX_PTX_CHARACTERS = MAX_MESSAGE_BYTES - (1 << 20)  # if it is larger, the parent gets nothing to cache
 
 
 class CpuEngine:
-    """Holds one submission. Imports the compiler and the engine when needed: they are most of a cold start."""
+    """Holds one submission. NVRTC comes first: while it works, another thread can load the rest."""
 
-    warm = ("grader.executors.launches", "grader.compile.compiler", "cupy")  # NVRTC's binding loads the last one
+    warm = ("grader.compile.compiler",)
 
     def __init__(self) -> None:
         self._ptx = ""
         self._submission: CpuSubmission | None = None
+
+    def load_rest(self) -> None:
+        from grader.compile import reading  # noqa: F401 - the next that `compile` needs
+        from grader.executors import launches
+
+        launches.prepare()
 
     def compile(self, text: str) -> Built:
         try:
             from grader.compile import compiler
         except ModuleNotFoundError as error:
             raise _missing(error, "cupy-cuda13x>=14.2,<15") from None
-        # NVRTC releases the GIL. An import that fails here fails again in `run`, where it is reported.
-        threading.Thread(target=_warm_quietly, daemon=True).start()
         try:
             compiled = compiler.compile_text(text)
         except ToolkitMissing as error:
@@ -52,20 +56,13 @@ class CpuEngine:
         except ModuleNotFoundError as error:
             raise _missing(error, "llvmlite>=0.45,<1") from None
         if self._submission is None:
+            launches.prepare()
             self._submission = launches.CpuSubmission(self._ptx)
         return self._submission.counted(request, arrays) if request.count else self._submission.run(request, arrays)
 
 
 def _missing(error: ModuleNotFoundError, requirement: str) -> SetupError:
     return SetupError(f"{error}; install it with: python -m pip install '{requirement}'")
-
-
-def _warm_quietly() -> None:
-    try:
-        from grader.executors import launches
-    except ImportError:
-        return
-    launches.prepare()
 
 
 if __name__ == "__main__":

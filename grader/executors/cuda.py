@@ -60,6 +60,9 @@ class CudaEngine:
         self._bench: Bench | None = None
         self._timed = ""
 
+    def load_rest(self) -> None:
+        """None: in the main thread alone: modules of CuPy import each other."""
+
     def compile(self, text: str) -> Built:
         from grader.compile import compiler, recipe
 

@@ -16,6 +16,7 @@ from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Dim3, Invocation
 from grader.model.result import Finding, Related
 from grader.ptx.counting import Counter
 from grader.ptx.syntax import Location
+from grader.sandbox import bytecode
 from grader.sandbox.messages import ArenaSlot, Ran, Run
 
 MAX_PRINTED = 100_000  # characters
@@ -35,8 +36,8 @@ LEAST_STALE = 10_000
 
 
 def prepare() -> None:
-    """Compile what every kernel needs while NVRTC is still running."""
-    ptx.prepare()
+    """What every kernel needs: loaded while NVRTC is still running."""
+    ptx.prepare(bytecode.machine_code())
 
 
 class CpuSubmission:
@@ -53,10 +54,11 @@ class CpuSubmission:
         filled = {
             slot.name: np.zeros(arrays[slot.name].nbytes, np.uint8) for slot in request.slots if slot.access == "out"
         }
+        seed = _seed(request.slots, arrays)
         try:
             for invocation in request.invocations:
                 try:
-                    execution = self._launch(invocation, request, arrays, filled)
+                    execution = self._launch(invocation, request, arrays, filled, seed)
                 except ptx.GridTooLarge as error:
                     lacking = _unsupported(error.message, error.location, GRID_TOO_LARGE)
                     return Ran(unsupported=msgspec.structs.replace(lacking, kernel=invocation.kernel))
@@ -78,6 +80,7 @@ class CpuSubmission:
     def counted(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
         """What the hardware would count of each invocation; each runs once more, for those after it."""
         filled = {s.name: np.zeros(arrays[s.name].nbytes, np.uint8) for s in request.slots if s.access == "out"}
+        seed = _seed(request.slots, arrays)
         found = []
         try:
             for invocation in request.invocations:
@@ -85,7 +88,7 @@ class CpuSubmission:
                 if not found[-1].counted:  # a block that does not come to its end, or needs what the engine lacks
                     return Ran()
                 if invocation is not request.invocations[-1]:
-                    self._launch(invocation, request, arrays, filled)
+                    self._launch(invocation, request, arrays, filled, seed)
         except (ptx.Unsupported, ptx.PtxError, MemoryError):
             return Ran()  # the checks have said so
         return Ran(counted=tuple(found))
@@ -121,6 +124,7 @@ class CpuSubmission:
         request: Run,
         arrays: dict[str, np.ndarray],
         filled: dict[str, np.ndarray],
+        seed: int,
     ) -> ptx.Execution:
         return self._parsed().run(
             invocation.kernel,
@@ -128,7 +132,7 @@ class CpuSubmission:
             arguments=_arguments(invocation, request.slots, arrays, filled),
             workers=request.workers,
             limits=_limits(arrays, request.seconds),
-            seed=_seed(request.slots, arrays),
+            seed=seed,
         )
 
 
@@ -154,7 +158,7 @@ def _seed(slots: tuple[ArenaSlot, ...], arrays: dict[str, np.ndarray]) -> int:
     seed = 0
     for slot in slots:
         if slot.access == "in":
-            seed = zlib.crc32(arrays[slot.name].tobytes(), seed)
+            seed = zlib.crc32(np.ascontiguousarray(arrays[slot.name]).reshape(-1).view(np.uint8).data, seed)
     return seed
 
 

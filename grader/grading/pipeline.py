@@ -166,7 +166,8 @@ class _Beside(ThreadPoolExecutor):
         super().__init__(max_workers=max(1, min(MOST_BESIDE, machine.cores() // 4)))
 
     def __exit__(self, *_: object) -> None:
-        self.shutdown(wait=True, cancel_futures=True)
+        """Nobody waits for what is not needed after all."""
+        self.shutdown(wait=False, cancel_futures=True)
 
 
 def _with_rows_of_threads(compiled: Check, plans: Mapping[str, Plans]) -> Check:
@@ -207,6 +208,8 @@ class _Grading:
         todo = inputs.cases.result()
         self._runs = Runs(self._exercise, self._source.text, self._source.name, compilation, self._runner.run)
         self._alone = Alone(self._exercise, self._runs, self._judging, self._written)
+        if not after(compiled, LAUNCH):  # the launches take one core
+            self._expect(inputs, todo)
         launched, plans = self._launch(compiled, todo)
         self._warnings = compilation.findings
         checks = [_with_rows_of_threads(compiled, plans), launched]
@@ -236,9 +239,7 @@ class _Grading:
         """In the order of `todo`, whatever the order in which they are run. `before`: what has been judged."""
         launched = before[-1]
         left = Runs.can_run(launched, todo, plans)
-        expected = {
-            case.name: inputs.expect(case) for case in sorted(left, key=lambda one: one is not self._next(left))
-        }
+        expected = self._expect(inputs, left)
         done: dict[str, list[Check]] = {}
         while left:
             case = self._next(left)
@@ -248,6 +249,12 @@ class _Grading:
             done[case.name] = self._case(case, plans[case.name], expected.pop(case.name))
         for case in todo:
             yield from done[case.name] if case.name in done else self._not_run(case, launched, plans, inputs)
+
+    def _expect(self, inputs: Inputs, cases: Sequence[Case]) -> dict[str, Future[Expected]]:
+        """By case, the first to be run first; each is made once."""
+        return {
+            case.name: inputs.expect(case) for case in sorted(cases, key=lambda one: one is not self._next(cases))
+        }
 
     def _next(self, left: Sequence[Case]) -> Case:
         """As long as none has finished, the smallest: a kernel that hangs costs least there."""

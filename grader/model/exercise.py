@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import numpy as np
+
+if TYPE_CHECKING:  # a child that compiles needs no arrays yet
+    import numpy as np
 
 ParameterType = Literal["array", "int", "long long"]
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from pathlib import Path
 
 from grader.ptx.analysis.unwritten import Place
 from grader.ptx.explain import Explainer, submission_frame
 from grader.ptx.facts import Report
-from grader.ptx.jit import NativeKernel, compile_kernel, runtime
+from grader.ptx.jit import NativeKernel, compile_kernel, keep_runtime, runtime
 from grader.ptx.launch import Argument, Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.lowering.memory import RESERVED
@@ -52,9 +53,14 @@ class Execution:
     unset: frozenset[int]  # lines that may read an uninitialised variable
 
 
-def prepare() -> None:
-    """Compile what all kernels need; worth doing while waiting for something else."""
-    runtime()
+def prepare(kept: Path | None = None) -> None:
+    """Load what all kernels need from the file that `keep` made, or compile it; worth doing while waiting."""
+    runtime(kept)
+
+
+def keep(file: Path) -> None:
+    """Write what all kernels need, for `prepare` in other processes. Raises OSError."""
+    keep_runtime(file)
 
 
 class Program:

@@ -56,6 +56,9 @@ NAMES = {
     Kind.LEFT_BLOCK: "race",
     Kind.EARLY_ACCUMULATOR: "race",
     Kind.NO_PRODUCT_FENCE: "race",
+    Kind.EARLY_FACTOR: "race",
+    Kind.SPLIT_WARPGROUP: "collective-mismatch",
+    Kind.WRONG_DESCRIPTOR: "misaligned-access",
     Kind.NO_TENSOR_MAP: "uninitialised-read",
     Kind.MISALIGNED_TILE: "misaligned-access",
     Kind.REGISTER_COUNT: "trap",
@@ -74,6 +77,9 @@ DETAILS = {
     Kind.LEFT_BLOCK: Detail.LEFT_BLOCK,
     Kind.EARLY_ACCUMULATOR: Detail.EARLY_ACCUMULATOR,
     Kind.NO_PRODUCT_FENCE: Detail.NO_PRODUCT_FENCE,
+    Kind.EARLY_FACTOR: Detail.EARLY_FACTOR,
+    Kind.SPLIT_WARPGROUP: Detail.SPLIT_WARPGROUP,
+    Kind.WRONG_DESCRIPTOR: Detail.WRONG_DESCRIPTOR,
     Kind.NO_TENSOR_MAP: Detail.NO_TENSOR_MAP,
     Kind.MISALIGNED_TILE: Detail.MISALIGNED_TILE,
     Kind.REGISTER_COUNT: Detail.REGISTER_COUNT,
@@ -91,6 +97,15 @@ WITHOUT_MEMORY = (
     Kind.REGISTER_COUNT,
     Kind.EARLY_ACCUMULATOR,
     Kind.NO_PRODUCT_FENCE,
+    Kind.EARLY_FACTOR,
+    Kind.SPLIT_WARPGROUP,
+)
+OF_COPIES = (
+    Kind.STUCK_PHASE,
+    Kind.EARLY_ACCUMULATOR,
+    Kind.EARLY_FACTOR,
+    Kind.NO_PRODUCT_FENCE,
+    Kind.WRONG_DESCRIPTOR,
 )
 WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
 TELLING = (Kind.BLOCK_RACE, Kind.COUNTS_DIFFER)  # of several faults at one line: what the others follow from
@@ -255,10 +270,8 @@ class Explainer:
             case Kind.TRAP:
                 of_grid = self.lowered.asks_for_grid and "cooperative_groups" in site.location.file
                 return Detail.COOPERATIVE_LAUNCH if of_grid else TRAPS.get(site.op.traits.flow, Detail.NONE)
-            case Kind.MISUSE if fault.other & 0xFF == Misuse.PASSED_EARLY:
-                return Detail.PASSED_EARLY
             case _:
-                return DETAILS.get(fault.kind, Detail.NONE)
+                return _plain_detail(fault)
 
     def _detail_within(self, *sides: Site) -> Detail:
         """Of a race of threads of one block."""
@@ -288,7 +301,7 @@ class Explainer:
     def _names_copy(fault: FaultLike) -> bool:
         """Is the other side what was started and not waited for, or what an mbarrier got last?"""
         in_flight = fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT
-        return in_flight or fault.kind in (Kind.STUCK_PHASE, Kind.EARLY_ACCUMULATOR)
+        return in_flight or fault.kind in OF_COPIES
 
     def _is_copy(self, thread: int) -> bool:
         return self.lowered.asynchronous and thread == ASYNC_THREAD
@@ -397,7 +410,18 @@ def _related(kind: Kind, other: Side | None) -> tuple[Related, ...]:
     if kind in words.RACES:
         return (Related("other-access", other.file, other.line, _access(other.writes)),)
     waits = kind in WAITS_ELSEWHERE or kind is Kind.COUNTS_DIFFER
-    return (Related("wait" if waits else "copy", other.file, other.line),)
+    product = kind in (Kind.EARLY_FACTOR, Kind.EARLY_ACCUMULATOR)
+    role = "wait" if waits else "product" if product else "change" if kind is Kind.NO_PRODUCT_FENCE else "copy"
+    return (Related(role, other.file, other.line),)
+
+
+def _plain_detail(fault: FaultLike) -> Detail:
+    """Where the kind says all, or nearly."""
+    if fault.kind is Kind.MISUSE and fault.other & 0xFF == Misuse.PASSED_EARLY:
+        return Detail.PASSED_EARLY
+    if fault.kind is Kind.NO_PRODUCT_FENCE and fault.other_site:
+        return Detail.CHANGED_REGISTER
+    return DETAILS.get(fault.kind, Detail.NONE)
 
 
 def _access(writes: bool) -> str:

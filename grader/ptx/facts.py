@@ -38,6 +38,10 @@ class Detail(StrEnum):
     LEFT_BLOCK = "left-block"
     EARLY_ACCUMULATOR = "early-accumulator"
     NO_PRODUCT_FENCE = "no-product-fence"
+    CHANGED_REGISTER = "changed-register"
+    EARLY_FACTOR = "early-factor"
+    SPLIT_WARPGROUP = "split-warpgroup"
+    WRONG_DESCRIPTOR = "wrong-descriptor"
     NO_TENSOR_MAP = "no-tensor-map"
     MISALIGNED_TILE = "misaligned-tile"
     REGISTER_COUNT = "register-count"
@@ -114,7 +118,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Related:
-    """Another line that has to do with a report: `role` is other-access, call, copy or wait."""
+    """Another line that has to do with a report: `role` is other-access, call, copy, wait, product or change."""
 
     role: str
     file: str

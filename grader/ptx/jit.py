@@ -6,10 +6,12 @@ import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
 
+from grader.ptx import machine_code
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.machine import PROGRAM, UNSETTLED
 from grader.ptx.printing import Printer
@@ -36,24 +38,38 @@ _lock = threading.Lock()
 _runtime: Runtime | None = None
 
 
-def runtime() -> Runtime:
-    """The functions that all kernels share, compiled on the first call."""
+def runtime(kept: Path | None = None) -> Runtime:
+    """The functions that all kernels share, made on the first call: read from `kept` if `keep_runtime` wrote there
+    what fits, else compiled."""
     global _runtime
     with _lock:
         if _runtime is None:
-            _runtime = _compile_runtime()
+            _runtime = _make_runtime(kept)
         return _runtime
 
 
-def _compile_runtime() -> Runtime:
+def keep_runtime(file: Path) -> None:
+    """Writes the machine code of the runtime for other processes. Raises OSError."""
+    _initialize()
+    text, _ = runtime_ir()
+    module, machine = _compiled(text)
+    machine_code.write(file, text, machine.emit_object(module))
+
+
+def _initialize() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+
+
+def _make_runtime(kept: Path | None) -> Runtime:
+    _initialize()
     mathematics = ctypes.CDLL("libm.so.6")
     for name in LIBRARY_FUNCTIONS:
         llvm.add_symbol(name, ctypes.cast(getattr(mathematics, name), ctypes.c_void_p).value)
     llvm.add_symbol("print_line", ctypes.cast(_print_line, ctypes.c_void_p).value)
     text, names = runtime_ir()
-    engine, keep = _machine_code(text)
+    code = machine_code.read(kept, text) if kept else None
+    engine, keep = _loaded(code) if code else _machine_code(text)
     for name in names:
         llvm.add_symbol(name, engine.get_function_address(name))
     work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("work"))
@@ -80,6 +96,8 @@ def compile_kernel(lowered: Lowered) -> NativeKernel:
         local_start=lowered.frame.local_start,
         local_bytes=lowered.frame.local_bytes,
         copies_start=lowered.frame.copies_start,
+        products_start=lowered.frame.products_start,
+        products=lowered.frame.products,
         polls=lowered.shared.polls,
         first_read=UNSETTLED if lowered.shared.rewrites else 0,
     )
@@ -87,15 +105,33 @@ def compile_kernel(lowered: Lowered) -> NativeKernel:
 
 
 def _machine_code(text: str) -> tuple[llvm.ExecutionEngine, list[object]]:
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-    )
-    module = llvm.parse_assembly(text)
-    module.verify()  # what follows would end the process
-    _optimise(module, machine)
+    module, machine = _compiled(text)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine, [engine, module, machine]
+
+
+def _loaded(code: bytes) -> tuple[llvm.ExecutionEngine, list[object]]:
+    """An object file of `keep_runtime`."""
+    module, machine = llvm.parse_assembly(""), _target_machine()
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine, [engine, module, machine]
+
+
+def _compiled(text: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    machine = _target_machine()
+    module = llvm.parse_assembly(text)
+    module.verify()  # what follows would end the process
+    _optimise(module, machine)
+    return module, machine
+
+
+def _target_machine() -> llvm.TargetMachine:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+    )
 
 
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:

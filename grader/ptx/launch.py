@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -39,6 +40,7 @@ from grader.ptx.machine import (
     MAX_RELEASES,
     MAX_ROWS,
     MAX_STACK,
+    MAX_TILES,
     MBARRIER_BYTES,
     NAMED_BARRIERS,
     PARAM_WINDOW,
@@ -50,6 +52,7 @@ from grader.ptx.machine import (
     SINK_BYTES,
     STAGE_BYTES,
     STAMP_STEP,
+    TILE,
     TIME_IS_UP,
     TURN_BYTES,
     VARIABLE_WINDOW,
@@ -181,7 +184,8 @@ class Launch:
         cluster, self.in_cluster = self.lowered.cluster, prod(self.lowered.cluster)
         self.threads = prod(block) * self.in_cluster
         self.blocks = prod(grid) // self.in_cluster  # clusters, if they have several
-        self.printer = Printer(variables, lambda: self.record.set(mute=1))
+        self.record = Struct(LAUNCH)
+        self.printer = Printer(variables, partial(self.record.set, mute=1))
         self.keep: list[np.ndarray[Any, Any]] = []
         self.fault_tables: list[np.ndarray[Any, Any]] = []
         self.filled: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []  # of a buffer, with its cells
@@ -189,7 +193,6 @@ class Launch:
         self.windows = self._kept(np.zeros(WINDOWS * WINDOW.size, np.uint8))
         for window, data, variable in variables.values():
             self._open_window(window, data, variable.size, READABLE | INITIALISED)
-        self.record = Struct(LAUNCH)
         self.record.set(
             blocks=self.blocks,
             threads=self.threads,
@@ -251,8 +254,7 @@ class Launch:
             for name in SLOTS:
                 stamps = self._kept(np.zeros(cells, np.uint64))
                 if name == "write" and filled is not None and filled.size:
-                    starts = np.arange(0, len(filled), self.lowered.global_granule)
-                    stamps[: len(starts)] = np.minimum.reduceat(filled != 0, starts)  # 1: written before this launch
+                    _stamp(filled, stamps, self.lowered.global_granule)
                     self.filled.append((filled, stamps))
                 entry.set(**{name: pointer_to(stamps)})
                 entry.set(**{f"{name}_site": pointer_to(self._kept(np.zeros(cells, np.uint32)))})
@@ -327,6 +329,7 @@ class Launch:
             "mbarriers": np.zeros(low.shared.arena // 8 * MBARRIER_BYTES, np.uint8),
             "flights": np.zeros((MAX_FLIGHTS + 1) * FLIGHT.size, np.uint8),
             "stage": np.zeros(STAGE_BYTES if low.asynchronous else 1, np.uint8),
+            "tiles": np.zeros(MAX_TILES * TILE.size, np.uint8),
         }
         worker = Struct(WORKER)
         worker.set(launch=self.record.address, program=self.compiled.program.address, number=number)
@@ -401,6 +404,17 @@ class Launch:
             values["address"] = self._named(values["address"])
             found.append(Fault(int(site), Kind(int(kind)), sum(int(r["count"]) for r in records), **values))
         return found
+
+
+def _stamp(filled: np.ndarray[Any, Any], stamps: np.ndarray[Any, Any], granule: int) -> None:
+    """1 in each cell all of whose bytes were written before this launch."""
+    if not filled.any():  # most often; then pages of `stamps` that the kernel never touches cost nothing
+        return
+    written = np.ones(-(-len(filled) // granule), bool)
+    for offset in range(granule):
+        bytes_there = filled[offset::granule]
+        written[: len(bytes_there)] &= bytes_there != 0
+    stamps[: len(written)] = written
 
 
 def _join(threads: list[threading.Thread], seconds: float) -> None:

@@ -108,7 +108,7 @@ def confine(parent: int, access: Access = CPU) -> tuple[str, ...]:
 
     Returns what could not be blocked, and why.
     """
-    _die_with(parent)
+    die_with(parent)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
@@ -282,7 +282,7 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
     return kept
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent died before the call
         os._exit(1)

@@ -17,13 +17,14 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from grader.sandbox.channel import LENGTH, MessageError, frame, payload_length
 from grader.sandbox.deadline import Deadline
 from grader.sandbox.errors import ChildCrashed, ChildDied, ChildMemory, ChildTimeout
+from grader.sandbox.forked import Forked, Forks
 
 START_SECONDS = 60.0  # allows for a cold start from a slow network disk; normally it takes half a second
 MAX_MEMORY_BYTES = 8 << 30
@@ -64,8 +65,9 @@ class Process:
         memory_bytes: int | None = None,
         variables: Mapping[str, str] | None = None,
         patient: bool = False,
+        zygote: Forks | None = None,
     ) -> None:
-        """`patient`: its deadlines are in processor time."""
+        """`patient`: its deadlines are in processor time. `zygote`: forks it, if it can."""
         self._patient = patient
         self.memory_bytes = memory_bytes or default_memory_bytes()
         self._module, self._variables = module, dict(variables or {})
@@ -74,7 +76,9 @@ class Process:
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         try:
-            self._child = _start(module, theirs.fileno(), self.arena.fileno(), self._output, self._variables)
+            given = (theirs.fileno(), self.arena.fileno(), self._output)
+            forked = zygote.fork(*given) if zygote else None
+            self._child = forked or _start(module, *given, self._variables)
         except BaseException:
             for ours in (self._socket, self.arena, self._output):
                 ours.close()
@@ -102,6 +106,14 @@ class Process:
                 continue
             except OSError:
                 raise self._died() from None
+
+    def send_descriptors(self, descriptors: Sequence[int], *, seconds: float) -> None:
+        """With one byte. The child gets copies of its own."""
+        self._wait(select.POLLOUT, self._deadline(seconds))
+        try:
+            socket.send_fds(self._socket, [b"\0"], descriptors)
+        except OSError:
+            raise self._died() from None
 
     def receive(self, *, seconds: float, cores: int = 0) -> bytes:
         """The next message from a child that uses this many cores (see `Deadline`).
@@ -178,8 +190,9 @@ class Process:
             return ChildDied("the child process was stopped")
         ended = self._ends_within(1.0)
         self.kill()
-        how = _ending_of(self._child.returncode) if ended else "closed its channel"
-        if ended and -self._child.returncode in CRASHES:
+        status = self._child.returncode if ended else None
+        how = _ending_of(status) if ended else "closed its channel"
+        if status is not None and -status in CRASHES:
             return ChildCrashed(f"the child process {how}", self._stderr())
         return ChildDied(f"the child process {how}", self._stderr())
 
@@ -260,7 +273,7 @@ def _import_path() -> str:
     return os.pathsep.join([root, *(str(Path(p).resolve()) for p in added if p)])
 
 
-def _end(child: subprocess.Popen[bytes], lock: threading.Lock) -> None:
+def _end(child: subprocess.Popen[bytes] | Forked, lock: threading.Lock) -> None:
     """Kill the group before the leader is reaped, since its number cannot be reused before that."""
     with lock:
         if child.returncode is None:
@@ -268,6 +281,16 @@ def _end(child: subprocess.Popen[bytes], lock: threading.Lock) -> None:
                 os.killpg(child.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver: even SIGKILL must wait
                 child.wait(REAP_SECONDS)
+                _reap_group(child.pid)
+
+
+def _reap_group(number: int) -> None:
+    """What else was in it, where orphans become children of this process: while there is a zygote."""
+    deadline = time.monotonic() + REAP_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if not os.waitpid(-number, os.WNOHANG)[0]:
+                time.sleep(0.001)
 
 
 def _ending_of(returncode: int | None) -> str:

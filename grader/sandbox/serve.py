@@ -7,18 +7,22 @@ import os
 import select
 import socket
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import msgspec
-import numpy as np
 
 from grader.errors import at_fault
-from grader.sandbox import arena, bytecode
+from grader.sandbox import bytecode
 from grader.sandbox.channel import LENGTH, frame, payload_length
 from grader.sandbox.confine import CPU, REQUIRED, SWITCH, Access, confine
-from grader.sandbox.messages import Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
+from grader.sandbox.messages import ArenaSlot, Built, Compile, Failed, Load, Loaded, Ran, Ready, Reply, Request, Run
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_DETAILS = 4000  # characters of a traceback
 
@@ -31,6 +35,10 @@ class Engine(Protocol):
         """Modules that a request will need, most likely first; loaded while idle."""
         ...
 
+    def load_rest(self) -> None:
+        """What can be loaded next to the first request, in a thread. What fails is said when it is needed."""
+        ...
+
     def compile(self, text: str) -> Built: ...
 
     def load(self, ptx: str, cubin: bytes) -> None: ...
@@ -39,7 +47,7 @@ class Engine(Protocol):
 
 
 # Answers a request; the arrays are those of its slots, if it has any.
-Handler = Callable[[Any, dict[str, np.ndarray]], Reply]
+Handler = Callable[[Any, "dict[str, np.ndarray]"], Reply]
 
 
 class SetupError(Exception):
@@ -52,16 +60,39 @@ def serve(engine: Engine, further: Mapping[type, Handler] | None = None, access:
     `further` answers requests that not every device supports; `access` is what the device may use.
     """
     channel, memory, parent = map(int, sys.argv[1:4])
-    bytecode.write(engine.warm)
+    bytecode.write()
+    attend(engine, further or {}, access, socket.socket(fileno=channel), memory, parent, load=True)
+
+
+def attend(
+    engine: Engine,
+    further: Mapping[type, Handler],
+    access: Access,
+    channel: socket.socket,
+    memory: int,
+    parent: int,
+    *,
+    load: bool = False,
+) -> NoReturn:
+    """Confines this process and answers requests. Without `load`, the engine has loaded everything."""
     lacking = confine(parent, access)
-    server = _Server(engine, further or {}, socket.socket(fileno=channel), memory)
+    server = _Server(engine, further, channel, memory)
     server.send(Ready(lacking))
     if lacking and os.environ.get(SWITCH) == REQUIRED:
         server.send(Failed(f"nothing was compiled or run: {'; '.join(lacking)}"))
         os._exit(0)
-    server.warm_up()
+    if load:
+        server.warm_up()
+        threading.Thread(target=server.load_rest, daemon=True).start()
     while True:
         server.answer()
+
+
+def _attached(memory: int, slots: Iterable[ArenaSlot], size: int) -> dict[str, np.ndarray]:
+    """NumPy is loaded while NVRTC works."""
+    from grader.sandbox import arena
+
+    return arena.attach(memory, slots, size)
 
 
 class _Server:
@@ -78,6 +109,10 @@ class _Server:
                 importlib.import_module(module)
             except Exception:  # said when it is needed
                 return
+
+    def load_rest(self) -> None:
+        with suppress(Exception):
+            self._engine.load_rest()
 
     def answer(self) -> None:
         request = self._decoder.decode(self._exactly(payload_length(self._exactly(LENGTH.size))))
@@ -99,7 +134,7 @@ class _Server:
             self._engine.load(request.ptx, request.cubin)
             return Loaded()
         slots, size = getattr(request, "slots", ()), getattr(request, "arena_bytes", 0)
-        arrays = arena.attach(self._memory, slots, size) if slots else {}
+        arrays = _attached(self._memory, slots, size) if slots else {}
         if isinstance(request, Run):
             return self._engine.run(request, arrays)
         return self._further[type(request)](request, arrays)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from grader.model.exercise import Array
 from grader.sandbox import ChildMemory, ChildTimeout
 from grader.sandbox.child import Child
 from grader.sandbox.process import Process
+
+ROOT = Path(__file__).parents[2]
 
 SOURCE = b"""\
 #include "grader.cuh"
@@ -191,3 +195,19 @@ def test_a_compile_bomb_ends() -> None:
         pytest.raises((ChildTimeout, ChildMemory)),
     ):
         child.compile(bomb + b"__global__ void k(int* p) { A8 }\n", "bomb.cu")
+
+
+def test_nothing_comes_before_the_compiler_that_it_can_do_without() -> None:
+    """Nor does the compiler need CuPy, which can be loaded later all the same."""
+    program = (
+        "import sys\n"
+        "import grader.executors.cpu\n"
+        "from grader.compile import compiler, recipe\n"
+        "heavy = {'numpy', 'cupy', 'llvmlite', 'grader.ptx'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert compiler.compile_text('__global__ void k() {}', recipe.PTX_ARCH).ptx\n"
+        "assert not [name for name in sys.modules if name.startswith('cupy.') or name == 'cupy']\n"
+        "import cupy\n"
+        "assert cupy.ndarray and cupy._environment\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

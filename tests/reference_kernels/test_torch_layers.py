@@ -321,13 +321,14 @@ def compiled_gives_the_same_bits(backend: str, device: str, layer: Any, features
 
 
 @on_each_device
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:TensorFloat32")  # torch's own
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["linear", "moe, k=1", "moe, k=2"])
 def test_a_whole_graph_gives_the_same_bits(which: int, device: str) -> None:
     compiled_gives_the_same_bits("aot_eager", device, *layers(device)[which])
 
 
 @on_each_device
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:TensorFloat32")  # torch's own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
 def test_compiled_code_gives_the_same_bits(device: str) -> None:
     compiled_gives_the_same_bits("inductor", device, *layers(device)[2])

@@ -19,7 +19,9 @@ from grader.model.execution import Invocation, LaunchConfig
 from grader.model.exercise import Array
 from grader.sandbox import ChildDied, ChildFailed, ChildMemory, ChildTimeout, confine
 from grader.sandbox.child import MOST_UNSET, Child, default_workers
+from grader.sandbox.forked import Forked
 from grader.sandbox.process import Process
+from grader.sandbox.zygote import Zygote
 
 Open = Callable[..., Child]
 
@@ -46,12 +48,22 @@ def wait_until_gone(pid: int, seconds: float = 5) -> bool:
     return False
 
 
-@pytest.fixture
-def open_child(tmp_path: Path) -> Iterator[Open]:
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    made = Zygote("tests.sandbox.fake_zygote")
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["started", "forked"])
+def open_child(request: pytest.FixtureRequest, zygote: Zygote) -> Iterator[Open]:
+    """Wherever it comes from, a child is the same."""
     children = []
+    of = zygote if request.param == "forked" else None
 
     def start(*, memory_bytes: int | None = None, cache: Path | None = None, **options: object) -> Child:
-        process = Process("tests.sandbox.fake_engine", memory_bytes=memory_bytes)
+        process = Process("tests.sandbox.fake_engine", memory_bytes=memory_bytes, zygote=of)
+        assert isinstance(process._child, Forked) == (of is not None)
         child = Child(process, "cpu", cache=Cache(cache), **options)  # type: ignore[arg-type]
         children.append(child)
         return child
@@ -140,6 +152,7 @@ def test_a_cut_arena_is_a_death_and_no_crash_here(open_child: Open) -> None:
         child.run((Invocation("shrink", LaunchConfig(), ()),), (Array("x", np.ones(9), "inout"),), deadline=10)
 
 
+@pytest.mark.parametrize("open_child", ["started"], indirect=True)  # a zygote's is as confined as the zygote was told
 def test_a_deadline_kills_and_leaves_no_process(open_child: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor of those that it may start where the kernel filters no calls."""
     monkeypatch.setenv(confine.SWITCH, "off")

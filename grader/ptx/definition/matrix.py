@@ -1,19 +1,15 @@
 """The matrix instructions of a warp: from the registers of all lanes to the registers of all lanes.
 
-PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions". The ISA leaves the order and the precision of a
-floating-point sum open. Here every product is exact, the sum starts at C and adds products in FP64 in ascending order
-of k, and is rounded once to the type of D; FP64 products are fused multiply-adds in that order. An H200 differs from
-this by up to 2^-23 of the sum of the products' magnitudes if D is FP32, by 2^-10 if it is FP16, and not at all in
-FP64.
+PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions". How floating-point products are added up is in
+tensor_cores.py; FP64 products are fused multiply-adds in ascending order of k.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from fractions import Fraction
+from functools import cache
 
-from grader.ptx.definition import exact
+from grader.ptx.definition import exact, tensor_cores
 from grader.ptx.definition.computation import clamp, number, pack, unpack, wrap
 from grader.ptx.definition.formats import FORMATS, Real, decode, round_to
 from grader.ptx.definition.fragments import LANES, Fragment, Product, product
@@ -77,10 +73,16 @@ Factors = Sequence[tuple[int, int]]
 
 
 def _floating(shape: Product, start: int, factors: Factors) -> int:
-    total = _float(shape.c.type, start)
-    for x, y in factors:
-        total += _float(shape.a.type, x) * _float(shape.b.type, y)
-    return round_to(FORMATS[shape.d.type], _real(total))
+    values = [(_decoded(shape.a.type, x), _decoded(shape.b.type, y)) for x, y in factors]
+    if shape.parts > 1:
+        return tensor_cores.quad(shape.d.type, (shape.c.type, start), values)
+    return tensor_cores.summed(shape.sums, (shape.c.type, start), values)
+
+
+@cache
+def _decoded(type_: str, bits: int) -> Real:
+    """The low 13 of the 32 bits of tf32 are ignored."""
+    return decode(FORMATS[type_], bits)
 
 
 def _fused(_shape: Product, start: int, factors: Factors) -> int:
@@ -98,15 +100,6 @@ def _integer(shape: Product, start: int, factors: Factors) -> int:
     else:
         total = number("s32", start) + sum(number(shape.a.type, x) * number(shape.b.type, y) for x, y in factors)
     return wrap("s32", clamp("s32", total) if shape.saturate else total)
-
-
-def _float(type_: str, bits: int) -> float:
-    """The low 13 of the 32 bits of tf32 are ignored."""
-    return float(decode(FORMATS[type_], bits))
-
-
-def _real(value: float) -> Real:
-    return Real(math.copysign(1.0, value) < 0, Fraction(abs(value)) if math.isfinite(value) else abs(value))
 
 
 # Moving matrices of 8 by 8 halves --------------------------------------------------------------------------------

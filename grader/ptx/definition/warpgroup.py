@@ -1,9 +1,7 @@
 """wgmma: the matrix product of a warpgroup. PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions".
 
 D is 64 by n, in the registers of four warps of 16 rows each. A lies in registers or, like B, in shared memory, where
-a descriptor says. The ISA leaves the precision of a floating-point sum open. Here it is what is published of Hopper
-(arXiv 2511.10909): all products and C are aligned to the largest exponent among them, each is cut off behind so many
-bits, and the sum of what is left is cut off to FP32 (rounded to nearest for FP16). It was not compared with a device.
+a descriptor says. How floating-point products are added up is in tensor_cores.py.
 """
 
 from __future__ import annotations
@@ -11,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 
+from grader.ptx.definition import tensor_cores
 from grader.ptx.definition.computation import clamp, number, wrap
-from grader.ptx.definition.formats import F32, FORMATS, FloatFormat, Real, decode, floor_log2, power_of_two, round_to
+from grader.ptx.definition.formats import FORMATS, Real, decode
 from grader.ptx.definition.fragments import ELEMENT_BITS, UnknownShape
 from grader.ptx.opcodes.opcode import read_opcode
 
@@ -25,9 +23,6 @@ OPERAND_BYTES = 32  # of A or B along k
 LEAST_N, MOST_N = 8, 256
 SUMS = {"f16": ("f16", "f32"), "bf16": ("f32",), "tf32": ("f32",), "e4m3": ("f16", "f32"), "e5m2": ("f16", "f32"),
         "s8": ("s32",), "u8": ("s32",)}  # fmt: skip
-# Bits of a product behind the point, at the largest exponent of all; and of the sum, where that is less than FP32's.
-PRODUCT_BITS = {"f16": 25, "bf16": 25, "tf32": 25, "e4m3": 13, "e5m2": 13}
-SUM_BITS = {"e4m3": 13, "e5m2": 13}
 ADDRESS_BITS, ADDRESS_UNIT = 14, 16  # of each field of a descriptor that is in bytes
 SPANS = (0, 128, 64, 32)  # bytes that are swizzled together, by the descriptor's highest two bits
 
@@ -121,59 +116,13 @@ def summed(shape: GroupProduct, start: int, factors: Factors, signs: tuple[int, 
     if shape.d == "s32":
         total = number("s32", start) + sum(number(shape.a, x) * number(shape.b, y) for x, y in factors)
         return wrap("s32", clamp("s32", total) if shape.saturate else total)
-    before = decode(FORMATS[shape.d], start)
-    products = [_product(shape, x, y, signs[0] * signs[1] < 0) for x, y in factors]
-    if any(_is_special(value) for value, _ in products) or _is_special(before):
-        total_float = float(before) + sum(float(value) for value, _ in products)
-        return _special(FORMATS[shape.d], total_float)
-    parts = [(value, exponent) for value, exponent in products if not value.is_zero]
-    if not before.is_zero:
-        parts.append((before, _exponent(FORMATS[shape.d], before)))
-    if not parts:
-        return 0
-    step = power_of_two(max(exponent for _, exponent in parts) - PRODUCT_BITS[shape.a])
-    exact = sum((_cut(Fraction(value.value), step) for value, _ in parts), Fraction(0))
-    result = Real(exact < 0, abs(exact))
-    if shape.d == "f16":
-        return round_to(FORMATS["f16"], result)
-    bits = round_to(F32, result, "rz")
-    lost = F32.mantissa_bits - SUM_BITS.get(shape.a, F32.mantissa_bits)
-    return bits >> lost << lost
+    flipped = signs[0] * signs[1] < 0
+    values = [(_decoded(shape.a, x), _decoded(shape.b, y)) for x, y in factors]
+    if flipped:
+        values = [(a._replace(negative=not a.negative), b) for a, b in values]
+    return tensor_cores.summed(tensor_cores.of_wgmma(shape.a, shape.b, shape.d), (shape.d, start), values)
 
 
 @cache
 def _decoded(type_: str, bits: int) -> Real:
     return decode(FORMATS[type_], bits)
-
-
-def _product(shape: GroupProduct, x: int, y: int, negated: bool) -> tuple[Real, int]:
-    """Its value, and the sum of the factors' exponents."""
-    a, b = _decoded(shape.a, x), _decoded(shape.b, y)
-    negative = (a.negative != b.negative) != negated
-    if _is_special(a) or _is_special(b):
-        sign = -1.0 if negated else 1.0
-        value = sign * float(a) * float(b)
-        return Real(negative, abs(value)), 0
-    if a.is_zero or b.is_zero:
-        return Real(negative, Fraction(0)), 0
-    exponent = _exponent(FORMATS[shape.a], a) + _exponent(FORMATS[shape.b], b)
-    return Real(negative, Fraction(a.magnitude) * Fraction(b.magnitude)), exponent
-
-
-def _exponent(format_: FloatFormat, value: Real) -> int:
-    """All subnormals have that of the smallest normal number."""
-    return max(floor_log2(Fraction(value.magnitude)), format_.min_exponent)
-
-
-def _is_special(value: Real) -> bool:
-    return value.is_nan or value.is_infinite
-
-
-def _cut(value: Fraction, step: Fraction) -> Fraction:
-    """Toward zero."""
-    whole = abs(value) // step * step
-    return whole if value >= 0 else -whole
-
-
-def _special(format_: FloatFormat, value: float) -> int:
-    return format_.nan if value != value else round_to(format_, Real(value < 0, abs(value)))

@@ -7,17 +7,20 @@ its registers of D. PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from functools import cache
 
 from grader.ptx.definition.formats import FORMATS, decode
 from grader.ptx.definition.fragments import LANES, Fragment, Product, UnknownShape, product
 from grader.ptx.definition.sparse import Index, Sparsity
+from grader.ptx.definition.tensor_cores import FLOATS, QUAD_SUMS
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import intrinsic
-from grader.ptx.lowering.arithmetic.narrow import narrowed, widened
+from grader.ptx.lowering.arithmetic.narrow import widened
 from grader.ptx.lowering.arithmetic.unit import Routine, call
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import mail_of
+from grader.ptx.lowering.tensor_sums import code_of, dot, line, quad
 from grader.ptx.lowering.whole_warps import leads, must_be_whole
 from grader.ptx.machine import MAIL_BYTES, MAIL_PUBLISHED
 from grader.ptx.syntax import Instruction, Operand, items_of
@@ -72,18 +75,13 @@ def _multiplier(opcode: str) -> dict[str, str]:
     shape = product(opcode)
     routine = Routine(opcode.replace("::", "."), "void", {"words": "ptr"})
     f = routine.f
-    number = _number_type(shape)
-    matrices = [f.alloca(f"[{x.rows * x.columns} x {number}]", 64) for x in (shape.a, shape.b, shape.c)]
-    with f.count(f.const("i64", LANES)) as lane:
-        at = f["words"].at(lane * MAIL_BYTES)
-        for fragment, matrix in zip((shape.a, shape.b, shape.c), matrices, strict=True):
-            _unpack(routine, fragment, number, at, lane, matrix)
-            at = at.at(fragment.registers * fragment.register_bits // 8)
     first = sum(x.registers * x.register_bits // 8 for x in (shape.a, shape.b, shape.c))
     where = _columns(routine, shape.sparsity, f["words"].at(first), shape.a) if shape.sparsity else None
-    _multiply_rows(routine, shape, number, matrices, where)
+    total = (
+        _multiply_floats(routine, shape, where) if shape.a.type in FLOATS else _multiply_plain(routine, shape, where)
+    )
     with f.count(f.const("i64", LANES)) as lane:
-        _pack(routine, shape, number, f["words"].at(lane * MAIL_BYTES), lane, matrices[2])
+        _pack(routine, shape, _number_type(shape), f["words"].at(lane * MAIL_BYTES), lane, total)
     f.ret()
     return routine.texts()
 
@@ -93,6 +91,76 @@ def _number_type(shape: Product) -> str:
     if shape.d.type != "s32":
         return "double"
     return "i64" if shape.saturate else "i32"
+
+
+Store = Callable[[Value, Value], None]  # of the row-major index and the number of an element
+
+
+def _read_lanes(routine: Routine, shape: Product, number: str, stores: tuple[Store, Store, Store]) -> None:
+    """All elements of A, B and C, from the registers of the lanes."""
+    f = routine.f
+    with f.count(f.const("i64", LANES)) as lane:
+        at = f["words"].at(lane * MAIL_BYTES)
+        for fragment, store in zip((shape.a, shape.b, shape.c), stores, strict=True):
+            _unpack(routine, fragment, number, at, lane, store)
+            at = at.at(fragment.registers * fragment.register_bits // 8)
+
+
+# Floating-point numbers of the tensor cores: a row of A and a column of B ------------------------------------------
+
+
+def _multiply_floats(routine: Routine, shape: Product, where: Value | None) -> Value:
+    """C becomes D. `where`: the row of B that each element of A meets."""
+    f, sums, depth = routine.f, shape.sums, shape.depth
+    least_a, least_b = (FORMATS[type_].min_exponent for type_ in (sums.a, sums.b))
+    a, b = (line(routine, x.rows * x.columns) for x in (shape.a, shape.b))
+    c = f.alloca(f"[{shape.c.rows * shape.c.columns} x double]", 64)
+    columns, height = shape.b.columns, shape.b.rows
+
+    def place(k: Value) -> Value:
+        """Where the chunks look for product k."""
+        return ((k >> 1) & 1) * (depth // 2) + ((k >> 2) << 1) + (k & 1) if sums.halved else k
+
+    def by_row(i: Value, value: Value) -> None:
+        a.set(i.udiv(depth) * depth + place(i.urem(depth)), value, least_a)
+
+    def by_column(i: Value, value: Value) -> None:
+        b.set(i.urem(columns) * height + place(i.udiv(columns)), value, least_b)
+
+    stores = by_row, by_column, (lambda i, x: c.index("double", i).store(x))
+    _read_lanes(routine, shape, "double", stores)
+    met = line(routine, depth) if where else None
+    with f.count(f.const("i64", shape.a.rows)) as row:
+        left, part = a.at(row * depth), row.udiv(shape.a.rows // shape.parts) * (height // shape.parts)
+        with f.count(f.const("i64", columns)) as column:
+            right = b.at(column * height + part)
+            if met and where:
+                for k in range(depth):
+                    there = right.at(where.index("i32", row * depth + k).load("i32"))
+                    met.at(k).values.store(there.values.load("double"))
+                    met.at(k).exponents.store(there.exponents.load("i32"))
+                right = met
+            at = c.index("double", row * columns + column)
+            if shape.parts > 1:
+                at.store(quad(routine, QUAD_SUMS[shape.d.type], at.load("double"), left, right))
+            else:
+                at.store(dot(routine, sums, at.load("double"), left, right, depth, shape.c.type))
+    return c
+
+
+# All others: a row of A and several columns of B --------------------------------------------------------------------
+
+
+def _multiply_plain(routine: Routine, shape: Product, where: Value | None) -> Value:
+    f, number = routine.f, _number_type(shape)
+    a, b, c = (f.alloca(f"[{x.rows * x.columns} x {number}]", 64) for x in (shape.a, shape.b, shape.c))
+
+    def into(matrix: Value) -> Store:
+        return lambda i, value: matrix.index(number, i).store(value)
+
+    _read_lanes(routine, shape, number, (into(a), into(b), into(c)))
+    _multiply_rows(routine, shape, number, [a, b, c], where)
+    return c
 
 
 def _places(routine: Routine, fragment: Fragment) -> str:
@@ -109,15 +177,15 @@ def _place(routine: Routine, table: str, fragment: Fragment, lane: Value, i: int
     return at.load("i16").zext("i64")
 
 
-def _unpack(routine: Routine, fragment: Fragment, number: str, at: Value, lane: Value, matrix: Value) -> None:
-    """Write one lane's registers to the matrix, as numbers."""
+def _unpack(routine: Routine, fragment: Fragment, number: str, at: Value, lane: Value, store: Store) -> None:
+    """One lane's registers, as numbers."""
     table, per, width = _places(routine, fragment), fragment.register_bits // fragment.bits, fragment.register_bits
     for register in range(fragment.registers):
         word = at.at(register * width // 8).load(f"i{width}", 4)
         for part in range(per):
             code = (word >> (part * fragment.bits)).trunc(f"i{fragment.bits}")
             index = _place(routine, table, fragment, lane, register * per + part)
-            matrix.index(number, index).store(number_of(routine, fragment.type, number, code))
+            store(index, number_of(routine, fragment.type, number, code))
 
 
 def number_of(routine: Routine, type_: str, number: str, code: Value) -> Value:
@@ -167,9 +235,6 @@ def _multiply_rows(routine: Routine, shape: Product, number: str, matrices: list
     row_bytes = shape.b.columns * size
     with f.count(f.const("i64", shape.a.rows)) as row:
         left = a.at(row * (shape.depth * size))
-        right = b
-        if shape.parts > 1:
-            right = b.at(row.udiv(shape.a.rows // shape.parts) * (shape.b.rows // shape.parts * row_bytes))
         for first in range(0, shape.b.columns, COLUMNS):
             sums = c.at(row * row_bytes).at(first * size)
             total = sums.load(vector, size)
@@ -181,7 +246,7 @@ def _multiply_rows(routine: Routine, shape: Product, number: str, matrices: list
                 met: Value | int = k * row_bytes
                 if where is not None:
                     met = where.index("i32", row * shape.depth + k).load("i32").zext("i64") * row_bytes
-                across = right.at(met).at(first * size).load(vector, size)
+                across = b.at(met).at(first * size).load(vector, size)
                 total = _add_product(routine, shape, factor, across, total)
             sums.store(total, size)
 
@@ -190,12 +255,9 @@ def _add_product(routine: Routine, shape: Product, x: Value, y: Value, total: Va
     f = routine.f
     if shape.d.type == "s32":
         return total + ((x ^ y) if shape.differs else x * y)
-    if shape.d.type == "f64":
-        name = f"llvm.fma.v{COLUMNS}f64"
-        routine.helper(name, f"declare {x.type} @{name}({x.type}, {x.type}, {x.type})")
-        return f.call(x.type, name, x, y, total)
-    exact = f.emit(x.type, f"fmul {x.typed}, {y}")
-    return f.emit(x.type, f"fadd {total.typed}, {exact}")
+    name = f"llvm.fma.v{COLUMNS}f64"
+    routine.helper(name, f"declare {x.type} @{name}({x.type}, {x.type}, {x.type})")
+    return f.call(x.type, name, x, y, total)
 
 
 def _pack(routine: Routine, shape: Product, number: str, at: Value, lane: Value, matrix: Value) -> None:
@@ -215,10 +277,8 @@ def _code(routine: Routine, shape: Product, x: Value) -> Value:
     type_, f = shape.d.type, routine.f
     if type_ == "f64":
         return x.bitcast("i64")
-    if type_ == "f32":
-        return x.cast("fptrunc", "float").bitcast("i32")
-    if type_ == "f16":
-        return narrowed(routine, "f16", x)
+    if type_ in ("f32", "f16"):
+        return code_of(routine, type_, x)
     if shape.saturate:
         x = intrinsic(routine, "smax", x, f.const("i64", -(2**31)))
         x = intrinsic(routine, "smin", x, f.const("i64", 2**31 - 1))

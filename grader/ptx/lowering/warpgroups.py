@@ -10,22 +10,23 @@ from functools import cache
 
 from grader.ptx.definition.formats import FORMATS
 from grader.ptx.definition.fragments import ELEMENT_BITS, UnknownShape
-from grader.ptx.definition.warpgroup import PRODUCT_BITS, SUM_BITS, WARP_ROWS, GroupProduct, group_product
+from grader.ptx.definition.tensor_cores import of_wgmma
+from grader.ptx.definition.warpgroup import WARP_ROWS, GroupProduct, group_product
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import intrinsic
-from grader.ptx.lowering.arithmetic.narrow import narrowed, widened
+from grader.ptx.lowering.arithmetic.narrow import widened
 from grader.ptx.lowering.arithmetic.unit import Routine, call
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import lane_of, word_of
 from grader.ptx.lowering.products import number_of
+from grader.ptx.lowering.tensor_sums import Line, code_of, dot, line
 from grader.ptx.lowering.whole_warps import leads, must_be_whole
-from grader.ptx.machine import HEADER, LAUNCH, Kind
-from grader.ptx.runtime.warpgroups import PIECE, element_place
+from grader.ptx.machine import HEADER, LAUNCH, PRODUCT, Kind
+from grader.ptx.runtime.warpgroups import GROUP_THREADS, PIECE, element_place
 from grader.ptx.syntax import Immediate, Instruction, Operand, Vector, items_of
 
 A_WORDS = 4  # registers of A
-NONE = -10_000  # an exponent below all others
-F32_MANTISSA, F64_MANTISSA = 23, 52
+BASE_OFFSET = 49  # where a descriptor has it: the first row of the swizzle's pattern
 
 
 def bring(u: KernelBuilder, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
@@ -59,6 +60,7 @@ def multiply(u: KernelBuilder, ins: Instruction) -> None:
     row = (((own_thread >> 5) & 3) * WARP_ROWS).zext("i64")
     a_place, b_place = (f.const("i64", 0) if isinstance(o, Vector) else u.value(o, "b64") for o in (a, b))
     with f.when(leads(u)):
+        _count(u, ins, own_thread)
         site = f.const("i32", u.site(PIECE, opcode="ld.shared.bulk"))
         if not isinstance(a, Vector):
             _read(u, a_place, row, WARP_ROWS, site, by_row=by_row[0])
@@ -84,7 +86,27 @@ def multiply(u: KernelBuilder, ins: Instruction) -> None:
     u.passes()
 
 
+def _count(u: KernelBuilder, ins: Instruction, own_thread: Value) -> None:
+    """That this warp has run the product, or another one in the same place of the source; and is its group whole?"""
+    f, products = u.f, u.accumulators.products
+    alike = next(k for k, product in enumerate(products) if product.location == ins.location)
+    entry = _run_of(u, alike)
+    PRODUCT.set(entry, "times", PRODUCT.get(entry, "times") + 1)
+    PRODUCT.set(entry, "site", f.const("i32", u.site()))
+    lacking = (own_thread | (GROUP_THREADS - 1)).uge(LAUNCH.get(u.launch, "block_threads"))
+    _record(u, ins, Kind.SPLIT_WARPGROUP, lacking, None)
+
+
 def _read(u: KernelBuilder, place: Value, first: Value, rows: int, site: Value, *, by_row: bool) -> None:
+    f = u.f
+    with f.when(((place >> BASE_OFFSET) & 7).ne(0), likely=False):
+        u.give_up(u.unsupported(f"the base offset of a descriptor of {u.here.opcode}"))
+        f.line("unreachable")
+        f.label(f.fresh("dead"))
+    more = f.const("i32", int(rows > 8 or not by_row))
+    f.call(
+        "void", "descriptor_check", u.worker, u.me, u.shared_base, place, more, f.const("i32", int(not by_row)), site
+    )
     name = "matrix_read_by_row" if by_row else "matrix_read_by_column"
     where = (u.shared_base, place, first, u.f.const("i64", rows), site, u.f["frame"])
     u.f.call("i32", name, u.worker, u.me, *where)
@@ -99,29 +121,39 @@ def _multiplier(opcode: str, in_registers: bool, a_by_row: bool, b_by_row: bool,
     name = f"{opcode}.{int(in_registers)}{int(a_by_row)}{int(b_by_row)}{int(negated)}"
     places = {"shared": "ptr", "base": "i64", "limit": "i64", "given": "ptr", "a": "i64", "b": "i64"}
     routine = Routine(name, "void", {**places, "words": "ptr", "row": "i64", "lane": "i64"})
-    f, kind = routine.f, "i32" if shape.d == "s32" else "double"
-    rows = [f.alloca(f"[{shape.k} x {kind}]", 16) for _ in range(2)]
-    column = f.alloca(f"[{shape.k} x {kind}]", 16)
+    f = routine.f
+    rows, column = [_line(routine, shape) for _ in range(2)], _line(routine, shape)
     own_row = f["row"] + (f["lane"] >> 2)
     for half, values in enumerate(rows):
-        for k in range(shape.k):
-            if in_registers:
-                code = _from_registers(routine, shape, half, k)
-            else:
-                code = _from_shared(routine, shape.a, f["a"], own_row + 8 * half, k, by_row=a_by_row)
-            value = number_of(routine, shape.a, kind, code)
-            if negated:
-                value = f.emit(kind, f"fneg double {value}")
-            values.index(kind, k).store(value)
+        if in_registers:
+            codes = [_from_registers(routine, shape, half, k) for k in range(shape.k)]
+        else:
+            codes = _from_shared(routine, shape, shape.a, f["a"], own_row + 8 * half, by_row=a_by_row)
+        for k, code in enumerate(codes):
+            _set(routine, shape.a, values, k, code, negated=negated)
     with f.count(f.const("i64", shape.n // 4)) as pair:
         first = (pair >> 1) * 8 + ((f["lane"] & 3) << 1) + (pair & 1)
-        for k in range(shape.k):
-            code = _from_shared(routine, shape.b, f["b"], first, k, by_row=b_by_row)
-            column.index(kind, k).store(number_of(routine, shape.b, kind, code))
+        for k, code in enumerate(_from_shared(routine, shape, shape.b, f["b"], first, by_row=b_by_row)):
+            _set(routine, shape.b, column, k, code)
         for half, values in enumerate(rows):
             _element(routine, shape, (pair >> 1) * 4 + 2 * half + (pair & 1), values, column)
     f.ret()
     return routine.texts()
+
+
+def _line(routine: Routine, shape: GroupProduct) -> Line | Value:
+    """One row of A or column of B: of integers their values alone."""
+    return routine.f.alloca(f"[{shape.k} x i32]", 64) if shape.d == "s32" else line(routine, shape.k)
+
+
+def _set(routine: Routine, type_: str, values: Line | Value, k: int, code: Value, *, negated: bool = False) -> None:
+    if isinstance(values, Value):
+        values.index("i32", k).store(number_of(routine, type_, "i32", code))
+        return
+    value = number_of(routine, type_, "double", code)
+    if negated:
+        value = routine.f.emit("double", f"fneg {value.typed}")
+    values.set(k, value, FORMATS[type_].min_exponent)
 
 
 def _from_registers(routine: Routine, shape: GroupProduct, half: int, k: int) -> Value:
@@ -133,24 +165,31 @@ def _from_registers(routine: Routine, shape: GroupProduct, half: int, k: int) ->
     return (word >> (k % per * bits)).trunc(f"i{bits}")
 
 
-def _from_shared(routine: Routine, type_: str, place: Value, row: Value, k: int, *, by_row: bool) -> Value:
+def _from_shared(
+    routine: Routine, shape: GroupProduct, type_: str, place: Value, row: Value, *, by_row: bool
+) -> list[Value]:
+    """A row along k. What lies in one piece needs one address."""
     f, bits = routine.f, ELEMENT_BITS[type_]
-    at = element_place(f["base"], place, row, f.const("i64", k), bits // 8, by_row=by_row)
-    at = f.select(at.ult(f["limit"]), at, f.const("i64", 0))  # what is outside was told
-    return f["shared"].at(at).load(f"i{bits}", 1)
+    together = PIECE * 8 // bits if by_row else 1
+    codes = []
+    for first in range(0, shape.k, together):
+        at = element_place(f["base"], place, row, f.const("i64", first), bits // 8, by_row=by_row)
+        at = f.select(at.ult(f["limit"]), at, f.const("i64", 0))  # what is outside was told
+        start = f["shared"].at(at)
+        codes += [start.index(f"i{bits}", k).load(f"i{bits}", 1) for k in range(min(together, shape.k - first))]
+    return codes
 
 
-def _element(routine: Routine, shape: GroupProduct, i: Value, row: Value, column: Value) -> None:
+def _element(routine: Routine, shape: GroupProduct, i: Value, row: Line | Value, column: Line | Value) -> None:
     f = routine.f
     at = f["words"].index("i16" if shape.d == "f16" else "i32", i)
-    if shape.d == "f16":
-        start = widened(routine, "f16", at.load("i16", 2))
-        at.store(_sum(routine, shape, start.cast("fpext", "double"), row, column), 2)
+    if isinstance(row, Line) and isinstance(column, Line):
+        sums = of_wgmma(shape.a, shape.b, shape.d)
+        start = widened(routine, "f16", at.load("i16", 2)) if shape.d == "f16" else at.load("i32").bitcast("float")
+        total = dot(routine, sums, start.cast("fpext", "double"), row, column, shape.k, shape.d)
+        at.store(code_of(routine, shape.d, total), 2)
         return
-    if shape.d == "f32":
-        start = at.load("i32").bitcast("float")
-        at.store(_sum(routine, shape, start.cast("fpext", "double"), row, column))
-        return
+    assert isinstance(row, Value) and isinstance(column, Value)
     wide = "i64"
     total = at.load("i32").sext(wide)
     for k in range(shape.k):
@@ -159,69 +198,6 @@ def _element(routine: Routine, shape: GroupProduct, i: Value, row: Value, column
         total = intrinsic(routine, "smax", total, f.const(wide, -(2**31)))
         total = intrinsic(routine, "smin", total, f.const(wide, 2**31 - 1))
     at.store(total.trunc("i32"))
-
-
-def _sum(routine: Routine, shape: GroupProduct, start: Value, row: Value, column: Value) -> Value:
-    """The bits of one element of D, in FP32 or FP16."""
-    f = routine.f
-    least_a, least_b = (FORMATS[type_].min_exponent for type_ in (shape.a, shape.b))
-    products, exponents, plain = [start], [_exponent(start, FORMATS[shape.d].min_exponent)], start
-    for k in range(shape.k):
-        x, y = row.index("double", k).load("double"), column.index("double", k).load("double")
-        product = f.emit("double", f"fmul double {x}, {y}")
-        products.append(product)
-        exponents.append(_exponent(x, least_a) + _exponent(y, least_b))
-        plain = f.emit("double", f"fadd double {plain}, {product}")
-    largest = f.const("i32", NONE)
-    for product, exponent in zip(products, exponents, strict=True):
-        zero = f.emit("i1", f"fcmp oeq double {product}, 0.0")
-        largest = intrinsic(routine, "smax", largest, f.select(zero, f.const("i32", NONE), exponent))
-    empty = largest.eq(NONE)
-    largest = f.select(empty, f.const("i32", 0), largest)
-    bits, total = PRODUCT_BITS[shape.a], f.const("i64", 0)
-    up, down = _power(f.const("i32", bits) - largest), _power(largest - bits)
-    for product in products:
-        scaled = f.emit("double", f"fmul double {product}, {up}")
-        total = total + f.emit("i64", f"call i64 @llvm.fptosi.sat.i64.f64(double {scaled})")
-    routine.helper("llvm.fptosi.sat.i64.f64", "declare i64 @llvm.fptosi.sat.i64.f64(double)")
-    exact = f.emit("double", f"fmul double {total.cast('sitofp', 'double')}, {down}")
-    difference = f.emit("double", f"fsub double {plain}, {plain}")
-    special = f.emit("i1", f"fcmp uno double {difference}, 0.0")
-    value = f.select(special, plain, exact)
-    if shape.d == "f16":
-        return narrowed(routine, "f16", value)
-    return f.select(special, _special(plain), _cut_off(routine, shape, exact))
-
-
-def _exponent(x: Value, least: int) -> Value:
-    """That of a double, at least `least`, as i32."""
-    field = ((x.bitcast("i64") >> F64_MANTISSA) & 0x7FF).trunc("i32") - 1023
-    return x.fn.select(field.icmp("slt", least), x.fn.const("i32", least), field)
-
-
-def _power(exponent: Value) -> Value:
-    """Two to that, a normal double."""
-    return ((exponent + 1023).zext("i64") << F64_MANTISSA).bitcast("double")
-
-
-def _special(plain: Value) -> Value:
-    """Infinity, or the canonical NaN."""
-    fn = plain.fn
-    nan = fn.emit("i1", f"fcmp uno double {plain}, {plain}")
-    return fn.select(nan, fn.const("i32", 0x7FFFFFFF), plain.cast("fptrunc", "float").bitcast("i32"))
-
-
-def _cut_off(routine: Routine, shape: GroupProduct, exact: Value) -> Value:
-    """Rounded toward zero to FP32, and to fewer bits where the tensor cores keep fewer."""
-    fn = exact.fn
-    rounded = exact.cast("fptrunc", "float")
-    values = (rounded.cast("fpext", "double"), exact)
-    sizes = [intrinsic(routine, "fabs", x) for x in values]
-    up = fn.emit("i1", f"fcmp ogt double {sizes[0]}, {sizes[1]}")
-    bits = rounded.bitcast("i32") - up.zext("i32")
-    lost = F32_MANTISSA - SUM_BITS.get(shape.a, F32_MANTISSA)
-    bits = (bits >> lost) << lost if lost else bits
-    return fn.select((bits & 0x7FFFFFFF).eq(0), fn.const("i32", 0), bits)
 
 
 # Groups ---------------------------------------------------------------------------------------------------------
@@ -237,32 +213,45 @@ def wait_group(u: KernelBuilder, ins: Instruction) -> None:
     u.passes()
 
 
+def _run_of(u: KernelBuilder, product: int) -> Value:
+    """What a thread keeps of a product."""
+    return u.f["frame"].at(u.frame.products_start + PRODUCT.size * product)
+
+
 def _issued(u: KernelBuilder, product: int) -> Value:
-    """Where a thread keeps the group that this product belongs to, counted from 1; 0: it has not run."""
-    return u.f["frame"].at(u.frame_layout.products_start + 4 * product)
+    """The group that this product belongs to, counted from 1; 0: it has not run."""
+    return PRODUCT.at(_run_of(u, product), "group")
 
 
 def forget_products(u: KernelBuilder) -> None:
     """At the start of a kernel."""
     for product in range(len(u.accumulators.products)):
-        _issued(u, product).store(u.f.const("i32", 0))
+        for name in ("group", "times", "site"):
+            PRODUCT.set(_run_of(u, product), name, u.f.const("i32", 0))
 
 
 def check_touch(u: KernelBuilder, ins: Instruction, holds: Value | None) -> None:
-    """Is an accumulator used too early, or has a product no fence before it? `holds`: the instruction's guard."""
-    f, products = u.f, u.accumulators.products
-    holds = f.const("i1", 1) if holds is None else holds
-    if id(ins) in u.accumulators.unfenced:
-        _record(u, ins, Kind.NO_PRODUCT_FENCE, holds, 0)
-    for product in sorted(u.accumulators.touched.get(id(ins), ())):
-        early = _issued(u, product).load("i32").ugt(HEADER.get(f["frame"], "products_done"))
-        u.here = products[product]
+    """Is a register of a product used or changed too early, or has a product no fence before it?
+
+    `holds`: the instruction's guard.
+    """
+    known = u.accumulators
+    holds = u.f.const("i1", 1) if holds is None else holds
+    if id(ins) in known.unfenced:
+        _record(u, ins, Kind.NO_PRODUCT_FENCE, holds, known.unfenced[id(ins)])
+    for kind, found in ((Kind.EARLY_ACCUMULATOR, known.touched), (Kind.EARLY_FACTOR, known.overwritten)):
+        for product in sorted(found.get(id(ins), ())):
+            early = _issued(u, product).load("i32").ugt(HEADER.get(u.f["frame"], "products_done"))
+            _record(u, ins, kind, holds & early, known.products[product])
+
+
+def _record(u: KernelBuilder, ins: Instruction, kind: Kind, when: Value, by: Instruction | None) -> None:
+    """`by`: the other instruction that has to do with it."""
+    f, other = u.f, 0
+    if by is not None:
+        u.here = by
         other = u.site()
-        _record(u, ins, Kind.EARLY_ACCUMULATOR, holds & early, other)
-
-
-def _record(u: KernelBuilder, ins: Instruction, kind: Kind, when: Value, other: int) -> None:
-    f, u.here = u.f, ins
+    u.here = ins
     with f.when(when, likely=False):
         zero, site = f.const("i64", 0), f.const("i32", u.site())
         numbers = (f["tid"], zero, zero, f.const("i32", other))

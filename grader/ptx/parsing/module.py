@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import prod
 
 from grader.ptx.parsing import statements
@@ -27,6 +28,7 @@ THREADS = re.compile(rf"\.(?:maxntid|reqntid)\s+({INTEGER}(?:\s*,\s*{INTEGER})*)
 CLUSTER = re.compile(rf"\.reqnctapercluster\s+({INTEGER}(?:\s*,\s*{INTEGER})*)")
 
 
+@lru_cache(maxsize=1)  # the compiler's side reads what the engine then runs
 def parse(text: str) -> Module:
     """Parse a PTX module. Raises PtxError with the line of `text` that cannot be parsed."""
     text = statements.without_comments(text)
