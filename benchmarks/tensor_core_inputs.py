@@ -182,8 +182,8 @@ def special(rng: np.random.Generator, shape: Shape, blocks: int) -> Matrices:
         top = format_.infinity_code << format_.padding
         chosen = rng.random(size) < 0.02
         kinds = rng.integers(0, 4, size)
-        made = np.where(kinds == 0, format_.nan, top).astype(codes.dtype)
-        made |= np.where(kinds >= 2, format_.sign_bit, 0).astype(codes.dtype)
+        nan, infinity, minus = (codes.dtype.type(bits) for bits in (format_.nan, top, format_.sign_bit))
+        made = np.where(kinds == 0, nan, infinity) | np.where(kinds >= 2, minus, minus & 0)
         codes[chosen] = made[chosen]
     return a, b, c
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 OPTIONS = ("-std=c++17", "-lineinfo", "--ptxas-options=-v")
 OWN_FEATURES = 9  # from this compute capability on, an "a" behind it stands for the features of one architecture
 
@@ -24,6 +25,15 @@ def load(file: Path, *options: str) -> Any:
     return module
 
 
+def launch(kernel: Any, grid: int, block: int, arguments: tuple[Any, ...], shared_bytes: int = 0) -> None:
+    """On CuPy's current stream. More shared memory than a block gets anyway has to be asked for."""
+    if shared_bytes:
+        from cupy_backends.cuda.api import driver
+
+        driver.funcSetAttribute(kernel.ptr, MAX_DYNAMIC_SHARED, shared_bytes)
+    kernel((grid,), (block,), arguments, shared_bytes)
+
+
 def architecture() -> str:
     import cupy
 
@@ -32,13 +42,16 @@ def architecture() -> str:
 
 
 def compiled(file: Path, arch: str, *options: str) -> bytes:
+    return compiled_text(file.read_text(encoding="utf-8"), file, arch, *options)
+
+
+def compiled_text(text: str, file: Path, arch: str, *options: str) -> bytes:
+    """`file` is where the text comes from, more or less. Needs no GPU."""
     from cupy_backends.cuda.libs import nvrtc
 
     headers = sorted(file.parent.glob("*.cuh"))
     contents = tuple(header.read_bytes() for header in headers)
-    program = nvrtc.createProgram(
-        file.read_text(encoding="utf-8"), str(file), contents, tuple(header.name.encode() for header in headers)
-    )
+    program = nvrtc.createProgram(text, str(file), contents, tuple(header.name.encode() for header in headers))
     try:
         nvrtc.compileProgram(program, (f"-arch={arch}", *OPTIONS, *options))
         cubin = bytes(nvrtc.getCUBIN(program)) + b"\0"  # CuPy's binding drops the last byte

@@ -1,7 +1,6 @@
-"""Kernels for Hopper from Python: compiled for sm_90a, launched in clusters, with tensor maps.
+"""Launches kernels for Hopper, which take tensor maps.
 
-CuPy's bindings of the driver have neither cuLaunchKernelEx nor cuTensorMapEncodeTiled, so this calls the driver
-itself, in the current context.
+CuPy's binding of the driver has no cuTensorMapEncodeTiled, so this calls the driver itself, in the current context.
 """
 
 from __future__ import annotations
@@ -10,10 +9,12 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import byref, c_int, c_uint, c_uint64, c_void_p
 from functools import cache
+from pathlib import Path
 
-OPTIONS = ("-arch=sm_90a", "-std=c++17")
+from grader.reference_kernels import device
+
+ARCHITECTURE = "sm_90a"
 MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-CLUSTER_DIMENSION = 4  # CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
 MAP_WORDS = 16  # 64-bit words of a CUtensorMap
 MAP_ALIGNMENT = 64  # bytes
 UINT8, SWIZZLE_128B, PROMOTION_256B = 0, 3, 3  # CU_TENSOR_MAP_DATA_TYPE_*, _SWIZZLE_*, _L2_PROMOTION_*
@@ -26,32 +27,13 @@ class DriverError(RuntimeError):
     """A call of the driver failed."""
 
 
-class _Attribute(ctypes.Structure):
-    """CUlaunchAttribute: the value is a union of 64 bytes, of which a cluster takes three words."""
-
-    _fields_ = (("id", c_int), ("pad", ctypes.c_char * 4), ("value", c_uint * 16))
-
-
-class _Config(ctypes.Structure):
-    """CUlaunchConfig."""
-
-    _fields_ = (
-        ("grid", c_uint * 3),
-        ("block", c_uint * 3),
-        ("shared_bytes", c_uint),
-        ("stream", c_void_p),
-        ("attributes", ctypes.POINTER(_Attribute)),
-        ("count", c_uint),
-    )
-
-
 class Module:
-    """Compiled kernels, in the current context. Raises DriverError, and NVRTC's error with its log."""
+    """Compiled kernels, in the current context. Raises DriverError, or RuntimeError with the compiler's log."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, file: Path) -> None:
         self._module = c_void_p()
         self._kernels: dict[str, c_void_p] = {}
-        call("cuModuleLoadData", byref(self._module), compiled(source))
+        call("cuModuleLoadData", byref(self._module), device.compiled_text(source, file, ARCHITECTURE))
 
     def kernel(self, name: str, shared_bytes: int) -> c_void_p:
         """Ready to be launched with that many bytes of dynamic shared memory."""
@@ -63,28 +45,11 @@ class Module:
         return self._kernels[name]
 
 
-def compiled(source: str) -> bytes:
-    """Machine code. Needs no GPU. Raises RuntimeError with the compiler's log."""
-    from cupy_backends.cuda.libs import nvrtc
-
-    program = nvrtc.createProgram(source, "kernels.cu", (), ())
-    try:
-        nvrtc.compileProgram(program, OPTIONS)
-        return bytes(nvrtc.getCUBIN(program)) + b"\0"  # CuPy's binding drops the last byte
-    except nvrtc.NVRTCError as error:
-        raise RuntimeError(f"{error}: {nvrtc.getProgramLog(program)}") from None
-    finally:
-        nvrtc.destroyProgram(program)
-
-
-def launch(
-    function: c_void_p, blocks: int, threads: int, shared_bytes: int, cluster: int, stream: int, *given: Argument
-) -> None:
-    """A one-dimensional grid; `cluster` blocks side by side are a cluster."""
-    attribute = _Attribute(CLUSTER_DIMENSION, b"", (cluster, 1, 1))
-    how = _Config((blocks, 1, 1), (threads, 1, 1), shared_bytes, stream, ctypes.pointer(attribute), 1)
+def launch(function: c_void_p, blocks: int, threads: int, shared_bytes: int, stream: int, *given: Argument) -> None:
+    """A grid and blocks of one dimension."""
     arguments = (c_void_p * len(given))(*(ctypes.addressof(value) for value in given))
-    call("cuLaunchKernelEx", byref(how), function, arguments, None)
+    sizes = (c_uint(size) for size in (blocks, 1, 1, threads, 1, 1, shared_bytes))
+    call("cuLaunchKernel", function, *sizes, c_void_p(stream), arguments, None)
 
 
 def byte_boxes(pointer: int, sizes: Sequence[int], box: Sequence[int]) -> TensorMap:

@@ -70,9 +70,11 @@ def _left(problem: Problem) -> str:
     first, *further = problem.steps
     begin = "This is the unchanged starter. Begin" if problem.first.detail == Detail.UNTOUCHED else "Go on"
     names = [step.name for step in further]
+    if not names:
+        return f"{begin} with {first.name} on line {first.line}."
     shown = _listed(names) if len(names) <= SHOWN_STEPS else f"{names[0]} and {len(names) - 1} more"
-    then = f"; {shown} {'is' if len(names) == 1 else 'are'} left after it" if names else ""
-    return f"{begin} with {first.name} on line {first.line}{then}."
+    verb = "is" if len(names) == 1 else "are"
+    return f"{begin} with {first.name} on line {first.line}; {shown} {verb} left after it."
 
 
 def _listed(names: list[str]) -> str:

@@ -85,6 +85,8 @@ class CpuSubmission:
         try:
             for invocation in request.invocations:
                 found.append(self._count(invocation, request, arrays, filled))
+                if not found[-1].counted:  # a block that does not come to its end, or needs what the engine lacks
+                    return Ran()
                 if invocation is not request.invocations[-1]:
                     self._launch(invocation, request, arrays, filled, seed)
         except (ptx.Unsupported, ptx.PtxError, MemoryError):

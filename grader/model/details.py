@@ -43,14 +43,18 @@ class Detail(StrEnum):
     UPDATE = "update"  # each side reads the element and stores it again, as in count[i]++
     BLOCK_SCOPE = "block-scope"  # between blocks, through an atomic of block scope
     WITH_COPY = "with-copy"  # an asynchronous copy is on one side
+    WITH_PRODUCT = "with-product"  # a wgmma may still read what is overwritten
     OWN_BARRIERS = "own-barriers"  # within a block that has mbarriers or named barriers
     NO_PROXY_FENCE = "no-proxy-fence"  # a bulk copy of what threads stored
     UNFINISHED_COPY = "unfinished-copy"  # the block ends first
     NO_TENSOR_MAP = "no-tensor-map"  # uninitialised-read: used as one without being one
     MISALIGNED_TILE = "misaligned-tile"  # misaligned-access: of a tensor copy, in shared memory
+    WRONG_DESCRIPTOR = "wrong-descriptor"  # misaligned-access: of wgmma, not as the tile was written
     REGISTER_COUNT = "register-count"  # trap: of setmaxnreg
     EARLY_ACCUMULATOR = "early-accumulator"  # of wgmma: used before its group was waited for
     NO_PRODUCT_FENCE = "no-product-fence"  # wgmma without wgmma.fence before it
+    CHANGED_REGISTER = "changed-register"  # wgmma without wgmma.fence since its registers were changed
+    EARLY_FACTOR = "early-factor"  # a register of wgmma's A, changed before its group was waited for
     LEFT_BLOCK = "left-block"  # shared memory of another block of the cluster, which may have ended
 
     # barrier-divergence
@@ -66,6 +70,7 @@ class Detail(StrEnum):
     CLUSTER_ORDER = "cluster-order"  # arrives twice without a wait in between, or waits without arriving
 
     # collective-mismatch; without a detail lanes of the mask never arrive
+    SPLIT_WARPGROUP = "split-warpgroup"  # a wgmma that not all four warps run
     ABSENT_LANE = "absent-lane"  # it reads a lane that the mask leaves out
     WHOLE_WARP = "whole-warp"  # a lane is missing where all must take part, as in a matrix product
     OWN_LANE = "own-lane"  # the mask leaves out the calling lane
@@ -93,6 +98,8 @@ class Role(StrEnum):
 
     OTHER_ACCESS = "other-access"  # of a race: as guilty as the finding's own line
     CALL = "call"  # calls the student's function that holds the finding's line; the innermost call comes first
+    PRODUCT = "product"  # the wgmma that was not waited for
+    CHANGE = "change"  # changes a register of a wgmma
     COPY = "copy"  # starts the asynchronous copy that was not waited for
     WAIT = "wait"  # where other threads wait instead
     LOOP = "loop"  # where a loop that never ends still was

@@ -12,7 +12,7 @@ from grader.ptx import words
 from grader.ptx.facts import Actor, Detail, Dim3, Facts, Place, Related, Report, Side
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.lowering.memory import variable_windows
-from grader.ptx.lowering.sites import WAITING, Site
+from grader.ptx.lowering.sites import PRODUCT_READ, WAITING, Site
 from grader.ptx.machine import (
     ABSENT_LANE,
     ARGUMENTS_WINDOW,
@@ -56,6 +56,9 @@ NAMES = {
     Kind.LEFT_BLOCK: "race",
     Kind.EARLY_ACCUMULATOR: "race",
     Kind.NO_PRODUCT_FENCE: "race",
+    Kind.EARLY_FACTOR: "race",
+    Kind.SPLIT_WARPGROUP: "collective-mismatch",
+    Kind.WRONG_DESCRIPTOR: "misaligned-access",
     Kind.NO_TENSOR_MAP: "uninitialised-read",
     Kind.MISALIGNED_TILE: "misaligned-access",
     Kind.REGISTER_COUNT: "trap",
@@ -74,6 +77,9 @@ DETAILS = {
     Kind.LEFT_BLOCK: Detail.LEFT_BLOCK,
     Kind.EARLY_ACCUMULATOR: Detail.EARLY_ACCUMULATOR,
     Kind.NO_PRODUCT_FENCE: Detail.NO_PRODUCT_FENCE,
+    Kind.EARLY_FACTOR: Detail.EARLY_FACTOR,
+    Kind.SPLIT_WARPGROUP: Detail.SPLIT_WARPGROUP,
+    Kind.WRONG_DESCRIPTOR: Detail.WRONG_DESCRIPTOR,
     Kind.NO_TENSOR_MAP: Detail.NO_TENSOR_MAP,
     Kind.MISALIGNED_TILE: Detail.MISALIGNED_TILE,
     Kind.REGISTER_COUNT: Detail.REGISTER_COUNT,
@@ -91,6 +97,15 @@ WITHOUT_MEMORY = (
     Kind.REGISTER_COUNT,
     Kind.EARLY_ACCUMULATOR,
     Kind.NO_PRODUCT_FENCE,
+    Kind.EARLY_FACTOR,
+    Kind.SPLIT_WARPGROUP,
+)
+OF_COPIES = (
+    Kind.STUCK_PHASE,
+    Kind.EARLY_ACCUMULATOR,
+    Kind.EARLY_FACTOR,
+    Kind.NO_PRODUCT_FENCE,
+    Kind.WRONG_DESCRIPTOR,
 )
 WAITS_ELSEWHERE = (Kind.BARRIER_DIVERGENCE, Kind.COLLECTIVE_MISMATCH)
 TELLING = (Kind.BLOCK_RACE, Kind.COUNTS_DIFFER)  # of several faults at one line: what the others follow from
@@ -120,6 +135,8 @@ class FaultLike(Protocol):
     def other(self) -> int: ...
     @property
     def other_site(self) -> int: ...
+    @property
+    def tile(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -203,6 +220,7 @@ class Explainer:
         if fault.kind in IN_BOUNDS and site.op.space == "generic" and not address >> WINDOW_BITS:
             address += window_base(SHARED_WINDOW)  # from its start, as the checks of shared memory know it
         place = None if fault.kind in WITHOUT_MEMORY else self._seen_from(fault.thread, self.place(site, address))
+        place = place and _in_tiles(place, fault.tile)
         other = self._other(fault)
         x, y, z = self.block
         return Facts(
@@ -232,7 +250,8 @@ class Explainer:
         match fault.kind:
             case Kind.RACE | Kind.EARLY_READ:
                 if self._is_copy(fault.thread) or self._is_copy(fault.other % STAMP_STEP):
-                    return Detail.WITH_COPY
+                    is_product = self.lowered.sites[fault.other_site].opcode == PRODUCT_READ
+                    return Detail.WITH_PRODUCT if is_product else Detail.WITH_COPY
                 return self._detail_within(site, self.lowered.sites[fault.other_site])
             case Kind.BLOCK_RACE:
                 sides = site, self.lowered.sites[fault.other_site]
@@ -255,10 +274,8 @@ class Explainer:
             case Kind.TRAP:
                 of_grid = self.lowered.asks_for_grid and "cooperative_groups" in site.location.file
                 return Detail.COOPERATIVE_LAUNCH if of_grid else TRAPS.get(site.op.traits.flow, Detail.NONE)
-            case Kind.MISUSE if fault.other & 0xFF == Misuse.PASSED_EARLY:
-                return Detail.PASSED_EARLY
             case _:
-                return DETAILS.get(fault.kind, Detail.NONE)
+                return _plain_detail(fault)
 
     def _detail_within(self, *sides: Site) -> Detail:
         """Of a race of threads of one block."""
@@ -282,13 +299,14 @@ class Explainer:
             actor = self._actor(fault.thread, fault.block)
         else:
             return None
-        return Side(at.file, at.line, actor, _is_write(self.lowered.sites[fault.other_site]))
+        site = self.lowered.sites[fault.other_site]
+        return Side(at.file, at.line, actor, _is_write(site), site.opcode == PRODUCT_READ)
 
     @staticmethod
     def _names_copy(fault: FaultLike) -> bool:
         """Is the other side what was started and not waited for, or what an mbarrier got last?"""
         in_flight = fault.kind is Kind.UNINITIALISED_READ and fault.other == IN_FLIGHT
-        return in_flight or fault.kind in (Kind.STUCK_PHASE, Kind.EARLY_ACCUMULATOR)
+        return in_flight or fault.kind in OF_COPIES
 
     def _is_copy(self, thread: int) -> bool:
         return self.lowered.asynchronous and thread == ASYNC_THREAD
@@ -355,6 +373,12 @@ class Explainer:
         return Place(name, address - start, size, item, "shared", name == DYNAMIC, rank)
 
 
+def _in_tiles(place: Place, tile: int) -> Place:
+    """`tile`: bytes of those that the array holds, or 0."""
+    several = tile and place.space == "shared" and place.size > tile and place.size % tile == 0
+    return replace(place, tile=place.offset // tile) if several and 0 <= place.offset < place.size else place
+
+
 def _position(index: int, size: Sequence[int]) -> Dim3:
     """The index in three dimensions, x the fastest."""
     x, y, _ = size
@@ -397,7 +421,18 @@ def _related(kind: Kind, other: Side | None) -> tuple[Related, ...]:
     if kind in words.RACES:
         return (Related("other-access", other.file, other.line, _access(other.writes)),)
     waits = kind in WAITS_ELSEWHERE or kind is Kind.COUNTS_DIFFER
-    return (Related("wait" if waits else "copy", other.file, other.line),)
+    product = kind in (Kind.EARLY_FACTOR, Kind.EARLY_ACCUMULATOR)
+    role = "wait" if waits else "product" if product else "change" if kind is Kind.NO_PRODUCT_FENCE else "copy"
+    return (Related(role, other.file, other.line),)
+
+
+def _plain_detail(fault: FaultLike) -> Detail:
+    """Where the kind says all, or nearly."""
+    if fault.kind is Kind.MISUSE and fault.other & 0xFF == Misuse.PASSED_EARLY:
+        return Detail.PASSED_EARLY
+    if fault.kind is Kind.NO_PRODUCT_FENCE and fault.other_site:
+        return Detail.CHANGED_REGISTER
+    return DETAILS.get(fault.kind, Detail.NONE)
 
 
 def _access(writes: bool) -> str:

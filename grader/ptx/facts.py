@@ -32,12 +32,17 @@ class Detail(StrEnum):
     UPDATE = "update"
     BLOCK_SCOPE = "block-scope"
     WITH_COPY = "with-copy"
+    WITH_PRODUCT = "with-product"
     OWN_BARRIERS = "own-barriers"
     NO_PROXY_FENCE = "no-proxy-fence"
     UNFINISHED_COPY = "unfinished-copy"
     LEFT_BLOCK = "left-block"
     EARLY_ACCUMULATOR = "early-accumulator"
     NO_PRODUCT_FENCE = "no-product-fence"
+    CHANGED_REGISTER = "changed-register"
+    EARLY_FACTOR = "early-factor"
+    SPLIT_WARPGROUP = "split-warpgroup"
+    WRONG_DESCRIPTOR = "wrong-descriptor"
     NO_TENSOR_MAP = "no-tensor-map"
     MISALIGNED_TILE = "misaligned-tile"
     REGISTER_COUNT = "register-count"
@@ -79,6 +84,7 @@ class Place:
     space: str = ""  # global, shared, local
     is_dynamic: bool = False  # as large as the launch says
     rank: int | None = None  # in shared memory of another block of the cluster: that one's rank
+    tile: int | None = None  # which of the tiles that fit in the array, counted from 0
 
     @property
     def elements(self) -> int:
@@ -93,6 +99,7 @@ class Side:
     line: int
     actor: Actor
     writes: bool
+    is_product: bool = False  # of tensor cores, not a copy
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Related:
-    """Another line that has to do with a report: `role` is other-access, call, copy or wait."""
+    """Another line that has to do with a report: `role` is other-access, call, copy, wait, product or change."""
 
     role: str
     file: str

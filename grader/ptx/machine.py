@@ -139,7 +139,10 @@ class Kind(IntEnum):
     COUNTS_DIFFER = 18  # of one named barrier, at the same time
     LEFT_BLOCK = 19  # an access to shared memory of another block of the cluster, which may have ended
     EARLY_ACCUMULATOR = 24  # of wgmma: used before its group was waited for
-    NO_PRODUCT_FENCE = 25  # wgmma without wgmma.fence before it
+    NO_PRODUCT_FENCE = 25  # wgmma without wgmma.fence before it, or since its registers were changed
+    EARLY_FACTOR = 26  # of wgmma: a register of A that is changed before its group was waited for
+    SPLIT_WARPGROUP = 27  # wgmma that not all four warps of a warpgroup run; the `other`: NUMBER_SHIFTS
+    WRONG_DESCRIPTOR = 28  # of wgmma: not as the tile was written; the `other` says what
     NO_TENSOR_MAP = 21  # used as one; the `other` says why it is none
     MISALIGNED_TILE = 22  # in shared memory: a tensor copy's end that is no multiple of 128
     REGISTER_COUNT = 23  # of setmaxnreg
@@ -178,6 +181,7 @@ FAULT = Layout(
     other="i64",  # the stamp of the other access, or what the kind needs
     thread="i32",
     other_site="i32",
+    tile="i32",  # bytes of the tile that a tensor copy or a wgmma was at, or 0
 )
 
 # What the runtime must know of a kernel. Granules are powers of two, given as shifts.
@@ -195,6 +199,8 @@ PROGRAM = Layout(
     local_start="i64",  # in a frame
     local_bytes="i64",
     copies_start="i64",
+    products_start="i64",  # of a PRODUCT for each wgmma
+    products="i64",
     polls="i32",  # 1: a thread may wait at an mbarrier
     first_read="i32",  # UNSETTLED if its thread may yet write the cell, so that another reader must be known; or 0
 )
@@ -309,6 +315,9 @@ WORKER = Layout(
     cluster_split="i32",  # 1: some thread has arrived at the cluster's barrier and did not wait at once
     stage="ptr",  # STAGE_BYTES, for what tensor copies have read that has not arrived yet
     staged="i64",  # where the next one goes
+    tiles="ptr",  # TILE records: what tensor copies brought
+    tile_count="i32",
+    tile_bytes="i32",  # of the tile that a tensor copy or a wgmma is at; 0: of none
     remote_low="i64",  # where threads used the shared memory of other blocks, from here
     remote_high="i64",  # up to here
 )
@@ -379,6 +388,10 @@ HEADER = Layout(
     pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32", bulk_group="i32",
     product_group="i32", products_done="i32", cluster="i32",
 )  # fmt: skip
+# The head of the frame of a warp that runs as a whole: the lanes that have not left, and those that it began with.
+# A mask per block of the kernel follows, of the lanes that are to run it.
+WARP_HEADER = Layout(live="i32", whole="i32")
+SEVERAL = STAMP_STEP  # added to a time, in place of a thread: several threads have read a cell since then
 NOT_ARRIVED, ARRIVED, COMPLETED = 0, 1, 2  # a thread at its cluster's barrier
 UNALIGNED = 0x8000_0000  # flag on a count: the threads of a warp may stand at different instructions
 FRAME_HEADER = (HEADER.size + 15) // 16 * 16
@@ -406,6 +419,19 @@ FLIGHT = Layout(
     mbarrier="i64", target="i64", source="ptr", bytes="i32", site="i32", thread="i32", mark="i32", group="i32",
     low="i64", high="i64",
 )  # fmt: skip
+# A wgmma in a thread's frame. `group`: the group of its last run, counted from 1. `times`: how often it ran; those in
+# the same place of the source count as one.
+PRODUCT = Layout(group="i32", times="i32", site="i32")
+
+# A tile that a tensor copy brings to shared memory: its rows, and what is swizzled together, in bytes.
+TILE = Layout(target="i64", bytes="i32", site="i32", row="i32", span="i32")
+MAX_TILES = 1 << 10  # in a cluster at different places; what more there is goes unchecked
+
+# The `other` of a WRONG_DESCRIPTOR: what is wrong, then what the tile has, and what the descriptor says; of a
+# SPLIT_WARPGROUP the thread that ran it most often, then how often that is, and how often the other did.
+NUMBER_SHIFTS, NUMBER_MASK = (12, 36), (1 << 24) - 1
+SWIZZLE_DIFFERS, STRIDE_DIFFERS, LONG_ROWS, STARTS_INSIDE = 1, 2, 3, 4
+
 NO_MBARRIER = -1
 OF_WARPGROUP = 1  # the `mark` of a matrix product that reads `target`
 IN_FLIGHT_RECORD = 1

@@ -11,10 +11,16 @@ from grader.ptx.machine import (
     BARRIER_NUMBER,
     BYTES_BITS,
     IN_LOCAL_MEMORY,
+    LONG_ROWS,
     MAX_COUNT,
     NAMED_BARRIERS,
+    NUMBER_MASK,
+    NUMBER_SHIFTS,
     OTHER_RANK,
     OWN_LANE,
+    STARTS_INSIDE,
+    STRIDE_DIFFERS,
+    SWIZZLE_DIFFERS,
     Kind,
     Misuse,
 )
@@ -27,6 +33,7 @@ COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", 
 UNORDERED = {
     Detail.NONE: ", with no barrier in between",
     Detail.WITH_COPY: ", and nothing waits for the copy in between",
+    Detail.WITH_PRODUCT: "",
     Detail.OWN_BARRIERS: ", and none of the kernel's barriers orders the two accesses",
     Detail.BETWEEN_BLOCKS: ", and blocks run in any order",
     Detail.READ_BETWEEN_BLOCKS: ", and blocks run in any order",
@@ -61,6 +68,7 @@ def describe(place: Place, width: int) -> str:
         return f"address {place.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
     whole = place.offset % place.item == 0
     name = f"{place.array}[{place.offset // place.item}]" if whole else f"{place.array} + {place.offset} bytes"
+    name += f" (tile {place.tile}, counted from 0)" if place.tile is not None else ""
     name += f" of block {place.rank} of the cluster" if place.rank is not None else ""
     if place.offset >= 0 and place.offset + width <= place.size:
         return name
@@ -97,6 +105,8 @@ def _accesses(facts: Facts) -> str:
 
 def _other_side(other: Side) -> str:
     did = "wrote" if other.writes else "read"
+    if other.is_product:
+        return f"the wgmma on line {other.line} reads it"
     if other.actor.is_copy:
         return f"the copy that starts on line {other.line} {did} it"
     return f"{who(other.actor)} {did} it on line {other.line}"
@@ -125,6 +135,8 @@ def _misaligned(facts: Facts) -> str:
 
 def _race(facts: Facts) -> str:
     assert facts.other is not None
+    if facts.other.is_product and facts.detail is Detail.WITH_PRODUCT:
+        return f"{_accesses(facts)}, which the wgmma on line {facts.other.line} may still be reading"
     copy = "the copy on " if facts.other.actor.is_copy else ""
     verb = "writes" if facts.other.writes else "reads"
     return f"{_accesses(facts)}, which {copy}line {facts.other.line} also {verb}{UNORDERED[facts.detail]}"
@@ -259,6 +271,50 @@ def _misuse(facts: Facts) -> str:
     }[Misuse(facts.number & 0xFF)]
 
 
+def _no_product_fence(facts: Facts) -> str:
+    starts = f"{who(facts.actor)} starts a wgmma"
+    if facts.other is None:
+        return f"{starts} without a wgmma.fence before it: the registers may not be ready"
+    return f"{starts} although line {facts.other.line} has changed its registers since the last wgmma.fence"
+
+
+def _numbers(facts: Facts) -> tuple[int, int]:
+    first, second = (facts.number >> shift & NUMBER_MASK for shift in NUMBER_SHIFTS)
+    return first, second
+
+
+def _split_warpgroup(facts: Facts) -> str:
+    needs = "a wgmma needs all four warps of a warpgroup"
+    most, least = _numbers(facts)
+    if not most:
+        return (
+            f"{needs}, threads 0 to 127, 128 to 255 and so on of the block: {who(facts.actor)} runs it, and its "
+            f"warpgroup is not complete in a block of {_count(facts.threads, 'thread')}"
+        )
+    return (
+        f"{needs}: {who(facts.actor)} and its warp ran this one {_count(least, 'time')}, another warp of the same "
+        f"warpgroup {_count(most, 'time')}"
+    )
+
+
+def _wrong_descriptor(facts: Facts) -> str:
+    of_tile, own = _numbers(facts)
+    reads = f"the descriptor of this wgmma, at {_what(facts)}, "
+    copy = f"the copy on line {facts.other.line if facts.other else 0} "
+
+    def swizzled(span: int) -> str:
+        return f"swizzled by {span} bytes" if span else "not swizzled"
+
+    return {
+        SWIZZLE_DIFFERS: f"{reads}says that the tile is {swizzled(own)}, but {copy}brought it {swizzled(of_tile)}",
+        STRIDE_DIFFERS: f"{reads}has groups of eight rows {own} bytes apart, but in the tile that {copy}brought "
+        f"they are {of_tile} bytes apart",
+        LONG_ROWS: f"{reads}has no swizzle, and so rows of {own} bytes, but {copy}brought rows of {of_tile} bytes",
+        STARTS_INSIDE: f"{reads}starts in row {of_tile} of a group of eight: a tile that is {swizzled(own)} must "
+        f"start at a multiple of {8 * own} bytes",
+    }[facts.number & 0xFF]
+
+
 def _count(number: int, unit: str) -> str:
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
@@ -279,9 +335,13 @@ _SENTENCES: dict[Kind, Callable[[Facts], str]] = {
         f"{who(f.actor)} uses an accumulator of the wgmma on line {f.other.line if f.other else 0} "
         "before wgmma.wait_group has waited for it"
     ),
-    Kind.NO_PRODUCT_FENCE: lambda f: (
-        f"{who(f.actor)} starts a wgmma without a wgmma.fence before it: the registers may not be ready"
+    Kind.NO_PRODUCT_FENCE: _no_product_fence,
+    Kind.EARLY_FACTOR: lambda f: (
+        f"{who(f.actor)} changes a register of A of the wgmma on line {f.other.line if f.other else 0} "
+        "before wgmma.wait_group has waited for it"
     ),
+    Kind.SPLIT_WARPGROUP: _split_warpgroup,
+    Kind.WRONG_DESCRIPTOR: _wrong_descriptor,
     Kind.NO_TENSOR_MAP: _no_tensor_map,
     Kind.MISALIGNED_TILE: lambda f: (
         f"{who(f.actor)} copies a tile {'to' if f.writes else 'from'} {_what(f)}: "

@@ -38,6 +38,18 @@ WRITTEN = {
     },
 }
 
+REST_OF_3 = {  # all but TODO 6
+    "Why not for negative ones?\n": "Why not for negative ones?\n    float amax = 0.0f;\n"
+    "    for (int col = threadIdx.x; col < cols; col += THREADS)\n"
+    "        amax = fmaxf(amax, fabsf(x[(size_t)blockIdx.x * cols + col]));\n    amax = block_max(amax);\n"
+    "    if (threadIdx.x == 0) atomicMax((unsigned*)workspace, __float_as_uint(amax));\n",
+    "    float amax = 0.0f;\n\n    const float own": "    float amax = 0.0f;\n"
+    "    for (int row = 0; row < rows; ++row) amax = fmaxf(amax, fabsf(x[first + (size_t)row * cols]));\n"
+    "    const float own",
+    "        float amax = 0.0f;\n\n        const float own": "        const float amax = "
+    "block_max(col < cols ? fabsf(x[at]) : 0.0f);\n        const float own",
+}
+
 
 @cache
 def exercise(number: str) -> Exercise:
@@ -128,3 +140,14 @@ def test_what_is_right_is_not_called_wrong_for_what_is_not_written() -> None:
     (left,) = problems(result)
     assert [step.name for step in left.steps] == ["TODO 3", "TODO 4", "TODO 5", "TODO 6"]
     assert words(result, (left,)).sentence.startswith("Go on with TODO 3 on line ")
+
+
+def test_one_step_is_left() -> None:
+    text = starter("3")
+    for was, now in REST_OF_3.items():
+        assert was in text
+        text = text.replace(was, now, 1)
+    result = graded("3", text, "ragged")
+    (left,) = problems(result)
+    assert [step.name for step in left.steps] == ["TODO 6"]
+    assert words(result, (left,)).sentence == f"Go on with TODO 6 on line {left.steps[0].line}."

@@ -128,6 +128,10 @@ def test_the_fast_rules_are_the_slow_ones(rows: list[list[int | None]], width: i
     lanes = [{lane: at * step * width for lane, at in enumerate(row) if at is not None} for row in rows]
     active = np.array([[at is not None for at in row] for row in rows])
     at = np.array([[(at or 0) * step * width for at in row] for row in rows])
-    sectors, wavefronts = hardware.sectors(at, active, width), hardware.wavefronts(at, active, width)
-    assert sectors.tolist() == [hardware.slow_sectors(list(row.values()), width) for row in lanes]
-    assert wavefronts.tolist() == [hardware.slow_wavefronts(row, width) for row in lanes]
+    assert hardware.sectors(at, active, width).tolist() == [
+        hardware.slow_sectors(list(row.values()), width) for row in lanes
+    ]
+    for load in (False, True):
+        assert hardware.wavefronts(at, active, width, load=load).tolist() == [
+            hardware.slow_wavefronts(row, width, load=load) for row in lanes
+        ]

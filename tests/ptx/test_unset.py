@@ -58,3 +58,18 @@ def test_what_starts_nowhere_never_comes_out_right(body: str) -> None:
 def test_what_is_set_where_it_matters_comes_out_right(body: str) -> None:
     out, _ = run(body)
     assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["add.u64 %at, %at, 8;", "mov.u64 %other, %at; mov.u64 %at, %other;"],
+    ids=["moved on from nowhere", "a copy of its own copy"],
+)
+@pytest.mark.parametrize("access", ["ld.global.u32 %v, [%at];", "atom.global.cas.b32 %v, [%at], 0, 1;"])
+def test_an_address_that_nothing_sets_is_followed_no_further(address: str, access: str) -> None:
+    """Its only definition is itself."""
+    loop = f"$again: {access} {address} add.u32 %i, %i, 1; setp.lt.u32 %p, %i, 3; @%p bra $again;"
+    registers = ".reg .u64 %at, %other; .reg .u32 %v, %i; .reg .pred %p; mov.u32 %i, 0;"
+    text = f".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry k() {{ {registers} {loop} ret; }}"
+    (found,) = ptx.Program(ptx.parse(text)).run("k", grid=(1, 1, 1), block=(1, 1, 1), arguments=[]).findings
+    assert found.kind == "out-of-bounds"

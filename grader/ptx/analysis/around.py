@@ -58,8 +58,9 @@ def _place(ins: Instruction) -> Operand:
 def _meant(place: Operand, makers: Makers) -> Address | None:
     if not isinstance(place, Address) or place.offset or not isinstance(place.base, Register):
         return None
-    name = place.base.name
-    while len(makers[name]) == 1:
+    name, seen = place.base.name, set[str]()
+    while len(makers[name]) == 1 and name not in seen:
+        seen.add(name)
         (maker,) = makers[name]
         source = maker.operands[1] if len(maker.operands) > 1 else None
         if maker.guard or not isinstance(source, Register):

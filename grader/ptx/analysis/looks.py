@@ -98,9 +98,10 @@ class _Values:
         if not isinstance(operand, Address) or isinstance(operand.base, Immediate):
             return None
         base: Operand = operand.base
-        offset = operand.offset
+        offset, seen = operand.offset, set[str]()
         while isinstance(base, Register):
-            source = self._moved(base.name)
+            source = self._moved(base.name) if base.name not in seen else None  # one that nothing sets first
+            seen.add(base.name)
             if source is None:
                 return base.name, offset % ADDRESSES
             base, offset = source[0], offset + source[1]
@@ -119,8 +120,9 @@ class _Values:
     def is_in_shared(self, ins: Instruction) -> bool:
         """Is the generic address of an access known to lead to shared memory?"""
         at = next((o for o in ins.operands if isinstance(o, Address)), None)
-        base = at.base if at else None
-        while isinstance(base, Register) and len(self._makers[base.name]) == 1:
+        base, seen = at.base if at else None, set[str]()
+        while isinstance(base, Register) and base.name not in seen and len(self._makers[base.name]) == 1:
+            seen.add(base.name)
             (maker,) = self._makers[base.name]
             if maker.base == "cvta" and "shared" in maker.modifiers and "to" not in maker.modifiers:
                 return True

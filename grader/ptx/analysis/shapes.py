@@ -34,4 +34,6 @@ class Frame:
     local_start: int
     local_bytes: int
     copies_start: int
+    products_start: int  # a PRODUCT for each wgmma
+    products: int
     stride: int

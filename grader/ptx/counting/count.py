@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from grader.ptx.counting import hardware
-from grader.ptx.counting.trace import ROWS_OF, Place, Trace, Tracing, room
+from grader.ptx.counting.trace import COPIES, MOST_RECORDS, SOURCE_BITS, ZEROS, Place, Trace, Tracing, room
 from grader.ptx.counting.warps import WARP, Accesses, of_block
+from grader.ptx.counting.wider import Base, joined
 from grader.ptx.explain import submission_frame
 from grader.ptx.jit import NativeKernel, compile_kernel
 from grader.ptx.launch import Argument, Buffer, Dim3, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import lower
-from grader.ptx.machine import FIRST_WINDOW, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BITS
+from grader.ptx.machine import FIRST_WINDOW, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BITS, Kind
 from grader.ptx.opcodes.rows import INSERTED
 from grader.ptx.syntax import Location, Module
 
@@ -67,9 +68,9 @@ class Counted:
 class Counter:
     """Counts for kernels of one module, which run one block after the other, as they did when they were checked."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, most_records: int = MOST_RECORDS) -> None:
         self._module = module
-        self._variables, self._room = place_variables(module), room()
+        self._variables, self._room = place_variables(module), room(most_records)
         self._kernels: dict[tuple[str, Dim3, frozenset[int]], tuple[NativeKernel, Trace]] = {}
 
     def count(
@@ -90,7 +91,15 @@ class Counter:
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
         native, trace = self._compiled(kernel, cluster, read_only)
         launch = Launch(
-            native, self._variables, grid, block, shared_bytes, arguments, limits or Limits(), seed, serial=False
+            native,
+            self._variables,
+            grid,
+            block,
+            shared_bytes,
+            arguments,
+            limits or Limits(),
+            seed,
+            serial=native.lowered.between_blocks.meet,
         )
         order = _order(launch.blocks, in_turn=native.lowered.between_blocks.meet)
         tally, watched = _Tally(trace, launch.threads), _Watched(sample, -(-launch.threads // WARP))
@@ -100,6 +109,8 @@ class Counter:
             if tally.records >= sample.blocks * sample.records:
                 break
             trace.begin(watched.threads(launch.threads))
+        if lacking := [fault.site for fault in launch.faults() if fault.kind is Kind.UNSUPPORTED]:
+            raise native.lowered.lacking[lacking[0]]
         return tally.counted(launch.blocks)
 
     def _compiled(self, kernel: str, cluster: Dim3, read_only: frozenset[int]) -> tuple[NativeKernel, Trace]:
@@ -149,7 +160,9 @@ class _Tally:
         self._sums = np.zeros((len(trace.places), len(MEMORIES), 4), np.int64)  # warps, lanes, moved, least
         self._updates: dict[int, dict[int, int]] = {}  # by place and address
         self._work: dict[int, int] = {}
-        self._kinds = np.array([_kind(place) for place in trace.places])
+        self._kinds = list(dict.fromkeys(map(_kind, trace.places)))
+        self._kind_of = np.array([self._kinds.index(_kind(place)) for place in trace.places])
+        self._neighbours = _neighbours(trace.places)
         self._instructions = np.array([sum(i.base not in INSERTED for i in place.block) for place in trace.places])
 
     def add(self, block: int) -> int:
@@ -168,17 +181,38 @@ class _Tally:
         return records
 
     def _add(self, did: Accesses) -> None:
-        kinds = self._kinds[did.places]
-        for kind in np.unique(kinds):
-            of_kind = _chosen(did, kinds == kind)
-            for memory, rows in _by_memory(SPACES[kind >> WIDTH_BITS], of_kind):
-                moved, least = _cost(memory, rows, int(kind % (1 << WIDTH_BITS)))
+        kinds = self._kind_of[did.places]
+        for place, kind in self._wider(did).items():
+            kinds[did.places == place] = self._number(kind)
+        kinds, did = kinds[kinds >= 0], _chosen(did, kinds >= 0)
+        for number in np.unique(kinds):
+            kind, of_kind = self._kinds[number], _chosen(did, kinds == number)
+            for memory, rows, moved, least in _costs(kind, of_kind):
                 into = self._sums[:, MEMORIES.index(memory)]
                 for k, values in enumerate((None, rows.active.sum(axis=1), moved, least)):
                     into[:, k] += np.bincount(rows.places, values, len(into)).astype(np.int64)
         for place in np.unique(did.places):
             if self._trace.places[place].space and self._trace.places[place].instruction.traits.atomic:
                 self._add_updates(int(place), _chosen(did, did.places == place))
+
+    def _wider(self, did: Accesses) -> dict[int, _Kind | None]:
+        """By place, what a load became; None if another one brings its value."""
+        found: dict[int, _Kind | None] = {}
+        for loads in self._neighbours:
+            here = np.flatnonzero(did.places == loads[0][1])
+            if len(here):
+                bases = did.addresses[here][did.active[here]] - loads[0][0]
+                places = dict(loads)
+                widths = {offset: self._trace.places[place].width for offset, place in loads}
+                for width, parts in joined(widths, bases):
+                    found |= dict.fromkeys((places[part] for part in parts), None)
+                    found[places[parts[0]]] = _Kind("shared", width, loads=True)
+        return found
+
+    def _number(self, kind: _Kind | None) -> int:
+        if kind is not None and kind not in self._kinds:
+            self._kinds.append(kind)
+        return -1 if kind is None else self._kinds.index(kind)
 
     def _add_updates(self, place: int, did: Accesses) -> None:
         addresses, counts = np.unique(did.addresses[did.active], return_counts=True)
@@ -198,18 +232,43 @@ class _Tally:
         return Counted(blocks, blocks * self._warps, self._counted, self._work, tuple(counts), self._whole)
 
 
-SPACES = ("", "global", "shared", "local", "generic", *ROWS_OF.values())  # as a Place names them
-MEMORIES = SPACES[:4]
-WIDTH_BITS = 8
+def _neighbours(places: Sequence[Place]) -> list[list[tuple[int, int]]]:
+    """The loads from each base: (offset, place), of two at least."""
+    found: dict[Base, dict[int, int]] = {}
+    for number, place in enumerate(places):
+        if place.neighbour is not None:
+            found.setdefault(place.neighbour.base, {}).setdefault(place.neighbour.offset, number)
+    return [list(loads.items()) for loads in found.values() if len(loads) > 1]
 
 
-def _kind(place: Place) -> int:
-    """The accesses with the same number cost alike."""
-    return SPACES.index(place.space) << WIDTH_BITS | place.width
+MEMORIES = ("", "global", "shared", "local")
+Costs = tuple[str, Accesses, np.ndarray, np.ndarray]  # the memory, accesses; sectors or wavefronts; how few would do
+
+
+class _Kind(NamedTuple):
+    """Accesses of one kind cost alike."""
+
+    space: str
+    width: int
+    loads: bool
+
+
+def _kind(place: Place) -> _Kind:
+    return _Kind(place.space, place.width, bool(place.space) and place.instruction.traits.loads)
 
 
 def _chosen(did: Accesses, which: np.ndarray) -> Accesses:
     return Accesses(*(part[which] for part in did))
+
+
+def _costs(kind: _Kind, did: Accesses) -> Iterator[Costs]:
+    if kind.space in COPIES:
+        yield from _of_copies(kind, did)
+        return
+    for memory, rows in _by_memory(kind.space, did):
+        some, which = _patterns(rows)
+        moved, least = _cost_of_each(memory, _chosen(rows, some), kind)
+        yield memory, rows, moved[which], least[which]
 
 
 def _by_memory(space: str, did: Accesses) -> Iterator[tuple[str, Accesses]]:
@@ -227,15 +286,6 @@ def _by_memory(space: str, did: Accesses) -> Iterator[tuple[str, Accesses]]:
                 yield memory, _chosen(did, here)
 
 
-def _cost(memory: str, did: Accesses, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sectors or wavefronts, and how few would do; zeros for what accesses nothing."""
-    if not memory:
-        return np.zeros(len(did.active)), np.zeros(len(did.active))
-    some, which = _patterns(did)
-    moved, least = _cost_of_each(memory, _chosen(did, some), width)
-    return moved[which], least[which]
-
-
 ALIKE = 128  # bytes: an access as far on costs the same
 _WEIGHTS = np.random.default_rng(1).integers(1 << 62, size=(2, WARP), dtype=np.int64) | 1
 
@@ -247,14 +297,30 @@ def _patterns(did: Accesses) -> tuple[np.ndarray, np.ndarray]:
     """
     first = np.take_along_axis(did.addresses, did.active.argmax(axis=1)[:, None], axis=1)
     apart = np.where(did.active, did.addresses - first // ALIKE * ALIKE, 0)
-    _, some, which = np.unique(apart @ _WEIGHTS[0] + did.active @ _WEIGHTS[1], return_index=True, return_inverse=True)
+    numbers = apart @ _WEIGHTS[0] + did.active @ _WEIGHTS[1]
+    _, some, which = np.unique(numbers, return_index=True, return_inverse=True)
     return some, which
 
 
-def _cost_of_each(memory: str, did: Accesses, width: int) -> tuple[np.ndarray, np.ndarray]:
-    addresses, active = did.addresses, did.active
+def _cost_of_each(memory: str, did: Accesses, kind: _Kind) -> tuple[np.ndarray, np.ndarray]:
+    """Sectors or wavefronts, and how few would do; zeros for what accesses nothing."""
+    addresses, active, width = did.addresses, did.active, kind.width
+    if not memory:
+        return np.zeros(len(active)), np.zeros(len(active))
     if memory == "shared":
-        return hardware.wavefronts(addresses, active, width), hardware.least_wavefronts(active, width)
+        moved = hardware.wavefronts(addresses, active, width, load=kind.loads)
+        return moved, hardware.least_wavefronts(moved, active, width)
     if memory == "local":
         addresses = hardware.interleaved(addresses)
-    return hardware.sectors(addresses, active, width), hardware.least_sectors(active, width)
+    moved = hardware.sectors(addresses, active, width)
+    return moved, hardware.least_sectors(moved, active, width)
+
+
+def _of_copies(kind: _Kind, did: Accesses) -> Iterator[Costs]:
+    targets = (did.addresses & (ZEROS - 1)) >> SOURCE_BITS
+    sources = did.addresses & ((1 << SOURCE_BITS) - 1)
+    through = kind.space == "through"
+    reads = did.active & (did.addresses & ZEROS == 0)
+    moved, fronts = hardware.copied(targets, sources, did.active, reads, kind.width, through=through)
+    yield "global", did, moved, hardware.least_sectors(moved, reads, kind.width)
+    yield "shared", did, fronts, hardware.least_wavefronts(fronts, did.active, kind.width)

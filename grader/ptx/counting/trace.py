@@ -14,7 +14,9 @@ import numpy as np
 
 from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.loops import Loop, loops_of
+from grader.ptx.counting.wider import Neighbour, neighbours
 from grader.ptx.ir import Value
+from grader.ptx.lowering import async_copies
 from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.tables import TABLES, Tables
@@ -24,10 +26,13 @@ from grader.ptx.structs import pointer_to
 from grader.ptx.syntax import Address, Immediate, Instruction, Operand
 
 THREADS = STAMP_STEP
-MOST_RECORDS = 1 << 15  # of a thread; pages that are never touched cost nothing
+MOST_RECORDS = 1 << 15  # of a thread
 MOST_LOOPS = 256
 PLACE_BITS = 16
 UNCOUNTED = {"param", "const"}
+COPIES = {"through", "around"}  # the L1 cache
+SOURCE_BITS = 40  # of a copy's record, for where it reads; above, where it writes in shared memory
+ZEROS = 1 << 62  # in a copy's record: it reads nothing
 ROWS_OF = {"x1": "rows8", "x2": "rows16", "x4": "rows32"}  # ldmatrix, stmatrix: shared memory, of the first lanes
 ITERATION = 0x9E37_79B9_7F4A_7C15  # odd: mixes the iterations of nested loops into one word
 
@@ -38,25 +43,30 @@ Effect = Callable[[KernelBuilder, Instruction], None]
 class Place:
     """What a record stands for: an access of `width` bytes to `space`; or a block, with its instructions."""
 
-    space: str  # "" for a block
+    space: str  # "" for a block; COPIES have two addresses in one
     instruction: Instruction
     width: int = 0
     block: tuple[Instruction, ...] = ()
+    neighbour: Neighbour | None = None  # of a load that may become part of a wider one
 
 
 class Room(NamedTuple):
     """Memory for the records of one block. Each thread that is watched has a row of it; the others share the last."""
 
-    records: np.ndarray  # (rows, MOST_RECORDS, 2), int64
+    records: np.ndarray  # (rows, most, 2), int64
     row: np.ndarray  # by thread, the address of its row
-    used: np.ndarray  # by thread, records; those beyond MOST_RECORDS are lost
+    used: np.ndarray  # by thread, records; those beyond `most` are lost
     iterations: np.ndarray  # by thread and loop
 
+    @property
+    def most(self) -> int:
+        return int(self.records.shape[1])
 
-def room() -> Room:
-    """Pages of it that are never touched cost nothing."""
+
+def room(most_records: int = MOST_RECORDS) -> Room:
+    """For so many records of each thread. Pages of it that are never touched cost nothing."""
     return Room(
-        np.empty((THREADS + 1, MOST_RECORDS, 2), np.int64),
+        np.empty((THREADS + 1, most_records, 2), np.int64),
         np.zeros(THREADS, np.int64),
         np.zeros(THREADS, np.int64),
         np.zeros((THREADS, MOST_LOOPS), np.int64),
@@ -75,7 +85,7 @@ class Trace:
         """The next block; of others than these threads, nothing is kept."""
         records, row, used, iterations = self.room
         self.watched, step, at = list(threads), records.strides[0], 0
-        used[:], iterations[:] = MOST_RECORDS, 0
+        used[:], iterations[:] = self.room.most, 0
         row[:] = pointer_to(records) + THREADS * step
         for some in self.watched:
             row[some.start : some.stop] = pointer_to(records) + np.arange(at, at + len(some)) * step
@@ -85,13 +95,13 @@ class Trace:
     @property
     def is_full(self) -> bool:
         """Did some thread have more to record than there is room for?"""
-        return any(self.room.used[some.start : some.stop].max() > MOST_RECORDS for some in self.watched)
+        return any(self.room.used[some.start : some.stop].max() > self.room.most for some in self.watched)
 
     def left(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Of some threads after the others, as they are watched: their records, and how many each has left."""
         at = 0
         for some in self.watched:
-            counts = np.minimum(self.room.used[some.start : some.stop], MOST_RECORDS)
+            counts = np.minimum(self.room.used[some.start : some.stop], self.room.most)
             yield self.room.records[at : at + len(some), : int(counts.max())], counts
             at += len(some)
 
@@ -103,6 +113,7 @@ class Tracing:
         self._trace = trace
         self._loops: list[Loop] | None = None
         self._iteration: Value | None = None
+        self._neighbours: dict[int, Neighbour] = {}
         self._whole: Place | None = None  # a vector load that analysis/gaps.py made several of
 
     def tables(self) -> Tables:
@@ -124,6 +135,7 @@ class Tracing:
                     if inner != k and loop.head in self._loops[k].body:
                         mine.at(8 * inner).store(f.const("i64", 0))
         self._iteration = f.const("i64", 0)
+        self._neighbours = neighbours(block)
         for k in around:
             self._iteration = (self._iteration + mine.at(8 * k).load("i64")) * ITERATION
         first = block.instructions[0]
@@ -131,9 +143,12 @@ class Tracing:
 
     def _recorded(self, effect: Effect, accesses: Accesses) -> Effect:
         def both(u: KernelBuilder, ins: Instruction) -> None:
-            for space, operand, width in accesses(ins):
-                if space not in UNCOUNTED and not self._is_part(ins, operand):
-                    self._record(u, Place(space, ins, width), address_of(u, operand))
+            space, operand, width = accesses(ins)
+            if space in COPIES:
+                self._record(u, Place(space, ins, width), _both_ends(u, ins, width))
+            elif space not in UNCOUNTED and not self._is_part(ins, operand):
+                place = Place(space, ins, width, neighbour=self._neighbours.get(id(ins)))
+                self._record(u, place, address_of(u, operand))
             effect(u, ins)
 
         return both
@@ -157,7 +172,8 @@ class Tracing:
         key = (self._iteration << PLACE_BITS) | (len(places) - 1)
         used = self._mine(u, self._trace.room.used)
         number = used.load("i64")
-        slot = f.select(number.ult(MOST_RECORDS), number, f.const("i64", MOST_RECORDS - 1))
+        most = self._trace.room.most
+        slot = f.select(number.ult(most), number, f.const("i64", most - 1))
         record = self._mine(u, self._trace.room.row).load("ptr").at(slot << 4)
         record.store(key)
         record.at(8).store(address)
@@ -171,34 +187,44 @@ class Tracing:
         return start.at(f["tid"].zext("i64") * array.strides[0])
 
 
+def _both_ends(u: KernelBuilder, ins: Instruction, width: int) -> Value:
+    """Where cp.async writes and reads, and whether it only fills with zeros."""
+    target, source = (address_of(u, end) for end in ins.operands[:2])
+    both = (target << SOURCE_BITS) | (source & ((1 << SOURCE_BITS) - 1))
+    if len(ins.operands) > 3:
+        zeros = async_copies.filled_bytes(u, ins.operands[3], width).eq(0)
+        both = both | u.f.select(zeros, u.f.const("i64", ZEROS), u.f.const("i64", 0))
+    return both
+
+
 # What an instruction accesses: the state space, the operand with the address, and the bytes of a lane.
 Access = tuple[str, Operand, int]
-Accesses = Callable[[Instruction], list[Access]]
+Accesses = Callable[[Instruction], Access]
 
 
-def _of_load(ins: Instruction) -> list[Access]:
-    return [(ins.op.space, ins.operands[1], ins.op.bytes)]
+def _of_load(ins: Instruction) -> Access:
+    return ins.op.space, ins.operands[1], ins.op.bytes
 
 
-def _of_first(ins: Instruction) -> list[Access]:
-    return [(ins.op.space, ins.operands[0], ins.op.bytes)]
+def _of_first(ins: Instruction) -> Access:
+    return ins.op.space, ins.operands[0], ins.op.bytes
 
 
-def _of_atomic(ins: Instruction) -> list[Access]:
-    return [(ins.op.space, ins.operands[1 if ins.traits.result else 0], ins.op.bytes)]
+def _of_atomic(ins: Instruction) -> Access:
+    return ins.op.space, ins.operands[1 if ins.traits.result else 0], ins.op.bytes
 
 
-def _of_copy(ins: Instruction) -> list[Access]:
-    """cp.async: from global to shared memory."""
-    target, source, size, *_ = ins.operands
+def _of_copy(ins: Instruction) -> Access:
+    """cp.async: from global to shared memory, through the L1 cache or around it."""
+    target, _, size, *_ = ins.operands
     assert isinstance(size, Immediate)
-    return [("global", source, size.bits), ("shared", target, size.bits)]
+    return "around" if "cg" in ins.modifiers else "through", target, size.bits
 
 
-def _of_rows(ins: Instruction) -> list[Access]:
+def _of_rows(ins: Instruction) -> Access:
     """ldmatrix, stmatrix: each lane brings the address of a row, of which only as many count as there are."""
     space = next(name for count, name in ROWS_OF.items() if count in ins.modifiers)
-    return [(space, next(o for o in ins.operands if isinstance(o, Address)), 16)]
+    return space, next(o for o in ins.operands if isinstance(o, Address)), 16
 
 
 ACCESSES: dict[str, Accesses] = {

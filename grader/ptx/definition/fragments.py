@@ -14,6 +14,7 @@ from functools import cache, cached_property
 
 from grader.ptx.definition.sparse import SHAPES as SPARSE_SHAPES
 from grader.ptx.definition.sparse import Sparsity
+from grader.ptx.definition.tensor_cores import Sums, of_mma, of_wmma
 from grader.ptx.opcodes.opcode import read_opcode
 
 ELEMENT_BITS = {"f16": 16, "bf16": 16, "tf32": 32, "f32": 32, "f64": 64, "s8": 8, "u8": 8, "s32": 32,
@@ -91,12 +92,19 @@ class Product:
     saturate: bool
     differs: bool = False
     parts: int = 1
+    is_wmma: bool = False
     sparsity: Sparsity | None = None
 
     @property
     def depth(self) -> int:
         """Products that an element of D sums up."""
         return self.a.columns
+
+    @property
+    def sums(self) -> Sums:
+        """Of floating-point numbers, unless there are several parts."""
+        types = self.a.type, self.b.type, self.d.type
+        return of_wmma(*types) if self.is_wmma else of_mma(*types, self.depth, sparse=self.sparsity is not None)
 
     @property
     def extra_words(self) -> int:
@@ -136,7 +144,7 @@ def product(opcode: str) -> Product:
         return Product(left, right, _mma_sum(c, m, n), _mma_sum(d, m, n), saturate, differs, sparsity=sparsity)
     left, right = wmma_fragment("a", shape, a, layouts[0]), wmma_fragment("b", shape, b, layouts[1])
     start, total = (wmma_fragment("c", shape, type_, "row") for type_ in (c, d))
-    return Product(left, right, start, total, saturate, differs)
+    return Product(left, right, start, total, saturate, differs, is_wmma=True)
 
 
 def _go_together(a: str, b: str) -> bool:

@@ -74,8 +74,9 @@ Factors = Sequence[tuple[int, int]]
 
 def _floating(shape: Product, start: int, factors: Factors) -> int:
     values = [(_decoded(shape.a.type, x), _decoded(shape.b.type, y)) for x, y in factors]
-    sums = tensor_cores.of_warp(shape.a.type, shape.b.type, shape.d.type)
-    return tensor_cores.summed(sums, (shape.c.type, start), values)
+    if shape.parts > 1:
+        return tensor_cores.quad(shape.d.type, (shape.c.type, start), values)
+    return tensor_cores.summed(shape.sums, (shape.c.type, start), values)
 
 
 @cache

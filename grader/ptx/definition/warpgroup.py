@@ -120,7 +120,7 @@ def summed(shape: GroupProduct, start: int, factors: Factors, signs: tuple[int, 
     values = [(_decoded(shape.a, x), _decoded(shape.b, y)) for x, y in factors]
     if flipped:
         values = [(a._replace(negative=not a.negative), b) for a, b in values]
-    return tensor_cores.summed(tensor_cores.of_warpgroup(shape.a, shape.b, shape.d), (shape.d, start), values)
+    return tensor_cores.summed(tensor_cores.of_wgmma(shape.a, shape.b, shape.d), (shape.d, start), values)
 
 
 @cache

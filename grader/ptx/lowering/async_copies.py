@@ -39,7 +39,7 @@ def copy(u: KernelBuilder, ins: Instruction) -> None:
     if len(operands) not in (3, 4) or not isinstance(operands[2], Immediate):
         raise u.unsupported()
     width = operands[2].bits
-    filled = _filled(u, operands[3], width) if len(operands) == 4 else f.const("i32", width)
+    filled = filled_bytes(u, operands[3], width) if len(operands) == 4 else f.const("i32", width)
     source = _copy_source(u, operands[1], width, filled)
     site = f.const("i32", u.site(width, opcode="st.shared"))
     target = address_of(u, operands[0])
@@ -72,7 +72,7 @@ def _see_copies(u: KernelBuilder) -> None:
         u.passes()
 
 
-def _filled(u: KernelBuilder, operand: Operand, width: int) -> Value:
+def filled_bytes(u: KernelBuilder, operand: Operand, width: int) -> Value:
     """Bytes to read from the source: their number is the operand, or zero if the operand is a true predicate."""
     f, whole = u.f, u.f.const("i32", width)
     if isinstance(operand, Register) and u.function.registers.get(operand.name.lstrip("!")) == "pred":

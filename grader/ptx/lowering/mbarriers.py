@@ -38,7 +38,7 @@ def use_of(u: KernelBuilder, ins: Instruction, operand: Operand) -> tuple[Value,
 
     All operations but init may race with each other. A wait after inval is found nevertheless.
     """
-    name = ".".join((ins.base, *(m for m in ins.modifiers if m not in SPACES)))
+    name = ".".join((ins.base, *(m for m in ins.modifiers if m not in (*SPACES, "global"))))
     strong = ins.modifiers[0] != "init"
     site = u.site(BYTES, strong=strong, opcode=f"{name}.shared")
     address = shared_address(u, operand, set(ins.modifiers))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from grader.ptx.analysis.accumulators import PRODUCT
+from grader.ptx.analysis.accumulators import PRODUCT as WGMMA
 from grader.ptx.analysis.flow import Block
 from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.analysis.rewrites import may_rewrite
@@ -18,6 +18,7 @@ from grader.ptx.machine import (
     FUNCTION_WINDOW,
     MAX_COPIES,
     MAX_SHARED_BYTES,
+    PRODUCT,
     SHARED_GUARD,
     VARIABLE_WINDOW,
     kernel_address,
@@ -150,7 +151,6 @@ class FrameLayout:
     resident: frozenset[str]  # those that live only in the frame
     locals: dict[str, int]  # .local variables -> offset in local memory
     stack_start: int  # the stack for recursion: the number of bytes in use, then the bytes
-    products_start: int  # the group of each wgmma, i32
 
 
 def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
@@ -170,18 +170,20 @@ def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
     instructions = [i for b in blocks for i in b.instructions]
     stack = _aligned(copies + (MAX_COPIES * COPY.size if any(i.traits.asynchronous for i in instructions) else 0), 16)
     products = stack + (8 + STACK_BYTES if any(i.base == PUSH for i in instructions) else 0)
-    end = products + 4 * sum(i.op.row == PRODUCT for i in instructions)
+    count = sum(i.op.row == WGMMA for i in instructions)
+    end = products + PRODUCT.size * count
     # An odd number of cache lines, so that the frames of neighbouring threads do not share cache sets.
     stride = (_aligned(end, 64) // 64 | 1) * 64
-    resident = frozenset(_written_once(blocks) & slots.keys())
-    return FrameLayout(Frame(local_start, local, copies, stride), slots, resident, locals_, stack, products)
+    resident = frozenset(written_once(blocks) & slots.keys())
+    frame = Frame(local_start, local, copies, products, count, stride)
+    return FrameLayout(frame, slots, resident, locals_, stack)
 
 
 def _local_variables(function: Function) -> list[Variable]:
     return [v for v in function.variables.values() if v.space == "local"]
 
 
-def _written_once(blocks: list[Block]) -> set[str]:
+def written_once(blocks: list[Block]) -> set[str]:
     """Registers with a single definition. If they outlive a suspension they live in the frame, so that a barrier need
     not save and restore them."""
     seen: set[str] = set()

@@ -13,14 +13,14 @@ from functools import cache
 from grader.ptx.definition.formats import FORMATS, decode
 from grader.ptx.definition.fragments import LANES, Fragment, Product, UnknownShape, product
 from grader.ptx.definition.sparse import Index, Sparsity
-from grader.ptx.definition.tensor_cores import FLOATS, of_warp
+from grader.ptx.definition.tensor_cores import FLOATS, QUAD_SUMS
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import intrinsic
 from grader.ptx.lowering.arithmetic.narrow import widened
 from grader.ptx.lowering.arithmetic.unit import Routine, call
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import mail_of
-from grader.ptx.lowering.tensor_sums import code_of, dot, line
+from grader.ptx.lowering.tensor_sums import code_of, dot, line, quad
 from grader.ptx.lowering.whole_warps import leads, must_be_whole
 from grader.ptx.machine import MAIL_BYTES, MAIL_PUBLISHED
 from grader.ptx.syntax import Instruction, Operand, items_of
@@ -111,30 +111,40 @@ def _read_lanes(routine: Routine, shape: Product, number: str, stores: tuple[Sto
 
 def _multiply_floats(routine: Routine, shape: Product, where: Value | None) -> Value:
     """C becomes D. `where`: the row of B that each element of A meets."""
-    f, sums = routine.f, of_warp(shape.a.type, shape.b.type, shape.d.type)
+    f, sums, depth = routine.f, shape.sums, shape.depth
     least_a, least_b = (FORMATS[type_].min_exponent for type_ in (sums.a, sums.b))
     a, b = (line(routine, x.rows * x.columns) for x in (shape.a, shape.b))
     c = f.alloca(f"[{shape.c.rows * shape.c.columns} x double]", 64)
     columns, height = shape.b.columns, shape.b.rows
 
-    def by_column(i: Value, value: Value) -> None:
-        b.set(i.urem(columns) * height + i.udiv(columns), value, least_b)
+    def place(k: Value) -> Value:
+        """Where the chunks look for product k."""
+        return ((k >> 1) & 1) * (depth // 2) + ((k >> 2) << 1) + (k & 1) if sums.halved else k
 
-    stores = (lambda i, value: a.set(i, value, least_a)), by_column, (lambda i, x: c.index("double", i).store(x))
+    def by_row(i: Value, value: Value) -> None:
+        a.set(i.udiv(depth) * depth + place(i.urem(depth)), value, least_a)
+
+    def by_column(i: Value, value: Value) -> None:
+        b.set(i.urem(columns) * height + place(i.udiv(columns)), value, least_b)
+
+    stores = by_row, by_column, (lambda i, x: c.index("double", i).store(x))
     _read_lanes(routine, shape, "double", stores)
-    met = line(routine, shape.depth) if where else None
+    met = line(routine, depth) if where else None
     with f.count(f.const("i64", shape.a.rows)) as row:
-        left, part = a.at(row * shape.depth), row.udiv(shape.a.rows // shape.parts) * (height // shape.parts)
+        left, part = a.at(row * depth), row.udiv(shape.a.rows // shape.parts) * (height // shape.parts)
         with f.count(f.const("i64", columns)) as column:
             right = b.at(column * height + part)
             if met and where:
-                for k in range(shape.depth):
-                    there = right.at(where.index("i32", row * shape.depth + k).load("i32"))
+                for k in range(depth):
+                    there = right.at(where.index("i32", row * depth + k).load("i32"))
                     met.at(k).values.store(there.values.load("double"))
                     met.at(k).exponents.store(there.exponents.load("i32"))
                 right = met
             at = c.index("double", row * columns + column)
-            at.store(dot(routine, sums, at.load("double"), left, right, shape.depth, shape.c.type))
+            if shape.parts > 1:
+                at.store(quad(routine, QUAD_SUMS[shape.d.type], at.load("double"), left, right))
+            else:
+                at.store(dot(routine, sums, at.load("double"), left, right, depth, shape.c.type))
     return c
 
 

@@ -6,10 +6,10 @@ exponent, so that those of the products are mere sums.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grader.ptx.definition.formats import FORMATS
-from grader.ptx.definition.tensor_cores import Sums
+from grader.ptx.definition.tensor_cores import OVERFLOW, Sums, Tree
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import intrinsic
 from grader.ptx.lowering.arithmetic.narrow import narrowed, widened
@@ -51,7 +51,13 @@ def exponent_of(x: Value, least: int) -> Value:
 
 
 def dot(routine: Routine, sums: Sums, start: Value, a: Line, b: Line, depth: int, type_: str) -> Value:
-    """start + a·b. `start`: a double, of type `type_`; so is the result, which is exact in the type of D."""
+    """start + a·b, of factors in the order of `sums`. All are doubles; `start` has type `type_`, the result D's.
+
+    Where C comes last, the result is not rounded yet.
+    """
+    if sums.halved:
+        partial = dot(routine, replace(sums, halved=False), routine.f.const("double", "0.0"), a, b, depth, sums.d)
+        return routine.f.emit("double", f"fadd {partial.typed}, {start}")
     total = start
     for first in range(0, depth, sums.chunk):
         count = min(sums.chunk, depth - first)
@@ -79,6 +85,18 @@ def _add(routine: Routine, sums: Sums, before: tuple[Value, Value], factors: tup
     routine.helper(name, f"declare double @{name}(double, {reals})")
     total = f.emit("double", f"call reassoc double @{name}({rest.typed}, {cut.typed})")  # exact in any order
     return rounded(routine, sums, f.emit("double", f"fmul {total.typed}, {down}"))
+
+
+def quad(routine: Routine, tree: Tree, start: Value, a: Line, b: Line) -> Value:
+    """mma.m8n8k4: a double that is exact in FP32."""
+    f = routine.f
+    if isinstance(tree, tuple):
+        left, right = (quad(routine, part, start, a, b) for part in tree)
+        return f.emit("double", f"fadd {left.typed}, {right}").cast("fptrunc", "float").cast("fpext", "double")
+    if isinstance(tree, int):
+        x, y = (one.at(tree).values.load("double") for one in (a, b))
+        return f.emit("double", f"fmul {x.typed}, {y}")
+    return start
 
 
 def _reduced(routine: Routine, how: str, type_: str, vector: Value) -> Value:
@@ -111,9 +129,11 @@ def rounded(routine: Routine, sums: Sums, x: Value) -> Value:
     steps = _power(f.const("i32", sums.kept - least)), _power(f.const("i32", least - sums.kept))
     fixed = f.emit("double", f"fmul {x.typed}, {steps[0]}")
     fixed = f.emit("double", f"fmul {_whole(routine, fixed).typed}, {steps[1]}")
-    subnormal = exponent_of(x, -F64_BIAS).icmp("slt", least)
-    special = (bits & (0x7FF << F64_MANTISSA)).eq(0x7FF << F64_MANTISSA)
-    value = f.select(special, x, f.select(subnormal, fixed, cut))
+    exponent, ones = exponent_of(x, -F64_BIAS), 0x7FF << F64_MANTISSA
+    infinite = ((bits & (1 << 63)) | ones).bitcast("double")
+    value = f.select(exponent.icmp("slt", least), fixed, cut)
+    value = f.select(exponent.icmp("sge", OVERFLOW), infinite, value)
+    value = f.select((bits & ones).eq(ones), x, value)
     return f.emit("double", f"fadd {value.typed}, 0.0")
 
 

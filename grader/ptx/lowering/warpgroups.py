@@ -10,7 +10,7 @@ from functools import cache
 
 from grader.ptx.definition.formats import FORMATS
 from grader.ptx.definition.fragments import ELEMENT_BITS, UnknownShape
-from grader.ptx.definition.tensor_cores import of_warpgroup
+from grader.ptx.definition.tensor_cores import of_wgmma
 from grader.ptx.definition.warpgroup import WARP_ROWS, GroupProduct, group_product
 from grader.ptx.ir import Value
 from grader.ptx.lowering.arithmetic import intrinsic
@@ -19,13 +19,15 @@ from grader.ptx.lowering.arithmetic.unit import Routine, call
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import lane_of, word_of
 from grader.ptx.lowering.products import number_of
+from grader.ptx.lowering.sites import PRODUCT_READ
 from grader.ptx.lowering.tensor_sums import Line, code_of, dot, line
 from grader.ptx.lowering.whole_warps import leads, must_be_whole
-from grader.ptx.machine import HEADER, LAUNCH, Kind
-from grader.ptx.runtime.warpgroups import PIECE, element_place
+from grader.ptx.machine import HEADER, LAUNCH, PRODUCT, Kind
+from grader.ptx.runtime.warpgroups import GROUP_THREADS, PIECE, element_place
 from grader.ptx.syntax import Immediate, Instruction, Operand, Vector, items_of
 
 A_WORDS = 4  # registers of A
+BASE_OFFSET = 49  # where a descriptor has it: the first row of the swizzle's pattern
 
 
 def bring(u: KernelBuilder, ins: Instruction, sources: tuple[Operand, ...]) -> list[Value]:
@@ -59,7 +61,8 @@ def multiply(u: KernelBuilder, ins: Instruction) -> None:
     row = (((own_thread >> 5) & 3) * WARP_ROWS).zext("i64")
     a_place, b_place = (f.const("i64", 0) if isinstance(o, Vector) else u.value(o, "b64") for o in (a, b))
     with f.when(leads(u)):
-        site = f.const("i32", u.site(PIECE, opcode="ld.shared.bulk"))
+        _count(u, ins, own_thread)
+        site = f.const("i32", u.site(PIECE, opcode=PRODUCT_READ))
         if not isinstance(a, Vector):
             _read(u, a_place, row, WARP_ROWS, site, by_row=by_row[0])
         _read(u, b_place, f.const("i64", 0), shape.n, site, by_row=by_row[1])
@@ -84,7 +87,27 @@ def multiply(u: KernelBuilder, ins: Instruction) -> None:
     u.passes()
 
 
+def _count(u: KernelBuilder, ins: Instruction, own_thread: Value) -> None:
+    """That this warp has run the product, or another one in the same place of the source; and is its group whole?"""
+    f, products = u.f, u.accumulators.products
+    alike = next(k for k, product in enumerate(products) if product.location == ins.location)
+    entry = _run_of(u, alike)
+    PRODUCT.set(entry, "times", PRODUCT.get(entry, "times") + 1)
+    PRODUCT.set(entry, "site", f.const("i32", u.site()))
+    lacking = (own_thread | (GROUP_THREADS - 1)).uge(LAUNCH.get(u.launch, "block_threads"))
+    _record(u, ins, Kind.SPLIT_WARPGROUP, lacking, None)
+
+
 def _read(u: KernelBuilder, place: Value, first: Value, rows: int, site: Value, *, by_row: bool) -> None:
+    f = u.f
+    with f.when(((place >> BASE_OFFSET) & 7).ne(0), likely=False):
+        u.give_up(u.unsupported(f"the base offset of a descriptor of {u.here.opcode}"))
+        f.line("unreachable")
+        f.label(f.fresh("dead"))
+    more = f.const("i32", int(rows > 8 or not by_row))
+    f.call(
+        "void", "descriptor_check", u.worker, u.me, u.shared_base, place, more, f.const("i32", int(not by_row)), site
+    )
     name = "matrix_read_by_row" if by_row else "matrix_read_by_column"
     where = (u.shared_base, place, first, u.f.const("i64", rows), site, u.f["frame"])
     u.f.call("i32", name, u.worker, u.me, *where)
@@ -103,16 +126,15 @@ def _multiplier(opcode: str, in_registers: bool, a_by_row: bool, b_by_row: bool,
     rows, column = [_line(routine, shape) for _ in range(2)], _line(routine, shape)
     own_row = f["row"] + (f["lane"] >> 2)
     for half, values in enumerate(rows):
-        for k in range(shape.k):
-            if in_registers:
-                code = _from_registers(routine, shape, half, k)
-            else:
-                code = _from_shared(routine, shape.a, f["a"], own_row + 8 * half, k, by_row=a_by_row)
+        if in_registers:
+            codes = [_from_registers(routine, shape, half, k) for k in range(shape.k)]
+        else:
+            codes = _from_shared(routine, shape, shape.a, f["a"], own_row + 8 * half, by_row=a_by_row)
+        for k, code in enumerate(codes):
             _set(routine, shape.a, values, k, code, negated=negated)
     with f.count(f.const("i64", shape.n // 4)) as pair:
         first = (pair >> 1) * 8 + ((f["lane"] & 3) << 1) + (pair & 1)
-        for k in range(shape.k):
-            code = _from_shared(routine, shape.b, f["b"], first, k, by_row=b_by_row)
+        for k, code in enumerate(_from_shared(routine, shape, shape.b, f["b"], first, by_row=b_by_row)):
             _set(routine, shape.b, column, k, code)
         for half, values in enumerate(rows):
             _element(routine, shape, (pair >> 1) * 4 + 2 * half + (pair & 1), values, column)
@@ -144,18 +166,26 @@ def _from_registers(routine: Routine, shape: GroupProduct, half: int, k: int) ->
     return (word >> (k % per * bits)).trunc(f"i{bits}")
 
 
-def _from_shared(routine: Routine, type_: str, place: Value, row: Value, k: int, *, by_row: bool) -> Value:
+def _from_shared(
+    routine: Routine, shape: GroupProduct, type_: str, place: Value, row: Value, *, by_row: bool
+) -> list[Value]:
+    """A row along k. What lies in one piece needs one address."""
     f, bits = routine.f, ELEMENT_BITS[type_]
-    at = element_place(f["base"], place, row, f.const("i64", k), bits // 8, by_row=by_row)
-    at = f.select(at.ult(f["limit"]), at, f.const("i64", 0))  # what is outside was told
-    return f["shared"].at(at).load(f"i{bits}", 1)
+    together = PIECE * 8 // bits if by_row else 1
+    codes = []
+    for first in range(0, shape.k, together):
+        at = element_place(f["base"], place, row, f.const("i64", first), bits // 8, by_row=by_row)
+        at = f.select(at.ult(f["limit"]), at, f.const("i64", 0))  # what is outside was told
+        start = f["shared"].at(at)
+        codes += [start.index(f"i{bits}", k).load(f"i{bits}", 1) for k in range(min(together, shape.k - first))]
+    return codes
 
 
 def _element(routine: Routine, shape: GroupProduct, i: Value, row: Line | Value, column: Line | Value) -> None:
     f = routine.f
     at = f["words"].index("i16" if shape.d == "f16" else "i32", i)
     if isinstance(row, Line) and isinstance(column, Line):
-        sums = of_warpgroup(shape.a, shape.b, shape.d)
+        sums = of_wgmma(shape.a, shape.b, shape.d)
         start = widened(routine, "f16", at.load("i16", 2)) if shape.d == "f16" else at.load("i32").bitcast("float")
         total = dot(routine, sums, start.cast("fpext", "double"), row, column, shape.k, shape.d)
         at.store(code_of(routine, shape.d, total), 2)
@@ -184,32 +214,45 @@ def wait_group(u: KernelBuilder, ins: Instruction) -> None:
     u.passes()
 
 
+def _run_of(u: KernelBuilder, product: int) -> Value:
+    """What a thread keeps of a product."""
+    return u.f["frame"].at(u.frame.products_start + PRODUCT.size * product)
+
+
 def _issued(u: KernelBuilder, product: int) -> Value:
-    """Where a thread keeps the group that this product belongs to, counted from 1; 0: it has not run."""
-    return u.f["frame"].at(u.frame_layout.products_start + 4 * product)
+    """The group that this product belongs to, counted from 1; 0: it has not run."""
+    return PRODUCT.at(_run_of(u, product), "group")
 
 
 def forget_products(u: KernelBuilder) -> None:
     """At the start of a kernel."""
     for product in range(len(u.accumulators.products)):
-        _issued(u, product).store(u.f.const("i32", 0))
+        for name in ("group", "times", "site"):
+            PRODUCT.set(_run_of(u, product), name, u.f.const("i32", 0))
 
 
 def check_touch(u: KernelBuilder, ins: Instruction, holds: Value | None) -> None:
-    """Is an accumulator used too early, or has a product no fence before it? `holds`: the instruction's guard."""
-    f, products = u.f, u.accumulators.products
-    holds = f.const("i1", 1) if holds is None else holds
-    if id(ins) in u.accumulators.unfenced:
-        _record(u, ins, Kind.NO_PRODUCT_FENCE, holds, 0)
-    for product in sorted(u.accumulators.touched.get(id(ins), ())):
-        early = _issued(u, product).load("i32").ugt(HEADER.get(f["frame"], "products_done"))
-        u.here = products[product]
+    """Is a register of a product used or changed too early, or has a product no fence before it?
+
+    `holds`: the instruction's guard.
+    """
+    known = u.accumulators
+    holds = u.f.const("i1", 1) if holds is None else holds
+    if id(ins) in known.unfenced:
+        _record(u, ins, Kind.NO_PRODUCT_FENCE, holds, known.unfenced[id(ins)])
+    for kind, found in ((Kind.EARLY_ACCUMULATOR, known.touched), (Kind.EARLY_FACTOR, known.overwritten)):
+        for product in sorted(found.get(id(ins), ())):
+            early = _issued(u, product).load("i32").ugt(HEADER.get(u.f["frame"], "products_done"))
+            _record(u, ins, kind, holds & early, known.products[product])
+
+
+def _record(u: KernelBuilder, ins: Instruction, kind: Kind, when: Value, by: Instruction | None) -> None:
+    """`by`: the other instruction that has to do with it."""
+    f, other = u.f, 0
+    if by is not None:
+        u.here = by
         other = u.site()
-        _record(u, ins, Kind.EARLY_ACCUMULATOR, holds & early, other)
-
-
-def _record(u: KernelBuilder, ins: Instruction, kind: Kind, when: Value, other: int) -> None:
-    f, u.here = u.f, ins
+    u.here = ins
     with f.when(when, likely=False):
         zero, site = f.const("i64", 0), f.const("i32", u.site())
         numbers = (f["tid"], zero, zero, f.const("i32", other))

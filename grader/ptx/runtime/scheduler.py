@@ -193,6 +193,7 @@ def resolve_block() -> Fn:
     with f.when(differs.load("i32").eq(0)):
         with f.when(first.eq(EXITED)):
             f.call("void", "bulk_end", f["w"])
+            f.call("void", "warpgroups_end", f["w"])
             f.call("void", "cluster_end", f["w"])
             f.ret(f.const("i32", 0))
             f.label(f.fresh("dead"))

@@ -17,10 +17,12 @@ from grader.ptx.machine import (
     IN_FLIGHT_STAMP,
     IN_LOCAL_MEMORY,
     LOCAL_WINDOW,
+    MAX_TILES,
     NOT_A_MAP,
     OTHER_RANK,
     STAGE_BYTES,
     STAMP_STEP,
+    TILE,
     WINDOW_BITS,
     WORKER,
     Kind,
@@ -37,14 +39,14 @@ REDUCES = 2
 REDUCTIONS = ("add", "min", "max", "and", "or", "xor")
 FLOAT32, BFLOAT16 = (7, 10), 9  # of CU_TENSOR_MAP_DATA_TYPE_*
 INTEGERS = {2: ("i32", "u"), 3: ("i32", ""), 4: ("i64", "u"), 5: ("i64", "")}  # LLVM type, and whether it is unsigned
-TILE = {
+COPY_OF_TILE = {
     "w": "ptr", "me": "i32", "shared": "i64", "map": "ptr", "at": "ptr", "site": "i32", "global_site": "i32"
 }  # fmt: skip
 
 
 def functions() -> list[Fn]:
     return [tensor_map(), tensor_bytes(), tensor_known(), tile_good(), tile_copy(), piece_copy(), element_reduce(),
-            tensor_load(), stage()]  # fmt: skip
+            tensor_load(), tile_note(), stage()]  # fmt: skip
 
 
 # What a map says ------------------------------------------------------------------------------------------------
@@ -104,12 +106,17 @@ def tensor_bytes() -> Fn:
     return f
 
 
+def _span(map_: Value) -> Value:
+    """Bytes that are swizzled together, or 0."""
+    table = sum(size << 8 * i for i, size in enumerate(SWIZZLE_BYTES))
+    return (map_.fn.const("i64", table) >> (_byte(map_, "modes", 2) << 3)) & 0xFF
+
+
 def tensor_known() -> Fn:
     """1 if this engine knows what the map asks for: no interleaving; rows that are as long as what is swizzled."""
     f = Fn("tensor_known", "i32", {"map": "ptr", "how": "i32"}, COLD)
     interleaved = (_byte(f["map"], "modes", 3) >> 4).ne(0)
-    table = sum(size << 8 * i for i, size in enumerate(SWIZZLE_BYTES))
-    span = (f.const("i64", table) >> (_byte(f["map"], "modes", 2) << 3)) & 0xFF
+    span = _span(f["map"])
     row = _extent(f["map"], 0) * _element_bytes(f["map"])
     short = span.ne(0) & row.ne(span)
     type_ = _byte(f["map"], "modes", 0)
@@ -125,7 +132,7 @@ def tensor_known() -> Fn:
 
 def tile_good() -> Fn:
     """1 if the tile's place in shared memory is aligned and lies in an array; `writes`: as a load uses it."""
-    f = Fn("tile_good", "i32", {**TILE, "bytes": "i32", "writes": "i32"}, COLD)
+    f = Fn("tile_good", "i32", {**COPY_OF_TILE, "bytes": "i32", "writes": "i32"}, COLD)
     who, none, zero = f["me"] & (STAMP_STEP - 1), f.const("i32", 0), f.const("i64", 0)
     with f.when((f["shared"] & (TENSOR_ALIGN - 1)).ne(0), likely=False):
         kind = f.const("i32", int(Kind.MISALIGNED_TILE))
@@ -191,7 +198,7 @@ def _pieces(f: Fn) -> Iterator[_Piece]:
 
 def tile_copy() -> Fn:
     """Copies a tile: from global memory to `stage`, or from shared memory to global memory."""
-    f = Fn("tile_copy", "void", {**TILE, "stage": "ptr", "how": "i32"}, COLD)
+    f = Fn("tile_copy", "void", {**COPY_OF_TILE, "stage": "ptr", "how": "i32"}, COLD)
     size = _element_bytes(f["map"])
     width = FORMAT.get(f["map"], "dim0").zext("i64") + 1
     with _pieces(f) as piece:
@@ -330,21 +337,47 @@ def stage() -> Fn:
     return f
 
 
+def tile_note() -> Fn:
+    """Remember how the tile at `target` lies there, instead of what was there before."""
+    f = Fn("tile_note", "void", {"w": "ptr", "map": "ptr", "target": "i64", "bytes": "i32", "site": "i32"}, COLD)
+    known, place = WORKER.get(f["w"], "tile_count"), f.alloca("i32")
+    place.store(known)
+    with f.count(known) as i, f.when(TILE.get(tile_at(f, i), "target").eq(f["target"])):
+        place.store(i)
+    at = place.load("i32")
+    with f.when(at.ult(MAX_TILES)):
+        entry = tile_at(f, at)
+        row = (_extent(f["map"], 0) * _element_bytes(f["map"])).trunc("i32")
+        values = {"target": f["target"], "bytes": f["bytes"], "site": f["site"], "row": row}
+        for name, value in {**values, "span": _span(f["map"]).trunc("i32")}.items():
+            TILE.set(entry, name, value)
+        WORKER.set(f["w"], "tile_count", f.select(at.eq(known), known + 1, known))
+    f.ret()
+    return f
+
+
+def tile_at(f: Fn, i: Value) -> Value:
+    return WORKER.get(f["w"], "tiles").at((i * TILE.size).zext("i64"))
+
+
 def tensor_load() -> Fn:
     """From global to shared memory: in flight until somebody looks at the mbarrier."""
-    f = Fn("tensor_load", "void", {**TILE, "bytes": "i32", "mbarrier": "i64", "mbarrier_site": "i32"}, COLD)
+    f = Fn("tensor_load", "void", {**COPY_OF_TILE, "bytes": "i32", "mbarrier": "i64", "mbarrier_site": "i32"}, COLD)
     zero = f.const("i32", 0)
     ok = f.call("i32", "mbarrier_valid", f["w"], f["me"], f["mbarrier"], f["mbarrier_site"], zero)
     with f.when(ok.eq(0), likely=False):
         f.ret()
         f.label(f.fresh("dead"))
-    tile = tuple(f[name] for name in TILE)
+    tile = tuple(f[name] for name in COPY_OF_TILE)
+    WORKER.set(f["w"], "tile_bytes", f["bytes"])
     good = f.call("i32", "tile_good", *tile, f["bytes"], f.const("i32", 1))
     place = f.call("ptr", "stage", f["w"], f["bytes"])
     with f.when(good.ne(0)):
         f.call("void", "tile_copy", *tile, place, f.const("i32", LOADS))
+        f.call("void", "tile_note", f["w"], f["map"], f["shared"], f["bytes"], f["site"])
     target = f.select(good.ne(0), f["shared"], f.const("i64", -1))
     flight = (f["mbarrier"], target, place, f["bytes"], f["site"], f["me"] & (STAMP_STEP - 1), zero, zero)
     f.call("void", "flight_start", f["w"], *flight)
+    WORKER.set(f["w"], "tile_bytes", zero)
     f.ret()
     return f

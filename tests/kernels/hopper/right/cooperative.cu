@@ -16,6 +16,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 128) gemm_kernel(GEMM_P
     if (threadIdx.x >= CONSUMERS) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
         if (threadIdx.x == CONSUMERS) {
+#pragma unroll 1
             for (int step = 0; step < STEPS; ++step) {
                 const int stage = step % STAGES;
                 wait(&empty[stage], step / STAGES & 1 ^ 1);
@@ -29,6 +30,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 128) gemm_kernel(GEMM_P
     asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
     const int first_row = threadIdx.x / 128 * TILE;
     float sum[SUMS] = {};
+#pragma unroll 1
     for (int step = 0; step < STEPS; ++step) {
         const int stage = step % STAGES;
         wait(&full[stage], step / STAGES & 1);

@@ -21,6 +21,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     }
     __syncthreads();
     float sum[SUMS] = {};
+#pragma unroll 1
     for (int i = 0; i < STEPS / 2; ++i) {
         const int step = rank * STEPS / 2 + i;
         if (threadIdx.x == 0) {

@@ -40,6 +40,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     __syncthreads();
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     float sum[SUMS] = {};
+#pragma unroll 1
     for (int step = 0; step < STEPS; ++step) {
         if (threadIdx.x == 0) {
             expect(&full, TILE_BYTES);

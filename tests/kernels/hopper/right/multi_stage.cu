@@ -20,6 +20,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     __syncthreads();
     for (int step = 0; step < STAGES - 1; ++step) load_step(step);
     float sum[SUMS] = {};
+#pragma unroll 1
     for (int step = 0; step < STEPS; ++step) {
         const int stage = step % STAGES;
         wait(&full[stage], step / STAGES & 1);

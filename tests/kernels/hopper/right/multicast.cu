@@ -10,6 +10,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     }
     sync_cluster();
     float sum[SUMS] = {};
+#pragma unroll 1
     for (int step = 0; step < STEPS; ++step) {
         if (threadIdx.x == 0) {
             expect(&full, TILE_BYTES);

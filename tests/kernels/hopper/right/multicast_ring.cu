@@ -16,6 +16,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     sync_cluster();
     if (threadIdx.x >= CONSUMERS) {
         if (threadIdx.x == CONSUMERS) {
+#pragma unroll 1
             for (int step = 0; step < STEPS; ++step) {
                 const int stage = step % STAGES;
                 wait(&empty[stage], step / STAGES & 1 ^ 1);
@@ -26,6 +27,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
         }
     } else {
         float sum[SUMS] = {};
+#pragma unroll 1
         for (int step = 0; step < STEPS; ++step) {
             const int stage = step % STAGES;
             wait(&full[stage], step / STAGES & 1);

@@ -18,6 +18,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     const int steps = ROWS / TILE * STEPS;
     if (threadIdx.x >= CONSUMERS) {
         if (threadIdx.x == CONSUMERS) {
+#pragma unroll 1
             for (int i = 0; i < steps; ++i) {
                 const int stage = i % STAGES;
                 wait(&empty[stage], i / STAGES & 1 ^ 1);
@@ -28,8 +29,10 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
         }
         return;
     }
+#pragma unroll 1
     for (int tile = 0; tile < ROWS / TILE; ++tile) {
         float sum[SUMS] = {};
+#pragma unroll 1
         for (int step = 0; step < STEPS; ++step) {
             const int i = tile * STEPS + step, stage = i % STAGES;
             wait(&full[stage], i / STAGES & 1);

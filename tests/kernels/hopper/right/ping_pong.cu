@@ -19,6 +19,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     __syncthreads();
     if (threadIdx.x >= CONSUMERS) {
         if (threadIdx.x == CONSUMERS) {
+#pragma unroll 1
             for (int i = 0; i < 2 * STEPS; ++i) {
                 const int stage = i % STAGES, step = i % STEPS, tile = i / STEPS;
                 wait(&empty[stage], i / STAGES & 1 ^ 1);
@@ -32,6 +33,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     const int group = threadIdx.x / 128;
     float sum[SUMS] = {};
     if (group == 1) take_turn(group);
+#pragma unroll 1
     for (int step = 0; step < STEPS; ++step) {
         const int i = group * STEPS + step, stage = i % STAGES;
         wait(&full[stage], i / STAGES & 1);

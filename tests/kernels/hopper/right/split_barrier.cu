@@ -20,6 +20,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
         }
     };
     load_both(0);
+#pragma unroll 1
     for (int tile = 0; tile < ROWS / TILE; ++tile) {
         float sum[SUMS] = {};
         for (int i = 0; i < 2; ++i) {

@@ -16,6 +16,7 @@ extern "C" __global__ void gemm_kernel(GEMM_PARAMETERS) {
     alignas(128) __shared__ u16 A[TILE * STEP];
     alignas(128) __shared__ u16 B[COLUMNS * STEP];
     float sum[SUMS] = {};
+#pragma unroll 1
     for (int step = 0; step < STEPS; ++step) {
         copy(A, a + blockIdx.x * TILE * DEPTH + step * STEP, TILE);
         copy(B, b + step * STEP, COLUMNS);
