@@ -53,9 +53,7 @@ def test_the_next_step_is_what_would_bring_most() -> None:
 
 def test_elements_a_row_apart_come_before_what_follows_from_them() -> None:
     result = counted(CONFLICTS)
-    apart = Finding(
-        UNCOALESCED, "starter.cu", 5, "neighbouring threads are a row apart", kernel="grouped_gemm_kernel"
-    )
+    apart = Finding(UNCOALESCED, "starter.cu", 5, "threads are a row apart", kernel="grouped_gemm_kernel")
     checks = [msgspec.structs.replace(c, findings=(apart,)) if c.family == "compile" else c for c in result.checks]
     text = terminal(msgspec.structs.replace(result, checks=tuple(checks)))
     assert "Next: make it fast. Line 5: threads are a row apart. Let threadIdx.x run" in text
