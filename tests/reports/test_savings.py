@@ -81,6 +81,14 @@ def test_of_several_cases_the_one_with_the_most_to_win_gives_the_figures() -> No
     assert "takes 16 wavefronts" in one.what
 
 
+def test_what_concerns_a_whole_kernel_is_told_for_each_by_itself() -> None:
+    """It has no line to tell the kernels apart by."""
+    other = msgspec.structs.replace(IDLE, kernel="amax_kernel", weight=0.3)
+    first, second = savings.said(counted(IDLE, other))
+    assert (first.kernel, len(first.cases)) == ("grouped_gemm_kernel", 1)
+    assert (second.kernel, len(second.cases)) == ("amax_kernel", 1)
+
+
 def test_they_survive_json() -> None:
     result = counted(CONFLICTS, IDLE)
     assert codec.decode(codec.encode(result)) == result
