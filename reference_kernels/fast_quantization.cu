@@ -606,16 +606,6 @@ __device__ unsigned load_of_rank(const unsigned* own, int rank) {
 __device__ void arrive_in_cluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 __device__ void wait_for_cluster() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 
-// 16 bytes to shared memory, asynchronously; or zeros.
-__device__ void request16(uint4* to, const void* from, bool inside) {
-    asm volatile(
-        "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
-        "l"(from), "r"(inside ? 16 : 0)
-        : "memory");
-}
-
-__device__ void wait_for_requests() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
 // Where a thread's 16 bytes of a strip lie: LANES of them side by side, rows HEIGHT apart.
 template <int THREADS, int LANES, typename T>
 struct Strip {
@@ -661,16 +651,13 @@ __device__ void share_maxima(unsigned (&most)[W]) {
     for (int e = 0; e < W; ++e) most[e] = total[lane * W + e];
 }
 
-// x (groups, rows, cols). A cluster takes strips of LANES * 16 bytes across, from top to bottom, and keeps
-// one in registers: STEPS times 16 bytes of each thread. AHEAD: meanwhile the next one comes to shared
-// memory, which is as large. Taller strips are read twice, but for the last part, and not ahead.
-template <int THREADS, int LANES, int STEPS, bool AHEAD, typename T>
+// x (groups, rows, cols). A cluster takes a strip of LANES * 16 bytes across, from top to bottom, and keeps it in
+// registers: STEPS times 16 bytes of each thread. Taller strips are read twice, but for the last part.
+template <int THREADS, int LANES, int STEPS, typename T>
 __device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, int rows, int cols) {
     using Strip = Strip<THREADS, LANES, T>;
     constexpr int W = Strip::W, PART = STEPS * Strip::HEIGHT;
-    extern __shared__ uint4 stage[];  // each thread reads only what it has requested
     const int strips = ceil_div(cols, Strip::COLS), clusters = gridDim.x / CLUSTER;
-    const bool ahead = AHEAD && rows <= PART;
     uint4 raw[STEPS];
     auto load = [&](const Strip& strip, int part) {
 #pragma unroll
@@ -680,31 +667,12 @@ __device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, i
             if (row < strip.end) raw[i] = load16(x + strip.start + (long long)row * cols);
         }
     };
-    auto request = [&](int number) {
-        if (number >= groups * strips) return;
-        const Strip strip(number, strips, rows, cols);
-#pragma unroll
-        for (int i = 0; i < STEPS; ++i) {
-            const int row = i * Strip::HEIGHT + strip.first;
-            const bool inside = row < strip.end;
-            const T* from = inside ? x + strip.start + (long long)row * cols : x;
-            request16(stage + i * THREADS + threadIdx.x, from, inside);
-        }
-    };
-    if (ahead) request(blockIdx.x / CLUSTER);
     for (int number = blockIdx.x / CLUSTER; number < groups * strips; number += clusters) {
         const Strip strip(number, strips, rows, cols);
         unsigned most[W] = {};
         int part = 0;
         for (;; part += PART) {
-            if (ahead) {
-                wait_for_requests();
-#pragma unroll
-                for (int i = 0; i < STEPS; ++i) raw[i] = stage[i * THREADS + threadIdx.x];
-                request(number + clusters);
-            } else {
-                load(strip, part);
-            }
+            load(strip, part);
 #pragma unroll
             for (int i = 0; i < STEPS; ++i) {
                 float v[W];
@@ -737,20 +705,14 @@ __device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, i
     }
 }
 
-// The ladder's second step: a cluster for each strip, nothing ahead.
-extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 1)
-    quantize_channels_step2(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 8, CHANNEL_STEPS, false>(x, q, scale, groups, rows, cols);
-}
-
 extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 1)
     quantize_channels_fp32(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 8, CHANNEL_STEPS, true>(x, q, scale, groups, rows, cols);
+    quantize_channels<CHANNEL_THREADS, 8, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
 }
 
 extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 1)
     quantize_channels_bf16(const u16* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 8, CHANNEL_STEPS, true>(x, q, scale, groups, rows, cols);
+    quantize_channels<CHANNEL_THREADS, 8, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
 }
 
 #endif

@@ -5,7 +5,6 @@ BF16 is carried as its bits, uint16. Predictions are for an H200: a device copy 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -27,8 +26,7 @@ FP32, BF16 = "fp32", "bf16"
 WIDTH = {FP32: 4, BF16: 8}  # values in 16 bytes
 BLOCK, WARP, THREADS, CLUSTER = 128, 32, 256, 8  # as in the source
 TILE_THREADS = {FP32: 512, BF16: 256}
-STRIP_LANES, STRIP_THREADS, STRIP_STEPS = 8, 512, 16
-STRIP_BYTES = STRIP_STEPS * STRIP_THREADS * 16  # of shared memory, for what comes next
+STRIP_LANES, STRIP_THREADS = 8, 512
 ROW_THREADS, LOADS = 128, 2  # of 1×128; and how many loads each has under way
 SMS = 132  # of an H200; each has room for 8 blocks of 256 threads
 
@@ -78,16 +76,10 @@ def tiles(dtype: str, shape: Shape) -> tuple[Launch, ...]:
 
 
 def channels(dtype: str, shape: Shape) -> tuple[Launch, ...]:
-    """As many clusters as fit at once, each with strips in turn."""
-    (each,) = _clusters(f"quantize_channels_{dtype}", dtype, shape)
-    return (replace(each, grid=min(each.grid, SMS // CLUSTER * CLUSTER), shared_bytes=STRIP_BYTES),)
-
-
-def _clusters(kernel: str, dtype: str, shape: Shape) -> tuple[Launch, ...]:
-    """One for each strip."""
+    """A cluster for each strip."""
     groups, _, cols = shape
     strips = groups * _count(cols, STRIP_LANES * WIDTH[dtype])
-    return (_weights(kernel, (strips, CLUSTER), STRIP_THREADS, shape),)
+    return (_weights(f"quantize_channels_{dtype}", (strips, CLUSTER), STRIP_THREADS, shape),)
 
 
 def tensor(dtype: str, shape: Shape) -> tuple[Launch, ...]:
@@ -301,15 +293,9 @@ CHANNELS_FP32 = _ladder(
     ),
     Step(
         "a cluster keeps a strip of 128 bytes across",
-        partial(_clusters, "quantize_channels_step2", FP32),
+        partial(channels, FP32),
         110,
         "read once; but all threads of a multiprocessor load, wait and store at the same time",
-    ),
-    Step(
-        "the next strip comes to shared memory meanwhile",
-        partial(channels, FP32),
-        90,
-        "memory is never idle while maxima are exchanged; rows of 128 bytes leave it some of its speed",
     ),
     beside=_known_scale(FP32, 79),
 )

@@ -139,7 +139,7 @@ def run(launches: Sequence[Launch], module: Any, arrays: Mapping[str, Any]) -> N
     for launch in launches:
         arguments = tuple(arrays[a] if isinstance(a, str) else a for a in launch.arguments)
         kernel = module.get_function(launch.kernel)
-        device.launch(kernel, launch.grid, launch.block, arguments, launch.shared_bytes)
+        kernel((launch.grid,), (launch.block,), arguments)
 
 
 # ---- how fast is it?

@@ -19,7 +19,6 @@ class Launch:
     grid: int
     block: int
     arguments: tuple[str | np.generic, ...]
-    shared_bytes: int = 0
 
 
 @dataclass(frozen=True)

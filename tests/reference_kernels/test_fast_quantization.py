@@ -48,8 +48,7 @@ def run(launch: Launch, arrays: dict[str, np.ndarray], written: tuple[str, ...])
     if launch.kernel.startswith("quantize_channels_") and not launch.kernel.endswith("step1"):
         threads = CHANNEL_THREADS
     grid, block = (launch.grid, 1, 1), (threads, 1, 1)
-    shared = launch.shared_bytes and CHANNEL_STEPS * CHANNEL_THREADS * 16
-    done = program().run(launch.kernel, grid=grid, block=block, shared_bytes=shared, arguments=given)
+    done = program().run(launch.kernel, grid=grid, block=block, arguments=given)
     assert done.findings == (), launch.kernel
 
 

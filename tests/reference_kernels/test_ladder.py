@@ -64,7 +64,7 @@ class Kernels:
         self._wrong = wrong
 
     def get_function(self, name: str) -> Any:
-        def launch(_grid: tuple[int], _block: tuple[int], arguments: tuple[Any, ...], _shared: int) -> None:
+        def launch(_grid: tuple[int], _block: tuple[int], arguments: tuple[Any, ...]) -> None:
             if name.startswith("quantize_rows"):
                 x, q, scale, *_ = arguments
                 q[...], scale[...] = fast_quantization.quantize(np.asarray(x), fast_quantization.FINE_GRAINED)
