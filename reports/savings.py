@@ -93,7 +93,7 @@ def _idle(saving: Saving) -> tuple[str, str]:
     if saving.takes < saving.least:
         return (
             f"with {plural(int(saving.takes), 'block')}, {idle}",
-            "Launch more blocks: with smaller tiles, or split K",
+            "Launch more blocks, each with less work",
         )
     return f"{idle} while the longest blocks finish", "Make the blocks' work even, or the blocks smaller"
 
