@@ -681,13 +681,14 @@ __device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, i
         }
     };
     auto request = [&](int number) {
+        if (number >= groups * strips) return;
         const Strip strip(number, strips, rows, cols);
 #pragma unroll
         for (int i = 0; i < STEPS; ++i) {
             const int row = i * Strip::HEIGHT + strip.first;
-            const bool inside = number < groups * strips && row < strip.end;
-            request16(stage + i * THREADS + threadIdx.x, inside ? x + strip.start + (long long)row * cols : x,
-                      inside);
+            const bool inside = row < strip.end;
+            const T* from = inside ? x + strip.start + (long long)row * cols : x;
+            request16(stage + i * THREADS + threadIdx.x, from, inside);
         }
     };
     if (ahead) request(blockIdx.x / CLUSTER);

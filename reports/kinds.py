@@ -286,8 +286,8 @@ FINER: dict[tuple[str, str], Finer] = {
         "parity."
     ),
     ("race", Detail.WITH_PRODUCT): Finer(
-        "Wait for the wgmma's group (wgmma.wait_group) before its tile is given back: every warp that reads it arrives "
-        "at the mbarrier that says so, or at the barrier before the next copy, only after that wait."
+        "Wait for the wgmma's group (wgmma.wait_group) before its tile is given back: every warp that reads it "
+        "arrives at the mbarrier that says so, or at the barrier before the next copy, only after that wait."
     ),
     ("race", Detail.OWN_BARRIERS): Finer(
         "Check the barrier that should separate the two: how many threads it counts, its parity, and that each "

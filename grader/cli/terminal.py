@@ -208,12 +208,13 @@ class _Page:
             return []
         if self._result.verdict is Verdict.PASSED:
             return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
-        if self._savings:
-            return self._say(f"Next: make it fast. {self._savings[0].sentence}", indent="", most=3)
+        # Swapped indices have other costs, too: bank conflicts, for example.
         slow = next((one for one in advice(self._result) if one.kind == UNCOALESCED), None)
         if slow is not None:
-            told = f"Next: make it fast. Line {slow.line}: {slow.first.message}."
-            return self._say(told, indent="", most=3)
+            told = f"Next: make it fast. Line {slow.line}: {slow.first.message}. {slow.next_step}"
+            return self._say(told, indent="", most=6)
+        if self._savings:
+            return self._say(f"Next: make it fast. {self._savings[0].sentence}", indent="", most=3)
         number = self._exercise.number.lstrip("0")
         return self._say(f"Next: make it fast; grade hint {number} shows the hints about speed.", indent="")
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from grader.cli.terminal import print_result
 from grader.model import codec
 from grader.model.counted import KernelCounts, Kind, LineCounts, Saving
-from grader.model.result import Result
+from grader.model.execution import UNCOALESCED
+from grader.model.result import Finding, Result
 from grader.reports import report, savings
 from tests.reports import samples
 
@@ -48,6 +49,15 @@ def test_the_next_step_is_what_would_bring_most() -> None:
     text = terminal(counted(CONFLICTS, IDLE))
     assert "Next: make it fast. Line 5: each access of a warp to shared memory takes 8 wavefronts" in text
     assert "multiprocessors" not in text
+
+
+def test_elements_a_row_apart_come_before_what_follows_from_them() -> None:
+    result = counted(CONFLICTS)
+    apart = Finding(UNCOALESCED, "starter.cu", 5, "threads are a row apart", kernel="grouped_gemm_kernel")
+    checks = [msgspec.structs.replace(c, findings=(apart,)) if c.family == "compile" else c for c in result.checks]
+    text = terminal(msgspec.structs.replace(result, checks=tuple(checks)))
+    assert "Next: make it fast. Line 5: threads are a row apart. Let threadIdx.x run" in text
+    assert "swap them back." in text
 
 
 def test_where_nothing_is_to_be_won_nothing_is_said() -> None:
