@@ -63,13 +63,18 @@ def _scattered(saving: Saving) -> tuple[str, str]:
     return what, "Let neighbouring threads (threadIdx.x) access neighbouring elements"
 
 
+def _loads(saving: Saving) -> str:
+    count = _times(saving.takes)
+    return "1 load" if count == "1" else f"{count} loads"
+
+
 def _shared_loads(saving: Saving) -> tuple[str, str]:
-    what = f"there are {_times(saving.takes)} loads from shared memory for each multiply-add"
+    what = f"each multiply-add takes {_loads(saving)} from shared memory"
     return what, "Let each thread compute several results, so that it uses what it has loaded several times"
 
 
 def _global_loads(saving: Saving) -> tuple[str, str]:
-    what = f"there are {_times(saving.takes)} loads from global memory for each multiply-add"
+    what = f"each multiply-add takes {_loads(saving)} from global memory"
     return what, "Load tiles into shared memory, so that each value is loaded once for many threads"
 
 
@@ -93,7 +98,7 @@ def _idle(saving: Saving) -> tuple[str, str]:
     if saving.takes < saving.least:
         return (
             f"with {plural(int(saving.takes), 'block')}, {idle}",
-            "Launch more blocks: with smaller tiles, or split K",
+            "Launch more blocks, each with less work",
         )
     return f"{idle} while the longest blocks finish", "Make the blocks' work even, or the blocks smaller"
 

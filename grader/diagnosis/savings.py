@@ -16,7 +16,7 @@ WAVEFRONTS = 1
 MULTIPROCESSORS = 132
 LANES = 32
 
-LEAST_WEIGHT = 0.1  # what would bring less is not worth a line
+LEAST_WEIGHT = 0.15  # what would bring less is not worth a line
 LEAST_EXCESS = 1.25  # times the least; below it, an access is as good as perfect
 FEW_LANES = 0.6  # active in a warp
 MANY_MULTIPLY_ADDS = 0.05  # of all instructions: they are what the kernel is for

@@ -45,7 +45,7 @@ def _named(one: Count) -> Iterable[tuple[str, int]]:
         yield "global_loads", one.warps if op.traits.loads else 0
         yield "global_sectors", one.moved
         yield "least_sectors", one.least
-    else:
+    elif not op.traits.asynchronous:  # what cp.async takes there is known only where both its ends are aligned
         yield "shared_requests", one.warps
         yield "shared_loads", one.warps if op.traits.loads else 0
         yield "shared_wavefronts", one.moved

@@ -14,7 +14,7 @@ from grader.executors import counting
 from grader.model.counted import KernelCounts
 from grader.model.execution import GRID_TOO_LARGE, OUT_OF_TIME, Dim3, Invocation, Mapped
 from grader.model.result import Finding, Related
-from grader.ptx.counting import Counter
+from grader.ptx.counting import SAMPLE, Counter, Sample
 from grader.ptx.syntax import Location
 from grader.sandbox import bytecode
 from grader.sandbox.messages import ArenaSlot, Ran, Run
@@ -78,16 +78,17 @@ class CpuSubmission:
         return total
 
     def counted(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
-        """What the hardware would count of each invocation; each runs once more, for those after it."""
+        """What the hardware would count of each invocation; those run once more whose arrays a later one takes."""
         filled = {s.name: np.zeros(arrays[s.name].nbytes, np.uint8) for s in request.slots if s.access == "out"}
         seed = _seed(request.slots, arrays)
         found = []
         try:
-            for invocation in request.invocations:
+            for number, invocation in enumerate(request.invocations, 1):
                 found.append(self._count(invocation, request, arrays, filled))
                 if not found[-1].counted:  # a block that does not come to its end, or needs what the engine lacks
                     return Ran()
-                if invocation is not request.invocations[-1]:
+                written = {slot.name for slot in request.slots if slot.access != "in"} & _names(invocation)
+                if any(written & _names(later) for later in request.invocations[number:]):
                     self._launch(invocation, request, arrays, filled, seed)
         except (ptx.Unsupported, ptx.PtxError, MemoryError):
             return Ran()  # the checks have said so
@@ -110,6 +111,7 @@ class CpuSubmission:
             arguments=_arguments(invocation, request.slots, arrays | written, _copies(filled)),
             limits=_limits(arrays, request.seconds),
             seed=_seed(request.slots, arrays),
+            sample=Sample(records=SAMPLE.records // len(request.invocations)),
         )
         return counting.of_lines(invocation.kernel, counted)
 
@@ -134,6 +136,11 @@ class CpuSubmission:
             limits=_limits(arrays, request.seconds),
             seed=seed,
         )
+
+
+def _names(invocation: Invocation) -> set[str]:
+    """Of its arrays."""
+    return {argument for argument in invocation.arguments if isinstance(argument, str)}
 
 
 class _Size(TypedDict):

@@ -120,6 +120,28 @@ def test_generic_pointers_cost_what_they_point_at() -> None:
     assert [(one.memory, one.moved, one.least) for one in loads] == [("shared", 32, 1)]
 
 
+def test_neighbouring_loads_become_wide_ones_as_ptxas_makes_them() -> None:
+    text = (
+        HEAD
+        + """
+    extern "C" __global__ void counted(const float* x, float* y) {
+      __shared__ float a[16][16], b[16][16];
+      const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+      a[ty][tx] = x[threadIdx.x];
+      b[ty][tx] = x[256 + threadIdx.x];
+      __syncthreads();
+      float sum = 0;
+      for (int k = 0; k < 16; ++k)
+        sum += a[ty][k] * b[k][tx];
+      y[threadIdx.x] = sum;
+    }
+    """
+    )
+    loads = [one for one in count(text, threads=256).counts if one.memory == "shared" and one.opcode.startswith("ld")]
+    assert sum(one.warps for one in loads) == 8 * (4 + 16)
+    assert sum(one.moved for one in loads) == 8 * (4 * 2 + 16)  # as on an H200
+
+
 addresses = st.lists(st.one_of(st.none(), st.integers(0, 63)), min_size=32, max_size=32).filter(any)
 
 

@@ -26,8 +26,8 @@ from grader.ptx.syntax import Location, Module
 class Sample(NamedTuple):
     """How much is counted: blocks at most, and, of each, about so many records of lanes."""
 
-    blocks: int = 40
-    records: int = 30_000
+    blocks: int = 24
+    records: int = 20_000
 
 
 SAMPLE = Sample()

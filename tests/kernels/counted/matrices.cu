@@ -8,8 +8,6 @@
 #define X4T(o) { unsigned a, b, c, d; asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(a), "=r"(b), "=r"(c), "=r"(d) : "r"(s + (o))); out += a ^ b ^ c ^ d; }
 #define ST4(o) asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %1, %1, %1};" ::"r"(s + (o)), "r"(out) : "memory");
 
-#define SYNC __syncthreads();  // so that the assembler makes no wider load of two lines
-
 extern "C" __global__ void counted(const unsigned* x, unsigned* y) {
   __shared__ __align__(128) unsigned words[2048];
   const unsigned s = (unsigned)__cvta_generic_to_shared(words);
@@ -17,49 +15,49 @@ extern "C" __global__ void counted(const unsigned* x, unsigned* y) {
   unsigned out = 0;
   for (int i = t; i < 2048; i += 32) words[i] = x[i];  // sectors: 256, at best 256; wavefronts: 64, at best 64
   __syncthreads();
-  X1(16 * t) SYNC  // wavefronts: 1, at best 1
-  X1(0 * t) SYNC  // wavefronts: 1, at best 1
-  X1(32 * t) SYNC  // wavefronts: 2, at best 1
-  X1(64 * t) SYNC  // wavefronts: 4, at best 1
-  X1(80 * t) SYNC  // wavefronts: 1, at best 1
-  X1(128 * t) SYNC  // wavefronts: 8, at best 1
-  X1(144 * t) SYNC  // wavefronts: 1, at best 1
-  X1(t / 8 * 128 + t % 8 * 16) SYNC  // wavefronts: 1, at best 1
-  X1(t % 8 * 16) SYNC  // wavefronts: 1, at best 1
-  X2(16 * t) SYNC  // wavefronts: 2, at best 2
-  X2(0 * t) SYNC  // wavefronts: 2, at best 2
-  X2(32 * t) SYNC  // wavefronts: 4, at best 2
-  X2(64 * t) SYNC  // wavefronts: 8, at best 2
-  X2(80 * t) SYNC  // wavefronts: 2, at best 2
-  X2(128 * t) SYNC  // wavefronts: 16, at best 2
-  X2(144 * t) SYNC  // wavefronts: 2, at best 2
-  X2(t / 8 * 128 + t % 8 * 16) SYNC  // wavefronts: 2, at best 2
-  X2(t % 8 * 16) SYNC  // wavefronts: 2, at best 2
-  X4(16 * t) SYNC  // wavefronts: 4, at best 4
-  X4(0 * t) SYNC  // wavefronts: 4, at best 4
-  X4(32 * t) SYNC  // wavefronts: 8, at best 4
-  X4(64 * t) SYNC  // wavefronts: 16, at best 4
-  X4(80 * t) SYNC  // wavefronts: 4, at best 4
-  X4(128 * t) SYNC  // wavefronts: 32, at best 4
-  X4(144 * t) SYNC  // wavefronts: 4, at best 4
-  X4(t / 8 * 128 + t % 8 * 16) SYNC  // wavefronts: 4, at best 4
-  X4(t % 8 * 16) SYNC  // wavefronts: 4, at best 4
-  X4T(16 * t) SYNC  // wavefronts: 4, at best 4
-  X4T(0 * t) SYNC  // wavefronts: 4, at best 4
-  X4T(32 * t) SYNC  // wavefronts: 8, at best 4
-  X4T(64 * t) SYNC  // wavefronts: 16, at best 4
-  X4T(80 * t) SYNC  // wavefronts: 4, at best 4
-  X4T(128 * t) SYNC  // wavefronts: 32, at best 4
-  X4T(144 * t) SYNC  // wavefronts: 4, at best 4
-  X4T(t / 8 * 128 + t % 8 * 16) SYNC  // wavefronts: 4, at best 4
-  X4T(t % 8 * 16) SYNC  // wavefronts: 4, at best 4
+  X1(16 * t)  // wavefronts: 1, at best 1
+  X1(0 * t)  // wavefronts: 1, at best 1
+  X1(32 * t)  // wavefronts: 2, at best 1
+  X1(64 * t)  // wavefronts: 4, at best 1
+  X1(80 * t)  // wavefronts: 1, at best 1
+  X1(128 * t)  // wavefronts: 8, at best 1
+  X1(144 * t)  // wavefronts: 1, at best 1
+  X1(t / 8 * 128 + t % 8 * 16)  // wavefronts: 1, at best 1
+  X1(t % 8 * 16)  // wavefronts: 1, at best 1
+  X2(16 * t)  // wavefronts: 2, at best 2
+  X2(0 * t)  // wavefronts: 2, at best 2
+  X2(32 * t)  // wavefronts: 4, at best 2
+  X2(64 * t)  // wavefronts: 8, at best 2
+  X2(80 * t)  // wavefronts: 2, at best 2
+  X2(128 * t)  // wavefronts: 16, at best 2
+  X2(144 * t)  // wavefronts: 2, at best 2
+  X2(t / 8 * 128 + t % 8 * 16)  // wavefronts: 2, at best 2
+  X2(t % 8 * 16)  // wavefronts: 2, at best 2
+  X4(16 * t)  // wavefronts: 4, at best 4
+  X4(0 * t)  // wavefronts: 4, at best 4
+  X4(32 * t)  // wavefronts: 8, at best 4
+  X4(64 * t)  // wavefronts: 16, at best 4
+  X4(80 * t)  // wavefronts: 4, at best 4
+  X4(128 * t)  // wavefronts: 32, at best 4
+  X4(144 * t)  // wavefronts: 4, at best 4
+  X4(t / 8 * 128 + t % 8 * 16)  // wavefronts: 4, at best 4
+  X4(t % 8 * 16)  // wavefronts: 4, at best 4
+  X4T(16 * t)  // wavefronts: 4, at best 4
+  X4T(0 * t)  // wavefronts: 4, at best 4
+  X4T(32 * t)  // wavefronts: 8, at best 4
+  X4T(64 * t)  // wavefronts: 16, at best 4
+  X4T(80 * t)  // wavefronts: 4, at best 4
+  X4T(128 * t)  // wavefronts: 32, at best 4
+  X4T(144 * t)  // wavefronts: 4, at best 4
+  X4T(t / 8 * 128 + t % 8 * 16)  // wavefronts: 4, at best 4
+  X4T(t % 8 * 16)  // wavefronts: 4, at best 4
   __syncthreads();
-  ST4(16 * t) SYNC  // wavefronts: 4, at best 4
-  ST4(32 * t) SYNC  // wavefronts: 8, at best 4
-  ST4(64 * t) SYNC  // wavefronts: 16, at best 4
-  ST4(80 * t) SYNC  // wavefronts: 4, at best 4
-  ST4(128 * t) SYNC  // wavefronts: 32, at best 4
-  ST4(144 * t) SYNC  // wavefronts: 4, at best 4
+  ST4(16 * t)  // wavefronts: 4, at best 4
+  ST4(32 * t)  // wavefronts: 8, at best 4
+  ST4(64 * t)  // wavefronts: 16, at best 4
+  ST4(80 * t)  // wavefronts: 4, at best 4
+  ST4(128 * t)  // wavefronts: 32, at best 4
+  ST4(144 * t)  // wavefronts: 4, at best 4
   __syncthreads();
   y[t] = out + words[t];  // sectors: 4, at best 4; wavefronts: 1, at best 1
 }
