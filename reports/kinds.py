@@ -41,13 +41,12 @@ KINDS = {
     "bad-launch": KindText(
         "Invalid launch",
         "Set this field of Launch to a valid value: grid and block at least 1, at most 1024 threads in a block, "
-        "shared_bytes in bytes and per block, and a variant that has a kernel. A number of tiles is rounded up, "
-        "(n + TILE - 1) / TILE, so that a small problem gets one, too.",
+        "shared_bytes in bytes and per block, and a variant that has a kernel.",
     ),
     "out-of-bounds": KindText(
         "Out of bounds",
-        "Find the index that can run past the end, such as a last tile or vector that is not full, or the end of a "
-        "group. Guard the access; store 0 in a tile in shared memory for elements that do not exist.",
+        "Find the index that can run past the end: <= instead of <, a last tile, row or vector that is not full, the "
+        "end of a group. Guard the access; in shared memory, store 0 for elements that do not exist.",
     ),
     "uninitialised-read": KindText(
         "Uninitialised read",
@@ -66,8 +65,8 @@ KINDS = {
     ),
     "barrier-divergence": KindText(
         "Not every thread reaches the barrier",
-        "Threads without work may skip the loads and stores, but not the __syncthreads(): turn the early return into "
-        "a condition around the work.",
+        "Threads without work may skip the loads and stores, but not the __syncthreads(): move it, or the call that "
+        "leads to it, out of the if; turn an early return into a condition around the work.",
     ),
     "collective-mismatch": KindText(
         "Warp operation with the wrong lanes",
@@ -129,8 +128,8 @@ FINER: dict[tuple[str, str], Finer] = {
         "Set launch->grid and launch->block in the launch function, both of them, on every path."
     ),
     ("bad-launch", Detail.ROUNDED_DOWN): Finer(
-        "Round up when you count tiles, (n + TILE - 1) / TILE, and count those of the largest group: the first one "
-        "may be empty. Threads past the edge of the last tile then need a guard."
+        "Round up when you count tiles or blocks, (n + SIZE - 1) / SIZE; where there are groups, count the tiles of "
+        "the largest, as the first one may be empty. Threads past the edge of the last tile then need a guard."
     ),
     ("bad-launch", Detail.CLUSTER): Finer(
         "A cluster has at most 8 blocks, each component at least 1, agrees with __cluster_dims__ and divides the "
@@ -157,7 +156,7 @@ FINER: dict[tuple[str, str], Finer] = {
     ),
     ("out-of-bounds", Detail.NOT_REQUESTED): Finer(
         "launch->shared_bytes is 0. Set it in the launch function to the size of the extern __shared__ array, in "
-        "bytes: launch->shared_bytes = 2 * TILE * TILE * sizeof(float).",
+        "bytes; for two tiles, launch->shared_bytes = 2 * TILE * TILE * sizeof(float).",
         "No dynamic shared memory requested",
     ),
     **{
@@ -222,8 +221,8 @@ FINER: dict[tuple[str, str], Finer] = {
     ),
     ("race", Detail.BETWEEN_BLOCKS): Finer(
         "There is no barrier between blocks: only one block may write each element. Check the index: a missing "
-        "guard on rows or columns, a wrong row length, blocks that compute the same index. For a sum over several "
-        "blocks, use atomics."
+        "guard on rows or columns, a wrong row length, a missing group offset, blocks that compute the same index. "
+        "For a sum over several blocks, use atomics."
     ),
     ("race", Detail.BLOCK_SCOPE): Finer(
         "Where several blocks use the same element, use the atomic without _block in its name."

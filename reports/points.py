@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from grader.model import families
 from grader.model.exercise import Exercise
 from grader.model.result import Result, Status
 from grader.reports.text import readable
@@ -17,7 +18,7 @@ class Part(NamedTuple):
     name: str
     given: float | None
     of: float | None  # None where the exercise is not known
-    why: str = ""  # what a zero waits for
+    why: str = ""  # what a zero is for, or waits for
 
 
 class Account(NamedTuple):
@@ -59,7 +60,7 @@ def account(result: Result, exercise: Exercise | None) -> Account:
     of = exercise.points if exercise else {}
     by_rules = _by_rules(result, exercise)
     parts = [
-        Part("correctness", points.correctness, of.get("correctness")),
+        Part("correctness", points.correctness, of.get("correctness"), _voided(result)),
         Part("speed", points.performance, of.get("performance")),
         Part("quality", points.quality, by_rules, _withheld(result, exercise)),
     ]
@@ -67,6 +68,11 @@ def account(result: Result, exercise: Exercise | None) -> Account:
     if hand or points.manual is not None:
         parts.append(Part(INSTRUCTOR, points.manual, hand))
     return Account(tuple(parts), points.total, points.max)
+
+
+def _voided(result: Result) -> str:
+    voided = any(families.of(check.family).voids and check.status is Status.FAILED for check in result.checks)
+    return "with what is not allowed" if voided else ""
 
 
 def _by_rules(result: Result, exercise: Exercise | None) -> float | None:

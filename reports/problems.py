@@ -23,8 +23,8 @@ _Key = tuple[str, str, frozenset[int]]
 # Details whose next step says more than that the mistake is known.
 OWN_STEPS = (Detail.UNSET_VARIABLE, Detail.FLAT_BLOCK)
 
-# What a wrong index does where it leaves an array.
-SYMPTOMS = ("out-of-bounds", "uninitialised-read")
+# What a wrong index does where it leaves an array, or its block's part of one: kinds, and details.
+SYMPTOMS = ("out-of-bounds", "uninitialised-read", Detail.BETWEEN_BLOCKS)
 
 # Of a mistake that shows in more cases, only this many are named.
 SHOWN_CASES = 4
@@ -175,10 +175,12 @@ def problems(result: Result) -> tuple[Problem, ...]:
 def _rank(problem: Problem, explained: Collection[str]) -> tuple[bool, bool, int]:
     """Of the kernel that changed since the last run first; then hard faults, named mistakes, other wrong values.
 
-    A wrong index reads past an array in some cases: there its name says more than the fault.
+    A wrong index reads past an array in some cases, or two blocks write one element: there its name says more than
+    the fault.
     """
     first = problem.first
-    if problem.kind in SYMPTOMS and (not first.kernel or first.kernel in explained) and explained:
+    symptom = problem.kind in SYMPTOMS or first.detail in SYMPTOMS
+    if symptom and (not first.kernel or first.kernel in explained) and explained:
         kind = 2
     elif problem.kind == "wrong-values":
         kind = 1 if problem.is_explained else 3

@@ -29,10 +29,10 @@ class Said(NamedTuple):
 
 def said(result: Result) -> tuple[Said, ...]:
     """What would bring most comes first: over the cases together, by the figures of the case with the most to win."""
-    found: dict[tuple[str, int], list[tuple[str, Saving]]] = {}
+    found: dict[tuple[str, int | str], list[tuple[str, Saving]]] = {}
     for check in result.checks:
         for saving in check.measurements.savings or ():
-            found.setdefault((saving.kind, saving.line), []).append((check.case or "", saving))
+            found.setdefault((saving.kind, saving.line or saving.kernel), []).append((check.case or "", saving))
     ranked = sorted(found.values(), key=lambda group: -sum(saving.weight for _, saving in group))
     return tuple(_one(group) for group in ranked)
 

@@ -251,11 +251,15 @@ def _case(
         name=name,
         required=required,
         arguments={array.name: array for array in arrays} | sizes,
-        summary=summary or f"{x.size} numbers to encode, {e4m3_codes.size} codes to decode",
+        summary=summary or f"{_count(x, 'number')} to encode, {_count(e4m3_codes, 'code')} to decode",
         secret=secret,
         gpu_only=gpu_only or sweep,
         sweep=sweep,
     )
+
+
+def _count(array: np.ndarray, what: str) -> str:
+    return f"{array.size} {what}{'s' * (array.size != 1)}"
 
 
 def _generator(seed: int, name: str, purpose: str = "values") -> np.random.Generator:

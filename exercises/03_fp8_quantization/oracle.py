@@ -405,7 +405,7 @@ def _scale_words(right: Quantized, scales: np.ndarray, first: int) -> dict[str, 
     amax, expected, got = (array.ravel()[first] for array in (right.amax, right.scales, scales))
     made = f"amax {amax!s} / 448" if amax >= AMAX_FLOOR else f"amax {amax!s}, below the floor: 1e-06 / 448"
     index = np.unravel_index(first, scales.shape)
-    place = f"scale{_subscript(index)}, of x{_extent(right, first)}: {made}"
+    place = f"scale{_subscript(index)}, of {_extent(right, first)}: {made}"
     return _words(place, f"{expected!s}", "" if untouched.untouched(scales).ravel()[first] else f"{got!s}")
 
 
@@ -446,9 +446,11 @@ def _subscript(index: Sequence[Any]) -> str:
 
 
 def _extent(right: Quantized, block: int) -> str:
-    """The elements of a block: "[3][128 to 255]"; a whole axis is "[all]"."""
+    """The elements of a block: "x[3][128 to 255]"; a whole axis is "[all]"."""
+    if set(right.granularity.block) == {WHOLE}:
+        return "all of x"
     texts = []
     for part, extent in zip(right.elements_of(block), right.granularity.block, strict=True):
         one = part.stop - part.start == 1
         texts.append("all" if extent == WHOLE else f"{part.start}" if one else f"{part.start} to {part.stop - 1}")
-    return "".join(f"[{text}]" for text in texts)
+    return "x" + "".join(f"[{text}]" for text in texts)

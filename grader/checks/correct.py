@@ -127,6 +127,8 @@ def _overlap(arrays: Sequence[str]) -> tuple[str, ...]:
 
 
 def _count(wrong: int, elements: int) -> str:
+    if elements == 1:
+        return "the only element is"
     return f"{wrong} of {elements} elements {'is' if wrong == 1 else 'are'}"
 
 

@@ -15,14 +15,20 @@ CONTEXT_VERBOSE = 2
 GAP = "..."
 
 
-def lines(source: str, marked: Collection[int], columns: int, *, context: int = CONTEXT) -> list[Text]:
+def lines(
+    source: str, marked: Collection[int], columns: int, *, calls: Collection[int] = (), context: int = CONTEXT
+) -> list[Text]:
     """Numbered lines, the relevant ones marked with >; lines that the file does not have are left out.
 
-    With context, skipped lines are shown as a gap; without, they are not shown.
+    `calls` are marked, too, but shown without the lines around them. With context, skipped lines are shown as a gap;
+    without, they are not shown.
     """
     code = source.replace("\r\n", "\n").split("\n")
     inside = [line for line in marked if 1 <= line <= len(code)]
     around = {n for line in inside for n in range(line - context, line + context + 1) if 1 <= n <= len(code)}
+    if inside:
+        inside += [line for line in calls if 1 <= line <= len(code)]
+        around.update(inside)
     shown: list[Text] = []
     width = len(str(max(around, default=0)))
     for number in sorted(around):

@@ -38,6 +38,7 @@ STYLES = {
     Verdict.FAILED: "bold red",
     Verdict.ERROR: "bold magenta",
 }
+CAUSE = 2  # lines at least for which mistake it is: the rest of the message only shows it
 MANY_LINES = 1000  # with more, printf decides how long a kernel takes
 LAST = "the last attempt"
 
@@ -207,12 +208,13 @@ class _Page:
             return []
         if self._result.verdict is Verdict.PASSED:
             return self._say("Next: this exercise is done; grade list shows which are left.", indent="")
-        if self._savings:
-            return self._say(f"Next: make it fast. {self._savings[0].sentence}", indent="", most=3)
+        # Swapped indices have other costs, too: bank conflicts, for example.
         slow = next((one for one in advice(self._result) if one.kind == UNCOALESCED), None)
         if slow is not None:
-            told = f"Next: make it fast. Line {slow.line}: {slow.first.message}."
-            return self._say(told, indent="", most=3)
+            told = f"Next: make it fast. Line {slow.line}: {slow.first.message}. {slow.next_step}"
+            return self._say(told, indent="", most=6)
+        if self._savings:
+            return self._say(f"Next: make it fast. {self._savings[0].sentence}", indent="", most=3)
         number = self._exercise.number.lstrip("0")
         return self._say(f"Next: make it fast; grade hint {number} shows the hints about speed.", indent="")
 
@@ -246,7 +248,9 @@ class _Page:
             lines += self._say(text, most=most)
         if self._source is not None:
             width = self._width - len(INDENT)
-            code = excerpt.lines(self._source, problem.lines, width, context=detail.context)
+            code = excerpt.lines(
+                self._source, problem.lines, width, calls=problem.first.calls, context=detail.context
+            )
             lines += [Text(INDENT) + line for line in code]
         if step := self._next_step(problem):
             lines += self._say(f"Next: {step}")
@@ -366,7 +370,7 @@ def _parts(occurrence: Occurrence, detail: Verbosity) -> Iterator[tuple[str, int
         yield finding.message, detail.message
         return
     if finding.cause:
-        yield f"{finding.cause}.", detail.message
+        yield f"{finding.cause}.", max(detail.message, CAUSE)
     got = f"got {finding.got}" if finding.got else "nothing was written"
     yield f"{finding.first}: expected {finding.expected}, {got}", 0
     if finding.extent and detail.message > 1:

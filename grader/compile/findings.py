@@ -37,6 +37,7 @@ OF_BRACES = (
     "linkage specification is not allowed",
     'at the end of the file: expected a "…"',
     "expected a declaration",
+    "closing brace of template definition not found",
     'this declaration may not have extern "C" linkage',
 )
 AFTER_BRACES = ('expected a "…"', "expected a statement")

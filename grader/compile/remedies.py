@@ -155,6 +155,12 @@ def _pointer_member(_: re.Match[str], at: Place) -> Advice:
     return Advice(f"{at.name or 'this'} is a pointer", f"write {at.name or 'it'}-> instead of {at.name or 'it'}.")
 
 
+def _type_s_member(_: re.Match[str], at: Place) -> Advice:
+    if used := re.search(r"\b([A-Z]\w*)\.(\w+)", at.line):
+        return Advice(f"{used[1]} is a type", f"write {used[1]}::{used[2]} instead of {used[0]}")
+    return Advice()
+
+
 def _wrong_type(match: re.Match[str], _: Place) -> Advice:
     given, wanted = match["given"], match["wanted"]
     if given == f"const {wanted}":
@@ -195,6 +201,7 @@ _ANSWERS: list[tuple[str, Callable[[re.Match[str], Place], Advice]]] = [
         r'^a value of type "(?P<given>[^"]*)" cannot be used to initialize an entity of type "(?P<wanted>[^"]*)"',
         _wrong_type,
     ),
+    (r"^type name is not allowed", _type_s_member),
     (r"^expression must be a modifiable lvalue", _assigned),
     (r"^expression must have (?:arithmetic|pointer-to-object|integral)", _comma_index),
     (r"^expression preceding parentheses of apparent call", _not_called),

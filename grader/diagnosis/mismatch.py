@@ -53,7 +53,7 @@ def describe_line(wrong: np.ndarray) -> str:
     """Where the wrong elements of a one-dimensional output are; empty if words say no more than the count."""
     at = np.flatnonzero(wrong)
     if at.size == wrong.size:
-        return EVERY
+        return EVERY if wrong.size > 1 else ""
     if at.size > 1 and at[0] > 0 and at.size == wrong.size - at[0]:
         return f"the last {at.size} elements"
     text = _span(at, wrong.size, "element")

@@ -23,9 +23,11 @@ PITFALLS = {
     "forbidden-instruction": ("forbidden-instructions",),
 }
 
-# By kind and detail, if another pitfall explains it better.
+# By kind and detail, or the space of the array, if another pitfall explains it better.
 FINER: dict[tuple[str, str], tuple[str, ...]] = {
     # The launch function sets the size of dynamic shared memory, so that is the first place to look.
+    # Where threads combine what they have stored in shared memory, it is the steps that go too far.
+    ("out-of-bounds", "shared"): ("the-reduction", *PITFALLS["out-of-bounds"]),
     ("out-of-bounds", Detail.DYNAMIC_SHARED): PITFALLS["bad-launch"],
     ("out-of-bounds", Detail.NOT_REQUESTED): PITFALLS["bad-launch"],
     **{(kind, Detail.FLAT_BLOCK): PITFALLS["bad-launch"] for kind in ("out-of-bounds", "uninitialised-read", "race")},
@@ -52,6 +54,7 @@ def give(check: Check, known: frozenset[str]) -> Check:
 
 
 def _hinted(finding: Finding, known: frozenset[str]) -> Finding:
-    pitfalls = FINER.get((finding.kind, finding.detail)) or PITFALLS.get(finding.kind, ())
+    finer = FINER.get((finding.kind, finding.detail)) or FINER.get((finding.kind, finding.space))
+    pitfalls = finer or PITFALLS.get(finding.kind, ())
     hint = next((anchor for anchor in (finding.hint, *pitfalls) if anchor in known), "")
     return finding if hint == finding.hint else msgspec.structs.replace(finding, hint=hint)

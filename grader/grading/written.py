@@ -17,6 +17,7 @@ from grader.model.exercise import Exercise
 from grader.model.result import Check, Finding, Related
 
 ALL_ZERO, WHOLE = "zero", "sum-in-an-int"  # names of mistakes
+UNFINISHED = re.compile(r"zero|one-product-of-\d+")  # mistakes that code gives where a step of it is left
 INT_SUM = re.compile(r"\bint\s+(?P<name>[A-Za-z_]\w*)\s*=\s*0\s*;")
 
 FIRST, LATER, LAST = range(3)  # kernels that changed; those that did not; those that are not written
@@ -28,6 +29,7 @@ class Step(msgspec.Struct, frozen=True):
     name: str
     line: int
     definition: str
+    code: bool = True  # whether the starter has code there, to be replaced
 
 
 class Written:
@@ -84,7 +86,7 @@ class Written:
             (one.name, todo.number): todo.after for one in self._original.all for todo in one.todos if todo.inside
         }
         return tuple(
-            Step(todo.name, todo.line, one.name)
+            Step(todo.name, todo.line, one.name, bool(todo.after))
             for one in self._mine.all
             for todo in one.todos
             if one.name in reach and todo.inside and came.get((one.name, todo.number)) == todo.after
@@ -137,6 +139,8 @@ class Written:
         if self._exercise.tolerance > 0:  # the outputs are no whole numbers
             finding = _of_whole_numbers(finding, self._text)
         left = self.steps_left(finding.output)
+        if UNFINISHED.fullmatch(finding.mistake) and any(step.code for step in left):
+            finding = _without_its_mistake(finding)
         if finding.cause and left:
             note = f"{left[-1].name} on line {left[-1].line} is still as in the starter"
             return msgspec.structs.replace(finding, notes=(*finding.notes, note))
@@ -186,10 +190,13 @@ def _of_whole_numbers(finding: Finding, text: str) -> Finding:
         return finding
     line = text.count("\n", 0, declared.start()) + 1
     cause = f"{name} on line {line} is an int: each product loses its fraction when it is added"
+    message = f"{cause}. First wrong element: {_without_its_mistake(finding).message}"
+    return msgspec.structs.replace(finding, cause=cause, mistake=WHOLE, message=message)
+
+
+def _without_its_mistake(finding: Finding) -> Finding:
     first = f"{finding.first}: expected {finding.expected}, got {finding.got}; {finding.extent}"
-    return msgspec.structs.replace(
-        finding, cause=cause, mistake=WHOLE, message=f"{cause}. First wrong element: {first}"
-    )
+    return msgspec.structs.replace(finding, cause="", mistake="", hint="", message=first)
 
 
 def _code(definitions: Definitions) -> list[tuple[str, ...]]:

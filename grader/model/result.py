@@ -94,6 +94,11 @@ class Finding(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys((self.line, *((other.line,) if other and both else ()))))
 
     @property
+    def calls(self) -> tuple[int, ...]:
+        """Lines of its own file that call the function that holds its line, the innermost first."""
+        return tuple(one.line for one in self.related if one.role == Role.CALL and one.file in ("", self.file))
+
+    @property
     def noticed_lines(self) -> tuple[int, ...]:
         """Where the compiler stopped, if what it misses belongs on an earlier line."""
         return tuple(one.line for one in self.related if one.role == Role.NOTICED)

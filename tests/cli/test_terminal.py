@@ -331,6 +331,14 @@ def test_the_source_is_shown_around_the_line(exercise: Exercise) -> None:
     assert "    5 | {\n  > 6 |     y[threadIdx.x] = 2 * x[threadIdx.x];\n    7 | }\n" in text
 
 
+def test_the_line_of_the_call_is_shown_too(exercise: Exercise) -> None:
+    found = Finding("race", "starter.cu", 6, "short", related=(Related("call", 2), Related("call", 9, "other.cuh")))
+    text = shown(exercise, FakeExecutor(compute=lambda _: Outcome(findings=(found,))))
+    code = SOURCE.decode().splitlines()
+    assert f"  > 2 | {code[1]}".rstrip() in text
+    assert text.count("  > ") == 2
+
+
 @pytest.mark.parametrize("line", [0, 9999])
 def test_a_line_that_is_not_there_is_not_shown(exercise: Exercise, line: int) -> None:
     text = shown(exercise, FakeExecutor(compute=lambda _: Outcome(findings=(finding("race", line),))))

@@ -210,6 +210,18 @@ def test_what_was_probably_meant_is_said(right: str, wrong: str, note: str) -> N
     assert any(note in one for one in notes) if note else notes == ()
 
 
+def test_a_template_that_is_not_closed_and_a_type_s_member() -> None:
+    before, after = BODY.split("#define", 1)
+    before += "struct Tile { static const int rows = 16; };\n"
+    line = before.count("\n") + 1
+    template = "template <class T>\n__device__ int rows(T) {\n    return T::rows;\n\n"
+    unclosed = errors(f"{before}{template}#define{after}")[0]
+    assert (unclosed.line, "is never closed" in unclosed.message) == (line + 1, True)
+    dotted = errors(f"{before}__device__ int rows() {{ return Tile.rows; }}\n#define{after}")[0]
+    assert (dotted.line, dotted.message) == (line, "Tile is a type")
+    assert dotted.notes[0] == "write Tile::rows instead of Tile.rows"
+
+
 def test_braces_are_matched_in_time() -> None:
     assert brackets.guilty("int f() " + "{" * 20_000) is not None
     assert brackets.guilty("(" * 20_000 + ")" * 20_000 + " {}" * 20_000) is None

@@ -328,6 +328,89 @@ def test_the_mistake_is_named(output: str, encoder: Encoder, says: str, hint: st
     assert found.hint == hint
 
 
+def by_bits(x: np.ndarray, fmt: Format, *, mistake: str) -> np.ndarray:
+    """Encoded as hints 2 to 4 of problem.md do it, with one mistake."""
+    bits = x.view(np.uint32).astype(np.int64)
+    sign = (
+        bits >> 31 if mistake == "sign at bit 0" else bits & 0x80 if mistake == "sign of bit 7" else bits >> 31 << 7
+    )
+    bits &= 0x7FFFFFFF
+    drop, field = 23 - fmt.mantissa_bits, bits >> 23
+    shifted = bits - ((127 - fmt.bias) << 23)
+    code = (shifted + (1 << drop - 1) - 1 + (shifted >> drop & 1)) >> drop
+    if mistake == "carry masked":
+        low = (1 << fmt.mantissa_bits) - 1
+        code = shifted >> 23 << fmt.mantissa_bits | code & low
+    places = drop + 1 - (field - 127 + fmt.bias)
+    shift = np.clip(places, 1, 63 if mistake == "shift by a word" else 31)
+    significand = bits & 0x7FFFFF | (0 if mistake == "no leading 1" else 1 << 23)
+    kept = np.where(shift < 32, significand >> shift, 0)
+    rest, half = significand - (kept << np.minimum(shift, 31)), np.where(shift <= 32, 1 << shift - 1 & 0xFFFFFFFF, 0)
+    small = kept + ((rest > half) | (rest == half) & (kept & 1 == 1))
+    code = np.where(field - 127 + fmt.bias > 0, code, small)
+    largest = {"no limit": 1 << 30, "limit of E4M3": 0x7E}.get(mistake, fmt.largest)
+    code = np.minimum(code, largest)
+    return np.where(bits > 0x7F800000, fmt.nan, code | sign).astype(np.uint8)
+
+
+@pytest.mark.parametrize("output", ["e4m3", "e5m2"])
+@pytest.mark.parametrize(
+    ("mistake", "says", "hint"),
+    [
+        ("no limit", "nothing saturates: a code of more than eight bits", "saturation"),
+        ("limit of E4M3", "the largest code is that of E4M3, 0x7e; in E5M2 it is 0x7b", "saturation"),
+        ("carry masked", "a mantissa that rounds up to a full step becomes 0", "carry"),
+        ("no leading 1", "subnormals lose the leading 1 of x", "subnormals"),
+        ("shift by a word", "1u << 32 does not fit", "subnormals"),
+        ("sign of bit 7", "the sign is taken from bit 7 of x", "signs"),
+        ("sign at bit 0", "the sign is stored in bit 0", "signs"),
+    ],
+)
+def test_a_mistake_with_the_bits_is_named(output: str, mistake: str, says: str, hint: str) -> None:
+    x, fmt = data(cases()["boundaries"], "x"), ENCODED[output]
+    found = judged("boundaries", **{output: by_bits(x, fmt, mistake=mistake)})[output]
+    if (mistake, output) == ("limit of E4M3", "e4m3"):
+        assert not found.wrong.any()
+        return
+    assert says in found.cause
+    assert (found.hint, "; and " in found.cause) == (hint, False)
+
+
+def test_without_a_mistake_the_bits_are_right() -> None:
+    x = data(cases()["boundaries"], "x")
+    outputs = {output: by_bits(x, ENCODED[output], mistake="") for output in ("e4m3", "e5m2")}
+    assert not any(one.wrong.any() for one in judged("boundaries", **outputs).values())
+
+
+def test_a_decoder_with_the_other_format_s_ways_is_told_so() -> None:
+    codes, expected = data(cases()["every-byte"], "e5m2_codes"), right("every-byte")["from_e5m2"]
+    no_inf = np.where(np.isinf(expected), np.float32(nan), expected)
+    assert judged("every-byte", from_e5m2=no_inf)["from_e5m2"].cause.startswith("Inf is read as NaN: 0x7c is Inf")
+    exponent = codes >> 2 & 0xF
+    sign = np.where(codes & 0x80, -1.0, 1.0)
+    value = sign * np.ldexp((exponent > 0) + (codes & 3) / 4, np.maximum(exponent, 1).astype(np.int64) - 15)
+    masked = np.where(np.isfinite(expected), value, expected).astype(np.float32)
+    assert "E5M2 has five" in judged("every-byte", from_e5m2=masked)["from_e5m2"].cause
+
+
+def test_the_low_bits_of_random_are_not_all() -> None:
+    x, random = data(cases()["uniform"], "x"), data(cases()["uniform"], "random")
+    bits = x.view(np.uint32) & np.uint32(0x7FFFFFFF)
+    added = (bits - np.uint32(120 << 23) + (random & np.uint32(0xFFFFF))) >> 20
+    code = np.where(np.abs(x) >= 2.0**-6, added | (x.view(np.uint32) >> 31 << 7), right("uniform")["by_chance"])
+    found = judged("uniform", by_chance=code.astype(np.uint8))["by_chance"]
+    assert found.cause == "only the low 20 bits of random are used; all 32 count"
+
+
+def test_a_stochastic_encoder_without_a_limit_is_told_so() -> None:
+    x, random = data(cases()["boundaries"], "x"), data(cases()["boundaries"], "random")
+    bits = (x.view(np.uint32) & np.uint32(0x7FFFFFFF)).astype(np.int64) - (120 << 23)
+    code = (bits >> 20) + (random < (bits & 0xFFFFF) << 12)
+    got = np.where(np.abs(x) >= 448, code & 0xFF | (x.view(np.uint32) >> 31 << 7), right("boundaries")["by_chance"])
+    found = judged("boundaries", by_chance=got.astype(np.uint8))["by_chance"]
+    assert found.cause.startswith("nothing saturates: a code of more than eight bits")
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_every_known_mistake_is_found_again(output: str) -> None:
     """Under its own name, or that of another one that gives the same there."""

@@ -165,6 +165,38 @@ def test_one_of_a_few_scales_does_not_say_which_elements_were_left_out() -> None
         assert "elements are left out" in found.cause
 
 
+@pytest.mark.parametrize("output", ["per_tensor_scale", "per_channel_scale", "fine_grained_scale"])
+def test_a_reduction_without_its_last_step_is_told_so(output: str) -> None:
+    """Each thread has one element along the block, and neighbours take each other's last."""
+
+    def even_threads(case: Case, outputs: Outputs) -> None:
+        a, b = np.abs(data(case, "A_concat")), np.abs(data(case, "B_concat"))
+        columns = a.shape[1] // 128 * 128
+        amax = {
+            "per_tensor_scale": a[:, ::2].max(),
+            "per_channel_scale": b[:, ::2].max(axis=1),
+            "fine_grained_scale": a[:, :columns:2].reshape(len(a), -1, 64).max(axis=-1),
+        }[output]
+        outputs[output][...] = np.maximum(amax, np.float32(1e-6)) / np.float32(448)
+
+    found = judged("03_fp8_quantization", "small", output, even_threads)
+    if output != "per_tensor_scale" or found.wrong.any():
+        assert "every other thread is left out of amax" in found.cause
+        assert found.hint == "the-reduction"
+
+
+def test_a_channel_read_along_the_row_is_told_so() -> None:
+    def run(case: Case, outputs: Outputs) -> None:
+        b = np.abs(data(case, "B_concat"))
+        groups, rows, cols = b.shape
+        flat = b.reshape(groups, -1)
+        amax = np.array([[flat[g, col : col + rows].max() for col in range(cols)] for g in range(groups)])
+        outputs["per_channel_scale"][...] = amax / np.float32(448)
+
+    found = judged("03_fp8_quantization", "small", "per_channel_scale", run)
+    assert found.cause.startswith("amax is taken along the row: ")
+
+
 def test_a_few_bytes_next_to_a_tie_are_no_other_way_to_round() -> None:
     """All of the wrong ones are rounded up, and as FP16 would: but the many others are not."""
 

@@ -55,6 +55,14 @@ def test_a_finding_gets_the_section_that_is_there(exercise: Exercise, kind: str,
     assert given(exercise, Finding(kind, "starter.cu", 3, "wrong")) == hint
 
 
+def test_past_the_end_of_shared_memory_the_steps_of_a_reduction_go_too_far(exercise: Exercise) -> None:
+    text = PROBLEM + "### Out-of-range rows\n### The reduction\n"
+    (exercise.folder / "problem.md").write_text(text)
+    found = {space: Finding("out-of-bounds", "starter.cu", 3, "wrong", space=space) for space in ("shared", "global")}
+    assert given(exercise, found["shared"]) == "the-reduction"
+    assert given(exercise, found["global"]) == "out-of-range-rows"
+
+
 def test_a_hint_of_its_own_stays(exercise: Exercise) -> None:
     assert given(exercise, Finding("race", "starter.cu", 3, "wrong", hint="pitfalls")) == "pitfalls"
 

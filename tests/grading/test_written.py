@@ -31,8 +31,10 @@ def written(number: str, text: str, before: str | None = None) -> Written:
     return Written(exercise(number), text, lambda: starter(number), lambda: before)
 
 
-def wrong(kernel: str, output: str, cause: str = "") -> Check:
-    finding = Finding("wrong-values", "starter.cu", 5, "wrong", kernel=kernel, output=output, cause=cause)
+def wrong(kernel: str, output: str, cause: str = "", mistake: str = "") -> Check:
+    finding = Finding(
+        "wrong-values", "starter.cu", 5, "wrong", kernel=kernel, output=output, cause=cause, mistake=mistake
+    )
     return Check("correct[uniform]", Status.FAILED, "wrong", case="uniform", findings=(finding,))
 
 
@@ -82,6 +84,25 @@ def test_a_step_left_of_a_kernel_that_was_begun() -> None:
     (finding,) = written("1", begun).told(wrong("grouped_gemm_kernel", "C_concat", "a known mistake")).findings
     assert finding.detail == ""
     assert finding.notes == ("TODO 4 on line 49 is still as in the starter",)
+
+
+@pytest.mark.parametrize("mistake", ["zero", "one-product-of-16"])
+def test_what_a_missing_step_gives_is_no_mistake(mistake: str) -> None:
+    begun = starter("1").replace("    float* C = C_concat", "    const float* A = A_concat;\n    float* C = C_concat")
+    check = wrong("grouped_gemm_kernel", "C_concat", "a known mistake", mistake)
+    (finding,) = written("1", begun).told(check).findings
+    assert (finding.detail, finding.cause, finding.mistake) == (Detail.STEP_LEFT, "", "")
+    assert [one.name for one in finding.related] == ["TODO 2", "TODO 3", "TODO 4"]
+
+
+def test_a_step_without_code_of_its_own_may_be_done_elsewhere() -> None:
+    """The barriers may stand before the comment that asks for them."""
+    done = starter("1").replace("    float* C = C_concat", "    const float* A = A_concat;\n    float* C = C_concat")
+    done = done.replace("A_tile[ty][tx] = 0.0f;", "A_tile[ty][tx] = A[k0];").replace(
+        "_tile[ty][tx];", "_tile[tx][ty];"
+    )
+    (finding,) = written("1", done).told(wrong("grouped_gemm_kernel", "C_concat", "nothing", "zero")).findings
+    assert (finding.detail, finding.mistake) == ("", "zero")
 
 
 def test_nothing_is_said_where_the_starter_is_not_known() -> None:

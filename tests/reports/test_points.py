@@ -51,3 +51,9 @@ def test_a_zero_for_quality_says_what_it_waits_for() -> None:
     wrong = Check("correct[uniform]", Status.FAILED, case="uniform")
     why = {part.name: part.why for part in account(result(0, None, 0, checks=(wrong,)), EXERCISE).parts}
     assert why["quality"] == "until a required case is right"
+
+
+def test_a_zero_for_what_the_exercise_forbids_says_so() -> None:
+    rules = Check("rules", Status.FAILED)
+    why = {part.name: part.why for part in account(result(0, 0, 12, checks=(rules,)), EXERCISE).parts}
+    assert why["correctness"] == "with what is not allowed"

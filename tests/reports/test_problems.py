@@ -124,6 +124,8 @@ def test_a_named_mistake_leads_over_the_reads_past_an_array_that_follow_from_it(
     assert [problem.kind for problem in of(past, named, race)] == ["race", "wrong-values", "out-of-bounds"]
     unnamed = msgspec.structs.replace(named, cause="")
     assert [problem.kind for problem in of(unnamed, past)] == ["out-of-bounds", "wrong-values"]
+    both = msgspec.structs.replace(race, detail="between-blocks")  # two blocks write what one of them should
+    assert [problem.kind for problem in of(both, named)] == ["wrong-values", "race"]
 
 
 def test_the_kernel_that_changed_comes_first() -> None:

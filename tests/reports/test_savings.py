@@ -11,7 +11,8 @@ from rich.console import Console
 from grader.cli.terminal import print_result
 from grader.model import codec
 from grader.model.counted import KernelCounts, Kind, LineCounts, Saving
-from grader.model.result import Result
+from grader.model.execution import UNCOALESCED
+from grader.model.result import Finding, Result
 from grader.reports import report, savings
 from tests.reports import samples
 
@@ -50,6 +51,15 @@ def test_the_next_step_is_what_would_bring_most() -> None:
     assert "multiprocessors" not in text
 
 
+def test_elements_a_row_apart_come_before_what_follows_from_them() -> None:
+    result = counted(CONFLICTS)
+    apart = Finding(UNCOALESCED, "starter.cu", 5, "threads are a row apart", kernel="grouped_gemm_kernel")
+    checks = [msgspec.structs.replace(c, findings=(apart,)) if c.family == "compile" else c for c in result.checks]
+    text = terminal(msgspec.structs.replace(result, checks=tuple(checks)))
+    assert "Next: make it fast. Line 5: threads are a row apart. Let threadIdx.x run" in text
+    assert "swap them back." in text
+
+
 def test_where_nothing_is_to_be_won_nothing_is_said() -> None:
     assert "wavefronts" not in terminal(counted())
 
@@ -79,6 +89,14 @@ def test_of_several_cases_the_one_with_the_most_to_win_gives_the_figures() -> No
     (one,) = savings.said(msgspec.structs.replace(result, checks=tuple(checks)))
     assert len(one.cases) == 2
     assert "takes 16 wavefronts" in one.what
+
+
+def test_what_concerns_a_whole_kernel_is_told_for_each_by_itself() -> None:
+    """It has no line to tell the kernels apart by."""
+    other = msgspec.structs.replace(IDLE, kernel="amax_kernel", weight=0.3)
+    first, second = savings.said(counted(IDLE, other))
+    assert (first.kernel, len(first.cases)) == ("grouped_gemm_kernel", 1)
+    assert (second.kernel, len(second.cases)) == ("amax_kernel", 1)
 
 
 def test_they_survive_json() -> None:

@@ -122,6 +122,16 @@ def _past_the_largest(e: Encoding) -> Array:
     return e.but(e.chance < over, e.fmt.largest + 1)
 
 
+def _low_bits_added(bits: int) -> Mistake[Encoding]:
+    """In normal numbers: the low bits of random are added to the bits of x below the code."""
+
+    def up(e: Encoding) -> Array:
+        low = (e.random & np.uint32((1 << bits) - 1)) / 2.0**bits
+        return np.where(e.subnormal, e.chance < e.fraction, _cut(e.fraction, bits) + low >= 1)
+
+    return _up(f"low-{bits}-bits-added", f"only the low {bits} bits of random are used; all 32 count", up)
+
+
 AT_THE_THRESHOLD = "it also goes up where random equals the threshold; random must be below it"
 AT_ANY_THRESHOLD = "it also goes up where random equals the threshold, even from a value that FP8 holds"
 
@@ -149,6 +159,7 @@ CHANCES: tuple[Mistake[Encoding], ...] = (
         "numbers", _added),
     _up("20-bits-added", "20 bits of random are added and the rest truncated: it goes up for large random numbers",
         partial(_added_bits, 20)),
+    *map(_low_bits_added, (20, 16, 24)),
     _up("random-in-a-float", "random is rounded on its way: a float holds 24 of its 32 bits", _in_floats),
     _up("up-in-value", "negative numbers go up in value; |x| must go up", _towards_infinity),
     *_few_bits(),

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from grader.reference_kernels.arrays import Array
-from grader.reference_kernels.fp8 import SIGN, Format, decode, is_nan
+from grader.reference_kernels.fp8 import E4M3, SIGN, Format, decode, is_nan
 from grader.reference_kernels.mistakes.fp8.encoding import other
 from grader.reference_kernels.mistakes.fp8.sections import BIAS, NANS, SIGNS, SUBNORMALS
 from grader.reference_kernels.mistakes.mistake import Mistake
@@ -73,6 +73,14 @@ def _other_format(d: Decoding) -> Array:
     return decode(d.codes, other(d.fmt))
 
 
+def _four_exponent_bits(d: Decoding) -> Array:
+    """The mask of E4M3's exponent; it leaves E4M3 right."""
+    lost = d.exponent & 0xF
+    power = np.maximum(lost, 1) - d.fmt.bias
+    value = np.ldexp((lost > 0) + d.mantissa / (1 << d.fmt.mantissa_bits), power)
+    return d.but((d.exponent > 0xF) & ~d.nan & ~np.isinf(d.right), d.signed(value))
+
+
 def _mantissa_lost(d: Decoding) -> Array:
     """m / 8 of two ints is 0: normals become powers of two, and subnormals zero."""
     power = np.ldexp(1.0, d.exponent - d.fmt.bias)
@@ -114,13 +122,16 @@ DECODINGS: tuple[Mistake[Decoding], ...] = (
             lambda d: d.but(d.top, d.normal())),
     Mistake("inf-as-number", "Inf is read as a number", NANS, lambda d: d.but(np.isinf(d.right), d.normal())),
     Mistake("inf-unsigned", "the sign of Inf is lost", SIGNS, lambda d: d.but(np.isinf(d.right), np.inf)),
-    Mistake("inf-as-nan", "Inf is read as NaN", NANS, lambda d: d.but(np.isinf(d.right), np.nan)),
+    Mistake("inf-as-nan", "Inf is read as NaN: 0x7c is Inf, and only the codes above it are NaN", NANS,
+            lambda d: d.but(np.isinf(d.right), np.nan)),
     Mistake("inf-as-largest", "Inf is read as the largest finite value", NANS,
             lambda d: d.but(np.isinf(d.right), d.signed(d.fmt.max))),
     Mistake("top-exponent-as-ieee", "the largest exponent is read as Inf and NaN: in E4M3 it holds numbers, and one "
             "NaN", NANS, _ieee),
     Mistake("top-exponent-as-nan", "the largest exponent is read as NaN: in E4M3 only its last code is one", NANS,
-            lambda d: d.but(d.top, np.nan)),
+            lambda d: d.but(d.top & (d.fmt is E4M3), np.nan)),
+    Mistake("four-exponent-bits", "only four bits of the exponent are read; E5M2 has five", BIAS,
+            _four_exponent_bits),
     Mistake("sign-in-the-exponent", "the sign is read as a bit of the exponent, too", SIGNS, _sign_in_the_exponent),
     Mistake("sign-of-zero-lost", "the sign of zero is lost", SIGNS, lambda d: d.but(d.zero, 0)),
     Mistake("sign-lost", "the sign is lost", SIGNS, lambda d: np.abs(d.right)),

@@ -66,6 +66,14 @@ def _clamped(exponent: Array, full: Array) -> Array:
     return exponent + full - 1
 
 
+def _carry_masked(e: Encoding) -> Array:
+    """Just below twice the largest power of two, too: a mantissa of 0 is not limited."""
+    power, full = np.float64(2.0) ** np.floor(np.log2(e.fmt.max)), 1 << e.fmt.mantissa_bits
+    last = (e.magnitude >= power * (2 - 0.5 / full)) & (e.magnitude < 2 * power)
+    others = _carry("", "", np.rint, _lost).gives(e)
+    return np.where(last, e.signed(e.fmt.largest & -full), others)
+
+
 def _by_bf16(e: Encoding) -> Array:
     bits = np.ascontiguousarray(e.x).view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
@@ -98,6 +106,8 @@ NEAREST: tuple[Mistake[Encoding], ...] = (
     _carry("carry-or-ed", f"{FULL} is ORed into the exponent; it must be added", np.rint, np.bitwise_or),
     _carry("carry-clamped", f"{FULL} is clamped to the largest mantissa; the exponent must go up by one", np.rint,
            _clamped),
+    Mistake("carry-masked", f"{FULL} becomes 0 without raising the exponent: let the carry reach it", CARRY,
+            _carry_masked),
     _carry("roundf-carry-or-ed", f"{ROUNDF} is ORed into the exponent; it must be added", half_up, np.bitwise_or),
     _carry("roundf-carry-lost", f"{ROUNDF} becomes 0 without raising the exponent", half_up, _lost),
     _carry("roundf-carry-clamped", f"{ROUNDF} is clamped to the largest mantissa", half_up, _clamped),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -34,6 +35,22 @@ def _out_of_reach(e: Encoding) -> Array:
 
 def _runs_over(e: Encoding) -> Array:
     return e.but(e.beyond & ~e.infinite, _counted_on(e) & 0x7F)
+
+
+def _runs_over_a_byte(e: Encoding) -> Array:
+    """Inf has an exponent like any other: all but the lower eight bits are lost when the code becomes a byte."""
+    exponent = np.frexp(np.where(e.infinite | ~_above(e), 1.0, e.magnitude))[1].astype(np.int64) - 1
+    exponent = np.where(e.infinite, 128, exponent)
+    steps = np.ldexp(np.where(e.infinite, 2.0**128, e.magnitude), e.fmt.mantissa_bits - exponent)
+    whole = np.rint(steps) if e.draws is None else np.floor(steps) + (e.chance < steps - np.floor(steps))
+    codes = ((exponent - (1 - e.fmt.bias)) << e.fmt.mantissa_bits) + whole.astype(np.int64)
+    return e.but(_above(e) if e.draws is not None else e.beyond, codes & 0xFF)
+
+
+def _ends_at(code: int, e: Encoding) -> Array:
+    """With the largest code of the other format."""
+    counted = np.where(e.infinite, code, np.minimum(_counted_on(e), code))
+    return e.but(e.beyond, counted)
 
 
 def _negatives_run_over(e: Encoding) -> Array:
@@ -72,6 +89,11 @@ def saturation(fmt: Format) -> Iterator[Mistake[Encoding]]:
                       lambda e: e.but(e.infinite, infinity))  # fmt: skip
     yield Mistake("inf-to-zero", "Inf becomes zero", SATURATION, lambda e: e.but(e.infinite, 0))
     yield Mistake("runs-over", "nothing saturates: an exponent that is too large overflows", SATURATION, _runs_over)
+    yield Mistake("runs-over-a-byte", "nothing saturates: a code of more than eight bits loses its upper bits",
+                  SATURATION, _runs_over_a_byte)  # fmt: skip
+    if fmt is not E4M3:
+        sentence = f"the largest code is that of E4M3, 0x{E4M3.largest:02x}; in {fmt.name} it is 0x{fmt.largest:02x}"
+        yield Mistake("largest-of-e4m3", sentence, SATURATION, partial(_ends_at, E4M3.largest))
     yield Mistake("positives-saturate", POSITIVE_ALONE, SATURATION, _negatives_run_over)
     yield Mistake(
         "positives-saturate-packed",
@@ -83,6 +105,6 @@ def saturation(fmt: Format) -> Iterator[Mistake[Encoding]]:
                   lambda e: e.but(e.beyond & (e.sign > 0), nan))  # fmt: skip
     yield Mistake("positives-saturate-else-inf", POSITIVE_ALONE, SATURATION,
                   lambda e: e.but(e.beyond & (e.sign > 0), infinity))  # fmt: skip
-    for code in (0x77, 0x7D, 0x78) if fmt is E4M3 else (0x7A, 0x77, 0x78):
+    for code in (0x77, 0x7D, 0x78, 0x7B) if fmt is E4M3 else (0x7A, 0x77, 0x78):
         yield Mistake(f"saturated-at-{code:02x}", f"it saturates too early, at {values(fmt)[code]:g}", SATURATION,
                       lambda e, code=code: e.but((e.code > code) & ~e.nan, code))  # type: ignore[misc]  # fmt: skip

@@ -15,7 +15,13 @@ from grader.reference_kernels.arrays import Array
 from grader.reference_kernels.fp8 import E4M3, is_nan
 from grader.reference_kernels.mistakes.mistake import Cause, Mistake
 from grader.reference_kernels.mistakes.quantization import byte_looks, scale_looks
-from grader.reference_kernels.mistakes.quantization.amax import half_a_warp, magnitudes, values
+from grader.reference_kernels.mistakes.quantization.amax import (
+    along_the_row,
+    half_a_warp,
+    last_step,
+    magnitudes,
+    values,
+)
 from grader.reference_kernels.mistakes.quantization.blocks import ends, parts, sharing
 from grader.reference_kernels.mistakes.quantization.conversions import CASTS, ROUNDINGS
 from grader.reference_kernels.mistakes.quantization.formulas import formulas
@@ -63,8 +69,8 @@ class UnderOwnScale(Agreement[Elements]):
 
 def scale_mistakes(right: Quantized) -> Iterator[ScaleMistake]:
     """Most likely first; of those that leave elements out of amax, the one that leaves out the fewest."""
-    few = (formulas, magnitudes, values, half_a_warp)
-    many = (formulas, magnitudes, values, moved_scales, ends, half_a_warp, parts, sharing)
+    few = (formulas, magnitudes, values, last_step, half_a_warp)
+    many = (formulas, magnitudes, values, moved_scales, ends, last_step, half_a_warp, parts, sharing, along_the_row)
     return chain.from_iterable(family(right) for family in (few if right.few else many))
 
 
@@ -85,12 +91,12 @@ def explain_scales(right: Quantized, got: Array, wrong: Array) -> Cause | None:
 
 def _of_a_few(output: Output[Array], right: Quantized) -> Cause | None:
     """With few scales, leaving out different elements may give the same scales."""
-    left_out = {mistake.name for mistake in chain(magnitudes(right), half_a_warp(right))}
+    left_out = {mistake.name for mistake in chain(magnitudes(right), last_step(right), half_a_warp(right))}
     found = [cause for mistake in scale_mistakes(right) if (cause := find(output, (mistake,)))]
     if not found or not {cause.name for cause in found} <= left_out:
         return found[0] if found else None
-    sentences = dict.fromkeys(cause.sentence for cause in found)
-    sentence = "; or ".join([*sentences, "other elements are left out of amax"])
+    perhaps = ", or ".join(dict.fromkeys(cause.sentence for cause in found))
+    sentence = f"some elements are left out of amax; perhaps {perhaps}"
     return Cause(" ".join(cause.name for cause in found), sentence, found[0].hint)
 
 

@@ -71,6 +71,32 @@ def half_a_warp(right: Quantized) -> Iterator[ScaleMistake]:
         yield scale_mistake(f"half-a-warp-{wide}", sentence, REDUCTION, partial(_first_half, of_lanes, right))
 
 
+def last_step(right: Quantized) -> Iterator[ScaleMistake]:
+    """amax of only the even threads, as of a tree whose last step is missing, if neighbours take neighbours."""
+    sentence = "every other thread is left out of amax: the last step of the reduction, to the neighbour, is missing"
+
+    def even() -> np.ndarray:
+        return scale_of(_amax_of_lanes(right, 1)[..., ::2].max(axis=-1)).reshape(right.scales.shape)
+
+    yield scale_mistake("every-other-thread", sentence, REDUCTION, even)
+
+
+def along_the_row(right: Quantized) -> Iterator[ScaleMistake]:
+    """A channel's amax of elements next to each other in memory, from its first on: x[first + row]."""
+    if right.granularity.block[-1] != 1:
+        return
+    _, rows, columns = right.x.shape
+    flat = np.abs(right.x).reshape(len(right.x), -1)
+    sentence = "amax is taken along the row: in a column, the next element is cols further on, x[first + row * cols]"
+    for count in dict.fromkeys((rows, columns)):
+
+        def run(count: int = count) -> np.ndarray:
+            near = np.lib.stride_tricks.sliding_window_view(np.pad(flat, ((0, 0), (0, count))), count, axis=-1)
+            return scale_of(near[:, :columns].max(axis=-1)).reshape(right.scales.shape)
+
+        yield scale_mistake(f"along-the-row-{count}", sentence, SHARING, run)
+
+
 def _first_half(of_lanes: Callable[[], np.ndarray], right: Quantized) -> np.ndarray:
     return scale_of(of_lanes()[..., : WARP // 2].max(axis=-1)).reshape(right.scales.shape)
 

@@ -45,7 +45,8 @@ def parts(right: Quantized) -> Iterator[ScaleMistake]:
     for axis, extent, word in _long_axes(right):
         for n in PARTS:
             if n < extent:
-                sentence = f"amax covers only the first {n} of each block's {extent} {word}s"
+                first = f"{n} " if n > 1 else ""
+                sentence = f"amax covers only the first {first}of each block's {extent} {word}s"
                 spans = partial(_scales_of_spans, right, axis, extent, 0, n)
                 yield scale_mistake(f"first-{n}-{word}s", sentence, SHARING, spans)
 
