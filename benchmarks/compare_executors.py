@@ -2,9 +2,8 @@
 
     python benchmarks/compare_executors.py tests/kernels/correct/*.cu > benchmarks/results/executors.md
 
-Each kernel runs on every case of exercise 01 in both executors. Where every operation is `fma.rn` or `.rn`, the bits
-agree; where PTX leaves a choice (a fused multiply-add, the tensor core's sum, the order of atomics), they differ by a
-rounding or two.
+Each kernel runs on every case of exercise 01 in both executors. The bits agree, tensor cores' too, unless PTX leaves
+a choice: where a multiply-add may be fused, or atomics come in any order, they differ by a rounding or two.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from grader.executors.cuda_child import CudaChild
 from grader.exercise import catalog
 from grader.exercise.oracle import Oracle
 from grader.launching import invocations
-from grader.launching.plan import Limits, plan_launch, request_launch
+from grader.launching.plan import H200, DeviceLimits, plan_launch, request_launch
 from grader.model.execution import Executor, Outcome
 from grader.model.exercise import Case, Exercise
 
@@ -44,7 +43,7 @@ def run(exercise: Exercise, file: Path, child: Executor, case: Case) -> Outcome:
     """With the CPU's multiprocessors on both, so that both launch the same."""
     compilation = child.compile(file.read_bytes(), file.name)
     gpu = child.describe() if isinstance(child, CudaChild) else None
-    limits = Limits(132, gpu.max_shared_bytes) if gpu else Limits()
+    limits = DeviceLimits(H200.sm_count, gpu.max_shared_bytes) if gpu else H200
     plans = []
     for kernel in exercise.kernels:
         outcome = child.run(*request_launch(kernel, case, limits), deadline=SECONDS)

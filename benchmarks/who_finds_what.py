@@ -19,7 +19,7 @@ from grader.executors.tools import Staged, StagedRuns
 from grader.exercise import catalog, submission
 from grader.exercise.oracle import Oracle
 from grader.launching import invocations
-from grader.launching.plan import Limits, plan_launch, request_launch
+from grader.launching.plan import plan_launch, request_launch
 from grader.model.exercise import Case, Exercise
 
 SEED = 7
@@ -85,7 +85,7 @@ def staged(exercise: Exercise, case: Case, file: Path) -> Staged | None:
     try:
         compilation = executor.compile(source.content, source.name)
         for kernel in exercise.kernels:
-            outcome = executor.run(*request_launch(kernel, case, Limits()), deadline=LAUNCH_SECONDS)
+            outcome = executor.run(*request_launch(kernel, case), deadline=LAUNCH_SECONDS)
             with_plans.append(plan_launch(kernel, compilation, source.text, source.name, outcome))
     finally:
         executor.close()

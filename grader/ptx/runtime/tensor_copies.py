@@ -342,8 +342,14 @@ def tile_note() -> Fn:
     f = Fn("tile_note", "void", {"w": "ptr", "map": "ptr", "target": "i64", "bytes": "i32", "site": "i32"}, COLD)
     known, place = WORKER.get(f["w"], "tile_count"), f.alloca("i32")
     place.store(known)
-    with f.count(known) as i, f.when(TILE.get(tile_at(f, i), "target").eq(f["target"])):
-        place.store(i)
+    end = f["target"] + f["bytes"].zext("i64")
+    with f.count(known) as i:
+        entry = tile_at(f, i)
+        target, size = TILE.get(entry, "target"), TILE.get(entry, "bytes").zext("i64")
+        with f.when(target.ult(end) & f["target"].ult(target + size)):
+            TILE.set(entry, "bytes", f.const("i32", 0))
+        with f.when(target.eq(f["target"])):
+            place.store(i)
     at = place.load("i32")
     with f.when(at.ult(MAX_TILES)):
         entry = tile_at(f, at)
