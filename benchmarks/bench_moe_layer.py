@@ -223,11 +223,9 @@ def timed_tokens(contenders: Mapping[str, Callable[[Any], Any]], inputs: Sequenc
 
 def timed_steps(layer: Any, x: Any) -> Iterator[Row]:
     """As MoELayer.forward."""
-    import torch
-
     from grader.reference_kernels.torch_layers import ops
 
-    logits = torch.nn.functional.linear(x.float(), layer.router)
+    logits = ops.router_logits(x, layer.router)
     experts, weights = ops.route(logits, layer.top_k, layer.renormalize)
     rows, tokens_of, sizes = ops.permute(experts, layer.experts)
     permuted = ops.quantize_permuted(x, rows, tokens_of)
@@ -235,7 +233,7 @@ def timed_steps(layer: Any, x: Any) -> Iterator[Row]:
     h = ops.swiglu_quantize(gate_up)
     y = layer._product(h, layer.down, layer.down_scale_inv, sizes)
     steps: dict[str, Callable[[], Any]] = {
-        "router": lambda: torch.nn.functional.linear(x.float(), layer.router),
+        "router": lambda: ops.router_logits(x, layer.router),
         "top k": lambda: ops.route(logits, layer.top_k, layer.renormalize),
         "sort by expert": lambda: ops.permute(experts, layer.experts),
         "quantize and copy": lambda: ops.quantize_permuted(x, rows, tokens_of),

@@ -3,7 +3,7 @@
     python benchmarks/compare_tensor_cores.py > benchmarks/results/tensor_cores.md
 
 mma, wmma and wgmma with every N: a million random and a hundred thousand adversarial products each, that is, elements
-of D, of which every bit counts. Needs an NVIDIA GPU of compute capability 9.0. `--only TEXT` chooses instructions,
+of D, of which every bit counts. Needs an NVIDIA GPU of compute capability 9.0. `--only REGEX` chooses instructions,
 `--save DIR` keeps matrices in which something differs, `--vectors N` takes fewer, `--seconds N` stops after that.
 """
 
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
     if not machine.gpus():
         print("needs an NVIDIA GPU", file=sys.stderr)
         return 4
-    chosen = [i for i, instruction in enumerate(every()) if options.only in instruction.opcode]
+    chosen = [i for i, instruction in enumerate(every()) if re.search(options.only, instruction.opcode)]
     context = multiprocessing.get_context("spawn")
     cores = len(os.sched_getaffinity(0))
     jobs = [(i, options.vectors, options.save) for i in chosen]
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--only", default="", help="only instructions with this in their name")
+    parser.add_argument("--only", default="", help="only instructions whose name matches")
     parser.add_argument("--vectors", type=int, default=RANDOM, help="random products of each; a tenth adversarial")
     parser.add_argument("--seconds", type=float, help="then start no more")
     parser.add_argument("--save", type=Path, help="a folder for matrices in which something differs")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 OPTIONS = ("-std=c++17", "-lineinfo", "--ptxas-options=-v")
 OWN_FEATURES = 9  # from this compute capability on, an "a" behind it stands for the features of one architecture
 
@@ -22,6 +23,15 @@ def load(file: Path, *options: str) -> Any:
     module = Module()
     module.load(compiled(file, architecture(), *options))
     return module
+
+
+def launch(kernel: Any, grid: int, block: int, arguments: tuple[Any, ...], shared_bytes: int = 0) -> None:
+    """On CuPy's current stream. More shared memory than a block gets anyway has to be asked for."""
+    if shared_bytes:
+        from cupy_backends.cuda.api import driver
+
+        driver.funcSetAttribute(kernel.ptr, MAX_DYNAMIC_SHARED, shared_bytes)
+    kernel((grid,), (block,), arguments, shared_bytes)
 
 
 def architecture() -> str:

@@ -2,6 +2,8 @@
 //
 //     python reference_kernels/ladder.py fast_quantization
 //
+// What came of it on an H200 is in benchmarks/results/quantization_and_moe_on_h200.md.
+//
 //     quantize_tensor          one scale that is known before: one pass
 //     tensor_amax,
 //     quantize_by_amax         one scale from the tensor itself: two passes, the second from the end
@@ -61,12 +63,13 @@ __device__ float to_float(u16 bf16) { return __uint_as_float((unsigned)bf16 << 1
 // Magnitudes are compared as bits: non-negative floats are ordered like their bits; NaN is above Inf.
 __device__ unsigned magnitude(float x) { return __float_as_uint(x) & 0x7fffffff; }
 
+// One instruction for each value: |v| costs nothing there, and NaN stays.
 template <int W>
 __device__ unsigned largest(const float (&v)[W]) {
-    unsigned most = 0;
+    float most = 0.0f;
 #pragma unroll
-    for (int i = 0; i < W; ++i) most = max(most, magnitude(v[i]));
-    return most;
+    for (int i = 0; i < W; ++i) asm("max.NaN.f32 %0, %0, %1;" : "+f"(most) : "f"(fabsf(v[i])));
+    return __float_as_uint(most);
 }
 
 // The largest value of LANES neighbouring lanes, for each of them.
@@ -106,6 +109,12 @@ struct Divisor {
         reciprocal = __fmaf_rn(-__fmaf_rn(reciprocal, scale, -1.0f), reciprocal, reciprocal);
     }
     __device__ float quotient(float x) const { return quotient_of(x, scale, reciprocal); }
+};
+
+// x * (1 / scale): within two ulps of the quotient, for values that are approximations themselves.
+struct Reciprocal : Divisor {
+    using Divisor::Divisor;
+    __device__ float quotient(float x) const { return x * reciprocal; }
 };
 
 // The same by the division that the compiler makes: about ten instructions and a branch.
@@ -195,11 +204,11 @@ __device__ void quantize_tensor(const T* x, u8* q, float scale, long long n) {
 }
 
 extern "C" __global__ void quantize_tensor_fp32(const float* x, u8* q, const float* scale, long long n) {
-    quantize_tensor<4>(x, q, *scale, n);
+    quantize_tensor<2>(x, q, *scale, n);
 }
 
 extern "C" __global__ void quantize_tensor_bf16(const u16* x, u8* q, const float* scale, long long n) {
-    quantize_tensor<4>(x, q, *scale, n);
+    quantize_tensor<2>(x, q, *scale, n);
 }
 
 // `amax` starts as 0 and ends as the bits of the largest magnitude.
@@ -291,46 +300,52 @@ extern "C" __global__ void quantize_rows_step2(const float* x, u8* q, float* sca
     }
 }
 
-// Where the 16 bytes of a thread lie: each row is filled up to whole blocks, which are numbered through.
+// Where the W values of a thread lie.
 struct Place {
-    long long block, row;
+    long long row;
     int col;
     bool inside;
-
-    __device__ Place(long long vector, int lanes, int rows, int cols, int across) {
-        block = vector / lanes;
-        row = (unsigned)block / (unsigned)across;
-        col = ((int)block - (int)row * across) * BLOCK + (int)(vector % lanes) * (BLOCK / lanes);
-        inside = row < rows && col < cols;
-    }
 };
 
-// The values come from load(place) and values(what was loaded, v), W of each thread: 128 / W lanes share a
-// scale. They go to put(place, codes, scale). UNROLL loads of each thread are under way before the first is
-// used. At most 2^31 blocks.
-template <int W, int UNROLL, typename By, typename Load, typename Values, typename Put>
-__device__ void quantize_rows(Load load, Values values, Put put, int rows, int cols) {
-    constexpr int LANES = BLOCK / W;
-    const int across = ceil_div(cols, BLOCK);
-    const long long vectors = (long long)rows * across * LANES, piece = (long long)blockDim.x * UNROLL;
-    for (long long first = blockIdx.x * piece; first < vectors; first += gridDim.x * piece) {
-        decltype(load(Place(0, LANES, rows, cols, across))) raw[UNROLL];
+// Calls load(place) for W values of each thread, and use(place, what was loaded), which is called by every
+// lane of a warp together. Blocks of threads take pieces of rows: one division for all of a block's threads.
+// UNROLL loads of each thread are under way before the first is used.
+template <int W, int UNROLL, typename Load, typename Use>
+__device__ void each_piece(Load load, Use use, int rows, int cols) {
+    const int piece = blockDim.x * UNROLL * W, pieces = ceil_div(cols, piece);
+    for (long long i = blockIdx.x; i < (long long)rows * pieces; i += gridDim.x) {
+        const long long row = (unsigned)i / (unsigned)pieces;
+        const int first = ((int)i - (int)row * pieces) * piece + threadIdx.x * W;
+        decltype(load(Place{})) raw[UNROLL];
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            const Place at(first + u * blockDim.x + threadIdx.x, LANES, rows, cols, across);
+            const int col = first + u * blockDim.x * W;
             raw[u] = {};
-            if (at.inside) raw[u] = load(at);
+            if (col < cols) raw[u] = load(Place{row, col, true});
         }
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            const Place at(first + u * blockDim.x + threadIdx.x, LANES, rows, cols, across);
-            float v[W];
-            values(raw[u], v);
-            const By by(scale_of(largest_of<LANES>(largest(v))));
-            divide(v, by);
-            if (at.inside) put(at, Codes<W>(v), by.scale);
+            const int col = first + u * blockDim.x * W;
+            use(Place{row, col, col < cols}, raw[u]);
         }
     }
+}
+
+// values(what was loaded, v) are the W values of a thread: 128 / W lanes share a scale. They go to
+// put(place, codes, scale).
+template <int W, int UNROLL, typename By, typename Load, typename Values, typename Put>
+__device__ void quantize_rows(Load load, Values values, Put put, int rows, int cols) {
+    using Raw = decltype(load(Place{}));
+    each_piece<W, UNROLL>(
+        load,
+        [=](const Place& at, const Raw& raw) {
+            float v[W];
+            values(raw, v);
+            const By by(scale_of(largest_of<BLOCK / W>(largest(v))));
+            divide(v, by);
+            if (at.inside) put(at, Codes<W>(v), by.scale);
+        },
+        rows, cols);
 }
 
 // Where they belong: a row of codes to a row, a scale to a block.
@@ -342,7 +357,7 @@ struct InPlace {
     template <int W>
     __device__ void operator()(const Place& at, const Codes<W>& codes, float own) const {
         codes.store(q + at.row * cols + at.col);
-        if (at.col % BLOCK == 0) scale[at.block] = own;
+        if (at.col % BLOCK == 0) scale[at.row * ceil_div(cols, BLOCK) + at.col / BLOCK] = own;
     }
 };
 
@@ -357,7 +372,7 @@ struct ToPlaces {
     __device__ void operator()(const Place& at, const Codes<W>& codes, float own) const {
         const int across = ceil_div(cols, BLOCK);
         for (int slot = 0; slot < k; ++slot) {
-            const long long row = places[at.row * k + slot];
+            const long long row = __ldg(places + at.row * k + slot);
             codes.store(q + row * cols + at.col);
             if (at.col % BLOCK == 0) scale[row * across + at.col / BLOCK] = own;
         }
@@ -371,7 +386,7 @@ __device__ void quantize_rows_of(const T* x, Put put, int rows, int cols) {
                                         cols);
 }
 
-// The third: 16 bytes at a time. The fourth: several of them under way. The last: no division by element.
+// The third: 16 bytes at a time. The fourth: four of them under way. The fifth: no division by element.
 extern "C" __global__ void quantize_rows_step3(const float* x, u8* q, float* scale, int rows, int cols) {
     quantize_rows_of<1, PlainDivisor>(x, InPlace{q, scale, cols}, rows, cols);
 }
@@ -380,18 +395,22 @@ extern "C" __global__ void quantize_rows_step4(const float* x, u8* q, float* sca
     quantize_rows_of<4, PlainDivisor>(x, InPlace{q, scale, cols}, rows, cols);
 }
 
-extern "C" __global__ void quantize_rows_fp32(const float* x, u8* q, float* scale, int rows, int cols) {
+extern "C" __global__ void quantize_rows_step5(const float* x, u8* q, float* scale, int rows, int cols) {
     quantize_rows_of<4, Divisor>(x, InPlace{q, scale, cols}, rows, cols);
 }
 
+extern "C" __global__ void quantize_rows_fp32(const float* x, u8* q, float* scale, int rows, int cols) {
+    quantize_rows_of<2, Divisor>(x, InPlace{q, scale, cols}, rows, cols);
+}
+
 extern "C" __global__ void quantize_rows_bf16(const u16* x, u8* q, float* scale, int rows, int cols) {
-    quantize_rows_of<4, Divisor>(x, InPlace{q, scale, cols}, rows, cols);
+    quantize_rows_of<2, Divisor>(x, InPlace{q, scale, cols}, rows, cols);
 }
 
 // x (rows, cols) to q (rows * k, cols): each token's row to its experts, read and quantized once.
 extern "C" __global__ void quantize_to_places_fp32(const float* x, const int* places, u8* q, float* scale,
                                                    int rows, int cols, int k) {
-    quantize_rows_of<4, Divisor>(x, ToPlaces{q, scale, cols, k, places}, rows, cols);
+    quantize_rows_of<2, Divisor>(x, ToPlaces{q, scale, cols, k, places}, rows, cols);
 }
 
 extern "C" __global__ void quantize_to_places_bf16(const u16* x, const int* places, u8* q, float* scale,
@@ -423,14 +442,21 @@ __device__ void swiglu(const GateUp& raw, float (&v)[8]) {
     for (int i = 0; i < 8; ++i) v[i] = swiglu(gate[i], up[i]);
 }
 
+struct LoadGateUp {
+    const u16* gate_up;
+    int cols;
+
+    __device__ GateUp operator()(const Place& at) const {
+        const u16* gate = gate_up + at.row * 2 * cols + at.col;
+        return GateUp{load16(gate), load16(gate + cols)};
+    }
+};
+
 template <int UNROLL>
 __device__ void swiglu_quantize_of(const u16* gate_up, u8* q, float* scale, int rows, int cols) {
-    quantize_rows<8, UNROLL, Divisor>(
-        [=](const Place& at) {
-            const u16* gate = gate_up + at.row * 2 * cols + at.col;
-            return GateUp{load16(gate), load16(gate + cols)};
-        },
-        [](const GateUp& raw, float (&v)[8]) { swiglu(raw, v); }, InPlace{q, scale, cols}, rows, cols);
+    quantize_rows<8, UNROLL, Reciprocal>(
+        LoadGateUp{gate_up, cols}, [](const GateUp& raw, float (&v)[8]) { swiglu(raw, v); },
+        InPlace{q, scale, cols}, rows, cols);
 }
 
 // gate_up (rows, 2 * cols): the gates, then what they let through.
@@ -440,19 +466,19 @@ extern "C" __global__ void swiglu_quantize(const u16* gate_up, u8* q, float* sca
 
 // The first of two passes, as quick as it gets: silu(gate) * up in BF16. quantize_rows_bf16 is the second.
 extern "C" __global__ void swiglu_bf16(const u16* gate_up, u16* h, int rows, int cols) {
-    const int vectors = cols / 8;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (long long)rows * vectors;
-         i += (long long)gridDim.x * blockDim.x) {
-        const long long row = (unsigned)i / (unsigned)vectors, col = (i - row * vectors) * 8;
-        const u16* gate = gate_up + row * 2 * cols + col;
-        float v[8];
-        swiglu(GateUp{load16(gate), load16(gate + cols)}, v);
-        unsigned word[4];
+    each_piece<8, 2>(
+        LoadGateUp{gate_up, cols},
+        [=](const Place& at, const GateUp& raw) {
+            float v[8];
+            swiglu(raw, v);
+            unsigned word[4];
 #pragma unroll
-        for (int e = 0; e < 4; ++e)
-            asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word[e]) : "f"(v[2 * e + 1]), "f"(v[2 * e]));
-        *reinterpret_cast<uint4*>(h + row * cols + col) = make_uint4(word[0], word[1], word[2], word[3]);
-    }
+            for (int e = 0; e < 4; ++e)
+                asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word[e]) : "f"(v[2 * e + 1]), "f"(v[2 * e]));
+            const uint4 bits = make_uint4(word[0], word[1], word[2], word[3]);
+            if (at.inside) *reinterpret_cast<uint4*>(h + at.row * cols + at.col) = bits;
+        },
+        rows, cols);
 }
 
 // ---- 128x128 --------------------------------------------------------------------------------------------
@@ -556,7 +582,7 @@ extern "C" __global__ void quantize_channels_step1(const float* x, u8* q, float*
 }
 
 #ifndef CHANNEL_THREADS
-#define CHANNEL_THREADS 256
+#define CHANNEL_THREADS 512
 #define CHANNEL_STEPS 16
 #endif
 
@@ -580,33 +606,105 @@ __device__ unsigned load_of_rank(const unsigned* own, int rank) {
 __device__ void arrive_in_cluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 __device__ void wait_for_cluster() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 
-// x (groups, rows, cols). A cluster takes a strip of LANES * 16 bytes across, from top to bottom, and keeps
-// it in registers: STEPS times 16 bytes of each thread. Taller ones are read twice, but for the last part.
-template <int THREADS, int LANES, int STEPS, typename T>
-__device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, int rows, int cols) {
-    constexpr int W = WIDTH<T>, STRIP = LANES * W, HEIGHT = THREADS / LANES * CLUSTER;  // rows of a step
-    constexpr int PART = STEPS * HEIGHT;
-    __shared__ unsigned own[STRIP], total[STRIP];
-    const int strips = ceil_div(cols, STRIP), lane = threadIdx.x % LANES;
-    const int first = rank_in_cluster() * (THREADS / LANES) + threadIdx.x / LANES;
-    for (int strip = blockIdx.x / CLUSTER; strip < groups * strips; strip += gridDim.x / CLUSTER) {
-        const long long group = strip / strips;
-        const int col = strip % strips * STRIP + lane * W;
-        const long long start = group * rows * cols + col;
-        const int end = col < cols ? rows : 0;
-        uint4 raw[STEPS];
-        auto load_part = [&](int part) {
+// 16 bytes to shared memory, asynchronously; or zeros.
+__device__ void request16(uint4* to, const void* from, bool inside) {
+    asm volatile(
+        "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
+        "l"(from), "r"(inside ? 16 : 0)
+        : "memory");
+}
+
+__device__ void wait_for_requests() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// Where a thread's 16 bytes of a strip lie: LANES of them side by side, rows HEIGHT apart.
+template <int THREADS, int LANES, typename T>
+struct Strip {
+    static constexpr int W = WIDTH<T>, COLS = LANES * W, HEIGHT = THREADS / LANES * CLUSTER;
+    long long group, start;  // of x
+    int col, first, end;     // rows from `first` on, up to `end`
+
+    __device__ Strip(int strip, int strips, int rows, int cols) {
+        group = strip / strips;
+        col = strip % strips * COLS + threadIdx.x % LANES * W;
+        start = group * rows * cols + col;
+        first = rank_in_cluster() * (THREADS / LANES) + threadIdx.x / LANES;
+        end = col < cols ? rows : 0;
+    }
+};
+
+// The largest magnitude of each column of a cluster's strip, for every thread of it. `most`: of a thread's
+// own columns. The caller waits for the cluster before it calls again.
+template <int THREADS, int LANES, int W>
+__device__ void share_maxima(unsigned (&most)[W]) {
+    constexpr int COLS = LANES * W;
+    __shared__ unsigned own[COLS], total[COLS];
+    const int lane = threadIdx.x % LANES;
+    for (int i = threadIdx.x; i < COLS; i += THREADS) own[i] = 0;
+    __syncthreads();
 #pragma unroll
-            for (int i = 0; i < STEPS; ++i) {
-                const int row = part + i * HEIGHT + first;
-                raw[i] = {};
-                if (row < end) raw[i] = load16(x + start + (long long)row * cols);
-            }
-        };
+    for (int e = 0; e < W; ++e) {
+#pragma unroll
+        for (int away = WARP / 2; away >= LANES; away /= 2)
+            most[e] = max(most[e], __shfl_xor_sync(ALL_LANES, most[e], away));
+        if (threadIdx.x % WARP < LANES) atomicMax(&own[lane * W + e], most[e]);
+    }
+    arrive_in_cluster();
+    wait_for_cluster();
+    for (int i = threadIdx.x; i < COLS; i += THREADS) {
+        unsigned all = 0;
+        for (int rank = 0; rank < CLUSTER; ++rank) all = max(all, load_of_rank(&own[i], rank));
+        total[i] = all;
+    }
+    arrive_in_cluster();  // has read the others' maxima
+    __syncthreads();
+#pragma unroll
+    for (int e = 0; e < W; ++e) most[e] = total[lane * W + e];
+}
+
+// x (groups, rows, cols). A cluster takes strips of LANES * 16 bytes across, from top to bottom, and keeps
+// one in registers: STEPS times 16 bytes of each thread. AHEAD: meanwhile the next one comes to shared
+// memory, which is as large. Taller strips are read twice, but for the last part, and not ahead.
+template <int THREADS, int LANES, int STEPS, bool AHEAD, typename T>
+__device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, int rows, int cols) {
+    using Strip = Strip<THREADS, LANES, T>;
+    constexpr int W = Strip::W, PART = STEPS * Strip::HEIGHT;
+    extern __shared__ uint4 stage[];  // each thread reads only what it has requested
+    const int strips = ceil_div(cols, Strip::COLS), clusters = gridDim.x / CLUSTER;
+    const bool ahead = AHEAD && rows <= PART;
+    uint4 raw[STEPS];
+    auto load = [&](const Strip& strip, int part) {
+#pragma unroll
+        for (int i = 0; i < STEPS; ++i) {
+            const int row = part + i * Strip::HEIGHT + strip.first;
+            raw[i] = {};
+            if (row < strip.end) raw[i] = load16(x + strip.start + (long long)row * cols);
+        }
+    };
+    auto request = [&](int number) {
+        if (number >= groups * strips) return;
+        const Strip strip(number, strips, rows, cols);
+#pragma unroll
+        for (int i = 0; i < STEPS; ++i) {
+            const int row = i * Strip::HEIGHT + strip.first;
+            const bool inside = row < strip.end;
+            const T* from = inside ? x + strip.start + (long long)row * cols : x;
+            request16(stage + i * THREADS + threadIdx.x, from, inside);
+        }
+    };
+    if (ahead) request(blockIdx.x / CLUSTER);
+    for (int number = blockIdx.x / CLUSTER; number < groups * strips; number += clusters) {
+        const Strip strip(number, strips, rows, cols);
         unsigned most[W] = {};
         int part = 0;
         for (;; part += PART) {
-            load_part(part);
+            if (ahead) {
+                wait_for_requests();
+#pragma unroll
+                for (int i = 0; i < STEPS; ++i) raw[i] = stage[i * THREADS + threadIdx.x];
+                request(number + clusters);
+            } else {
+                load(strip, part);
+            }
 #pragma unroll
             for (int i = 0; i < STEPS; ++i) {
                 float v[W];
@@ -616,61 +714,43 @@ __device__ void quantize_channels(const T* x, u8* q, float* scale, int groups, i
             }
             if (part + PART >= rows) break;
         }
-        for (int i = threadIdx.x; i < STRIP; i += THREADS) own[i] = 0;
-        __syncthreads();
-#pragma unroll
-        for (int e = 0; e < W; ++e) {
-#pragma unroll
-            for (int away = WARP / 2; away >= LANES; away /= 2)
-                most[e] = max(most[e], __shfl_xor_sync(ALL_LANES, most[e], away));
-            if (threadIdx.x % WARP < LANES) atomicMax(&own[lane * W + e], most[e]);
-        }
-        arrive_in_cluster();
-        wait_for_cluster();
-        for (int i = threadIdx.x; i < STRIP; i += THREADS) {
-            unsigned all = 0;
-            for (int rank = 0; rank < CLUSTER; ++rank) all = max(all, load_of_rank(&own[i], rank));
-            total[i] = all;
-        }
-        arrive_in_cluster();  // has read the others' maxima
-        __syncthreads();
+        share_maxima<THREADS, LANES>(most);
         Divisor by[W];
 #pragma unroll
         for (int e = 0; e < W; ++e) {
-            by[e] = Divisor(scale_of(total[lane * W + e]));
-            if (first == 0 && end > 0) scale[group * cols + col + e] = by[e].scale;
+            by[e] = Divisor(scale_of(most[e]));
+            if (strip.first == 0 && strip.end > 0) scale[strip.group * cols + strip.col + e] = by[e].scale;
         }
         for (int last = part; part >= 0; part -= PART) {
-            if (part != last) load_part(part);
+            if (part != last) load(strip, part);
 #pragma unroll
             for (int i = 0; i < STEPS; ++i) {
-                const int row = part + i * HEIGHT + first;
+                const int row = part + i * Strip::HEIGHT + strip.first;
                 float v[W];
                 unpack(raw[i], v);
 #pragma unroll
                 for (int e = 0; e < W; ++e) v[e] = by[e].quotient(v[e]);
-                if (row < end) store(q + start + (long long)row * cols, v);
+                if (row < strip.end) store(q + strip.start + (long long)row * cols, v);
             }
         }
         wait_for_cluster();  // the next strip overwrites the maxima
     }
 }
 
-extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 2)
+// The ladder's second step: a cluster for each strip, nothing ahead.
+extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 1)
+    quantize_channels_step2(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
+    quantize_channels<CHANNEL_THREADS, 8, CHANNEL_STEPS, false>(x, q, scale, groups, rows, cols);
+}
+
+extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 1)
     quantize_channels_fp32(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 4, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
+    quantize_channels<CHANNEL_THREADS, 8, CHANNEL_STEPS, true>(x, q, scale, groups, rows, cols);
 }
 
-extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 2)
+extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CHANNEL_THREADS, 1)
     quantize_channels_bf16(const u16* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<CHANNEL_THREADS, 4, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
-}
-
-// A step of the ladder: 128 bytes across, so that codes fill whole sectors, but one block on a
-// multiprocessor.
-extern "C" __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(2 * CHANNEL_THREADS, 1)
-    quantize_channels_wide(const float* x, u8* q, float* scale, int groups, int rows, int cols) {
-    quantize_channels<2 * CHANNEL_THREADS, 8, CHANNEL_STEPS>(x, q, scale, groups, rows, cols);
+    quantize_channels<CHANNEL_THREADS, 8, CHANNEL_STEPS, true>(x, q, scale, groups, rows, cols);
 }
 
 #endif

@@ -5,6 +5,7 @@ BF16 is carried as its bits, uint16. Predictions are for an H200: a device copy 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -26,34 +27,26 @@ FP32, BF16 = "fp32", "bf16"
 WIDTH = {FP32: 4, BF16: 8}  # values in 16 bytes
 BLOCK, WARP, THREADS, CLUSTER = 128, 32, 256, 8  # as in the source
 TILE_THREADS = {FP32: 512, BF16: 256}
-STRIP_LANES = 4  # 16 bytes of each across
-WIDE_THREADS, WIDE_LANES = 512, 8
-LOADS, SWIGLU_LOADS = 4, 2  # that each thread has under way
-PLACES_LOADS = {FP32: 4, BF16: 2}
-RESIDENT = 8 * 132  # blocks of 256 threads that fill an H200
+STRIP_LANES, STRIP_THREADS, STRIP_STEPS = 8, 512, 16
+STRIP_BYTES = STRIP_STEPS * STRIP_THREADS * 16  # of shared memory, for what comes next
+ROW_THREADS, LOADS = 128, 2  # of 1×128; and how many loads each has under way
+SMS = 132  # of an H200; each has room for 8 blocks of 256 threads
 
 # ---- launches
 
 
-def rows_launch(kernel: str, width: int, loads: int, shape: Shape, *, source: str = "x") -> Launch:
-    """A 1×128 kernel in which each thread takes `loads` times `width` values."""
+def rows_launch(
+    kernel: str, width: int, loads: int, shape: Shape, *, source: str = "x", threads: int = ROW_THREADS
+) -> Launch:
+    """A 1×128 kernel in which each thread takes `loads` times `width` values of a row."""
     rows, cols = shape
-    vectors = rows * _count(cols, BLOCK) * (BLOCK // width)
-    sizes = (np.int32(rows), np.int32(cols))
-    return Launch(kernel, _count(vectors, THREADS * loads), THREADS, (source, "q", "scale", *sizes))
+    grid = rows * _count(cols, width * loads * threads)
+    return Launch(kernel, grid, threads, (source, "q", "scale", np.int32(rows), np.int32(cols)))
 
 
-def rows_threads(dtype: str) -> int:
-    """Threads for each block of 128 values."""
-    return BLOCK // WIDTH[dtype] // LOADS
-
-
-def places_threads(dtype: str) -> int:
-    return BLOCK // WIDTH[dtype] // PLACES_LOADS[dtype]
-
-
-def swiglu_threads() -> int:
-    return BLOCK // WIDTH[BF16] // SWIGLU_LOADS
+def row_blocks(dtype: str, cols: int) -> int:
+    """Blocks of ROW_THREADS threads that take a row."""
+    return _count(cols, WIDTH[dtype] * LOADS * ROW_THREADS)
 
 
 def rows_of(dtype: str, shape: Shape) -> tuple[Launch, ...]:
@@ -63,20 +56,20 @@ def rows_of(dtype: str, shape: Shape) -> tuple[Launch, ...]:
 def rows_to_places(dtype: str, shape: Shape, k: int) -> tuple[Launch, ...]:
     """Shape: of x. Arrays `places` (rows, k), q (rows * k, cols) and its scales."""
     rows, cols = shape
-    grid = _count(rows * _count(cols, BLOCK) * places_threads(dtype), THREADS)
+    grid = rows * row_blocks(dtype, cols)
     arguments = ("x", "places", "q", "scale", np.int32(rows), np.int32(cols), np.int32(k))
-    return (Launch(f"quantize_to_places_{dtype}", grid, THREADS, arguments),)
+    return (Launch(f"quantize_to_places_{dtype}", grid, ROW_THREADS, arguments),)
 
 
 def swiglu(shape: Shape) -> tuple[Launch, ...]:
     """Shape: of the result."""
-    return (rows_launch("swiglu_quantize", WIDTH[BF16], SWIGLU_LOADS, shape, source="gate_up"),)
+    return (rows_launch("swiglu_quantize", WIDTH[BF16], LOADS, shape, source="gate_up"),)
 
 
 def swiglu_in_two_passes(shape: Shape) -> tuple[Launch, ...]:
     rows, cols = shape
-    grid = _count(rows * cols // WIDTH[BF16], THREADS)
-    first = Launch("swiglu_bf16", grid, THREADS, ("gate_up", "h", np.int32(rows), np.int32(cols)))
+    grid = rows * row_blocks(BF16, cols)
+    first = Launch("swiglu_bf16", grid, ROW_THREADS, ("gate_up", "h", np.int32(rows), np.int32(cols)))
     return first, rows_launch("quantize_rows_bf16", WIDTH[BF16], LOADS, shape, source="h")
 
 
@@ -85,21 +78,22 @@ def tiles(dtype: str, shape: Shape) -> tuple[Launch, ...]:
 
 
 def channels(dtype: str, shape: Shape) -> tuple[Launch, ...]:
+    """As many clusters as fit at once, each with strips in turn."""
+    (each,) = _clusters(f"quantize_channels_{dtype}", dtype, shape)
+    return (replace(each, grid=min(each.grid, SMS // CLUSTER * CLUSTER), shared_bytes=STRIP_BYTES),)
+
+
+def _clusters(kernel: str, dtype: str, shape: Shape) -> tuple[Launch, ...]:
+    """One for each strip."""
     groups, _, cols = shape
     strips = groups * _count(cols, STRIP_LANES * WIDTH[dtype])
-    return (_weights(f"quantize_channels_{dtype}", (strips, CLUSTER), THREADS, shape),)
-
-
-def wide_channels(shape: Shape) -> tuple[Launch, ...]:
-    groups, _, cols = shape
-    strips = groups * _count(cols, WIDE_LANES * WIDTH[FP32])
-    return (_weights("quantize_channels_wide", (strips, CLUSTER), WIDE_THREADS, shape),)
+    return (_weights(kernel, (strips, CLUSTER), STRIP_THREADS, shape),)
 
 
 def tensor(dtype: str, shape: Shape) -> tuple[Launch, ...]:
     """Scale and codes; `amax` starts as 0."""
     size = int(np.prod(shape))
-    grid = min(RESIDENT, _count(size // WIDTH[dtype], THREADS))
+    grid = min(8 * SMS, _count(size // WIDTH[dtype], THREADS))
     amax = Launch(f"tensor_amax_{dtype}", grid, THREADS, ("x", "amax", np.int64(size)))
     arguments = ("x", "q", "scale", "amax", np.int64(size))
     return amax, Launch(f"quantize_by_amax_{dtype}", grid, THREADS, arguments)
@@ -108,16 +102,24 @@ def tensor(dtype: str, shape: Shape) -> tuple[Launch, ...]:
 def tensor_by_scale(dtype: str, shape: Shape) -> tuple[Launch, ...]:
     """The codes under a scale that is known."""
     size = int(np.prod(shape))
-    grid = _count(size // WIDTH[dtype], THREADS * LOADS)
-    return (Launch(f"quantize_tensor_{dtype}", grid, THREADS, ("x", "q", "scale", np.int64(size))),)
+    grid = _count(size // WIDTH[dtype], ROW_THREADS * LOADS)
+    return (Launch(f"quantize_tensor_{dtype}", grid, ROW_THREADS, ("x", "q", "scale", np.int64(size))),)
 
 
 def _weights(kernel: str, work: Shape, block: int, shape: Shape) -> Launch:
     return Launch(kernel, int(np.prod(work)), block, ("x", "q", "scale", *map(np.int32, shape)))
 
 
-def _rows_step(number: int, width: int, loads: int, shape: Shape) -> tuple[Launch, ...]:
-    return (rows_launch(f"quantize_rows_step{number}", width, loads, shape),)
+def _rows_step(number: int, loads: int, shape: Shape) -> tuple[Launch, ...]:
+    return (rows_launch(f"quantize_rows_step{number}", WIDTH[FP32], loads, shape, threads=THREADS),)
+
+
+def _naive_rows(number: int, threads_each: int, shape: Shape) -> tuple[Launch, ...]:
+    """`threads_each`: of a block of 128 values."""
+    rows, cols = shape
+    grid = _count(rows * _count(cols, BLOCK) * threads_each, THREADS)
+    sizes = (np.int32(rows), np.int32(cols))
+    return (Launch(f"quantize_rows_step{number}", grid, THREADS, ("x", "q", "scale", *sizes)),)
 
 
 def _naive_tiles(shape: Shape) -> tuple[Launch, ...]:
@@ -198,6 +200,7 @@ DEEP: tuple[Shape, ...] = ((1, 16, 16), (2, 128, 128), (3, 144, 272), (2, 304, 4
 def _ladder(title: str, granularity: Granularity, dtype: str, *steps: Step, beside: tuple[Step, ...] = ()) -> Ladder:
     deep = len(granularity.block) == 3
     width = 4 if dtype == FP32 else 2
+    readings = 2 if granularity is PER_TENSOR else 1  # a tensor is larger than what a GPU keeps
     return Ladder(
         title,
         (1, SIZE, SIZE) if deep else (SIZE, SIZE),
@@ -205,7 +208,7 @@ def _ladder(title: str, granularity: Granularity, dtype: str, *steps: Step, besi
         partial(_x, dtype),
         partial(_outputs, granularity),
         partial(_wrong, granularity),
-        lambda shape: int(np.prod(shape)) * (width + 1) + 4 * int(np.prod(granularity.scale_shape(shape))),
+        lambda shape: int(np.prod(shape)) * (readings * width + 1) + 4 * int(np.prod(granularity.scale_shape(shape))),
         steps,
         beside,
         zeroed=("amax",) if granularity is PER_TENSOR else (),
@@ -230,33 +233,39 @@ ROWS_FP32 = _ladder(
     FP32,
     Step(
         "a thread takes a block and reads it twice",
-        partial(_rows_step, 1, BLOCK, 1),
+        partial(_naive_rows, 1, 1),
         700,
         "lanes are 512 bytes apart: every access of a warp touches 32 lines",
     ),
     Step(
         "a warp takes a block, 4 bytes at a time, and keeps it",
-        partial(_rows_step, 2, WIDTH[FP32], 1),
+        partial(_naive_rows, 2, WARP),
         105,
         "coalesced and read once; but four narrow loads, and a division for each element",
     ),
     Step(
         "16 bytes at a time",
-        partial(_rows_step, 3, WIDTH[FP32], 1),
+        partial(_rows_step, 3, 1),
         90,
         "a quarter of the load and store instructions; one load of each thread under way",
     ),
     Step(
         "four loads under way",
-        partial(_rows_step, 4, WIDTH[FP32], LOADS),
+        partial(_rows_step, 4, 4),
         82,
         "bytes in flight cover the latency of memory",
     ),
     Step(
         "a product with the reciprocal, put right, in place of the division",
-        partial(rows_of, FP32),
+        partial(_rows_step, 5, 4),
         79,
         "three instructions for each element instead of ten and a branch",
+    ),
+    Step(
+        "two loads under way, blocks of 128 threads",
+        partial(rows_of, FP32),
+        None,
+        "found by trying: blocks that live shorter leave a shorter tail",
     ),
     beside=_known_scale(FP32, 79),
 )
@@ -292,15 +301,15 @@ CHANNELS_FP32 = _ladder(
     ),
     Step(
         "a cluster keeps a strip of 128 bytes across",
-        wide_channels,
+        partial(_clusters, "quantize_channels_step2", FP32),
         110,
         "read once; but all threads of a multiprocessor load, wait and store at the same time",
     ),
     Step(
-        "a strip of 64 bytes across, two blocks of threads on a multiprocessor",
+        "the next strip comes to shared memory meanwhile",
         partial(channels, FP32),
-        92,
-        "one block loads while the other stores; half sectors are put together in the L2 cache",
+        90,
+        "memory is never idle while maxima are exchanged; rows of 128 bytes leave it some of its speed",
     ),
     beside=_known_scale(FP32, 79),
 )
@@ -320,7 +329,7 @@ TENSOR_FP32 = _ladder(
 
 SWIGLU = Ladder(
     "SwiGLU, then 1×128, BF16",
-    (SIZE, SIZE // 2),
+    (4 * SIZE, SIZE // 4),  # of a layer with 4096 tokens, 8 experts each, 2048 columns between the products
     FLAT,
     _gate_up,
     _swiglu_outputs,
@@ -330,10 +339,10 @@ SWIGLU = Ladder(
         Step(
             "two passes: silu(gate) * up to BF16, then quantized",
             swiglu_in_two_passes,
-            71,
+            142,
             "nine bytes of each element are moved, and there are two launches",
         ),
-        Step("one pass", swiglu, 39, "five bytes of each element are moved"),
+        Step("one pass", swiglu, 78, "five bytes of each element are moved"),
     ),
     same_bits=False,  # between the two passes h is rounded to BF16
 )
@@ -344,7 +353,7 @@ LADDERS = (
     TILES_FP32,
     _single("128×128, BF16", BLOCK_WISE, BF16, 50, "four blocks of threads on a multiprocessor"),
     CHANNELS_FP32,
-    _single("a scale for each column, BF16", PER_CHANNEL, BF16, 55, "a strip has 32 columns: whole sectors of codes"),
+    _single("a scale for each column, BF16", PER_CHANNEL, BF16, 58, "as for FP32, with strips of 64 columns"),
     TENSOR_FP32,
     _single("one scale from the tensor itself, BF16", PER_TENSOR, BF16, 72, "134 MB, a good part of it twice"),
     SWIGLU,

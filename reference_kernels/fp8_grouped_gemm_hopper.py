@@ -33,6 +33,7 @@ BAND = 64  # rows of a warpgroup
 WARPGROUP = 128
 STAGED_BYTES = 4 * 16 * 72 * 2  # of shared memory, for a warpgroup's part of C
 BARRIER_BYTES = 16  # of a stage
+SHARED_BYTES = 232_448  # that the blocks of a multiprocessor can have, compute capability 9.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ class Tile:
     consumers: int
     cols: int
     stages: int
-    cluster: int = 1
 
     @property
     def rows(self) -> int:
@@ -61,7 +61,7 @@ class Tile:
 
 SMALL = Tile("fp8_grouped_gemm_kernel", 1, 64, 4)
 MEDIUM = Tile("fp8_grouped_gemm_kernel_1", 2, 128, 4)
-LARGE = Tile("fp8_grouped_gemm_kernel_2", 2, 256, 4, cluster=2)
+LARGE = Tile("fp8_grouped_gemm_kernel_2", 2, 256, 4)
 
 
 def file() -> Path:
@@ -100,13 +100,12 @@ class GroupedGemm:
         tile = tile or tile_of(rows, N, groups, self._sm_count)
         hopper.launch(
             self._module.kernel(tile.kernel, tile.shared_bytes),
-            self._sm_count // tile.cluster * tile.cluster,
+            self._sm_count * max(1, SHARED_BYTES // tile.shared_bytes),
             tile.threads,
             tile.shared_bytes,
-            tile.cluster,
             stream,
             *map(c_void_p, (arrays.A, arrays.A_scales, arrays.B, arrays.B_scales, arrays.C, None, M_sizes)),
             *map(c_int, (K, N, groups)),
-            hopper.byte_boxes(arrays.A, (K, rows, 1), (STEP, tile.rows // tile.cluster, 1)),
+            hopper.byte_boxes(arrays.A, (K, rows, 1), (STEP, tile.rows, 1)),
             hopper.byte_boxes(arrays.B, (K, N, groups), (STEP, tile.cols, 1)),
         )

@@ -258,43 +258,41 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // A NaN is never the best; a token that has nothing else gets the weights NaN.
 __device__ float ranked(float logit) { return logit == logit ? logit : -__uint_as_float(INFINITY_BITS); }
 
-// A warp's best candidate: the largest logit, and of equal ones the expert of the lowest number.
-__device__ int best_of_warp(float logit, int expert) {
-    for (int away = WARP / 2; away > 0; away /= 2) {
-        const float other = __shfl_xor_sync(ALL_LANES, logit, away);
-        const int other_expert = __shfl_xor_sync(ALL_LANES, expert, away);
-        if (other > logit || (other == logit && other_expert < expert)) {
-            logit = other;
-            expert = other_expert;
-        }
-    }
-    return expert;
+// An integer that is larger for a larger logit, and the same for 0 and -0: integers have a maximum over a
+// warp.
+__device__ unsigned rank_of(float logit) {
+    const int bits = __float_as_int(ranked(logit) + 0.0f);
+    return bits ^ (bits >> 31 | 0x80000000);
 }
 
 // A warp takes a token: logits (tokens, num_experts) to experts and weights (tokens, k), best first. The
 // weights are the softmax over the k chosen logits, or over all of them if not `renormalize`.
-extern "C" __global__ void route(const float* logits, int* experts, float* weights, int tokens,
-                                 int num_experts, int k, int renormalize) {
+extern "C" __global__ void route(const float* __restrict__ logits, int* __restrict__ experts,
+                                 float* __restrict__ weights, int tokens, int num_experts, int k,
+                                 int renormalize) {
     const int lane = threadIdx.x % WARP, warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
     for (int token = warp; token < tokens; token += gridDim.x * blockDim.x / WARP) {
         const float* own = logits + (size_t)token * num_experts;
         int* chosen = experts + (size_t)token * k;
         float* weight = weights + (size_t)token * k;
-        float last_logit = __uint_as_float(INFINITY_BITS), top = 0, sum = 0;
+        unsigned last_rank = 0xffffffff;  // above every logit's
+        float top = 0, sum = 0;
         int last = -1;
         for (int slot = 0; slot < k; ++slot) {
-            float best = -__uint_as_float(INFINITY_BITS);
+            unsigned best = 0;  // below every logit's
             int expert = num_experts;
+#pragma unroll 4
             for (int e = lane; e < num_experts; e += WARP) {
-                const float logit = ranked(own[e]);
-                const bool open = logit < last_logit || (logit == last_logit && e > last);
-                if (open && (logit > best || (logit == best && e < expert))) {
-                    best = logit;
+                const unsigned rank = rank_of(own[e]);
+                const bool open = rank < last_rank || (rank == last_rank && e > last);
+                if (open && rank > best) {
+                    best = rank;
                     expert = e;
                 }
             }
-            last = best_of_warp(best, expert);
-            last_logit = ranked(own[last]);
+            last_rank = __reduce_max_sync(ALL_LANES, best);
+            last = __reduce_min_sync(ALL_LANES, best == last_rank ? expert : num_experts);
+            const float last_logit = ranked(own[last]);
             if (slot == 0) top = last_logit;
             if (lane == 0) {
                 chosen[slot] = last;
@@ -330,8 +328,9 @@ __device__ int sum_before_warp(int of_warp, int* of_warps, int& all) {
 // A block of threads takes an expert, and each of its warps a part of the tokens' copies, in their order. It
 // counts the expert's own, which is M_sizes, and those of the experts before, which lie above them. Then
 // rows (tokens, k) says where each goes, and tokens_of (tokens * k) whose token lies in a row.
-extern "C" __global__ void permute(const int* experts, int* M_sizes, int* rows, int* tokens_of, int copies,
-                                   int k, int num_experts) {
+extern "C" __global__ void permute(const int* __restrict__ experts, int* __restrict__ M_sizes,
+                                   int* __restrict__ rows, int* __restrict__ tokens_of, int copies, int k,
+                                   int num_experts) {
     __shared__ int of_warps[32];
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int part = ceil_div(ceil_div(copies, blockDim.x / WARP), WARP) * WARP;
@@ -348,6 +347,7 @@ extern "C" __global__ void permute(const int* experts, int* M_sizes, int* rows, 
         sum_before_warp(__reduce_add_sync(ALL_LANES, before), of_warps, all_before);
         if (threadIdx.x == 0) M_sizes[expert] = all_own;
         int next = all_before + own_before;
+#pragma unroll 4
         for (int i = begin + lane; i - lane < end; i += WARP) {
             const bool here = i < end && experts[i] == expert;
             const unsigned all = __ballot_sync(ALL_LANES, here);

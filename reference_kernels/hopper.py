@@ -1,7 +1,6 @@
-"""Launches kernels for Hopper: in clusters, and with tensor maps.
+"""Launches kernels for Hopper, which take tensor maps.
 
-CuPy's bindings of the driver have neither cuLaunchKernelEx nor cuTensorMapEncodeTiled, so this calls the driver
-itself, in the current context.
+CuPy's binding of the driver has no cuTensorMapEncodeTiled, so this calls the driver itself, in the current context.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from grader.reference_kernels import device
 
 ARCHITECTURE = "sm_90a"
 MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-CLUSTER_DIMENSION = 4  # CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
 MAP_WORDS = 16  # 64-bit words of a CUtensorMap
 MAP_ALIGNMENT = 64  # bytes
 UINT8, SWIZZLE_128B, PROMOTION_256B = 0, 3, 3  # CU_TENSOR_MAP_DATA_TYPE_*, _SWIZZLE_*, _L2_PROMOTION_*
@@ -27,25 +25,6 @@ Argument = c_int | c_void_p | TensorMap
 
 class DriverError(RuntimeError):
     """A call of the driver failed."""
-
-
-class _Attribute(ctypes.Structure):
-    """CUlaunchAttribute: the value is a union of 64 bytes, of which a cluster takes three words."""
-
-    _fields_ = (("id", c_int), ("pad", ctypes.c_char * 4), ("value", c_uint * 16))
-
-
-class _Config(ctypes.Structure):
-    """CUlaunchConfig."""
-
-    _fields_ = (
-        ("grid", c_uint * 3),
-        ("block", c_uint * 3),
-        ("shared_bytes", c_uint),
-        ("stream", c_void_p),
-        ("attributes", ctypes.POINTER(_Attribute)),
-        ("count", c_uint),
-    )
 
 
 class Module:
@@ -66,14 +45,11 @@ class Module:
         return self._kernels[name]
 
 
-def launch(
-    function: c_void_p, blocks: int, threads: int, shared_bytes: int, cluster: int, stream: int, *given: Argument
-) -> None:
-    """A one-dimensional grid; `cluster` blocks side by side are a cluster."""
-    attribute = _Attribute(CLUSTER_DIMENSION, b"", (cluster, 1, 1))
-    how = _Config((blocks, 1, 1), (threads, 1, 1), shared_bytes, stream, ctypes.pointer(attribute), 1)
+def launch(function: c_void_p, blocks: int, threads: int, shared_bytes: int, stream: int, *given: Argument) -> None:
+    """A grid and blocks of one dimension."""
     arguments = (c_void_p * len(given))(*(ctypes.addressof(value) for value in given))
-    call("cuLaunchKernelEx", byref(how), function, arguments, None)
+    sizes = (c_uint(size) for size in (blocks, 1, 1, threads, 1, 1, shared_bytes))
+    call("cuLaunchKernel", function, *sizes, c_void_p(stream), arguments, None)
 
 
 def byte_boxes(pointer: int, sizes: Sequence[int], box: Sequence[int]) -> TensorMap:

@@ -1,6 +1,6 @@
 """Kernels from naive to fast, step by step: each checked, then timed next to the others and to a device copy.
 
-    python reference_kernels/ladder.py fast_quantization [--only TEXT] [--check] [--output FILE.json]
+    python reference_kernels/ladder.py fast_quantization [--only TEXT] [--check] [--output FILE.json or FILE.md]
 
 The steps of FILE.cu are data in FILE.py beside it (LADDERS). What was predicted for a step is shown beside what came.
 Times are medians over rounds in which all take turns, as captured graphs, on inputs that exceed twice the L2 cache.
@@ -32,6 +32,9 @@ from grader.reference_kernels.steps import Ladder, Launch, Step  # noqa: E402
 FOLDER, PACKAGE = Path(__file__).parent, "grader.reference_kernels"
 ROUNDS, WARM_UP = 40, 3
 L2_MULTIPLE = 2.05
+ALIGNED = 256
+SUFFIXES = (".json", ".md")
+HEADER = "| step | predicted | came | of the copy's speed | why |"
 DRAWN_ROWS = 256  # of the inputs at full size, which repeat them
 COPY = "a device copy of as many bytes"
 
@@ -57,8 +60,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="ladders whose title contains it")
     parser.add_argument("--check", action="store_true", help="only whether each step is right")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--output", type=Path, metavar="FILE.json")
+    parser.add_argument("--output", type=Path, metavar="FILE", help=f"{' or '.join(SUFFIXES)}")
     options = parser.parse_args(arguments)
+    if options.output and options.output.suffix not in SUFFIXES:
+        parser.error(f"--output {options.output}: the name must end in {' or '.join(SUFFIXES)}")
     source = FOLDER / f"{Path(options.file).stem}.cu"
     if not source.is_file() or not source.with_suffix(".py").is_file():
         parser.error(f"{options.file}: there is no {source.name} with its steps beside it, in {source.stem}.py")
@@ -83,11 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         found[ladder.title] = timed(ladder, module, options.rounds)
         _show(found[ladder.title], ladder.bytes_moved(ladder.shape))
     if options.output:
-        content = {
-            "gpu": _gpu(),
-            "ladders": {title: [asdict(time) for time in times] for title, times in found.items()},
-        }
-        options.output.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        options.output.write_text(_written(options, ladders, found), encoding="utf-8")
     return int(failed)
 
 
@@ -105,7 +106,8 @@ def _listed(ladders: Sequence[Ladder]) -> int:
     for ladder in ladders:
         print(f"{ladder.title}, {' × '.join(map(str, ladder.shape))}")
         for number, step in enumerate(ladder.steps, 1):
-            print(f"  {number}. {step.title}: {step.microseconds:g} µs predicted, since {step.because}")
+            predicted = "" if step.microseconds is None else f"{step.microseconds:g} µs predicted, since "
+            print(f"  {number}. {step.title}: {predicted}{step.because}")
     print("Not measured: this needs an NVIDIA GPU.")
     return 0
 
@@ -136,7 +138,8 @@ def run(launches: Sequence[Launch], module: Any, arrays: Mapping[str, Any]) -> N
     """On the current stream."""
     for launch in launches:
         arguments = tuple(arrays[a] if isinstance(a, str) else a for a in launch.arguments)
-        module.get_function(launch.kernel)((launch.grid,), (launch.block,), arguments)
+        kernel = module.get_function(launch.kernel)
+        device.launch(kernel, launch.grid, launch.block, arguments, launch.shared_bytes)
 
 
 # ---- how fast is it?
@@ -149,12 +152,13 @@ def timed(ladder: Ladder, module: Any, rounds: int) -> list[Time]:
     size = ladder.bytes_moved(ladder.shape)
     l2_bytes = cupy.cuda.runtime.getDeviceProperties(0)["l2CacheSize"]
     sets = [_full_size(ladder, seed) for seed in range(max(2, -(-int(L2_MULTIPLE * l2_bytes) // size)))]
-    pairs = [(_noise(size // 2), _noise(size // 2)) for _ in sets]
+    half = size // 2 // ALIGNED * ALIGNED  # bytes left over would make the copy slow
+    pairs = [(_noise(half), _noise(half)) for _ in sets]
     cupy.cuda.Device().synchronize()
 
     def copy(index: int) -> None:
         source, target = pairs[index]
-        target.data.copy_from_device_async(source.data, size // 2, stream)
+        target.data.copy_from_device_async(source.data, half, stream)
 
     contenders: list[tuple[Step | None, Callable[[int], None]]] = [(None, copy)]
     for step in (*ladder.steps, *ladder.beside):
@@ -268,6 +272,32 @@ def _show(times: Sequence[Time], size: int) -> None:
         )
         print(" ", *cells)
     print(flush=True)
+
+
+def _written(options: argparse.Namespace, ladders: Sequence[Ladder], found: Mapping[str, Sequence[Time]]) -> str:
+    if options.output.suffix == ".json":
+        content = {"gpu": _gpu(), "ladders": {title: [asdict(time) for time in own] for title, own in found.items()}}
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    only = f" --only '{options.only}'" if options.only else ""
+    lines = [
+        f"# {Path(options.file).stem}: from naive to fast on an {_gpu()}",
+        "",
+        f"`python reference_kernels/ladder.py {Path(options.file).stem}{only}` made this. Times are medians over",
+        f"{options.rounds} rounds in microseconds, with the interval that holds the true median with 95%. In the",
+        "same rounds, a copy moves as many bytes; the share of its speed is the median over rounds.",
+    ]
+    for ladder in ladders:
+        shape = " × ".join(map(str, ladder.shape))
+        lines += ["", f"## {ladder.title}, {shape}", "", HEADER, "|---|---|---|---|---|"]
+        lines += map(_row, found.get(ladder.title, ()))
+    return "\n".join(lines) + "\n"
+
+
+def _row(time: Time) -> str:
+    predicted = "" if time.predicted is None else f"{time.predicted:g}"
+    came = f"{time.microseconds:.2f} ({time.low:.2f} to {time.high:.2f})"
+    share = f"{time.of_copy:.3f} ({time.of_copy_low:.3f} to {time.of_copy_high:.3f})"
+    return f"| {time.title} | {predicted} | {came} | {share} | {time.because} |"
 
 
 if __name__ == "__main__":

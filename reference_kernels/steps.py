@@ -19,13 +19,14 @@ class Launch:
     grid: int
     block: int
     arguments: tuple[str | np.generic, ...]
+    shared_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
     title: str
     launches: Callable[[Shape], tuple[Launch, ...]]
-    microseconds: float  # predicted, before it was measured, for an H200 and the ladder's shape
+    microseconds: float | None  # predicted, before it was measured, for an H200 and the ladder's shape
     because: str
 
 
@@ -37,7 +38,7 @@ class Ladder:
     inputs: Callable[[Shape, np.random.Generator], dict[str, np.ndarray]]
     outputs: Callable[[Shape], dict[str, np.ndarray]]  # poison, and what lies between two launches
     wrong: Callable[[Arrays], int]  # elements of the outputs, by the definition
-    bytes_moved: Callable[[Shape], int]  # each input read once, each output written once
+    bytes_moved: Callable[[Shape], int]  # each input read once, or as often as it must be; each output written once
     steps: tuple[Step, ...]
     beside: tuple[Step, ...] = ()  # timed for comparison; they solve another problem on the same arrays
     zeroed: tuple[str, ...] = ()  # outputs that have to be 0 before the first launch

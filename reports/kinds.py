@@ -285,6 +285,10 @@ FINER: dict[tuple[str, str], Finer] = {
         "cp.async, wait for its group and then at a barrier; with an mbarrier, count the arrivals and check the "
         "parity."
     ),
+    ("race", Detail.WITH_PRODUCT): Finer(
+        "Wait for the wgmma's group (wgmma.wait_group) before its tile is given back: every warp that reads it "
+        "arrives at the mbarrier that says so, or at the barrier before the next copy, only after that wait."
+    ),
     ("race", Detail.OWN_BARRIERS): Finer(
         "Check the barrier that should separate the two: how many threads it counts, its parity, and that each "
         "thread arrives only after its last access."

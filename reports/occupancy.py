@@ -26,6 +26,7 @@ MULTIPROCESSORS = {
 }
 
 H200 = "9.0"  # what the CPU stands for
+MULTIPROCESSORS_OF_H200 = 132
 
 WARP = 32
 REGISTER_UNIT = 256  # a warp's registers are handed out in such pieces
@@ -45,6 +46,19 @@ def computed(launch: LaunchedKernel, compute_capability: str = H200) -> tuple[fl
     blocks = min(most.values())
     limited = " and ".join(name for name, count in most.items() if count == blocks)
     return blocks * -(-threads // WARP) * WARP / has.threads, limited
+
+
+def waves(
+    launch: LaunchedKernel, share: float | None, multiprocessors: int = MULTIPROCESSORS_OF_H200
+) -> float | None:
+    """How often all multiprocessors are filled with blocks, one after the other; None where the figures do not say.
+
+    `share`: of the threads that a multiprocessor can hold.
+    """
+    if not share or not launch.block_threads or launch.grid_blocks is None:
+        return None
+    warps = -(-launch.block_threads // WARP)
+    return launch.grid_blocks / (round(share * MULTIPROCESSORS[H200].threads / (warps * WARP)) * multiprocessors)
 
 
 def _most(has: Multiprocessor, warps: int, registers: int, shared_bytes: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grader.model.measurements import NOTHING, Measurements
+from grader.model.measurements import NOTHING, LaunchedKernel, Measurements
 from grader.model.result import Check, Result, Status
 from grader.reports import occupancy
 from grader.reports.cases import against, baseline, floor
@@ -67,6 +67,7 @@ class Launched:
     case: str
     kernel: str
     blocks: int | None
+    waves: float | None  # of blocks, one after the other
     added_us: float | None  # to the kernels before it, where there are several
     registers: int | None
     shared_bytes: int | None
@@ -99,6 +100,7 @@ def _planned(result: Result) -> Iterator[Launched]:
                 case=case,
                 kernel=row.name,
                 blocks=row.grid_blocks,
+                waves=occupancy.waves(row, share),
                 added_us=None,
                 registers=row.registers,
                 shared_bytes=row.shared_bytes,
@@ -246,6 +248,7 @@ def _launched(check: Check, machine: Mapping[str, Any]) -> Iterator[Launched]:
             case=check.case or check.id,
             kernel=row.name,
             blocks=row.grid_blocks,
+            waves=_waves(row, machine),
             added_us=_positive((measured.kernels_us or {}).get(row.name)),
             registers=row.registers,
             shared_bytes=row.shared_bytes,
@@ -254,6 +257,13 @@ def _launched(check: Check, machine: Mapping[str, Any]) -> Iterator[Launched]:
             roof=_roof(measured),
             roof_share=measured.roof_share,
         )
+
+
+def _waves(row: LaunchedKernel, machine: Mapping[str, Any]) -> float | None:
+    multiprocessors = number(_gpu(machine).get("multiprocessors"))
+    if not row.grid_blocks or not row.blocks_per_sm or not multiprocessors:
+        return None
+    return _positive(row.grid_blocks / (row.blocks_per_sm * multiprocessors))
 
 
 def _gpu(machine: Mapping[str, Any]) -> Mapping[str, Any]:

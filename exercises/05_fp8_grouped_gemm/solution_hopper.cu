@@ -16,8 +16,12 @@
 // 5. Persistent blocks. There are as many as fit on the GPU, and each takes one tile after the other. So the
 //    producer already fetches the next tile while the consumers store theirs.
 //
-// 6. Clusters. With the largest tiles, two blocks side by side need the same rows of A: each fetches half of
-//    them, and the copy engine writes that half to both.
+// Microseconds per launch on an H200: uniform 3.9, variable 5.3, imbalanced 8.2, small 4.5. With more to
+// multiply, 32 groups of 256 rows, N 4096, K 7168: 1026 TFLOPS, 1.55 times cuBLASLt's.
+//
+// What did not pay on an H200: clusters of two blocks that share the rows of A, or those of B, by multicast
+// (2% slower, of four blocks 12%), and rows of C stored by the copy engine, which leaves room for three
+// stages only (3% slower).
 #include "grader.cuh"
 
 using u64 = unsigned long long;
@@ -33,10 +37,10 @@ constexpr int STORED_PITCH = STORED + CHUNK;  // one chunk more: eight rows lie 
 __host__ __device__ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // How the work is cut: tiles of 64 * CONSUMERS rows and COLS columns, STAGES steps of K in shared memory at a
-// time, and CLUSTER neighbouring tiles of columns that share their rows of A.
-template <int CONSUMERS_, int COLS_, int STAGES_, int CLUSTER_ = 1>
+// time.
+template <int CONSUMERS_, int COLS_, int STAGES_>
 struct Tile {
-    static constexpr int CONSUMERS = CONSUMERS_, COLS = COLS_, STAGES = STAGES_, CLUSTER = CLUSTER_;
+    static constexpr int CONSUMERS = CONSUMERS_, COLS = COLS_, STAGES = STAGES_;
     static constexpr int ROWS = CONSUMERS * BAND;
     static constexpr int PIECE = COLS < 128 ? COLS : 128;  // columns of one wgmma; they share a scale of B
     static constexpr int PIECES = COLS / PIECE;
@@ -66,23 +70,13 @@ __device__ __forceinline__ unsigned shared_address(const void* p) {
     return (unsigned)__cvta_generic_to_shared(p);
 }
 
-__device__ __forceinline__ unsigned rank_in_cluster() {
-    unsigned rank;
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return rank;
-}
-
-__device__ __forceinline__ void sync_cluster() {
-    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-}
-
 // An mbarrier's phase is complete after that many arrivals, once all bytes that were announced are there.
 __device__ __forceinline__ void init_barrier(u64* barrier, int arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals)
                  : "memory");
 }
 
-// Makes the barriers known to the copy engine and to the other blocks of the cluster.
+// Makes the barriers known to the copy engine.
 __device__ __forceinline__ void publish_barriers() {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
@@ -94,14 +88,8 @@ __device__ __forceinline__ void arrive_and_expect(u64* barrier, int bytes) {
                  : "memory");
 }
 
-// Arrives at the same barrier of block `rank` of the cluster.
-__device__ __forceinline__ void arrive_at(u64* barrier, unsigned rank) {
-    asm volatile(
-        "{ .reg .b32 there;\n"
-        "mapa.shared::cluster.u32 there, %0, %1;\n"
-        "mbarrier.arrive.shared::cluster.b64 _, [there]; }" ::"r"(shared_address(barrier)),
-        "r"(rank)
-        : "memory");
+__device__ __forceinline__ void arrive(u64* barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 
 // Waits until the phase of that parity is complete. Of a new barrier, the phase before the first one is.
@@ -125,16 +113,6 @@ __device__ __forceinline__ void copy_box(void* to, const CUtensorMap& map, int x
         "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
         "[%0], [%1, {%2, %3, %4}], [%5];" ::"r"(shared_address(to)),
         "l"(&map), "r"(x), "r"(y), "r"(z), "r"(shared_address(barrier))
-        : "memory");
-}
-
-// The same for every block of the cluster whose bit is set in `blocks`, at the same place in each.
-__device__ __forceinline__ void copy_box_to(unsigned short blocks, void* to, const CUtensorMap& map, int x,
-                                            int y, int z, u64* barrier) {
-    asm volatile(
-        "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
-        "[%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(shared_address(to)),
-        "l"(&map), "r"(x), "r"(y), "r"(z), "r"(shared_address(barrier)), "h"(blocks)
         : "memory");
 }
 
@@ -212,24 +190,22 @@ __device__ __forceinline__ void store_matrices(void* row, unsigned a, unsigned b
 
 // ---- which tile is next -----------------------------------------------------------------------------------
 
-// Hands the tiles of all groups to the blocks in turn. The blocks of a cluster take neighbouring tiles.
+// Hands the tiles of all groups to the blocks in turn.
 template <typename T>
 struct TileScheduler {
     // Tiles that are multiplied at the same time should share much of A and B, which then comes from the L2
     // cache. So they follow each other through panels of this many columns of tiles, row by row.
-    static constexpr int PANEL = 8;
+    static constexpr int PANEL = 16;
 
     const int* M_sizes;
-    int num_groups, across;                            // `across`: how many times CLUSTER tiles cover N
-    int ticket = blockIdx.x / T::CLUSTER, passed = 0;  // `passed`: tickets of the groups before this one
-    int group = 0, group_row = 0;                      // `group_row`: the group's first row in A_concat
+    int num_groups, across;               // `across`: how many tiles cover N
+    int ticket = blockIdx.x, passed = 0;  // `passed`: tiles of the groups before this one
+    int group = 0, group_row = 0;         // `group_row`: the group's first row in A_concat
     int row = 0, rows = 0;  // the tile's first row in A_concat, and how many rows of the group are left there
     int col = 0;
 
     __device__ explicit TileScheduler(const Problem& problem)
-        : M_sizes(problem.M_sizes),
-          num_groups(problem.num_groups),
-          across(ceil_div(problem.N, T::COLS * T::CLUSTER)) {}
+        : M_sizes(problem.M_sizes), num_groups(problem.num_groups), across(ceil_div(problem.N, T::COLS)) {}
 
     // Whether there is another tile.
     __device__ bool next() {
@@ -237,7 +213,7 @@ struct TileScheduler {
             const int M = M_sizes[group], down = ceil_div(M, T::ROWS);
             if (ticket - passed < down * across) {
                 place(ticket - passed, M, down);
-                ticket += gridDim.x / T::CLUSTER;
+                ticket += gridDim.x;
                 return true;
             }
             passed += down * across;
@@ -252,7 +228,7 @@ struct TileScheduler {
         const int first = in_panel / width * T::ROWS;
         row = group_row + first;
         rows = M - first;
-        col = ((panel * PANEL + in_panel % width) * T::CLUSTER + blockIdx.x % T::CLUSTER) * T::COLS;
+        col = (panel * PANEL + in_panel % width) * T::COLS;
     }
 };
 
@@ -274,19 +250,13 @@ struct Stage {
 template <typename T>
 __device__ __forceinline__ void produce(Shared<T>& shared, const CUtensorMap& A, const CUtensorMap& B,
                                         const Problem& problem) {
-    constexpr int SHARE = T::ROWS / T::CLUSTER;  // rows of A that this block fetches, for all of the cluster
-    const unsigned rank = T::CLUSTER > 1 ? rank_in_cluster() : 0;
     Stage<T::STAGES> stage;
     for (TileScheduler<T> tile(problem); tile.next();) {
         for (int k = 0; k < problem.K; k += STEP, stage.advance()) {
             u64* full = &shared.full[stage.index];
             wait(&shared.empty[stage.index], stage.parity ^ 1);
             arrive_and_expect(full, T::STAGE_BYTES);
-            if constexpr (T::CLUSTER == 1)
-                copy_box(shared.a[stage.index], A, k, tile.row, 0, full);
-            else
-                copy_box_to((1 << T::CLUSTER) - 1, shared.a[stage.index] + rank * SHARE * STEP, A, k,
-                            tile.row + rank * SHARE, 0, full);
+            copy_box(shared.a[stage.index], A, k, tile.row, 0, full);
             copy_box(shared.b[stage.index], B, k, tile.col, tile.group, full);
         }
     }
@@ -360,10 +330,10 @@ __device__ __forceinline__ void consume(Shared<T>& shared, const Problem& proble
     const int lane = threadIdx.x % WARP, warp_row = first_row + threadIdx.x % WARPGROUP / WARP * 16;
     Stage<T::STAGES> stage;
     auto release = [&] {
-        if (lane < T::CLUSTER) arrive_at(&shared.empty[stage.index], lane);
+        if (lane == 0) arrive(&shared.empty[stage.index]);
     };
     for (TileScheduler<T> tile(problem); tile.next();) {
-        if (first_row >= tile.rows || tile.col >= problem.N) {  // nothing to multiply
+        if (first_row >= tile.rows) {  // nothing to multiply
             for (int k = 0; k < problem.K; k += STEP, stage.advance()) {
                 wait(&shared.full[stage.index], stage.parity);
                 release();
@@ -410,14 +380,11 @@ __device__ __forceinline__ void run(const CUtensorMap& A, const CUtensorMap& B, 
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < T::STAGES; ++stage) {
             init_barrier(&shared.full[stage], 1);
-            init_barrier(&shared.empty[stage], T::CLUSTER * T::CONSUMERS * WARPGROUP / WARP);
+            init_barrier(&shared.empty[stage], T::CONSUMERS * WARPGROUP / WARP);
         }
         publish_barriers();
     }
-    if constexpr (T::CLUSTER > 1)
-        sync_cluster();
-    else
-        __syncthreads();
+    __syncthreads();
 
     // Multiplying takes many registers, asking for tiles few: with the largest tiles, the producer gives most
     // of its own away.
@@ -429,12 +396,11 @@ __device__ __forceinline__ void run(const CUtensorMap& A, const CUtensorMap& B, 
         if constexpr (LARGE) asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
         consume<T>(shared, problem);
     }
-    if constexpr (T::CLUSTER > 1) sync_cluster();  // no block leaves while another arrives at its barriers
 }
 
 using Small = Tile<1, 64, 4>;
 using Medium = Tile<2, 128, 4>;
-using Large = Tile<2, 256, 4, 2>;
+using Large = Tile<2, 256, 4>;
 
 #define PARAMETERS                                                                                     \
     const unsigned char *A_concat, const float *A_scales, const unsigned char *B_concat,               \
@@ -453,7 +419,7 @@ extern "C" __global__ void __launch_bounds__(Medium::THREADS, 1) fp8_grouped_gem
     run<Medium>(A, B, PROBLEM);
 }
 
-// Large tiles use what is in shared memory most often. Two blocks share their rows of A.
+// Large tiles use what is in shared memory most often.
 extern "C" __global__ void __launch_bounds__(Large::THREADS, 1) fp8_grouped_gemm_kernel_2(PARAMETERS) {
     run<Large>(A, B, PROBLEM);
 }
@@ -477,35 +443,33 @@ __device__ void describe_matrix(TensorMap& map, int array, u64 K, u64 rows, u64 
     map.l2_promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
 }
 
-// How often a block, or a cluster, takes a tile, or neighbouring ones.
 template <typename T>
-__device__ int count_tickets(const int* M_sizes, int N, int num_groups) {
+__device__ int count_tiles(const int* M_sizes, int N, int num_groups) {
     int down = 0;
     for (int group = 0; group < num_groups; ++group) down += ceil_div(M_sizes[group], T::ROWS);
-    return down * ceil_div(N, T::COLS * T::CLUSTER);
+    return down * ceil_div(N, T::COLS);
 }
 
 template <typename T>
 __device__ void plan(const int* M_sizes, int K, int N, int num_groups, Launch* launch) {
     int rows = 0;
     for (int group = 0; group < num_groups; ++group) rows += M_sizes[group];
-    const int together = launch->max_shared_bytes / (int)sizeof(Shared<T>) * launch->sm_count / T::CLUSTER;
-    launch->grid = dim3(min(count_tickets<T>(M_sizes, N, num_groups), together) * T::CLUSTER);
+    const int together = launch->max_shared_bytes / (int)sizeof(Shared<T>) * launch->sm_count;
+    launch->grid = dim3(min(count_tiles<T>(M_sizes, N, num_groups), together));
     launch->block = dim3(T::THREADS);
     launch->shared_bytes = sizeof(Shared<T>);
-    if (T::CLUSTER > 1) launch->cluster = dim3(T::CLUSTER, 1, 1);
     launch->tensor_maps = 2;
-    describe_matrix(launch->tensor_map[0], 0, K, rows, 1, T::ROWS / T::CLUSTER);
+    describe_matrix(launch->tensor_map[0], 0, K, rows, 1, T::ROWS);
     describe_matrix(launch->tensor_map[1], 2, K, N, num_groups, T::COLS);
 }
 
 // The largest tiles of which there are enough to fill the GPU.
 extern "C" __global__ void launch_fp8_grouped_gemm(const int* M_sizes, int K, int N, int num_groups,
                                                    Launch* launch) {
-    if (count_tickets<Large>(M_sizes, N, num_groups) >= launch->sm_count) {
+    if (count_tiles<Large>(M_sizes, N, num_groups) >= 2 * launch->sm_count) {
         launch->variant = 2;
         plan<Large>(M_sizes, K, N, num_groups, launch);
-    } else if (2 * count_tickets<Medium>(M_sizes, N, num_groups) >= launch->sm_count) {
+    } else if (2 * count_tiles<Medium>(M_sizes, N, num_groups) >= launch->sm_count) {
         launch->variant = 1;
         plan<Medium>(M_sizes, K, N, num_groups, launch);
     } else {

@@ -7,7 +7,8 @@ import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,8 @@ def _verify(exercise: Exercise, jobs: int, seed: int) -> int:
         click.echo(f"  {_mark(done.problem)}  {names[done.promise]:{width}}  {shown:{room}} {done.seconds:5.1f} s")
         _found(done.problem, f"{says}; ")
 
-    found = verify.verify(exercise, wanted, seed=seed, open_executor=_opener(jobs), jobs=jobs, on_done=show)
+    with _children(jobs) as open_child:
+        found = verify.verify(exercise, wanted, seed=seed, open_executor=open_child, jobs=jobs, on_done=show)
     kept, of = sum(not done.problem for done in found), len(lacking) + len(found)
     click.echo(f"{kept} of {of} promises kept; {time.monotonic() - began:.0f} s, {jobs} at a time")
     return exits.PASSED if kept == of else exits.FAILED
@@ -143,21 +145,22 @@ def _mutants(
     kernels = kernels or [exercise.folder / "solution.cu"]
     if not kernels[0].is_file():
         raise UsageError(f"{kernels[0]} does not exist; name a correct kernel with --of")
-    bench = mutants.MutantBench(exercise, seed, _opener(jobs))
     texts = mutants.read(kernels)
-    began = time.monotonic()
-    try:
-        originals = {name: bench.outputs(name, text) for name, text in texts.items()}
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     chosen = [mutant for name, text in texts.items() for mutant in mutants.mutants(name, text, count, seed)]
+    began = time.monotonic()
 
     def show(verdict: MutantVerdict) -> None:
         if verdict.outcome in (mutants.EQUIVALENT, mutants.MISSED):
             click.echo(f"{verdict.outcome}: {verdict.origin}:{verdict.line}: {verdict.rule}")
             click.echo(textwrap.indent(verdict.diff, "    "))
 
-    verdicts = bench.judge_all(chosen, originals, jobs, show)
+    with _children(jobs) as open_child:
+        bench = mutants.MutantBench(exercise, seed, open_child)
+        try:
+            originals = {name: bench.outputs(name, text) for name, text in texts.items()}
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        verdicts = bench.judge_all(chosen, originals, jobs, show)
     numbers = mutants.counts(verdicts)
     made = len(verdicts) - numbers[mutants.NO_MUTANT]
     click.echo(
@@ -194,8 +197,10 @@ def _write(file: Path, exercise: Exercise, count: int, seed: int, verdicts: Sequ
     return write(file, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
 
 
-def _opener(jobs: int) -> OpenExecutor:
-    """A child on one core if several run at the same time."""
+@contextmanager
+def _children(jobs: int) -> Iterator[OpenExecutor]:
+    """Each on one core if several run at the same time."""
     from grader import executors
 
-    return lambda: executors.open_cpu(workers=1 if jobs > 1 else None)
+    with executors.cpu_zygote() as zygote:
+        yield lambda: executors.open_cpu(workers=1 if jobs > 1 else None, zygote=zygote)

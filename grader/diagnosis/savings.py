@@ -19,6 +19,7 @@ LANES = 32
 LEAST_WEIGHT = 0.1  # what would bring less is not worth a line
 LEAST_EXCESS = 1.25  # times the least; below it, an access is as good as perfect
 FEW_LANES = 0.6  # active in a warp
+MANY_MULTIPLY_ADDS = 0.05  # of all instructions: they are what the kernel is for
 MANY_LOADS = 1.0  # for each multiply-add: a tile in registers needs a half or less
 MANY_UPDATES = 256  # of one address
 BUSY = 0.8
@@ -87,16 +88,16 @@ def _of_lanes(kernel: KernelCounts, line: LineCounts, cycles: _Cycles, total: fl
 def _of_reuse(kernel: KernelCounts, cycles: _Cycles, total: float) -> Iterator[Saving]:
     """How many loads each multiply-add needs, and from which memory most come."""
     multiply_adds = sum(line.multiply_adds for line in kernel.lines)
-    requests = {
-        "global-loads": sum(line.global_requests for line in kernel.lines),
-        "shared-loads": sum(line.shared_requests for line in kernel.lines),
-    }
-    kind: Kind = "global-loads" if requests["global-loads"] > requests["shared-loads"] else "shared-loads"
-    loads = requests[kind] / max(multiply_adds, 1)
-    if multiply_adds and MANY_LOADS <= loads <= 4 * MANY_LOADS:
+    from_global = sum(line.global_loads for line in kernel.lines)
+    from_shared = sum(line.shared_loads for line in kernel.lines)
+    kind: Kind = "global-loads" if from_global > from_shared else "shared-loads"
+    loads = max(from_global, from_shared) / max(multiply_adds, 1)
+    instructions = sum(line.instructions for line in kernel.lines)
+    if multiply_adds > MANY_MULTIPLY_ADDS * instructions and MANY_LOADS <= loads <= 4 * MANY_LOADS:
         line = max(kernel.lines, key=lambda one: one.multiply_adds).line
         share = 1 - 1 / (2 * loads)
-        weight = min(cycles.scale * requests[kind] * share / WAVEFRONTS / total, 1.0)
+        saved = cycles.scale * max(from_global, from_shared) * share / WAVEFRONTS
+        weight = min(saved / total, 1.0)
         yield Saving(kind, kernel.kernel, line, loads, 0.5, share, weight)
 
 

@@ -42,10 +42,12 @@ def _named(one: Count) -> Iterable[tuple[str, int]]:
         yield "local_requests", one.warps
     elif one.memory == "global":
         yield "global_requests", one.warps
+        yield "global_loads", one.warps if op.traits.loads else 0
         yield "global_sectors", one.moved
         yield "least_sectors", one.least
     else:
         yield "shared_requests", one.warps
+        yield "shared_loads", one.warps if op.traits.loads else 0
         yield "shared_wavefronts", one.moved
         yield "least_wavefronts", one.least
 

@@ -24,9 +24,11 @@ class LineCounts(msgspec.Struct, frozen=True, omit_defaults=True):
     lanes: Count = 0  # that took part in them, together
     multiply_adds: Count = 0  # of these instructions, those that compute with floats
     global_requests: Count = 0
+    global_loads: Count = 0  # of these
     global_sectors: Count = 0
     least_sectors: Count = 0
     shared_requests: Count = 0
+    shared_loads: Count = 0
     shared_wavefronts: Count = 0
     least_wavefronts: Count = 0
     local_requests: Count = 0

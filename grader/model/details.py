@@ -43,6 +43,7 @@ class Detail(StrEnum):
     UPDATE = "update"  # each side reads the element and stores it again, as in count[i]++
     BLOCK_SCOPE = "block-scope"  # between blocks, through an atomic of block scope
     WITH_COPY = "with-copy"  # an asynchronous copy is on one side
+    WITH_PRODUCT = "with-product"  # a wgmma may still read what is overwritten
     OWN_BARRIERS = "own-barriers"  # within a block that has mbarriers or named barriers
     NO_PROXY_FENCE = "no-proxy-fence"  # a bulk copy of what threads stored
     UNFINISHED_COPY = "unfinished-copy"  # the block ends first

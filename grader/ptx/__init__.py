@@ -1,6 +1,6 @@
 """Runs PTX on a CPU and checks every access. Imports nothing of the rest of grader."""
 
-from grader.ptx.engine import Execution, GridTooLarge, Program, keep, prepare
+from grader.ptx.engine import Execution, GridTooLarge, Program, Warps, keep, prepare
 from grader.ptx.facts import Related, Report
 from grader.ptx.launch import Argument, Buffer, Limits
 from grader.ptx.parsing.errors import PtxError
@@ -25,6 +25,7 @@ __all__ = [
     "Report",
     "TensorMap",
     "Unsupported",
+    "Warps",
     "keep",
     "parse",
     "prepare",

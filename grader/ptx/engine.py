@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -13,10 +14,11 @@ from pathlib import Path
 from grader.ptx.analysis.unwritten import Place
 from grader.ptx.explain import Explainer, submission_frame
 from grader.ptx.facts import Report
-from grader.ptx.jit import NativeKernel, compile_kernel, keep_runtime, runtime
+from grader.ptx.jit import NativeKernel, compile_kernel, compile_warps, keep_runtime, runtime
 from grader.ptx.launch import Argument, Buffer, Dim3, Fault, Launch, Limits, place_variables
 from grader.ptx.lowering.lower import Lowered, lower
 from grader.ptx.lowering.memory import RESERVED
+from grader.ptx.lowering.warps.lower import lower_warps
 from grader.ptx.machine import (
     ASYNC_WARP,
     MAX_CLUSTER,
@@ -27,6 +29,7 @@ from grader.ptx.machine import (
     STAMP_STEP,
     Kind,
 )
+from grader.ptx.pace import Pace
 from grader.ptx.runs import Runs
 from grader.ptx.syntax import Location, Module
 from grader.ptx.unsupported import OutOfTime, Unsupported
@@ -38,6 +41,15 @@ MANY_INSTRUCTIONS = 100_000_000
 GROUPS = "/include/cooperative_groups"  # how the paths of their headers go on
 
 Lowering = Callable[..., Lowered]  # as lower
+WarpsKey = tuple[str, Dim3, Dim3, frozenset[int]]  # kernel, block, cluster, parameters that it may not write
+
+
+class Warps(Enum):
+    """When a kernel is first run warp by warp."""
+
+    IF_IT_PAYS = auto()
+    ALWAYS = auto()
+    NEVER = auto()
 
 
 class GridTooLarge(Unsupported):
@@ -66,9 +78,13 @@ def keep(file: Path) -> None:
 class Program:
     """Kernels of one module, compiled on first use. Raises Unsupported for unknown instructions."""
 
-    def __init__(self, module: Module, lowering: Lowering = lower) -> None:
+    def __init__(self, module: Module, lowering: Lowering = lower, warps: Warps = Warps.IF_IT_PAYS) -> None:
+        """`warps`: when to run a kernel warp by warp first, which is done with the usual lowering only."""
         self.module, self._lowering = module, lowering
+        self._warps = warps if lowering is lower else Warps.NEVER
         self._kernels: dict[tuple[str, Dim3, frozenset[int], frozenset[Place]], NativeKernel] = {}
+        self._pace = Pace()
+        self._of_warps: dict[WarpsKey, NativeKernel | None] = {}
         self._variables = place_variables(module)
 
     def run(
@@ -95,17 +111,20 @@ class Program:
         cluster = cluster or self.module.kernels[kernel].cluster
         self._check(kernel, grid, block, cluster, shared_bytes, arguments)
         read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
-        compiled = self._compiled(kernel, cluster, read_only)
+        workers = workers or len(os.sched_getaffinity(0))
+        threads, key = prod(grid) * prod(block), (kernel, block, cluster, read_only)
+        of_warps = self._compiled_for_warps(key, threads, workers)
+        compiled = of_warps or self._compiled(kernel, cluster, read_only)
         if message := _too_much(compiled.lowered, prod(block), prod(cluster)):
             raise Unsupported(message, Location("", self.module.kernels[kernel].line, 0))
         jitted = time.perf_counter()
         how = (self._variables, grid, block, shared_bytes, arguments, limits or Limits(), seed)
-        runs = Runs(
-            lambda native, *, serial: Launch(native, *how, serial=serial),
-            arguments,
-            workers or len(os.sched_getaffinity(0)),
-        )
-        compiled, launch = runs.run(partial(self._compiled, kernel, cluster, read_only))
+        runs = Runs(lambda native, *, serial: Launch(native, *how, serial=serial), arguments, workers)
+        launch = self._run_warps(runs, of_warps, key) if of_warps else None
+        if launch is None:
+            compiled, launch = runs.run(partial(self._compiled, kernel, cluster, read_only))
+            if not of_warps:
+                self._pace.note(self.module.kernels[kernel], threads, time.perf_counter() - jitted)
         faults = launch.faults()
         explainer = Explainer(compiled.lowered, arguments, self.module, grid, block, shared_bytes)
         if lacking := [fault for fault in faults if fault.kind is Kind.UNSUPPORTED]:
@@ -143,6 +162,32 @@ class Program:
             raise GridTooLarge(
                 f"a grid of {prod(grid)} blocks is too large for the CPU", Location("", function.line, 0)
             )
+
+    def _run_warps(self, runs: Runs, compiled: NativeKernel, key: WarpsKey) -> Launch | None:
+        """None: the scalar engine must run it. Raises OutOfTime."""
+        launch = runs.run_warps(compiled)
+        if launch is not None and launch.out_of_time:
+            raise self._out_of_time(key[0], launch)
+        if launch is None and self._warps is not Warps.ALWAYS:
+            self._of_warps[key] = None  # it would happen again
+        return launch
+
+    def _compiled_for_warps(self, key: WarpsKey, threads: int, workers: int) -> NativeKernel | None:
+        """None: it does not pay, or there are instructions that are not run warp by warp."""
+        kernel, block, cluster, read_only = key
+        function, always = self.module.kernels[kernel], self._warps is Warps.ALWAYS
+        if self._warps is Warps.NEVER:
+            return None
+        if key not in self._of_warps and not always and not self._pace.pays(function, threads, workers):
+            return None
+        if key not in self._of_warps:
+            function = replace(function, cluster=cluster)
+            lowered = lower_warps(self.module, function, read_only, block, even_if_slow=always)
+            try:
+                self._of_warps[key] = compile_warps(lowered) if lowered else None
+            except RuntimeError:
+                self._of_warps[key] = None
+        return self._of_warps[key]
 
     def _compiled(
         self, kernel: str, cluster: Dim3, read_only: frozenset[int], unwritten: frozenset[Place] = frozenset()

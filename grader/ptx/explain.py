@@ -12,7 +12,7 @@ from grader.ptx import words
 from grader.ptx.facts import Actor, Detail, Dim3, Facts, Place, Related, Report, Side
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.lowering.memory import variable_windows
-from grader.ptx.lowering.sites import WAITING, Site
+from grader.ptx.lowering.sites import PRODUCT_READ, WAITING, Site
 from grader.ptx.machine import (
     ABSENT_LANE,
     ARGUMENTS_WINDOW,
@@ -135,6 +135,8 @@ class FaultLike(Protocol):
     def other(self) -> int: ...
     @property
     def other_site(self) -> int: ...
+    @property
+    def tile(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,7 @@ class Explainer:
         if fault.kind in IN_BOUNDS and site.op.space == "generic" and not address >> WINDOW_BITS:
             address += window_base(SHARED_WINDOW)  # from its start, as the checks of shared memory know it
         place = None if fault.kind in WITHOUT_MEMORY else self._seen_from(fault.thread, self.place(site, address))
+        place = place and _in_tiles(place, fault.tile)
         other = self._other(fault)
         x, y, z = self.block
         return Facts(
@@ -247,7 +250,8 @@ class Explainer:
         match fault.kind:
             case Kind.RACE | Kind.EARLY_READ:
                 if self._is_copy(fault.thread) or self._is_copy(fault.other % STAMP_STEP):
-                    return Detail.WITH_COPY
+                    is_product = self.lowered.sites[fault.other_site].opcode == PRODUCT_READ
+                    return Detail.WITH_PRODUCT if is_product else Detail.WITH_COPY
                 return self._detail_within(site, self.lowered.sites[fault.other_site])
             case Kind.BLOCK_RACE:
                 sides = site, self.lowered.sites[fault.other_site]
@@ -295,7 +299,8 @@ class Explainer:
             actor = self._actor(fault.thread, fault.block)
         else:
             return None
-        return Side(at.file, at.line, actor, _is_write(self.lowered.sites[fault.other_site]))
+        site = self.lowered.sites[fault.other_site]
+        return Side(at.file, at.line, actor, _is_write(site), site.opcode == PRODUCT_READ)
 
     @staticmethod
     def _names_copy(fault: FaultLike) -> bool:
@@ -366,6 +371,12 @@ class Explainer:
         # The array that it lies in or is closest to.
         start, size, name = min(arrays, key=lambda a: max(a[0] - address, address - (a[0] + a[1]) + 1, 0))
         return Place(name, address - start, size, item, "shared", name == DYNAMIC, rank)
+
+
+def _in_tiles(place: Place, tile: int) -> Place:
+    """`tile`: bytes of those that the array holds, or 0."""
+    several = tile and place.space == "shared" and place.size > tile and place.size % tile == 0
+    return replace(place, tile=place.offset // tile) if several and 0 <= place.offset < place.size else place
 
 
 def _position(index: int, size: Sequence[int]) -> Dim3:

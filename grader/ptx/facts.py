@@ -32,6 +32,7 @@ class Detail(StrEnum):
     UPDATE = "update"
     BLOCK_SCOPE = "block-scope"
     WITH_COPY = "with-copy"
+    WITH_PRODUCT = "with-product"
     OWN_BARRIERS = "own-barriers"
     NO_PROXY_FENCE = "no-proxy-fence"
     UNFINISHED_COPY = "unfinished-copy"
@@ -83,6 +84,7 @@ class Place:
     space: str = ""  # global, shared, local
     is_dynamic: bool = False  # as large as the launch says
     rank: int | None = None  # in shared memory of another block of the cluster: that one's rank
+    tile: int | None = None  # which of the tiles that fit in the array, counted from 0
 
     @property
     def elements(self) -> int:
@@ -97,6 +99,7 @@ class Side:
     line: int
     actor: Actor
     writes: bool
+    is_product: bool = False  # of tensor cores, not a copy
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from grader.ptx import machine_code
 from grader.ptx.lowering.lower import Lowered
 from grader.ptx.machine import PROGRAM, UNSETTLED
 from grader.ptx.printing import Printer
+from grader.ptx.runtime.lanes import parts_for
 from grader.ptx.runtime.library import runtime_ir
 from grader.ptx.structs import Struct, pointer_to
 
@@ -31,11 +32,25 @@ class Runtime:
 class NativeKernel:
     lowered: Lowered
     program: Struct
+    work: Callable[[int], None]  # takes the address of a WORKER and runs blocks until none is left
     keep: list[object]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What to generate code for, in LLVM's words."""
+
+    cpu: str
+    features: str
+
+
+def host() -> Machine:
+    return Machine(llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
 
 
 _lock = threading.Lock()
 _runtime: Runtime | None = None
+_of_lanes: dict[tuple[Machine, str], Runtime] = {}
 
 
 def runtime(kept: Path | None = None) -> Runtime:
@@ -52,7 +67,7 @@ def keep_runtime(file: Path) -> None:
     """Writes the machine code of the runtime for other processes. Raises OSError."""
     _initialize()
     text, _ = runtime_ir()
-    module, machine = _compiled(text)
+    module, machine = _compiled(text, host())
     machine_code.write(file, text, machine.emit_object(module))
 
 
@@ -69,17 +84,34 @@ def _make_runtime(kept: Path | None) -> Runtime:
     llvm.add_symbol("print_line", ctypes.cast(_print_line, ctypes.c_void_p).value)
     text, names = runtime_ir()
     code = machine_code.read(kept, text) if kept else None
-    engine, keep = _loaded(code) if code else _machine_code(text)
+    return _published(*(_loaded(code) if code else _machine_code(text, host())), names, "work")
+
+
+def _published(engine: llvm.ExecutionEngine, keep: list[object], names: list[str], work: str) -> Runtime:
+    """For kernels to call."""
     for name in names:
         llvm.add_symbol(name, engine.get_function_address(name))
-    work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("work"))
-    return Runtime(work, keep)
+    return Runtime(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address(work)), keep)
 
 
 def compile_kernel(lowered: Lowered) -> NativeKernel:
     """Raises RuntimeError if the IR is not valid."""
+    return _native(lowered, runtime().work, host())
+
+
+def compile_warps(lowered: Lowered, machine: Machine | None = None) -> NativeKernel:
+    """A kernel that runs warp by warp. Raises RuntimeError if the IR is not valid."""
     runtime()
-    engine, keep = _machine_code(lowered.ir)
+    machine = machine or host()
+    with _lock:
+        for name, (text, names) in parts_for(lowered.ir).items():
+            if (machine, name) not in _of_lanes:
+                _of_lanes[machine, name] = _published(*_machine_code(text, machine), names, name)
+        return _native(lowered, _of_lanes[machine, "work_warps"].work, machine)
+
+
+def _native(lowered: Lowered, work: Callable[[int], None], machine: Machine) -> NativeKernel:
+    engine, keep = _machine_code(lowered.ir, machine)
     arrays = np.array([*lowered.shared.arrays, (0, 0)], np.int64)
     program = Struct(PROGRAM)
     program.set(
@@ -101,11 +133,11 @@ def compile_kernel(lowered: Lowered) -> NativeKernel:
         polls=lowered.shared.polls,
         first_read=UNSETTLED if lowered.shared.rewrites else 0,
     )
-    return NativeKernel(lowered, program, [*keep, arrays])
+    return NativeKernel(lowered, program, work, [*keep, arrays])
 
 
-def _machine_code(text: str) -> tuple[llvm.ExecutionEngine, list[object]]:
-    module, machine = _compiled(text)
+def _machine_code(text: str, target: Machine) -> tuple[llvm.ExecutionEngine, list[object]]:
+    module, machine = _compiled(text, target)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine, [engine, module, machine]
@@ -113,24 +145,24 @@ def _machine_code(text: str) -> tuple[llvm.ExecutionEngine, list[object]]:
 
 def _loaded(code: bytes) -> tuple[llvm.ExecutionEngine, list[object]]:
     """An object file of `keep_runtime`."""
-    module, machine = llvm.parse_assembly(""), _target_machine()
+    module, machine = llvm.parse_assembly(""), _target_machine(host())
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine, [engine, module, machine]
 
 
-def _compiled(text: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
-    machine = _target_machine()
+def _compiled(text: str, target: Machine) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    machine = _target_machine(target)
     module = llvm.parse_assembly(text)
     module.verify()  # what follows would end the process
     _optimise(module, machine)
     return module, machine
 
 
-def _target_machine() -> llvm.TargetMachine:
+def _target_machine(target: Machine) -> llvm.TargetMachine:
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+        cpu=target.cpu, features=target.features, opt=2, jit=True
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from grader.ptx.analysis.around import WORD
-from grader.ptx.jit import NativeKernel, make_semaphores, print_to, runtime
+from grader.ptx.jit import NativeKernel, make_semaphores, print_to
 from grader.ptx.lowering.memory import function_addresses, variable_windows
 from grader.ptx.machine import (
     ARGUMENTS_WINDOW,
@@ -135,6 +135,7 @@ class Fault:
     address: int
     other: int
     other_site: int
+    tile: int
 
 
 def place_variables(module: Module) -> Placed:
@@ -318,11 +319,11 @@ class Launch:
             "shared": np.zeros(low.shared.arena, np.uint8),
             "cells": np.zeros(SHADOW_ARRAYS * low.shared.cells, np.uint32),
             "origins": np.zeros(low.shared.cells, np.uint64),
-            "frames": np.zeros(threads * low.frame.stride, np.uint8),
+            "frames": np.zeros(-(-threads // 32) * 32 * low.frame.stride, np.uint8),  # of whole warps
             "status": np.zeros(threads, np.uint32),
             "faults": faults,
             "sink": np.zeros(SINK_BYTES, np.uint8),
-            "mail": np.zeros(-(-threads // 32) * 32 * MAIL_BYTES, np.uint8),  # of whole warps
+            "mail": np.zeros(-(-threads // 32) * 32 * MAIL_BYTES, np.uint8),
             "arrived": np.zeros(3 * MAX_CLUSTER * NAMED_BARRIERS, np.uint32),
             "known": np.zeros((KNOWN_ROWS, WARPS), np.uint32),
             # Pages that are never touched cost nothing.
@@ -338,7 +339,7 @@ class Launch:
 
     def run(self, workers: int) -> None:
         """Run until the end or until the time is up; then threads stop at their next loop iteration or barrier."""
-        work = runtime().work
+        work = self.compiled.work
         if self.serial:
             workers = CREW if self.lowered.between_blocks.draw else 1
         records = [self._worker(number) for number in range(max(1, min(workers, self.blocks)))]
@@ -373,7 +374,7 @@ class Launch:
         self.record.set(turn=pointer_to(self._kept(np.zeros(TURN_BYTES, np.uint8))))
         for block in order:
             self.record.set(next_block=block, blocks=block + 1)
-            runtime().work(worker.address)
+            self.compiled.work(worker.address)
             if self.record.get("stop"):
                 return
             yield block
@@ -400,7 +401,9 @@ class Launch:
         for site, kind in zip(*np.nonzero(tables["count"].sum(axis=0)), strict=True):
             records = [t for t in tables[:, site, kind] if t["count"]]
             first = min(records, key=lambda r: (int(r["block"]), int(r["thread"])))
-            values = {name: int(first[name]) for name in ("block", "thread", "address", "other", "other_site")}
+            values = {
+                name: int(first[name]) for name in ("block", "thread", "address", "other", "other_site", "tile")
+            }
             values["address"] = self._named(values["address"])
             found.append(Fault(int(site), Kind(int(kind)), sum(int(r["count"]) for r in records), **values))
         return found

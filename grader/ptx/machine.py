@@ -181,6 +181,7 @@ FAULT = Layout(
     other="i64",  # the stamp of the other access, or what the kind needs
     thread="i32",
     other_site="i32",
+    tile="i32",  # bytes of the tile that a tensor copy or a wgmma was at, or 0
 )
 
 # What the runtime must know of a kernel. Granules are powers of two, given as shifts.
@@ -316,6 +317,7 @@ WORKER = Layout(
     staged="i64",  # where the next one goes
     tiles="ptr",  # TILE records: what tensor copies brought
     tile_count="i32",
+    tile_bytes="i32",  # of the tile that a tensor copy or a wgmma is at; 0: of none
     remote_low="i64",  # where threads used the shared memory of other blocks, from here
     remote_high="i64",  # up to here
 )
@@ -386,6 +388,10 @@ HEADER = Layout(
     pc="i32", barrier="i32", count="i32", predicate="i32", copies="i32", group="i32", bulk_group="i32",
     product_group="i32", products_done="i32", cluster="i32",
 )  # fmt: skip
+# The head of the frame of a warp that runs as a whole: the lanes that have not left, and those that it began with.
+# A mask per block of the kernel follows, of the lanes that are to run it.
+WARP_HEADER = Layout(live="i32", whole="i32")
+SEVERAL = STAMP_STEP  # added to a time, in place of a thread: several threads have read a cell since then
 NOT_ARRIVED, ARRIVED, COMPLETED = 0, 1, 2  # a thread at its cluster's barrier
 UNALIGNED = 0x8000_0000  # flag on a count: the threads of a warp may stand at different instructions
 FRAME_HEADER = (HEADER.size + 15) // 16 * 16

@@ -24,6 +24,14 @@ class Runs:
         self._given = [array.copy() for array in self._arrays]
         self._make, self._workers, self._fresh = make, workers, True
 
+    def run_warps(self, kernel: NativeKernel) -> Launch | None:
+        """A run warp by warp, that came to its end or is too slow. None: the scalar engine must run it again, which
+        alone says what is wrong."""
+        launch = self._once(kernel, serial=False)
+        if launch.faults():
+            return None
+        return launch if launch.out_of_time or not (launch.in_doubt or launch.worn_out) else None
+
     def run(self, compile_: Compile) -> tuple[NativeKernel, Launch]:
         """Reads of what nothing wrote are told only where the value matters: then the loads that they are at are
         followed, in another run."""

@@ -33,6 +33,7 @@ COLLECTIVES = {"shfl": "the shuffle", "vote": "the vote", "match": "the match", 
 UNORDERED = {
     Detail.NONE: ", with no barrier in between",
     Detail.WITH_COPY: ", and nothing waits for the copy in between",
+    Detail.WITH_PRODUCT: "",
     Detail.OWN_BARRIERS: ", and none of the kernel's barriers orders the two accesses",
     Detail.BETWEEN_BLOCKS: ", and blocks run in any order",
     Detail.READ_BETWEEN_BLOCKS: ", and blocks run in any order",
@@ -67,6 +68,7 @@ def describe(place: Place, width: int) -> str:
         return f"address {place.offset & (1 << 64) - 1:#x}, which lies in no array (a null or stray pointer)"
     whole = place.offset % place.item == 0
     name = f"{place.array}[{place.offset // place.item}]" if whole else f"{place.array} + {place.offset} bytes"
+    name += f" (tile {place.tile}, counted from 0)" if place.tile is not None else ""
     name += f" of block {place.rank} of the cluster" if place.rank is not None else ""
     if place.offset >= 0 and place.offset + width <= place.size:
         return name
@@ -103,6 +105,8 @@ def _accesses(facts: Facts) -> str:
 
 def _other_side(other: Side) -> str:
     did = "wrote" if other.writes else "read"
+    if other.is_product:
+        return f"the wgmma on line {other.line} reads it"
     if other.actor.is_copy:
         return f"the copy that starts on line {other.line} {did} it"
     return f"{who(other.actor)} {did} it on line {other.line}"
@@ -131,6 +135,8 @@ def _misaligned(facts: Facts) -> str:
 
 def _race(facts: Facts) -> str:
     assert facts.other is not None
+    if facts.other.is_product and facts.detail is Detail.WITH_PRODUCT:
+        return f"{_accesses(facts)}, which the wgmma on line {facts.other.line} may still be reading"
     copy = "the copy on " if facts.other.actor.is_copy else ""
     verb = "writes" if facts.other.writes else "reads"
     return f"{_accesses(facts)}, which {copy}line {facts.other.line} also {verb}{UNORDERED[facts.detail]}"

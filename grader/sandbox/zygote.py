@@ -12,7 +12,7 @@ import ctypes
 import struct
 import sys
 import threading
-from typing import IO
+from typing import IO, Self
 
 from grader.sandbox.errors import ChildDied, ChildMemory, ChildTimeout
 from grader.sandbox.forked import Forked
@@ -33,6 +33,12 @@ class Zygote:
         self._asking = threading.Lock()
         self._closed = False
         _adopting.add(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def fork(self, channel: int, arena: int, output: IO[bytes]) -> Forked | None:
         """A child that holds these descriptors; None if there can be none, so that it must start by itself."""

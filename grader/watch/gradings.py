@@ -174,6 +174,7 @@ class _WatchedGrading:
             open_executor=self._open_cpu,
             gpu=self._gpu(device),
             quickest_first=True,
+            count=True,
             on_progress=self._progress,
             before=partial(progress.last_source, exercise),
         )

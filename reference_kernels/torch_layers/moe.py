@@ -111,7 +111,8 @@ class MoELayer(QuantizedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self._rows_of(x, self.hidden)
-        experts, weights = ops.route(linear(tokens.float(), self.router), self.top_k, self.renormalize)
+        logits = ops.router_logits(tokens, self.router)
+        experts, weights = ops.route(logits, self.top_k, self.renormalize)
         rows, tokens_of, sizes = ops.permute(experts, self.experts)
         permuted = ops.quantize_permuted(tokens, rows, tokens_of)
         gate_up = self._product(permuted, self.gate_up, self.gate_up_scale_inv, sizes)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grader.reference_kernels import fast_quantization
+from grader.reference_kernels.fast_quantization import ROW_THREADS, TILE_THREADS, row_blocks
 from grader.reference_kernels.torch_layers import on_hopper
 
 Quantized = tuple[Tensor, Tensor]
@@ -29,6 +29,7 @@ CHUNK = 16  # the product copies rows in pieces of this many bytes; so does fast
 WARP, THREADS, PRODUCT_THREADS = 32, 256, 128  # as in fp8_layers.cu
 BLOCKS_ON_AN_SM = 8  # of THREADS: what fits
 PRODUCTS_ON_AN_SM = 2  # of PRODUCT_THREADS: each thread has 184 registers
+TENSOR_CORE_TOKENS = 512
 ANY = 1 << 20  # blocks on a multiprocessor, one after the other: each is given one piece of the work
 
 
@@ -37,8 +38,7 @@ def quantize_rows(x: Tensor) -> Quantized:
     codes, scales = _quantized(x, (rows, cols), (rows, _blocks(cols)))
     arguments = (x, codes, scales, rows, cols)
     if _is_fast(x, cols):
-        threads = fast_quantization.rows_threads(_type(x))
-        _launch(f"quantize_rows_{_type(x)}", scales.numel() * threads, *arguments, source=FAST, on_an_sm=ANY)
+        _launch_fast(f"quantize_rows_{_type(x)}", _row_work(x, rows, cols), *arguments)
     else:
         _launch(f"quantize_rows_{_type(x)}", scales.numel() * WARP, *arguments)
     return codes, scales
@@ -49,9 +49,8 @@ def quantize_blocks(weights: Tensor) -> Quantized:
     codes, scales = _quantized(weights, weights.shape, (groups, _blocks(rows), _blocks(cols)))
     arguments = (weights, codes, scales, groups, rows, cols)
     if _is_fast(weights, cols):
-        threads = fast_quantization.TILE_THREADS[_type(weights)]
-        work, name = scales.numel() * threads, f"quantize_tiles_{_type(weights)}"
-        _launch(name, work, *arguments, source=FAST, threads=threads, on_an_sm=ANY)
+        threads = TILE_THREADS[_type(weights)]
+        _launch_fast(f"quantize_tiles_{_type(weights)}", scales.numel() * threads, *arguments, threads=threads)
     else:
         _launch("quantize_blocks", scales.numel() * THREADS, *arguments)
     return codes, scales
@@ -63,9 +62,9 @@ def quantize_permuted(x: Tensor, rows: Tensor, tokens_of: Tensor) -> Quantized:
         return quantize_rows(x.index_select(0, tokens_of))
     copies = tokens_of.shape[0]
     codes, scales = _quantized(x, (copies, cols), (copies, _blocks(cols)))
-    work = tokens * _blocks(cols) * fast_quantization.places_threads(_type(x))
+    work = _row_work(x, tokens, cols)
     arguments = (x, rows, codes, scales, tokens, cols, rows.shape[1])
-    _launch(f"quantize_to_places_{_type(x)}", work, *arguments, source=FAST, on_an_sm=ANY)
+    _launch_fast(f"quantize_to_places_{_type(x)}", work, *arguments)
     return codes, scales
 
 
@@ -84,6 +83,22 @@ def grouped_product(
     arguments = (A, A_scales, B, B_scales, bias, C, M_sizes, B.shape[2], N, groups)
     _launch("grouped_product", work if len(A) else 0, *arguments, threads=PRODUCT_THREADS, on_an_sm=PRODUCTS_ON_AN_SM)
     return C
+
+
+def router_logits(x: Tensor, router: Tensor) -> Tensor:
+    """x @ router^T in FP32.
+
+    Of BF16 tokens, on tensor cores: an FP32 weight is the sum of three BF16 numbers, whose products are exact. Only
+    the sums differ: tensor cores truncate where FP32 rounds. For few tokens the plain product takes no longer.
+    """
+    if x.dtype is not torch.bfloat16 or len(x) < TENSOR_CORE_TOKENS:
+        return torch.nn.functional.linear(x.float(), router)
+    parts, rest = [], router
+    for _ in range(3):
+        parts.append(rest.to(torch.bfloat16))
+        rest = rest - parts[-1]
+    first, second, third = torch.mm(x, torch.cat(parts).T, out_dtype=torch.float32).chunk(3, dim=1)
+    return first + (second + third)
 
 
 def route(logits: Tensor, k: int, renormalize: bool) -> tuple[Tensor, Tensor]:
@@ -108,8 +123,7 @@ def swiglu_quantize(gate_up: Tensor) -> Quantized:
     codes, scales = _quantized(gate_up, (rows, cols), (rows, _blocks(cols)))
     arguments = (gate_up, codes, scales, rows, cols)
     if _is_fast(gate_up, cols):
-        work = scales.numel() * fast_quantization.swiglu_threads()
-        _launch("swiglu_quantize", work, *arguments, source=FAST, on_an_sm=ANY)
+        _launch_fast("swiglu_quantize", _row_work(gate_up, rows, cols), *arguments)
     else:
         _launch("swiglu_quantize", scales.numel() * WARP, *arguments)
     return codes, scales
@@ -129,6 +143,14 @@ def _is_fast(x: Tensor, cols: int) -> bool:
 
 def _type(x: Tensor) -> str:
     return "bf16" if x.dtype is torch.bfloat16 else "fp32"
+
+
+def _row_work(x: Tensor, rows: int, cols: int) -> int:
+    return rows * row_blocks(_type(x), cols) * ROW_THREADS
+
+
+def _launch_fast(name: str, work: int, *arguments: Any, threads: int = ROW_THREADS) -> None:
+    _launch(name, work, *arguments, source=FAST, threads=threads, on_an_sm=ANY)
 
 
 def _launch(

@@ -69,6 +69,10 @@ def _grouped_product(
     return _bf16(fp8_layers.grouped_product(operands, None if bias is None else _to_numpy(bias)))
 
 
+def _router_logits(x: Tensor, router: Tensor) -> Tensor:
+    return torch.nn.functional.linear(x.float(), router)
+
+
 def _route(logits: Tensor, k: int, renormalize: bool) -> tuple[Tensor, Tensor]:
     experts, weights = fp8_layers.route(_to_numpy(logits), k, renormalize)
     return torch.from_numpy(experts), torch.from_numpy(weights)
@@ -129,6 +133,10 @@ def _fake_product(A: Tensor, A_scales: Tensor, B: Tensor, *_: Any) -> Tensor:  #
     return A.new_empty((A.shape[0], B.shape[1]), dtype=torch.bfloat16)
 
 
+def _fake_logits(x: Tensor, router: Tensor) -> Tensor:
+    return x.new_empty((x.shape[0], router.shape[0]), dtype=torch.float32)
+
+
 def _fake_route(logits: Tensor, k: int, renormalize: bool) -> tuple[Tensor, Tensor]:  # noqa: ARG001
     tokens = logits.shape[0]
     return logits.new_empty((tokens, k), dtype=torch.int32), logits.new_empty((tokens, k))
@@ -162,6 +170,7 @@ def _operator(name: str, cpu: Callable[..., Any], cuda: Callable[..., Any], fake
 quantize_rows = _operator("quantize_rows", _quantize_rows, on_cuda.quantize_rows, _fake_rows)
 quantize_blocks = _operator("quantize_blocks", _quantize_blocks, on_cuda.quantize_blocks, _fake_blocks)
 grouped_product = _operator("grouped_product", _grouped_product, _grouped_product_cuda, _fake_product)
+router_logits = _operator("router_logits", _router_logits, on_cuda.router_logits, _fake_logits)
 route = _operator("route", _route, on_cuda.route, _fake_route)
 permute = _operator("permute", _permute, on_cuda.permute, _fake_permute)
 quantize_permuted = _operator("quantize_permuted", _quantize_permuted, on_cuda.quantize_permuted, _fake_permuted)

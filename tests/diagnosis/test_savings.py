@@ -43,10 +43,10 @@ def test_where_nothing_is_to_be_won_nothing_is_said() -> None:
         (LineCounts(9, 60_000, 60_000), "divergent"),
         (LineCounts(9, 1000, 32_000, updates=4000, busiest=4000), "contended"),
         (LineCounts(9, 10_000, 320_000, local_requests=10_000), "local-memory"),
-        (LineCounts(9, 10_000, 320_000, multiply_adds=90_000, shared_requests=190_000, shared_wavefronts=190_000,
-                    least_wavefronts=190_000), "shared-loads"),
-        (LineCounts(9, 10_000, 320_000, multiply_adds=90_000, global_requests=190_000, global_sectors=400_000,
-                    least_sectors=400_000), "global-loads"),
+        (LineCounts(9, 10_000, 320_000, multiply_adds=90_000, shared_requests=190_000, shared_loads=190_000,
+                    shared_wavefronts=190_000, least_wavefronts=190_000), "shared-loads"),
+        (LineCounts(9, 10_000, 320_000, multiply_adds=90_000, global_requests=190_000, global_loads=190_000,
+                    global_sectors=400_000, least_sectors=400_000), "global-loads"),
     ],
 )  # fmt: skip
 def test_each_kind_is_found_on_its_line(line: LineCounts, kind: str) -> None:

@@ -17,15 +17,20 @@ SECONDS = 20.0  # ten times the slowest of these kernels on the largest of these
 class Grouped:
     """One source file, compiled. Raises AssertionError where it does not compile without a word."""
 
-    def __init__(self, kernel: Kernel, text: str) -> None:
+    def __init__(self, kernel: Kernel, text: str, *, strict: bool = True) -> None:
+        """`strict`: the compiler must have nothing to say."""
         compiled = compile_text(text, PTX_ARCH)
         assert compiled.compilation.ok, compiled.compilation.log
-        assert {finding.kind for finding in compiled.compilation.findings} <= {UNCOALESCED}  # right, but slow
+        assert not strict or {finding.kind for finding in compiled.compilation.findings} <= {
+            UNCOALESCED
+        }  # right, but slow
         self._kernel = kernel
-        self._program = ptx.Program(ptx.parse(compiled.ptx))
+        module = ptx.parse(compiled.ptx)
+        self._program = ptx.Program(module)
+        self._of_warps = ptx.Program(module, warps=ptx.Warps.ALWAYS)
 
-    def run(self, case: Case) -> tuple[tuple[ptx.Report, ...], np.ndarray]:
-        """Findings of both functions, and C. Raises ptx.Unsupported."""
+    def run(self, case: Case, *, warps: bool = False) -> tuple[tuple[ptx.Report, ...], np.ndarray]:
+        """Findings of both functions, and C. `warps`: the kernel runs warp by warp first. Raises ptx.Unsupported."""
         invocations, arrays = request_launch(self._kernel, case)
         given = ptx.Buffer("launch", arrays[-1].data.copy(), writable=True)
         first = self._program.run(
@@ -41,7 +46,7 @@ class Grouped:
         if config.workspace_bytes:
             workspace = np.zeros(config.workspace_bytes, np.uint8)
             arguments.append(ptx.Buffer("workspace", workspace, writable=True))
-        execution = self._program.run(
+        execution = (self._of_warps if warps else self._program).run(
             name,
             grid=config.grid,
             block=config.block,

@@ -18,6 +18,7 @@ FILES = (EXERCISE.folder / "solution.cu", *sorted((Path(__file__).parent / "corr
 
 # Small, and awkward for every tile size: partial tiles, empty groups, one row, K and N of 16.
 CASES = ("small", "empty-groups", "one-row", "prime-rows", "narrow", "odd-sixteens")
+BOTH_WAYS = "odd-sixteens"  # run warp by warp, too: the bits must be the same
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -31,6 +32,8 @@ def test_a_correct_kernel_is_right_and_has_no_finding(file: Path) -> None:
         except ptx.Unsupported as lacking:
             pytest.skip(lacking.message)
         assert findings == ()
+        if case.name == BOTH_WAYS:
+            assert kernel.run(case, warps=True)[1].tobytes() == output.tobytes()
         difference = np.abs(output - ORACLE.expected(case)["C_concat"])
         assert (difference < EXERCISE.tolerance).all(), case.name
 

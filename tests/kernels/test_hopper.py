@@ -70,6 +70,7 @@ def found(name: str) -> ptx.Report:
         ("registers of A are loaded again", "changes a register of A of the wgmma on line"),
         ("sums are scaled without a fence", "has changed its registers since the last wgmma.fence"),
         ("more bytes expected than come", "128 bytes are missing at full[0]; it expects 12416 and got 12288"),
+        ("released before it was read", "A[0] (tile 0, counted from 0), which the wgmma on line"),
         ("too few registers", "setmaxnreg asks for 16 registers"),
     ],
 )

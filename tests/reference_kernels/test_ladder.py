@@ -33,6 +33,7 @@ def test_without_a_gpu_the_steps_and_predictions_are_listed(
     [
         (["no_such_file"], "there is no no_such_file.cu with its steps beside it"),
         (["quantization"], "has no ladders"),
+        (["fast_quantization", "--output", "out.txt"], "must end in .json or .md"),
         (["fast_quantization", "--only", "nothing"], "known are 1×128, FP32;"),
     ],
 )
@@ -63,7 +64,7 @@ class Kernels:
         self._wrong = wrong
 
     def get_function(self, name: str) -> Any:
-        def launch(_grid: tuple[int], _block: tuple[int], arguments: tuple[Any, ...]) -> None:
+        def launch(_grid: tuple[int], _block: tuple[int], arguments: tuple[Any, ...], _shared: int) -> None:
             if name.startswith("quantize_rows"):
                 x, q, scale, *_ = arguments
                 q[...], scale[...] = fast_quantization.quantize(np.asarray(x), fast_quantization.FINE_GRAINED)
@@ -127,6 +128,10 @@ def test_steps_are_checked_and_timed_next_to_the_copy(
     ]
     assert {time["of_copy"] for time in times} == {1.0}
     assert times[1]["predicted"] == FEW.steps[0].microseconds
+    page = tmp_path / "out.md"
+    assert ladder.main(["fast_quantization", "--rounds", "9", "--output", str(page)]) == 0
+    rows = page.read_text(encoding="utf-8").splitlines()
+    assert "| a thread takes a block and reads it twice | 700 | 500.00 (500.00 to 500.00) | 1.000" in "\n".join(rows)
 
 
 @pytest.mark.usefixtures("pretended")
@@ -134,3 +139,8 @@ def test_a_wrong_step_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr(device, "load", lambda _: Kernels(wrong="quantize_rows_step3"))
     assert ladder.main(["fast_quantization", "--check"]) == 1
     assert "step 3 is wrong at (3, 48): 1 elements" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_every_step_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ladder.main(["fast_quantization", "--check"]) == 0

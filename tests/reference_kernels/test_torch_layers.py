@@ -336,7 +336,16 @@ def test_compiled_code_gives_the_same_bits(device: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["quantize_rows", "quantize_permuted", "swiglu_quantize", "route", "permute", "combine", "grouped_product"],
+    [
+        "quantize_rows",
+        "quantize_permuted",
+        "swiglu_quantize",
+        "router_logits",
+        "route",
+        "permute",
+        "combine",
+        "grouped_product",
+    ],
 )
 def test_operators_and_their_fakes_agree(name: str) -> None:
     """torch's own check of an operator: schema, fake, and what torch.compile makes of it."""
@@ -350,6 +359,7 @@ def test_operators_and_their_fakes_agree(name: str) -> None:
         "quantize_rows": (x,),
         "quantize_permuted": (x[:3], rows, torch.tensor([0, 0, 1, 1, 2, 2], dtype=torch.int32)),
         "swiglu_quantize": (x.to(BF16),),
+        "router_logits": (x.to(BF16), torch.rand(5, 40)),
         "route": (x, 2, True),
         "permute": (experts, 3),
         "combine": (x.to(BF16), rows, torch.rand(3, 2)),
@@ -449,3 +459,11 @@ def test_on_a_gpu_the_current_stream_is_used_and_a_graph_captures_it() -> None:
     still.copy_(x.flip(0))
     graph.replay()
     assert torch.equal(bits(captured), bits(expected.flip(0)))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_logits_of_many_tokens_are_as_fp32_s() -> None:
+    x, router = draw(600, 7168, device="cuda"), draw(256, 7168, dtype=FP32, device="cuda")
+    exact = torch.nn.functional.linear(x.double(), router.double())
+    size = torch.nn.functional.linear(x.double().abs(), router.double().abs())
+    assert float(((ops.router_logits(x, router) - exact).abs() / size).max()) < 2**-19

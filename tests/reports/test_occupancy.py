@@ -23,6 +23,12 @@ def test_what_limits(threads: int, registers: int, shared_bytes: int, share: flo
     assert occupancy.computed(launch) == (share, limited)
 
 
+def test_waves() -> None:
+    launch = LaunchedKernel(grid_blocks=1584, block_threads=256, registers=32, shared_bytes=0)
+    assert occupancy.waves(launch, 1.0) == 1584 / (8 * 132)
+    assert occupancy.waves(launch, None) is None
+
+
 NOTHING = [
     LaunchedKernel(),
     LaunchedKernel(block_threads=0, registers=1, shared_bytes=0),

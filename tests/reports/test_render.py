@@ -228,7 +228,7 @@ def test_the_roofline_says_its_numbers() -> None:
 
 def test_occupancy_says_what_limits_it() -> None:
     text = words(report("passed"))
-    assert "imbalanced grouped_gemm_kernel_1 320 25% registers" in text
+    assert "imbalanced grouped_gemm_kernel_1 320 0.6 25% registers" in text
 
 
 def test_a_wrong_result_has_its_picture() -> None:

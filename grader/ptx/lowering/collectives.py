@@ -25,7 +25,7 @@ Sources = tuple[Operand, ...]
 UNDEFINED = 0x7F800000
 
 
-def _assign_pair(u: KernelBuilder, operand: Operand, value: Value, predicate: Value) -> None:
+def assign_pair(u: KernelBuilder, operand: Operand, value: Value, predicate: Value) -> None:
     if isinstance(operand, Pair):
         u.assign(operand.first, value)
         u.assign(operand.second, predicate)
@@ -54,10 +54,10 @@ def _nothing(_: KernelBuilder, __: Instruction, ___: Sources) -> list[Value]:
 # What it takes --------------------------------------------------------------------------------------------------
 
 
-def shuffle(u: KernelBuilder, ins: Instruction) -> None:
-    f = u.f
-    mode = ins.modifiers[1]
-    destination, _, b, c, _ = ins.operands
+def source_lane(u: KernelBuilder, ins: Instruction) -> tuple[Value, Value]:
+    """The lane that a shuffle reads, and whether the one that it asks for is in its segment."""
+    f, mode = u.f, ins.modifiers[1]
+    _, _, b, c, _ = ins.operands
     lane = f["tid"] & 31
     index, clamp = u.value(b, "b32") & 31, u.value(c, "b32")
     segment, limit = (clamp >> 8) & 31, clamp & 31
@@ -70,15 +70,20 @@ def shuffle(u: KernelBuilder, ins: Instruction) -> None:
         "idx": lambda: low | (index & (segment ^ 31)),
     }[mode]()
     inside = source.icmp("sge" if mode == "up" else "sle", high)
-    source = f.select(inside, source, lane)
+    return f.select(inside, source, lane), inside
+
+
+def shuffle(u: KernelBuilder, ins: Instruction) -> None:
+    f = u.f
+    source, inside = source_lane(u, ins)
     word = word_of(u, source)
-    if mode == "idx":
+    if ins.modifiers[1] == "idx":
         must_take_part(u, source)
     else:
         # A reduction over some lanes reads past them; that is fine as long as it drops what it read.
         here = ((own(u, "members") >> source) & 1).ne(0)
         word = f.select(here, word, f.const("i32", UNDEFINED))
-    _assign_pair(u, destination, word, inside)
+    assign_pair(u, ins.operands[0], word, inside)
 
 
 def vote(u: KernelBuilder, ins: Instruction) -> None:
@@ -109,7 +114,7 @@ def match(u: KernelBuilder, ins: Instruction) -> None:
         u.assign(ins.operands[0], same)
         return
     everyone = same.eq(members)
-    _assign_pair(u, ins.operands[0], f.select(everyone, members, f.const("i32", 0)), everyone)
+    assign_pair(u, ins.operands[0], f.select(everyone, members, f.const("i32", 0)), everyone)
 
 
 def reduce(u: KernelBuilder, ins: Instruction) -> None:
@@ -138,7 +143,7 @@ def active_mask(u: KernelBuilder, ins: Instruction) -> None:
 def elect(u: KernelBuilder, ins: Instruction) -> None:
     f = u.f
     leader = f.call("i32", "llvm.cttz.i32", own(u, "members"), f.const("i1", 0))
-    _assign_pair(u, ins.operands[0], leader, leader.eq(f["tid"] & 31))
+    assign_pair(u, ins.operands[0], leader, leader.eq(f["tid"] & 31))
 
 
 def synchronise(_: KernelBuilder, __: Instruction) -> None:

@@ -62,13 +62,18 @@ def lower(
         raise Unsupported(
             f"the CPU engine does not understand the PTX of {function.name}", Location("", function.line, 0)
         ) from error
+    return described(kernel, function, kernel.frame)
+
+
+def described(kernel: KernelBuilder, function: Function, frame: Frame) -> Lowered:
+    """A kernel that is complete."""
     return Lowered(
         declarations() + kernel.text(),
         kernel.f.name,
         kernel.sites,
         kernel.shared,
         kernel.layout.arrays,
-        kernel.frame,
+        frame,
         granule(kernel.blocks, "global"),
         kernel.parameter_offsets,
         kernel.parameter_bytes,

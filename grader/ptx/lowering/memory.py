@@ -174,7 +174,7 @@ def lay_out_frame(function: Function, blocks: list[Block]) -> FrameLayout:
     end = products + PRODUCT.size * count
     # An odd number of cache lines, so that the frames of neighbouring threads do not share cache sets.
     stride = (_aligned(end, 64) // 64 | 1) * 64
-    resident = frozenset(_written_once(blocks) & slots.keys())
+    resident = frozenset(written_once(blocks) & slots.keys())
     frame = Frame(local_start, local, copies, products, count, stride)
     return FrameLayout(frame, slots, resident, locals_, stack)
 
@@ -183,7 +183,7 @@ def _local_variables(function: Function) -> list[Variable]:
     return [v for v in function.variables.values() if v.space == "local"]
 
 
-def _written_once(blocks: list[Block]) -> set[str]:
+def written_once(blocks: list[Block]) -> set[str]:
     """Registers with a single definition. If they outlive a suspension they live in the frame, so that a barrier need
     not save and restore them."""
     seen: set[str] = set()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from grader.ptx.opcodes.opcode import Opcode, read_opcode
 from grader.ptx.syntax import Location
 
+PRODUCT_READ = "ld.shared.bulk.wgmma"  # of a tile, by tensor cores
 WAITING = "waiting"  # opcode of the site of a loop that reads what other threads may change
 
 

@@ -10,7 +10,7 @@ from grader.ptx.lowering.addresses import address_of
 from grader.ptx.lowering.async_copies import MULTICAST, each_target
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mbarriers import SPACES, use_of
-from grader.ptx.machine import DROPS, Kind
+from grader.ptx.machine import DROPS, WORKER, Kind
 from grader.ptx.runtime.bulk_copies import CHUNK
 from grader.ptx.runtime.tensor_copies import MAP_ALIGN, REDUCES, REDUCTIONS, STORES
 from grader.ptx.syntax import Address, Instruction, Operand, Register, Symbol, Vector
@@ -73,11 +73,13 @@ def _store(u: KernelBuilder, ins: Instruction, rank: int, how: int) -> None:
         _must_be_known(u, map_, how)
         size = f.call("i32", "tensor_bytes", map_)
         tile = (u.worker, u.me, source, map_, at, site, global_site)
+        WORKER.set(u.worker, "tile_bytes", size)
         good = f.call("i32", "tile_good", *tile, size, f.const("i32", 0))
         with f.when(good.ne(0)):
             f.call("void", "tile_copy", *tile, f.const("ptr", "null"), f.const("i32", how))
             nowhere = f.const("i64", 0)
             f.call("void", "bulk_reads", u.worker, u.me, nowhere, source, size, global_site, site, f["frame"])
+        WORKER.set(u.worker, "tile_bytes", f.const("i32", 0))
     u.passes()
 
 

@@ -19,6 +19,7 @@ from grader.ptx.lowering.arithmetic.unit import Routine, call
 from grader.ptx.lowering.kernel import KernelBuilder
 from grader.ptx.lowering.mail import lane_of, word_of
 from grader.ptx.lowering.products import number_of
+from grader.ptx.lowering.sites import PRODUCT_READ
 from grader.ptx.lowering.tensor_sums import Line, code_of, dot, line
 from grader.ptx.lowering.whole_warps import leads, must_be_whole
 from grader.ptx.machine import HEADER, LAUNCH, PRODUCT, Kind
@@ -61,7 +62,7 @@ def multiply(u: KernelBuilder, ins: Instruction) -> None:
     a_place, b_place = (f.const("i64", 0) if isinstance(o, Vector) else u.value(o, "b64") for o in (a, b))
     with f.when(leads(u)):
         _count(u, ins, own_thread)
-        site = f.const("i32", u.site(PIECE, opcode="ld.shared.bulk"))
+        site = f.const("i32", u.site(PIECE, opcode=PRODUCT_READ))
         if not isinstance(a, Vector):
             _read(u, a_place, row, WARP_ROWS, site, by_row=by_row[0])
         _read(u, b_place, f.const("i64", 0), shape.n, site, by_row=by_row[1])

@@ -34,6 +34,7 @@ def record() -> Fn:
         FAULT.set(entry, "other", f["other"])
         FAULT.set(entry, "thread", f["thread"])
         FAULT.set(entry, "other_site", f["osite"] & SITE_MASK)
+        FAULT.set(entry, "tile", WORKER.get(f["w"], "tile_bytes"))
     f.ret()
     return f
 

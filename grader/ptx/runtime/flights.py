@@ -65,7 +65,7 @@ def flights_reset() -> Fn:
     """A block starts with nothing in flight."""
     f = Fn("flights_reset", "void", {"w": "ptr"}, "noinline nounwind")
     zero = f.const("i32", 0)
-    for name in ("flight_count", "polls", "proxied", "tile_count"):
+    for name in ("flight_count", "polls", "proxied", "tile_count", "tile_bytes"):
         WORKER.set(f["w"], name, zero)
     f.ret()
     return f

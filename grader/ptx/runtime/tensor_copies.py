@@ -369,6 +369,7 @@ def tensor_load() -> Fn:
         f.ret()
         f.label(f.fresh("dead"))
     tile = tuple(f[name] for name in COPY_OF_TILE)
+    WORKER.set(f["w"], "tile_bytes", f["bytes"])
     good = f.call("i32", "tile_good", *tile, f["bytes"], f.const("i32", 1))
     place = f.call("ptr", "stage", f["w"], f["bytes"])
     with f.when(good.ne(0)):
@@ -377,5 +378,6 @@ def tensor_load() -> Fn:
     target = f.select(good.ne(0), f["shared"], f.const("i64", -1))
     flight = (f["mbarrier"], target, place, f["bytes"], f["site"], f["me"] & (STAMP_STEP - 1), zero, zero)
     f.call("void", "flight_start", f["w"], *flight)
+    WORKER.set(f["w"], "tile_bytes", zero)
     f.ret()
     return f

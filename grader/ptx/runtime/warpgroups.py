@@ -99,6 +99,7 @@ def matrix_read(*, by_row: bool) -> Fn:
         thread, group = f["me"] & (STAMP_STEP - 1), HEADER.get(f["frame"], "product_group")
         flight = (nowhere, low.load("i64"), null, size, f["site"], thread, zero, group)
         f.call("void", "flight_start", f["w"], *flight)
+    WORKER.set(f["w"], "tile_bytes", f.const("i32", 0))
     f.ret(good.load("i32"))
     return f
 
@@ -129,7 +130,7 @@ ROWS_TOGETHER = 8  # that the swizzle, and the strides of a descriptor, count to
 
 
 def descriptor_check() -> Fn:
-    """Does the descriptor agree with how a tensor copy brought the tile that it starts in?
+    """Does the descriptor agree with how a tensor copy brought the tile that it starts in? The worker is at that now.
 
     `more`: 1 if it reads more than eight rows of that tile. `turned`: 1 if these are no rows of the matrix, but lie
     along k (element_place with `by_row` false).
@@ -149,6 +150,7 @@ def descriptor_check() -> Fn:
         target, site = TILE.get(tile, "target"), TILE.get(tile, "site")
         inside = (start - target).ult(TILE.get(tile, "bytes").zext("i64"))
         with f.when(inside), f.when(((writer.load("i32") ^ site) & SITE_MASK).eq(0)):
+            WORKER.set(f["w"], "tile_bytes", TILE.get(tile, "bytes"))
             _compare(f, tile, start, stride, span)
     f.ret()
     return f
