@@ -46,7 +46,7 @@ KINDS = {
     "out-of-bounds": KindText(
         "Out of bounds",
         "Find the index that can run past the end: <= instead of <, a last tile, row or vector that is not full, the "
-        "end of a group. Guard the access; in shared memory, store 0 for elements that do not exist.",
+        "end of a group, a wrong offset. Guard the access; in shared memory, store 0 for elements that do not exist.",
     ),
     "uninitialised-read": KindText(
         "Uninitialised read",

@@ -126,10 +126,14 @@ def _start(folder: Path, source: Path, exercises: tuple[Exercise, ...], grader: 
 
 
 def _copy_exercise(exercise: Exercise, to: Path) -> None:
+    from grader.exercise import original
+
     for name in COPIED:
         if (exercise.folder / name).is_file():
             _copy(exercise.folder / name, to / "exercises" / exercise.name / name)
-    _copy(exercise.starter, to / ".grade" / "originals" / exercise.name / exercise.starter.name)
+    starter = original.kept(exercise) or exercise.starter  # started from a student's folder, there it may be edited
+    _copy(starter, to / "exercises" / exercise.name / exercise.starter.name)
+    _copy(starter, to / ".grade" / "originals" / exercise.name / exercise.starter.name)
 
 
 def _copy(source: Path, to: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from grader.model.exercise import Case
 from grader.reference_kernels.mistakes import Cause, Mistake, numbers
-from grader.reference_kernels.mistakes.search import Look, explain
+from grader.reference_kernels.mistakes.search import Look, explain, find
 
 Expected = Mapping[str, np.ndarray]
 Mistakes = Iterable[Mistake[np.ndarray]]
@@ -40,16 +40,19 @@ class Search:
     def _explain(
         self, case: Case, name: str, output: numbers.Matrix, expected: Expected, looks: Looks
     ) -> Cause | None:
-        mistakes = (m for m in self._mistakes(case, expected) if m.output in ("", name))
-        if numbers.says_nothing(output) and not self._fitted:
+        def mistakes() -> Mistakes:
+            return (m for m in self._mistakes(case, expected) if m.output in ("", name))
+
+        found = find(output, (m for m in mistakes() if m.name in self._fitted)) if self._fitted else None
+        if found is not None:
+            return found
+        if numbers.says_nothing(output):
             return explain(output, (), looks)  # in a small case, many mistakes leave out everything
-        if self._fitted:
-            found = explain(output, (m for m in mistakes if m.name in self._fitted), looks)
-        elif self._left:
+        if self._left:  # what fitted a small case may have done so by chance
             self._left -= 1
-            found = explain(output, mistakes, looks)
-        else:
-            return None
+            found = explain(output, mistakes(), looks)
+        elif self._fitted:
+            found = explain(output, (), looks)
         if found is not None:
             self._fitted.add(found.name)
         return found

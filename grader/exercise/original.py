@@ -16,14 +16,20 @@ MAX_BYTES = 1 << 20
 def file(exercise: Exercise) -> Path | None:
     """Where grade start put it; otherwise in the exercise installed with the grader; None if it is nowhere else."""
     folder = exercise.folder.resolve()
-    started = folder.parent.parent / OWN / "originals" / exercise.name / exercise.starter.name
-    if started.is_file():
-        return started
+    if found := kept(exercise):
+        return found
     for shipped in (catalog.INSTALLED, catalog.BESIDE):
         found = shipped / exercise.name / exercise.starter.name
         if found.is_file() and found.parent.resolve() != folder:
             return found
     return None
+
+
+def kept(exercise: Exercise) -> Path | None:
+    """Where grade start put it; None outside a student's folder."""
+    folder = exercise.folder.resolve()
+    started = folder.parent.parent / OWN / "originals" / exercise.name / exercise.starter.name
+    return started if started.is_file() else None
 
 
 def solution(exercise: Exercise) -> Path:

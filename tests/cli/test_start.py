@@ -50,6 +50,16 @@ def test_copies_what_a_student_needs_and_no_solution(course: Grade) -> None:
     assert "grade watch 1" in course.out
 
 
+def test_from_within_a_student_s_folder_the_starters_come_as_they_were(course: Grade) -> None:
+    assert course("start", "mine") == 0
+    starter = Path("mine/exercises/01_double/starter.cu")
+    was = starter.read_text()
+    starter.write_text("// edited\n")
+    assert course("start", "again", "--exercises", "mine/exercises") == 0
+    assert Path("again/exercises/01_double/starter.cu").read_text() == was
+    assert Path("again/.grade/originals/01_double/starter.cu").read_text() == was
+
+
 def test_editors_find_the_header_and_the_format(course: Grade) -> None:
     assert course("start", "mine") == 0
     flags = Path("mine/compile_flags.txt").read_text().splitlines()

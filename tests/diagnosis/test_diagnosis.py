@@ -321,3 +321,17 @@ def test_what_fitted_once_is_tried_first_and_searches_are_few() -> None:
     asked.clear()
     assert searched(search, a_case(), unknown, expected) is None
     assert not asked
+
+
+def test_what_fits_a_small_case_by_chance_does_not_hide_the_mistake_in_the_others() -> None:
+    """In a square of one tile, B's tiles are stored transposed if B is."""
+    search, names = Search(ORACLE.mistakes), []
+    for name in ("narrow", "small"):
+        case = CASES[name]
+        expected = right(case)
+        mistake = next(m for m in mistakes(case, expected) if m.name == "b-tile-transposed-16")
+        actual = as_stored(mistake.gives(np.arange(len(expected))))
+        found = search.explain(case, "C_concat", output(actual, expected), {"C_concat": expected}, LOOKS)
+        assert found is not None
+        names.append(found.name)
+    assert names == ["b-transposed", "b-tile-transposed-16"]
