@@ -157,3 +157,4 @@ def test_the_fast_rules_are_the_slow_ones(rows: list[list[int | None]], width: i
         assert hardware.wavefronts(at, active, width, load=load).tolist() == [
             hardware.slow_wavefronts(row, width, load=load) for row in lanes
         ]
+    assert hardware.updates(at, active).tolist() == [hardware.slow_updates(row) for row in lanes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import gcd
@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from grader.ptx.analysis.looks import MOVES, is_looked_at, operation_of
+from grader.ptx.analysis.registers import defs_and_uses
 from grader.ptx.counting import hardware
 from grader.ptx.counting.trace import COPIES, MOST_RECORDS, SOURCE_BITS, ZEROS, Place, Trace, Tracing, room
 from grader.ptx.counting.warps import WARP, Accesses, of_block
@@ -20,7 +22,7 @@ from grader.ptx.launch import Argument, Buffer, Dim3, Launch, Limits, place_vari
 from grader.ptx.lowering.lower import lower
 from grader.ptx.machine import FIRST_WINDOW, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BITS, Kind
 from grader.ptx.opcodes.rows import INSERTED
-from grader.ptx.syntax import Location, Module
+from grader.ptx.syntax import Address, Immediate, Instruction, Location, Module, Register, Symbol
 
 
 class Sample(NamedTuple):
@@ -160,8 +162,10 @@ class _Tally:
         self._sums = np.zeros((len(trace.places), len(MEMORIES), 4), np.int64)  # warps, lanes, moved, least
         self._updates: dict[int, dict[int, int]] = {}  # by place and address
         self._work: dict[int, int] = {}
-        self._kinds = list(dict.fromkeys(map(_kind, trace.places)))
-        self._kind_of = np.array([self._kinds.index(_kind(place)) for place in trace.places])
+        registers = _registers(trace.places)
+        kinds = [_kind(place, registers) for place in trace.places]
+        self._kinds = list(dict.fromkeys(kinds))
+        self._kind_of = np.array([self._kinds.index(kind) for kind in kinds])
         self._neighbours = _neighbours(trace.places)
         self._instructions = np.array([sum(i.base not in INSERTED for i in place.block) for place in trace.places])
 
@@ -242,6 +246,12 @@ def _neighbours(places: Sequence[Place]) -> list[list[tuple[int, int]]]:
 
 
 MEMORIES = ("", "global", "shared", "local")
+# Atomic operations on shared memory, as an H200 shows them. Of a float, a loop over compare-and-swap.
+TURNS = {"cas": 2}
+FLOAT_TURNS = 3
+ONE = Immediate(1)
+GATHERED = {"add", "min", "max", "and", "or", "xor"}  # of one address that the compiler knows
+
 Costs = tuple[str, Accesses, np.ndarray, np.ndarray]  # the memory, accesses; sectors or wavefronts; how few would do
 
 
@@ -251,10 +261,53 @@ class _Kind(NamedTuple):
     space: str
     width: int
     loads: bool
+    turns: int = 0  # of an atomic operation on a word of shared memory: wavefronts of each lane that a bank serves
+    gathered: bool = False  # an atomic operation that ptxas makes one of for the whole warp
 
 
-def _kind(place: Place) -> _Kind:
-    return _Kind(place.space, place.width, bool(place.space) and place.instruction.traits.loads)
+class _Registers(NamedTuple):
+    used: frozenset[str]
+    fixed: frozenset[str]  # they hold the address of a variable, for all threads the same
+
+
+def _registers(places: Sequence[Place]) -> _Registers:
+    makers: dict[str, list[Instruction]] = {}
+    used: set[str] = set()
+    for ins in (ins for place in places for ins in place.block):
+        defs, uses = defs_and_uses(ins)
+        used.update(uses)
+        for name in defs:
+            makers.setdefault(name, []).append(ins)
+    found: set[str] = set()
+    while new := {name for name, by in makers.items() if len(by) == 1 and _copies(by[0], found)} - found:
+        found |= new
+    return _Registers(frozenset(used), frozenset(found))
+
+
+def _copies(ins: Instruction, known: Set[str]) -> bool:
+    """A variable's address, or one of these registers, perhaps moved on by a constant."""
+    if ins.base not in MOVES or ins.guard:
+        return False
+    first, *rest = ins.operands[1:]
+    known_first = isinstance(first, Symbol) or (isinstance(first, Register) and first.name in known)
+    return known_first and all(isinstance(one, Immediate) for one in rest)
+
+
+def _kind(place: Place, registers: _Registers) -> _Kind:
+    if not place.space:
+        return _Kind(place.space, place.width, loads=False)
+    ins = place.instruction
+    kind = _Kind(place.space, place.width, ins.traits.loads)
+    if not ins.traits.atomic or place.width != hardware.WORD:
+        return kind
+    operation, whole = operation_of(ins), not ins.op.type.startswith("f")
+    target = ins.operands[1 if ins.traits.result else 0]
+    if whole and operation == "add" and ins.operands[-1] == ONE and not is_looked_at(ins, registers.used):
+        return kind  # those of one word are counted, and added at once
+    base = target.base if isinstance(target, Address) else None
+    one_place = isinstance(base, Symbol) or (isinstance(base, Register) and base.name in registers.fixed)
+    turns = TURNS.get(operation, 1) if whole else FLOAT_TURNS
+    return kind._replace(turns=turns, gathered=one_place and whole and operation in GATHERED)
 
 
 def _chosen(did: Accesses, which: np.ndarray) -> Accesses:
@@ -307,6 +360,10 @@ def _cost_of_each(memory: str, did: Accesses, kind: _Kind) -> tuple[np.ndarray, 
     addresses, active, width = did.addresses, did.active, kind.width
     if not memory:
         return np.zeros(len(active)), np.zeros(len(active))
+    if memory == "shared" and kind.turns:
+        moved = kind.turns * hardware.updates(addresses, active)
+        moved = np.minimum(moved, 1) if kind.gathered else moved
+        return moved, hardware.least_wavefronts(moved, active, width)
     if memory == "shared":
         moved = hardware.wavefronts(addresses, active, width, load=kind.loads)
         return moved, hardware.least_wavefronts(moved, active, width)

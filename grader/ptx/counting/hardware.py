@@ -55,6 +55,16 @@ def wavefronts(addresses: np.ndarray, active: np.ndarray, width: int, *, load: b
     return np.where(both & (active.sum(axis=1) <= WARP // 2) & (whole == 1), 1, found)
 
 
+def updates(addresses: np.ndarray, active: np.ndarray) -> np.ndarray:
+    """Wavefronts of an atomic operation on words of shared memory (measured on an H200).
+
+    A bank serves its lanes one by one, even where they want the same word.
+    """
+    lanes, at = np.nonzero(active)
+    bank = lanes * BANKS + addresses[lanes, at] // WORD % BANKS
+    return np.asarray(np.bincount(bank, minlength=len(active) * BANKS).reshape(-1, BANKS).max(axis=1))
+
+
 def least_wavefronts(moved: np.ndarray, active: np.ndarray, width: int) -> np.ndarray:
     """Without bank conflicts; fewer where there are fewer, as lanes share what they access."""
     return np.asarray(np.minimum(-(-active.sum(axis=1) * max(width, WORD) // (BANKS * WORD)), moved))
@@ -103,6 +113,12 @@ def _most_in_a_bank(words: np.ndarray) -> np.ndarray:
 def slow_sectors(addresses: list[int], width: int) -> int:
     """The definition: of the active lanes."""
     return len({(address + byte) // SECTOR for address in addresses for byte in range(width)})
+
+
+def slow_updates(lanes: dict[int, int]) -> int:
+    """The definition: `lanes` are the addresses of the active ones."""
+    banks = [address // WORD % BANKS for address in lanes.values()]
+    return max((banks.count(bank) for bank in banks), default=0)
 
 
 def slow_wavefronts(lanes: dict[int, int], width: int, *, load: bool = False) -> int:
