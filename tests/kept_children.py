@@ -40,6 +40,14 @@ class Kept:
         self._idle = True
         return outcome
 
+    @property
+    def counts_later(self) -> bool:
+        return self._child.counts_later
+
+    @counts_later.setter
+    def counts_later(self, value: bool) -> None:
+        self._child.counts_later = value
+
     def count(
         self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
     ) -> tuple[KernelCounts, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
+from contextlib import suppress
 from typing import TypedDict
 
 import msgspec
@@ -47,6 +49,7 @@ class CpuSubmission:
         self._text = text
         self._program: ptx.Program | None = None
         self._counter: Counter | None = None
+        self._prepared: set[str] = set()  # kernels that are, or are being, compiled to be counted
 
     def run(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
         """Runs every invocation in order, up to the first with findings, since later ones would run on garbage."""
@@ -75,7 +78,29 @@ class CpuSubmission:
         except ptx.PtxError as error:
             at = Location(error.file, error.line, 0)
             return Ran(unsupported=_unsupported(f"the CPU engine cannot read this PTX: {error}", _in_submission(at)))
+        if request.counts_later and not total.findings:
+            self._prepare_to_count(request, arrays, filled)
         return total
+
+    def _prepare_to_count(self, request: Run, arrays: dict[str, np.ndarray], filled: dict[str, np.ndarray]) -> None:
+        """Compiles while the parent judges and other cases run: often one of two cores is idle."""
+        new = {i.kernel: i for i in request.invocations if i.kernel not in self._prepared and not _is_launch(i)}
+        self._prepared |= new.keys()
+        counter = self._counting()
+        todo = [(i.kernel, _arguments(i, request.slots, arrays, filled), _size(i)["cluster"]) for i in new.values()]
+
+        def compile_all() -> None:
+            for kernel, arguments, cluster in todo:
+                with suppress(ptx.Unsupported, ptx.PtxError, MemoryError, RuntimeError):  # `count` will say so
+                    counter.prepare(kernel, arguments, cluster)
+
+        if todo:
+            threading.Thread(target=compile_all, daemon=True).start()
+
+    def _counting(self) -> Counter:
+        if self._counter is None:
+            self._counter = Counter(self._parsed().module)
+        return self._counter
 
     def counted(self, request: Run, arrays: dict[str, np.ndarray]) -> Ran:
         """What the hardware would count of each invocation; those run once more whose arrays a later one takes."""
@@ -102,10 +127,8 @@ class CpuSubmission:
         filled: dict[str, np.ndarray],
     ) -> KernelCounts:
         """On copies: some of the blocks are all that is run."""
-        if self._counter is None:
-            self._counter = Counter(self._parsed().module)
         written = _copies({slot.name: arrays[slot.name] for slot in request.slots if slot.access != "in"})
-        counted = self._counter.count(
+        counted = self._counting().count(
             invocation.kernel,
             **_size(invocation),
             arguments=_arguments(invocation, request.slots, arrays | written, _copies(filled)),
@@ -148,6 +171,11 @@ class _Size(TypedDict):
     block: Dim3
     shared_bytes: int
     cluster: Dim3 | None
+
+
+def _is_launch(invocation: Invocation) -> bool:
+    """A launch function: one thread."""
+    return (*invocation.config.grid, *invocation.config.block) == (1,) * 6
 
 
 def _size(invocation: Invocation) -> _Size:

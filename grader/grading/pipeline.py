@@ -88,7 +88,7 @@ def grade(
     Raises GraderError if the exercise itself is broken, or a required GPU cannot be used. Every child is
     always closed.
     """
-    with Runner(open_executor, source.content, source.name) as runner, _Beside() as beside:
+    with Runner(open_executor, source.content, source.name, counts_later=count) as runner, _Beside() as beside:
         if source.problem is None:
             runner.start()
         inputs = Inputs(

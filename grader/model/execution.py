@@ -154,6 +154,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class Counting(Protocol):
     """An executor that can say what the hardware would count: the CPU's."""
 
+    counts_later: bool  # whether `count` will be called for what runs without findings
+
     def count(
         self, invocations: tuple[Invocation, ...], arrays: tuple[Array, ...], *, deadline: float
     ) -> tuple[KernelCounts, ...]:

@@ -69,6 +69,7 @@ class Child:
     ) -> None:
         self.device: Literal["cpu", "cuda"] = device
         self.arch = recipe.ARCH
+        self.counts_later = False
         self.process = process
         self._cache = cache or Cache(default_folder())
         self._compile_seconds = compile_seconds
@@ -105,7 +106,7 @@ class Child:
         the loop."""
         slots, size = arena.place(arrays)
         arena.store(self.process.arena, arrays, slots, size)
-        request = Run(invocations, slots, size, OWN_SHARE * deadline, self._workers)
+        request = Run(invocations, slots, size, OWN_SHARE * deadline, self._workers, counts_later=self.counts_later)
         ran = self.ask(request, Ran, deadline, cores=self._workers)
         try:
             outputs = {s.name: arena.fetch(self.process.arena, s) for s in slots if s.access != "in"}

@@ -45,7 +45,10 @@ class Load(msgspec.Struct, frozen=True, tag=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True):
-    """After `seconds`, the child stops by itself and says where. `count`: only `counted` is asked for."""
+    """After `seconds`, the child stops by itself and says where. `count`: only `counted` is asked for.
+
+    `counts_later`: if there are no findings, `counted` will be asked for, and the child may prepare for it.
+    """
 
     invocations: tuple[Invocation, ...]
     slots: tuple[ArenaSlot, ...]
@@ -53,6 +56,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     seconds: float
     workers: int
     count: bool = False
+    counts_later: bool = False
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):

@@ -48,8 +48,15 @@ class Runner(Generic[E]):
     """`run` raises RunnerError; faults of the submission are returned as an Outcome with a finding."""
 
     def __init__(
-        self, open_executor: Callable[[], E], source: bytes, filename: str, patience: Patience = ON_CPU
+        self,
+        open_executor: Callable[[], E],
+        source: bytes,
+        filename: str,
+        patience: Patience = ON_CPU,
+        *,
+        counts_later: bool = False,
     ) -> None:
+        self._counts_later = counts_later
         self._patience = patience
         self._open_executor = open_executor
         self._source = source
@@ -72,6 +79,9 @@ class Runner(Generic[E]):
                 raise RunnerError(f"the child process died {self._patience.starts} times and was not started again")
             self._starts += 1
             self._executor = self._open_executor()
+            executor: object = self._executor
+            if isinstance(executor, Counting):
+                executor.counts_later = self._counts_later
         return self._executor
 
     def compile(self) -> Compilation:

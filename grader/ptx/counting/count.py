@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -74,6 +75,11 @@ class Counter:
         self._module = module
         self._variables, self._room = place_variables(module), room(most_records)
         self._kernels: dict[tuple[str, Dim3, frozenset[int]], tuple[NativeKernel, Trace]] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self, kernel: str, arguments: Sequence[Argument], cluster: Dim3 | None = None) -> None:
+        """Compiles for `count` with such arguments. May run beside anything else. Raises Unsupported."""
+        self._compiled(kernel, cluster or self._module.kernels[kernel].cluster, _read_only(arguments))
 
     def count(
         self,
@@ -90,8 +96,7 @@ class Counter:
     ) -> Counted:
         """Buffers are modified in place. Raises Unsupported, as for a run."""
         cluster = cluster or self._module.kernels[kernel].cluster
-        read_only = frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
-        native, trace = self._compiled(kernel, cluster, read_only)
+        native, trace = self._compiled(kernel, cluster, _read_only(arguments))
         launch = Launch(
             native,
             self._variables,
@@ -117,12 +122,17 @@ class Counter:
 
     def _compiled(self, kernel: str, cluster: Dim3, read_only: frozenset[int]) -> tuple[NativeKernel, Trace]:
         key = (kernel, cluster, read_only)
-        if key not in self._kernels:
-            trace = Trace(self._room)
-            function = replace(self._module.kernels[kernel], cluster=cluster)
-            lowered = lower(self._module, function, read_only, tables=Tracing(trace).tables())
-            self._kernels[key] = compile_kernel(lowered), trace
-        return self._kernels[key]
+        with self._lock:
+            if key not in self._kernels:
+                trace = Trace(self._room)
+                function = replace(self._module.kernels[kernel], cluster=cluster)
+                lowered = lower(self._module, function, read_only, tables=Tracing(trace).tables())
+                self._kernels[key] = compile_kernel(lowered), trace
+            return self._kernels[key]
+
+
+def _read_only(arguments: Sequence[Argument]) -> frozenset[int]:
+    return frozenset(i for i, a in enumerate(arguments) if isinstance(a, Buffer) and not a.writable)
 
 
 def _order(blocks: int, *, in_turn: bool) -> Iterator[int]:
