@@ -68,6 +68,17 @@ def test_each_line_has_what_its_accesses_cost(child: Child) -> None:
     assert load.lanes == 32 * load.instructions
 
 
+def test_what_is_compiled_beside_a_run_counts_the_same(child: Child) -> None:
+    arrays = (Array("x", np.ones(1024, np.float32)), Array("y", np.zeros(128, np.float32), "out"))
+    child.counts_later = True
+    try:
+        assert child.run((FIRST,), arrays, deadline=60).findings == ()
+    finally:
+        child.counts_later = False
+    (counts,) = count(child, FIRST)
+    assert lines(counts)[4].global_sectors == 128
+
+
 def test_a_kernel_is_counted_on_what_the_one_before_it_wrote(child: Child) -> None:
     _, counts = count(child, FIRST, SECOND)
     update = lines(counts)[8]
