@@ -26,12 +26,16 @@ def cells(measured: dict) -> list[str]:
     times = [shown(route, measured) for route in ROUTES]
     return [
         *times,
-        f"{measured['single_matrix_us']:.1f}",
+        number(measured.get("single_matrix_us"), 1),
         f"{measured['time_us']:.1f}",
         f"{measured['ratio']:.2f} ({measured['ratio_low']:.2f} to {measured['ratio_high']:.2f})",
-        f"{measured['single_matrix_ratio']:.2f}",
+        number(measured.get("single_matrix_ratio"), 2),
         f"{measured['tflops']:.1f}",
     ]
+
+
+def number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def shown(route: str, measured: dict) -> str:
